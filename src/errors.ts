@@ -1,0 +1,80 @@
+/** Stable codes, each with the HTTP status that a client sees when a request ends with it. */
+const STATUS_OF_CODE = {
+  /** An option is missing, unknown, or of the wrong type. Thrown at construction. */
+  ERR_HOTBLOB_INVALID_OPTION: 500,
+  /** A store lacks a method that the contract asks for. Thrown at construction. */
+  ERR_HOTBLOB_INVALID_STORE: 500,
+  /** A store handed back something that is not an artifact. */
+  ERR_HOTBLOB_INVALID_ARTIFACT: 500,
+  ERR_HOTBLOB_INVALID_KEY: 400,
+  ERR_HOTBLOB_KEY_TOO_LONG: 414,
+  /** An upload is larger than the limit. */
+  ERR_HOTBLOB_TOO_LARGE: 413,
+  /** An upload ended before the length that it announced. */
+  ERR_HOTBLOB_INCOMPLETE: 400,
+  /** The backend has no room left. */
+  ERR_HOTBLOB_STORAGE_FULL: 507,
+  /** Descriptors or buffers are all in use; trying again later helps. */
+  ERR_HOTBLOB_OVERLOADED: 503,
+  /** A file or stream ended before the length that was promised. */
+  ERR_HOTBLOB_TRUNCATED: 500,
+  /** The client went away. Nobody is left to see a status. */
+  ERR_HOTBLOB_CLIENT_GONE: 499,
+} as const;
+
+export type ErrorCode = keyof typeof STATUS_OF_CODE;
+
+/** Every error of this package. Messages are for programmers and logs; clients get {@link clientMessage}. */
+export class HotblobError extends Error {
+  override readonly name = 'HotblobError';
+  readonly code: ErrorCode;
+
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+  }
+
+  /** The HTTP status for a request that ends with this error. */
+  get status(): number {
+    return STATUS_OF_CODE[this.code];
+  }
+}
+
+const STATUS_OF_ERRNO: Readonly<Record<string, number>> = {
+  ENOSPC: 507,
+  EDQUOT: 507,
+  EMFILE: 503,
+  ENFILE: 503,
+  ENOMEM: 503,
+};
+
+/** The HTTP status for whatever a store or the system threw; 500 where it says nothing better. */
+export function statusOf(error: unknown): number {
+  if (error instanceof HotblobError) return error.status;
+  const code = errnoCode(error);
+  return (code !== undefined && STATUS_OF_ERRNO[code]) || 500;
+}
+
+/** `ENOENT`, `EMFILE` and so on, for an error of the system. */
+export function errnoCode(error: unknown): string | undefined {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return typeof code === 'string' ? code : undefined;
+}
+
+const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
+  400: 'The request is not valid.',
+  404: 'Not found.',
+  405: 'This method is not allowed here.',
+  412: 'A precondition of the request does not hold.',
+  413: 'The upload is too large.',
+  414: 'The key is too long.',
+  416: 'The range cannot be satisfied.',
+  500: 'The server failed to answer.',
+  503: 'The server is busy. Try again later.',
+  507: 'The server has no room left.',
+};
+
+/** What a client is told about a status: never a stack, a path or a key. */
+export function clientMessage(status: number): string {
+  return CLIENT_MESSAGES[status] ?? `Status ${status}.`;
+}

@@ -1,0 +1,13 @@
+import { defineConfig } from 'tsup';
+
+export default defineConfig({
+  entry: ['src/index.ts', 'src/cli.ts', 'src/adapters/node.ts', 'src/adapters/express.ts', 'src/adapters/koa.ts'],
+  format: ['esm', 'cjs'],
+  target: 'node20',
+  platform: 'node',
+  dts: true,
+  clean: true,
+  splitting: true,
+  shims: true,
+  treeshake: true,
+});
