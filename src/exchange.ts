@@ -29,12 +29,14 @@ export interface Exchange {
   /** Whether the peer or the host has ended it early. */
   readonly closed: boolean;
 
-  /** Calls `listener` once when the exchange ends, well or not. Returns what takes the listener away. */
+  /** Calls `listener` once when the exchange ends, well or not; soon, if it has. Returns what takes the listener away. */
   onClose(listener: () => void): () => void;
   /** Undefined when it is this response's turn on the connection; else a promise of it, or of its end (HTTP/1.1 pipelining). */
   turn(): Promise<void> | undefined;
   /** Whether the headers have gone. */
   readonly headersSent: boolean;
+  /** Says that what is left of the request's body will not be read. Called before {@link respond}. */
+  refuseBody(): void;
   /** Sends status and headers. Those that the host has set before stay, but for the ones that frame the body. */
   respond(status: number, headers: ResponseHeaders): void;
   /**

@@ -1,0 +1,144 @@
+import { type IncomingMessage, ServerResponse } from 'node:http';
+import type { Exchange, ResponseHeaders } from '../exchange.js';
+import { besideHostHeaders } from './host-headers.js';
+import { writeUntracked } from './untracked.js';
+
+/** How long a refused upload is read on, so that the client sees the answer before its connection is reset. */
+const LINGER_MS = 1000;
+const CLOSED = Promise.resolve(false);
+
+/** A request of HTTP/1.1 and its response, plain or over TLS. */
+export class Http1Exchange implements Exchange {
+  readonly multiplexed = false;
+  readonly tracked: boolean;
+  readonly #request: IncomingMessage;
+  readonly #response: ServerResponse;
+  #pending: ((sent: boolean) => void) | undefined;
+  #isWatched = false;
+  #isRefused = false;
+
+  constructor(request: IncomingMessage, response: ServerResponse) {
+    this.#request = request;
+    this.#response = response;
+    this.tracked = response.write === ServerResponse.prototype.write;
+  }
+
+  get method(): string {
+    return this.#request.method ?? 'GET';
+  }
+
+  get url(): string {
+    return this.#request.url ?? '/';
+  }
+
+  get headers() {
+    return this.#request.headers;
+  }
+
+  get body() {
+    return this.#request;
+  }
+
+  get connection() {
+    return this.#request.socket;
+  }
+
+  get plain(): boolean {
+    return !('encrypted' in this.#request.socket);
+  }
+
+  get headersSent(): boolean {
+    return this.#response.headersSent;
+  }
+
+  // A response that waits for its turn is told nothing when the connection drops: the socket says so.
+  get closed(): boolean {
+    return this.#response.destroyed || this.#response.writableEnded || this.#request.socket.destroyed;
+  }
+
+  onClose(listener: () => void): () => void {
+    let isOver = false;
+    const onClose = () => {
+      // The request closes as soon as its body has been read.
+      if (isOver || !(this.closed || this.#response.writableFinished)) return;
+      off();
+      listener();
+    };
+    const off = () => {
+      isOver = true;
+      this.#response.off('close', onClose);
+      this.#request.off('close', onClose);
+    };
+    this.#response.on('close', onClose);
+    this.#request.on('close', onClose);
+    if (this.closed) process.nextTick(onClose);
+    return off;
+  }
+
+  turn(): Promise<void> | undefined {
+    if (this.#response.socket !== null || this.closed) return undefined;
+    return new Promise((resolve) => {
+      const off = this.onClose(resolve);
+      this.#response.once('socket', () => {
+        off();
+        resolve();
+      });
+    });
+  }
+
+  refuseBody(): void {
+    this.#isRefused = !this.#request.complete;
+  }
+
+  respond(status: number, headers: ResponseHeaders): void {
+    if (this.closed) return;
+    const merged = besideHostHeaders(this.#response, status, headers);
+    this.#response.writeHead(status, this.#isRefused ? { ...merged, connection: 'close' } : merged);
+  }
+
+  write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
+    if (this.closed) return CLOSED;
+    if (!this.tracked) return writeUntracked(this.#response, chunks, last);
+    if (!this.#isWatched) this.#watch();
+    return new Promise((resolve) => {
+      this.#pending = resolve;
+      const final = chunks.length - 1;
+      for (let index = 0; index < final; index++) this.#response.write(chunks[index]);
+      this.#response.write(chunks[final], (error) => resolve(!error));
+      if (last) this.end();
+    });
+  }
+
+  end(): void {
+    if (this.#isRefused && !this.#request.complete) this.#linger();
+    else this.#response.end();
+  }
+
+  // The kernel reads a plain socket's chunks, and stops when it is closed; TLS has copied them.
+  retire(release: () => void): void {
+    release();
+  }
+
+  destroy(): void {
+    // Without the error: hosts would get it as a clientError, and it is not the client's.
+    this.#response.destroy();
+  }
+
+  /** Not every write is answered when the connection drops. */
+  #watch(): void {
+    this.#isWatched = true;
+    this.#response.on('error', () => {});
+    this.#response.on('close', () => this.#pending?.(false));
+  }
+
+  #linger(): void {
+    const end = () => {
+      clearTimeout(timer);
+      this.#response.end();
+    };
+    const timer = setTimeout(end, LINGER_MS);
+    this.#request.once('end', end).once('close', end).on('error', end);
+    this.#request.on('data', () => {});
+    this.#request.resume();
+  }
+}

@@ -1,0 +1,126 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
+import type { Exchange, ResponseHeaders } from '../exchange.js';
+import { besideHostHeaders } from './host-headers.js';
+import { SessionFence } from './session-fence.js';
+import { writeUntracked } from './untracked.js';
+
+const CLOSED = Promise.resolve(false);
+const NO_ERROR = 0;
+const INTERNAL_ERROR = 2;
+
+/**
+ * A stream of HTTP/2. With a `response` of the compatibility API its headers and hooks are kept, but the bytes go to the
+ * stream, unless somebody has replaced its `write`.
+ */
+export class Http2Exchange implements Exchange {
+  readonly multiplexed = true;
+  readonly tracked: boolean;
+  readonly method: string;
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly connection: object;
+  readonly plain: boolean;
+  readonly #stream: ServerHttp2Stream;
+  readonly #response: Http2ServerResponse | undefined;
+  readonly #fence: SessionFence | undefined;
+  #pending: ((sent: boolean) => void) | undefined;
+  #isRefused = false;
+
+  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, url: string, response?: Http2ServerResponse) {
+    this.#stream = stream;
+    this.#response = response;
+    this.method = String(headers[':method']);
+    this.url = url;
+    this.headers = headers;
+    this.tracked = response === undefined || response.write === Http2ServerResponse.prototype.write;
+    const { session } = stream;
+    this.connection = session ?? stream;
+    this.plain = session !== undefined && !session.encrypted;
+    this.#fence = session && SessionFence.of(session);
+    stream.on('error', () => {});
+    stream.on('close', () => this.#pending?.(false));
+  }
+
+  get body() {
+    return this.#stream;
+  }
+
+  get headersSent(): boolean {
+    return this.#stream.headersSent;
+  }
+
+  get closed(): boolean {
+    return this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded;
+  }
+
+  onClose(listener: () => void): () => void {
+    this.#stream.once('close', listener);
+    if (this.#stream.destroyed) process.nextTick(listener);
+    return () => this.#stream.off('close', listener);
+  }
+
+  turn(): undefined {
+    return undefined;
+  }
+
+  refuseBody(): void {
+    this.#isRefused = true;
+  }
+
+  respond(status: number, headers: ResponseHeaders): void {
+    if (this.closed) return;
+    const response = this.#response;
+    if (response === undefined) {
+      this.#stream.respond({ ':status': status, ...headers });
+      return;
+    }
+    const merged = besideHostHeaders(response, status, headers);
+    if (!this.tracked || response.writeHead !== Http2ServerResponse.prototype.writeHead) {
+      response.writeHead(status, merged); // whoever has replaced it wants to be called
+      return;
+    }
+    response.statusCode = status; // for loggers
+    this.#stream.respond({ ...response.getHeaders(), ':status': status, ...merged });
+  }
+
+  write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
+    if (this.closed) return CLOSED;
+    if (this.#response !== undefined && !this.tracked) return writeUntracked(this.#response, chunks, last);
+    const stream = this.#stream;
+    const sequence = this.#fence?.enter() ?? 0;
+    return new Promise((resolve) => {
+      this.#pending = resolve;
+      const isCorked = chunks.length > 1;
+      if (isCorked) stream.cork();
+      const final = chunks.length - 1;
+      for (let index = 0; index < final; index++) stream.write(chunks[index]);
+      stream.write(chunks[final], (error) => {
+        // The callback of a destroyed stream says nothing about its bytes.
+        const isSent = !error && !stream.destroyed;
+        if (isSent) this.#fence?.passed(sequence);
+        resolve(isSent);
+      });
+      if (last) this.end();
+      if (isCorked) stream.uncork();
+    });
+  }
+
+  end(): void {
+    if (this.tracked) this.#stream.end();
+    else this.#response?.end();
+    if (!this.#isRefused) return;
+    // An answer that does not need the rest of the request asks for no more of it (RFC 9113, 8.1).
+    if (this.#stream.writableFinished) this.#stream.close(NO_ERROR);
+    else this.#stream.once('finish', () => this.#stream.close(NO_ERROR));
+  }
+
+  retire(release: () => void): void {
+    if (this.#fence === undefined) release();
+    else this.#fence.hold(release);
+  }
+
+  destroy(): void {
+    this.#stream.close(INTERNAL_ERROR);
+  }
+}

@@ -1,0 +1,118 @@
+#!/usr/bin/env node
+import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
+import { parseArgs } from 'node:util';
+import { HotblobError } from './errors.js';
+import { type ServeOptions, serve } from './serve.js';
+
+const HELP = `hotblob: serves a build cache straight from the page cache
+
+  hotblob serve [options]
+
+  --dir DIR         the artifacts, each at /<path below DIR>; created when absent (./artifacts)
+  --port PORT       0 for any that is free (8080)
+  --host HOST       (127.0.0.1)
+  --writable        take uploads from beyond this machine too
+  --immutable       files below DIR are never truncated or rewritten in place: map them
+  --max-size BYTES  evict the least recently used above this; K, M, G, T and KiB ... TiB are understood
+  --tls-cert FILE   with --tls-key FILE: https, HTTP/1.1 and HTTP/2
+  --help, --version
+`;
+
+const OPTIONS = {
+  dir: { type: 'string' },
+  port: { type: 'string' },
+  host: { type: 'string' },
+  writable: { type: 'boolean' },
+  immutable: { type: 'boolean' },
+  'max-size': { type: 'string' },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
+  help: { type: 'boolean' },
+  version: { type: 'boolean' },
+} as const;
+
+const EXIT_USAGE = 2;
+
+async function main(args: string[]): Promise<void> {
+  const parsed = parse(args);
+  if (parsed.values.help) return void process.stdout.write(HELP);
+  if (parsed.values.version) return void process.stdout.write(`${version()}\n`);
+  const [command, ...rest] = parsed.positionals;
+  if (command !== 'serve' || rest.length > 0)
+    throw usage(`expected the command 'serve', found '${parsed.positionals.join(' ')}'`);
+  const server = await serve(serveOptions(parsed.values));
+  console.log(server.description);
+
+  let isStopping = false;
+  const stop = () => {
+    // Who asks twice does not want to wait.
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    server.close().then(
+      () => process.exit(0),
+      (error: unknown) => fail(error),
+    );
+  };
+  process.on('SIGINT', stop).on('SIGTERM', stop);
+}
+
+function parse(args: string[]) {
+  try {
+    return parseArgs({ args, options: OPTIONS, allowPositionals: true });
+  } catch (error) {
+    throw usage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+type Values = ReturnType<typeof parse>['values'];
+
+function serveOptions(values: Values): ServeOptions {
+  const port = Number(values.port ?? 8080);
+  if (!Number.isInteger(port) || port < 0 || port > 65535)
+    throw usage(`--port: expected 0 to 65535, found '${values.port}'`);
+  const host = values.host ?? '127.0.0.1';
+  const { 'tls-cert': cert, 'tls-key': key } = values;
+  if ((cert === undefined) !== (key === undefined)) throw usage('--tls-cert and --tls-key go together');
+  return {
+    dir: values.dir ?? './artifacts',
+    port,
+    host,
+    writable: values.writable === true || isLoopback(host),
+    immutable: values.immutable,
+    maxBytes: values['max-size'] === undefined ? undefined : bytes(values['max-size']),
+    tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
+  };
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}
+
+function bytes(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
+  if (match === null) throw usage(`--max-size: expected a number of bytes such as 50GiB, found '${text}'`);
+  const power = ' KMGT'.indexOf((match[2] || ' ').toUpperCase());
+  return Math.floor(Number(match[1]) * 1024 ** power);
+}
+
+function version(): string {
+  // shipped with every package, one level above the built file
+  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return manifest.version;
+}
+
+class UsageError extends Error {}
+
+function usage(message: string): UsageError {
+  return new UsageError(`${message}\n\n${HELP}`);
+}
+
+function fail(error: unknown): void {
+  const isExpected =
+    error instanceof UsageError || error instanceof HotblobError || (error instanceof Error && 'code' in error);
+  console.error(isExpected ? `hotblob: ${(error as Error).message}` : error); // an Error, as just seen
+  process.exit(error instanceof UsageError ? EXIT_USAGE : 1);
+}
+
+main(process.argv.slice(2)).catch(fail);

@@ -1,0 +1,11 @@
+export type { Artifact, ArtifactMetadata, ByteRange, BytesArtifact, FileArtifact, StreamArtifact } from './artifact.js';
+export { type ErrorCode, HotblobError } from './errors.js';
+export type { Exchange, ResponseHeaders } from './exchange.js';
+export { createHandler, type Handler } from './handler.js';
+export * from './memory/pressure.js';
+export type { HandlerOptions } from './options.js';
+export type { ResponseReport } from './report.js';
+export type { HandlerStats } from './stats.js';
+export { assertKey, type GetOptions, MAX_KEY_BYTES, type PutOptions, type PutResult, type Store } from './store.js';
+export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory.js';
+export { type MemoryStoreOptions, memoryStore } from './stores/memory.js';

@@ -1,0 +1,124 @@
+import type * as Koffi from 'koffi';
+import { loadOptional } from './load.js';
+import type { Mapper, Mapping } from './mapper.js';
+
+const PROT_READ = 1;
+const MAP_SHARED = 1;
+const MAP_FAILED = 2n ** 64n - 1n;
+const RWF_NOWAIT = 8;
+const SC_PAGESIZE = 30;
+
+/** A struct iovec over one buffer, made once and used again. */
+interface Iovec {
+  /** Address and length, 8 bytes each. */
+  readonly struct: Uint8Array;
+  /** The low half of the length. */
+  readonly length: Uint32Array;
+}
+
+/** A buffer to copy into. Its memory is never moved or replaced. */
+export interface CopyTarget {
+  readonly memory: Uint8Array;
+  /** Filled in by the first copy. */
+  iovec?: Iovec;
+}
+
+/** What this package calls in the C library of Linux, through koffi. */
+export interface Libc extends Mapper {
+  readonly name: 'libc';
+  readonly pageSize: number;
+  /**
+   * Copies up to `length` bytes at `offset` into `target`, as far as they are in the page cache, and never
+   * waits for a disk (preadv2 with RWF_NOWAIT). Returns the bytes copied, 0 where the first one would have to be waited
+   * for, or -1 where the file system cannot do it.
+   */
+  copyResident(fd: number, target: CopyTarget, length: number, offset: number): number;
+}
+
+let loaded: Libc | undefined | null = null;
+
+/** The bindings, or undefined off 64-bit Linux or where koffi does not load. Loaded at the first call. */
+export function loadLibc(): Libc | undefined {
+  if (loaded === null) loaded = load();
+  return loaded;
+}
+
+function load(): Libc | undefined {
+  // The structs below are those of 64-bit little-endian Linux.
+  if (process.platform !== 'linux' || !['x64', 'arm64', 'riscv64', 'loong64'].includes(process.arch)) return undefined;
+  // koffi's types describe what its module holds
+  const koffi = loadOptional('koffi') as typeof Koffi | undefined;
+  if (koffi === undefined) return undefined;
+  try {
+    return bind(koffi);
+  } catch {
+    return undefined; // a C library without one of these functions
+  }
+}
+
+function bind(koffi: typeof Koffi): Libc {
+  const lib = koffi.load(null);
+  const mmap = lib.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)');
+  const munmap = lib.func('int munmap(void *addr, size_t length)');
+  const mincore = lib.func('int mincore(void *addr, size_t length, void *vec)');
+  const preadv2 = lib.func('int64_t preadv2(int fd, void *iov, int count, int64_t offset, int flags)');
+  const sysconf = lib.func('int64_t sysconf(int name)');
+  const { EAGAIN, EINTR } = koffi.os.errno;
+  const pageSize = Number(sysconf(SC_PAGESIZE));
+
+  // A view that koffi makes does not own its memory. The registry unmaps when the last view is gone, never before: a
+  // read of an unmapped page is a SIGSEGV, and Node may still be sending from a buffer that its stream has forgotten.
+  const unmapper = new FinalizationRegistry<{ address: bigint; length: number }>(({ address, length }) => {
+    munmap(address, length);
+  });
+  // One byte a page. Node runs this in one thread, so that one vector serves all calls.
+  let residency: Uint8Array = Buffer.allocUnsafeSlow(256);
+
+  class LibcMapping implements Mapping {
+    readonly bytes: Uint8Array;
+    readonly #address: bigint;
+
+    constructor(address: bigint, length: number) {
+      this.#address = address;
+      const memory = koffi.view(address, length);
+      unmapper.register(memory, { address, length });
+      this.bytes = new Uint8Array(memory);
+    }
+
+    isResident(start: number, length: number): boolean {
+      const pages = Math.ceil(length / pageSize);
+      if (pages > residency.length) residency = Buffer.allocUnsafeSlow(pages);
+      if (mincore(this.#address + BigInt(start), length, residency) !== 0) return false;
+      for (let page = 0; page < pages; page++) {
+        // The bit that counts is the lowest; the others are reserved (mincore(2)).
+        if (((residency[page] ?? 0) & 1) === 0) return false;
+      }
+      return true;
+    }
+  }
+
+  function iovec(memory: Uint8Array): Iovec {
+    const struct = Buffer.allocUnsafeSlow(16).fill(0);
+    struct.writeBigUInt64LE(koffi.address(memory), 0);
+    return { struct, length: new Uint32Array(struct.buffer, 8, 1) };
+  }
+
+  return {
+    name: 'libc',
+    maxEnd: Number.MAX_SAFE_INTEGER,
+    pageSize,
+    map(fd, offset, length) {
+      const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
+      if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap failed with errno ${koffi.errno()}`);
+      return new LibcMapping(address, length);
+    },
+    copyResident(fd, target, length, offset) {
+      target.iovec ??= iovec(target.memory);
+      target.iovec.length[0] = Math.min(length, target.memory.byteLength);
+      const copied: number = preadv2(fd, target.iovec.struct, 1, offset, RWF_NOWAIT);
+      if (copied >= 0) return copied;
+      const errno = koffi.errno();
+      return errno === EAGAIN || errno === EINTR ? 0 : -1;
+    },
+  };
+}

@@ -1,0 +1,198 @@
+import { type BigIntStats, close, fstatSync, read } from 'node:fs';
+import type { FileArtifact } from '../artifact.js';
+import type { Bindings } from './bindings.js';
+import type { CopyTarget } from './libc.js';
+import type { Mapping } from './mapper.js';
+import { canTrustMincore } from './residency.js';
+
+/**
+ * A file is mapped in parts of this many bytes, each at a multiple of it: a mapping is made once and used by all
+ * requests, those for other regions of a large file included.
+ */
+export const SPAN_BYTES = 256 * 1024 * 1024;
+
+/** Lent parts are counted in pieces of this many bytes, so that several responses on one piece count once. */
+const PIECE_BYTES = 64 * 1024;
+
+/** Why a window cannot come from a mapping of the file. */
+export type MapRefusal =
+  | 'no-mapper'
+  | 'untrusted'
+  | 'out-of-reach'
+  | 'map-limit'
+  | 'map-failed'
+  | 'truncated'
+  | 'not-resident';
+
+/** A window of a mapping, or why there is none. */
+export type MappedBytes = { readonly bytes: Uint8Array } | MapRefusal;
+
+/** Who keeps the file open, and is told what becomes of it. */
+export interface FileKeeper {
+  onBusy(file: OpenFile): void;
+  onIdle(file: OpenFile): void;
+  /** The number of the descriptor is free again. */
+  onClosed(file: OpenFile): void;
+}
+
+/** One open descriptor and what is mapped of it. `OpenFiles` makes, shares and closes them. */
+export class OpenFile {
+  readonly path: string;
+  readonly root: string | undefined;
+  readonly etag: string;
+  /** The modification time, in seconds and as HTTP writes it. */
+  readonly lastModified: { readonly seconds: number; readonly text: string };
+  /** Bytes, as of the last look at the file. */
+  size: number;
+  /** When it was last compared with what is at its path, in milliseconds of `performance.now()`. */
+  checkedAt: number;
+  /** The comparison that is under way. */
+  checking: Promise<boolean> | undefined;
+  /** Whether the file system can say what is in the page cache while copying it. Assumed until it refuses. */
+  canCopyResident: boolean;
+
+  readonly #fd: number;
+  readonly #bindings: Bindings;
+  readonly #identity: BigIntStats;
+  readonly #keeper: FileKeeper;
+  readonly #mappings = new Map<number, Mapping>();
+  readonly #lent = new Map<number, number>();
+  /** What refuses every mapping of this file. */
+  #refusal: MapRefusal | undefined;
+  #users = 0;
+  #retired = false;
+
+  constructor(artifact: FileArtifact, fd: number, stats: BigIntStats, bindings: Bindings, keeper: FileKeeper) {
+    this.path = artifact.path;
+    this.root = artifact.root;
+    this.#keeper = keeper;
+    this.#fd = fd;
+    this.#identity = stats;
+    this.#bindings = bindings;
+    this.size = Number(stats.size);
+    this.etag = `"${stats.ino.toString(36)}-${stats.size.toString(36)}-${stats.mtimeNs.toString(36)}"`;
+    const seconds = Math.floor(Number(stats.mtimeMs) / 1000);
+    this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
+    this.checkedAt = performance.now();
+    this.canCopyResident = bindings.libc !== undefined;
+    this.#refusal = bindings.mapper === undefined ? 'no-mapper' : canTrustMincore(stats) ? undefined : 'untrusted';
+  }
+
+  /** Counts one more user: a response, or a read in flight. Each gives itself back by {@link leave}, once. */
+  enter(): void {
+    if (this.#users++ === 0) this.#keeper.onBusy(this);
+  }
+
+  leave(): void {
+    if (--this.#users > 0) return;
+    if (this.#retired) this.#close();
+    else this.#keeper.onIdle(this);
+  }
+
+  /** Closes the descriptor now, or with its last user. A mapping goes when nobody can reach it. */
+  retire(): void {
+    if (this.#retired) return;
+    this.#retired = true;
+    if (this.#users === 0) this.#close();
+  }
+
+  #close(): void {
+    this.#mappings.clear();
+    // Asynchronous: the last close of an unlinked file frees its blocks. Linux frees the number whatever it answers.
+    close(this.#fd, () => this.#keeper.onClosed(this));
+  }
+
+  /**
+   * Whether `now`, a stat of the path, still is this file. An immutable one may have grown, any other must be as it was.
+   */
+  isSame(now: BigIntStats, immutable: boolean): boolean {
+    const then = this.#identity;
+    if (now.ino !== then.ino || now.dev !== then.dev) return false;
+    return immutable ? now.size >= then.size : now.size === then.size && now.mtimeNs === then.mtimeNs;
+  }
+
+  /**
+   * Copies what is in the page cache of `length` bytes at `position`. Returns the bytes copied: 0 where the first is not
+   * there, or where nobody can tell without waiting.
+   */
+  copyResident(target: CopyTarget, length: number, position: number): number {
+    const { libc } = this.#bindings;
+    if (!this.canCopyResident || libc === undefined) return 0;
+    const copied = libc.copyResident(this.#fd, target, length, position);
+    if (copied >= 0) return copied;
+    this.canCopyResident = false;
+    return 0;
+  }
+
+  /** Reads on the thread pool. Resolves to the bytes read, 0 at the end of the file. Holds the descriptor meanwhile. */
+  read(memory: Uint8Array, length: number, position: number): Promise<number> {
+    this.enter();
+    return new Promise((resolve, reject) => {
+      read(this.#fd, memory, 0, length, position, (error, bytesRead) => {
+        this.leave();
+        if (error) reject(error);
+        else resolve(bytesRead);
+      });
+    });
+  }
+
+  /** The end of what may be mapped: some file systems answer wrongly for the last page when it is not full. */
+  get mappableEnd(): number {
+    return this.canCopyResident ? this.size - (this.size % this.#bindings.pageSize) : this.size;
+  }
+
+  /**
+   * The bytes from `start` to `end` of the file as they stand in the page cache. Both lie in one span. Nothing waits for a
+   * disk: it is refused unless the file still covers the window and each of its pages is resident now.
+   */
+  mapped(start: number, end: number): MappedBytes {
+    const mapping = this.#refusal ?? this.#mapping(start, end);
+    if (typeof mapping === 'string') return mapping;
+    // Pages past a new end of the file may still be reported as resident, and touching one is a SIGBUS.
+    if (fstatSync(this.#fd).size < end) return 'truncated';
+    const offset = start % SPAN_BYTES;
+    const pageStart = offset - (offset % this.#bindings.pageSize);
+    const length = end - start;
+    if (!mapping.isResident(pageStart, offset + length - pageStart)) return 'not-resident';
+    const { buffer, byteOffset } = mapping.bytes;
+    return { bytes: new Uint8Array(buffer, byteOffset + offset, length) };
+  }
+
+  #mapping(start: number, end: number): Mapping | MapRefusal {
+    const index = Math.floor(start / SPAN_BYTES);
+    const spanStart = index * SPAN_BYTES;
+    const existing = this.#mappings.get(index);
+    // A file that has grown is mapped again: the mapping that was goes with its last window.
+    if (existing !== undefined && spanStart + existing.bytes.byteLength >= end) return existing;
+    const mapping = this.#bindings.map(this.#fd, spanStart, Math.min(SPAN_BYTES, this.size - spanStart));
+    if (mapping === 'map-failed') this.#refusal = mapping;
+    if (typeof mapping !== 'string') this.#mappings.set(index, mapping);
+    return mapping;
+  }
+
+  /** Counts the pieces of a window as lent, and returns how many bytes of them were not lent already. */
+  lend(start: number, end: number): number {
+    let added = 0;
+    for (let piece = Math.floor(start / PIECE_BYTES); piece * PIECE_BYTES < end; piece++) {
+      const lent = this.#lent.get(piece) ?? 0;
+      if (lent === 0) added += PIECE_BYTES;
+      this.#lent.set(piece, lent + 1);
+    }
+    return added;
+  }
+
+  /** Takes back what {@link lend} counted, and returns how many bytes nobody has any more. */
+  takeBack(start: number, end: number): number {
+    let freed = 0;
+    for (let piece = Math.floor(start / PIECE_BYTES); piece * PIECE_BYTES < end; piece++) {
+      const lent = this.#lent.get(piece) ?? 0;
+      if (lent > 1) {
+        this.#lent.set(piece, lent - 1);
+      } else {
+        this.#lent.delete(piece);
+        freed += PIECE_BYTES;
+      }
+    }
+    return freed;
+  }
+}

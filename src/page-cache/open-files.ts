@@ -1,0 +1,234 @@
+import { type BigIntStats, close, constants, fstat, open, readlinkSync, realpath, stat } from 'node:fs';
+import { sep } from 'node:path';
+import { promisify } from 'node:util';
+import type { FileArtifact } from '../artifact.js';
+import { errnoCode, HotblobError } from '../errors.js';
+import type { Bindings } from './bindings.js';
+import { type FileKeeper, OpenFile } from './open-file.js';
+
+const openAsync = promisify(open);
+const fstatAsync = promisify(fstat);
+const statAsync = promisify(stat);
+const realpathAsync = promisify(realpath);
+
+/** A path is compared with what is open for it at most this often. */
+const CHECK_INTERVAL_MS = 1000;
+/** A descriptor that nobody uses is closed after this time: until then the space of a deleted file is not free. */
+const IDLE_MS = 30_000;
+// A FIFO must not wait for its writer, nor a terminal become ours.
+const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
+const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
+
+/**
+ * The descriptors: opened once, however many ask at the same time, shared, bounded, and closed only when nobody uses
+ * them. What {@link acquire} returns is given back by `leave()`.
+ */
+export class OpenFiles implements FileKeeper {
+  readonly #bindings: Bindings;
+  readonly #max: number;
+  readonly #files = new Map<string, OpenFile>();
+  readonly #opening = new Map<string, Promise<OpenFile | undefined>>();
+  /** Files without a user and since when (milliseconds), the one that waits longest first. */
+  readonly #idle = new Map<OpenFile, number>();
+  /** Those who wait for a descriptor to be closed. */
+  readonly #waiting: (() => void)[] = [];
+  #descriptors = 0;
+  #sweeper: NodeJS.Timeout | undefined;
+  #closed = false;
+
+  constructor(bindings: Bindings, maxOpenFiles: number) {
+    this.#bindings = bindings;
+    this.#max = maxOpenFiles;
+  }
+
+  /** Descriptors open, or about to be. */
+  get size(): number {
+    return this.#descriptors;
+  }
+
+  /**
+   * The open file of an artifact, entered once for the caller; undefined where there is no regular file, or where it lies
+   * outside the artifact's root. Synchronous for a file that is open and was compared with its path a moment ago.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` when every descriptor is in use; else the error of the system
+   */
+  acquire(artifact: FileArtifact): OpenFile | undefined | Promise<OpenFile | undefined> {
+    const file = this.#files.get(artifact.path);
+    if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
+    if (performance.now() - file.checkedAt >= CHECK_INTERVAL_MS) return this.#acquireSlowly(artifact);
+    file.enter();
+    return file;
+  }
+
+  /** Makes the next {@link acquire} of a path look at the file system again. */
+  expire(path: string): void {
+    const file = this.#files.get(path);
+    if (file !== undefined) file.checkedAt = Number.NEGATIVE_INFINITY;
+  }
+
+  /** Closes what is idle now, and the rest with its last user. Nothing is kept open from then on. */
+  close(): void {
+    this.#closed = true;
+    clearTimeout(this.#sweeper);
+    for (const file of this.#files.values()) this.#drop(file);
+  }
+
+  async #acquireSlowly(artifact: FileArtifact): Promise<OpenFile | undefined> {
+    const { path, root } = artifact;
+    const known = this.#files.get(path);
+    if (known !== undefined) {
+      known.checking ??= this.#check(known, artifact.immutable === true);
+      const same = (await known.checking) && known.root === root;
+      if (!same) this.#drop(known);
+    }
+    let file = this.#files.get(path);
+    if (file === undefined || file.root !== root) {
+      const key = `${root ?? ''}\0${path}`;
+      let opening = this.#opening.get(key);
+      if (opening === undefined) {
+        opening = this.#open(artifact).finally(() => this.#opening.delete(key));
+        this.#opening.set(key, opening);
+      }
+      file = await opening;
+    }
+    file?.enter();
+    return file;
+  }
+
+  async #check(file: OpenFile, immutable: boolean): Promise<boolean> {
+    file.enter();
+    try {
+      const now = await statAsync(file.path, { bigint: true });
+      if (!file.isSame(now, immutable)) return false;
+      file.size = Number(now.size);
+      file.checkedAt = performance.now();
+      return true;
+    } catch {
+      return false; // opening it anew tells what is wrong
+    } finally {
+      file.checking = undefined;
+      this.#leaveSoon(file);
+    }
+  }
+
+  async #open(artifact: FileArtifact): Promise<OpenFile | undefined> {
+    const fd = await this.#openDescriptor(artifact.path);
+    if (fd === undefined) return undefined;
+    try {
+      const stats = await fstatAsync(fd, { bigint: true });
+      if (stats.isFile() && (artifact.root === undefined || (await isBelow(artifact.root, artifact.path, fd, stats)))) {
+        return this.#keep(new OpenFile(artifact, fd, stats, this.#bindings, this));
+      }
+    } catch (error) {
+      this.#closeDescriptor(fd);
+      if (isMissing(error)) return undefined;
+      throw error;
+    }
+    this.#closeDescriptor(fd);
+    return undefined;
+  }
+
+  #keep(file: OpenFile): OpenFile {
+    const other = this.#files.get(file.path);
+    if (other !== undefined) this.#drop(other);
+    file.enter();
+    if (this.#closed) file.retire();
+    else this.#files.set(file.path, file);
+    this.#leaveSoon(file);
+    return file;
+  }
+
+  // Those who wait for a file go on in microtasks; until then it must not count as idle, or it might be closed.
+  #leaveSoon(file: OpenFile): void {
+    setImmediate(() => file.leave());
+  }
+
+  async #openDescriptor(path: string): Promise<number | undefined> {
+    await this.#reserve(this.#max);
+    for (;;) {
+      try {
+        return await openAsync(path, OPEN_FLAGS);
+      } catch (error) {
+        this.#descriptors--;
+        if (isMissing(error)) return undefined;
+        const code = errnoCode(error);
+        if (code !== 'EMFILE' && code !== 'ENFILE') throw error;
+        // The process has fewer to spare than we were given: one of ours makes room.
+        await this.#reserve(this.#descriptors);
+      }
+    }
+  }
+
+  /** Counts one more descriptor once fewer than `max` are open; until then closes those that have been idle longest. */
+  async #reserve(max: number): Promise<void> {
+    while (this.#descriptors >= max) {
+      const [longest] = this.#idle.keys();
+      if (longest === undefined) {
+        throw new HotblobError('ERR_HOTBLOB_OVERLOADED', `all ${this.#descriptors} descriptors are in use`);
+      }
+      const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
+      this.#drop(longest);
+      await closed;
+    }
+    this.#descriptors++;
+  }
+
+  #closeDescriptor(fd: number): void {
+    close(fd, () => this.onClosed());
+  }
+
+  /** Forgets a file; its descriptor is closed with its last user. */
+  #drop(file: OpenFile): void {
+    if (this.#files.get(file.path) === file) this.#files.delete(file.path);
+    this.#idle.delete(file);
+    file.retire();
+  }
+
+  onBusy(file: OpenFile): void {
+    this.#idle.delete(file);
+  }
+
+  onIdle(file: OpenFile): void {
+    this.#idle.set(file, performance.now());
+    // Unreferenced, and only there while something is open: it keeps no process alive and needs no closing.
+    this.#sweeper ??= setTimeout(() => this.#sweep(), IDLE_MS).unref();
+  }
+
+  onClosed(): void {
+    this.#descriptors--;
+    this.#waiting.shift()?.();
+  }
+
+  #sweep(): void {
+    this.#sweeper = undefined;
+    for (const [file, since] of this.#idle) {
+      const rest = since + IDLE_MS - performance.now();
+      if (rest > 0) {
+        this.#sweeper = setTimeout(() => this.#sweep(), rest).unref();
+        return;
+      }
+      this.#drop(file);
+    }
+  }
+}
+
+function isMissing(error: unknown): boolean {
+  return MISSING.has(errnoCode(error) ?? '');
+}
+
+/** Whether what was opened lies below `root`, whatever symlinks the path went through. */
+async function isBelow(root: string, path: string, fd: number, opened: BigIntStats): Promise<boolean> {
+  const prefix = root.endsWith(sep) ? root : root + sep;
+  if (process.platform === 'linux') {
+    try {
+      // The kernel's own name for what this descriptor is: no disk, and no race with a symlink that changes.
+      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(prefix);
+    } catch {
+      // no /proc in this container
+    }
+  }
+  const resolved = await realpathAsync(path);
+  if (!resolved.startsWith(prefix)) return false;
+  const now = await statAsync(resolved, { bigint: true });
+  return now.ino === opened.ino && now.dev === opened.dev;
+}

@@ -1,0 +1,46 @@
+import { readFileSync } from 'node:fs';
+
+interface Owned {
+  readonly uid: bigint;
+  readonly gid: bigint;
+  readonly mode: bigint;
+}
+
+/**
+ * Whether mincore tells the truth about a file. Since Linux 5.2 it answers "resident" for every page of a file that the
+ * caller neither owns nor may write (mm/mincore.c, can_do_mincore), so that it cannot be used to spy on others.
+ */
+export function canTrustMincore(file: Owned): boolean {
+  const { uid, groups, ownsEverything } = identity();
+  if (ownsEverything || file.uid === uid) return true;
+  if (groups.has(file.gid)) return (file.mode & 0o020n) !== 0n;
+  return (file.mode & 0o002n) !== 0n;
+}
+
+interface Identity {
+  readonly uid: bigint;
+  readonly groups: ReadonlySet<bigint>;
+  readonly ownsEverything: boolean;
+}
+
+let cached: (Identity & { readonly uidThen: number | undefined }) | undefined;
+
+// Hosts start as root and give it up later: what was found holds for as long as the effective user stays the same.
+function identity(): Identity {
+  const uidNow = process.geteuid?.();
+  if (cached === undefined || cached.uidThen !== uidNow) {
+    const uid = BigInt(uidNow ?? -1);
+    const groups = new Set((process.getgroups?.() ?? []).concat(process.getegid?.() ?? []).map(BigInt));
+    cached = { uidThen: uidNow, uid, groups, ownsEverything: uid === 0n && inInitialUserNamespace() };
+  }
+  return cached;
+}
+
+// Root of a user namespace has no power over files whose owner is not mapped into it.
+function inInitialUserNamespace(): boolean {
+  try {
+    return /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,56 @@
+import diagnosticsChannel from 'node:diagnostics_channel';
+import debug from 'debug';
+import { HotblobError } from './errors.js';
+import type { BytesBySource, Tally } from './send/tally.js';
+
+/** What `diagnostics_channel` publishes on `hotblob:response` when a response is over. */
+export interface ResponseReport {
+  readonly method: string;
+  /** Undefined for what the host sent by itself, and for a key that is none. */
+  readonly key: string | undefined;
+  readonly status: number;
+  /** Bytes of the body that have left the process, by source. */
+  readonly bytes: Readonly<BytesBySource>;
+  readonly milliseconds: number;
+  /** Whether all of it has been handed to the kernel. */
+  readonly complete: boolean;
+  /** What ended it early, or made it an error. */
+  readonly error: unknown;
+}
+
+const channel = diagnosticsChannel.channel('hotblob:response');
+const logResponse = debug('hotblob:response');
+const logError = debug('hotblob:error');
+
+/** One response, from the request on. */
+export class ResponseRecord {
+  readonly startedAt = performance.now();
+  readonly tally: Tally;
+  readonly method: string;
+  key: string | undefined;
+  status = 0;
+  complete = true;
+  error: unknown;
+
+  constructor(method: string, tally: Tally) {
+    this.method = method;
+    this.tally = tally;
+  }
+}
+
+/** Tells those who listen that a response is over. Costs next to nothing when nobody does. */
+export function report(record: ResponseRecord): void {
+  const { method, key, status, complete, error } = record;
+  if (error !== undefined && logError.enabled && !isTheClients(error)) logError('%s %s: %O', method, key, error);
+  if (!logResponse.enabled && !channel.hasSubscribers) return;
+  const { bytes } = record.tally;
+  const milliseconds = performance.now() - record.startedAt;
+  channel.publish({ method, key, status, bytes, milliseconds, complete, error } satisfies ResponseReport);
+  const sources = Object.entries(bytes).filter(([, count]) => count > 0);
+  const sent = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
+  logResponse('%s %s %d (%s) %s ms%s', method, key, status, sent, milliseconds.toFixed(2), complete ? '' : ', cut off');
+}
+
+function isTheClients(error: unknown): boolean {
+  return error instanceof HotblobError && error.status < 500;
+}

@@ -1,0 +1,77 @@
+import type { Borrower } from './buffer-pool.js';
+
+const KIB = 1024;
+/** What every stream of a session may have in flight, whatever the others do: without it stalled streams starve the rest. */
+const GUARANTEED_BYTES = 16 * KIB;
+/** What every stream may have in flight when very many have something, and all the first guarantees together. */
+const CROWDED_BYTES = 4 * KIB;
+const ALL_GUARANTEED_BYTES = 4096 * KIB;
+/** What the streams of one session share beyond that. Node ends a session at 10 MB of unsent bytes (maxSessionMemory). */
+const SURPLUS_BYTES = 6144 * KIB;
+
+const SMALLEST_WINDOW = 16 * KIB;
+const LARGEST_WINDOW = 1024 * KIB;
+const FIRST_WINDOW = 256 * KIB;
+const FIRST_WINDOW_OF_STREAM = 64 * KIB;
+/** A window that needs longer than this to leave is too large for its peer. */
+const PROMPT_MS = 20;
+
+/** A part of the bytes in flight that a connection may have. Goes back by {@link Connection.settle}, once. */
+export interface Grant {
+  readonly bytes: number;
+  /** How many of them came from the share that the streams have in common. */
+  readonly surplus: number;
+}
+
+/** What is on its way to one peer: a socket of HTTP/1.1, or a session of HTTP/2 with all its streams. */
+export class Connection implements Borrower {
+  pooledBytes = 0;
+  readonly #multiplexed: boolean;
+  #guaranteed = 0;
+  #surplus = 0;
+  /** Of HTTP/1.1: the window that the last response ended with. */
+  #window = FIRST_WINDOW;
+
+  constructor(multiplexed: boolean) {
+    this.#multiplexed = multiplexed;
+  }
+
+  /** Bytes granted and not yet settled. */
+  get inFlightBytes(): number {
+    return this.#guaranteed + this.#surplus;
+  }
+
+  /** The window that a response starts with, in bytes. */
+  get firstWindow(): number {
+    return this.#multiplexed ? FIRST_WINDOW_OF_STREAM : this.#window;
+  }
+
+  /** The window after one that needed `elapsedMs` to leave. A keep-alive connection remembers it. */
+  nextWindow(window: number, elapsedMs: number): number {
+    const next = elapsedMs <= PROMPT_MS ? Math.min(window * 2, LARGEST_WINDOW) : SMALLEST_WINDOW;
+    this.#window = next;
+    return next;
+  }
+
+  /** How many of `bytes` a window may have now. Never none: what cannot be had in full can be had in part. */
+  room(bytes: number): number {
+    return this.#multiplexed ? Math.min(bytes, this.#guarantee + SURPLUS_BYTES - this.#surplus) : bytes;
+  }
+
+  /** Grants `bytes`, which {@link room} has found, to one window. */
+  grant(bytes: number): Grant {
+    const surplus = this.#multiplexed ? Math.max(0, bytes - this.#guarantee) : 0;
+    this.#guaranteed += bytes - surplus;
+    this.#surplus += surplus;
+    return { bytes, surplus };
+  }
+
+  get #guarantee(): number {
+    return this.#guaranteed < ALL_GUARANTEED_BYTES ? GUARANTEED_BYTES : CROWDED_BYTES;
+  }
+
+  settle(grant: Grant): void {
+    this.#guaranteed -= grant.bytes - grant.surplus;
+    this.#surplus -= grant.surplus;
+  }
+}

@@ -1,0 +1,98 @@
+import { createServer } from 'node:http';
+import { createSecureServer } from 'node:http2';
+import type { AddressInfo } from 'node:net';
+import { exchangeOf, type NodeRequest, type NodeResponse } from './adapters/node.js';
+import { answerError } from './answer.js';
+import { Drain } from './drain.js';
+import type { Exchange } from './exchange.js';
+import { createHandler, type Handler } from './handler.js';
+import { systemMemoryPressure } from './memory/pressure.js';
+import type { Store } from './store.js';
+import { directoryStore } from './stores/directory.js';
+
+const READY_PATH = '/_hotblob/ready';
+
+/** What the command line asks for. */
+export interface ServeOptions {
+  readonly dir: string;
+  /** 0: any that is free. */
+  readonly port: number;
+  readonly host: string;
+  readonly writable: boolean;
+  readonly immutable: boolean | undefined;
+  /** The directory's size limit. */
+  readonly maxBytes: number | undefined;
+  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+}
+
+/** A running server. */
+export interface RunningServer {
+  /** One line: where it listens, and what is at work. */
+  readonly description: string;
+  readonly port: number;
+  /** Lets what is in flight complete for up to 30 s, then cuts it off. */
+  close(): Promise<void>;
+}
+
+/** Serves a directory over HTTP/1.1, or with TLS over HTTP/1.1 and HTTP/2. Resolves when it listens. */
+export async function serve(options: ServeOptions): Promise<RunningServer> {
+  const { immutable, maxBytes, tls } = options;
+  const store = await directoryStore(options.dir, { immutable, maxBytes });
+  const memory = systemMemoryPressure();
+  const handler = createHandler({ store: options.writable ? store : readOnly(store), memory });
+  const drain = new Drain();
+  const listener = (request: NodeRequest, response: NodeResponse): void => {
+    const exchange = exchangeOf(request, response);
+    drain.begin(response);
+    const answered = exchange.url === READY_PATH ? answerReady(exchange, drain.isDraining) : handler.handle(exchange);
+    void answered.then((isOurs) => {
+      if (!isOurs) answerError(exchange, 404);
+      drain.end();
+    });
+  };
+  const server =
+    tls === undefined ? createServer(listener) : createSecureServer({ ...tls, allowHTTP1: true }, listener);
+  drain.watch(server);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(options.port, options.host, resolve);
+  });
+  // a server that listens on a port has an address of this kind
+  const { port } = server.address() as AddressInfo;
+  const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+  return {
+    port,
+    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, store.immutable)})`,
+    async close() {
+      await drain.close(server);
+      handler.close();
+      await store.close();
+    },
+  };
+}
+
+function readOnly(store: Store): Store {
+  return { get: (key, options) => store.get(key, options) };
+}
+
+async function answerReady(exchange: Exchange, isDraining: boolean): Promise<boolean> {
+  if (isDraining) {
+    answerError(exchange, 503);
+  } else {
+    exchange.respond(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': READY.byteLength });
+    if (exchange.method === 'HEAD') exchange.end();
+    else await exchange.write([READY], true);
+  }
+  return true;
+}
+
+const READY = Buffer.from('{"status":"ready"}\n');
+
+function whatIsAtWork(handler: Handler, sensor: string, immutable: boolean): string {
+  const { mapper, copiesResident } = handler.stats();
+  return [
+    `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `${mapper}, but not of this directory: it is not known to be immutable`}`,
+    `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none, reads instead'}`,
+    `memory pressure: ${sensor}`,
+  ].join('; ');
+}

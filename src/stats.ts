@@ -1,0 +1,51 @@
+import { type BytesBySource, noBytes, Tally, type UnmappedReason } from './send/tally.js';
+
+/** What a handler has done since its start, and what is in use now. */
+export interface HandlerStats {
+  /** Responses by status. */
+  readonly responses: Readonly<Record<number, number>>;
+  /** Windows that have left the process, by source. */
+  readonly windows: Readonly<BytesBySource>;
+  /** Bytes that have left the process, by source. */
+  readonly bytes: Readonly<BytesBySource>;
+  /** Why responses, or single windows of them, were not mapped. */
+  readonly unmapped: Readonly<Partial<Record<UnmappedReason, number>>>;
+  /** The binding that maps; undefined where nothing is mapped. */
+  readonly mapper: 'mmap-io' | 'libc' | undefined;
+  /** Whether bytes are copied from the page cache without waiting for a disk (preadv2 with RWF_NOWAIT). */
+  readonly copiesResident: boolean;
+  readonly openFiles: number;
+  /** Mappings alive. */
+  readonly mappings: number;
+  /** Bytes of mappings that are being sent. */
+  readonly mappedBytes: number;
+  /** Bytes of buffers that are being filled or sent. */
+  readonly pooledBytes: number;
+  readonly pressure: 'normal' | 'constrained' | 'critical';
+}
+
+/** The counters of one handler. */
+export class Stats {
+  readonly #responses = new Map<number, number>();
+  readonly #windows = noBytes();
+  readonly #bytes = noBytes();
+  readonly #unmapped = new Map<UnmappedReason, number>();
+
+  /** The tally of a new response. */
+  tally(): Tally {
+    return new Tally(this.#windows, this.#bytes, this.#unmapped);
+  }
+
+  answered(status: number): void {
+    this.#responses.set(status, (this.#responses.get(status) ?? 0) + 1);
+  }
+
+  snapshot(): Pick<HandlerStats, 'responses' | 'windows' | 'bytes' | 'unmapped'> {
+    return {
+      responses: Object.fromEntries(this.#responses),
+      windows: { ...this.#windows },
+      bytes: { ...this.#bytes },
+      unmapped: Object.fromEntries(this.#unmapped),
+    };
+  }
+}

@@ -1,0 +1,129 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import type { BytesArtifact } from '../artifact.js';
+import { HotblobError } from '../errors.js';
+import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
+import { chunksOf, discard } from './body.js';
+import { BYTES, checkedOptions } from './options.js';
+
+/** What {@link memoryStore} takes. */
+export interface MemoryStoreOptions {
+  /**
+   * All that the store may hold, in bytes: artifacts, uploads in progress, and for each artifact its key and 512 bytes of
+   * bookkeeping. Default: 64 MiB.
+   */
+  readonly maxBytes?: number | undefined;
+}
+
+/** A store that can do everything and answers at once. */
+export interface MemoryStore extends Required<Store> {
+  get(key: string, options?: GetOptions): BytesArtifact | undefined;
+}
+
+const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
+/** Measured with a million empty artifacts: about 400 bytes each; without them, no limit would bound those. */
+const BOOKKEEPING_BYTES = 512;
+/** Characters of base64url: 132 bits, far beyond any accident. */
+const ETAG_CHARACTERS = 22;
+
+/**
+ * A store in the memory of this process. When it is full, the artifact that was used longest ago goes.
+ *
+ * Uploads in progress count, so that the limit holds however many there are; what they push out is gone even when they
+ * fail, and where they alone fill the store the next chunk is refused with `ERR_HOTBLOB_OVERLOADED`. For the moment in
+ * which an upload's chunks are joined, its bytes are there twice.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ */
+export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
+  const { maxBytes } = checkedOptions<MemoryStoreOptions>(options, { maxBytes: BYTES });
+  return new ArtifactsInMemory(maxBytes ?? DEFAULT_MAX_BYTES);
+}
+
+class ArtifactsInMemory implements MemoryStore {
+  readonly #maxBytes: number;
+  /** The artifact used longest ago comes first. */
+  readonly #artifacts = new Map<string, BytesArtifact>();
+  #usedBytes = 0;
+  #closed = false;
+
+  constructor(maxBytes: number) {
+    this.#maxBytes = maxBytes;
+  }
+
+  get(key: string): BytesArtifact | undefined {
+    const artifact = this.#artifacts.get(key);
+    if (artifact === undefined) return undefined;
+    this.#artifacts.delete(key);
+    this.#artifacts.set(key, artifact);
+    return artifact;
+  }
+
+  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+    const chunks: Uint8Array[] = [];
+    const hash = createHash('sha256');
+    let taken = 0;
+    const take = (bytes: number): void => {
+      this.#makeRoom(bytes);
+      this.#usedBytes += bytes;
+      taken += bytes;
+    };
+    try {
+      assertKey(key);
+      this.#assertOpen();
+      const overhead = overheadOf(key);
+      take(overhead);
+      for await (const chunk of chunksOf(body, options, this.#maxBytes - overhead)) {
+        take(chunk.byteLength);
+        hash.update(chunk);
+        chunks.push(chunk);
+      }
+      this.#assertOpen();
+    } catch (error) {
+      this.#usedBytes -= taken;
+      discard(body);
+      throw error;
+    }
+    const created = !this.#remove(key);
+    const etag = `"${hash.digest('base64url').slice(0, ETAG_CHARACTERS)}"`;
+    this.#artifacts.set(key, { kind: 'bytes', bytes: Buffer.concat(chunks), etag, lastModified: new Date() });
+    return { created, etag };
+  }
+
+  async delete(key: string): Promise<boolean> {
+    return this.#remove(key);
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const key of this.#artifacts.keys()) this.#remove(key);
+  }
+
+  #makeRoom(bytes: number): void {
+    for (const key of this.#artifacts.keys()) {
+      if (this.#usedBytes + bytes <= this.#maxBytes) return;
+      this.#remove(key);
+    }
+    if (this.#usedBytes + bytes <= this.#maxBytes) return;
+    throw this.#usedBytes === 0
+      ? new HotblobError('ERR_HOTBLOB_TOO_LARGE', `no artifact fits a store of ${this.#maxBytes} bytes`)
+      : new HotblobError('ERR_HOTBLOB_OVERLOADED', `uploads in progress fill the store's ${this.#maxBytes} bytes`);
+  }
+
+  #remove(key: string): boolean {
+    const artifact = this.#artifacts.get(key);
+    if (artifact === undefined) return false;
+    this.#artifacts.delete(key);
+    this.#usedBytes -= artifact.bytes.byteLength + overheadOf(key);
+    return true;
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+  }
+}
+
+function overheadOf(key: string): number {
+  // V8 takes up to two bytes for a character.
+  return BOOKKEEPING_BYTES + 2 * key.length;
+}
