@@ -1,9 +1,9 @@
 import { answerError } from './answer.js';
-import type { Artifact, ByteRange, FileArtifact } from './artifact.js';
+import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from './artifact.js';
 import { HotblobError } from './errors.js';
 import type { Exchange } from './exchange.js';
 import { httpDate } from './http/http-date.js';
-import { plan, type Representation } from './http/plan.js';
+import { type PlannedBody, plan, type Representation } from './http/plan.js';
 import type { OpenFile } from './page-cache/open-file.js';
 import type { OpenFiles } from './page-cache/open-files.js';
 import type { ResponseRecord } from './report.js';
@@ -15,7 +15,7 @@ import type { Source, Transfer } from './send/source.js';
 import { StreamSource } from './send/stream-source.js';
 import { RequestSignal } from './signal.js';
 
-type OpenSource = (transfer: Transfer, range: ByteRange | undefined) => Source | Promise<Source>;
+export type DownloadOutcome = 'answered' | 'missing';
 
 /** Answers a GET or HEAD with an artifact: opens, plans, sends. */
 export class Download {
@@ -29,28 +29,27 @@ export class Download {
     this.#policy = policy;
   }
 
-  /** Resolves when the response is over; to false, with nothing answered, for a file that is not there. */
-  async answer(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<boolean> {
+  /** Resolves when the response is over, or to `'missing'`, with nothing answered, for a file that is not there. */
+  answer(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<DownloadOutcome> {
     // HTTP/1.1 pipelining starts hundreds of responses at once: none holds anything before its turn.
     const turn = exchange.turn();
-    if (turn !== undefined) await turn;
+    if (turn !== undefined) return turn.then(() => this.#answerNow(exchange, artifact, record));
+    return this.#answerNow(exchange, artifact, record);
+  }
+
+  // Not async where the hot path goes: each promise on it costs as much as a step of its work.
+  #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<DownloadOutcome> {
     if (exchange.closed) throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client left before its turn');
     switch (artifact.kind) {
-      case 'file':
-        return this.#answerFile(exchange, artifact, record);
+      case 'file': {
+        const file = this.#openFiles.acquire(artifact);
+        if (file instanceof Promise) return file.then((opened) => this.#answerFile(exchange, artifact, opened, record));
+        return this.#answerFile(exchange, artifact, file, record);
+      }
       case 'bytes':
-        await this.#respond(exchange, record, ofMemory(artifact, artifact.bytes.byteLength), 0, (transfer) => {
-          return new BytesSource(transfer, artifact.bytes);
-        });
-        return true;
+        return this.#answerBytes(exchange, artifact, record);
       case 'stream':
-        await this.#respond(exchange, record, ofMemory(artifact, artifact.size), 0, async (transfer, range) => {
-          const { size } = artifact;
-          const isWhole = range === undefined || range.end - range.start === size;
-          const stream = await artifact.open(isWhole ? undefined : range, new RequestSignal(exchange));
-          return new StreamSource(transfer, stream, range === undefined ? undefined : range.end - range.start);
-        });
-        return true;
+        return this.#answerStream(exchange, artifact, record);
       default:
         throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'a store handed back something that is not an artifact');
     }
@@ -69,54 +68,68 @@ export class Download {
     }
   }
 
-  async #answerFile(exchange: Exchange, artifact: FileArtifact, record: ResponseRecord): Promise<boolean> {
-    const acquired = this.#openFiles.acquire(artifact);
-    const file = acquired instanceof Promise ? await acquired : acquired;
-    if (file === undefined) return false;
+  /** Owns the use of `file`. */
+  #answerFile(
+    exchange: Exchange,
+    artifact: FileArtifact,
+    file: OpenFile | undefined,
+    record: ResponseRecord,
+  ): Promise<DownloadOutcome> {
+    if (file === undefined) return MISSING;
+    let source: Source | undefined;
     try {
       const representation = ofFile(artifact, file);
-      const { size } = representation;
+      const planned = this.#plan(exchange, representation, record);
+      if (planned === undefined) return ANSWERED;
       const offset = artifact.offset ?? 0;
+      const { size } = representation;
       const region = { file, end: offset + size, size, immutable: artifact.immutable === true };
-      await this.#respond(exchange, record, representation, offset, (transfer) => {
-        return new FileSource(transfer, region, this.#policy);
-      });
-      return true;
+      const transfer = this.#transfer(exchange, record);
+      source = new FileSource(transfer, region, this.#policy);
+      return send(transfer, source, planned, offset);
     } finally {
-      file.leave();
+      if (source === undefined) file.leave();
     }
   }
 
-  async #respond(
-    exchange: Exchange,
-    record: ResponseRecord,
-    representation: Representation,
-    offset: number,
-    openSource: OpenSource,
-  ): Promise<void> {
-    const decided = plan(exchange.method === 'HEAD' ? 'HEAD' : 'GET', exchange.headers, representation);
-    record.status = decided.status;
-    if (decided.kind === 'error') {
-      answerError(exchange, decided.status, decided.headers);
-      return;
-    }
-    if (decided.kind === 'done') {
-      exchange.respond(decided.status, decided.headers);
+  #answerBytes(exchange: Exchange, artifact: BytesArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
+    const planned = this.#plan(exchange, ofMemory(artifact, artifact.bytes.byteLength), record);
+    if (planned === undefined) return ANSWERED;
+    const transfer = this.#transfer(exchange, record);
+    return send(transfer, new BytesSource(transfer, artifact.bytes), planned, 0);
+  }
+
+  async #answerStream(exchange: Exchange, artifact: StreamArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
+    const planned = this.#plan(exchange, ofMemory(artifact, artifact.size), record);
+    if (planned === undefined) return 'answered';
+    const { range, status } = planned;
+    const stream = await artifact.open(status === 206 ? range : undefined, new RequestSignal(exchange));
+    const transfer = this.#transfer(exchange, record);
+    return send(transfer, new StreamSource(transfer, stream, range && range.end - range.start), planned, 0);
+  }
+
+  /** What is to be sent; undefined where the answer has no body of the artifact's, and has been given. */
+  #plan(exchange: Exchange, representation: Representation, record: ResponseRecord): PlannedBody | undefined {
+    const planned = plan(exchange.method === 'HEAD' ? 'HEAD' : 'GET', exchange.headers, representation);
+    record.status = planned.status;
+    if (planned.kind === 'send') return planned;
+    if (planned.kind === 'error') {
+      answerError(exchange, planned.status, planned.headers);
+    } else {
+      exchange.respond(planned.status, planned.headers);
       exchange.end();
-      return;
     }
+    return undefined;
+  }
+
+  #transfer(exchange: Exchange, record: ResponseRecord): Transfer {
     const leases = this.#leases;
-    const transfer = { exchange, connection: leases.connection(exchange), leases, tally: record.tally };
-    const { range } = decided;
-    const opened = openSource(transfer, range);
-    const source = opened instanceof Promise ? await opened : opened;
-    const start = offset + (range?.start ?? 0);
-    const end = range === undefined ? Number.POSITIVE_INFINITY : offset + range.end;
-    record.complete = await send(transfer, source, start, end, () => {
-      exchange.respond(decided.status, decided.headers);
-    });
+    return { exchange, connection: leases.connection(exchange), leases, record };
   }
 }
+
+const ANSWERED = Promise.resolve<DownloadOutcome>('answered');
+const MISSING = Promise.resolve<DownloadOutcome>('missing');
 
 function ofMemory(artifact: Artifact, size: number | undefined): Representation {
   const { etag, lastModified } = artifact;

@@ -41,7 +41,8 @@ export function createHandler(options: HandlerOptions): Handler {
   return new CacheHandler(settingsOf(options));
 }
 
-type Operation = (exchange: Exchange, record: ResponseRecord) => Promise<boolean>;
+/** Foreign: not the handler's. Missing: the handler's, but there is nothing under its key. Nothing is answered by either. */
+type Outcome = 'answered' | 'missing' | 'foreign';
 
 class CacheHandler implements Handler {
   readonly #settings: Settings;
@@ -62,12 +63,30 @@ class CacheHandler implements Handler {
     this.#allow = `GET, HEAD${store.put ? ', PUT' : ''}${store.delete ? ', DELETE' : ''}`;
   }
 
-  handle(exchange: Exchange): Promise<boolean> {
-    return this.#recorded(exchange, this.#route);
+  async handle(exchange: Exchange): Promise<boolean> {
+    const record = new ResponseRecord(exchange.method, this.#stats);
+    try {
+      const outcome = await this.#route(exchange, record);
+      if (outcome !== 'answered') {
+        if (outcome === 'foreign' || this.#settings.fallthrough) return false;
+        this.#answerError(exchange, record, 404);
+      }
+    } catch (error) {
+      this.#fail(exchange, error, record);
+    }
+    this.#finish(record);
+    return true;
   }
 
-  send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
-    return this.#recorded(exchange, (_, record) => this.#download.answer(exchange, artifact, record));
+  async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
+    const record = new ResponseRecord(exchange.method, this.#stats);
+    try {
+      if ((await this.#download.answer(exchange, artifact, record)) === 'missing') return false;
+    } catch (error) {
+      this.#fail(exchange, error, record);
+    }
+    this.#finish(record);
+    return true;
   }
 
   stats(): HandlerStats {
@@ -87,38 +106,8 @@ class CacheHandler implements Handler {
     this.#openFiles.close();
   }
 
-  async #recorded(exchange: Exchange, operation: Operation): Promise<boolean> {
-    const record = new ResponseRecord(exchange.method, this.#stats.tally());
-    try {
-      if (!(await operation(exchange, record))) return false;
-    } catch (error) {
-      record.error = error;
-      this.#fail(exchange, error, record);
-    }
-    this.#stats.answered(record.status);
-    report(record);
-    return true;
-  }
-
-  #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {
-    record.complete = false;
-    const cause =
-      error instanceof Error ? error : new Error('a store threw something that is not an error', { cause: error });
-    if (exchange.closed || exchange.headersSent) {
-      // Ended cleanly, the client would take half an artifact for the whole.
-      exchange.destroy(cause);
-      return;
-    }
-    record.status = statusOf(cause);
-    exchange.refuseBody();
-    try {
-      answerError(exchange, record.status);
-    } catch {
-      exchange.destroy(cause); // the host has put something into the response that cannot be sent
-    }
-  }
-
-  readonly #route: Operation = (exchange, record) => {
+  // The hot path below is not async: each promise on it costs as much as a step of its work.
+  #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
     const { store, mountPath, fallthrough } = this.#settings;
     let key: string | undefined;
     try {
@@ -127,58 +116,56 @@ class CacheHandler implements Handler {
       // What cannot be a key here may be a path of those who come next.
       if (!fallthrough) throw error;
     }
-    if (key === undefined) return NOT_OURS;
+    if (key === undefined) return FOREIGN;
     record.key = key;
     if (exchange.method === 'GET' || exchange.method === 'HEAD') return this.#get(exchange, key, record);
     if (exchange.method === 'PUT' && store.put !== undefined) return this.#put(exchange, key, record);
     if (exchange.method === 'DELETE' && store.delete !== undefined) return this.#delete(exchange, key, record);
-    if (fallthrough) return NOT_OURS;
+    if (fallthrough) return FOREIGN;
     this.#answerError(exchange, record, 405, { allow: this.#allow });
-    return OURS;
-  };
-
-  async #get(exchange: Exchange, key: string, record: ResponseRecord): Promise<boolean> {
-    const found = this.#settings.store.get(key, new RequestSignal(exchange));
-    const artifact = isPromise(found) ? await found : found;
-    if (artifact !== undefined && (await this.#download.answer(exchange, artifact, record))) return true;
-    if (this.#settings.fallthrough) return false;
-    this.#answerError(exchange, record, 404);
-    return true;
+    return ANSWERED;
   }
 
-  async #put(exchange: Exchange, key: string, record: ResponseRecord): Promise<boolean> {
+  #get(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
+    const found = this.#settings.store.get(key, new RequestSignal(exchange));
+    if (isPromise(found)) return found.then((artifact) => this.#answer(exchange, artifact, record));
+    return this.#answer(exchange, found, record);
+  }
+
+  #answer(exchange: Exchange, artifact: Artifact | undefined, record: ResponseRecord): Promise<Outcome> {
+    return artifact === undefined ? MISSING : this.#download.answer(exchange, artifact, record);
+  }
+
+  async #put(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
     const { store, maxUploadBytes } = this.#settings;
     const size = announcedSize(exchange, maxUploadBytes);
-    if (await this.#isRefused(exchange, key, record)) return true;
+    if (await this.#isRefused(exchange, key, record)) return 'answered';
+    const { signal } = new RequestSignal(exchange);
     const body = uploadBody(exchange, size, maxUploadBytes);
     try {
-      const { signal } = new RequestSignal(exchange);
       const result = await store.put?.(key, body, { signal, size });
-      await this.#forget(key, signal);
+      await this.#lookAgain(key, signal);
       record.status = 200;
       exchange.respond(200, { 'content-length': 0, ...(result?.etag === undefined ? {} : { etag: result.etag }) });
       exchange.end();
     } finally {
       body.destroy();
     }
-    return true;
+    return 'answered';
   }
 
-  async #delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<boolean> {
+  async #delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
     const { store } = this.#settings;
-    if (await this.#isRefused(exchange, key, record)) return true;
+    if (await this.#isRefused(exchange, key, record)) return 'answered';
     const { signal } = new RequestSignal(exchange);
     const artifact = await store.get(key, { signal });
-    const deleted = await store.delete?.(key);
+    const isDeleted = await store.delete?.(key);
     if (artifact?.kind === 'file') this.#openFiles.expire(artifact.path);
-    if (deleted) {
-      record.status = 204;
-      exchange.respond(204, {});
-      exchange.end();
-    } else {
-      this.#answerError(exchange, record, 404);
-    }
-    return true;
+    if (!isDeleted) return 'missing';
+    record.status = 204;
+    exchange.respond(204, {});
+    exchange.end();
+    return 'answered';
   }
 
   /** Answers 412 where the preconditions of a request that writes do not hold (RFC 9110, 13.2.1). */
@@ -193,8 +180,8 @@ class CacheHandler implements Handler {
     return true;
   }
 
-  /** After a write, what is open for a key may no longer be what the store has. */
-  async #forget(key: string, signal: AbortSignal): Promise<void> {
+  /** After an upload, what is open for its key is no longer what the store has. */
+  async #lookAgain(key: string, signal: AbortSignal): Promise<void> {
     const artifact = await this.#settings.store.get(key, { signal });
     if (artifact?.kind === 'file') this.#openFiles.expire(artifact.path);
   }
@@ -203,10 +190,34 @@ class CacheHandler implements Handler {
     record.status = status;
     answerError(exchange, status, headers);
   }
+
+  #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {
+    record.error = error;
+    record.complete = false;
+    const cause =
+      error instanceof Error ? error : new Error('a store threw something that is not an error', { cause: error });
+    if (exchange.closed || exchange.headersSent) {
+      // Ended cleanly, the client would take half an artifact for the whole.
+      exchange.destroy(cause);
+      return;
+    }
+    exchange.refuseBody();
+    try {
+      this.#answerError(exchange, record, statusOf(cause));
+    } catch {
+      exchange.destroy(cause); // the host has put something into the response that cannot be sent
+    }
+  }
+
+  #finish(record: ResponseRecord): void {
+    this.#stats.answered(record.status);
+    report(record);
+  }
 }
 
-const OURS = Promise.resolve(true);
-const NOT_OURS = Promise.resolve(false);
+const ANSWERED = Promise.resolve<Outcome>('answered');
+const MISSING = Promise.resolve<Outcome>('missing');
+const FOREIGN = Promise.resolve<Outcome>('foreign');
 const WRITE_PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const;
 
 function isPromise<T extends object>(value: T | undefined | Promise<T | undefined>): value is Promise<T | undefined> {

@@ -1,7 +1,7 @@
 import diagnosticsChannel from 'node:diagnostics_channel';
 import debug from 'debug';
 import { HotblobError } from './errors.js';
-import type { BytesBySource, Tally } from './send/tally.js';
+import { type BySource, nothingSent, Tally, type Totals } from './send/tally.js';
 
 /** What `diagnostics_channel` publishes on `hotblob:response` when a response is over. */
 export interface ResponseReport {
@@ -9,8 +9,8 @@ export interface ResponseReport {
   /** Undefined for what the host sent by itself, and for a key that is none. */
   readonly key: string | undefined;
   readonly status: number;
-  /** Bytes of the body that have left the process, by source. */
-  readonly bytes: Readonly<BytesBySource>;
+  /** What of the body has left the process, by source. */
+  readonly sent: BySource;
   readonly milliseconds: number;
   /** Whether all of it has been handed to the kernel. */
   readonly complete: boolean;
@@ -23,18 +23,17 @@ const logResponse = debug('hotblob:response');
 const logError = debug('hotblob:error');
 
 /** One response, from the request on. */
-export class ResponseRecord {
+export class ResponseRecord extends Tally {
   readonly startedAt = performance.now();
-  readonly tally: Tally;
   readonly method: string;
   key: string | undefined;
   status = 0;
   complete = true;
   error: unknown;
 
-  constructor(method: string, tally: Tally) {
+  constructor(method: string, totals: Totals) {
+    super(totals);
     this.method = method;
-    this.tally = tally;
   }
 }
 
@@ -43,12 +42,12 @@ export function report(record: ResponseRecord): void {
   const { method, key, status, complete, error } = record;
   if (error !== undefined && logError.enabled && !isTheClients(error)) logError('%s %s: %O', method, key, error);
   if (!logResponse.enabled && !channel.hasSubscribers) return;
-  const { bytes } = record.tally;
+  const { sent = nothingSent() } = record;
   const milliseconds = performance.now() - record.startedAt;
-  channel.publish({ method, key, status, bytes, milliseconds, complete, error } satisfies ResponseReport);
-  const sources = Object.entries(bytes).filter(([, count]) => count > 0);
-  const sent = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
-  logResponse('%s %s %d (%s) %s ms%s', method, key, status, sent, milliseconds.toFixed(2), complete ? '' : ', cut off');
+  channel.publish({ method, key, status, sent, milliseconds, complete, error } satisfies ResponseReport);
+  const sources = Object.entries(sent).filter(([, { bytes }]) => bytes > 0);
+  const body = sources.map(([source, { bytes }]) => `${source} ${bytes}`).join(', ') || 'no body';
+  logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), complete ? '' : ', cut off');
 }
 
 function isTheClients(error: unknown): boolean {

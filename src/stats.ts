@@ -1,13 +1,11 @@
-import { type BytesBySource, noBytes, Tally, type UnmappedReason } from './send/tally.js';
+import { type BySource, nothingSent, type Totals, type UnmappedReason } from './send/tally.js';
 
 /** What a handler has done since its start, and what is in use now. */
 export interface HandlerStats {
   /** Responses by status. */
   readonly responses: Readonly<Record<number, number>>;
-  /** Windows that have left the process, by source. */
-  readonly windows: Readonly<BytesBySource>;
-  /** Bytes that have left the process, by source. */
-  readonly bytes: Readonly<BytesBySource>;
+  /** Windows and bytes that have left the process, by source. */
+  readonly sent: BySource;
   /** Why responses, or single windows of them, were not mapped. */
   readonly unmapped: Readonly<Partial<Record<UnmappedReason, number>>>;
   /** The binding that maps; undefined where nothing is mapped. */
@@ -25,27 +23,20 @@ export interface HandlerStats {
 }
 
 /** The counters of one handler. */
-export class Stats {
+export class Stats implements Totals {
+  readonly sent = nothingSent();
+  readonly unmapped = new Map<UnmappedReason, number>();
   readonly #responses = new Map<number, number>();
-  readonly #windows = noBytes();
-  readonly #bytes = noBytes();
-  readonly #unmapped = new Map<UnmappedReason, number>();
-
-  /** The tally of a new response. */
-  tally(): Tally {
-    return new Tally(this.#windows, this.#bytes, this.#unmapped);
-  }
 
   answered(status: number): void {
     this.#responses.set(status, (this.#responses.get(status) ?? 0) + 1);
   }
 
-  snapshot(): Pick<HandlerStats, 'responses' | 'windows' | 'bytes' | 'unmapped'> {
+  snapshot(): Pick<HandlerStats, 'responses' | 'sent' | 'unmapped'> {
     return {
       responses: Object.fromEntries(this.#responses),
-      windows: { ...this.#windows },
-      bytes: { ...this.#bytes },
-      unmapped: Object.fromEntries(this.#unmapped),
+      sent: structuredClone(this.sent),
+      unmapped: Object.fromEntries(this.unmapped),
     };
   }
 }

@@ -13,8 +13,6 @@ export class Http1Exchange implements Exchange {
   readonly tracked: boolean;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
-  #pending: ((sent: boolean) => void) | undefined;
-  #isWatched = false;
   #isRefused = false;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
@@ -53,7 +51,8 @@ export class Http1Exchange implements Exchange {
 
   // A response that waits for its turn is told nothing when the connection drops: the socket says so.
   get closed(): boolean {
-    return this.#response.destroyed || this.#response.writableEnded || this.#request.socket.destroyed;
+    const { socket } = this.#request;
+    return this.#response.destroyed || this.#response.writableEnded || socket.destroyed || !socket.writable;
   }
 
   onClose(listener: () => void): () => void {
@@ -99,11 +98,10 @@ export class Http1Exchange implements Exchange {
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
     if (this.closed) return CLOSED;
     if (!this.tracked) return writeUntracked(this.#response, chunks, last);
-    if (!this.#isWatched) this.#watch();
     return new Promise((resolve) => {
-      this.#pending = resolve;
       const final = chunks.length - 1;
       for (let index = 0; index < final; index++) this.#response.write(chunks[index]);
+      // A socket that is writable answers every write, with an error when it is destroyed.
       this.#response.write(chunks[final], (error) => resolve(!error));
       if (last) this.end();
     });
@@ -122,13 +120,6 @@ export class Http1Exchange implements Exchange {
   destroy(): void {
     // Without the error: hosts would get it as a clientError, and it is not the client's.
     this.#response.destroy();
-  }
-
-  /** Not every write is answered when the connection drops. */
-  #watch(): void {
-    this.#isWatched = true;
-    this.#response.on('error', () => {});
-    this.#response.on('close', () => this.#pending?.(false));
   }
 
   #linger(): void {

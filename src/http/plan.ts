@@ -7,15 +7,18 @@ import { parseRange } from './range.js';
 
 export type { Representation } from './headers.js';
 
+/** A body to send. */
+export interface PlannedBody {
+  readonly kind: 'send';
+  readonly status: 200 | 206;
+  readonly headers: ResponseHeaders;
+  /** The bytes of the body. Undefined: all of them, however many that will be. */
+  readonly range: ByteRange | undefined;
+}
+
 /** What to answer, decided before anything is opened. */
 export type Plan =
-  | {
-      readonly kind: 'send';
-      readonly status: 200 | 206;
-      readonly headers: ResponseHeaders;
-      /** The bytes of the body. Undefined: all of them, however many that will be. */
-      readonly range: ByteRange | undefined;
-    }
+  | PlannedBody
   /** HEAD, or not modified: there is no body. */
   | { readonly kind: 'done'; readonly status: 200 | 304; readonly headers: ResponseHeaders }
   /** The handler adds its error body, and the headers for that. */

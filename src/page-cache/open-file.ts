@@ -27,14 +27,6 @@ export type MapRefusal =
 /** A window of a mapping, or why there is none. */
 export type MappedBytes = { readonly bytes: Uint8Array } | MapRefusal;
 
-/** Who keeps the file open, and is told what becomes of it. */
-export interface FileKeeper {
-  onBusy(file: OpenFile): void;
-  onIdle(file: OpenFile): void;
-  /** The number of the descriptor is free again. */
-  onClosed(file: OpenFile): void;
-}
-
 /** One open descriptor and what is mapped of it. `OpenFiles` makes, shares and closes them. */
 export class OpenFile {
   readonly path: string;
@@ -46,6 +38,8 @@ export class OpenFile {
   size: number;
   /** When it was last compared with what is at its path, in milliseconds of `performance.now()`. */
   checkedAt: number;
+  /** When it was last handed out, likewise. */
+  usedAt: number;
   /** The comparison that is under way. */
   checking: Promise<boolean> | undefined;
   /** Whether the file system can say what is in the page cache while copying it. Assumed until it refuses. */
@@ -54,18 +48,19 @@ export class OpenFile {
   readonly #fd: number;
   readonly #bindings: Bindings;
   readonly #identity: BigIntStats;
-  readonly #keeper: FileKeeper;
+  readonly #onClosed: () => void;
   readonly #mappings = new Map<number, Mapping>();
-  readonly #lent = new Map<number, number>();
+  /** How many responses each piece of the file is lent to. */
+  #lent = new Uint32Array(0);
   /** What refuses every mapping of this file. */
   #refusal: MapRefusal | undefined;
   #users = 0;
   #retired = false;
 
-  constructor(artifact: FileArtifact, fd: number, stats: BigIntStats, bindings: Bindings, keeper: FileKeeper) {
+  constructor(artifact: FileArtifact, fd: number, stats: BigIntStats, bindings: Bindings, onClosed: () => void) {
     this.path = artifact.path;
     this.root = artifact.root;
-    this.#keeper = keeper;
+    this.#onClosed = onClosed;
     this.#fd = fd;
     this.#identity = stats;
     this.#bindings = bindings;
@@ -74,19 +69,22 @@ export class OpenFile {
     const seconds = Math.floor(Number(stats.mtimeMs) / 1000);
     this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
     this.checkedAt = performance.now();
+    this.usedAt = this.checkedAt;
     this.canCopyResident = bindings.libc !== undefined;
     this.#refusal = bindings.mapper === undefined ? 'no-mapper' : canTrustMincore(stats) ? undefined : 'untrusted';
   }
 
+  get isIdle(): boolean {
+    return this.#users === 0;
+  }
+
   /** Counts one more user: a response, or a read in flight. Each gives itself back by {@link leave}, once. */
   enter(): void {
-    if (this.#users++ === 0) this.#keeper.onBusy(this);
+    this.#users++;
   }
 
   leave(): void {
-    if (--this.#users > 0) return;
-    if (this.#retired) this.#close();
-    else this.#keeper.onIdle(this);
+    if (--this.#users === 0 && this.#retired) this.#close();
   }
 
   /** Closes the descriptor now, or with its last user. A mapping goes when nobody can reach it. */
@@ -99,7 +97,7 @@ export class OpenFile {
   #close(): void {
     this.#mappings.clear();
     // Asynchronous: the last close of an unlinked file frees its blocks. Linux frees the number whatever it answers.
-    close(this.#fd, () => this.#keeper.onClosed(this));
+    close(this.#fd, () => this.#onClosed());
   }
 
   /**
@@ -149,13 +147,18 @@ export class OpenFile {
     const mapping = this.#refusal ?? this.#mapping(start, end);
     if (typeof mapping === 'string') return mapping;
     // Pages past a new end of the file may still be reported as resident, and touching one is a SIGBUS.
-    if (fstatSync(this.#fd).size < end) return 'truncated';
+    if (this.#sizeNow() < end) return 'truncated';
     const offset = start % SPAN_BYTES;
     const pageStart = offset - (offset % this.#bindings.pageSize);
     const length = end - start;
     if (!mapping.isResident(pageStart, offset + length - pageStart)) return 'not-resident';
     const { buffer, byteOffset } = mapping.bytes;
     return { bytes: new Uint8Array(buffer, byteOffset + offset, length) };
+  }
+
+  #sizeNow(): number {
+    const { libc } = this.#bindings;
+    return libc === undefined ? fstatSync(this.#fd).size : libc.sizeOf(this.#fd);
   }
 
   #mapping(start: number, end: number): Mapping | MapRefusal {
@@ -172,27 +175,32 @@ export class OpenFile {
 
   /** Counts the pieces of a window as lent, and returns how many bytes of them were not lent already. */
   lend(start: number, end: number): number {
+    const last = Math.ceil(end / PIECE_BYTES);
+    if (last > this.#lent.length) this.#lent = enlarged(this.#lent, Math.ceil(this.size / PIECE_BYTES));
     let added = 0;
-    for (let piece = Math.floor(start / PIECE_BYTES); piece * PIECE_BYTES < end; piece++) {
-      const lent = this.#lent.get(piece) ?? 0;
+    for (let piece = Math.floor(start / PIECE_BYTES); piece < last; piece++) {
+      const lent = this.#lent[piece] ?? 0;
       if (lent === 0) added += PIECE_BYTES;
-      this.#lent.set(piece, lent + 1);
+      this.#lent[piece] = lent + 1;
     }
     return added;
   }
 
   /** Takes back what {@link lend} counted, and returns how many bytes nobody has any more. */
   takeBack(start: number, end: number): number {
+    const last = Math.ceil(end / PIECE_BYTES);
     let freed = 0;
-    for (let piece = Math.floor(start / PIECE_BYTES); piece * PIECE_BYTES < end; piece++) {
-      const lent = this.#lent.get(piece) ?? 0;
-      if (lent > 1) {
-        this.#lent.set(piece, lent - 1);
-      } else {
-        this.#lent.delete(piece);
-        freed += PIECE_BYTES;
-      }
+    for (let piece = Math.floor(start / PIECE_BYTES); piece < last; piece++) {
+      const lent = this.#lent[piece] ?? 0;
+      if (lent === 1) freed += PIECE_BYTES;
+      this.#lent[piece] = lent - 1;
     }
     return freed;
   }
+}
+
+function enlarged(counts: Uint32Array, length: number): Uint32Array<ArrayBuffer> {
+  const larger = new Uint32Array(length);
+  larger.set(counts);
+  return larger;
 }

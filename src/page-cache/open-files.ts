@@ -4,7 +4,7 @@ import { promisify } from 'node:util';
 import type { FileArtifact } from '../artifact.js';
 import { errnoCode, HotblobError } from '../errors.js';
 import type { Bindings } from './bindings.js';
-import { type FileKeeper, OpenFile } from './open-file.js';
+import { OpenFile } from './open-file.js';
 
 const openAsync = promisify(open);
 const fstatAsync = promisify(fstat);
@@ -23,13 +23,11 @@ const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 
  * The descriptors: opened once, however many ask at the same time, shared, bounded, and closed only when nobody uses
  * them. What {@link acquire} returns is given back by `leave()`.
  */
-export class OpenFiles implements FileKeeper {
+export class OpenFiles {
   readonly #bindings: Bindings;
   readonly #max: number;
   readonly #files = new Map<string, OpenFile>();
   readonly #opening = new Map<string, Promise<OpenFile | undefined>>();
-  /** Files without a user and since when (milliseconds), the one that waits longest first. */
-  readonly #idle = new Map<OpenFile, number>();
   /** Those who wait for a descriptor to be closed. */
   readonly #waiting: (() => void)[] = [];
   #descriptors = 0;
@@ -55,7 +53,9 @@ export class OpenFiles implements FileKeeper {
   acquire(artifact: FileArtifact): OpenFile | undefined | Promise<OpenFile | undefined> {
     const file = this.#files.get(artifact.path);
     if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
-    if (performance.now() - file.checkedAt >= CHECK_INTERVAL_MS) return this.#acquireSlowly(artifact);
+    const now = performance.now();
+    if (now - file.checkedAt >= CHECK_INTERVAL_MS) return this.#acquireSlowly(artifact);
+    file.usedAt = now;
     file.enter();
     return file;
   }
@@ -69,7 +69,7 @@ export class OpenFiles implements FileKeeper {
   /** Closes what is idle now, and the rest with its last user. Nothing is kept open from then on. */
   close(): void {
     this.#closed = true;
-    clearTimeout(this.#sweeper);
+    clearInterval(this.#sweeper);
     for (const file of this.#files.values()) this.#drop(file);
   }
 
@@ -91,6 +91,7 @@ export class OpenFiles implements FileKeeper {
       }
       file = await opening;
     }
+    if (file !== undefined) file.usedAt = performance.now();
     file?.enter();
     return file;
   }
@@ -117,7 +118,7 @@ export class OpenFiles implements FileKeeper {
     try {
       const stats = await fstatAsync(fd, { bigint: true });
       if (stats.isFile() && (artifact.root === undefined || (await isBelow(artifact.root, artifact.path, fd, stats)))) {
-        return this.#keep(new OpenFile(artifact, fd, stats, this.#bindings, this));
+        return this.#keep(new OpenFile(artifact, fd, stats, this.#bindings, () => this.#onClosed()));
       }
     } catch (error) {
       this.#closeDescriptor(fd);
@@ -134,6 +135,8 @@ export class OpenFiles implements FileKeeper {
     file.enter();
     if (this.#closed) file.retire();
     else this.#files.set(file.path, file);
+    // Unreferenced, and only there while something is open: it keeps no process alive and needs no closing.
+    this.#sweeper ??= setInterval(() => this.#sweep(), IDLE_MS / 2).unref();
     this.#leaveSoon(file);
     return file;
   }
@@ -159,56 +162,44 @@ export class OpenFiles implements FileKeeper {
     }
   }
 
-  /** Counts one more descriptor once fewer than `max` are open; until then closes those that have been idle longest. */
+  /** Counts one more descriptor once fewer than `max` are open; until then closes those that were used longest ago. */
   async #reserve(max: number): Promise<void> {
     while (this.#descriptors >= max) {
-      const [longest] = this.#idle.keys();
-      if (longest === undefined) {
+      const idle = [...this.#files.values()].filter((file) => file.isIdle).sort((a, b) => a.usedAt - b.usedAt);
+      if (idle.length === 0) {
         throw new HotblobError('ERR_HOTBLOB_OVERLOADED', `all ${this.#descriptors} descriptors are in use`);
       }
       const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      this.#drop(longest);
+      // Several at a time, so that a host with many files does not sort them for each one that it opens.
+      for (const file of idle.slice(0, Math.ceil(idle.length / 16))) this.#drop(file);
       await closed;
     }
     this.#descriptors++;
   }
 
   #closeDescriptor(fd: number): void {
-    close(fd, () => this.onClosed());
+    close(fd, () => this.#onClosed());
+  }
+
+  #onClosed(): void {
+    this.#descriptors--;
+    this.#waiting.shift()?.();
   }
 
   /** Forgets a file; its descriptor is closed with its last user. */
   #drop(file: OpenFile): void {
     if (this.#files.get(file.path) === file) this.#files.delete(file.path);
-    this.#idle.delete(file);
     file.retire();
   }
 
-  onBusy(file: OpenFile): void {
-    this.#idle.delete(file);
-  }
-
-  onIdle(file: OpenFile): void {
-    this.#idle.set(file, performance.now());
-    // Unreferenced, and only there while something is open: it keeps no process alive and needs no closing.
-    this.#sweeper ??= setTimeout(() => this.#sweep(), IDLE_MS).unref();
-  }
-
-  onClosed(): void {
-    this.#descriptors--;
-    this.#waiting.shift()?.();
-  }
-
   #sweep(): void {
-    this.#sweeper = undefined;
-    for (const [file, since] of this.#idle) {
-      const rest = since + IDLE_MS - performance.now();
-      if (rest > 0) {
-        this.#sweeper = setTimeout(() => this.#sweep(), rest).unref();
-        return;
-      }
-      this.#drop(file);
+    const before = performance.now() - IDLE_MS;
+    for (const file of this.#files.values()) {
+      if (file.isIdle && file.usedAt < before) this.#drop(file);
     }
+    if (this.#files.size > 0) return;
+    clearInterval(this.#sweeper);
+    this.#sweeper = undefined;
   }
 }
 

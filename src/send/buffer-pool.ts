@@ -36,6 +36,10 @@ export class BufferPool {
     this.#limit = limitBytes;
   }
 
+  get idleBytes(): number {
+    return this.#idleBytes;
+  }
+
   get lentBytes(): number {
     return this.#lentBytes;
   }

@@ -24,7 +24,7 @@ export class FileSource implements Source {
   readonly #mayCopy: boolean;
   #ahead: Window | undefined | Promise<Window | undefined>;
 
-  /** The caller has entered `region.file`, and leaves it after the source is closed. */
+  /** Takes over the caller's use of `region.file`, and leaves it when closed. */
   constructor(transfer: Transfer, region: Region, policy: FilePolicy) {
     this.#transfer = transfer;
     this.#region = region;
@@ -32,7 +32,7 @@ export class FileSource implements Source {
     const off = policy.only !== undefined && policy.only !== 'mapped';
     const reason = off ? 'off' : refusal(transfer, region, policy.map, policy.only === 'mapped');
     this.#mayMap = reason === undefined;
-    if (reason !== undefined) transfer.tally.unmapped(reason);
+    if (reason !== undefined) transfer.record.unmapped(reason);
   }
 
   next(position: number, length: number): Window | undefined | Promise<Window | undefined> {
@@ -43,6 +43,7 @@ export class FileSource implements Source {
 
   close(): void {
     const ahead = this.#ahead;
+    this.#region.file.leave();
     if (ahead instanceof Promise) ahead.then((window) => window?.release(), ignore);
     else ahead?.release();
   }
@@ -51,7 +52,7 @@ export class FileSource implements Source {
     if (!this.#mayMap) return undefined;
     const window = mappedWindow(this.#transfer, this.#region, position, length);
     if (typeof window === 'object') return window;
-    this.#transfer.tally.unmapped(window);
+    this.#transfer.record.unmapped(window);
     return undefined;
   }
 
@@ -103,7 +104,7 @@ export class FileSource implements Source {
     const { exchange, connection, leases } = this.#transfer;
     const grant = connection.grant(length);
     return {
-      chunks: [buffer.memory.subarray(0, length)],
+      chunks: [length === buffer.memory.byteLength ? buffer.memory : buffer.memory.subarray(0, length)],
       length,
       source,
       release() {

@@ -8,6 +8,9 @@ import { Connection } from './connection.js';
 /** A request waits at most this long for its first buffer; once its headers are out it waits for its turn. */
 const FIRST_BUFFER_MS = 5000;
 
+/** So many bytes of idle buffers are kept even when memory is critical. */
+const KEPT_BYTES = 1024 * 1024;
+
 /** All that bounds what is being sent: mapped bytes, pooled buffers, and what each connection has in flight. */
 export class Leases {
   readonly pressure: MemoryPressureProvider;
@@ -78,6 +81,6 @@ export class Leases {
 
   giveBuffer(connection: Connection, buffer: PooledBuffer, reusable: boolean): void {
     this.#pool.give(connection, buffer, reusable);
-    if (this.pressure.level === 'critical') this.#pool.trim();
+    if (this.#pool.idleBytes > KEPT_BYTES && this.pressure.level === 'critical') this.#pool.trim();
   }
 }

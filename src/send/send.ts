@@ -1,19 +1,22 @@
+import { HotblobError } from '../errors.js';
+import type { PlannedBody } from '../http/plan.js';
 import type { Source, Transfer } from './source.js';
 
 /**
- * The window loop: asks `source` for the bytes from `start` to `end` (Infinity where the source alone knows its end),
- * window by window, and writes each when the one before has left. `respond` sends the headers; the first window is there
- * by then, so that what fails before can still be answered. Closes the source.
+ * The window loop: sends status and headers, then the bytes of `source` window by window, each when the one before has
+ * left. The first window is there before the headers go, so that what fails until then can still be answered. The
+ * artifact begins at `offset` of what the source counts in. Closes the source.
  *
- * Resolves to whether all bytes have left the process; rejects when they cannot be had.
+ * Resolves when all has left; rejects when the bytes cannot be had, or when the exchange closes first.
  */
 export async function send(
-  { exchange, connection, tally }: Transfer,
+  { exchange, connection, record }: Transfer,
   source: Source,
-  start: number,
-  end: number,
-  respond: () => void,
-): Promise<boolean> {
+  { status, headers, range }: PlannedBody,
+  offset: number,
+): Promise<'answered'> {
+  const start = offset + (range?.start ?? 0);
+  const end = range === undefined ? Number.POSITIVE_INFINITY : offset + range.end;
   try {
     let size = connection.firstWindow;
     let position = start;
@@ -22,7 +25,7 @@ export async function send(
       const window = upcoming instanceof Promise ? await upcoming : upcoming;
       if (position === start) {
         try {
-          respond();
+          exchange.respond(status, headers);
         } catch (error) {
           window?.release();
           throw error;
@@ -30,19 +33,20 @@ export async function send(
       }
       if (window === undefined) break;
       position += window.length;
-      const writtenAt = performance.now();
-      if (!(await exchange.write(window.chunks, position >= end))) {
+      const isLast = position >= end;
+      const writtenAt = isLast ? 0 : performance.now();
+      if (!(await exchange.write(window.chunks, isLast))) {
         exchange.retire(() => window.release());
-        return false;
+        throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client left at ${position - start} bytes`);
       }
       window.release();
-      tally.sent(window.source, window.length);
-      if (position >= end) return true;
+      record.add(window.source, window.length);
+      if (isLast) return 'answered';
       size = connection.nextWindow(size, performance.now() - writtenAt);
     }
-    if (start >= end) respond();
+    if (start >= end) exchange.respond(status, headers);
     exchange.end();
-    return true;
+    return 'answered';
   } finally {
     source.close();
   }

@@ -33,5 +33,5 @@ export interface Transfer {
   readonly exchange: Exchange;
   readonly connection: Connection;
   readonly leases: Leases;
-  readonly tally: Tally;
+  readonly record: Tally;
 }

@@ -23,34 +23,49 @@ export type UnmappedReason =
   /** The serving pool has lent all it has. */
   | 'pool';
 
-export type BytesBySource = Record<SourceName, number>;
-
-/** Nothing sent yet. */
-export function noBytes(): BytesBySource {
-  return { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
+/** What came from one source. */
+export interface Count {
+  windows: number;
+  bytes: number;
 }
 
-/** What one response has sent so far, and the handler's counters that it adds to. */
-export class Tally {
-  readonly bytes = noBytes();
-  readonly #windows: BytesBySource;
-  readonly #total: BytesBySource;
-  readonly #unmapped: Map<UnmappedReason, number>;
+export type BySource = Readonly<Record<SourceName, Count>>;
 
-  constructor(windows: BytesBySource, total: BytesBySource, unmapped: Map<UnmappedReason, number>) {
-    this.#windows = windows;
-    this.#total = total;
-    this.#unmapped = unmapped;
+/** Nothing sent yet. */
+export function nothingSent(): BySource {
+  const none = () => ({ windows: 0, bytes: 0 });
+  return { bytes: none(), mapped: none(), copied: none(), read: none(), stream: none() };
+}
+
+/** What all responses have sent. */
+export interface Totals {
+  readonly sent: BySource;
+  readonly unmapped: Map<UnmappedReason, number>;
+}
+
+/** What one response has sent so far; adds to the totals as it goes. */
+export class Tally {
+  /** By source, once something has been sent. */
+  sent: BySource | undefined;
+  readonly #totals: Totals;
+
+  constructor(totals: Totals) {
+    this.#totals = totals;
   }
 
-  /** Counts a window of one source that has left the process. */
-  sent(source: SourceName, length: number): void {
-    this.bytes[source] += length;
-    this.#total[source] += length;
-    this.#windows[source]++;
+  /** Counts a window that has left the process. */
+  add(source: SourceName, length: number): void {
+    this.sent ??= nothingSent();
+    addTo(this.sent[source], length);
+    addTo(this.#totals.sent[source], length);
   }
 
   unmapped(reason: UnmappedReason): void {
-    this.#unmapped.set(reason, (this.#unmapped.get(reason) ?? 0) + 1);
+    this.#totals.unmapped.set(reason, (this.#totals.unmapped.get(reason) ?? 0) + 1);
   }
+}
+
+function addTo(count: Count, length: number): void {
+  count.windows++;
+  count.bytes += length;
 }

@@ -14,7 +14,10 @@ export async function* chunksOf(body: Readable, options: PutOptions, maxBytes: n
   let received = 0;
   const assertFits = (bytes: number): void => {
     if (bytes <= maxBytes) return;
-    throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', `the upload is larger than the store, which holds ${maxBytes} bytes`);
+    throw new HotblobError(
+      'ERR_HOTBLOB_TOO_LARGE',
+      `the upload is larger than the store, which holds ${maxBytes} bytes`,
+    );
   };
   const assertLength = (isRight: boolean): void => {
     if (isRight) return;

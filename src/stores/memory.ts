@@ -4,7 +4,7 @@ import type { BytesArtifact } from '../artifact.js';
 import { HotblobError } from '../errors.js';
 import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
 import { chunksOf, discard } from './body.js';
-import { BYTES, checkedOptions } from './options.js';
+import { assertOptions, BYTES } from './options.js';
 
 /** What {@link memoryStore} takes. */
 export interface MemoryStoreOptions {
@@ -36,8 +36,8 @@ const ETAG_CHARACTERS = 22;
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  const { maxBytes } = checkedOptions<MemoryStoreOptions>(options, { maxBytes: BYTES });
-  return new ArtifactsInMemory(maxBytes ?? DEFAULT_MAX_BYTES);
+  assertOptions(options, { maxBytes: BYTES });
+  return new ArtifactsInMemory(options.maxBytes ?? DEFAULT_MAX_BYTES);
 }
 
 class ArtifactsInMemory implements MemoryStore {
@@ -72,13 +72,13 @@ class ArtifactsInMemory implements MemoryStore {
       assertKey(key);
       this.#assertOpen();
       const overhead = overheadOf(key);
-      take(overhead);
       for await (const chunk of chunksOf(body, options, this.#maxBytes - overhead)) {
         take(chunk.byteLength);
         hash.update(chunk);
         chunks.push(chunk);
       }
       this.#assertOpen();
+      take(overhead);
     } catch (error) {
       this.#usedBytes -= taken;
       discard(body);
@@ -105,9 +105,7 @@ class ArtifactsInMemory implements MemoryStore {
       this.#remove(key);
     }
     if (this.#usedBytes + bytes <= this.#maxBytes) return;
-    throw this.#usedBytes === 0
-      ? new HotblobError('ERR_HOTBLOB_TOO_LARGE', `no artifact fits a store of ${this.#maxBytes} bytes`)
-      : new HotblobError('ERR_HOTBLOB_OVERLOADED', `uploads in progress fill the store's ${this.#maxBytes} bytes`);
+    throw new HotblobError('ERR_HOTBLOB_OVERLOADED', `uploads in progress fill the store's ${this.#maxBytes} bytes`);
   }
 
   #remove(key: string): boolean {

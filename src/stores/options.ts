@@ -1,25 +1,20 @@
 import { HotblobError } from '../errors.js';
 
 /**
- * The options of a store, checked. An option that is absent or undefined is left out of the result; the caller's object
- * stays as it is.
+ * Refuses what is not an option of a store. An option that is undefined counts as absent.
  *
- * @param checks for each option what it must be, in words, and whether a value is that
+ * @param checks what each option must be
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value
  */
-export function checkedOptions<T extends object>(options: T, checks: Readonly<Record<keyof T, OptionCheck>>): T {
-  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options);
+export function assertOptions<T extends object>(options: T, checks: Readonly<Record<keyof T, OptionCheck>>): void {
+  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', show(options));
   const known = new Map<string, OptionCheck>(Object.entries(checks));
-  const result = { ...options };
   for (const [name, value] of Object.entries(options)) {
     const check = known.get(name);
-    if (check === undefined) {
-      throw invalidOption(name, `one of the options ${[...known.keys()].join(', ')}`, name);
-    }
-    if (value === undefined) Reflect.deleteProperty(result, name);
-    else if (!check.accepts(value)) throw invalidOption(name, check.expected, value);
+    if (check === undefined)
+      throw invalidOption(name, `one of the options ${[...known.keys()].join(', ')}`, show(name));
+    if (value !== undefined && !check.accepts(value)) throw invalidOption(name, check.expected, show(value));
   }
-  return result;
 }
 
 /** What an option must be. */
@@ -40,9 +35,13 @@ export const BYTES: OptionCheck = {
   accepts: (value) => Number.isSafeInteger(value) && Number(value) >= 0,
 };
 
-/** An `ERR_HOTBLOB_INVALID_OPTION` that says what was expected and what was found. */
-export function invalidOption(name: string, expected: string, found: unknown, cause?: unknown): HotblobError {
-  const shown = typeof found === 'string' ? `'${found}'` : typeof found === 'object' && found ? 'an object' : found;
-  const message = `${name}: expected ${expected}, found ${String(shown)}`;
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, cause === undefined ? undefined : { cause });
+/** An `ERR_HOTBLOB_INVALID_OPTION` that says what was expected and, in the words of {@link show}, what was found. */
+export function invalidOption(name: string, expected: string, found: string, options?: ErrorOptions): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, found ${found}`, options);
+}
+
+/** A value as a message names it. */
+export function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value}'`;
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }

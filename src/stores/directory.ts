@@ -1,0 +1,170 @@
+import { constants } from 'node:fs';
+import { access, lstat, mkdir, readdir, realpath, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import type { FileArtifact } from '../artifact.js';
+import { errnoCode, HotblobError } from '../errors.js';
+import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
+import { discard } from './body.js';
+import { DirectoryEviction } from './directory-eviction.js';
+import { hasParentInside, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './directory-paths.js';
+import { DirectoryUploads, UPLOADS_NAME } from './directory-uploads.js';
+import { assertOptions, BYTES, FLAG, invalidOption, show } from './options.js';
+
+/** What {@link directoryStore} takes. */
+export interface DirectoryStoreOptions {
+  /**
+   * Whether files are promised to be immutable (see {@link FileArtifact}). True: the user vouches for everybody who writes
+   * there. False: never. Default: for a directory that a store has created, because only stores write there.
+   */
+  readonly immutable?: boolean | undefined;
+  /**
+   * All files together, in bytes; those used longest ago are deleted, whoever put them there, when an upload needs room.
+   * Uploads in progress come on top. Default: no limit.
+   */
+  readonly maxBytes?: number | undefined;
+}
+
+/** A store whose artifacts are the files of a directory. */
+export interface DirectoryStore extends Required<Store> {
+  /** Whether its files are promised to be immutable. */
+  readonly immutable: boolean;
+  /** The directory, absolute and with symlinks resolved. */
+  readonly root: string;
+  /** Where the artifact is, or would be: nobody looks. Synchronous. */
+  get(key: string, options?: GetOptions): FileArtifact;
+}
+
+const MARKER_NAME = 'immutable';
+const MARKER_TEXT =
+  'hotblob has created this directory and maps its files. Replace them by rename, or unlink them; never write to them.\n';
+const LEFTOVER_MS = 24 * 60 * 60 * 1000;
+
+/**
+ * A store over the files of `dir`, which is created where it is absent. A key is the path below it.
+ *
+ * An upload is a temporary file below `dir/.hotblob` that is renamed once it is complete and on the disk, so that readers
+ * see the old artifact or the new one. Keys below `.hotblob` are refused. A directory that cannot be written to can be
+ * read. Several processes may use one directory; a limit then holds but for what the others have put since the last scan.
+ *
+ * Symlinks that lead out of the directory are followed neither for reading nor for writing. Who can replace its
+ * directories by symlinks while an upload is placed is trusted.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and where `dir` is a file,
+ * cannot be read or cannot be created
+ */
+export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
+  if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', show(dir));
+  assertOptions(options, { immutable: FLAG, maxBytes: BYTES });
+  // Read before the first wait: the caller may change its object.
+  const { immutable, maxBytes } = options;
+  let root: string;
+  let isOurs: boolean;
+  try {
+    isOurs = await isCreatedByStore(dir);
+    root = await realpath(dir);
+    await access(root, constants.R_OK | constants.X_OK);
+  } catch (cause) {
+    const code = errnoCode(cause);
+    const found = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
+    throw invalidOption('dir', 'a directory that can be read or created', `${found} at ${show(dir)}`, { cause });
+  }
+  await removeLeftovers(join(root, RESERVED_NAME, UPLOADS_NAME));
+  const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes);
+  eviction?.measure();
+  return new FilesInDirectory(root, immutable ?? isOurs, maxBytes, eviction);
+}
+
+class FilesInDirectory implements DirectoryStore {
+  readonly root: string;
+  readonly immutable: boolean;
+  readonly #prefix: string;
+  readonly #uploads: DirectoryUploads;
+  readonly #eviction: DirectoryEviction | undefined;
+  readonly #running = new Set<Promise<unknown>>();
+  #closed = false;
+
+  constructor(root: string, immutable: boolean, maxBytes: number | undefined, eviction: DirectoryEviction | undefined) {
+    this.root = root;
+    this.immutable = immutable;
+    this.#prefix = prefixOf(root);
+    this.#uploads = new DirectoryUploads(root, maxBytes ?? Number.POSITIVE_INFINITY, eviction);
+    this.#eviction = eviction;
+  }
+
+  get(key: string): FileArtifact {
+    assertStorable(key);
+    this.#eviction?.touch(key);
+    return { kind: 'file', path: this.#prefix + key, immutable: this.immutable, root: this.root };
+  }
+
+  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+    try {
+      assertStorable(key);
+      options.signal.throwIfAborted();
+      if (this.#closed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+      const upload = this.#uploads.put(key, body, options);
+      this.#running.add(upload);
+      return await upload.finally(() => this.#running.delete(upload));
+    } catch (error) {
+      discard(body);
+      throw error;
+    }
+  }
+
+  async delete(key: string): Promise<boolean> {
+    assertStorable(key);
+    const path = this.#prefix + key;
+    try {
+      if (!(await hasParentInside(this.root, path)) || (await lstat(path)).isDirectory()) return false;
+      await unlink(path);
+    } catch (error) {
+      if (NOT_THERE.has(errnoCode(error) ?? '')) return false;
+      throw error;
+    }
+    await removeEmptyParents(this.root, path);
+    return true;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await Promise.allSettled(this.#running);
+    await this.#eviction?.close();
+  }
+}
+
+const NOT_THERE = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
+
+function assertStorable(key: string): void {
+  assertKey(key);
+  if (isReserved(key)) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', `keys below "${RESERVED_NAME}" are the store's own`);
+  }
+}
+
+/** Whether a store has created the directory, now or before. */
+async function isCreatedByStore(dir: string): Promise<boolean> {
+  const marker = join(dir, RESERVED_NAME, MARKER_NAME);
+  const created = await mkdir(dir, { recursive: true });
+  if (created === undefined) {
+    return stat(marker).then(
+      () => true,
+      () => false,
+    );
+  }
+  await mkdir(join(dir, RESERVED_NAME));
+  await writeFile(marker, MARKER_TEXT);
+  return true;
+}
+
+/** Removes what processes that were killed have left. What is younger may still be written to. */
+async function removeLeftovers(uploads: string): Promise<void> {
+  try {
+    for (const name of await readdir(uploads)) {
+      const path = join(uploads, name);
+      if ((await stat(path)).mtimeMs < Date.now() - LEFTOVER_MS) await unlink(path);
+    }
+  } catch {
+    // no uploads yet, a directory that is only read, or another process that does the same
+  }
+}
