@@ -1,0 +1,100 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import http, { type IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { createInterface } from 'node:readline';
+import test, { type ExecutionContext } from 'ava';
+
+interface Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly line: string;
+  readonly url: string;
+  readonly dir: string;
+}
+
+async function start(t: ExecutionContext, ...args: string[]): Promise<Running> {
+  const dir = await mkdtemp(`${tmpdir()}/hotblob-cli-`);
+  const child = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', `${dir}/artifacts`, '--port', '0', ...args]);
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await rm(dir, { recursive: true });
+  });
+  const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+  const url = /https?:\/\/\S+/.exec(line)?.[0] ?? '';
+  return { child, line, url, dir: `${dir}/artifacts` };
+}
+
+async function run(...args: string[]): Promise<{ code: number; output: string }> {
+  const child = spawn(process.execPath, ['dist/cli.js', ...args]);
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk));
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, output: Buffer.concat(output).toString() };
+}
+
+test('it creates its directory, says what is at work, takes an upload and gives it back', async (t) => {
+  const { url, line, dir } = await start(t);
+  t.regex(
+    line,
+    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
+  );
+  const body = Buffer.alloc(300_000, 'artifact');
+  t.is((await fetch(`${url}/a/b`, { method: 'PUT', body })).status, 200);
+  t.deepEqual(Buffer.from(await (await fetch(`${url}/a/b`)).arrayBuffer()), body);
+  t.deepEqual(await readFile(`${dir}/a/b`), body);
+  t.deepEqual(await readdir(`${dir}/.hotblob/uploads`), []);
+  t.is((await fetch(`${url}/.hotblob/immutable`)).status, 400);
+});
+
+test('beyond this machine it takes uploads only when told to', async (t) => {
+  const closed = await start(t, '--host', '0.0.0.0');
+  const put = (url: string) => fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/key`, { method: 'PUT', body: 'x' });
+  const refused = await put(closed.url);
+  t.is(refused.status, 405);
+  t.is(refused.headers.get('allow'), 'GET, HEAD');
+  t.is((await put((await start(t, '--host', '0.0.0.0', '--writable')).url)).status, 200);
+});
+
+test('it drains: not ready, what is in flight completes, exit code 0', async (t) => {
+  const { child, url, dir } = await start(t);
+  t.is((await fetch(`${url}/_hotblob/ready`)).status, 200);
+  const size = 32 * 1024 * 1024;
+  await writeFile(`${dir}/large`, Buffer.alloc(size, 'x'));
+  const [response] = (await once(http.get(`${url}/large`), 'response')) as [IncomingMessage];
+  let received = 0;
+  response.once('data', (chunk: Buffer) => {
+    received += chunk.byteLength;
+    response.pause();
+    child.kill('SIGTERM');
+  });
+  const isDraining = async (): Promise<boolean> => (await fetch(`${url}/_hotblob/ready`)).status === 503;
+  while (!(await isDraining()));
+  response.on('data', (chunk: Buffer) => {
+    received += chunk.byteLength;
+  });
+  response.resume();
+  await once(response, 'end');
+  t.is(received, size);
+  const [code] = (await once(child, 'exit')) as [number];
+  t.is(code, 0);
+});
+
+test('what it cannot do it says, with an exit code', async (t) => {
+  t.is((await run('--help')).code, 0);
+  t.regex((await run('--version')).output, /^\d+\.\d+\.\d+\n$/);
+  const cases: [string[], number, RegExp][] = [
+    [[], 2, /expected the command 'serve'/],
+    [['serve', '--prot', '1'], 2, /--prot/],
+    [['serve', '--port', '99999'], 2, /--port: expected 0 to 65535, found '99999'/],
+    [['serve', '--max-size', 'huge'], 2, /--max-size/],
+    [['serve', '--tls-cert', 'x'], 2, /go together/],
+    [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],
+  ];
+  for (const [args, code, message] of cases) {
+    const result = await run(...args);
+    t.is(result.code, code, result.output);
+    t.regex(result.output, message);
+    t.notRegex(result.output, /\n {4}at /);
+  }
+});
