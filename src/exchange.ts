@@ -37,7 +37,10 @@ export interface Exchange {
   readonly headersSent: boolean;
   /** Says that what is left of the request's body will not be read. Called before {@link respond}. */
   refuseBody(): void;
-  /** Sends status and headers. Those that the host has set before stay, but for the ones that frame the body. */
+  /**
+   * Sends status and headers; the object is the exchange's from then on. What the host has set before stays, but for what
+   * frames the body.
+   */
   respond(status: number, headers: ResponseHeaders): void;
   /**
    * Writes `chunks`, in one go; `last` ends the response with them. Resolves to true when their bytes have left the

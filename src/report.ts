@@ -1,7 +1,7 @@
 import diagnosticsChannel from 'node:diagnostics_channel';
 import debug from 'debug';
 import { HotblobError } from './errors.js';
-import { type BySource, nothingSent, Tally, type Totals } from './send/tally.js';
+import { type BytesBySource, Tally, type Totals } from './send/tally.js';
 
 /** What `diagnostics_channel` publishes on `hotblob:response` when a response is over. */
 export interface ResponseReport {
@@ -9,8 +9,8 @@ export interface ResponseReport {
   /** Undefined for what the host sent by itself, and for a key that is none. */
   readonly key: string | undefined;
   readonly status: number;
-  /** What of the body has left the process, by source. */
-  readonly sent: BySource;
+  /** Bytes of the body that have left the process, by source. */
+  readonly bytes: Readonly<BytesBySource>;
   readonly milliseconds: number;
   /** Whether all of it has been handed to the kernel. */
   readonly complete: boolean;
@@ -39,14 +39,13 @@ export class ResponseRecord extends Tally {
 
 /** Tells those who listen that a response is over. Costs next to nothing when nobody does. */
 export function report(record: ResponseRecord): void {
-  const { method, key, status, complete, error } = record;
+  const { method, key, status, bytes, complete, error } = record;
   if (error !== undefined && logError.enabled && !isTheClients(error)) logError('%s %s: %O', method, key, error);
   if (!logResponse.enabled && !channel.hasSubscribers) return;
-  const { sent = nothingSent() } = record;
   const milliseconds = performance.now() - record.startedAt;
-  channel.publish({ method, key, status, sent, milliseconds, complete, error } satisfies ResponseReport);
-  const sources = Object.entries(sent).filter(([, { bytes }]) => bytes > 0);
-  const body = sources.map(([source, { bytes }]) => `${source} ${bytes}`).join(', ') || 'no body';
+  channel.publish({ method, key, status, bytes, milliseconds, complete, error } satisfies ResponseReport);
+  const sources = Object.entries(bytes).filter(([, count]) => count > 0);
+  const body = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
   logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), complete ? '' : ', cut off');
 }
 

@@ -1,11 +1,12 @@
-import { type BySource, nothingSent, type Totals, type UnmappedReason } from './send/tally.js';
+import type { SourceName } from './send/source.js';
+import type { Count, Totals, UnmappedReason } from './send/tally.js';
 
 /** What a handler has done since its start, and what is in use now. */
 export interface HandlerStats {
   /** Responses by status. */
   readonly responses: Readonly<Record<number, number>>;
   /** Windows and bytes that have left the process, by source. */
-  readonly sent: BySource;
+  readonly sent: Readonly<Record<SourceName, Readonly<Count>>>;
   /** Why responses, or single windows of them, were not mapped. */
   readonly unmapped: Readonly<Partial<Record<UnmappedReason, number>>>;
   /** The binding that maps; undefined where nothing is mapped. */
@@ -24,7 +25,7 @@ export interface HandlerStats {
 
 /** The counters of one handler. */
 export class Stats implements Totals {
-  readonly sent = nothingSent();
+  readonly sent = { bytes: none(), mapped: none(), copied: none(), read: none(), stream: none() };
   readonly unmapped = new Map<UnmappedReason, number>();
   readonly #responses = new Map<number, number>();
 
@@ -39,4 +40,8 @@ export class Stats implements Totals {
       unmapped: Object.fromEntries(this.unmapped),
     };
   }
+}
+
+function none(): Count {
+  return { windows: 0, bytes: 0 };
 }

@@ -20,7 +20,9 @@ export function announcedSize(exchange: Exchange, maxBytes: number): number | un
  * when the client leaves. It does not end the exchange with it: that one has an answer to give.
  */
 export function uploadBody(exchange: Exchange, size: number | undefined, maxBytes: number): Readable {
-  return Readable.from(checked(exchange, size, maxBytes), { objectMode: false });
+  const body = Readable.from(checked(exchange, size, maxBytes), { objectMode: false });
+  // A store that has given up listens no more, and an error without a listener would end the process.
+  return body.on('error', () => {});
 }
 
 async function* checked(exchange: Exchange, size: number | undefined, maxBytes: number): AsyncGenerator<Uint8Array> {

@@ -14,6 +14,7 @@ export class Http1Exchange implements Exchange {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   #isRefused = false;
+  #isBegun = false;
 
   constructor(request: IncomingMessage, response: ServerResponse) {
     this.#request = request;
@@ -93,6 +94,7 @@ export class Http1Exchange implements Exchange {
     if (this.closed) return;
     const merged = besideHostHeaders(this.#response, status, headers);
     this.#response.writeHead(status, this.#isRefused ? { ...merged, connection: 'close' } : merged);
+    this.#isBegun = true;
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
@@ -118,6 +120,8 @@ export class Http1Exchange implements Exchange {
   }
 
   destroy(): void {
+    // What the host has answered by itself is not ours to cut off.
+    if (this.#response.headersSent && !this.#isBegun) return;
     // Without the error: hosts would get it as a clientError, and it is not the client's.
     this.#response.destroy();
   }

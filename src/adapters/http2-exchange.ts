@@ -26,6 +26,7 @@ export class Http2Exchange implements Exchange {
   readonly #fence: SessionFence | undefined;
   #pending: ((sent: boolean) => void) | undefined;
   #isRefused = false;
+  #isBegun = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, url: string, response?: Http2ServerResponse) {
     this.#stream = stream;
@@ -38,7 +39,7 @@ export class Http2Exchange implements Exchange {
     this.connection = session ?? stream;
     this.plain = session !== undefined && !session.encrypted;
     this.#fence = session && SessionFence.of(session);
-    stream.on('error', () => {});
+    stream.on('error', ignore);
     stream.on('close', () => this.#pending?.(false));
   }
 
@@ -72,16 +73,18 @@ export class Http2Exchange implements Exchange {
     if (this.closed) return;
     const response = this.#response;
     if (response === undefined) {
-      this.#stream.respond({ ':status': status, ...headers });
-      return;
+      headers[':status'] = status;
+      this.#stream.respond(headers);
+    } else {
+      const merged = besideHostHeaders(response, status, headers);
+      if (!this.tracked || response.writeHead !== Http2ServerResponse.prototype.writeHead) {
+        response.writeHead(status, merged); // whoever has replaced it wants to be called
+      } else {
+        response.statusCode = status; // for loggers
+        this.#stream.respond({ ...response.getHeaders(), ...merged, ':status': status });
+      }
     }
-    const merged = besideHostHeaders(response, status, headers);
-    if (!this.tracked || response.writeHead !== Http2ServerResponse.prototype.writeHead) {
-      response.writeHead(status, merged); // whoever has replaced it wants to be called
-      return;
-    }
-    response.statusCode = status; // for loggers
-    this.#stream.respond({ ...response.getHeaders(), ':status': status, ...merged });
+    this.#isBegun = true;
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
@@ -121,6 +124,9 @@ export class Http2Exchange implements Exchange {
   }
 
   destroy(): void {
-    this.#stream.close(INTERNAL_ERROR);
+    // What the host has answered by itself is not ours to cut off.
+    if (this.#isBegun || !this.headersSent) this.#stream.close(INTERNAL_ERROR);
   }
 }
+
+function ignore(): void {}

@@ -31,13 +31,14 @@ export type MappedBytes = { readonly bytes: Uint8Array } | MapRefusal;
 export class OpenFile {
   readonly path: string;
   readonly root: string | undefined;
-  readonly etag: string;
+  /** Strong: it tells inode, size and modification time in nanoseconds. As of the last look, like the next two. */
+  etag = '';
   /** The modification time, in seconds and as HTTP writes it. */
-  readonly lastModified: { readonly seconds: number; readonly text: string };
-  /** Bytes, as of the last look at the file. */
-  size: number;
+  lastModified = { seconds: 0, text: '' };
+  /** Bytes. */
+  size = 0;
   /** When it was last compared with what is at its path, in milliseconds of `performance.now()`. */
-  checkedAt: number;
+  checkedAt = 0;
   /** When it was last handed out, likewise. */
   usedAt: number;
   /** The comparison that is under way. */
@@ -64,11 +65,7 @@ export class OpenFile {
     this.#fd = fd;
     this.#identity = stats;
     this.#bindings = bindings;
-    this.size = Number(stats.size);
-    this.etag = `"${stats.ino.toString(36)}-${stats.size.toString(36)}-${stats.mtimeNs.toString(36)}"`;
-    const seconds = Math.floor(Number(stats.mtimeMs) / 1000);
-    this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
-    this.checkedAt = performance.now();
+    this.update(stats);
     this.usedAt = this.checkedAt;
     this.canCopyResident = bindings.libc !== undefined;
     this.#refusal = bindings.mapper === undefined ? 'no-mapper' : canTrustMincore(stats) ? undefined : 'untrusted';
@@ -98,6 +95,15 @@ export class OpenFile {
     this.#mappings.clear();
     // Asynchronous: the last close of an unlinked file frees its blocks. Linux frees the number whatever it answers.
     close(this.#fd, () => this.#onClosed());
+  }
+
+  /** Takes over what a stat of this file has found. */
+  update(now: BigIntStats): void {
+    this.size = Number(now.size);
+    this.etag = `"${now.ino.toString(36)}-${now.size.toString(36)}-${now.mtimeNs.toString(36)}"`;
+    const seconds = Math.floor(Number(now.mtimeMs) / 1000);
+    this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
+    this.checkedAt = performance.now();
   }
 
   /**

@@ -101,8 +101,7 @@ export class OpenFiles {
     try {
       const now = await statAsync(file.path, { bigint: true });
       if (!file.isSame(now, immutable)) return false;
-      file.size = Number(now.size);
-      file.checkedAt = performance.now();
+      file.update(now);
       return true;
     } catch {
       return false; // opening it anew tells what is wrong

@@ -12,12 +12,13 @@ export class BytesSource implements Source {
 
   next(position: number, length: number): Window {
     const { connection } = this.#transfer;
-    const grant = connection.grant(connection.room(length));
+    const granted = connection.room(length);
+    const surplus = connection.grant(granted);
     return {
-      chunks: [this.#bytes.subarray(position, position + grant.bytes)],
-      length: grant.bytes,
+      chunks: [this.#bytes.subarray(position, position + granted)],
+      length: granted,
       source: 'bytes',
-      release: () => connection.settle(grant),
+      release: () => connection.settle(granted, surplus),
     };
   }
 

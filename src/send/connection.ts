@@ -16,13 +16,6 @@ const FIRST_WINDOW_OF_STREAM = 64 * KIB;
 /** A window that needs longer than this to leave is too large for its peer. */
 const PROMPT_MS = 20;
 
-/** A part of the bytes in flight that a connection may have. Goes back by {@link Connection.settle}, once. */
-export interface Grant {
-  readonly bytes: number;
-  /** How many of them came from the share that the streams have in common. */
-  readonly surplus: number;
-}
-
 /** What is on its way to one peer: a socket of HTTP/1.1, or a session of HTTP/2 with all its streams. */
 export class Connection implements Borrower {
   pooledBytes = 0;
@@ -58,20 +51,24 @@ export class Connection implements Borrower {
     return this.#multiplexed ? Math.min(bytes, this.#guarantee + SURPLUS_BYTES - this.#surplus) : bytes;
   }
 
-  /** Grants `bytes`, which {@link room} has found, to one window. */
-  grant(bytes: number): Grant {
+  /**
+   * Counts `bytes`, which {@link room} has found, as in flight. Returns how many of them come from what the streams have
+   * in common: {@link settle} wants to know.
+   */
+  grant(bytes: number): number {
     const surplus = this.#multiplexed ? Math.max(0, bytes - this.#guarantee) : 0;
     this.#guaranteed += bytes - surplus;
     this.#surplus += surplus;
-    return { bytes, surplus };
+    return surplus;
+  }
+
+  /** Takes back what {@link grant} counted, once. */
+  settle(bytes: number, surplus: number): void {
+    this.#guaranteed -= bytes - surplus;
+    this.#surplus -= surplus;
   }
 
   get #guarantee(): number {
     return this.#guaranteed < ALL_GUARANTEED_BYTES ? GUARANTEED_BYTES : CROWDED_BYTES;
-  }
-
-  settle(grant: Grant): void {
-    this.#guaranteed -= grant.bytes - grant.surplus;
-    this.#surplus -= grant.surplus;
   }
 }

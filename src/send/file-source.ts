@@ -83,7 +83,8 @@ export class FileSource implements Source {
     const { file } = this.#region;
     const length = Math.min(room, buffer.memory.byteLength);
     const copied = this.#mayCopy ? file.copyResident(buffer, length, position) : 0;
-    if (copied === length || copied >= WORTHWHILE_BYTES) return this.#window(buffer, copied, 'copied');
+    if (copied === length || copied >= WORTHWHILE_BYTES)
+      return new FilledWindow(this.#transfer, buffer, copied, 'copied');
     return this.#read(buffer, position, length);
   }
 
@@ -91,7 +92,7 @@ export class FileSource implements Source {
     const { connection, leases } = this.#transfer;
     try {
       const bytesRead = await this.#region.file.read(buffer.memory, length, position);
-      if (bytesRead > 0) return this.#window(buffer, bytesRead, 'read');
+      if (bytesRead > 0) return new FilledWindow(this.#transfer, buffer, bytesRead, 'read');
     } catch (error) {
       leases.giveBuffer(connection, buffer, true);
       throw error;
@@ -99,19 +100,30 @@ export class FileSource implements Source {
     leases.giveBuffer(connection, buffer, true);
     throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `the file ended at ${position} of ${this.#region.end} bytes`);
   }
+}
 
-  #window(buffer: PooledBuffer, length: number, source: 'copied' | 'read'): Window {
+/** A window in a pooled buffer. */
+class FilledWindow implements Window {
+  readonly chunks: readonly Uint8Array[];
+  readonly length: number;
+  readonly source: 'copied' | 'read';
+  readonly #transfer: Transfer;
+  readonly #buffer: PooledBuffer;
+  readonly #surplus: number;
+
+  constructor(transfer: Transfer, buffer: PooledBuffer, length: number, source: 'copied' | 'read') {
+    this.chunks = [length === buffer.memory.byteLength ? buffer.memory : buffer.memory.subarray(0, length)];
+    this.length = length;
+    this.source = source;
+    this.#transfer = transfer;
+    this.#buffer = buffer;
+    this.#surplus = transfer.connection.grant(length);
+  }
+
+  release(): void {
     const { exchange, connection, leases } = this.#transfer;
-    const grant = connection.grant(length);
-    return {
-      chunks: [length === buffer.memory.byteLength ? buffer.memory : buffer.memory.subarray(0, length)],
-      length,
-      source,
-      release() {
-        connection.settle(grant);
-        leases.giveBuffer(connection, buffer, exchange.tracked);
-      },
-    };
+    connection.settle(this.length, this.#surplus);
+    leases.giveBuffer(connection, this.#buffer, exchange.tracked);
   }
 }
 

@@ -60,17 +60,46 @@ export function mappedWindow(
     return mapped;
   }
   const tail = end < wanted && end === file.mappableEnd ? copiedTail(transfer, file, end, wanted - end) : undefined;
-  const grant = connection.grant((tail === undefined ? end : wanted) - start);
-  return {
-    chunks: tail === undefined ? [mapped.bytes] : [mapped.bytes, tail.memory.subarray(0, wanted - end)],
-    length: grant.bytes,
-    source: 'mapped',
-    release() {
-      connection.settle(grant);
-      leases.takeBackMapped(file, start, end);
-      if (tail !== undefined) leases.giveBuffer(connection, tail, true);
-    },
-  };
+  return new MappedWindow(transfer, file, start, end, mapped.bytes, tail, tail === undefined ? 0 : wanted - end);
+}
+
+/** A window of a file's mappings, and perhaps the file's last page in a buffer. */
+class MappedWindow implements Window {
+  readonly chunks: readonly Uint8Array[];
+  readonly length: number;
+  readonly source = 'mapped';
+  readonly #transfer: Transfer;
+  readonly #file: OpenFile;
+  readonly #start: number;
+  readonly #end: number;
+  readonly #tail: PooledBuffer | undefined;
+  readonly #surplus: number;
+
+  constructor(
+    transfer: Transfer,
+    file: OpenFile,
+    start: number,
+    end: number,
+    bytes: Uint8Array,
+    tail: PooledBuffer | undefined,
+    tailLength: number,
+  ) {
+    this.chunks = tail === undefined ? [bytes] : [bytes, tail.memory.subarray(0, tailLength)];
+    this.length = end - start + tailLength;
+    this.#transfer = transfer;
+    this.#file = file;
+    this.#start = start;
+    this.#end = end;
+    this.#tail = tail;
+    this.#surplus = transfer.connection.grant(this.length);
+  }
+
+  release(): void {
+    const { connection, leases } = this.#transfer;
+    connection.settle(this.length, this.#surplus);
+    leases.takeBackMapped(this.#file, this.#start, this.#end);
+    if (this.#tail !== undefined) leases.giveBuffer(connection, this.#tail, true);
+  }
 }
 
 /** The last page of a file, not being full, is copied and leaves together with the pages before it. */

@@ -26,13 +26,14 @@ export class StreamSource implements Source {
     const { connection } = this.#transfer;
     const bytes = this.#rest ?? (await this.#receive());
     if (bytes === undefined) return undefined;
-    const grant = connection.grant(connection.room(Math.min(length, bytes.byteLength)));
-    this.#rest = grant.bytes < bytes.byteLength ? bytes.subarray(grant.bytes) : undefined;
+    const granted = connection.room(Math.min(length, bytes.byteLength));
+    const surplus = connection.grant(granted);
+    this.#rest = granted < bytes.byteLength ? bytes.subarray(granted) : undefined;
     return {
-      chunks: [bytes.subarray(0, grant.bytes)],
-      length: grant.bytes,
+      chunks: [bytes.subarray(0, granted)],
+      length: granted,
       source: 'stream',
-      release: () => connection.settle(grant),
+      release: () => connection.settle(granted, surplus),
     };
   }
 

@@ -23,30 +23,29 @@ export type UnmappedReason =
   /** The serving pool has lent all it has. */
   | 'pool';
 
+/** Bytes that have left the process. */
+export type BytesBySource = Record<SourceName, number>;
+
+/** Nothing sent yet. */
+export function noBytes(): BytesBySource {
+  return { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
+}
+
 /** What came from one source. */
 export interface Count {
   windows: number;
   bytes: number;
 }
 
-export type BySource = Readonly<Record<SourceName, Count>>;
-
-/** Nothing sent yet. */
-export function nothingSent(): BySource {
-  const none = () => ({ windows: 0, bytes: 0 });
-  return { bytes: none(), mapped: none(), copied: none(), read: none(), stream: none() };
-}
-
 /** What all responses have sent. */
 export interface Totals {
-  readonly sent: BySource;
+  readonly sent: Readonly<Record<SourceName, Count>>;
   readonly unmapped: Map<UnmappedReason, number>;
 }
 
 /** What one response has sent so far; adds to the totals as it goes. */
 export class Tally {
-  /** By source, once something has been sent. */
-  sent: BySource | undefined;
+  readonly bytes = noBytes();
   readonly #totals: Totals;
 
   constructor(totals: Totals) {
@@ -55,17 +54,13 @@ export class Tally {
 
   /** Counts a window that has left the process. */
   add(source: SourceName, length: number): void {
-    this.sent ??= nothingSent();
-    addTo(this.sent[source], length);
-    addTo(this.#totals.sent[source], length);
+    this.bytes[source] += length;
+    const total = this.#totals.sent[source];
+    total.windows++;
+    total.bytes += length;
   }
 
   unmapped(reason: UnmappedReason): void {
     this.#totals.unmapped.set(reason, (this.#totals.unmapped.get(reason) ?? 0) + 1);
   }
-}
-
-function addTo(count: Count, length: number): void {
-  count.windows++;
-  count.bytes += length;
 }

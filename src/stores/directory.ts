@@ -1,5 +1,4 @@
-import { constants } from 'node:fs';
-import { access, lstat, mkdir, readdir, realpath, stat, unlink, writeFile } from 'node:fs/promises';
+import { lstat, mkdir, opendir, readdir, realpath, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../artifact.js';
@@ -63,7 +62,9 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   try {
     isOurs = await isCreatedByStore(dir);
     root = await realpath(dir);
-    await access(root, constants.R_OK | constants.X_OK);
+    // Listing it and reaching what is in it are two permissions; access(2) would ask for the real user's.
+    await opendir(root).then((directory) => directory.close());
+    await stat(`${prefixOf(root)}.`);
   } catch (cause) {
     const code = errnoCode(cause);
     const found = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;

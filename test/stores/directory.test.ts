@@ -31,11 +31,14 @@ test.serial('a directory that cannot be written to can be read', async (t) => {
 test.serial('a directory that cannot be read is refused', async (t) => {
   const dir = await temporaryDirectory(t);
   const closed = join(dir, 'closed');
-  await mkdir(closed, { mode: 0o000 });
+  await mkdir(closed);
   await chmod(dir, 0o755);
   await giveToUnprivileged(closed);
   await unprivileged(async () => {
-    await t.throwsAsync(directoryStore(closed), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*EACCES at .*closed/));
+    for (const mode of [0o200, 0o300, 0o600]) {
+      await chmod(closed, mode);
+      await t.throwsAsync(directoryStore(closed), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*EACCES at .*closed/));
+    }
     const absent = join(closed, 'absent');
     await t.throwsAsync(directoryStore(absent), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*EACCES/));
   });
