@@ -1,5 +1,4 @@
-import type { SourceName } from './send/source.js';
-import type { Count, Totals, UnmappedReason } from './send/tally.js';
+import type { Count, SourceName, Totals, UnmappedReason } from './send/tally.js';
 
 /** What a handler has done since its start, and what is in use now. */
 export interface HandlerStats {

@@ -1,10 +1,7 @@
 import type { Exchange } from '../exchange.js';
 import type { Connection } from './connection.js';
 import type { Leases } from './leases.js';
-import type { Tally } from './tally.js';
-
-/** Where bytes come from: memory, a mapping, a copy from the page cache, a read, or a store's stream. */
-export type SourceName = 'bytes' | 'mapped' | 'copied' | 'read' | 'stream';
+import type { SourceName, Tally } from './tally.js';
 
 /** A part of an artifact, ready to be written. */
 export interface Window {

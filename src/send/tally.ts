@@ -1,5 +1,7 @@
 import type { MapRefusal } from '../page-cache/open-file.js';
-import type { SourceName } from './source.js';
+
+/** Where bytes come from: memory, a mapping, a copy from the page cache, a read, or a store's stream. */
+export type SourceName = 'bytes' | 'mapped' | 'copied' | 'read' | 'stream';
 
 /** Why a response, or a window of it, was not mapped. */
 export type UnmappedReason =

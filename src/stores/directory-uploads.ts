@@ -61,7 +61,6 @@ export class DirectoryUploads {
       try {
         await makeParents(this.#root, path, made);
         const replaced = await statsOf(path);
-        if (replaced?.isDirectory()) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'the key names a directory');
         signal.throwIfAborted();
         await rename(temporary, path);
         return {
