@@ -22,11 +22,12 @@ export class Connection implements Borrower {
   readonly #multiplexed: boolean;
   #guaranteed = 0;
   #surplus = 0;
-  /** Of HTTP/1.1: the window that the last response ended with. */
-  #window = FIRST_WINDOW;
+  /** The window that fitted this peer last. */
+  #window: number;
 
   constructor(multiplexed: boolean) {
     this.#multiplexed = multiplexed;
+    this.#window = multiplexed ? FIRST_WINDOW_OF_STREAM : FIRST_WINDOW;
   }
 
   /** Bytes granted and not yet settled. */
@@ -34,21 +35,24 @@ export class Connection implements Borrower {
     return this.#guaranteed + this.#surplus;
   }
 
-  /** The window that a response starts with, in bytes. */
+  /** The window that a response starts with, in bytes: what the connection has found to fit. */
   get firstWindow(): number {
-    return this.#multiplexed ? FIRST_WINDOW_OF_STREAM : this.#window;
+    return this.#window;
   }
 
-  /** The window after one that needed `elapsedMs` to leave. A keep-alive connection remembers it. */
+  /** The window after one that needed `elapsedMs` to leave. */
   nextWindow(window: number, elapsedMs: number): number {
     const next = elapsedMs <= PROMPT_MS ? Math.min(window * 2, LARGEST_WINDOW) : SMALLEST_WINDOW;
     this.#window = next;
     return next;
   }
 
-  /** How many of `bytes` a window may have now. Never none: what cannot be had in full can be had in part. */
+  /** How many of `bytes` a window may have now, if it is granted at once. Never none: what cannot be had in full can be had in part. */
   room(bytes: number): number {
-    return this.#multiplexed ? Math.min(bytes, this.#guarantee + SURPLUS_BYTES - this.#surplus) : bytes;
+    // Of what is left of the surplus one stream gets at most a quarter, so that the next ones get some too.
+    return this.#multiplexed
+      ? Math.min(bytes, this.#guarantee + Math.floor((SURPLUS_BYTES - this.#surplus) / 4))
+      : bytes;
   }
 
   /**

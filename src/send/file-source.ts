@@ -58,72 +58,80 @@ export class FileSource implements Source {
 
   #filled(position: number, length: number): Window | Promise<Window> {
     const { exchange, connection, leases } = this.#transfer;
-    const room = connection.room(length);
-    const buffer = leases.takeBuffer(connection, room);
-    if (buffer !== undefined) return this.#fill(buffer, position, room);
-    return leases.waitForBuffer(exchange, connection, room).then((served) => this.#fill(served, position, room));
+    const buffer = leases.takeBuffer(connection, connection.room(length));
+    if (buffer !== undefined) return this.#fill(buffer, position, length);
+    return leases.waitForBuffer(exchange, connection, length).then((served) => this.#fill(served, position, length));
   }
 
   /** After a window that had to be read the next one is prepared at once, if there is a buffer to spare. */
   #readAhead(window: Window | undefined, position: number, length: number): Window | undefined {
     const start = position + (window?.length ?? 0);
     const { connection, leases } = this.#transfer;
-    const room = connection.room(Math.min(length, this.#region.end - start));
-    if (room <= 0) return window;
-    const buffer = leases.takeBuffer(connection, room);
+    const rest = Math.min(length, this.#region.end - start);
+    if (rest <= 0) return window;
+    const buffer = leases.takeBuffer(connection, connection.room(rest));
     if (buffer === undefined) return window;
-    this.#ahead = this.#fill(buffer, start, room);
+    this.#ahead = this.#fill(buffer, start, rest);
     // Whoever asks for it next sees the failure; if nobody asks, it is nobody's.
     if (this.#ahead instanceof Promise) this.#ahead.catch(ignore);
     return window;
   }
 
   /** Fills a buffer with what is in the page cache, or else from the disk. Owns the buffer, whatever happens. */
-  #fill(buffer: PooledBuffer, position: number, room: number): Window | Promise<Window> {
+  #fill(buffer: PooledBuffer, position: number, wanted: number): Window | Promise<Window> {
     const { file } = this.#region;
-    const length = Math.min(room, buffer.memory.byteLength);
-    const copied = this.#mayCopy ? file.copyResident(buffer, length, position) : 0;
-    if (copied === length || copied >= WORTHWHILE_BYTES)
-      return new FilledWindow(this.#transfer, buffer, copied, 'copied');
-    return this.#read(buffer, position, length);
+    const room = this.#transfer.connection.room(wanted);
+    // Granted before it is filled: other streams ask for their share while this one reads.
+    const window = new FilledWindow(this.#transfer, buffer, Math.min(room, buffer.memory.byteLength));
+    const copied = this.#mayCopy ? file.copyResident(buffer, window.granted, position) : 0;
+    if (copied === window.granted || copied >= WORTHWHILE_BYTES) return window.fill(copied, 'copied');
+    return this.#read(window, position);
   }
 
-  async #read(buffer: PooledBuffer, position: number, length: number): Promise<Window> {
-    const { connection, leases } = this.#transfer;
+  async #read(window: FilledWindow, position: number): Promise<Window> {
+    const { file, end } = this.#region;
     try {
-      const bytesRead = await this.#region.file.read(buffer.memory, length, position);
-      if (bytesRead > 0) return new FilledWindow(this.#transfer, buffer, bytesRead, 'read');
+      const bytesRead = await file.read(window.buffer.memory, window.granted, position);
+      if (bytesRead > 0) return window.fill(bytesRead, 'read');
+      throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `the file ended at ${position}, before ${end} bytes`);
     } catch (error) {
-      leases.giveBuffer(connection, buffer, true);
+      window.release();
       throw error;
     }
-    leases.giveBuffer(connection, buffer, true);
-    throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `the file ended at ${position} of ${this.#region.end} bytes`);
   }
 }
 
 /** A window in a pooled buffer. */
 class FilledWindow implements Window {
-  readonly chunks: readonly Uint8Array[];
-  readonly length: number;
-  readonly source: 'copied' | 'read';
+  chunks: readonly Uint8Array[] = [];
+  length = 0;
+  source: 'copied' | 'read' = 'copied';
+  readonly buffer: PooledBuffer;
+  /** How many bytes it may have. */
+  readonly granted: number;
   readonly #transfer: Transfer;
-  readonly #buffer: PooledBuffer;
   readonly #surplus: number;
 
-  constructor(transfer: Transfer, buffer: PooledBuffer, length: number, source: 'copied' | 'read') {
-    this.chunks = [length === buffer.memory.byteLength ? buffer.memory : buffer.memory.subarray(0, length)];
+  /** Takes over the lease of `buffer`. */
+  constructor(transfer: Transfer, buffer: PooledBuffer, granted: number) {
+    this.buffer = buffer;
+    this.granted = granted;
+    this.#transfer = transfer;
+    this.#surplus = transfer.connection.grant(granted);
+  }
+
+  fill(length: number, source: 'copied' | 'read'): this {
+    const { memory } = this.buffer;
+    this.chunks = [length === memory.byteLength ? memory : memory.subarray(0, length)];
     this.length = length;
     this.source = source;
-    this.#transfer = transfer;
-    this.#buffer = buffer;
-    this.#surplus = transfer.connection.grant(length);
+    return this;
   }
 
   release(): void {
     const { exchange, connection, leases } = this.#transfer;
-    connection.settle(this.length, this.#surplus);
-    leases.giveBuffer(connection, this.#buffer, exchange.tracked);
+    connection.settle(this.granted, this.#surplus);
+    leases.giveBuffer(connection, this.buffer, exchange.tracked);
   }
 }
 

@@ -141,7 +141,8 @@ export class DirectoryEviction {
       for await (const entry of entriesOf(prefix + directory)) {
         if (this.#closed) return;
         const key = directory + entry.name;
-        if (entry.isDirectory() && !isReserved(key)) directories.push(`${key}/`);
+        if (isReserved(key)) continue;
+        if (entry.isDirectory()) directories.push(`${key}/`);
         if (entry.isFile() && keys.push(key) === BATCH) {
           yield await this.#look(keys);
           keys = [];

@@ -1,5 +1,6 @@
 import { chmod, mkdir, open, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
 import { type DirectoryStore, directoryStore } from '../../src/stores/directory.js';
@@ -39,6 +40,29 @@ test('what was used longest ago goes first, until a tenth is free', async (t) =>
   store.get('a');
   await put(store, 'e', content(250));
   t.deepEqual(await entriesBelow(store.root), ['a', 'd', 'e']);
+});
+
+for (const order of ['abc', 'cba']) {
+  test(`uses in one moment keep their order: ${order}`, async (t) => {
+    const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
+    for (const key of order) await put(store, key, content(300));
+    for (const key of order) store.get(key);
+    await put(store, 'new', content(300));
+    const expected = [...order].slice(1).concat('new');
+    t.deepEqual(await entriesBelow(store.root), expected.sort());
+  });
+}
+
+test('an upload is the latest use, whatever the clock of the file system says', async (t) => {
+  // That one ticks every few milliseconds only.
+  for (let round = 0; round < 10; round++) {
+    const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
+    for (const key of ['a', 'b']) await put(store, key, content(300));
+    store.get('a');
+    await put(store, 'c', content(300));
+    await put(store, 'd', content(500));
+    t.deepEqual(await entriesBelow(store.root), ['c', 'd']);
+  }
 });
 
 test('the limit holds after every upload, and what was put last is there', async (t) => {
@@ -112,8 +136,9 @@ test('a store that is only read deletes nothing', async (t) => {
   await writeFile(join(dir, 'a'), content(2000));
   const store = await directoryStore(dir, { maxBytes: 1000 });
   store.get('a');
-  await store.close();
+  await setTimeout(100); // time for what it does in the background
   t.deepEqual(await entriesBelow(dir), ['a']);
+  await store.close();
 });
 
 test('an upload that fails evicts nothing', async (t) => {
@@ -144,18 +169,22 @@ test('what others delete makes room, what others put counts', async (t) => {
   await put(store, 'a', content(100));
   await put(store, 'b', content(800));
   await rm(join(dir, 'b'));
-  await put(store, 'c', content(500));
+  await put(store, 'c', content(850));
   t.deepEqual(await entriesBelow(dir), ['a', 'c'], 'nothing had to go');
+  await setTimeout(20); // the clock of the file system ticks every few milliseconds only
   await put(other, 'd', content(300));
   await put(store, 'e', content(450));
   t.deepEqual(await entriesBelow(dir), ['d', 'e']);
 });
 
-test('overwriting one artifact again and again pushes nothing out', async (t) => {
+test('overwriting one artifact again and again pushes nothing out, and needs no scan', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(100));
+  await put(store, 'b', content(400));
+  // A scan would find this one, and make room.
+  await writeFile(join(store.root, 'c'), content(900));
   for (let round = 0; round < 20; round++) await put(store, 'b', content(400 + round));
-  t.deepEqual(await entriesBelow(store.root), ['a', 'b']);
+  t.deepEqual(await entriesBelow(store.root), ['a', 'b', 'c']);
 });
 
 test('directories that become empty go as well, symlinks and what they lead to stay', async (t) => {
