@@ -4,6 +4,7 @@ import { type MemoryPressureProvider, systemMemoryPressure } from './memory/pres
 import { type BindingChoice, descriptorLimit } from './page-cache/bindings.js';
 import type { FilePolicy } from './send/file-source.js';
 import type { Store } from './store.js';
+import { assertOptions, BYTES, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck, oneOf } from './validation.js';
 
 const MIB = 1024 * 1024;
 
@@ -54,30 +55,49 @@ export interface Settings {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value, `ERR_HOTBLOB_INVALID_STORE`
  */
 export function settingsOf(options: HandlerOptions): Settings {
-  const given = known(options);
-  assertStore(given.store);
-  const memory = given.memory ?? systemMemory();
+  assertOptions(options, CHECKS);
+  assertStore(options.store);
+  const memory = options.memory ?? systemMemory();
   if (typeof memory.level !== 'string' || typeof memory.headroomBytes !== 'number') {
-    throw invalid('memory', 'an object with level and headroomBytes', memory);
+    throw invalidOption('memory', 'an object with level and headroomBytes', memory);
   }
   return {
-    store: given.store,
-    mountPath: mountPathOf(given.mountPath ?? '/'),
-    fallthrough: boolean('fallthrough', given.fallthrough ?? false),
-    maxUploadBytes: count('maxUploadBytes', given.maxUploadBytes ?? 2048 * MIB, 0),
-    // Less than a few windows would answer nothing but 503.
-    poolBytes: count('poolBytes', given.poolBytes ?? defaultPoolBytes(memory), MIB),
-    maxOpenFiles: count('maxOpenFiles', given.maxOpenFiles ?? Math.floor(descriptorLimit() / 2), 1),
+    store: options.store,
+    mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
+    fallthrough: options.fallthrough ?? false,
+    maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
+    poolBytes: options.poolBytes ?? defaultPoolBytes(memory),
+    maxOpenFiles: options.maxOpenFiles ?? Math.floor(descriptorLimit() / 2),
     memory,
-    policy: {
-      map: oneOf('map', given.map ?? 'auto', ['auto', 'always', 'never']),
-      only:
-        given.only === undefined
-          ? undefined
-          : oneOf<'mapped' | 'copied' | 'read'>('only', given.only, ['mapped', 'copied', 'read']),
-    },
-    bindings: given.bindings ?? {},
+    policy: { map: options.map ?? 'auto', only: options.only },
+    bindings: options.bindings ?? {},
   };
+}
+
+const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
+  store: OBJECT,
+  mountPath: {
+    expected: 'a path that starts with "/"',
+    accepts: (value) => typeof value === 'string' && value.startsWith('/'),
+  },
+  fallthrough: FLAG,
+  maxUploadBytes: BYTES,
+  // Less than a few windows would answer nothing but 503.
+  poolBytes: countFrom(MIB),
+  maxOpenFiles: countFrom(1),
+  map: oneOf('auto', 'always', 'never'),
+  memory: OBJECT,
+  only: oneOf('mapped', 'copied', 'read'),
+  bindings: OBJECT,
+};
+
+function assertStore(store: Store): void {
+  if (!OBJECT.accepts(store)) throw invalidOption('store', 'a store', store);
+  for (const name of ['get', 'put', 'delete', 'close'] as const) {
+    const method: unknown = store[name];
+    if (typeof method === 'function' || (method === undefined && name !== 'get')) continue;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', `store.${name}: expected a function, found ${typeof method}`);
+  }
 }
 
 let shared: MemoryPressureProvider | undefined;
@@ -87,76 +107,7 @@ function systemMemory(): MemoryPressureProvider {
   return shared;
 }
 
-const NAMES: Readonly<Record<keyof HandlerOptions, true>> = {
-  store: true,
-  mountPath: true,
-  fallthrough: true,
-  maxUploadBytes: true,
-  poolBytes: true,
-  maxOpenFiles: true,
-  map: true,
-  memory: true,
-  only: true,
-  bindings: true,
-};
-
-function known(options: HandlerOptions): HandlerOptions {
-  if (typeof options !== 'object' || options === null) throw invalid('options', 'an object', options);
-  for (const name of Object.keys(options)) {
-    if (!Object.hasOwn(NAMES, name)) throw invalid(name, `one of the options ${Object.keys(NAMES).join(', ')}`, name);
-  }
-  return options;
-}
-
-function assertStore(store: Store): void {
-  if (typeof store !== 'object' || store === null) throw invalid('store', 'a store', store);
-  const missing = typeof store.get !== 'function' ? 'get' : undefined;
-  const wrong = (['put', 'delete', 'close'] as const).find(
-    (name) => store[name] !== undefined && typeof store[name] !== 'function',
-  );
-  const name = missing ?? wrong;
-  if (name !== undefined) {
-    throw new HotblobError(
-      'ERR_HOTBLOB_INVALID_STORE',
-      `store.${name}: expected a function, found ${show(store[name])}`,
-    );
-  }
-}
-
-function mountPathOf(path: string): string {
-  if (typeof path !== 'string' || !path.startsWith('/'))
-    throw invalid('mountPath', 'a path that starts with "/"', path);
-  return path.replace(/\/+$/, '');
-}
-
 function defaultPoolBytes(memory: MemoryPressureProvider): number {
   const limit = ('limitBytes' in memory && Number(memory.limitBytes)) || totalmem();
   return Math.max(MIB, Math.min(64 * MIB, Math.floor(limit / 16)));
-}
-
-function count(name: string, value: number, least: number): number {
-  if (Number.isSafeInteger(value) && value >= least) return value;
-  throw invalid(name, `a whole number from ${least}`, value);
-}
-
-function boolean(name: string, value: boolean): boolean {
-  if (typeof value === 'boolean') return value;
-  throw invalid(name, 'true or false', value);
-}
-
-function oneOf<T extends string>(name: string, value: T, values: readonly T[]): T {
-  if (values.includes(value)) return value;
-  throw invalid(name, values.map((each) => `'${each}'`).join(', '), value);
-}
-
-function invalid(name: string, expected: string, found: unknown): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, found ${show(found)}`);
-}
-
-function show(value: unknown): string {
-  return typeof value === 'string'
-    ? `'${value}'`
-    : typeof value === 'object' && value !== null
-      ? 'an object'
-      : String(value);
 }

@@ -1,6 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { inspect } from 'node:util';
-import { HotblobError } from '../errors.js';
+import { assertOptions, BYTES, invalidOption, NUMBER, oneOf } from '../validation.js';
 import { readOsMemory } from './host.js';
 import {
   DEFAULT_WATERMARKS,
@@ -26,7 +25,7 @@ export interface FixedMemoryPressureOptions {
   readonly headroomBytes?: number | undefined;
 }
 
-const LEVELS: readonly MemoryPressureLevel[] = ['normal', 'constrained', 'critical'];
+const LEVEL = oneOf('normal', 'constrained', 'critical');
 
 const SYSTEM: MemorySources = {
   // Kernel memory, no disk: microseconds, where a trip to the threadpool would take longer.
@@ -60,34 +59,16 @@ export function fixedMemoryPressure(
   level: MemoryPressureLevel,
   options: FixedMemoryPressureOptions = {},
 ): MemoryPressureProvider {
-  if (!LEVELS.includes(level)) throw invalid('level', LEVELS.map((each) => `'${each}'`).join(', '), level);
-  assertKnown(options, ['headroomBytes']);
-  const { headroomBytes = MIN_HEADROOM_BYTES } = options;
-  if (!Number.isSafeInteger(headroomBytes) || headroomBytes < 0) {
-    throw invalid('headroomBytes', 'a whole number from 0', headroomBytes);
-  }
-  return { level, headroomBytes };
+  if (!LEVEL.accepts(level)) throw invalidOption('level', LEVEL.expected, level);
+  assertOptions(options, { headroomBytes: BYTES });
+  return { level, headroomBytes: options.headroomBytes ?? MIN_HEADROOM_BYTES };
 }
 
 function watermarksOf(options: SystemMemoryPressureOptions): Watermarks {
-  assertKnown(options, ['softRatio', 'hardRatio']);
+  assertOptions(options, { softRatio: NUMBER, hardRatio: NUMBER });
   const { softRatio = DEFAULT_WATERMARKS.softRatio, hardRatio = DEFAULT_WATERMARKS.hardRatio } = options;
-  for (const [name, ratio] of Object.entries({ softRatio, hardRatio })) {
-    if (typeof ratio !== 'number') throw invalid(name, 'a number', ratio);
-  }
   if (!(0 < softRatio && softRatio < hardRatio && hardRatio <= 1)) {
-    throw invalid('softRatio, hardRatio', '0 < softRatio < hardRatio <= 1', { softRatio, hardRatio });
+    throw invalidOption('softRatio, hardRatio', '0 < softRatio < hardRatio <= 1', { softRatio, hardRatio });
   }
   return { softRatio, hardRatio };
-}
-
-function assertKnown(options: object, known: readonly string[]): void {
-  if (typeof options !== 'object' || options === null) throw invalid('options', 'an object', options);
-  for (const name of Object.keys(options)) {
-    if (!known.includes(name)) throw invalid(name, `one of the options ${known.join(', ')}`, name);
-  }
-}
-
-function invalid(name: string, expected: string, found: unknown): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, found ${inspect(found)}`);
 }

@@ -4,11 +4,11 @@ import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../artifact.js';
 import { errnoCode, HotblobError } from '../errors.js';
 import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
+import { assertOptions, BYTES, FLAG, invalidOption } from '../validation.js';
 import { discard } from './body.js';
 import { DirectoryEviction } from './directory-eviction.js';
 import { hasParentInside, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './directory-paths.js';
 import { DirectoryUploads, UPLOADS_NAME } from './directory-uploads.js';
-import { assertOptions, BYTES, FLAG, invalidOption, show } from './options.js';
 
 /** What {@link directoryStore} takes. */
 export interface DirectoryStoreOptions {
@@ -53,7 +53,7 @@ const LEFTOVER_MS = 24 * 60 * 60 * 1000;
  * cannot be read or cannot be created
  */
 export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
-  if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', show(dir));
+  if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
   assertOptions(options, { immutable: FLAG, maxBytes: BYTES });
   // Read before the first wait: the caller may change its object.
   const { immutable, maxBytes } = options;
@@ -68,7 +68,8 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   } catch (cause) {
     const code = errnoCode(cause);
     const found = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
-    throw invalidOption('dir', 'a directory that can be read or created', `${found} at ${show(dir)}`, { cause });
+    const message = `dir: expected a directory that can be read or created, found ${found} at '${dir}'`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
   await removeLeftovers(join(root, RESERVED_NAME, UPLOADS_NAME));
   const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes);

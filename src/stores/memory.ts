@@ -3,8 +3,8 @@ import type { Readable } from 'node:stream';
 import type { BytesArtifact } from '../artifact.js';
 import { HotblobError } from '../errors.js';
 import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
+import { assertOptions, BYTES } from '../validation.js';
 import { chunksOf, discard } from './body.js';
-import { assertOptions, BYTES } from './options.js';
 
 /** What {@link memoryStore} takes. */
 export interface MemoryStoreOptions {
