@@ -49,9 +49,9 @@ export class Connection implements Borrower {
 
   /** How many of `bytes` a window may have now, if it is granted at once. Never none: what cannot be had in full can be had in part. */
   room(bytes: number): number {
-    // Of what is left of the surplus one stream gets at most a quarter, so that the next ones get some too.
+    // Of what is left of the surplus one stream gets at most half, so that the next ones get some too.
     return this.#multiplexed
-      ? Math.min(bytes, this.#guarantee + Math.floor((SURPLUS_BYTES - this.#surplus) / 4))
+      ? Math.min(bytes, this.#guarantee + Math.floor((SURPLUS_BYTES - this.#surplus) / 2))
       : bytes;
   }
 
