@@ -52,7 +52,9 @@ export class Http2Exchange implements Exchange {
   }
 
   get closed(): boolean {
-    return this.#stream.destroyed || this.#stream.closed || this.#stream.writableEnded;
+    const { destroyed, closed, writableEnded, headersSent } = this.#stream;
+    // Node ends the stream of a HEAD before anybody has answered it.
+    return destroyed || closed || (writableEnded && (headersSent || this.method !== 'HEAD'));
   }
 
   onClose(listener: () => void): () => void {

@@ -4,6 +4,7 @@ import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { OpenFile } from '../page-cache/open-file.js';
 import { BufferPool, type PooledBuffer } from './buffer-pool.js';
 import { Connection } from './connection.js';
+import { Turns } from './turns.js';
 
 /** A request waits at most this long for its first buffer; once its headers are out it waits for its turn. */
 const FIRST_BUFFER_MS = 5000;
@@ -11,9 +12,10 @@ const FIRST_BUFFER_MS = 5000;
 /** So many bytes of idle buffers are kept even when memory is critical. */
 const KEPT_BYTES = 1024 * 1024;
 
-/** All that bounds what is being sent: mapped bytes, pooled buffers, and what each connection has in flight. */
+/** All that bounds what is being sent: mapped bytes, pooled buffers, what each connection has in flight, turns of the loop. */
 export class Leases {
   readonly pressure: MemoryPressureProvider;
+  readonly turns = new Turns();
   readonly #pool: BufferPool;
   readonly #connections = new WeakMap<object, Connection>();
   #mappedBytes = 0;

@@ -10,7 +10,7 @@ import type { Source, Transfer } from './source.js';
  * Resolves when all has left; rejects when the bytes cannot be had, or when the exchange closes first.
  */
 export async function send(
-  { exchange, connection, record }: Transfer,
+  { exchange, connection, leases, record }: Transfer,
   source: Source,
   { status, headers, range }: PlannedBody,
   offset: number,
@@ -43,6 +43,8 @@ export async function send(
       record.add(window.source, window.length);
       if (isLast) return 'answered';
       size = connection.nextWindow(size, performance.now() - writtenAt);
+      const turn = leases.turns.pass(window.length);
+      if (turn !== undefined) await turn;
     }
     if (start >= end) exchange.respond(status, headers);
     exchange.end();

@@ -1,0 +1,88 @@
+/** `npm run bench`: this package beside what one would use otherwise, all of a row in one run. Needs Linux. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { cpus, loadavg, release, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { cores, interruption, isInstalled } from './children.js';
+import { cold } from './cold.js';
+import type { BenchContext } from './context.js';
+import { writeFiles } from './files.js';
+import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
+import { memory } from './memory.js';
+import { type Line, tableOf } from './table.js';
+
+const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>>> = {
+  'hot-h1': hotHttp1,
+  'hot-h2': hotHttp2,
+  cold,
+  memory,
+};
+/** The load generators that are not ours, and the Debian packages that have them. */
+const TOOLS: Readonly<Record<string, { readonly command: string; readonly debianPackage: string }>> = {
+  'hot-h1': { command: 'wrk', debianPackage: 'wrk' },
+  'hot-h2': { command: 'h2load', debianPackage: 'nghttp2-client' },
+};
+
+async function main(): Promise<void> {
+  const { only, quick } = options();
+  const missing = only.flatMap((group) => TOOLS[group] ?? []).filter(({ command }) => !isInstalled(command));
+  for (const { command, debianPackage } of missing) {
+    console.error(`${command} is missing: apt-get install ${debianPackage}`);
+  }
+  if (missing.length > 0) {
+    process.exitCode = 1;
+    return;
+  }
+  describeMachine();
+  const directory = await mkdtemp(join(tmpdir(), 'hotblob-bench-'));
+  const skipped: string[] = [];
+  const lines: Line[] = [];
+  try {
+    const hotDirectory = join(directory, 'hot');
+    await writeFiles(hotDirectory, HOT_FILES);
+    const context: BenchContext = {
+      directory,
+      hotDirectory,
+      isQuick: quick,
+      progress: (workload) => console.error(`${workload} ...`),
+      skip(workload, reason) {
+        skipped.push(`Not measured: ${workload}: ${reason}.`);
+        return [];
+      },
+    };
+    for (const group of only) lines.push(...((await GROUPS[group]?.(context)) ?? []));
+  } finally {
+    // Also when a row is broken: what the others have found is worth showing.
+    console.log(tableOf(lines));
+    for (const note of skipped) console.log(`\n${note}`);
+    await rm(directory, { recursive: true, force: true });
+  }
+}
+
+function options(): { only: string[]; quick: boolean } {
+  const { values } = parseArgs({ options: { only: { type: 'string', multiple: true }, quick: { type: 'boolean' } } });
+  const names = Object.keys(GROUPS);
+  const unknown = values.only?.find((group) => !names.includes(group));
+  if (unknown !== undefined) throw new Error(`--only ${unknown}: expected one of ${names.join(', ')}`);
+  return { only: values.only ?? names, quick: values.quick ?? false };
+}
+
+function describeMachine(): void {
+  const { length } = cpus();
+  const pinned =
+    cores === undefined ? 'not pinned' : `servers on core ${cores.server}, load generators on core ${cores.load}`;
+  const load = loadavg()[0]?.toFixed(1);
+  console.log(`Node ${process.versions.node}, Linux ${release()}, ${length} x ${cpus()[0]?.model.trim()}, ${pinned}`);
+  console.log(
+    `Load average at the start: ${load}. "ratio" compares the best rounds, "median" is that of all rounds.\n`,
+  );
+}
+
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interruption.abort());
+
+try {
+  await main();
+} catch (error) {
+  console.error(interruption.signal.aborted ? 'interrupted' : error);
+  process.exitCode = 1;
+}

@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { setTimeout as wait } from 'node:timers/promises';
+import { nextMessage, type Server, startChild, stopChild, withServers } from './children.js';
+import type { ClientsConfig, ClientsReport } from './clients.js';
+import type { BenchContext } from './context.js';
+import { MIB, writeFiles } from './files.js';
+import type { Contender } from './server.js';
+import { type Line, show, sourcesOf } from './table.js';
+
+const CLIENTS = 500;
+const NAME = '64MiB';
+const ARTIFACT_BYTES = 64 * MIB;
+const MAX_GROWTH_BYTES = 64e6;
+const TIMEOUT_MS = 60_000;
+const SAMPLE_MS = 100;
+
+interface Growth {
+  readonly peakBytes: number;
+  readonly stalledBytes: number;
+  readonly remark: string;
+}
+
+/** Clients that stop reading in the middle of one artifact, and stay. */
+export async function memory(context: BenchContext): Promise<Line[]> {
+  const workload = `HTTP/1.1, ${CLIENTS} clients stop within 64 MiB`;
+  context.progress(workload);
+  const directory = join(context.directory, 'memory');
+  await writeFiles(directory, { [NAME]: ARTIFACT_BYTES });
+  const growths = new Map<Contender, Growth>();
+  for (const contender of ['hotblob', 'send'] as const) {
+    const configs = [{ contender, protocol: 'h1', directory, names: [] } as const];
+    const growth = await withServers(configs, async ([server]) => server && growthOf(server, context.isQuick));
+    if (growth !== undefined) growths.set(contender, growth);
+  }
+  const ours = growths.get('hotblob');
+  const theirs = growths.get('send');
+  const mb = (bytes = Number.NaN): string => show(bytes / 1e6);
+  return [
+    {
+      workload,
+      figure: 'RssAnon growth at its peak, MB',
+      hotblob: mb(ours?.peakBytes),
+      against: `send ${mb(theirs?.peakBytes)}`,
+      ratio: '',
+      medianRatio: '',
+      target: `<= ${mb(MAX_GROWTH_BYTES)}`,
+      isMet: ours !== undefined && ours.peakBytes <= MAX_GROWTH_BYTES,
+      cpu: '',
+      remark: `at rest ${mb(ours?.stalledBytes)} / ${mb(theirs?.stalledBytes)}; ${ours?.remark}`,
+    },
+  ];
+}
+
+async function growthOf(server: Server, isQuick: boolean): Promise<Growth> {
+  // What the first response makes the process load is not a cost of clients.
+  await withClients(server, 1, undefined, () => Promise.resolve());
+  const before = server.anonymousBytes();
+  let peak = before;
+  const sampler = setInterval(() => {
+    peak = Math.max(peak, server.anonymousBytes());
+  }, SAMPLE_MS);
+  try {
+    return await withClients(server, CLIENTS, (isQuick ? 2 : 16) * MIB, async () => {
+      await wait(isQuick ? 1000 : 3000);
+      const stalled = server.anonymousBytes();
+      const { sent } = await server.ask('report');
+      return { peakBytes: Math.max(peak, stalled) - before, stalledBytes: stalled - before, remark: sourcesOf(sent) };
+    });
+  } finally {
+    clearInterval(sampler);
+  }
+}
+
+/** Calls `use` when every client has got what it wanted; those that have stopped reading are still there. */
+async function withClients<T>(
+  server: Server,
+  count: number,
+  stopAfterBytes: number | undefined,
+  use: () => Promise<T>,
+): Promise<T> {
+  const config: ClientsConfig = {
+    port: server.port,
+    paths: Array.from({ length: count }, () => `/${NAME}`),
+    bodyBytes: ARTIFACT_BYTES,
+    ...(stopAfterBytes === undefined ? {} : { stopAfterBytes }),
+    timeoutMs: TIMEOUT_MS,
+  };
+  const child = startChild('load', './clients.ts', config);
+  try {
+    const { failed } = await nextMessage<ClientsReport>(child, 2 * TIMEOUT_MS);
+    if (failed > 0) throw new Error(`${failed} of ${count} clients of ${server.config.contender} failed`);
+    return await use();
+  } finally {
+    await stopChild(child);
+  }
+}

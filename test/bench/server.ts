@@ -1,0 +1,127 @@
+/** A server under test, in a process of its own: says which port it has, answers `reset` and `report`, ends with its parent. */
+import { readFileSync, statSync } from 'node:fs';
+import { createServer as createHttp1Server, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
+import type { Server as NetServer } from 'node:net';
+import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { createHandler, directoryStore, type HandlerStats } from 'hotblob';
+import { nodeListener, streamListener } from 'hotblob/node';
+import send from 'send';
+
+/** Who serves: this package, a Buffer in memory, or the package `send`. */
+export type Contender = 'hotblob' | 'Buffer' | 'send';
+export type Protocol = 'h1' | 'h2c';
+
+export interface ServerConfig {
+  readonly contender: Contender;
+  readonly protocol: Protocol;
+  /** Served below `/`. */
+  readonly directory: string;
+  /** The files that a Buffer is made of. */
+  readonly names: readonly string[];
+}
+
+export type ServerCommand = 'reset' | 'report';
+
+export interface ServerReady {
+  readonly port: number;
+}
+
+/** What has happened since the last reset. */
+export interface ServerReport {
+  readonly delayP99Ms: number;
+  readonly delayMaxMs: number;
+  /** Since the start, of this package only. */
+  readonly sent: HandlerStats['sent'] | undefined;
+}
+
+const config = JSON.parse(process.argv[2] ?? '') as ServerConfig;
+const delay = monitorEventLoopDelay({ resolution: 1 });
+let stats: (() => HandlerStats) | undefined;
+
+const server = await createServer(config);
+server.listen(0, '127.0.0.1', () => {
+  const address = server.address();
+  process.send?.({ port: typeof address === 'object' ? (address?.port ?? 0) : 0 } satisfies ServerReady);
+});
+delay.enable();
+process.on('disconnect', () => process.exit());
+process.on('message', (command: ServerCommand) => {
+  if (command === 'reset') delay.reset();
+  process.send?.({
+    delayP99Ms: delay.percentile(99) / 1e6,
+    delayMaxMs: delay.max / 1e6,
+    sent: stats?.().sent,
+  } satisfies ServerReport);
+});
+
+async function createServer({ contender, protocol, directory, names }: ServerConfig): Promise<NetServer> {
+  if (contender === 'Buffer') {
+    const artifacts = new Map(names.map((name) => [`/${name}`, inMemory(join(directory, name))]));
+    return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
+  }
+  if (contender === 'send') return sendServer(protocol, directory);
+  const handler = createHandler({ store: await directoryStore(directory, { immutable: true }) });
+  stats = () => handler.stats();
+  return protocol === 'h1'
+    ? createHttp1Server(nodeListener(handler))
+    : createHttp2Server().on('stream', streamListener(handler));
+}
+
+interface InMemory {
+  readonly bytes: Buffer;
+  readonly headers: Readonly<Record<string, string | number>>;
+}
+
+/** The bytes and the headers that this package would send with them. */
+function inMemory(path: string): InMemory {
+  const { ino, size, mtimeNs, mtime } = statSync(path, { bigint: true });
+  const headers = {
+    'content-type': 'application/octet-stream',
+    'cache-control': 'no-transform',
+    'x-content-type-options': 'nosniff',
+    'content-length': Number(size),
+    'accept-ranges': 'bytes',
+    etag: `"${ino.toString(36)}-${size.toString(36)}-${mtimeNs.toString(36)}"`,
+    'last-modified': mtime.toUTCString(),
+  };
+  return { bytes: readFileSync(path), headers };
+}
+
+function bufferOverHttp1(artifacts: ReadonlyMap<string, InMemory>): NetServer {
+  return createHttp1Server((request, response) => {
+    const artifact = artifacts.get(request.url ?? '');
+    if (artifact === undefined) response.writeHead(404).end();
+    else response.writeHead(200, artifact.headers).end(artifact.bytes);
+  });
+}
+
+function bufferOverHttp2(artifacts: ReadonlyMap<string, InMemory>): NetServer {
+  // Whole Buffers of 1 MiB on 16 streams are more than the default of 10 MB, which would fail a part of the requests.
+  return createHttp2Server({ maxSessionMemory: 1000 }).on('stream', (stream, headers) => {
+    keepAlive(stream);
+    const artifact = artifacts.get(headers[':path'] ?? '');
+    stream.respond(artifact === undefined ? { ':status': 404 } : { ':status': 200, ...artifact.headers });
+    stream.end(artifact?.bytes);
+  });
+}
+
+function sendServer(protocol: Protocol, root: string): NetServer {
+  if (protocol === 'h1') {
+    return createHttp1Server((request, response) => {
+      send(request, request.url ?? '/', { root }).pipe(response);
+    });
+  }
+  return createHttp2Server((request, response) => {
+    keepAlive(request.stream);
+    // The compatibility API stands in for node:http; the types of `send` do not know it.
+    const compatible = request as unknown as IncomingMessage;
+    send(compatible, request.url, { root }).pipe(response as unknown as ServerResponse);
+  }).on('sessionError', () => {});
+}
+
+/** Without a listener the first stream that a client resets would end the process. */
+function keepAlive(stream: ServerHttp2Stream): void {
+  stream.on('error', () => {});
+}
