@@ -83,7 +83,8 @@ export class Download {
       if (planned === undefined) return ANSWERED;
       const offset = artifact.offset ?? 0;
       const { size } = representation;
-      const region = { file, end: offset + size, size, immutable: artifact.immutable === true };
+      const end = offset + (planned.range?.end ?? size);
+      const region = { file, end, size, immutable: artifact.immutable === true };
       const transfer = this.#transfer(exchange, record);
       source = new FileSource(transfer, region, this.#policy);
       return send(transfer, source, planned, offset);

@@ -7,7 +7,6 @@ import { writeUntracked } from './untracked.js';
 
 const CLOSED = Promise.resolve(false);
 const NO_ERROR = 0;
-const INTERNAL_ERROR = 2;
 
 /**
  * A stream of HTTP/2. With a `response` of the compatibility API its headers and hooks are kept, but the bytes go to the
@@ -125,9 +124,9 @@ export class Http2Exchange implements Exchange {
     else this.#fence.hold(release);
   }
 
-  destroy(): void {
-    // What the host has answered by itself is not ours to cut off.
-    if (this.#isBegun || !this.headersSent) this.#stream.close(INTERNAL_ERROR);
+  destroy(error: Error): void {
+    // What the host has answered by itself is not ours to cut off. Not close(): that sends an END_STREAM before the reset.
+    if (this.#isBegun || !this.headersSent) this.#stream.destroy(error);
   }
 }
 

@@ -155,11 +155,25 @@ export class OpenFile {
     // Pages past a new end of the file may still be reported as resident, and touching one is a SIGBUS.
     if (this.#sizeNow() < end) return 'truncated';
     const offset = start % SPAN_BYTES;
-    const pageStart = offset - (offset % this.#bindings.pageSize);
     const length = end - start;
-    if (!mapping.isResident(pageStart, offset + length - pageStart)) return 'not-resident';
+    if (!this.#isResident(mapping, offset, length)) return 'not-resident';
     const { buffer, byteOffset } = mapping.bytes;
     return { bytes: new Uint8Array(buffer, byteOffset + offset, length) };
+  }
+
+  /** Whether a window that has been mapped before is resident now. Touches no page and starts no read. */
+  isResident(start: number, end: number): boolean {
+    const spanStart = start - (start % SPAN_BYTES);
+    const mapping = this.#mappings.get(spanStart / SPAN_BYTES);
+    const mappedEnd = Math.min(end, this.mappableEnd, spanStart + (mapping?.bytes.byteLength ?? 0));
+    return (
+      mapping !== undefined && start < mappedEnd && this.#isResident(mapping, start - spanStart, mappedEnd - start)
+    );
+  }
+
+  #isResident(mapping: Mapping, offset: number, length: number): boolean {
+    const pageStart = offset - (offset % this.#bindings.pageSize);
+    return mapping.isResident(pageStart, offset + length - pageStart);
   }
 
   #sizeNow(): number {

@@ -22,6 +22,8 @@ export class FileSource implements Source {
   readonly #region: Region;
   readonly #mayMap: boolean;
   readonly #mayCopy: boolean;
+  /** Whether a mapping has just said that the window is not resident: a copy that tries would start a read on this thread. */
+  #isAbsent = false;
   #ahead: Window | undefined | Promise<Window | undefined>;
 
   /** Takes over the caller's use of `region.file`, and leaves it when closed. */
@@ -51,6 +53,7 @@ export class FileSource implements Source {
   #mapped(position: number, length: number): Window | undefined {
     if (!this.#mayMap) return undefined;
     const window = mappedWindow(this.#transfer, this.#region, position, length);
+    this.#isAbsent = window === 'not-resident';
     if (typeof window === 'object') return window;
     this.#transfer.record.unmapped(window);
     return undefined;
@@ -69,6 +72,7 @@ export class FileSource implements Source {
     const { connection, leases } = this.#transfer;
     const rest = Math.min(length, this.#region.end - start);
     if (rest <= 0) return window;
+    if (this.#isAbsent && this.#region.file.isResident(start, start + rest)) return window;
     const buffer = leases.takeBuffer(connection, connection.room(rest));
     if (buffer === undefined) return window;
     this.#ahead = this.#fill(buffer, start, rest);
@@ -83,7 +87,7 @@ export class FileSource implements Source {
     const room = this.#transfer.connection.room(wanted);
     // Granted before it is filled: other streams ask for their share while this one reads.
     const window = new FilledWindow(this.#transfer, buffer, Math.min(room, buffer.memory.byteLength));
-    const copied = this.#mayCopy ? file.copyResident(buffer, window.granted, position) : 0;
+    const copied = this.#mayCopy && !this.#isAbsent ? file.copyResident(buffer, window.granted, position) : 0;
     if (copied === window.granted || copied >= WORTHWHILE_BYTES) return window.fill(copied, 'copied');
     return this.#read(window, position);
   }

@@ -12,7 +12,7 @@ export type MapPolicy = 'auto' | 'always' | 'never';
 /** A file, and the region of it that is one artifact. */
 export interface Region {
   readonly file: OpenFile;
-  /** Where the artifact ends in the file, in bytes. */
+  /** Where what is sent of it ends in the file, in bytes: nothing is read beyond. */
   readonly end: number;
   /** Bytes of the artifact. */
   readonly size: number;

@@ -1,7 +1,7 @@
-/** What multi-window responses may write in one turn of the event loop, in bytes: about a millisecond of copying. */
-const TURN_BYTES = 4 * 1024 * 1024;
+/** What responses of several windows may write in one turn of the event loop, in bytes: about a millisecond of copying. */
+const TURN_BYTES = 2 * 1024 * 1024;
 /** How many of those that wait for a turn go on in it; each then writes one window at least, of 1 MiB at most. */
-const RESUMED_PER_TURN = 4;
+const RESUMED_PER_TURN = 2;
 
 /**
  * Gives the event loop its turns. A socket that takes a window at once says so in the same turn, so that a fast client
