@@ -94,6 +94,10 @@ export class Download {
   }
 
   #answerBytes(exchange: Exchange, artifact: BytesArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
+    // Of another view the positions would not be bytes.
+    if (!(artifact.bytes instanceof Uint8Array)) {
+      throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'the bytes of an artifact must be a Uint8Array');
+    }
     const planned = this.#plan(exchange, ofMemory(artifact, artifact.bytes.byteLength), record);
     if (planned === undefined) return ANSWERED;
     const transfer = this.#transfer(exchange, record);
@@ -133,6 +137,9 @@ const ANSWERED = Promise.resolve<DownloadOutcome>('answered');
 const MISSING = Promise.resolve<DownloadOutcome>('missing');
 
 function ofMemory(artifact: Artifact, size: number | undefined): Representation {
+  if (size !== undefined && !isCount(size)) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', `an artifact cannot have ${size} bytes`);
+  }
   const { etag, lastModified } = artifact;
   return {
     size,
@@ -145,7 +152,7 @@ function ofMemory(artifact: Artifact, size: number | undefined): Representation 
 function ofFile(artifact: FileArtifact, file: OpenFile): Representation & { readonly size: number } {
   const offset = artifact.offset ?? 0;
   const size = artifact.length ?? file.size - offset;
-  if (!(offset >= 0 && size >= 0 && offset + size <= file.size)) {
+  if (!(isCount(offset) && isCount(size) && offset + size <= file.size)) {
     throw new HotblobError(
       'ERR_HOTBLOB_TRUNCATED',
       `the artifact has ${size} bytes at ${offset}, but its file has ${file.size}: ${file.path}`,
@@ -158,6 +165,11 @@ function ofFile(artifact: FileArtifact, file: OpenFile): Representation & { read
     lastModified: artifact.lastModified === undefined ? file.lastModified : httpDate(artifact.lastModified.getTime()),
     metadata: artifact,
   };
+}
+
+/** Whether it can be a number of bytes: stores in JavaScript hand back what they like, and it would frame the body. */
+function isCount(value: unknown): boolean {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
 function regionTag(file: OpenFile, offset: number, size: number): string {

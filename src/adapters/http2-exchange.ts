@@ -1,4 +1,4 @@
-import type { IncomingHttpHeaders } from 'node:http';
+import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
 import { Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import type { Exchange, ResponseHeaders } from '../exchange.js';
 import { besideHostHeaders } from './host-headers.js';
@@ -26,6 +26,7 @@ export class Http2Exchange implements Exchange {
   #pending: ((sent: boolean) => void) | undefined;
   #isRefused = false;
   #isBegun = false;
+  #isCutOff = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, url: string, response?: Http2ServerResponse) {
     this.#stream = stream;
@@ -40,6 +41,10 @@ export class Http2Exchange implements Exchange {
     this.#fence = session && SessionFence.of(session);
     stream.on('error', ignore);
     stream.on('close', () => this.#pending?.(false));
+    // A stream that its client has reset with NO_ERROR is never destroyed by Node (20.20), nor is its session then.
+    stream.on('aborted', () => {
+      if (!this.#isCutOff) stream.destroy();
+    });
   }
 
   get body() {
@@ -73,6 +78,11 @@ export class Http2Exchange implements Exchange {
   respond(status: number, headers: ResponseHeaders): void {
     if (this.closed) return;
     const response = this.#response;
+    // node:http refuses what no header may hold; node:http2 would send it (RFC 9113, 8.2.1).
+    for (const name in headers) {
+      const value = headers[name];
+      if (typeof value === 'string') validateHeaderValue(name, value);
+    }
     if (response === undefined) {
       headers[':status'] = status;
       this.#stream.respond(headers);

@@ -5,6 +5,9 @@ const CLASSES = [4096, 16 * 1024, 64 * 1024, 256 * 1024] as const;
 /** The smallest piece in which an artifact that does not fit a smaller class is sent. */
 const FLOOR_BYTES = 16 * 1024;
 
+/** The part of a connection's share that large and spare buffers may take: the rest is for streams that ask for little. */
+const UNRESERVED = 0.75;
+
 /** A buffer on loan. It goes back by {@link BufferPool.give}, once. */
 export interface PooledBuffer extends CopyTarget {
   readonly memory: Buffer;
@@ -47,7 +50,12 @@ export class BufferPool {
   /** A buffer for up to `length` bytes, perhaps a smaller one; undefined where none is free for this borrower now. */
   take(borrower: Borrower, length: number): PooledBuffer | undefined {
     // Who came first is served first.
-    return this.#waiting.size > 0 ? undefined : this.#take(borrower, length);
+    return this.#waiting.size > 0 ? undefined : this.#take(borrower, length, false);
+  }
+
+  /** The same for one that its borrower can do without: it leaves the reserve alone. */
+  takeSpare(borrower: Borrower, length: number): PooledBuffer | undefined {
+    return this.#waiting.size > 0 ? undefined : this.#take(borrower, length, true);
   }
 
   /** Queues for a buffer, first come first served. `cancel` ends the wait: the promise then resolves to undefined. */
@@ -84,7 +92,7 @@ export class BufferPool {
 
   #serve(): void {
     for (const waiter of this.#waiting) {
-      const buffer = this.#take(waiter.borrower, waiter.length);
+      const buffer = this.#take(waiter.borrower, waiter.length, false);
       // One that its connection's share holds back must not hold back the others.
       if (buffer === undefined && this.#limit - this.#lentBytes < FLOOR_BYTES) return;
       if (buffer === undefined) continue;
@@ -93,13 +101,15 @@ export class BufferPool {
     }
   }
 
-  #take(borrower: Borrower, length: number): PooledBuffer | undefined {
+  #take(borrower: Borrower, length: number, isSpare: boolean): PooledBuffer | undefined {
     const free = this.#limit - this.#lentBytes;
-    const share = Math.floor(free / 8) - borrower.pooledBytes;
+    const share = free / 8;
+    const held = borrower.pooledBytes;
     for (let index = classFor(length); index >= 0; index--) {
       const bytes = CLASSES[index] ?? 0;
+      const isSmall = bytes <= FLOOR_BYTES && !isSpare;
       // A connection that holds nothing gets the smallest piece whatever its share.
-      const allowed = bytes <= share || (borrower.pooledBytes === 0 && bytes <= FLOOR_BYTES);
+      const allowed = held + bytes <= (isSmall ? share : share * UNRESERVED) || (held === 0 && isSmall);
       if (allowed && bytes <= free) return this.#lend(borrower, index, bytes);
       if (bytes <= FLOOR_BYTES) return undefined;
     }

@@ -73,7 +73,7 @@ export class FileSource implements Source {
     const rest = Math.min(length, this.#region.end - start);
     if (rest <= 0) return window;
     if (this.#isAbsent && this.#region.file.isResident(start, start + rest)) return window;
-    const buffer = leases.takeBuffer(connection, connection.room(rest));
+    const buffer = leases.takeSpareBuffer(connection, connection.room(rest));
     if (buffer === undefined) return window;
     this.#ahead = this.#fill(buffer, start, rest);
     // Whoever asks for it next sees the failure; if nobody asks, it is nobody's.

@@ -62,6 +62,11 @@ export class Leases {
     return this.#pool.take(connection, length);
   }
 
+  /** The same for one to read ahead into, where others do not need it more. */
+  takeSpareBuffer(connection: Connection, length: number): PooledBuffer | undefined {
+    return this.#pool.takeSpare(connection, length);
+  }
+
   /**
    * Waits for a buffer.
    *
