@@ -26,7 +26,6 @@ export class Http2Exchange implements Exchange {
   #pending: ((sent: boolean) => void) | undefined;
   #isRefused = false;
   #isBegun = false;
-  #isCutOff = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, url: string, response?: Http2ServerResponse) {
     this.#stream = stream;
@@ -42,9 +41,7 @@ export class Http2Exchange implements Exchange {
     stream.on('error', ignore);
     stream.on('close', () => this.#pending?.(false));
     // A stream that its client has reset with NO_ERROR is never destroyed by Node (20.20), nor is its session then.
-    stream.on('aborted', () => {
-      if (!this.#isCutOff) stream.destroy();
-    });
+    stream.on('aborted', () => stream.destroy());
   }
 
   get body() {

@@ -1,0 +1,212 @@
+import { writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import test from 'ava';
+import type { Artifact } from '../../src/artifact.js';
+import type { Kind } from '../helpers/servers.js';
+import { content, temporaryDirectory } from '../stores/fixture.js';
+import { assertBody, assertError, endToEnd, open, storeOf } from './site.js';
+
+const BYTES = content(100);
+const LAST_MODIFIED = 'Mon, 02 Jan 2023 10:00:00 GMT';
+const BEFORE = 'Mon, 02 Jan 2023 09:59:59 GMT';
+const AFTER = 'Mon, 02 Jan 2023 10:00:01 GMT';
+const described = { etag: '"tag"', lastModified: new Date(LAST_MODIFIED) };
+const store = storeOf({
+  key: { kind: 'bytes', bytes: BYTES, ...described },
+  weak: { kind: 'bytes', bytes: BYTES, etag: 'W/"tag"' },
+  empty: { kind: 'bytes', bytes: new Uint8Array(0), ...described },
+});
+
+type Headers = Record<string, string>;
+
+const CONDITIONS: [Headers, 200 | 304 | 412][] = [
+  [{ 'if-match': '"tag"' }, 200],
+  [{ 'if-match': '*' }, 200],
+  [{ 'if-match': '"other", "tag"' }, 200],
+  [{ 'if-match': '"other"' }, 412],
+  [{ 'if-match': 'W/"tag"' }, 412],
+  [{ 'if-none-match': '"tag"' }, 304],
+  [{ 'if-none-match': 'W/"tag"' }, 304],
+  [{ 'if-none-match': '"a", W/"b" , "tag"' }, 304],
+  [{ 'if-none-match': '*' }, 304],
+  [{ 'if-none-match': '"other"' }, 200],
+  [{ 'if-none-match': '"ta", "g"' }, 200],
+  [{ 'if-modified-since': LAST_MODIFIED }, 304],
+  [{ 'if-modified-since': AFTER }, 304],
+  [{ 'if-modified-since': BEFORE }, 200],
+  [{ 'if-modified-since': 'yesterday' }, 200],
+  [{ 'if-unmodified-since': LAST_MODIFIED }, 200],
+  [{ 'if-unmodified-since': AFTER }, 200],
+  [{ 'if-unmodified-since': BEFORE }, 412],
+  [{ 'if-unmodified-since': 'yesterday' }, 200],
+  // A tag says more than a date (RFC 9110, 13.2.2).
+  [{ 'if-none-match': '"other"', 'if-modified-since': AFTER }, 200],
+  [{ 'if-match': '"tag"', 'if-unmodified-since': BEFORE }, 200],
+  [{ 'if-match': '"other"', 'if-none-match': '"tag"' }, 412],
+  [{ 'if-match': '"tag"', 'if-none-match': '"tag"' }, 304],
+];
+
+/** Of the 100 bytes: the start and the end (excluded) that are to be sent; nothing for all of them. */
+const RANGES: [Headers, [number, number]?][] = [
+  [{ range: 'bytes=0-0' }, [0, 1]],
+  [{ range: 'bytes=0-99' }, [0, 100]],
+  [{ range: 'bytes=10-19' }, [10, 20]],
+  [{ range: 'bytes=90-1000' }, [90, 100]],
+  [{ range: 'bytes=99-' }, [99, 100]],
+  [{ range: 'bytes=-1' }, [99, 100]],
+  [{ range: 'bytes=-1000' }, [0, 100]],
+  [{ range: 'Bytes=1-2' }, [1, 3]],
+  [{ range: 'bytes=0-1, 5-6' }],
+  [{ range: 'bytes=20-10' }],
+  [{ range: 'bytes=-' }],
+  [{ range: 'bytes=a-b' }],
+  [{ range: 'lines=1-2' }],
+  [{ range: 'bytes=1-2', 'if-range': '"tag"' }, [1, 3]],
+  [{ range: 'bytes=1-2', 'if-range': LAST_MODIFIED }, [1, 3]],
+  [{ range: 'bytes=1-2', 'if-range': '"other"' }],
+  [{ range: 'bytes=1-2', 'if-range': 'W/"tag"' }],
+  [{ range: 'bytes=1-2', 'if-range': AFTER }],
+  [{ range: 'bytes=1-2', 'if-range': BEFORE }],
+  // No range that could be satisfied, but none that counts either.
+  [{ range: 'bytes=200-', 'if-range': '"other"' }],
+  [{ range: 'bytes=1-2', 'if-none-match': '"other"' }, [1, 3]],
+];
+
+export function downloads(kind: Kind): void {
+  test(`${kind}: a download has its bytes and the default headers`, async (t) => {
+    const { ask } = await open(t, kind, { store });
+    const { status, headers, body } = await ask('GET', '/key');
+    t.is(status, 200);
+    assertBody(t, body, BYTES);
+    t.deepEqual(endToEnd(headers), {
+      'content-type': 'application/octet-stream',
+      'content-length': '100',
+      'accept-ranges': 'bytes',
+      'cache-control': 'no-transform',
+      'x-content-type-options': 'nosniff',
+      etag: '"tag"',
+      'last-modified': LAST_MODIFIED,
+    });
+  });
+
+  test(`${kind}: HEAD has the headers of GET and no body, whatever the artifact`, async (t) => {
+    const path = `${await temporaryDirectory(t)}/file`;
+    await writeFile(path, BYTES);
+    const stream = (size: number | undefined): Artifact => ({
+      kind: 'stream',
+      size,
+      open: () => Readable.from([BYTES]),
+    });
+    const { ask } = await open(t, kind, {
+      store: storeOf({
+        bytes: { kind: 'bytes', bytes: BYTES, ...described },
+        file: { kind: 'file', path },
+        region: { kind: 'file', path, offset: 1, length: 10 },
+        stream: stream(100),
+        unknown: stream(undefined),
+        empty: { kind: 'bytes', bytes: new Uint8Array(0) },
+      }),
+    });
+    for (const key of ['bytes', 'file', 'region', 'stream', 'unknown', 'empty', 'missing']) {
+      const get = await ask('GET', `/${key}`);
+      const head = await ask('HEAD', `/${key}`);
+      t.is(head.status, get.status, key);
+      t.is(head.body.byteLength, 0, key);
+      const { 'transfer-encoding': _chunked, ...headers } = endToEnd(get.headers);
+      const { 'transfer-encoding': _unsaid, ...headersOfHead } = endToEnd(head.headers);
+      t.deepEqual(headersOfHead, headers, key);
+    }
+  });
+
+  test(`${kind}: an artifact says what it is with headers of its own`, async (t) => {
+    const own = {
+      contentType: 'application/gzip',
+      contentEncoding: 'gzip',
+      cacheControl: 'public, max-age=60',
+      headers: { 'X-Artifact-Tag': 'signed', 'content-length': '1', ETag: '"lie"', 'Transfer-Encoding': 'chunked' },
+    };
+    const { ask } = await open(t, kind, {
+      store: storeOf({ key: { kind: 'bytes', bytes: BYTES, etag: '"tag"', ...own } }),
+    });
+    const { headers, body } = await ask('GET', '/key');
+    assertBody(t, body, BYTES);
+    t.deepEqual(endToEnd(headers), {
+      'content-type': 'application/gzip',
+      'content-encoding': 'gzip',
+      'content-length': '100',
+      'accept-ranges': 'bytes',
+      'cache-control': 'public, max-age=60, no-transform',
+      'x-content-type-options': 'nosniff',
+      etag: '"tag"',
+      'x-artifact-tag': 'signed',
+    });
+  });
+
+  test(`${kind}: conditions decide between 200, 304 and 412`, async (t) => {
+    const { ask } = await open(t, kind, { store });
+    for (const [headers, status] of CONDITIONS) {
+      for (const method of ['GET', 'HEAD']) {
+        const response = await ask(method, '/key', { headers });
+        const title = `${method} ${JSON.stringify(headers)}`;
+        t.is(response.status, status, title);
+        if (status === 304) {
+          t.is(response.body.byteLength, 0, title);
+          t.like(response.headers, { etag: '"tag"', 'last-modified': LAST_MODIFIED, 'cache-control': 'no-transform' });
+          t.is(response.headers['content-type'], undefined);
+          t.is(response.headers['content-length'], undefined);
+        } else if (method === 'GET' && status === 412) assertError(t, response, 412);
+        else if (method === 'GET') assertBody(t, response.body, BYTES);
+      }
+      // There is nothing that a condition could hold for: it is a miss all the same.
+      t.is((await ask('GET', '/missing', { headers })).status, 404);
+    }
+    t.is((await ask('GET', '/weak', { headers: { 'if-match': 'W/"tag"' } })).status, 412);
+    t.is((await ask('GET', '/weak', { headers: { 'if-none-match': '"tag"' } })).status, 304);
+    const range = { range: 'bytes=1-2', 'if-range': 'W/"tag"' };
+    t.is((await ask('GET', '/weak', { headers: range })).status, 200);
+  });
+
+  test(`${kind}: ranges`, async (t) => {
+    const { ask } = await open(t, kind, { store });
+    for (const [headers, range] of RANGES) {
+      const title = JSON.stringify(headers);
+      const response = await ask('GET', '/key', { headers });
+      t.is(response.status, range ? 206 : 200, title);
+      const [start, end] = range ?? [0, 100];
+      assertBody(t, response.body, BYTES.subarray(start, end));
+      t.is(response.headers['content-length'], String(end - start), title);
+      t.is(response.headers['content-range'], range && `bytes ${start}-${end - 1}/100`, title);
+      t.like(response.headers, { etag: '"tag"', 'accept-ranges': 'bytes' });
+
+      const head = await ask('HEAD', '/key', { headers });
+      t.is(head.status, 200, `HEAD ${title}`);
+      t.is(head.headers['content-length'], '100');
+      t.is(head.headers['content-range'], undefined);
+    }
+    const condition = { range: 'bytes=1-2', 'if-none-match': '"tag"' };
+    t.is((await ask('GET', '/key', { headers: condition })).status, 304);
+  });
+
+  test(`${kind}: a range outside is told the size`, async (t) => {
+    const { ask } = await open(t, kind, { store });
+    for (const range of ['bytes=100-', 'bytes=100-200', 'bytes=-0']) {
+      const response = await ask('GET', '/key', { headers: { range } });
+      assertError(t, response, 416);
+      t.is(response.headers['content-range'], 'bytes */100');
+      t.is((await ask('HEAD', '/key', { headers: { range } })).status, 200);
+    }
+    const ofNothing = await ask('GET', '/empty', { headers: { range: 'bytes=0-' } });
+    assertError(t, ofNothing, 416);
+    t.is(ofNothing.headers['content-range'], 'bytes */0');
+    t.is((await ask('GET', '/empty', { headers: { range: 'bytes=-5' } })).status, 200);
+  });
+
+  test(`${kind}: what is accepted, encoded or queried changes nothing`, async (t) => {
+    const { ask } = await open(t, kind, { store });
+    const plain = await ask('GET', '/key');
+    const headers = { 'accept-encoding': 'gzip, br', accept: 'text/html', te: 'trailers' };
+    const other = await ask('GET', '/%6Bey?teamId=a&slug=/b', { headers });
+    t.deepEqual(endToEnd(other.headers), endToEnd(plain.headers));
+    assertBody(t, other.body, BYTES);
+  });
+}

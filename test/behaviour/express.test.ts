@@ -1,0 +1,4 @@
+import { behaviour } from './behaviour.js';
+
+behaviour('express-http');
+behaviour('express-https');

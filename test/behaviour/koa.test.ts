@@ -1,0 +1,6 @@
+import { behaviour } from './behaviour.js';
+
+behaviour('koa-http');
+behaviour('koa-https');
+behaviour('koa-h2c');
+behaviour('koa-h2');

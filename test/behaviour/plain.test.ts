@@ -1,0 +1,5 @@
+import { behaviour } from './behaviour.js';
+
+behaviour('http');
+behaviour('h2c');
+behaviour('h2c-compat');

@@ -1,0 +1,178 @@
+import { Readable } from 'node:stream';
+import test from 'ava';
+import type { Artifact } from '../../src/artifact.js';
+import { HotblobError } from '../../src/errors.js';
+import type { Store } from '../../src/store.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import type { Kind } from '../helpers/servers.js';
+import { assertError, open, storeOf } from './site.js';
+
+const SECRET = 'connect to db://admin@10.0.0.1 failed in /srv/secret.ts';
+
+/** What a store in JavaScript might hand back, whatever its types say. */
+const NONSENSE: readonly unknown[] = [
+  null,
+  0,
+  42,
+  'text',
+  true,
+  {},
+  [],
+  Buffer.from('bytes without an artifact'),
+  { kind: 'blob' },
+  { kind: 'bytes' },
+  { kind: 'bytes', bytes: 42 },
+  { kind: 'file' },
+  { kind: 'file', path: 42 },
+  { kind: 'file', path: `${process.execPath}\0` },
+  { kind: 'file', path: process.execPath, offset: -1 },
+  { kind: 'file', path: process.execPath, offset: Number.NaN },
+  { kind: 'file', path: process.execPath, length: Number.MAX_SAFE_INTEGER },
+  { kind: 'file', path: process.execPath, offset: 1.5, length: 10 },
+  { kind: 'file', path: process.execPath, offset: 1, length: 10.5 },
+  { kind: 'file', path: process.execPath, offset: 1, length: '10' },
+  { kind: 'bytes', bytes: 'text' },
+  { kind: 'bytes', bytes: new ArrayBuffer(10) },
+  { kind: 'bytes', bytes: new Uint16Array(10) },
+  { kind: 'bytes', bytes: Buffer.from('a'), headers: { 'x-split': 'a\r\nset-cookie: b' } },
+  { kind: 'bytes', bytes: Buffer.from('a'), headers: { 'x name': 'a' } },
+  { kind: 'bytes', bytes: Buffer.from('a'), contentType: 'text/plain\n' },
+  { kind: 'bytes', bytes: Buffer.from('a'), etag: '"\u20ac"' },
+  { kind: 'stream', size: -1, open: () => Readable.from([Buffer.from('a')]) },
+  { kind: 'stream', size: 1.5, open: () => Readable.from([Buffer.from('a')]) },
+  { kind: 'stream', size: '1', open: () => Readable.from([Buffer.from('a')]) },
+  { kind: 'stream', size: Number.NaN, open: () => Readable.from([Buffer.from('a')]) },
+  { kind: 'stream' },
+  { kind: 'stream', open: () => undefined },
+  { kind: 'stream', open: () => 'text' },
+  { kind: 'bytes', bytes: Buffer.from('a'), lastModified: new Date(Number.NaN) },
+];
+
+function failure(code: string): Error {
+  return Object.assign(new Error(SECRET), { code });
+}
+
+function throwing(error: () => unknown): Store {
+  const fail = (): never => {
+    throw error();
+  };
+  const reject = async (): Promise<never> => fail();
+  return { get: fail, put: reject, delete: reject };
+}
+
+export function refusals(kind: Kind): void {
+  test(`${kind}: a miss is 404, with its length`, async (t) => {
+    const { ask } = await open(t, kind, { store: storeOf({}) });
+    assertError(t, await ask('GET', '/missing'), 404);
+    assertError(t, await ask('GET', '/a/b/c'), 404);
+    assertError(t, await ask('GET', '/missing', { headers: { range: 'bytes=0-1' } }), 404);
+    const asynchronous = await open(t, kind, { store: { get: async () => undefined } });
+    assertError(t, await asynchronous.ask('GET', '/missing'), 404);
+  });
+
+  test(`${kind}: a method that the store does not have is 405 and told which there are`, async (t) => {
+    const readOnly = await open(t, kind, { store: storeOf({ key: { kind: 'bytes', bytes: Buffer.from('a') } }) });
+    for (const method of ['PUT', 'DELETE', 'POST', 'PATCH', 'OPTIONS']) {
+      const response = await readOnly.ask(method, '/key');
+      assertError(t, response, 405);
+      t.is(response.headers.allow, 'GET, HEAD', method);
+    }
+    assertError(t, await readOnly.ask('PUT', '/key', { body: Buffer.alloc(100_000) }), 405);
+    const writable = await open(t, kind, { store: memoryStore() });
+    t.is((await writable.ask('POST', '/key')).headers.allow, 'GET, HEAD, PUT, DELETE');
+  });
+
+  test(`${kind}: what cannot be a key is 400, what is too long 414`, async (t) => {
+    const asked: string[] = [];
+    const { ask } = await open(t, kind, {
+      store: {
+        get(key) {
+          asked.push(key);
+          return undefined;
+        },
+      },
+    });
+    const bad = [
+      '/',
+      '//a',
+      '/a//b',
+      '/a/',
+      '/./a',
+      '/../a',
+      '/a/..',
+      '/%2e%2e/a',
+      '/a%2Fb',
+      '/a%5cb',
+      '/a%00',
+      '/%ff',
+    ];
+    for (const path of [...bad, '/%', '/a%0ab', '/a\\b']) assertError(t, await ask('GET', path), 400);
+    assertError(t, await ask('GET', `/${'a'.repeat(1025)}`), 414);
+    assertError(t, await ask('GET', `/${'%C3%A4'.repeat(513)}`), 414);
+    t.deepEqual(asked, []);
+    assertError(t, await ask('GET', `/${'a'.repeat(1024)}`), 404);
+    assertError(t, await ask('GET', '/...%20%25/%C3%A4'), 404);
+    t.deepEqual(asked, ['a'.repeat(1024), '... %/ä']);
+  });
+
+  test(`${kind}: a store that fails is 500, and clients are not told why`, async (t) => {
+    const failures = [() => new Error(SECRET), () => SECRET, () => undefined, () => null, () => ({ code: 'ENOSPC' })];
+    for (const error of failures) {
+      const thrown = await open(t, kind, { store: throwing(error) });
+      const rejected = await open(t, kind, { store: { get: async () => throwing(error).get('key', NEVER) } });
+      const responses = [
+        await thrown.ask('GET', '/key'),
+        await thrown.ask('DELETE', '/key'),
+        await thrown.ask('PUT', '/key', { body: Buffer.from('body') }),
+        await thrown.ask('PUT', '/key', { headers: { 'if-match': '"a"' }, body: Buffer.from('body') }),
+        await rejected.ask('GET', '/key'),
+      ];
+      for (const response of responses) {
+        assertError(t, response, 500);
+        t.is(response.body.toString(), '{"message":"The server failed to answer."}\n');
+        t.notRegex(JSON.stringify(response.headers), /secret|admin/);
+      }
+    }
+  });
+
+  test(`${kind}: a store that hands back nonsense is 500`, async (t) => {
+    for (const [index, nonsense] of NONSENSE.entries()) {
+      // as from JavaScript, where nobody checks
+      const { ask } = await open(t, kind, { store: { get: () => nonsense as Artifact } });
+      for (const headers of [{}, { range: 'bytes=0-0' }]) {
+        const response = await ask('GET', '/key', { headers });
+        t.is(response.status, 500, `${index}: ${JSON.stringify(nonsense)}`);
+        assertError(t, response, 500);
+      }
+    }
+  });
+
+  test(`${kind}: a disk without room is 507, a lack of descriptors or memory 503 with Retry-After`, async (t) => {
+    for (const code of ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM']) {
+      const { ask } = await open(t, kind, { store: throwing(() => failure(code)) });
+      const status = code === 'ENOSPC' || code === 'EDQUOT' ? 507 : 503;
+      for (const method of ['PUT', 'GET', 'DELETE']) {
+        const response = await ask(method, '/key', method === 'PUT' ? { body: Buffer.alloc(1000) } : {});
+        assertError(t, response, status);
+        t.is(response.headers['retry-after'], status === 503 ? '1' : undefined, code);
+      }
+    }
+    const own = await open(t, kind, {
+      store: throwing(() => new HotblobError('ERR_HOTBLOB_OVERLOADED', SECRET)),
+    });
+    assertError(t, await own.ask('GET', '/key'), 503);
+  });
+
+  test(`${kind}: an error of HEAD has the headers of GET's and no body`, async (t) => {
+    const { ask } = await open(t, kind, { store: throwing(() => new Error(SECRET)) });
+    for (const path of ['/key', '/a//b', `/${'a'.repeat(1025)}`]) {
+      const get = await ask('GET', path);
+      const head = await ask('HEAD', path);
+      t.is(head.status, get.status);
+      t.is(head.body.byteLength, 0);
+      t.is(head.headers['content-length'], get.headers['content-length']);
+    }
+  });
+}
+
+const NEVER = { signal: new AbortController().signal };

@@ -1,0 +1,90 @@
+import diagnosticsChannel from 'node:diagnostics_channel';
+import { EventEmitter, once } from 'node:events';
+import { Readable } from 'node:stream';
+import test, { type ExecutionContext } from 'ava';
+import type { ResponseReport } from '../../src/report.js';
+import type { Store } from '../../src/store.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import type { Kind } from '../helpers/servers.js';
+import { content } from '../stores/fixture.js';
+import { open, storeOf } from './site.js';
+
+const BYTES = content(300_000);
+const NOTHING = { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
+
+/** Collects what is published. One test at a time: the channel is the process's. */
+function subscribe(t: ExecutionContext): { reports: ResponseReport[]; next(): Promise<ResponseReport> } {
+  const reports: ResponseReport[] = [];
+  const events = new EventEmitter();
+  const listener = (message: unknown): void => {
+    const published = message as ResponseReport; // what the channel's name stands for
+    reports.push(published);
+    events.emit('report', published);
+  };
+  diagnosticsChannel.subscribe('hotblob:response', listener);
+  t.teardown(() => diagnosticsChannel.unsubscribe('hotblob:response', listener));
+  const next = async (): Promise<ResponseReport> => {
+    const signal = AbortSignal.timeout(20_000);
+    const [published] = (await once(events, 'report', { signal })) as [ResponseReport];
+    return published;
+  };
+  return { reports, next };
+}
+
+for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] satisfies Kind[]) {
+  test.serial(`${kind}: each response is published once`, async (t) => {
+    const { reports, next } = subscribe(t);
+    const { ask } = await open(t, kind, { store: memoryStore(), mountPath: '/cache' });
+    const cases = [
+      ['PUT', 'key', 200, {}],
+      ['GET', 'key', 200, { bytes: 300_000 }],
+      ['HEAD', 'key', 200, {}],
+      ['GET', 'missing', 404, {}],
+      ['POST', 'key', 405, {}],
+      ['DELETE', 'key', 204, {}],
+    ] as const;
+    for (const [method, key, status, bytes] of cases) {
+      const published = next();
+      await ask(method, `/cache/${key}`, method === 'PUT' ? { body: BYTES } : {});
+      const { milliseconds, ...rest } = await published;
+      t.true(milliseconds > 0 && milliseconds < 20_000);
+      t.deepEqual(rest, { method, key, status, bytes: { ...NOTHING, ...bytes }, complete: true, error: undefined });
+    }
+    const bad = next();
+    await ask('GET', '/cache/a//b');
+    t.like(await bad, { key: undefined, status: 400, complete: false });
+    // not its own: nothing is said
+    await ask('GET', '/elsewhere');
+    t.is(reports.length, cases.length + 1);
+  });
+
+  test.serial(`${kind}: what was cut off is published with its error`, async (t) => {
+    const { next } = subscribe(t);
+    const error = new Error('half way');
+    const failing = function* (): Generator<Buffer> {
+      yield BYTES.subarray(0, 10);
+      throw error;
+    };
+    const { ask, handler } = await open(t, kind, {
+      store: storeOf({ key: { kind: 'stream', size: 20, open: () => Readable.from(failing()) } }),
+    });
+    const published = next();
+    await t.throwsAsync(ask('GET', '/key'));
+    const { bytes, ...rest } = await published;
+    t.like(rest, { method: 'GET', key: 'key', status: 200, complete: false });
+    t.is(rest.error, error);
+    t.is(bytes.stream, 10);
+    t.like(handler.stats(), { responses: { 200: 1 }, pooledBytes: 0, mappedBytes: 0 });
+  });
+
+  test.serial(`${kind}: a store's error is published, and counted`, async (t) => {
+    const { next } = subscribe(t);
+    const error = new Error('the store has failed');
+    const store: Store = { get: () => Promise.reject(error) };
+    const { ask, handler } = await open(t, kind, { store });
+    const published = next();
+    t.is((await ask('GET', '/key')).status, 500);
+    t.is((await published).error, error);
+    t.deepEqual(handler.stats().responses, { 500: 1 });
+  });
+}

@@ -1,0 +1,59 @@
+import type { ExecutionContext } from 'ava';
+import type { Artifact } from '../../src/artifact.js';
+import { createHandler, type Handler } from '../../src/handler.js';
+import type { HandlerOptions } from '../../src/options.js';
+import type { Store } from '../../src/store.js';
+import { type Request, type Response, request } from '../helpers/client.js';
+import { KINDS, type Kind, type RunningServer, type ServerOptions, startServer } from '../helpers/servers.js';
+
+/** A handler, mounted into a server of some kind, and a client of it. */
+export interface Site {
+  readonly handler: Handler;
+  readonly server: RunningServer;
+  ask(method: string, path: string, rest?: Omit<Request, 'method' | 'path'>): Promise<Response>;
+}
+
+/** Mounts a handler. Below `mount`, if there is one: frameworks do it their way, bare Node by the handler's option. */
+export async function open(
+  t: ExecutionContext,
+  kind: Kind,
+  options: HandlerOptions,
+  serverOptions: ServerOptions = {},
+): Promise<Site> {
+  const isFramework = KINDS[kind].host === 'express' || KINDS[kind].host === 'koa';
+  const { mount } = serverOptions;
+  const handler = createHandler(mount === undefined || isFramework ? options : { mountPath: mount, ...options });
+  const server = await startServer(t, kind, handler, serverOptions);
+  return { handler, server, ask: (method, path, rest) => request(server, { method, path, ...rest }) };
+}
+
+/** A read-only store of some artifacts. */
+export function storeOf(artifacts: Readonly<Record<string, Artifact>>): Store {
+  return { get: (key) => artifacts[key] };
+}
+
+/** The headers of the artifact: without those that belong to the connection and the moment. */
+export function endToEnd(headers: Response['headers']): Response['headers'] {
+  const { date: _date, connection: _connection, 'keep-alive': _keepAlive, ...rest } = headers;
+  return rest;
+}
+
+/** Asserts that a body is `expected`, without a page of bytes where it is not. */
+export function assertBody(t: ExecutionContext, body: Buffer, expected: Uint8Array | string): void {
+  const bytes = Buffer.from(expected);
+  t.true(body.equals(bytes), `${body.byteLength} bytes, expected other ${bytes.byteLength}`);
+}
+
+/** Asserts an error as clients get it: in JSON, with its length, and saying nothing about the server. */
+export function assertError(t: ExecutionContext, response: Response, status: number): void {
+  t.is(response.status, status);
+  const { message, ...rest }: Record<string, unknown> = JSON.parse(response.body.toString());
+  t.is(typeof message, 'string');
+  t.deepEqual(rest, {});
+  t.like(response.headers, {
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(response.body.byteLength),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+  });
+}

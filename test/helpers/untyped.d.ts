@@ -1,0 +1,11 @@
+// Packages that ship no types: only what the tests use of them.
+
+declare module 'compression' {
+  type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
+  export default function compression(options?: { threshold?: number }): Middleware;
+}
+
+declare module 'cookie-session' {
+  type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
+  export default function cookieSession(options: { name?: string; keys: string[] }): Middleware;
+}

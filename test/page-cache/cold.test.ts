@@ -1,0 +1,70 @@
+import { join } from 'node:path';
+import test from 'ava';
+import { KIB, MIB, writePattern } from '../support/files.js';
+import { evict, majorFaults, residentBytes } from '../support/page-cache.js';
+import { assertAllBack, assertBytes, openFileSite } from '../support/site.js';
+
+for (const kind of ['http', 'h2c'] as const) {
+  test(`${kind}: what is not in the page cache is read, and mapped from then on`, async (t) => {
+    const site = await openFileSite(t, kind);
+    // One window of either protocol.
+    const expected = writePattern(site.directory, 'one', 64 * KIB, 1);
+    evict(join(site.directory, 'one'));
+    assertBytes(t, (await site.get('one')).body, expected);
+    t.deepEqual(site.sent(), { read: 64 * KIB });
+    t.deepEqual(site.handler.stats().unmapped, { 'not-resident': 1 });
+    assertBytes(t, (await site.get('one')).body, expected);
+    t.deepEqual(site.sent(), { read: 64 * KIB, mapped: 64 * KIB });
+    await assertAllBack(t, site);
+  });
+}
+
+test('what is not in the page cache is read where nothing is mapped, and copied from then on', async (t) => {
+  const site = await openFileSite(t, 'https');
+  const expected = writePattern(site.directory, 'small', 20 * KIB, 1);
+  evict(join(site.directory, 'small'));
+  assertBytes(t, (await site.get('small')).body, expected);
+  t.deepEqual(site.sent(), { read: 20 * KIB });
+  assertBytes(t, (await site.get('small')).body, expected);
+  t.deepEqual(site.sent(), { read: 20 * KIB, copied: 20 * KIB });
+});
+
+for (const kind of ['http', 'h2c'] as const) {
+  test(`${kind}: a response turns to reads where pages are missing, and comes back`, async (t) => {
+    const site = await openFileSite(t, kind);
+    const expected = writePattern(site.directory, 'half', 24 * MIB, 2);
+    assertBytes(t, (await site.get('half')).body, expected);
+    t.deepEqual(site.sent(), { mapped: 24 * MIB });
+    const path = join(site.directory, 'half');
+    evict(path, 8 * MIB, 12 * MIB);
+    t.is(residentBytes(path), 20 * MIB, 'the rest is still there');
+    assertBytes(t, (await site.get('half')).body, expected);
+    const { mapped = 0, read = 0, copied = 0 } = site.sent();
+    t.true(read >= 64 * KIB, `read ${read}`);
+    t.true(mapped - 24 * MIB >= 18 * MIB, `mapped ${mapped - 24 * MIB} of 24 MiB, of which 20 MiB were resident`);
+    t.is(mapped + read + copied, 48 * MIB);
+    await assertAllBack(t, site);
+  });
+}
+
+test.serial('cold files do not make the event loop wait for a disk', async (t) => {
+  const site = await openFileSite(t, 'http');
+  // Each of one window: where a file is longer, what the kernel reads ahead looks like a wait too (mm_account_fault).
+  const files = new Map<string, Buffer>();
+  for (let index = 0; index < 150; index++) {
+    for (const size of [3000, 64 * KIB]) {
+      const name = `${size}-${index}`;
+      files.set(name, writePattern(site.directory, name, size, index));
+    }
+  }
+  const round = () => Promise.all([...files.keys()].map(async (name) => [name, (await site.get(name)).body] as const));
+  await round(); // so that code, too, is there
+  for (const name of files.keys()) evict(join(site.directory, name));
+  const { read: readBefore = 0 } = site.sent();
+  const faultsBefore = majorFaults();
+  const bodies = await round();
+  const faults = majorFaults() - faultsBefore;
+  t.true(faults < 10, `${faults} page faults waited for a disk`);
+  for (const [name, body] of bodies) assertBytes(t, body, files.get(name) ?? Buffer.alloc(0), name);
+  t.is((site.sent().read ?? 0) - readBefore, 150 * (3000 + 64 * KIB));
+});

@@ -1,0 +1,135 @@
+import { join } from 'node:path';
+import test from 'ava';
+import { request } from '../helpers/client.js';
+import { ChildServer } from '../support/child.js';
+import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../support/files.js';
+import { descriptorsBelow } from '../support/page-cache.js';
+import { startPaused } from '../support/paused.js';
+import { until } from '../support/poll.js';
+import { assertAllBack, assertBytes, openFileSite } from '../support/site.js';
+
+/** The largest number that `look` gives while `task` runs. */
+async function highest(look: () => number, task: () => Promise<void>): Promise<number> {
+  let most = 0;
+  let isOver = false;
+  const watch = (): void => {
+    most = Math.max(most, look());
+    if (!isOver) setImmediate(watch);
+  };
+  watch();
+  await task().finally(() => {
+    isOver = true;
+  });
+  return most;
+}
+
+test.serial('128 simultaneous first requests open a file once, and map it once', async (t) => {
+  for (const kind of ['http', 'h2c'] as const) {
+    const site = await openFileSite(t, kind);
+    const expected = writePattern(site.directory, 'file', 256 * KIB, 1);
+    const most = await highest(
+      () => Math.max(site.handler.stats().openFiles, descriptorsBelow(site.directory).length),
+      async () => {
+        const responses = await Promise.all(Array.from({ length: 128 }, () => site.get('file')));
+        for (const { body } of responses) assertBytes(t, body, expected);
+      },
+    );
+    t.is(most, 1);
+    t.is(site.handler.stats().mappings, 1);
+    t.deepEqual(site.sent(), { mapped: 128 * 256 * KIB });
+    await assertAllBack(t, site);
+  }
+});
+
+test.serial('128 simultaneous first requests of what is not there leave nothing behind', async (t) => {
+  const site = await openFileSite(t, 'http', { maxOpenFiles: 4 });
+  const responses = await Promise.all(Array.from({ length: 128 }, () => site.get('nothing')));
+  t.true(responses.every(({ status }) => status === 404));
+  t.is(site.handler.stats().openFiles, 0);
+});
+
+test.serial('no more descriptors than allowed: those that nobody uses make room', async (t) => {
+  const site = await openFileSite(t, 'http', { maxOpenFiles: 8 });
+  const files = Array.from({ length: 100 }, (_, index) => writePattern(site.directory, `${index}`, 70 * KIB, index));
+  const ask = async (index: number): Promise<void> => {
+    const { status, body } = await site.get(`${index}`);
+    t.is(status, 200);
+    assertBytes(t, body, files[index] ?? Buffer.alloc(0));
+  };
+  const most = await highest(
+    () => descriptorsBelow(site.directory).length,
+    async () => {
+      for (let index = 0; index < 100; index++) await ask(index);
+      for (let index = 0; index < 96; index += 8) {
+        await Promise.all(Array.from({ length: 8 }, (_, offset) => ask(index + offset)));
+      }
+    },
+  );
+  t.is(most, 8);
+  await assertAllBack(t, site);
+});
+
+test.serial('when all descriptors are in use: 503 with Retry-After, until one is free', async (t) => {
+  const site = await openFileSite(t, 'http', { maxOpenFiles: 8 });
+  const size = 16 * MIB;
+  const downloads = [];
+  for (let index = 0; index < 8; index++) {
+    writePattern(site.directory, `${index}`, size, index);
+    downloads.push(await startPaused(t, site.server, `/${index}`));
+  }
+  const expected = writePattern(site.directory, 'ninth', 70 * KIB, 9);
+  for (let round = 0; round < 3; round++) {
+    const refused = await site.get('ninth');
+    t.is(refused.status, 503);
+    t.is(refused.headers['retry-after'], '1');
+    t.is((await site.get('0', { method: 'HEAD' })).status, 200, 'what is open is still served');
+  }
+  t.is(descriptorsBelow(site.directory).length, 8);
+  const [first, ...others] = downloads;
+  assertBytes(t, (await first?.finish()) ?? Buffer.alloc(0), pattern(size, 0));
+  await until('one is free', async () => (await site.get('ninth')).status === 200);
+  assertBytes(t, (await site.get('ninth')).body, expected);
+  for (const [index, download] of others.entries()) {
+    assertBytes(t, await download.finish(), pattern(size, index + 1));
+  }
+  await assertAllBack(t, site);
+});
+
+test.serial('a process with few descriptors: 200 or 503, never 404, and it recovers', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const size = 200 * KIB;
+  for (let index = 0; index < 200; index++) writePattern(directory, `${index}`, size, index);
+  for (const maxOpenFiles of [undefined, 1000]) {
+    const options = { kind: 'h2c', directory, ...(maxOpenFiles && { maxOpenFiles }) } as const;
+    const child = await ChildServer.start(t, options, 64);
+    const responses = await Promise.all(
+      Array.from({ length: 200 }, (_, index) => request(child.server, { path: `/${index}` })),
+    );
+    const statuses = new Set(responses.map(({ status }) => status));
+    for (const status of statuses) t.true([200, 503].includes(status), `status ${status}`);
+    for (const [index, { status, body }] of responses.entries()) {
+      if (status === 200) assertBytes(t, body, pattern(size, index));
+    }
+    t.true(child.isAlive);
+    for (let index = 0; index < 200; index++) {
+      t.is((await request(child.server, { path: `/${index}` })).status, 200, `file ${index} afterwards`);
+    }
+    t.true(descriptorsBelow(directory, child.process.pid).length <= 64);
+    t.is((await child.stats()).pooledBytes, 0);
+  }
+});
+
+test.serial('a file that is asked for again while it is being closed is opened again', async (t) => {
+  const site = await openFileSite(t, 'http', { maxOpenFiles: 1 });
+  const files = [0, 1, 2].map((index) => writePattern(site.directory, `${index}`, 3000, index));
+  for (let round = 0; round < 100; round++) {
+    const answers = await Promise.all([0, 1, 2].map((index) => site.get(`${index}`)));
+    for (const [index, { status, body }] of answers.entries()) {
+      if (status === 200) assertBytes(t, body, files[index] ?? Buffer.alloc(0));
+      else t.is(status, 503);
+    }
+  }
+  t.is((await site.get('1')).status, 200);
+  t.true(descriptorsBelow(join(site.directory)).length <= 1);
+  await assertAllBack(t, site);
+});

@@ -1,0 +1,66 @@
+import { renameSync, unlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { MIB, writePattern } from '../support/files.js';
+import { descriptorsBelow, evict } from '../support/page-cache.js';
+import { startPaused } from '../support/paused.js';
+import { settled, until } from '../support/poll.js';
+import { assertAllBack, assertBytes, openFileSite, WIRES } from '../support/site.js';
+
+for (const kind of WIRES) {
+  for (const immutable of [true, false]) {
+    const title = `${kind}, ${immutable ? 'immutable' : 'mutable'}`;
+    test(`${title}: a download of a file that is replaced brings the old bytes, the next one the new`, async (t) => {
+      const site = await openFileSite(t, kind, { artifact: { immutable } });
+      const before = writePattern(site.directory, 'file', 24 * MIB, 1);
+      const after = writePattern(site.directory, 'new', MIB, 2);
+      const download = await startPaused(t, site.server, '/file');
+      const { etag } = (await site.get('file', { method: 'HEAD' })).headers;
+      await settled(() => site.handler.stats());
+      renameSync(join(site.directory, 'new'), join(site.directory, 'file'));
+      await until('the new file is seen', async () => {
+        const { headers } = await site.get('file', { method: 'HEAD' });
+        return headers['content-length'] === `${MIB}`;
+      });
+      const next = await site.get('file');
+      assertBytes(t, next.body, after);
+      t.not(next.headers.etag, etag);
+      assertBytes(t, await download.finish(), before);
+      await until('the old descriptor is closed', () => site.handler.stats().openFiles === 1);
+      t.deepEqual(descriptorsBelow(site.directory), [join(site.directory, 'file')]);
+      await assertAllBack(t, site);
+    });
+
+    test(`${title}: a download of a file that is deleted completes, the next one is a miss`, async (t) => {
+      const site = await openFileSite(t, kind, { artifact: { immutable } });
+      const before = writePattern(site.directory, 'file', 24 * MIB, 1);
+      const download = await startPaused(t, site.server, '/file');
+      await settled(() => site.handler.stats());
+      unlinkSync(join(site.directory, 'file'));
+      await until('a miss', async () => (await site.get('file', { method: 'HEAD' })).status === 404);
+      assertBytes(t, await download.finish(), before);
+      await until('the descriptor is closed', () => site.handler.stats().openFiles === 0);
+      t.deepEqual(descriptorsBelow(site.directory), [], 'its space is free');
+      await assertAllBack(t, site);
+    });
+  }
+}
+
+for (const kind of ['http', 'h2c', 'https'] as const) {
+  test(`${kind}: pages that are evicted during a slow download are read`, async (t) => {
+    const site = await openFileSite(t, kind);
+    const expected = writePattern(site.directory, 'file', 32 * MIB, 1);
+    // Mapped once already, so that the mapping's pages are in the page tables.
+    assertBytes(t, (await site.get('file')).body, expected);
+    t.is(site.sent().read, undefined);
+    const download = await startPaused(t, site.server, '/file');
+    await settled(() => site.handler.stats());
+    const sentBefore = Object.values(site.sent()).reduce((sum, bytes) => sum + bytes, 0) - 32 * MIB;
+    t.true(sentBefore < 15 * MIB, `${sentBefore} bytes have gone to a client that does not read`);
+    // Not what is in flight: its page faults would make the kernel read ahead.
+    evict(join(site.directory, 'file'), 16 * MIB);
+    assertBytes(t, await download.finish(), expected);
+    await until('some of it has been read', () => (site.sent().read ?? 0) > 0);
+    await assertAllBack(t, site);
+  });
+}

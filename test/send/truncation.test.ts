@@ -1,0 +1,63 @@
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { MIB, writePattern } from '../support/files.js';
+import { startPaused } from '../support/paused.js';
+import { settled } from '../support/poll.js';
+import { assertAllBack, assertBytes, openFileSite, WIRES } from '../support/site.js';
+
+for (const kind of WIRES) {
+  for (const only of [undefined, 'copied', 'read'] as const) {
+    test(`${kind}, ${only ?? 'every source'}: a file that is cut off cuts its response off, and no other`, async (t) => {
+      const site = await openFileSite(t, kind, { only, artifact: { immutable: false } });
+      writePattern(site.directory, 'victim', 48 * MIB, 1);
+      const other = writePattern(site.directory, 'other', 24 * MIB, 2);
+      const victim = await startPaused(t, site.server, '/victim');
+      const neighbour = await startPaused(t, site.server, '/other');
+      await settled(() => site.handler.stats());
+      truncateSync(join(site.directory, 'victim'), 0);
+      await t.throwsAsync(victim.finish());
+      assertBytes(t, await neighbour.finish(), other);
+      assertBytes(t, (await site.get('other')).body, other);
+      t.is(site.handler.stats().sent.mapped.bytes, 0);
+      await assertAllBack(t, site);
+    });
+  }
+}
+
+for (const kind of ['http', 'h2c'] as const) {
+  test(`${kind}: a broken promise is seen before the next window is mapped`, async (t) => {
+    const site = await openFileSite(t, kind);
+    const victimBytes = writePattern(site.directory, 'victim', 48 * MIB, 1);
+    const other = writePattern(site.directory, 'other', 2 * MIB, 2);
+    assertBytes(t, (await site.get('victim')).body, victimBytes);
+    const victim = await startPaused(t, site.server, '/victim');
+    await settled(() => site.handler.stats());
+    const sentBefore = (site.sent().mapped ?? 0) - 48 * MIB;
+    t.true(sentBefore < 40 * MIB, `${sentBefore} bytes have gone to a client that does not read`);
+    // Beyond what is in flight, which nobody could help.
+    truncateSync(join(site.directory, 'victim'), 44 * MIB + 100);
+    await t.throwsAsync(victim.finish());
+    t.true((site.handler.stats().unmapped.truncated ?? 0) >= 1);
+    assertBytes(t, (await site.get('other')).body, other);
+    await assertAllBack(t, site);
+  });
+}
+
+test('a file that is cut off between two downloads is another file', async (t) => {
+  for (const immutable of [true, false]) {
+    const site = await openFileSite(t, 'http', { artifact: { immutable } });
+    const before = writePattern(site.directory, 'file', 2 * MIB, 1);
+    const first = await site.get('file');
+    assertBytes(t, first.body, before);
+    truncateSync(join(site.directory, 'file'), MIB + 5);
+    // Until the next look at the path the length is not known, and what was promised cannot be sent.
+    const second = await site.get('file').catch(() => undefined);
+    if (second !== undefined) assertBytes(t, second.body, before.subarray(0, MIB + 5));
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    const third = await site.get('file');
+    assertBytes(t, third.body, before.subarray(0, MIB + 5));
+    t.not(third.headers.etag, first.headers.etag);
+    await assertAllBack(t, site);
+  }
+});

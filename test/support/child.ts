@@ -1,0 +1,79 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { on, once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { ExecutionContext } from 'ava';
+import type { FileArtifact } from '../../src/artifact.js';
+import type { HandlerOptions } from '../../src/options.js';
+import type { HandlerStats } from '../../src/stats.js';
+import { KINDS, type RunningServer } from '../helpers/servers.js';
+
+export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memory'> {
+  readonly kind: 'http' | 'h2c';
+  readonly directory: string;
+  readonly artifact?: Partial<FileArtifact>;
+  readonly headroomBytes?: number;
+  /** Whom the process becomes, when it is root. */
+  readonly userId?: number;
+}
+
+export type ToChild = { readonly id: number };
+export type FromChild = { readonly port: number } | { readonly id: number; readonly stats: HandlerStats };
+
+const PROGRAM = fileURLToPath(new URL('./child-server.ts', import.meta.url));
+
+/** A server in a process of its own: it may be watched from outside, and may die. */
+export class ChildServer {
+  readonly process: ChildProcess;
+  readonly server: RunningServer;
+  #asked = 0;
+
+  /** `maxDescriptors` is the process's RLIMIT_NOFILE. */
+  static async start(t: ExecutionContext, options: ChildServerOptions, maxDescriptors?: number): Promise<ChildServer> {
+    const node = [process.execPath, '--import=tsx', '--expose-gc', PROGRAM, JSON.stringify(options)];
+    const limit = maxDescriptors === undefined ? '' : `ulimit -n ${maxDescriptors} && `;
+    const child = spawn('bash', ['-c', `${limit}exec "$0" "$@"`, ...node], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
+    t.teardown(() => child.kill('SIGKILL'));
+    const [message] = await Promise.race([
+      once(child, 'message') as Promise<FromChild[]>,
+      once(child, 'exit').then(([code]) => {
+        throw new Error(`the server has not started: it ended with ${code}`);
+      }),
+    ]);
+    if (message === undefined || !('port' in message)) throw new Error('the server says no port');
+    return new ChildServer(child, {
+      ...KINDS[options.kind],
+      kind: options.kind,
+      port: message.port,
+      certificate: undefined,
+    });
+  }
+
+  private constructor(child: ChildProcess, server: RunningServer) {
+    this.process = child;
+    this.server = server;
+  }
+
+  get isAlive(): boolean {
+    return this.process.exitCode === null && this.process.signalCode === null;
+  }
+
+  /** `handler.stats()`, after a collection of garbage. */
+  async stats(): Promise<HandlerStats> {
+    const id = ++this.#asked;
+    const messages = on(this.process, 'message', { signal: AbortSignal.timeout(20_000) });
+    this.process.send({ id } satisfies ToChild);
+    for await (const [message] of messages as AsyncIterable<[FromChild]>) {
+      if ('id' in message && message.id === id) return message.stats;
+    }
+    throw new Error('the server does not answer');
+  }
+
+  /** Anonymous memory, in bytes, as the kernel counts it. */
+  anonymousBytes(): number {
+    const status = readFileSync(`/proc/${this.process.pid}/status`, 'latin1');
+    return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+  }
+}

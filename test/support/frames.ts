@@ -1,0 +1,140 @@
+import { once } from 'node:events';
+import net, { type Socket } from 'node:net';
+import type { ExecutionContext } from 'ava';
+
+const DATA = 0;
+const HEADERS = 1;
+const RST_STREAM = 3;
+const SETTINGS = 4;
+const PING = 6;
+const GOAWAY = 7;
+const WINDOW_UPDATE = 8;
+const ACK = 1;
+const END_STREAM = 1;
+const END_HEADERS = 4;
+const INITIAL_WINDOW_SIZE = 4;
+const LARGEST_WINDOW = 2 ** 31 - 1;
+const DEFAULT_WINDOW = 65535;
+
+/** What has come of one stream. */
+export class ReceivedStream {
+  readonly #chunks: Buffer[] = [];
+  bytes = 0;
+  hasHeaders = false;
+  isEnded = false;
+  resetCode: number | undefined;
+
+  get body(): Buffer {
+    return Buffer.concat(this.#chunks);
+  }
+
+  add(payload: Buffer): void {
+    this.#chunks.push(payload);
+    this.bytes += payload.byteLength;
+  }
+}
+
+export interface FramesOptions {
+  /** How much each stream may be sent before the client says more. Default: no limit worth the name. */
+  readonly windowSize?: number;
+}
+
+/** A client of plain HTTP/2 that a test tells every frame (RFC 9113), and that does not read when told not to. */
+export class Frames {
+  readonly socket: Socket;
+  readonly #streams = new Map<number, ReceivedStream>();
+  #rest: Buffer = Buffer.alloc(0);
+  /** Whether PINGs are left without an answer. */
+  isMute = false;
+  /** The code of the GOAWAY that has come. */
+  goawayCode: number | undefined;
+
+  static async connect(t: ExecutionContext, port: number, options: FramesOptions = {}): Promise<Frames> {
+    const socket = net.connect({ host: '127.0.0.1', port });
+    await once(socket, 'connect');
+    t.teardown(() => socket.destroy());
+    return new Frames(socket, options.windowSize ?? LARGEST_WINDOW);
+  }
+
+  private constructor(socket: Socket, windowSize: number) {
+    this.socket = socket;
+    socket.on('error', () => {}).on('data', (chunk: Buffer) => this.#receive(chunk));
+    socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
+    this.setInitialWindow(windowSize);
+    // The connection's own window: only streams are held back here.
+    this.allow(0, LARGEST_WINDOW - DEFAULT_WINDOW);
+  }
+
+  stream(id: number): ReceivedStream {
+    let stream = this.#streams.get(id);
+    if (stream === undefined) {
+      stream = new ReceivedStream();
+      this.#streams.set(id, stream);
+    }
+    return stream;
+  }
+
+  get(id: number, path: string): void {
+    // Indexed ":method: GET" and ":scheme: http", then literals without indexing (RFC 7541, 6.1 and 6.2.2).
+    const block = Buffer.concat([Buffer.from([0x82, 0x86]), literal(4, path), literal(1, '127.0.0.1')]);
+    this.#send(HEADERS, END_HEADERS | END_STREAM, id, block);
+  }
+
+  reset(id: number, code = 8): void {
+    this.#send(RST_STREAM, 0, id, uint32(code));
+  }
+
+  /** Lets the server send `bytes` more on a stream, or, with 0, on the connection. */
+  allow(id: number, bytes: number): void {
+    this.#send(WINDOW_UPDATE, 0, id, uint32(bytes));
+  }
+
+  /** What every stream may be sent, those included that are under way. */
+  setInitialWindow(bytes: number): void {
+    this.#send(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, INITIAL_WINDOW_SIZE]), uint32(bytes)]));
+  }
+
+  #send(type: number, flags: number, id: number, payload: Buffer): void {
+    const head = Buffer.alloc(9);
+    head.writeUIntBE(payload.byteLength, 0, 3);
+    head.writeUInt8(type, 3);
+    head.writeUInt8(flags, 4);
+    head.writeUInt32BE(id, 5);
+    this.socket.write(Buffer.concat([head, payload]));
+  }
+
+  #receive(chunk: Buffer): void {
+    let rest = this.#rest.byteLength === 0 ? chunk : Buffer.concat([this.#rest, chunk]);
+    while (rest.byteLength >= 9) {
+      const end = 9 + rest.readUIntBE(0, 3);
+      if (rest.byteLength < end) break;
+      this.#take(rest.readUInt8(3), rest.readUInt8(4), rest.readUInt32BE(5), rest.subarray(9, end));
+      rest = rest.subarray(end);
+    }
+    this.#rest = rest;
+  }
+
+  #take(type: number, flags: number, id: number, payload: Buffer): void {
+    if (type === SETTINGS && (flags & ACK) === 0) this.#send(SETTINGS, ACK, 0, Buffer.alloc(0));
+    if (type === PING && (flags & ACK) === 0 && !this.isMute) this.#send(PING, ACK, 0, payload);
+    if (type === GOAWAY) this.goawayCode = payload.readUInt32BE(4);
+    if (id === 0) return;
+    const stream = this.stream(id);
+    if (type === DATA) stream.add(payload);
+    if (type === HEADERS) stream.hasHeaders = true;
+    if (type === RST_STREAM) stream.resetCode = payload.readUInt32BE(0);
+    if ((type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0) stream.isEnded = true;
+  }
+}
+
+function literal(index: number, value: string): Buffer {
+  const bytes = Buffer.from(value, 'latin1');
+  if (bytes.byteLength > 126) throw new Error('a longer value needs more than one byte of length');
+  return Buffer.concat([Buffer.from([index, bytes.byteLength]), bytes]);
+}
+
+function uint32(value: number): Buffer {
+  const bytes = Buffer.alloc(4);
+  bytes.writeUInt32BE(value);
+  return bytes;
+}
