@@ -31,7 +31,12 @@ function identity(): Identity {
   if (cached === undefined || cached.uidThen !== uidNow) {
     const uid = BigInt(uidNow ?? -1);
     const groups = new Set((process.getgroups?.() ?? []).concat(process.getegid?.() ?? []).map(BigInt));
-    cached = { uidThen: uidNow, uid, groups, ownsEverything: uid === 0n && inInitialUserNamespace() };
+    cached = {
+      uidThen: uidNow,
+      uid,
+      groups,
+      ownsEverything: uid === 0n && inInitialUserNamespace() && overridesOwners(),
+    };
   }
   return cached;
 }
@@ -44,3 +49,15 @@ function inInitialUserNamespace(): boolean {
     return false;
   }
 }
+
+// Containers often run root without its powers: CAP_FOWNER makes it the owner of every file (capabilities(7)).
+function overridesOwners(): boolean {
+  try {
+    const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
+    return effective !== undefined && (BigInt(`0x${effective}`) & CAP_FOWNER) !== 0n;
+  } catch {
+    return false;
+  }
+}
+
+const CAP_FOWNER = 1n << 3n;

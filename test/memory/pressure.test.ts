@@ -38,6 +38,9 @@ test('a fixed pressure stays, and refuses what it cannot be', (t) => {
   // @ts-expect-error: what a caller without types may pass
   t.throws(() => fixedMemoryPressure('normal', { headroom: 1 }), { code, message: /headroomBytes, found 'headroom'/ });
   for (const headroomBytes of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
-    t.throws(() => fixedMemoryPressure('normal', { headroomBytes }), { code, message: /a whole number of bytes from 0/ });
+    t.throws(() => fixedMemoryPressure('normal', { headroomBytes }), {
+      code,
+      message: /a whole number of bytes from 0/,
+    });
   }
 });

@@ -101,7 +101,7 @@ test.serial('a process with few descriptors: 200 or 503, never 404, and it recov
   for (let index = 0; index < 200; index++) writePattern(directory, `${index}`, size, index);
   for (const maxOpenFiles of [undefined, 1000]) {
     const options = { kind: 'h2c', directory, ...(maxOpenFiles && { maxOpenFiles }) } as const;
-    const child = await ChildServer.start(t, options, 64);
+    const child = await ChildServer.start(t, options, 'ulimit -n 64 && exec');
     const responses = await Promise.all(
       Array.from({ length: 200 }, (_, index) => request(child.server, { path: `/${index}` })),
     );

@@ -28,11 +28,10 @@ export class ChildServer {
   readonly server: RunningServer;
   #asked = 0;
 
-  /** `maxDescriptors` is the process's RLIMIT_NOFILE. */
-  static async start(t: ExecutionContext, options: ChildServerOptions, maxDescriptors?: number): Promise<ChildServer> {
+  /** `launcher` is what the shell runs with the program's command line behind it. */
+  static async start(t: ExecutionContext, options: ChildServerOptions, launcher = 'exec'): Promise<ChildServer> {
     const node = [process.execPath, '--import=tsx', '--expose-gc', PROGRAM, JSON.stringify(options)];
-    const limit = maxDescriptors === undefined ? '' : `ulimit -n ${maxDescriptors} && `;
-    const child = spawn('bash', ['-c', `${limit}exec "$0" "$@"`, ...node], {
+    const child = spawn('bash', ['-c', `${launcher} "$0" "$@"`, ...node], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     });
     t.teardown(() => child.kill('SIGKILL'));

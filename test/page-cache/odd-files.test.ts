@@ -1,0 +1,88 @@
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { temporaryDirectory, writePattern } from '../support/files.js';
+import { descriptorsBelow } from '../support/page-cache.js';
+import { assertAllBack, assertBytes, openFileSite } from '../support/site.js';
+
+test('what is no regular file is a miss, and nobody waits for it', async (t) => {
+  const site = await openFileSite(t, 'http', {
+    artifact: (key) => (key === 'device' ? { path: '/dev/null' } : key === 'tty' ? { path: '/dev/ptmx' } : {}),
+  });
+  const { directory } = site;
+  mkdirSync(join(directory, 'directory'));
+  execFileSync('mkfifo', [join(directory, 'fifo')]);
+  symlinkSync('loop', join(directory, 'loop'));
+  symlinkSync('nowhere', join(directory, 'dangling'));
+  writeFileSync(join(directory, 'file'), 'x');
+  const names = ['directory', 'fifo', 'device', 'tty', 'loop', 'dangling', 'nothing', 'file/below', 'x'.repeat(300)];
+  for (const method of ['GET', 'HEAD']) {
+    for (const name of names) t.is((await site.get(name, { method })).status, 404, `${method} ${name}`);
+  }
+  t.is((await site.get('file')).status, 200);
+  t.deepEqual(descriptorsBelow(directory), [join(directory, 'file')]);
+  await assertAllBack(t, site);
+});
+
+test('a symlink that leads out of the root is a miss, one that stays in it is not', async (t) => {
+  const outside = await temporaryDirectory(t);
+  const root = await temporaryDirectory(t);
+  const site = await openFileSite(t, 'http', { directory: root, artifact: { root } });
+  const secret = writePattern(outside, 'secret', 100, 1);
+  const inside = writePattern(root, 'inside', 100, 2);
+  // A root that is only the beginning of another name is another directory.
+  const neighbour = `${root}-neighbour`;
+  mkdirSync(neighbour);
+  writePattern(neighbour, 'secret', 100, 3);
+  t.teardown(() => execFileSync('rm', ['-r', neighbour]));
+  symlinkSync(join(outside, 'secret'), join(root, 'out'));
+  symlinkSync(outside, join(root, 'out-directory'));
+  symlinkSync(join(neighbour, 'secret'), join(root, 'neighbour'));
+  symlinkSync('inside', join(root, 'in'));
+  for (const key of ['out', 'out-directory/secret', 'neighbour']) t.is((await site.get(key)).status, 404, key);
+  assertBytes(t, (await site.get('in')).body, inside);
+  assertBytes(t, (await site.get('inside')).body, inside);
+  t.deepEqual([...new Set(descriptorsBelow(root))], [join(root, 'inside')]);
+  const open = await openFileSite(t, 'http', { directory: root });
+  assertBytes(t, (await open.get('out')).body, secret, 'without a root');
+  await assertAllBack(t, site);
+});
+
+test('a root holds for the request that names it, whoever has opened the file before', async (t) => {
+  const outside = await temporaryDirectory(t);
+  const directory = await temporaryDirectory(t);
+  writePattern(outside, 'secret', 100, 1);
+  symlinkSync(join(outside, 'secret'), join(directory, 'link'));
+  const site = await openFileSite(t, 'http', {
+    directory,
+    artifact: (key) => ({ path: join(directory, 'link'), ...(key === 'rooted' && { root: directory }) }),
+  });
+  for (let round = 0; round < 3; round++) {
+    t.is((await site.get('free')).status, 200);
+    t.is((await site.get('rooted')).status, 404);
+    const together = await Promise.all(['free', 'rooted', 'free', 'rooted'].map((key) => site.get(key)));
+    t.deepEqual(
+      together.map(({ status }) => status),
+      [200, 404, 200, 404],
+    );
+  }
+});
+
+test('a file that has become empty has no body; one that is shorter than its region is an error', async (t) => {
+  const site = await openFileSite(t, 'http', {
+    artifact: (key) => (key === 'region' ? { path: join(site.directory, 'file'), offset: 10, length: 90 } : {}),
+  });
+  writePattern(site.directory, 'file', 100, 1);
+  t.is((await site.get('region')).body.byteLength, 90);
+  truncateSync(join(site.directory, 'file'), 50);
+  const unsure = await site.get('region').catch(() => undefined);
+  t.true(unsure === undefined || unsure.status === 500);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  t.is((await site.get('region')).status, 500);
+  truncateSync(join(site.directory, 'file'), 0);
+  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const { status, body, headers } = await site.get('file');
+  t.deepEqual([status, body.byteLength, headers['content-length']], [200, 0, '0']);
+  await assertAllBack(t, site);
+});

@@ -1,0 +1,64 @@
+import type { ExecutionContext } from 'ava';
+import test from 'ava';
+import { KIB, MIB, pattern, writePattern } from '../support/files.js';
+import { type PausedDownload, startPaused } from '../support/paused.js';
+import { settled } from '../support/poll.js';
+import { assertAllBack, assertBytes, type FileSite, openFileSite } from '../support/site.js';
+
+const SIZE = 8 * MIB;
+
+/** A pool of 1 MiB, all of it lent to clients that do not read. */
+async function exhausted(
+  t: ExecutionContext,
+  only: 'copied' | 'read',
+): Promise<{ site: FileSite; stalled: PausedDownload[] }> {
+  const site = await openFileSite(t, 'http', { only, poolBytes: MIB });
+  writePattern(site.directory, 'large', SIZE, 1);
+  writePattern(site.directory, 'small', 3000, 2);
+  const stalled: PausedDownload[] = [];
+  while (site.handler.stats().pooledBytes < MIB && stalled.length < 90) {
+    stalled.push(...(await Promise.all(Array.from({ length: 10 }, () => startPaused(t, site.server, '/large')))));
+    await settled(() => site.handler.stats());
+  }
+  t.is(site.handler.stats().pooledBytes, MIB, 'the pool is exhausted');
+  return { site, stalled };
+}
+
+for (const only of ['copied', 'read'] as const) {
+  test(`${only}: where no buffer is free a request waits for 5 s, and gets 503; what has begun completes`, async (t) => {
+    const { site, stalled } = await exhausted(t, only);
+    const startedAt = performance.now();
+    const refused = await site.get('small');
+    const waitedMs = performance.now() - startedAt;
+    t.is(refused.status, 503);
+    t.is(refused.headers['retry-after'], '1');
+    t.true(waitedMs > 4900 && waitedMs < 7500, `${waitedMs} ms`);
+    t.true(site.handler.stats().pooledBytes <= MIB);
+    // Those that leave make room for one that waits; those that have begun are before it in the queue.
+    const waiting = site.get('small');
+    await settled(() => site.handler.stats());
+    for (const download of stalled.splice(8)) download.leave();
+    const served = await waiting;
+    t.is(served.status, 200);
+    assertBytes(t, served.body, pattern(3000, 2));
+    // After the headers a response waits its turn for however long it takes.
+    const expected = pattern(SIZE, 1);
+    const bodies = await Promise.all(stalled.map((download) => download.finish()));
+    for (const body of bodies) assertBytes(t, body, expected);
+    await assertAllBack(t, site);
+  });
+}
+
+test('a request that leaves while it waits takes nothing with it', async (t) => {
+  const { site, stalled } = await exhausted(t, 'copied');
+  const leaving = new AbortController();
+  const left = Array.from({ length: 20 }, () => site.get('small', { signal: leaving.signal }));
+  const stays = site.get('small');
+  await settled(() => site.handler.stats());
+  leaving.abort();
+  for (const request of left) await t.throwsAsync(request);
+  for (const download of stalled) download.leave();
+  t.is((await stays).status, 200);
+  t.true(site.handler.stats().pooledBytes <= 256 * KIB);
+  await assertAllBack(t, site);
+});

@@ -1,0 +1,65 @@
+import { once } from 'node:events';
+import http2 from 'node:http2';
+import net from 'node:net';
+import test from 'ava';
+import { ChildServer } from '../support/child.js';
+import { MIB, temporaryDirectory, writePattern } from '../support/files.js';
+import { settled } from '../support/poll.js';
+import { assertBytes } from '../support/site.js';
+
+test.serial('200 clients that stop reading in the midst of one large artifact cost next to no memory', async (t) => {
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'large', 64 * MIB, 1);
+  const headroomBytes = 128 * MIB;
+  const child = await ChildServer.start(t, { kind: 'http', directory, headroomBytes });
+  const get = async (): Promise<net.Socket> => {
+    const socket = net.connect({ host: '127.0.0.1', port: child.server.port });
+    await once(socket, 'connect');
+    socket.on('error', () => {});
+    socket.write('GET /large HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    await once(socket, 'data');
+    socket.pause();
+    t.teardown(() => socket.destroy());
+    return socket;
+  };
+  (await get()).destroy(); // so that what every request needs is there
+  await child.stats(); // collects garbage
+  const before = child.anonymousBytes();
+  const sockets = await Promise.all(Array.from({ length: 200 }, get));
+  await settled(async () => (await child.stats()).sent);
+  const { mappedBytes, pooledBytes, unmapped } = await child.stats();
+  const grown = child.anonymousBytes() - before;
+  t.log(`${Math.round(grown / MIB)} MiB more, ${Math.round(mappedBytes / MIB)} MiB of mappings lent`);
+  t.true(grown < 26 * MIB, `${grown} bytes for 200 clients`); // 64 MiB for 500
+  t.true(mappedBytes > 0 && mappedBytes <= Math.min(headroomBytes, 64 * MIB));
+  t.is(pooledBytes, 0);
+  t.deepEqual(unmapped, {});
+  for (const socket of sockets) socket.destroy();
+  await settled(async () => (await child.stats()).mappedBytes);
+  t.is((await child.stats()).mappedBytes, 0);
+});
+
+test.serial('128 streams on one connection, 4 MiB each, all arrive', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const expected = writePattern(directory, 'file', 4 * MIB, 1);
+  for (const only of [undefined, 'copied', 'read'] as const) {
+    const child = await ChildServer.start(t, { kind: 'h2c', directory, only });
+    const session = http2.connect(`http://127.0.0.1:${child.server.port}`);
+    const failures: unknown[] = [];
+    session.on('error', (error) => failures.push(error));
+    await Promise.all(
+      Array.from({ length: 128 }, async (_, index) => {
+        const stream = session.request({ ':path': '/file' });
+        const chunks: Buffer[] = [];
+        stream.on('error', (error) => failures.push(error)).on('data', (chunk: Buffer) => chunks.push(chunk));
+        await once(stream, 'close');
+        assertBytes(t, Buffer.concat(chunks), expected, `stream ${index}`);
+      }),
+    );
+    t.deepEqual(failures, []);
+    session.close();
+    const { responses, mappedBytes, pooledBytes } = await child.stats();
+    t.deepEqual(responses, { 200: 128 });
+    t.is(mappedBytes + pooledBytes, 0);
+  }
+});
