@@ -82,8 +82,8 @@ function makeCgroup(t: ExecutionContext) {
     t.log(String(error));
     return undefined;
   }
-  // Teardowns run last in, first out: by then the child, the only member, has gone.
-  t.teardown(() => rmdirSync(directory));
+  // Teardowns run last in, first out: by then the child, the only member, has gone, or is about to for the kernel.
+  t.teardown(() => removeGroup(directory));
   try {
     writeFileSync(`${directory}/${v1 ? 'memory.limit_in_bytes' : 'memory.max'}`, String(LIMIT_MIB * MIB), {
       flag: 'r+',
@@ -117,4 +117,16 @@ async function sampleUntil(child: ChildProcess, done: (sample: SystemMemoryPress
   let sample = await ask(child, 'sample');
   for (let tries = 0; !done(sample) && tries < 25; tries++) sample = await ask(child, 'sample');
   return sample;
+}
+
+async function removeGroup(directory: string): Promise<void> {
+  for (const deadline = performance.now() + 10_000; ; ) {
+    try {
+      rmdirSync(directory);
+      return;
+    } catch (error) {
+      if (performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
 }

@@ -47,7 +47,7 @@ for (const kind of WIRES) {
 }
 
 for (const kind of ['http', 'h2c', 'https'] as const) {
-  test(`${kind}: pages that are evicted during a slow download are read`, async (t) => {
+  test(`${kind}: pages that are evicted during a slow download come from the disk`, async (t) => {
     const site = await openFileSite(t, kind);
     const expected = writePattern(site.directory, 'file', 32 * MIB, 1);
     // Mapped once already, so that the mapping's pages are in the page tables.
@@ -60,7 +60,10 @@ for (const kind of ['http', 'h2c', 'https'] as const) {
     // Not what is in flight: its page faults would make the kernel read ahead.
     evict(join(site.directory, 'file'), 16 * MIB);
     assertBytes(t, await download.finish(), expected);
-    await until('some of it has been read', () => (site.sent().read ?? 0) > 0);
+    // Over TLS a copy that misses makes the kernel read ahead, so that the next copies may find all they want.
+    if (kind === 'http' || kind === 'h2c') {
+      await until('some of it has been read', () => (site.sent().read ?? 0) > 0);
+    }
     await assertAllBack(t, site);
   });
 }

@@ -1,0 +1,27 @@
+import { truncateSync } from 'node:fs';
+import { join } from 'node:path';
+import test from 'ava';
+import { request } from '../helpers/client.js';
+import { ChildServer } from '../support/child.js';
+import { MIB, temporaryDirectory, writePattern } from '../support/files.js';
+import { startPaused } from '../support/paused.js';
+import { settled } from '../support/poll.js';
+import { assertBytes } from '../support/site.js';
+
+test('http: a mapped file that is cut off to nothing while it is sent ends its response, not the process', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const child = await ChildServer.start(t, { kind: 'http', directory, only: 'mapped' });
+  writePattern(directory, 'victim', 48 * MIB, 1);
+  const other = writePattern(directory, 'other', 24 * MIB, 2);
+  const victims = await Promise.all(Array.from({ length: 4 }, () => startPaused(t, child.server, '/victim')));
+  const neighbour = await startPaused(t, child.server, '/other');
+  await settled(async () => (await child.stats()).sent);
+  t.true((await child.stats()).mappedBytes > 0);
+  truncateSync(join(directory, 'victim'), 0);
+  for (const victim of victims) await t.throwsAsync(victim.finish());
+  assertBytes(t, await neighbour.finish(), other);
+  assertBytes(t, (await request(child.server, { path: '/other' })).body, other);
+  t.true(child.isAlive);
+  const { mappedBytes, pooledBytes } = await child.stats();
+  t.is(mappedBytes + pooledBytes, 0);
+});
