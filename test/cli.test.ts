@@ -59,6 +59,7 @@ test('beyond this machine it takes uploads only when told to', async (t) => {
 test('it drains: not ready, what is in flight completes, exit code 0', async (t) => {
   const { child, url, dir } = await start(t);
   t.is((await fetch(`${url}/_hotblob/ready`)).status, 200);
+  const exit = once(child, 'exit');
   const size = 32 * 1024 * 1024;
   await writeFile(`${dir}/large`, Buffer.alloc(size, 'x'));
   const [response] = (await once(http.get(`${url}/large`), 'response')) as [IncomingMessage];
@@ -76,7 +77,7 @@ test('it drains: not ready, what is in flight completes, exit code 0', async (t)
   response.resume();
   await once(response, 'end');
   t.is(received, size);
-  const [code] = (await once(child, 'exit')) as [number];
+  const [code] = (await exit) as [number];
   t.is(code, 0);
 });
 

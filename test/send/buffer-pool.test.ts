@@ -32,6 +32,19 @@ test('a buffer that came back is used again, unless something may still read it'
   return undefined;
 });
 
+test('idle buffers of one size make room for those of another', (t) => {
+  const pool = new BufferPool(MIB);
+  const holders = Array.from({ length: MIB / FLOOR }, borrower);
+  const held = holders.map((holder) => pool.take(holder, FLOOR));
+  for (const [index, buffer] of held.entries()) {
+    if (buffer !== undefined) pool.give(holders[index] ?? borrower(), buffer);
+  }
+  t.deepEqual([pool.lentBytes, pool.idleBytes], [0, MIB]);
+  const larger = pool.take(borrower(), 64 * KIB);
+  t.is(larger?.memory.byteLength, 64 * KIB);
+  t.true(pool.lentBytes + pool.idleBytes <= MIB);
+});
+
 test('those who wait are served in their order, and a wait can be given up', async (t) => {
   const pool = new BufferPool(MIB);
   const holders = Array.from({ length: MIB / FLOOR }, borrower);
