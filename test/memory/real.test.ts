@@ -23,7 +23,7 @@ test('in a real cgroup: clean cache fills the limit and is normal, anonymous mem
   const group = makeCgroup(t);
   if (!group) {
     t.log('no cgroup can be made here: only the sensor was checked');
-    t.pass();
+    t.not(process.env['CI'], 'true', 'nothing is left out there');
     return;
   }
   // Holes: reading them fills the page cache without a disk. Not in tmpdir(), which may be a tmpfs: that caches no holes.

@@ -69,7 +69,11 @@ test('mincore is believed of files that this user owns or may write', (t) => {
 });
 
 test('what is not the user\u2019s is not believed once root has been given up, and again when it is taken back', (t) => {
-  if (process.geteuid?.() !== 0) return t.pass(); // nothing to give up
+  if (process.geteuid?.() !== 0) {
+    t.log('only root has something to give up');
+    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    return;
+  }
   const file = { uid: 0n, gid: 0n, mode: 0o100644n };
   t.true(canTrustMincore(file));
   process.seteuid?.(65534);

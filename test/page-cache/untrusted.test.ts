@@ -17,7 +17,7 @@ for (const [who, owner, userId, launcher] of [
   test(`${who}: files that it does not own are never mapped`, async (t) => {
     if (process.getuid?.() !== 0) {
       t.log('only root can become somebody else');
-      t.pass();
+      t.not(process.env['CI'], 'true', 'nothing is left out there');
       return;
     }
     const directory = await temporaryDirectory(t);
