@@ -40,7 +40,9 @@ for (const [who, owner, userId, launcher] of [
     t.true(faults < 10, `${faults} page faults have waited for a disk`);
     const { sent, unmapped } = await child.stats();
     t.deepEqual(sent.mapped, { windows: 0, bytes: 0 });
-    t.is(sent.read.bytes, 40 * 64 * KIB);
+    // What is read for one file may bring a neighbour: copied then, which waits for nothing either.
+    t.true(sent.read.bytes >= 0.9 * 40 * 64 * KIB, `${sent.read.bytes} bytes have been read`);
+    t.is(sent.read.bytes + sent.copied.bytes, 3 * MIB + 40 * 64 * KIB);
     t.deepEqual(Object.keys(unmapped), ['untrusted']);
   });
 }
