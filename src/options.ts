@@ -20,7 +20,7 @@ export interface HandlerOptions {
   readonly maxUploadBytes?: number | undefined;
   /** All buffers together, in bytes. Default: 64 MiB, or a sixteenth of the memory limit where that is less. */
   readonly poolBytes?: number | undefined;
-  /** Descriptors kept open. Default: half of RLIMIT_NOFILE. */
+  /** Descriptors kept open, never more than three quarters of RLIMIT_NOFILE: sockets need some too. Default: half of it. */
   readonly maxOpenFiles?: number | undefined;
   /**
    * `'auto'` maps over plain sockets what the store promises to be immutable, `'always'` over TLS as well: there a file
@@ -67,7 +67,7 @@ export function settingsOf(options: HandlerOptions): Settings {
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
     poolBytes: options.poolBytes ?? defaultPoolBytes(memory),
-    maxOpenFiles: options.maxOpenFiles ?? Math.floor(descriptorLimit() / 2),
+    maxOpenFiles: maxOpenFiles(options.maxOpenFiles),
     memory,
     policy: { map: options.map ?? 'auto', only: options.only },
     bindings: options.bindings ?? {},
@@ -105,6 +105,11 @@ let shared: MemoryPressureProvider | undefined;
 function systemMemory(): MemoryPressureProvider {
   shared ??= systemMemoryPressure();
   return shared;
+}
+
+function maxOpenFiles(wanted: number | undefined): number {
+  const limit = descriptorLimit();
+  return Math.max(1, Math.min(wanted ?? Math.floor(limit / 2), Math.floor((limit * 3) / 4)));
 }
 
 function defaultPoolBytes(memory: MemoryPressureProvider): number {

@@ -10,7 +10,7 @@ const ALL_GUARANTEED_BYTES = 4096 * KIB;
 const SURPLUS_BYTES = 6144 * KIB;
 
 const SMALLEST_WINDOW = 16 * KIB;
-const LARGEST_WINDOW = 1024 * KIB;
+const LARGEST_WINDOW = 2048 * KIB;
 const FIRST_WINDOW = 256 * KIB;
 const FIRST_WINDOW_OF_STREAM = 64 * KIB;
 /** A window that needs longer than this to leave is too large for its peer. */

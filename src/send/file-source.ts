@@ -2,9 +2,13 @@ import { HotblobError } from '../errors.js';
 import type { PooledBuffer } from './buffer-pool.js';
 import { type MapPolicy, mappedWindow, type Region, refusal } from './mapped.js';
 import type { Source, Transfer, Window } from './source.js';
+import type { UnmappedReason } from './tally.js';
 
 /** A partial copy below this size is not worth a write of its own. */
 const WORTHWHILE_BYTES = 16 * 1024;
+
+/** What refuses every later window too: it costs one attempt a response. */
+const LASTING: ReadonlySet<UnmappedReason> = new Set(['no-mapper', 'untrusted', 'out-of-reach', 'map-failed']);
 
 /** Which ways to go. */
 export interface FilePolicy {
@@ -20,7 +24,7 @@ export interface FilePolicy {
 export class FileSource implements Source {
   readonly #transfer: Transfer;
   readonly #region: Region;
-  readonly #mayMap: boolean;
+  #mayMap: boolean;
   readonly #mayCopy: boolean;
   /** Whether a mapping has just said that the window is not resident: a copy that tries would start a read on this thread. */
   #isAbsent = false;
@@ -55,6 +59,7 @@ export class FileSource implements Source {
     const window = mappedWindow(this.#transfer, this.#region, position, length);
     this.#isAbsent = window === 'not-resident';
     if (typeof window === 'object') return window;
+    if (LASTING.has(window)) this.#mayMap = false;
     this.#transfer.record.unmapped(window);
     return undefined;
   }
