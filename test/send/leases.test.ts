@@ -2,14 +2,20 @@ import { once } from 'node:events';
 import net from 'node:net';
 import { join } from 'node:path';
 import tls from 'node:tls';
-import test from 'ava';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import test, { type ExecutionContext } from 'ava';
+import { createHandler, type Handler } from '../../src/handler.js';
+import type { MemoryPressureLevel } from '../../src/memory/level.js';
+import { fixedMemoryPressure } from '../../src/memory/pressure.js';
+import { FakeExchange } from '../helpers/exchange.js';
 import type { RunningServer } from '../helpers/servers.js';
-import { KIB, MIB, writePattern } from '../support/files.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../support/files.js';
 import { Frames } from '../support/frames.js';
 import { evict } from '../support/page-cache.js';
 import { startPaused } from '../support/paused.js';
 import { settled, until } from '../support/poll.js';
-import { assertAllBack, assertBytes, openFileSite, responsesOf, WIRES } from '../support/site.js';
+import { assertAllBack, assertBytes, filesOf, openFileSite, responsesOf, WIRES } from '../support/site.js';
 
 const SOURCES = [undefined, 'mapped', 'copied', 'read'] as const;
 
@@ -21,6 +27,8 @@ function* dice(seed: number): Generator<number, never> {
     yield state / 2 ** 32;
   }
 }
+
+const turnOfLoop = () => new Promise((resolve) => setImmediate(resolve));
 
 /** A connection of HTTP/1.1 that has asked for a path `times` times, and does not read. */
 async function asked(server: RunningServer, path: string, times = 1): Promise<net.Socket> {
@@ -146,3 +154,106 @@ for (const only of SOURCES) {
     await assertAllBack(t, site);
   });
 }
+
+/** A handler whose whole pool of 1 MiB is lent to clients that do not read. */
+async function exhausted(t: ExecutionContext): Promise<{ handler: Handler; holders: FakeExchange[] }> {
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'file', 8 * MIB, 1);
+  const memory = fixedMemoryPressure('normal');
+  const handler = createHandler({ store: filesOf(directory), only: 'copied', poolBytes: MIB, memory });
+  t.teardown(() => handler.close());
+  const holders: FakeExchange[] = [];
+  while (handler.stats().pooledBytes < MIB) {
+    const holder = new FakeExchange('/file');
+    void handler.handle(holder);
+    await until('it is being sent', () => holder.isWriting);
+    holders.push(holder);
+  }
+  return { handler, holders };
+}
+
+/** Lets one that holds a buffer, and has sent headers, wait for its next one: somebody else gets what it gives back. */
+async function makeWait(handler: Handler, holder: FakeExchange): Promise<FakeExchange> {
+  const successor = new FakeExchange('/file');
+  void handler.handle(successor);
+  await turnOfLoop();
+  holder.sent();
+  await until('its buffer goes to who has waited', () => successor.isWriting);
+  await turnOfLoop();
+  return successor;
+}
+
+for (const hasBegun of [false, true]) {
+  test(`a client that leaves while its response waits, ${hasBegun ? 'after' : 'before'} its headers, takes nothing with it`, async (t) => {
+    const { handler, holders } = await exhausted(t);
+    let leaver = new FakeExchange('/file');
+    if (hasBegun) {
+      leaver = holders.pop() ?? leaver;
+      holders.push(await makeWait(handler, leaver));
+    } else {
+      void handler.handle(leaver);
+      await turnOfLoop();
+    }
+    t.is(leaver.headersSent, hasBegun);
+    t.false(leaver.isWriting, 'it waits');
+    t.is(responsesOf(handler), 0);
+    leaver.leave();
+    await turnOfLoop();
+    t.is(responsesOf(handler), 1, 'its response is over, though nobody has given back a buffer');
+    const next = new FakeExchange('/file');
+    void handler.handle(next);
+    for (const holder of holders) holder.leave();
+    await until('the next one is served', () => next.isWriting);
+    next.leave();
+    await until('nothing is lent', () => handler.stats().pooledBytes === 0);
+    t.is(responsesOf(handler), holders.length + 2);
+  });
+}
+
+test('a response that has begun waits for a buffer longer than a request may', async (t) => {
+  const { handler, holders } = await exhausted(t);
+  const patient = holders.pop() ?? new FakeExchange('/file');
+  holders.push(await makeWait(handler, patient));
+  const refused = new FakeExchange('/file');
+  void handler.handle(refused);
+  await until('the one that has come later is refused', () => refused.headersSent, 60_000);
+  t.is(refused.status, 503);
+  t.is(responsesOf(handler), 1);
+  for (const holder of holders) holder.leave();
+  await until('the other one goes on', () => patient.isWriting);
+  patient.leave();
+  await until('nothing is lent', () => handler.stats().pooledBytes === 0);
+});
+
+test.serial('idle buffers are kept for those who come next, but given up when memory is critical', async (t) => {
+  setFlagsFromString('--expose-gc');
+  const collect: () => void = runInNewContext('gc');
+  const buffers = (): number => {
+    collect();
+    return process.memoryUsage().arrayBuffers;
+  };
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'file', MIB, 1);
+  const memory: { level: MemoryPressureLevel; headroomBytes: number } = { level: 'normal', headroomBytes: 64 * MIB };
+  const handler = createHandler({ store: filesOf(directory), only: 'copied', poolBytes: 64 * MIB, memory });
+  t.teardown(() => handler.close());
+  /** As many clients at once, that then leave. Returns what has been lent to them. */
+  const serve = async (count: number): Promise<number> => {
+    const clients = Array.from({ length: count }, () => new FakeExchange('/file'));
+    for (const client of clients) void handler.handle(client);
+    await until('all are being sent', () => clients.every(({ isWriting }) => isWriting));
+    const { pooledBytes } = handler.stats();
+    for (const client of clients) client.leave();
+    await until('nothing is lent', () => handler.stats().pooledBytes === 0);
+    return pooledBytes;
+  };
+  await serve(1);
+  const before = buffers();
+  const lent = await serve(100);
+  t.true(lent >= 16 * MIB, `${lent} bytes have been lent`);
+  t.true(buffers() - before > lent / 2, 'they are kept');
+  memory.level = 'critical';
+  await serve(1);
+  await until('they are gone', () => buffers() - before < 2 * MIB);
+  t.true(buffers() - before < 2 * MIB);
+});
