@@ -1,7 +1,14 @@
 import { defineConfig } from 'tsup';
 
 export default defineConfig({
-  entry: ['src/index.ts', 'src/cli.ts', 'src/adapters/node.ts', 'src/adapters/express.ts', 'src/adapters/koa.ts'],
+  entry: [
+    'src/index.ts',
+    'src/cli.ts',
+    'src/server/index.ts',
+    'src/adapters/node.ts',
+    'src/adapters/express.ts',
+    'src/adapters/koa.ts',
+  ],
   format: ['esm', 'cjs'],
   target: 'node20',
   platform: 'node',

@@ -69,6 +69,7 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   413: 'The upload is too large.',
   414: 'The key is too long.',
   416: 'The range cannot be satisfied.',
+  431: 'The request has too many headers.',
   500: 'The server failed to answer.',
   503: 'The server is busy. Try again later.',
   507: 'The server has no room left.',

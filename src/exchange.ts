@@ -13,7 +13,7 @@ export interface Exchange {
   readonly url: string;
   /** Lower-case names, as in node:http. */
   readonly headers: IncomingHttpHeaders;
-  /** The request's body. */
+  /** The request's body. Asking for it tells a client that waits with it to send it (RFC 9110, 10.1.1). */
   readonly body: Readable;
   /** What stands for the peer in budgets: the socket, or the session that carries many streams. */
   readonly connection: object;

@@ -32,6 +32,9 @@ export interface Handler {
   close(): void;
 }
 
+/** What answers requests in our own terms: a handler, or an object that passes on to one. */
+export type ExchangeHandler = Pick<Handler, 'handle'>;
+
 /**
  * Makes a handler.
  *
@@ -58,7 +61,7 @@ class CacheHandler implements Handler {
     this.#settings = settings;
     this.#bindings = loadBindings(settings.bindings);
     this.#openFiles = new OpenFiles(this.#bindings, settings.maxOpenFiles);
-    this.#leases = new Leases(settings.poolBytes, settings.memory);
+    this.#leases = new Leases(settings.poolBytes, settings.memory, settings.processes);
     this.#download = new Download(this.#openFiles, this.#leases, settings.policy);
     this.#allow = `GET, HEAD${store.put ? ', PUT' : ''}${store.delete ? ', DELETE' : ''}`;
   }

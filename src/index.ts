@@ -1,8 +1,16 @@
 export type { Artifact, ArtifactMetadata, ByteRange, BytesArtifact, FileArtifact, StreamArtifact } from './artifact.js';
 export { type ErrorCode, HotblobError } from './errors.js';
 export type { Exchange, ResponseHeaders } from './exchange.js';
-export { createHandler, type Handler } from './handler.js';
-export * from './memory/pressure.js';
+export { createHandler, type ExchangeHandler, type Handler } from './handler.js';
+export {
+  type FixedMemoryPressureOptions,
+  fixedMemoryPressure,
+  type MemoryPressureLevel,
+  type MemoryPressureProvider,
+  type SystemMemoryPressure,
+  type SystemMemoryPressureOptions,
+  systemMemoryPressure,
+} from './memory/pressure.js';
 export type { HandlerOptions } from './options.js';
 export type { ResponseReport } from './report.js';
 export type { HandlerStats } from './stats.js';

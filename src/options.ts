@@ -1,6 +1,6 @@
 import { totalmem } from 'node:os';
 import { HotblobError } from './errors.js';
-import { type MemoryPressureProvider, systemMemoryPressure } from './memory/pressure.js';
+import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from './memory/pressure.js';
 import { type BindingChoice, descriptorLimit } from './page-cache/bindings.js';
 import type { FilePolicy } from './send/file-source.js';
 import type { Store } from './store.js';
@@ -20,6 +20,11 @@ export interface HandlerOptions {
   readonly maxUploadBytes?: number | undefined;
   /** All buffers together, in bytes. Default: 64 MiB, or a sixteenth of the memory limit where that is less. */
   readonly poolBytes?: number | undefined;
+  /**
+   * Processes of this host that serve: every limit is one process's, and of the host's memory each takes its part (of the
+   * pool's default, and of what may be mapped and in flight). Default: 1.
+   */
+  readonly processes?: number | undefined;
   /** Descriptors kept open, never more than three quarters of RLIMIT_NOFILE: sockets need some too. Default: half of it. */
   readonly maxOpenFiles?: number | undefined;
   /**
@@ -27,7 +32,7 @@ export interface HandlerOptions {
    * that is cut off all the same ends the process. `'never'` copies and reads. Default: `'auto'`.
    */
   readonly map?: 'auto' | 'always' | 'never' | undefined;
-  /** Default: {@link systemMemoryPressure}, shared by all handlers. */
+  /** Default: `systemMemoryPressure()`, shared by all handlers. */
   readonly memory?: MemoryPressureProvider | undefined;
   /** For tests: the only source that files are sent from, as far as it can serve; reads do the rest. Default: all. */
   readonly only?: 'mapped' | 'copied' | 'read' | undefined;
@@ -43,6 +48,7 @@ export interface Settings {
   readonly fallthrough: boolean;
   readonly maxUploadBytes: number;
   readonly poolBytes: number;
+  readonly processes: number;
   readonly maxOpenFiles: number;
   readonly memory: MemoryPressureProvider;
   readonly policy: FilePolicy;
@@ -57,16 +63,16 @@ export interface Settings {
 export function settingsOf(options: HandlerOptions): Settings {
   assertOptions(options, CHECKS);
   assertStore(options.store);
-  const memory = options.memory ?? systemMemory();
-  if (typeof memory.level !== 'string' || typeof memory.headroomBytes !== 'number') {
-    throw invalidOption('memory', 'an object with level and headroomBytes', memory);
-  }
+  const memory = options.memory ?? sharedMemoryPressure();
+  assertMemoryPressure(memory);
+  const processes = options.processes ?? 1;
   return {
     store: options.store,
     mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
-    poolBytes: options.poolBytes ?? defaultPoolBytes(memory),
+    poolBytes: options.poolBytes ?? defaultPoolBytes(memory, processes),
+    processes,
     maxOpenFiles: maxOpenFiles(options.maxOpenFiles),
     memory,
     policy: { map: options.map ?? 'auto', only: options.only },
@@ -84,6 +90,7 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   maxUploadBytes: BYTES,
   // Less than a few windows would answer nothing but 503.
   poolBytes: countFrom(MIB),
+  processes: countFrom(1),
   maxOpenFiles: countFrom(1),
   map: oneOf('auto', 'always', 'never'),
   memory: OBJECT,
@@ -100,19 +107,12 @@ function assertStore(store: Store): void {
   }
 }
 
-let shared: MemoryPressureProvider | undefined;
-
-function systemMemory(): MemoryPressureProvider {
-  shared ??= systemMemoryPressure();
-  return shared;
-}
-
 function maxOpenFiles(wanted: number | undefined): number {
   const limit = descriptorLimit();
   return Math.max(1, Math.min(wanted ?? Math.floor(limit / 2), Math.floor((limit * 3) / 4)));
 }
 
-function defaultPoolBytes(memory: MemoryPressureProvider): number {
+function defaultPoolBytes(memory: MemoryPressureProvider, processes: number): number {
   const limit = ('limitBytes' in memory && Number(memory.limitBytes)) || totalmem();
-  return Math.max(MIB, Math.min(64 * MIB, Math.floor(limit / 16)));
+  return Math.max(MIB, Math.floor(Math.min(64 * MIB, limit / 16) / processes));
 }

@@ -1,12 +1,9 @@
-import { createServer } from 'node:http';
-import { createSecureServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
-import { exchangeOf, type NodeRequest, type NodeResponse } from './adapters/node.js';
 import { answerError } from './answer.js';
-import { Drain } from './drain.js';
 import type { Exchange } from './exchange.js';
-import { createHandler, type Handler } from './handler.js';
+import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
+import { createServer } from './server/server.js';
 import type { Store } from './store.js';
 import { directoryStore } from './stores/directory.js';
 
@@ -34,29 +31,18 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves a directory over HTTP/1.1, or with TLS over HTTP/1.1 and HTTP/2. Resolves when it listens. */
+/** Serves a directory over HTTP/1.1 and HTTP/2. Resolves when it listens. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { immutable, maxBytes, tls } = options;
   const store = await directoryStore(options.dir, { immutable, maxBytes });
   const memory = systemMemoryPressure();
   const handler = createHandler({ store: options.writable ? store : readOnly(store), memory });
-  const drain = new Drain();
-  const listener = (request: NodeRequest, response: NodeResponse): void => {
-    const exchange = exchangeOf(request, response);
-    drain.begin(response);
-    const answered = exchange.url === READY_PATH ? answerReady(exchange, drain.isDraining) : handler.handle(exchange);
-    void answered.then((isOurs) => {
-      if (!isOurs) answerError(exchange, 404);
-      drain.end();
-    });
+  let isDraining = false;
+  const front: ExchangeHandler = {
+    handle: (exchange) => (exchange.url === READY_PATH ? answerReady(exchange, isDraining) : handler.handle(exchange)),
   };
-  const server =
-    tls === undefined ? createServer(listener) : createSecureServer({ ...tls, allowHTTP1: true }, listener);
-  drain.watch(server);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(options.port, options.host, resolve);
-  });
+  const server = createServer(front, { memory, tls });
+  await server.listen({ port: options.port, host: options.host });
   // a server that listens on a port has an address of this kind
   const { port } = server.address() as AddressInfo;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
@@ -64,7 +50,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     port,
     description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, store.immutable)})`,
     async close() {
-      await drain.close(server);
+      isDraining = true;
+      await server.close();
       handler.close();
       await store.close();
     },

@@ -28,6 +28,7 @@ export class Http2Exchange implements Exchange {
   #pending: ((sent: boolean) => void) | undefined;
   #isRefused = false;
   #isBegun = false;
+  #isContinued = false;
 
   constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, url: string, response?: Http2ServerResponse) {
     this.#stream = stream;
@@ -48,8 +49,16 @@ export class Http2Exchange implements Exchange {
     stream.on('aborted', () => setImmediate(() => stream.state.state === GONE && stream.destroy()));
   }
 
+  /** Who asks for it wants it: a client that waits for that is told to go on (RFC 9110, 10.1.1). */
   get body() {
-    return this.#stream;
+    const stream = this.#stream;
+    // The compatibility API has told it already.
+    const isAwaited = this.#response === undefined && this.headers.expect?.toLowerCase() === '100-continue';
+    if (isAwaited && !this.closed && !stream.headersSent && !this.#isContinued) {
+      this.#isContinued = true;
+      stream.additionalHeaders({ ':status': 100 });
+    }
+    return stream;
   }
 
   get headersSent(): boolean {

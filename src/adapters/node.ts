@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { answerError } from '../answer.js';
 import type { Exchange } from '../exchange.js';
-import type { Handler } from '../handler.js';
+import type { ExchangeHandler } from '../handler.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
 
@@ -19,7 +19,7 @@ export function exchangeOf(request: NodeRequest, response: NodeResponse): Exchan
 }
 
 /** A `'request'` listener, or a middleware in the manner of Connect: what is not the handler's goes to `next`, or gets 404. */
-export function nodeListener(handler: Handler) {
+export function nodeListener(handler: ExchangeHandler) {
   return (request: NodeRequest, response: NodeResponse, next?: () => void): void => {
     const exchange = exchangeOf(request, response);
     void handler.handle(exchange).then((isOurs) => isOurs || (next ? next() : answerError(exchange, 404)));
@@ -27,7 +27,7 @@ export function nodeListener(handler: Handler) {
 }
 
 /** A `'stream'` listener for node:http2: faster than its `'request'`. A server that has both runs both: choose one. */
-export function streamListener(handler: Handler) {
+export function streamListener(handler: ExchangeHandler) {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
     void handler.handle(exchange).then((isOurs) => isOurs || answerError(exchange, 404));

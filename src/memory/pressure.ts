@@ -49,6 +49,20 @@ export function systemMemoryPressure(options: SystemMemoryPressureOptions = {}):
   return measuredMemoryPressure(SYSTEM, watermarksOf(options));
 }
 
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for what is no provider */
+export function assertMemoryPressure(memory: MemoryPressureProvider): void {
+  if (typeof memory.level === 'string' && typeof memory.headroomBytes === 'number') return;
+  throw invalidOption('memory', 'an object with level and headroomBytes', memory);
+}
+
+let shared: SystemMemoryPressure | undefined;
+
+/** The {@link systemMemoryPressure} of everything in this process that is not given one of its own. */
+export function sharedMemoryPressure(): SystemMemoryPressure {
+  shared ??= systemMemoryPressure();
+  return shared;
+}
+
 /**
  * A pressure that never changes: for tests, and for hosts that know better.
  *

@@ -15,14 +15,22 @@ const KEPT_BYTES = 1024 * 1024;
 /** All that bounds what is being sent: mapped bytes, pooled buffers, what each connection has in flight, turns of the loop. */
 export class Leases {
   readonly pressure: MemoryPressureProvider;
+  readonly #processes: number;
   readonly turns = new Turns();
   readonly #pool: BufferPool;
   readonly #connections = new WeakMap<object, Connection>();
   #mappedBytes = 0;
 
-  constructor(poolBytes: number, pressure: MemoryPressureProvider) {
+  /** @param processes how many share the serving pool of the host */
+  constructor(poolBytes: number, pressure: MemoryPressureProvider, processes = 1) {
     this.#pool = new BufferPool(poolBytes);
     this.pressure = pressure;
+    this.#processes = processes;
+  }
+
+  /** How many bytes of mappings may be in flight. */
+  get servingPoolBytes(): number {
+    return this.pressure.headroomBytes / this.#processes;
   }
 
   /** Bytes of mappings that are being sent; parts that several responses send count once. */
@@ -48,7 +56,7 @@ export class Leases {
   /** Lends a window of a file's mappings, or refuses where the serving pool has no room for it. */
   lendMapped(file: OpenFile, start: number, end: number): boolean {
     this.#mappedBytes += file.lend(start, end);
-    if (this.#mappedBytes <= this.pressure.headroomBytes) return true;
+    if (this.#mappedBytes <= this.servingPoolBytes) return true;
     this.takeBackMapped(file, start, end);
     return false;
   }

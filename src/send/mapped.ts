@@ -33,7 +33,7 @@ export function refusal(
   if (!region.immutable) return 'mutable';
   if (!exchange.plain && policy !== 'always') return 'tls';
   if (!exchange.tracked) return 'untracked';
-  if (region.size > leases.pressure.headroomBytes) return 'large';
+  if (region.size > leases.servingPoolBytes) return 'large';
   return undefined;
 }
 

@@ -16,7 +16,7 @@ const store = storeOf({
 
 /** What the middleware of others does to a response before, and while, it is sent. */
 export function hooks(kind: Kind): void {
-  if (KINDS[kind].host === 'stream') return; // has no middleware
+  if (['stream', 'front'].includes(KINDS[kind].host)) return; // has no middleware
 
   test(`${kind}: headers that the host has set stay, but for those that frame the body`, async (t) => {
     const before: Middleware = (_request, response, next) => {

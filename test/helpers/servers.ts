@@ -11,15 +11,16 @@ import { expressMiddleware } from '../../src/adapters/express.js';
 import { koaMiddleware } from '../../src/adapters/koa.js';
 import { type NodeRequest, type NodeResponse, nodeListener, streamListener } from '../../src/adapters/node.js';
 import type { Handler } from '../../src/handler.js';
+import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
 
 interface Traits {
   /** What the handler is mounted into. */
-  readonly host: 'stream' | 'node' | 'koa' | 'express';
+  readonly host: 'stream' | 'node' | 'koa' | 'express' | 'front';
   readonly tls: boolean;
   /** What the client speaks. */
   readonly version: 1 | 2;
-  readonly create: 'http' | 'https' | 'h2c' | 'h2';
+  readonly create: 'http' | 'https' | 'h2c' | 'h2' | 'port';
 }
 
 /** Every kind of server that the handler can be mounted into. */
@@ -38,6 +39,25 @@ export const KINDS = {
   'koa-h2': { host: 'koa', tls: true, version: 2, create: 'h2' },
   'express-http': { host: 'express', tls: false, version: 1, create: 'http' },
   'express-https': { host: 'express', tls: true, version: 1, create: 'https' },
+  /** Our own server, which speaks both versions on each port: with a handler, any listener, or a handler in front of one. */
+  'port-http': { host: 'stream', tls: false, version: 1, create: 'port' },
+  'port-h2c': { host: 'stream', tls: false, version: 2, create: 'port' },
+  'port-https': { host: 'stream', tls: true, version: 1, create: 'port' },
+  'port-h2': { host: 'stream', tls: true, version: 2, create: 'port' },
+  'port-node-http': { host: 'node', tls: false, version: 1, create: 'port' },
+  'port-node-h2c': { host: 'node', tls: false, version: 2, create: 'port' },
+  'port-node-https': { host: 'node', tls: true, version: 1, create: 'port' },
+  'port-node-h2': { host: 'node', tls: true, version: 2, create: 'port' },
+  'port-koa-http': { host: 'koa', tls: false, version: 1, create: 'port' },
+  'port-koa-h2c': { host: 'koa', tls: false, version: 2, create: 'port' },
+  'port-koa-https': { host: 'koa', tls: true, version: 1, create: 'port' },
+  'port-koa-h2': { host: 'koa', tls: true, version: 2, create: 'port' },
+  'port-express-http': { host: 'express', tls: false, version: 1, create: 'port' },
+  'port-express-https': { host: 'express', tls: true, version: 1, create: 'port' },
+  'port-front-http': { host: 'front', tls: false, version: 1, create: 'port' },
+  'port-front-h2c': { host: 'front', tls: false, version: 2, create: 'port' },
+  'port-front-https': { host: 'front', tls: true, version: 1, create: 'port' },
+  'port-front-h2': { host: 'front', tls: true, version: 2, create: 'port' },
 } as const satisfies Record<string, Traits>;
 
 export type Kind = keyof typeof KINDS;
@@ -50,7 +70,7 @@ export type Middleware = (request: NodeRequest, response: NodeResponse, next: (e
 export interface ServerOptions {
   /** Where a framework mounts the handler. Bare Node has the handler's own option for that. */
   readonly mount?: string | undefined;
-  /** Not for the kinds whose host is `stream`: those have no middleware. */
+  /** Not for the kinds whose host is `stream` or `front`: those have no middleware. */
   readonly before?: Middleware | undefined;
   /** Whether the host answers what is left to it, with {@link HOST_BODY}. Not for those whose host is `stream`. */
   readonly answers?: boolean | undefined;
@@ -73,19 +93,48 @@ export async function startServer(
 ): Promise<RunningServer> {
   const traits: Traits = KINDS[kind];
   const tls = traits.tls ? await certificate() : undefined;
-  const server = create(traits, tls);
-  if (traits.host === 'stream') server.on('stream', streamListener(handler));
-  else server.on('request', requestListener(traits.host, handler, options));
-  const close = closer(server);
+  const { address, close } = await (traits.create === 'port' ? ours : nodes)(traits, tls, handler, options);
   t.teardown(async () => {
     await close();
     handler.close();
   });
+  return { ...traits, kind, port: address.port, certificate: tls };
+}
+
+interface Listening {
+  readonly address: AddressInfo;
+  close(): Promise<void>;
+}
+
+async function nodes(
+  traits: Traits,
+  tls: Certificate | undefined,
+  handler: Handler,
+  options: ServerOptions,
+): Promise<Listening> {
+  const server = create(traits, tls);
+  if (traits.host === 'stream') server.on('stream', streamListener(handler));
+  else server.on('request', requestListener(traits.host, handler, options));
+  const close = closer(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   // a server that listens on a port has an address of this kind
-  const { port } = server.address() as AddressInfo;
-  return { ...traits, kind, port, certificate: tls };
+  return { address: server.address() as AddressInfo, close };
+}
+
+async function ours(
+  { host }: Traits,
+  tls: Certificate | undefined,
+  handler: Handler,
+  options: ServerOptions,
+): Promise<Listening> {
+  const server = createServer(host === 'stream' ? handler : requestListener(host, handler, options), {
+    tls,
+    handler: host === 'front' ? handler : undefined,
+  });
+  await server.listen({ port: 0, host: '127.0.0.1' });
+  // as above
+  return { address: server.address() as AddressInfo, close: () => server.close({ timeoutMs: 0 }) };
 }
 
 function create({ create: kind }: Traits, tls: Certificate | undefined): Server {
@@ -96,7 +145,7 @@ function create({ create: kind }: Traits, tls: Certificate | undefined): Server 
   return http2.createSecureServer({ ...tls, allowHTTP1: true });
 }
 
-function requestListener(host: 'node' | 'koa' | 'express', handler: Handler, options: ServerOptions) {
+function requestListener(host: Exclude<Traits['host'], 'stream'>, handler: Handler, options: ServerOptions) {
   const { mount, before = (_request, _response, next) => next(), answers } = options;
   if (host === 'koa') {
     const app = new Koa();
@@ -116,7 +165,8 @@ function requestListener(host: 'node' | 'koa' | 'express', handler: Handler, opt
     if (answers) app.use((_request, response) => void response.end(HOST_BODY));
     return app;
   }
-  const listener = nodeListener(handler);
+  // Behind a handler nothing of it is left to do.
+  const listener = nodeListener(host === 'front' ? { handle: async () => false } : handler);
   return (request: NodeRequest, response: NodeResponse): void =>
     before(request, response, () => {
       listener(request, response, answers ? () => void response.end(HOST_BODY) : undefined);

@@ -1,0 +1,46 @@
+import type { Socket } from 'node:net';
+import type { LiveConnection } from './live-connection.js';
+import { logConnection } from './log.js';
+import type { Limits } from './options.js';
+import { WriteProgress } from './write-progress.js';
+
+/** A connection that speaks HTTP/1.1. How long it may be idle or send its headers is node:http's to watch. */
+export class Http1Connection implements LiveConnection {
+  /** The next response is then its last, and says so: `Connection: close` (RFC 9112, 9.6). */
+  isRetiring = false;
+  readonly #socket: Socket;
+  readonly #limits: Limits;
+  readonly #expiresAt: number;
+  /** Made at the first look: most connections that come for one request are gone by then. */
+  #progress: WriteProgress | undefined;
+
+  constructor(socket: Socket, limits: Limits, expiresAt: number) {
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#expiresAt = expiresAt;
+  }
+
+  check(now: number): void {
+    const { writableLength, bytesWritten } = this.#socket;
+    if (now > this.#expiresAt) this.isRetiring = true;
+    this.#progress ??= this.#watch();
+    // What has been handed over counts as written before it has left.
+    if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return;
+    logConnection('HTTP/1.1: no byte of %d has left for too long', writableLength);
+    this.destroy();
+  }
+
+  #watch(): WriteProgress {
+    // HTTP/1.1 has no PING: the kernel finds out which peers are gone.
+    this.#socket.setKeepAlive(true, this.#limits.pingIntervalMs);
+    return new WriteProgress(this.#limits);
+  }
+
+  retire(): void {
+    this.isRetiring = true;
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,192 @@
+import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
+import type { LiveConnection } from './live-connection.js';
+import { logConnection } from './log.js';
+import type { Limits } from './options.js';
+import { RateLimit } from './rate-limit.js';
+import type { UploadBudget } from './receive-windows.js';
+import { WriteProgress } from './write-progress.js';
+
+const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } = constants;
+/** The last stream of a GOAWAY that still lets every stream in (RFC 9113, 6.8). */
+const EVERY_STREAM = 2 ** 31 - 1;
+
+/** Where a session is on its way out. Asked: the client knows; refusing: no new stream begins. */
+type Phase = 'open' | 'asked' | 'refusing';
+
+/** A session of HTTP/2, and what Node does not watch about it. */
+export class Http2Connection implements LiveConnection {
+  readonly #session: ServerHttp2Session;
+  readonly #socket: Socket;
+  readonly #limits: Limits;
+  readonly #expiresAt: number;
+  readonly #budget: UploadBudget;
+  readonly #resets: RateLimit;
+  readonly #controls: RateLimit;
+  readonly #streams = new Set<ServerHttp2Stream>();
+  /** Streams with bytes that had not left at the last look. */
+  readonly #writing = new Map<ServerHttp2Stream, WriteProgress>();
+  #uploads = 0;
+  #sessionWindow = 0;
+  #streamWindow: number;
+  #phase: Phase = 'open';
+  #idleSince = performance.now();
+  #bytesRead = 0;
+  #bytesWritten = 0;
+  #heardAt = this.#idleSince;
+  #movedAt = this.#idleSince;
+  /** When the PING was sent that has not been answered yet. */
+  #pingedAt: number | undefined;
+
+  constructor(session: ServerHttp2Session, socket: Socket, limits: Limits, budget: UploadBudget, expiresAt: number) {
+    this.#session = session;
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#budget = budget;
+    this.#expiresAt = expiresAt;
+    this.#resets = new RateLimit(limits.resetBurst, limits.resetsPerSecond);
+    this.#controls = new RateLimit(limits.controlBurst, limits.controlsPerSecond);
+    this.#streamWindow = limits.streamWindowBytes;
+    this.#setWindows();
+    session.on('error', (error) => logConnection('HTTP/2: %s', error.message));
+    session.on('stream', (stream, _headers, flags) => this.#begin(stream, (flags & NGHTTP2_FLAG_END_STREAM) === 0));
+    const onControl = () => this.#controls.allows() || this.#calm('PING and SETTINGS');
+    session.on('ping', onControl).on('remoteSettings', onControl);
+    session.on('localSettings', () => this.#setWindows());
+  }
+
+  get isRetiring(): boolean {
+    return this.#phase !== 'open';
+  }
+
+  check(now: number): void {
+    const { bytesRead, bytesWritten } = this.#socket;
+    if (bytesRead !== this.#bytesRead) this.#heardAt = now;
+    if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#movedAt = now;
+    this.#bytesRead = bytesRead;
+    this.#bytesWritten = bytesWritten;
+    this.#checkWrites(now);
+    this.#checkPeer(now);
+    this.#checkAge(now);
+    this.#setWindows();
+  }
+
+  /** In two stages (RFC 9113, 6.8): a stream that is on its way while the client hears of it is still answered. */
+  retire(): void {
+    if (this.#phase !== 'open' || this.#session.destroyed) return;
+    this.#phase = 'asked';
+    this.#movedAt = performance.now();
+    this.#session.goaway(NGHTTP2_NO_ERROR, EVERY_STREAM);
+    // Its answer shows that the client has heard.
+    if (!this.#session.ping(() => this.#refuse())) this.#refuse();
+  }
+
+  destroy(): void {
+    this.#session.destroy();
+    this.#socket.destroy();
+  }
+
+  #begin(stream: ServerHttp2Stream, hasBody: boolean): void {
+    this.#streams.add(stream);
+    if (hasBody) {
+      this.#uploads++;
+      this.#budget.begin();
+      this.#setWindows();
+    }
+    stream.on('error', ignore);
+    stream.once('close', () => {
+      this.#streams.delete(stream);
+      this.#writing.delete(stream);
+      if (hasBody) {
+        this.#uploads--;
+        this.#budget.end();
+      }
+      if (this.#streams.size === 0) this.#idleSince = performance.now();
+      // Those that the server resets count too: a client can make it do so (CVE-2025-8671).
+      if (stream.rstCode !== NGHTTP2_NO_ERROR && !this.#resets.allows()) this.#calm('resets');
+    });
+  }
+
+  /** A stream that its client does not read is reset; when not even a PING is answered, the session ends. */
+  #checkWrites(now: number): void {
+    for (const stream of this.#streams) {
+      const { writableLength } = stream;
+      let progress = this.#writing.get(stream);
+      if (progress === undefined) {
+        if (writableLength === 0) continue;
+        progress = this.#watch(stream);
+      }
+      if (!progress.isStalled(now, writableLength, writableLength)) continue;
+      logConnection('HTTP/2: no byte of %d on stream %d has left for too long', writableLength, stream.id);
+      this.#ping(now, () => stream.destroy(new Error('the client does not read')));
+    }
+  }
+
+  #watch(stream: ServerHttp2Stream): WriteProgress {
+    const progress = new WriteProgress(this.#limits);
+    this.#writing.set(stream, progress);
+    // Windows of one size follow each other: between two looks it can be another one of the same length.
+    stream.on('drain', () => progress.moved(performance.now()));
+    return progress;
+  }
+
+  #checkPeer(now: number): void {
+    const { pingIntervalMs, pingTimeoutMs, idleTimeoutMs } = this.#limits;
+    if (this.#pingedAt !== undefined && now - this.#pingedAt > pingTimeoutMs) {
+      logConnection('HTTP/2: no answer to a PING within %d ms', pingTimeoutMs);
+      this.destroy();
+    } else if (this.#phase === 'open' && this.#streams.size === 0 && now - this.#idleSince > idleTimeoutMs) {
+      this.retire();
+    } else if (now - this.#heardAt > pingIntervalMs && !this.#isWriting()) {
+      this.#ping(now, ignore);
+    }
+  }
+
+  // While a write is in flight Node does not read: the answer would be seen too late.
+  #isWriting(): boolean {
+    for (const stream of this.#writing.keys()) if (stream.writableLength > 0) return true;
+    return false;
+  }
+
+  #ping(now: number, onAnswer: () => void): void {
+    if (this.#pingedAt !== undefined || this.#session.destroyed) return;
+    const isSent = this.#session.ping((error) => {
+      this.#pingedAt = undefined;
+      if (error === null) onAnswer();
+    });
+    if (isSent) this.#pingedAt = now;
+  }
+
+  #checkAge(now: number): void {
+    if (now > this.#expiresAt) this.retire();
+    if (this.#phase === 'open' || now - this.#movedAt <= this.#limits.graceMs) return;
+    logConnection('HTTP/2: nothing has moved for too long after GOAWAY');
+    this.destroy();
+  }
+
+  #refuse(): void {
+    this.#phase = 'refusing';
+    // Sends the second GOAWAY, and ends the connection with its last stream.
+    if (!this.#session.destroyed) this.#session.close();
+  }
+
+  #calm(excess: string): void {
+    if (this.#session.destroyed) return;
+    logConnection('HTTP/2: too many %s', excess);
+    this.#session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  #setWindows(): void {
+    if (this.#session.destroyed || this.#session.closed) return;
+    const { stream, session } = this.#budget.windows(this.#uploads);
+    if (session !== this.#sessionWindow) this.#session.setLocalWindowSize(session);
+    this.#sessionWindow = session;
+    // One change at a time: each is in force when its client has said so. It reaches streams that are open, too
+    // (RFC 9113, 6.9.2).
+    if (stream === this.#streamWindow || this.#session.pendingSettingsAck) return;
+    this.#session.settings({ initialWindowSize: stream });
+    this.#streamWindow = stream;
+  }
+}
+
+function ignore(): void {}
