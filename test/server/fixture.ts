@@ -1,0 +1,56 @@
+import { once } from 'node:events';
+import http2, { type ClientHttp2Session } from 'node:http2';
+import net, { type AddressInfo, type Socket } from 'node:net';
+import type { ExecutionContext } from 'ava';
+import type { ServerOptions } from '../../src/server/options.js';
+import { type CacheServer, createServer } from '../../src/server/server.js';
+import { certificate } from '../helpers/certificate.js';
+
+/** A server of ours on a port of its own, and ways to reach it. */
+export interface Port {
+  readonly server: CacheServer;
+  readonly port: number;
+  /** A socket that is connected, without TLS. Its errors are heard. */
+  connect(): Promise<Socket>;
+  /** A session of HTTP/2 that is connected. Its errors are heard. */
+  session(options?: http2.ClientSessionOptions): Promise<ClientHttp2Session>;
+}
+
+/** Starts a server that is closed, connections and all, when the test is over. */
+export async function openPort(
+  t: ExecutionContext,
+  listener: Parameters<typeof createServer>[0],
+  { secure = false, ...options }: ServerOptions & { readonly secure?: boolean } = {},
+): Promise<Port> {
+  const tls = secure ? await certificate() : undefined;
+  const server = createServer(listener, { tls, ...options });
+  await server.listen({ port: 0, host: '127.0.0.1' });
+  t.teardown(() => server.close({ timeoutMs: 0 }));
+  // a server that listens on a port has an address of this kind
+  const { port } = server.address() as AddressInfo;
+  return {
+    server,
+    port,
+    async connect() {
+      const socket = net.connect(port, '127.0.0.1').on('error', () => {});
+      t.teardown(() => socket.destroy());
+      await once(socket, 'connect');
+      return socket;
+    },
+    async session(sessionOptions) {
+      const url = `${secure ? 'https' : 'http'}://127.0.0.1:${port}`;
+      const session = http2.connect(url, { ca: tls?.cert, ...sessionOptions }).on('error', () => {});
+      t.teardown(() => session.destroy());
+      await once(session, 'connect');
+      return session;
+    },
+  };
+}
+
+/** All that a socket receives until it is closed, as latin1. */
+export async function untilClosed(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+  if (!socket.destroyed) await once(socket, 'close', { signal: AbortSignal.timeout(20_000) });
+  return Buffer.concat(chunks).toString('latin1');
+}
