@@ -11,6 +11,9 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } =
 /** The last stream of a GOAWAY that still lets every stream in (RFC 9113, 6.8). */
 const EVERY_STREAM = 2 ** 31 - 1;
 
+/** How long the second GOAWAY waits for the answer to a PING. Node's own clients give none after the first. */
+const NOTICE_MS = 1000;
+
 /** Where a session is on its way out. Asked: the client knows; refusing: no new stream begins. */
 type Phase = 'open' | 'asked' | 'refusing';
 
@@ -30,6 +33,7 @@ export class Http2Connection implements LiveConnection {
   #sessionWindow = 0;
   #streamWindow: number;
   #phase: Phase = 'open';
+  #askedAt = 0;
   #idleSince = performance.now();
   #bytesRead = 0;
   #bytesWritten = 0;
@@ -75,7 +79,8 @@ export class Http2Connection implements LiveConnection {
   retire(): void {
     if (this.#phase !== 'open' || this.#session.destroyed) return;
     this.#phase = 'asked';
-    this.#movedAt = performance.now();
+    this.#askedAt = performance.now();
+    this.#movedAt = this.#askedAt;
     this.#session.goaway(NGHTTP2_NO_ERROR, EVERY_STREAM);
     // Its answer shows that the client has heard.
     if (!this.#session.ping(() => this.#refuse())) this.#refuse();
@@ -159,6 +164,7 @@ export class Http2Connection implements LiveConnection {
 
   #checkAge(now: number): void {
     if (now > this.#expiresAt) this.retire();
+    if (this.#phase === 'asked' && now - this.#askedAt > NOTICE_MS) this.#refuse();
     if (this.#phase === 'open' || now - this.#movedAt <= this.#limits.graceMs) return;
     logConnection('HTTP/2: nothing has moved for too long after GOAWAY');
     this.destroy();

@@ -1,0 +1,131 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import { setTimeout as wait } from 'node:timers/promises';
+import test from 'ava';
+import type { BytesArtifact } from '../../src/artifact.js';
+import { createHandler } from '../../src/handler.js';
+import { certificate } from '../helpers/certificate.js';
+import { Frames } from '../helpers/frames.js';
+import { until } from '../helpers/poll.js';
+import { openPort, untilClosed } from './fixture.js';
+
+const MIB = 1024 * 1024;
+/** Enough that no socket takes it all. */
+const LARGE: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(64 * MIB, 'x') };
+const SMALL: BytesArtifact = { kind: 'bytes', bytes: Buffer.from('small') };
+
+const EMPTY_SETTINGS = '\0\0\0\x04\0\0\0\0\0';
+
+function artifacts() {
+  return createHandler({ store: { get: (key) => ({ large: LARGE, small: SMALL })[key] } });
+}
+
+/** Gives the time of each test in its own scale: minutes become seconds. */
+const PATIENCE = { pingIntervalMs: 200, pingTimeoutMs: 200 };
+const WRITES = { writeTimeoutMs: 300, minBytesPerSecond: 100 * MIB };
+
+test('a session that is silent is asked by PING; one that answers stays, one that does not is destroyed', async (t) => {
+  const { port, connect } = await openPort(t, artifacts(), PATIENCE);
+  const answering = await Frames.connect(t, { port, certificate: undefined });
+  const mute = await connect();
+  mute.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${EMPTY_SETTINGS}`, 'latin1');
+  const start = performance.now();
+  await untilClosed(mute);
+  t.true(performance.now() - start >= 390);
+  await wait(800);
+  answering.get(1, '/small');
+  await until('it is answered', () => answering.stream(1).isEnded);
+  t.is(answering.goawayCode, undefined);
+});
+
+test('a stream whose client gives it no window is reset, and its session lives', async (t) => {
+  const handler = artifacts();
+  const { port } = await openPort(t, handler, { ...PATIENCE, ...WRITES });
+  const client = await Frames.connect(t, { port, certificate: undefined }, { windowSize: 1000 });
+  const start = performance.now();
+  client.get(1, '/large');
+  await until('it is reset', () => client.stream(1).resetCode !== undefined);
+  t.true(performance.now() - start >= 290);
+  t.is(client.stream(1).bytes, 1000);
+  t.false(client.stream(1).isEnded);
+  client.get(3, '/small');
+  await until('the next is answered', () => client.stream(3).isEnded);
+  t.is(client.stream(3).body.toString(), 'small');
+  t.is(client.goawayCode, undefined);
+  t.false(client.socket.destroyed);
+});
+
+for (const secure of [false, true]) {
+  test(`a session whose client does not read at all is destroyed, ${secure ? 'h2' : 'h2c'}`, async (t) => {
+    const handler = artifacts();
+    const { port } = await openPort(t, handler, { ...PATIENCE, ...WRITES, secure });
+    const client = await Frames.connect(t, { port, certificate: secure ? await certificate() : undefined });
+    client.get(1, '/large');
+    await until('it has begun', () => client.stream(1).bytes > 0);
+    client.socket.pause();
+    const responses = () => Object.values(handler.stats().responses).reduce((sum, count) => sum + count, 0);
+    await until('the response is over', () => responses() === 1);
+    t.is(handler.stats().sent.bytes.bytes < LARGE.bytes.byteLength, true);
+    await until('nothing is lent', () => handler.stats().pooledBytes === 0 && handler.stats().mappedBytes === 0);
+  });
+
+  test(`a client of HTTP/1.1 that does not read is cut off, ${secure ? 'https' : 'http'}`, async (t) => {
+    const handler = artifacts();
+    const { port } = await openPort(t, handler, { ...WRITES, secure });
+    const get = secure ? (await import('node:https')).get : http.get;
+    const request = get({ port, host: '127.0.0.1', path: '/large', rejectUnauthorized: false, agent: false });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    response.pause();
+    await until('the response is over', () => handler.stats().responses[200] === 1);
+    t.true(handler.stats().sent.bytes.bytes < LARGE.bytes.byteLength);
+    const error = await t.throwsAsync(response.toArray());
+    t.is((error as NodeJS.ErrnoException).code, 'ECONNRESET');
+  });
+}
+
+for (const version of [1, 2]) {
+  test(`a steady slow download is never hurt, HTTP/${version}`, async (t) => {
+    const handler = artifacts();
+    const limits = { ...PATIENCE, ...WRITES, minBytesPerSecond: MIB, maxAgeMs: 600, graceMs: 200 };
+    const { port, session } = await openPort(t, handler, limits);
+    let body: NodeJS.ReadableStream;
+    if (version === 1) {
+      const request = http.get({ port, host: '127.0.0.1', path: '/large', agent: false });
+      [body] = (await once(request, 'response')) as [http.IncomingMessage];
+    } else {
+      body = (await session()).request({ ':path': '/large' });
+    }
+    // Some ten times as long as any of the limits, in gulps that are far apart.
+    let received = 0;
+    let allowed = 0;
+    for await (const chunk of body) {
+      received += (chunk as Buffer).byteLength;
+      if (received < allowed) continue;
+      allowed += 2 * MIB;
+      await wait(80);
+    }
+    t.is(received, LARGE.bytes.byteLength);
+  });
+}
+
+test('sessions without a stream, and connections without a request, are let go', async (t) => {
+  const { port, session, connect } = await openPort(t, artifacts(), { idleTimeoutMs: 300, keepAliveTimeoutMs: 300 });
+  const client = await session();
+  const start = performance.now();
+  t.is((await client.request({ ':path': '/small' }).toArray()).join(''), 'small');
+  const [code] = (await once(client, 'goaway')) as [number];
+  t.is(code, 0);
+  t.true(performance.now() - start >= 290);
+  await once(client, 'close');
+  const socket = await connect();
+  socket.write('GET /small HTTP/1.1\r\nHost: a\r\n\r\n');
+  t.regex(await untilClosed(socket), /small$/);
+  t.true(port > 0);
+});
+
+test('headers that do not arrive in time end the connection', async (t) => {
+  const { connect } = await openPort(t, artifacts(), { headersTimeoutMs: 300 });
+  const socket = await connect();
+  socket.write('GET /small HTTP/1.1\r\nHost: a\r\n');
+  t.regex(await untilClosed(socket), /^HTTP\/1\.1 408 /);
+});
