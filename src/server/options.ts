@@ -10,7 +10,7 @@ const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 
 /** What {@link createServer} takes. Times are in milliseconds, sizes in bytes; every limit is one process's. */
-export interface ServerOptions extends Partial<Limits> {
+export interface ServerOptions extends LimitOptions {
   /** Certificate, key and whatever else node:tls takes. With it the port speaks TLS, and ALPN chooses the protocol. */
   readonly tls?: TlsOptions | undefined;
   /** Answers first, over both protocols; what is not its own goes to the listener. */
@@ -18,6 +18,8 @@ export interface ServerOptions extends Partial<Limits> {
   /** What tells how much memory is left: it sizes the receive windows. Default: `systemMemoryPressure()`. */
   readonly memory?: MemoryPressureProvider | undefined;
 }
+
+type LimitOptions = { readonly [Name in keyof Limits]?: Limits[Name] | undefined };
 
 /** The times and limits, each with its default in {@link DEFAULT_LIMITS}. */
 export interface Limits {

@@ -12,7 +12,7 @@ export interface Port {
   readonly port: number;
   /** A socket that is connected, without TLS. Its errors are heard. */
   connect(): Promise<Socket>;
-  /** A session of HTTP/2 that is connected. Its errors are heard. */
+  /** A session of HTTP/2 that knows the server's settings. Its errors are heard. */
   session(options?: http2.ClientSessionOptions): Promise<ClientHttp2Session>;
 }
 
@@ -41,7 +41,7 @@ export async function openPort(
       const url = `${secure ? 'https' : 'http'}://127.0.0.1:${port}`;
       const session = http2.connect(url, { ca: tls?.cert, ...sessionOptions }).on('error', () => {});
       t.teardown(() => session.destroy());
-      await once(session, 'connect');
+      await once(session, 'remoteSettings');
       return session;
     },
   };

@@ -1,0 +1,122 @@
+import { once } from 'node:events';
+import http, { type OutgoingHttpHeaders } from 'node:http';
+import test from 'ava';
+import { HotblobError } from '../../src/errors.js';
+import type { MemoryPressureLevel } from '../../src/memory/pressure.js';
+import { DEFAULT_LIMITS, type ServerOptions, serverSettingsOf } from '../../src/server/options.js';
+import { createServer } from '../../src/server/server.js';
+import { until } from '../helpers/poll.js';
+import { openPort } from './fixture.js';
+
+const KIB = 1024;
+const MIB = 1024 * KIB;
+
+const REFUSED: [object, RegExp][] = [
+  [{ port: 1 }, /^port: expected one of the options .*\bmaxStreams\b/],
+  [{ tls: 'cert' }, /^tls: expected an object, found 'cert'$/],
+  [{ handler: {} }, /^handler: expected a handler, found \{\}$/],
+  [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],
+  [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, found 0$/],
+  [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected whole milliseconds from 1 to 2147483647, found 0$/],
+  [{ maxAgeMs: 2 ** 31 }, /^maxAgeMs: /],
+  [{ graceMs: '30s' }, /^graceMs: .*found '30s'$/],
+  [{ streamWindowBytes: 1000 }, /^streamWindowBytes: expected whole bytes from 65535/],
+  [{ sessionWindowBytes: MIB }, /^sessionWindowBytes: expected at least streamWindowBytes, found 1048576$/],
+  [{ processes: 1.5 }, /^processes: /],
+];
+
+test('what is not an option, or not its value, is refused when the server is made', (t) => {
+  for (const [options, message] of REFUSED) {
+    const error = t.throws(() => createServer(() => {}, options as ServerOptions), {
+      instanceOf: HotblobError,
+      message,
+    });
+    t.is(error?.code, 'ERR_HOTBLOB_INVALID_OPTION');
+  }
+  for (const listener of [undefined, null, {}, 'listener']) {
+    t.throws(() => createServer(listener as never), { message: /^listener: expected a function/ });
+  }
+});
+
+test("an option that is undefined counts as absent, and the object stays the caller's", (t) => {
+  const options = Object.freeze({ maxStreams: undefined, graceMs: 5, tls: undefined });
+  t.deepEqual(serverSettingsOf(options).limits, { ...DEFAULT_LIMITS, graceMs: 5 });
+});
+
+const echo: http.RequestListener = (request, response) => {
+  response.end(request.httpVersion);
+};
+
+/** `count` fields with those that the client adds; the values have `bytes` each. */
+function fields(count: number, bytes: number, own: number): OutgoingHttpHeaders {
+  return Object.fromEntries(Array.from({ length: count - own }, (_, index) => [`x-${index}`, 'y'.repeat(bytes)]));
+}
+
+test('headers: 100 fields and 16 KiB, on both protocols', async (t) => {
+  const { port, session } = await openPort(t, echo);
+  const ask1 = async (headers: OutgoingHttpHeaders): Promise<http.IncomingMessage> => {
+    const request = http.get({ port, host: '127.0.0.1', headers, agent: false });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    return response;
+  };
+  t.is((await ask1(fields(100, 10, 2))).statusCode, 200);
+  const refused = await ask1(fields(101, 10, 2));
+  t.is(refused.statusCode, 431);
+  t.is(refused.headers.connection, 'close');
+  t.deepEqual(JSON.parse((await refused.toArray()).join('')), { message: 'The request has too many headers.' });
+  t.is((await ask1(fields(5, 3 * KIB, 2))).statusCode, 200);
+  t.is((await ask1(fields(9, 3 * KIB, 2))).statusCode, 431);
+
+  const client = await session();
+  const ask2 = async (headers: OutgoingHttpHeaders): Promise<string> => {
+    const stream = client.request({ ':path': '/', ...headers });
+    stream.on('error', () => {});
+    const chunks: Buffer[] = [];
+    stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await new Promise((resolve) => stream.on('close', resolve));
+    return chunks.join('');
+  };
+  t.is(await ask2(fields(100, 10, 0)), '2.0');
+  t.is(await ask2(fields(101, 10, 0)), '');
+  t.is(await ask2(fields(5, 3 * KIB, 0)), '2.0');
+  t.is(await ask2(fields(9, 3 * KIB, 0)), '');
+  t.is(await ask2({}), '2.0');
+});
+
+test('what a session is told: 128 streams, 16 KiB frames and headers, 4 MiB windows', async (t) => {
+  const { session } = await openPort(t, echo);
+  const client = await session();
+  t.like(client.remoteSettings, {
+    maxConcurrentStreams: 128,
+    maxFrameSize: 16 * KIB,
+    maxHeaderListSize: 16 * KIB,
+    initialWindowSize: 4 * MIB,
+  });
+});
+
+test('receive windows follow the memory, on sessions that are open too, and are shared by uploads', async (t) => {
+  const memory = { level: 'normal' as MemoryPressureLevel, headroomBytes: 512 * MIB };
+  // The shortest time limit says how often connections are looked at.
+  const { session } = await openPort(t, () => {}, { memory, pingIntervalMs: 100 });
+  const client = await session();
+  const window = () => client.remoteSettings.initialWindowSize;
+  t.is(window(), 4 * MIB);
+  for (const [level, bytes] of [
+    ['constrained', 2 * MIB],
+    ['critical', 65_535],
+    ['normal', 4 * MIB],
+  ] as const) {
+    memory.level = level;
+    await until(`${level}: ${bytes}`, () => window() === bytes);
+  }
+  const uploads = Array.from({ length: 16 }, () => {
+    const upload = client.request({ ':path': '/', ':method': 'PUT' }, { endStream: false });
+    upload.on('error', () => {}).resume();
+    return upload;
+  });
+  await until('sixteen share 16 MiB', () => window() === MIB);
+  for (const upload of uploads) upload.close();
+  await until('nobody shares', () => window() === 4 * MIB);
+  memory.headroomBytes = MIB;
+  await until('memory that is given for all', () => window() === MIB);
+});
