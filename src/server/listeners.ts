@@ -3,7 +3,7 @@ import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
 import { Http2Exchange } from '../adapters/http2-exchange.js';
 import { nodeListener, streamListener } from '../adapters/node.js';
 import type { ExchangeHandler } from '../handler.js';
-import { isExpress, refuseHttp2 } from './express.js';
+import { safeForHttp2 } from './express.js';
 
 /**
  * A listener as for node:http: an application of Express, the callback of one of Koa, or a function of one's own. Over
@@ -24,7 +24,7 @@ export function listenersOf(
 ): Listeners {
   if (typeof listener !== 'function') return listenersOfHandler(handler ? chain(handler, listener) : listener);
   // node:http2's types do not say that its requests imitate those of node:http
-  const http2Listener = isExpress(listener) ? refuseHttp2 : (listener as (request: object, response: object) => void);
+  const http2Listener = safeForHttp2(listener as (request: object, response: object) => void);
   if (handler === undefined) return { http1: listener, attachTo: (http2) => void http2.on('request', http2Listener) };
   const front = nodeListener(handler);
   return {
