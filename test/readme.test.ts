@@ -4,6 +4,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import test from 'ava';
 import { settingsOf } from '../src/options.js';
+import { serverSettingsOf } from '../src/server/options.js';
 import { memoryStore } from '../src/stores/memory.js';
 
 const readme = await readFile('README.md', 'utf8');
@@ -49,13 +50,33 @@ test('the snippets are there', (t) => {
   t.true(snippets.length >= 4);
 });
 
+/** The option table below a call: names and defaults. */
+function tableOf(call: string): Map<string, string> {
+  const [, rest = ''] = readme.split(`\`${call}\``);
+  const table = /\n\n(\|.*?)\n\n/s.exec(rest)?.[1] ?? '';
+  return new Map([...table.matchAll(/^\| `(\w+)` \| (.*?) \|/gm)].map(([, name = '', text = '']) => [name, text]));
+}
+
+/** The options that an error about an unknown one names. */
+function namesIn(error: Error | undefined): string[] {
+  return (
+    /one of the options (.*), found/
+      .exec(error?.message ?? '')?.[1]
+      ?.split(', ')
+      .sort() ?? []
+  );
+}
+
+test('the option table of the server names every option, and the defaults that the code has', (t) => {
+  const documented = tableOf('createServer(listener, options)');
+  t.deepEqual([...documented.keys()].sort(), namesIn(t.throws(() => serverSettingsOf({ noSuchOption: 1 } as never))));
+  for (const [name, value] of Object.entries(serverSettingsOf({}).limits)) t.is(documented.get(name), `\`${value}\``);
+});
+
 test('the option table names every option, and the defaults that the code has', (t) => {
-  const table = /`createHandler\(options\)`.*?\n\n(.*?)\n\n/s.exec(readme)?.[1] ?? '';
-  const rows = [...table.matchAll(/^\| `(\w+)` \| (.*?) \|/gm)];
-  const documented = new Map(rows.map(([, name = '', text = '']) => [name, text]));
+  const documented = tableOf('createHandler(options)');
   const error = t.throws(() => settingsOf({ store: memoryStore(), noSuchOption: 1 } as never));
-  const known = /one of the options (.*), found/.exec(error?.message ?? '')?.[1]?.split(', ');
-  t.deepEqual([...documented.keys()].sort(), known?.sort());
+  t.deepEqual([...documented.keys()].sort(), namesIn(error));
 
   const { mountPath, fallthrough, maxUploadBytes, policy } = settingsOf({ store: memoryStore() });
   t.is(documented.get('mountPath'), `\`'${mountPath || '/'}'\``);
