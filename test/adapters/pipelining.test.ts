@@ -1,56 +1,73 @@
 import { once } from 'node:events';
-import { connect } from 'node:net';
+import net, { type Socket } from 'node:net';
+import tls from 'node:tls';
 import test from 'ava';
-import { eventually, fixture, MIB, pattern } from './fixture.js';
+import { assertAllBack, assertBytes, openFileSite, responsesOf } from '../helpers/file-site.js';
+import { KIB, MIB, writePattern } from '../helpers/files.js';
+import { until } from '../helpers/poll.js';
+import type { RunningServer } from '../helpers/servers.js';
 
 const COUNT = 400;
 
-for (const only of ['mapped', 'copied', 'read'] as const) {
-  test(`${COUNT} pipelined requests, then a drop: all leases come back (${only})`, async (t) => {
-    const { handler, http1Port } = await fixture(t, { artifact: pattern(4 * MIB, 3) }, { only });
-    const socket = connect(http1Port, '127.0.0.1');
-    await once(socket, 'connect');
-    socket.pause();
-    socket.write('GET /artifact HTTP/1.1\r\nHost: x\r\n\r\n'.repeat(COUNT));
-    await eventually(t, 'the first one is being sent', () => {
-      const { mappedBytes, pooledBytes } = handler.stats();
-      return mappedBytes + pooledBytes > 0;
-    });
-    // Those that wait for their turn hold nothing: one descriptor, the windows of one response.
-    t.true(handler.stats().openFiles <= 1);
-    t.true(handler.stats().pooledBytes <= MIB);
-    socket.resetAndDestroy();
-    await eventually(t, 'all is given back', () => {
-      const { mappedBytes, pooledBytes, responses } = handler.stats();
-      const over = Object.values(responses).reduce((sum, count) => sum + count, 0);
-      return mappedBytes + pooledBytes === 0 && over === COUNT;
-    });
-    handler.close();
-    await eventually(t, 'the descriptor is closed', () => handler.stats().openFiles === 0);
-  });
+/** A connection that has asked for paths, all at once, and does not read. */
+async function asked(server: RunningServer, paths: readonly string[]): Promise<Socket> {
+  const address = { host: '127.0.0.1', port: server.port };
+  const socket = server.tls ? tls.connect({ ...address, ca: server.certificate?.cert }) : net.connect(address);
+  await once(socket, server.tls ? 'secureConnect' : 'connect');
+  socket.on('error', () => {});
+  socket.write(paths.map((path) => `GET ${path} HTTP/1.1\r\nhost: localhost\r\n\r\n`).join(''));
+  return socket;
 }
 
-test(`${COUNT} pipelined requests are answered in their order`, async (t) => {
-  const files = Object.fromEntries(
-    Array.from({ length: 10 }, (_, index) => [`f${index}`, pattern(20_000 + index, index)]),
-  );
-  const { http1Port } = await fixture(t, files);
-  const socket = connect(http1Port, '127.0.0.1');
-  const order = Array.from({ length: COUNT }, (_, index) => `f${index % 10}`);
-  const lines = order.map((name, index) => {
-    return `GET /${name} HTTP/1.1\r\nHost: x\r\n${index === COUNT - 1 ? 'Connection: close\r\n' : ''}\r\n`;
-  });
-  const chunks: Buffer[] = [];
-  socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  socket.write(lines.join(''));
-  await once(socket, 'close');
-  let rest = Buffer.concat(chunks);
-  for (const name of order) {
-    const end = rest.indexOf('\r\n\r\n') + 4;
-    const expected = files[name] ?? Buffer.alloc(0);
-    t.regex(rest.subarray(0, end).toString('latin1'), /^HTTP\/1\.1 200 /);
-    t.true(expected.equals(rest.subarray(end, end + expected.byteLength)));
-    rest = rest.subarray(end + expected.byteLength);
+for (const kind of ['http', 'https'] as const) {
+  for (const only of [undefined, 'mapped', 'copied', 'read'] as const) {
+    test(`${kind}, ${only ?? 'every source'}: ${COUNT} requests on one connection that drops leave nothing behind`, async (t) => {
+      let begun = 0;
+      const site = await openFileSite(t, kind, { only, onExchange: () => begun++ });
+      const { handler } = site;
+      writePattern(site.directory, 'file', 4 * MIB, 1);
+      const socket = await asked(site.server, Array(COUNT).fill('/file'));
+      await until('all handlers have begun', () => begun === COUNT);
+      await until(
+        'the first response is being sent',
+        () => handler.stats().mappedBytes + handler.stats().pooledBytes > 0,
+      );
+      // Those that wait for their turn hold nothing: one descriptor, the windows of one response.
+      const { openFiles, mappedBytes, pooledBytes } = handler.stats();
+      t.is(openFiles, 1);
+      t.true(mappedBytes + pooledBytes <= 2 * MIB, `${mappedBytes + pooledBytes} bytes lent to one connection`);
+      t.true(pooledBytes <= MIB, `${pooledBytes} bytes of buffers`);
+      if (kind === 'http') socket.resetAndDestroy();
+      else socket.destroy();
+      await until('all responses are over', () => responsesOf(handler) === COUNT);
+      await assertAllBack(t, site);
+    });
   }
-  t.is(rest.byteLength, 0);
-});
+
+  test(`${kind}: ${COUNT} requests on one connection are answered in order`, async (t) => {
+    const site = await openFileSite(t, kind);
+    const files = [3000, 70 * KIB, 20 * KIB, 1].map((size, index) =>
+      writePattern(site.directory, `${index}`, size, index),
+    );
+    const order = Array.from({ length: COUNT }, (_, index) => (index * 7) % 4);
+    const socket = await asked(
+      site.server,
+      order.map((name) => `/${name}`),
+    );
+    const chunks: Buffer[] = [];
+    socket.on('data', (chunk: Buffer) => chunks.push(chunk));
+    await until('all responses are over', () => responsesOf(site.handler) === COUNT);
+    socket.end();
+    await once(socket, 'close');
+    let rest = Buffer.concat(chunks);
+    for (const [index, name] of order.entries()) {
+      const bodyStart = rest.indexOf('\r\n\r\n') + 4;
+      t.regex(rest.subarray(0, bodyStart).toString('latin1'), /^HTTP\/1\.1 200 OK\r\n/);
+      const expected = files[name] ?? Buffer.alloc(0);
+      assertBytes(t, rest.subarray(bodyStart, bodyStart + expected.byteLength), expected, `response ${index}`);
+      rest = rest.subarray(bodyStart + expected.byteLength);
+    }
+    t.is(rest.byteLength, 0);
+    await assertAllBack(t, site);
+  });
+}

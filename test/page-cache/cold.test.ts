@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import test from 'ava';
-import { KIB, MIB, writePattern } from '../support/files.js';
-import { evict, majorFaults, residentBytes } from '../support/page-cache.js';
-import { assertAllBack, assertBytes, openFileSite } from '../support/site.js';
+import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
+import { KIB, MIB, writePattern } from '../helpers/files.js';
+import { evict, majorFaults, residentBytes } from '../helpers/page-cache.js';
 
 for (const kind of ['http', 'h2c'] as const) {
   test(`${kind}: what is not in the page cache is read, and mapped from then on`, async (t) => {

@@ -1,8 +1,8 @@
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { GIB, KIB, MIB, pattern, writeAt, writePattern } from '../support/files.js';
-import { assertAllBack, assertBytes, openFileSite } from '../support/site.js';
+import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
+import { GIB, KIB, MIB, pattern, writeAt, writePattern } from '../helpers/files.js';
 
 const SPAN = 256 * MIB;
 

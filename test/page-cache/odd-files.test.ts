@@ -2,9 +2,10 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { temporaryDirectory, writePattern } from '../support/files.js';
-import { descriptorsBelow } from '../support/page-cache.js';
-import { assertAllBack, assertBytes, openFileSite } from '../support/site.js';
+import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
+import { temporaryDirectory, writePattern } from '../helpers/files.js';
+import { descriptorsBelow } from '../helpers/page-cache.js';
+import { until } from '../helpers/poll.js';
 
 test('what is no regular file is a miss, and nobody waits for it', async (t) => {
   const site = await openFileSite(t, 'http', {
@@ -78,11 +79,12 @@ test('a file that has become empty has no body; one that is shorter than its reg
   truncateSync(join(site.directory, 'file'), 50);
   const unsure = await site.get('region').catch(() => undefined);
   t.true(unsure === undefined || unsure.status === 500);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
+  const status = async (key: string) => (await site.get(key, { method: 'HEAD' })).status;
+  await until('the path is looked at again', async () => (await status('region')) === 500);
   t.is((await site.get('region')).status, 500);
   truncateSync(join(site.directory, 'file'), 0);
-  await new Promise((resolve) => setTimeout(resolve, 1000));
-  const { status, body, headers } = await site.get('file');
-  t.deepEqual([status, body.byteLength, headers['content-length']], [200, 0, '0']);
+  await until('and again', async () => (await site.get('file', { method: 'HEAD' })).headers['content-length'] === '0');
+  const empty = await site.get('file');
+  t.deepEqual([empty.status, empty.body.byteLength], [200, 0]);
   await assertAllBack(t, site);
 });

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { loadBindings } from '../../src/page-cache/bindings.js';
 import { OpenFile } from '../../src/page-cache/open-file.js';
 import { canTrustMincore } from '../../src/page-cache/residency.js';
-import { KIB, MIB, temporaryDirectory, writePattern } from '../support/files.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 
 const PIECE = 64 * KIB;
 

@@ -1,8 +1,8 @@
 import test from 'ava';
 import type { BindingChoice } from '../../src/page-cache/bindings.js';
 import type { SourceName } from '../../src/send/tally.js';
-import { KIB, MIB, writePattern } from '../support/files.js';
-import { assertAllBack, assertBytes, openFileSite, WIRES } from '../support/site.js';
+import { assertAllBack, assertBytes, openFileSite, WIRES } from '../helpers/file-site.js';
+import { KIB, MIB, writePattern } from '../helpers/files.js';
 
 const SIZES = [0, 1, 4096, 64 * KIB - 1, 64 * KIB, 256 * KIB + 100, 3 * MIB + 5];
 const BINDINGS: Record<string, BindingChoice> = {

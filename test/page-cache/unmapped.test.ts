@@ -4,11 +4,11 @@ import test, { type ExecutionContext } from 'ava';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import { loadBindings } from '../../src/page-cache/bindings.js';
 import type { UnmappedReason } from '../../src/send/tally.js';
+import { assertAllBack, assertBytes, type FileSiteOptions, openFileSite } from '../helpers/file-site.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { Frames } from '../helpers/frames.js';
+import { until } from '../helpers/poll.js';
 import type { Kind } from '../helpers/servers.js';
-import { KIB, MIB, temporaryDirectory, writePattern } from '../support/files.js';
-import { Frames } from '../support/frames.js';
-import { until } from '../support/poll.js';
-import { assertAllBack, assertBytes, type FileSiteOptions, openFileSite } from '../support/site.js';
 
 interface Case extends FileSiteOptions {
   readonly kind?: Kind;
@@ -66,7 +66,7 @@ test('not mapped: the serving pool has lent all it has; what is lent once more c
   const names = ['a', 'b', 'c'];
   const bytes = names.map((name, index) => writePattern(site.directory, name, 128 * KIB, index));
   // No stream may send anything yet: each keeps its first window of 64 KiB.
-  const client = await Frames.connect(t, site.server.port, { windowSize: 0 });
+  const client = await Frames.connect(t, site.server, { windowSize: 0 });
   client.get(1, '/a');
   client.get(3, '/a');
   client.get(5, '/b');

@@ -1,11 +1,11 @@
 import { chmodSync, chownSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';
-import { ChildServer } from '../support/child.js';
-import { KIB, MIB, temporaryDirectory, writePattern } from '../support/files.js';
-import { evict, majorFaults } from '../support/page-cache.js';
-import { assertBytes } from '../support/site.js';
+import { assertBytes } from '../helpers/file-site.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { evict, majorFaults } from '../helpers/page-cache.js';
 
 const NOBODY = 65534;
 

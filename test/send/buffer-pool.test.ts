@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { type Borrower, BufferPool, type PooledBuffer } from '../../src/send/buffer-pool.js';
-import { KIB, MIB } from '../support/files.js';
+import { KIB, MIB } from '../helpers/files.js';
 
 const FLOOR = 16 * KIB;
 const borrower = (): Borrower => ({ pooledBytes: 0 });

@@ -1,7 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { Connection } from '../../src/send/connection.js';
-import { KIB, MIB } from '../support/files.js';
+import { KIB, MIB } from '../helpers/files.js';
 
 const SURPLUS = 6 * MIB;
 /** A grant, or the settlement of one of those that are open. */

@@ -1,11 +1,11 @@
 import { renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { MIB, writePattern } from '../support/files.js';
-import { descriptorsBelow, evict } from '../support/page-cache.js';
-import { startPaused } from '../support/paused.js';
-import { settled, until } from '../support/poll.js';
-import { assertAllBack, assertBytes, openFileSite, WIRES } from '../support/site.js';
+import { assertAllBack, assertBytes, openFileSite, WIRES } from '../helpers/file-site.js';
+import { MIB, writePattern } from '../helpers/files.js';
+import { descriptorsBelow, evict } from '../helpers/page-cache.js';
+import { startPaused } from '../helpers/paused.js';
+import { settled, until } from '../helpers/poll.js';
 
 for (const kind of WIRES) {
   for (const immutable of [true, false]) {

@@ -1,10 +1,10 @@
 import { truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { MIB, writePattern } from '../support/files.js';
-import { startPaused } from '../support/paused.js';
-import { settled } from '../support/poll.js';
-import { assertAllBack, assertBytes, openFileSite, WIRES } from '../support/site.js';
+import { assertAllBack, assertBytes, openFileSite, WIRES } from '../helpers/file-site.js';
+import { MIB, writePattern } from '../helpers/files.js';
+import { startPaused } from '../helpers/paused.js';
+import { settled, until } from '../helpers/poll.js';
 
 for (const kind of WIRES) {
   for (const only of [undefined, 'copied', 'read'] as const) {
@@ -54,7 +54,10 @@ test('a file that is cut off between two downloads is another file', async (t) =
     // Until the next look at the path the length is not known, and what was promised cannot be sent.
     const second = await site.get('file').catch(() => undefined);
     if (second !== undefined) assertBytes(t, second.body, before.subarray(0, MIB + 5));
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await until('the path is looked at again', async () => {
+      const { headers } = await site.get('file', { method: 'HEAD' });
+      return headers['content-length'] === `${MIB + 5}`;
+    });
     const third = await site.get('file');
     assertBytes(t, third.body, before.subarray(0, MIB + 5));
     t.not(third.headers.etag, first.headers.etag);

@@ -6,7 +6,7 @@ import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
 import type { HandlerOptions } from '../../src/options.js';
 import type { HandlerStats } from '../../src/stats.js';
-import { KINDS, type RunningServer } from '../helpers/servers.js';
+import { KINDS, type RunningServer } from './servers.js';
 
 export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memory'> {
   readonly kind: 'http' | 'h2c';

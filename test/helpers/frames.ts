@@ -1,13 +1,14 @@
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
+import tls from 'node:tls';
 import type { ExecutionContext } from 'ava';
+import type { RunningServer } from './servers.js';
 
 const DATA = 0;
 const HEADERS = 1;
 const RST_STREAM = 3;
 const SETTINGS = 4;
 const PING = 6;
-const GOAWAY = 7;
 const WINDOW_UPDATE = 8;
 const ACK = 1;
 const END_STREAM = 1;
@@ -39,19 +40,21 @@ export interface FramesOptions {
   readonly windowSize?: number;
 }
 
-/** A client of plain HTTP/2 that a test tells every frame (RFC 9113), and that does not read when told not to. */
+/** A client of HTTP/2 that a test tells every frame (RFC 9113), and that does not read when told not to. */
 export class Frames {
   readonly socket: Socket;
   readonly #streams = new Map<number, ReceivedStream>();
   #rest: Buffer = Buffer.alloc(0);
-  /** Whether PINGs are left without an answer. */
-  isMute = false;
-  /** The code of the GOAWAY that has come. */
-  goawayCode: number | undefined;
 
-  static async connect(t: ExecutionContext, port: number, options: FramesOptions = {}): Promise<Frames> {
-    const socket = net.connect({ host: '127.0.0.1', port });
-    await once(socket, 'connect');
+  static async connect(
+    t: ExecutionContext,
+    { port, certificate }: Pick<RunningServer, 'port' | 'certificate'>,
+    options: FramesOptions = {},
+  ): Promise<Frames> {
+    const address = { host: '127.0.0.1', port };
+    const secure = certificate && { ca: certificate.cert, ALPNProtocols: ['h2'] };
+    const socket = secure ? tls.connect({ ...address, ...secure }) : net.connect(address);
+    await once(socket, secure ? 'secureConnect' : 'connect');
     t.teardown(() => socket.destroy());
     return new Frames(socket, options.windowSize ?? LARGEST_WINDOW);
   }
@@ -116,8 +119,7 @@ export class Frames {
 
   #take(type: number, flags: number, id: number, payload: Buffer): void {
     if (type === SETTINGS && (flags & ACK) === 0) this.#send(SETTINGS, ACK, 0, Buffer.alloc(0));
-    if (type === PING && (flags & ACK) === 0 && !this.isMute) this.#send(PING, ACK, 0, payload);
-    if (type === GOAWAY) this.goawayCode = payload.readUInt32BE(4);
+    if (type === PING && (flags & ACK) === 0) this.#send(PING, ACK, 0, payload);
     if (id === 0) return;
     const stream = this.stream(id);
     if (type === DATA) stream.add(payload);

@@ -5,7 +5,7 @@ import { nodeListener, streamListener } from '../../src/adapters/node.js';
 import { createHandler } from '../../src/handler.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import type { ChildServerOptions, FromChild, ToChild } from './child.js';
-import { filesOf } from './site.js';
+import { filesOf } from './file-site.js';
 
 /** A server of a directory in a process of its own. Ends with the process that has started it. */
 const options: ChildServerOptions = JSON.parse(process.argv[2] ?? '');

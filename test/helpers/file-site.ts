@@ -1,16 +1,17 @@
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
+import type { Exchange } from '../../src/exchange.js';
 import { createHandler, type Handler } from '../../src/handler.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import type { HandlerOptions } from '../../src/options.js';
 import type { SourceName } from '../../src/send/tally.js';
 import type { Store } from '../../src/store.js';
-import { type Request, type Response, request } from '../helpers/client.js';
-import { type Kind, type RunningServer, type ServerOptions, startServer } from '../helpers/servers.js';
+import { type Request, type Response, request } from './client.js';
 import { MIB, temporaryDirectory } from './files.js';
 import { descriptorsBelow } from './page-cache.js';
 import { until } from './poll.js';
+import { type Kind, type RunningServer, type ServerOptions, startServer } from './servers.js';
 
 /** The kinds of server that differ in how bytes leave. */
 export const WIRES = ['http', 'https', 'h2c', 'h2'] as const;
@@ -45,12 +46,14 @@ export interface FileSiteOptions extends Partial<HandlerOptions> {
   readonly directory?: string;
   readonly artifact?: Partial<FileArtifact> | ((key: string) => Partial<FileArtifact>);
   readonly server?: ServerOptions;
+  /** Is shown every exchange before the handler. */
+  readonly onExchange?: (exchange: Exchange) => void;
 }
 
 export async function openFileSite(
   t: ExecutionContext,
   kind: Kind,
-  { directory: given, artifact, server: serverOptions, ...options }: FileSiteOptions = {},
+  { directory: given, artifact, server: serverOptions, onExchange, ...options }: FileSiteOptions = {},
 ): Promise<FileSite> {
   const directory = given ?? (await temporaryDirectory(t));
   const handler = createHandler({
@@ -60,7 +63,16 @@ export async function openFileSite(
     poolBytes: 64 * MIB,
     ...options,
   });
-  const server = await startServer(t, kind, handler, serverOptions);
+  const shown: Handler = {
+    handle(exchange) {
+      onExchange?.(exchange);
+      return handler.handle(exchange);
+    },
+    send: (exchange, artifact) => handler.send(exchange, artifact),
+    stats: () => handler.stats(),
+    close: () => handler.close(),
+  };
+  const server = await startServer(t, kind, shown, serverOptions);
   let asked = 0;
   return {
     directory,

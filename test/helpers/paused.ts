@@ -5,7 +5,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { ExecutionContext } from 'ava';
-import type { RunningServer } from '../helpers/servers.js';
+import type { RunningServer } from './servers.js';
 
 /** A download that stops reading, and goes on when it is told to. */
 export interface PausedDownload {
