@@ -53,6 +53,20 @@ test('a session with 128 streams stays below what Node ends it at, each with som
   t.true(inFlight < 10_000_000, `${inFlight}`);
 });
 
+test('a session with very many streams gives each of them a little', (t) => {
+  const granted = grants(new Connection(true));
+  t.is(granted.at(-1), 4 * KIB);
+});
+
+test('a session that has sent for long is as good as new', (t) => {
+  const connection = new Connection(true);
+  for (let count = 0; count < 100_000; count++) {
+    const bytes = connection.room(1 + (count % MIB));
+    connection.settle(bytes, connection.grant(bytes));
+  }
+  t.deepEqual(grants(connection), grants(new Connection(true)));
+});
+
 test('a connection of HTTP/1.1 has one response at a time, and gives it what it asks for', (t) => {
   const connection = new Connection(false);
   t.is(connection.room(MIB), MIB);
