@@ -9,6 +9,7 @@ import type { BenchContext } from './context.js';
 import { writeFiles } from './files.js';
 import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
 import { memory } from './memory.js';
+import { port } from './port.js';
 import { type Line, tableOf } from './table.js';
 
 const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>>> = {
@@ -16,16 +17,18 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
   'hot-h2': hotHttp2,
   cold,
   memory,
+  port,
 };
 /** The load generators that are not ours, and the Debian packages that have them. */
-const TOOLS: Readonly<Record<string, { readonly command: string; readonly debianPackage: string }>> = {
-  'hot-h1': { command: 'wrk', debianPackage: 'wrk' },
-  'hot-h2': { command: 'h2load', debianPackage: 'nghttp2-client' },
-};
+const TOOLS = [
+  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port'] },
+  { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'port'] },
+] as const;
 
 async function main(): Promise<void> {
   const { only, quick } = options();
-  const missing = only.flatMap((group) => TOOLS[group] ?? []).filter(({ command }) => !isInstalled(command));
+  const needed = TOOLS.filter(({ groups }) => groups.some((group) => only.includes(group)));
+  const missing = needed.filter(({ command }) => !isInstalled(command));
   for (const { command, debianPackage } of missing) {
     console.error(`${command} is missing: apt-get install ${debianPackage}`);
   }

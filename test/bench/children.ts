@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import type { ClientsReport } from './clients.js';
 import type { ServerCommand, ServerConfig, ServerReady, ServerReport } from './server.js';
 
 /** Aborted when the benchmark is interrupted: every child ends. */
@@ -83,6 +84,25 @@ export async function stopChild(child: ChildProcess): Promise<void> {
   const exited = once(child, 'exit');
   child.kill('SIGKILL');
   await exited;
+}
+
+/**
+ * Runs clients in a process of their own, and calls `use` with their report while those that have more to do than to
+ * download are still there. Rejects when that process ends before `use` does.
+ */
+export async function withClients<T>(
+  module: string,
+  config: { readonly timeoutMs: number },
+  use: (report: ClientsReport) => T | Promise<T>,
+): Promise<T> {
+  const child = startChild('load', module, config);
+  try {
+    const result = await use(await nextMessage<ClientsReport>(child, 2 * config.timeoutMs));
+    if (child.exitCode !== null) throw new Error('clients left that should have stayed');
+    return result;
+  } finally {
+    await stopChild(child);
+  }
 }
 
 /** A running server. */

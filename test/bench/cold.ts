@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { nextMessage, type Server, startChild, stopChild, withServers } from './children.js';
+import { type Server, withClients, withServers } from './children.js';
 import type { ClientsConfig, ClientsReport } from './clients.js';
 import type { BenchContext } from './context.js';
 import { type Evictor, GIB, KIB, loadEvictor, MIB, whyNoRoom, writeFiles } from './files.js';
@@ -38,7 +38,7 @@ export async function cold(context: BenchContext): Promise<Line[]> {
   for (let round = 0; round < ROUNDS; round++) {
     for (const contender of CONTENDERS) {
       // A new server for each round: mapped pages stay in the page cache as long as somebody maps them.
-      const configs = [{ contender, protocol: 'h1', directory, names: [] } as const];
+      const configs = [{ contender, protocol: 'h1', directory } as const];
       const result = await withServers(configs, async ([server]) => {
         if (server === undefined) return undefined;
         await download(
@@ -76,15 +76,10 @@ async function runRound(server: Server, names: readonly string[], bytes: number)
   return { sample, report: await server.ask('report') };
 }
 
-async function download(server: Server, names: readonly string[], bodyBytes: number): Promise<ClientsReport> {
+function download(server: Server, names: readonly string[], bodyBytes: number): Promise<ClientsReport> {
   const paths = names.map((name) => `/${name}`);
   const config: ClientsConfig = { port: server.port, paths, bodyBytes, timeoutMs: TIMEOUT_MS };
-  const child = startChild('load', './clients.ts', config);
-  try {
-    return await nextMessage<ClientsReport>(child, 2 * TIMEOUT_MS);
-  } finally {
-    await stopChild(child);
-  }
+  return withClients('./clients.ts', config, (report) => report);
 }
 
 function linesOf(workload: string, fileBytes: number, rounds: ReadonlyMap<Contender, readonly ColdRound[]>): Line[] {

@@ -1,8 +1,8 @@
 import { type Server, withServers } from './children.js';
 import type { BenchContext } from './context.js';
 import { KIB, MIB } from './files.js';
-import { h2load, type Load, wrk } from './load.js';
-import { comparison, failedIn, interleaved, measure, type Samples } from './rounds.js';
+import { h2load, h2loadFor, type Load, wrk } from './load.js';
+import { comparison, failedIn, interleaved, type Samples } from './rounds.js';
 import type { Contender, Protocol } from './server.js';
 import { type Line, sourcesOf } from './table.js';
 
@@ -47,7 +47,7 @@ export async function hotHttp2(context: BenchContext): Promise<Line[]> {
   const lines: Line[] = [];
   const seconds = context.isQuick ? 0.5 : 2;
   for (const name of NAMES) {
-    const counts = new Map<Contender, number>();
+    const load = h2loadFor(seconds, FIRST_REQUESTS[name], 4, 16);
     const row: HotRow = {
       workload: `h2c, hot, ${spaced(name)}`,
       protocol: 'h2c',
@@ -55,22 +55,13 @@ export async function hotHttp2(context: BenchContext): Promise<Line[]> {
       // A whole Buffer of 16 MiB is more than the session's memory: node:http2 fails such requests.
       contenders: name === '16MiB' ? ['hotblob', 'send'] : ['hotblob', 'Buffer', 'send'],
       rounds: ROUNDS,
-      async load(server) {
-        // h2load takes a number of requests: the first load, which warms up, tells how many fit.
-        const { contender } = server.config;
-        const load = await h2load(server.url(name), counts.get(contender) ?? FIRST_REQUESTS[name], 4, 16);
-        const fitting = Math.ceil((load.succeeded / load.seconds) * seconds);
-        counts.set(contender, Math.max(LEAST_REQUESTS, fitting));
-        return load;
-      },
+      load: (server) => load(server.url(name)),
     };
     lines.push(...(await compare(context, row)));
   }
   return [...lines, ...(await manyStreams(context))];
 }
 
-/** One round of all streams. */
-const LEAST_REQUESTS = 64;
 const FIRST_REQUESTS: Readonly<Record<HotName, number>> = { '4KiB': 5000, '64KiB': 3000, '1MiB': 640, '16MiB': 64 };
 
 async function compare(context: BenchContext, row: HotRow): Promise<Line[]> {
@@ -122,10 +113,6 @@ async function run(context: BenchContext, row: HotRow): Promise<{ samples: Sampl
   const configs = contenders.map((contender) => ({ contender, protocol, directory, names: [name] }));
   return withServers(configs, async (servers) => {
     if (protocol === 'h1') await assertSameHeaders(servers, name);
-    for (const server of servers) {
-      const { succeeded, failed } = await measure(server, () => load(server));
-      if (succeeded === 0 && failed === 0) throw new Error(`${server.config.contender} answered nothing`);
-    }
     const samples = await interleaved(servers, rounds, load);
     const ours = servers.find(({ config }) => config.contender === 'hotblob');
     return { samples, remark: sourcesOf((await ours?.ask('report'))?.sent) };

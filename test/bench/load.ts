@@ -9,9 +9,15 @@ export interface Load {
 
 const PATIENCE_SECONDS = 60;
 
-/** wrk: HTTP/1.1, as many requests as fit into `seconds`. */
-export async function wrk(url: string, connections: number, seconds: number): Promise<Load> {
-  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', url];
+/** wrk: HTTP/1.1, as many requests as fit into `seconds`. `headers` are whole lines. */
+export async function wrk(
+  url: string,
+  connections: number,
+  seconds: number,
+  headers: readonly string[] = [],
+): Promise<Load> {
+  const fields = headers.flatMap((header) => ['-H', header]);
+  const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', ...fields, url];
   const text = await runLoad('wrk', args, (seconds + PATIENCE_SECONDS) * 1000);
   const [, requests, amount, unit = 's'] = /(\d+) requests in ([\d.]+)(us|ms|s|m),/.exec(text) ?? [];
   if (requests === undefined) throw new Error(`wrk said: ${text}`);
@@ -37,6 +43,34 @@ export async function h2load(url: string, requests: number, clients: number, str
     failed: Number(total) - Number(succeeded),
     seconds: Number(amount) * secondsOf(unit),
   };
+}
+
+/** h2load for about `seconds`: each load of a URL, the first of `firstRequests`, says how many fit into its next one. */
+export function h2loadFor(
+  seconds: number,
+  firstRequests: number,
+  clients: number,
+  streams: number,
+): (url: string) => Promise<Load> {
+  const counts = new Map<string, number>();
+  return async (url) => {
+    const load = await h2load(url, counts.get(url) ?? firstRequests, clients, streams);
+    const fitting = Math.ceil((load.succeeded / load.seconds) * seconds);
+    counts.set(url, Math.max(clients * streams, fitting));
+    return load;
+  };
+}
+
+/** The same load again and again, counted as one. */
+export async function repeated(times: number, load: () => Promise<Load>): Promise<Load> {
+  const sum = { succeeded: 0, failed: 0, seconds: 0 };
+  for (let time = 0; time < times; time++) {
+    const { succeeded, failed, seconds } = await load();
+    sum.succeeded += succeeded;
+    sum.failed += failed;
+    sum.seconds += seconds;
+  }
+  return sum;
 }
 
 function secondsOf(unit: string): number {

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout as wait } from 'node:timers/promises';
-import { nextMessage, type Server, startChild, stopChild, withServers } from './children.js';
-import type { ClientsConfig, ClientsReport } from './clients.js';
+import { type Server, withClients, withServers } from './children.js';
+import type { ClientsConfig } from './clients.js';
 import type { BenchContext } from './context.js';
 import { MIB, writeFiles } from './files.js';
 import type { Contender } from './server.js';
@@ -28,7 +28,7 @@ export async function memory(context: BenchContext): Promise<Line[]> {
   await writeFiles(directory, { [NAME]: ARTIFACT_BYTES });
   const growths = new Map<Contender, Growth>();
   for (const contender of ['hotblob', 'send'] as const) {
-    const configs = [{ contender, protocol: 'h1', directory, names: [] } as const];
+    const configs = [{ contender, protocol: 'h1', directory } as const];
     const growth = await withServers(configs, async ([server]) => server && growthOf(server, context.isQuick));
     if (growth !== undefined) growths.set(contender, growth);
   }
@@ -53,14 +53,14 @@ export async function memory(context: BenchContext): Promise<Line[]> {
 
 async function growthOf(server: Server, isQuick: boolean): Promise<Growth> {
   // What the first response makes the process load is not a cost of clients.
-  await withClients(server, 1, undefined, () => Promise.resolve());
+  await withDownloads(server, 1, undefined, () => Promise.resolve());
   const before = server.anonymousBytes();
   let peak = before;
   const sampler = setInterval(() => {
     peak = Math.max(peak, server.anonymousBytes());
   }, SAMPLE_MS);
   try {
-    return await withClients(server, CLIENTS, (isQuick ? 2 : 16) * MIB, async () => {
+    return await withDownloads(server, CLIENTS, (isQuick ? 2 : 16) * MIB, async () => {
       await wait(isQuick ? 1000 : 3000);
       const stalled = server.anonymousBytes();
       const { sent } = await server.ask('report');
@@ -72,7 +72,7 @@ async function growthOf(server: Server, isQuick: boolean): Promise<Growth> {
 }
 
 /** Calls `use` when every client has got what it wanted; those that have stopped reading are still there. */
-async function withClients<T>(
+function withDownloads<T>(
   server: Server,
   count: number,
   stopAfterBytes: number | undefined,
@@ -85,12 +85,8 @@ async function withClients<T>(
     ...(stopAfterBytes === undefined ? {} : { stopAfterBytes }),
     timeoutMs: TIMEOUT_MS,
   };
-  const child = startChild('load', './clients.ts', config);
-  try {
-    const { failed } = await nextMessage<ClientsReport>(child, 2 * TIMEOUT_MS);
+  return withClients('./clients.ts', config, ({ failed }) => {
     if (failed > 0) throw new Error(`${failed} of ${count} clients of ${server.config.contender} failed`);
-    return await use();
-  } finally {
-    await stopChild(child);
-  }
+    return use();
+  });
 }

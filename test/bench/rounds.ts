@@ -23,12 +23,16 @@ export async function measure(server: Server, load: () => Promise<Load>): Promis
   };
 }
 
-/** A B C A B C ...: what disturbs the machine for a while disturbs all of them. */
+/** A B C A B C ..., after one load of each that warms up: what disturbs the machine for a while disturbs all of them. */
 export async function interleaved(
   servers: readonly Server[],
   rounds: number,
   load: (server: Server) => Promise<Load>,
 ): Promise<Samples> {
+  for (const server of servers) {
+    const { succeeded, failed } = await load(server);
+    if (succeeded === 0 && failed === 0) throw new Error(`${server.config.contender} answered nothing`);
+  }
   const samples = new Map<Contender, Sample[]>(servers.map(({ config }) => [config.contender, []]));
   for (let round = 0; round < rounds; round++) {
     for (const server of servers) samples.get(server.config.contender)?.push(await measure(server, () => load(server)));
@@ -56,9 +60,10 @@ export function comparison(samples: Samples, options: Comparison): Line {
   const summarise = options.byMedian ? median : (values: readonly number[]) => Math.max(...values);
   const ours = samples.get('hotblob') ?? [];
   const theirs = samples.get(against) ?? [];
-  const our = summarise(ours.map(({ perSecond }) => perSecond));
-  const their = summarise(theirs.map(({ perSecond }) => perSecond));
-  const medianRatio = median(ours.map(({ perSecond }, round) => perSecond / (theirs[round]?.perSecond ?? Number.NaN)));
+  const ourRates = ours.map(({ perSecond }) => perSecond);
+  const theirRates = theirs.map(({ perSecond }) => perSecond);
+  const our = summarise(ourRates);
+  const their = summarise(theirRates);
   const cpu = [ours, theirs].map((rounds) => show(median(rounds.map(({ cpuMicroseconds }) => cpuMicroseconds))));
   const failures = [failuresOf('hotblob', ours), failuresOf(against, theirs)];
   return {
@@ -67,12 +72,17 @@ export function comparison(samples: Samples, options: Comparison): Line {
     hotblob: show(our * scale),
     against: `${against} ${show(their * scale)}`,
     ratio: show(our / their),
-    medianRatio: show(medianRatio),
+    medianRatio: show(medianRatio(ourRates, theirRates)),
     target: `>= ${atLeast}`,
     isMet: our / their >= atLeast,
     cpu: cpu.join(' / '),
     remark: [options.remark, ...failures].filter((text) => text !== '').join('; '),
   };
+}
+
+/** The median of what the rounds say, each compared within itself. */
+export function medianRatio(ours: readonly number[], theirs: readonly number[]): number {
+  return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)));
 }
 
 /** Requests that failed in all rounds. */

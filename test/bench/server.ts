@@ -1,4 +1,5 @@
 /** A server under test, in a process of its own: says which port it has, answers `reset` and `report`, ends with its parent. */
+import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { createServer as createHttp1Server, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
@@ -7,19 +8,20 @@ import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createHandler, directoryStore, type HandlerStats } from 'hotblob';
 import { nodeListener, streamListener } from 'hotblob/node';
+import { createServer as createPort, type RequestListener } from 'hotblob/server';
 import send from 'send';
 
-/** Who serves: this package, a Buffer in memory, or the package `send`. */
-export type Contender = 'hotblob' | 'Buffer' | 'send';
+/** Who serves: this package, a Buffer in memory, the package `send`, or node:http and node:http2 without anything. */
+export type Contender = 'hotblob' | 'Buffer' | 'send' | 'node';
 export type Protocol = 'h1' | 'h2c';
 
 export interface ServerConfig {
   readonly contender: Contender;
   readonly protocol: Protocol;
-  /** Served below `/`. */
-  readonly directory: string;
-  /** The files that a Buffer is made of. */
-  readonly names: readonly string[];
+  /** Served below `/`. Default: none, one listener answers everything with 4 KiB, and what is compared is its port. */
+  readonly directory?: string;
+  /** The files that a Buffer is made of. Default: none. */
+  readonly names?: readonly string[];
 }
 
 export type ServerCommand = 'reset' | 'report';
@@ -40,11 +42,11 @@ const config = JSON.parse(process.argv[2] ?? '') as ServerConfig;
 const delay = monitorEventLoopDelay({ resolution: 1 });
 let stats: (() => HandlerStats) | undefined;
 
-const server = await createServer(config);
-server.listen(0, '127.0.0.1', () => {
-  const address = server.address();
-  process.send?.({ port: typeof address === 'object' ? (address?.port ?? 0) : 0 } satisfies ServerReady);
-});
+/** What a port of this package has; node:http's own 5 s would end connections that are meant to be idle. */
+const KEEP_ALIVE_TIMEOUT_MS = 75_000;
+
+const address = await (config.directory === undefined ? listenerPort(config) : listening(await createServer(config)));
+process.send?.({ port: typeof address === 'object' ? (address?.port ?? 0) : 0 } satisfies ServerReady);
 delay.enable();
 process.on('disconnect', () => process.exit());
 process.on('message', (command: ServerCommand) => {
@@ -56,7 +58,29 @@ process.on('message', (command: ServerCommand) => {
   } satisfies ServerReport);
 });
 
-async function createServer({ contender, protocol, directory, names }: ServerConfig): Promise<NetServer> {
+type Address = ReturnType<NetServer['address']>;
+
+async function listening(server: NetServer): Promise<Address> {
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  return server.address();
+}
+
+/** One listener, on a port of this package or of Node. */
+async function listenerPort({ contender, protocol }: ServerConfig): Promise<Address> {
+  const bytes = Buffer.alloc(4096, 'x');
+  const headers = { 'content-type': 'application/octet-stream', 'content-length': bytes.byteLength };
+  const listener: RequestListener = (_request, response) => void response.writeHead(200, headers).end(bytes);
+  if (contender === 'node') {
+    if (protocol === 'h1') return listening(createHttp1Server({ keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS }, listener));
+    // On 'request', as on our port: node:http2's compatibility API stands in for node:http, and its types do not say so.
+    return listening(createHttp2Server(listener as (request: object, response: object) => void));
+  }
+  const port = createPort(listener);
+  await port.listen({ port: 0, host: '127.0.0.1' });
+  return port.address();
+}
+
+async function createServer({ contender, protocol, directory = '', names = [] }: ServerConfig): Promise<NetServer> {
   if (contender === 'Buffer') {
     const artifacts = new Map(names.map((name) => [`/${name}`, inMemory(join(directory, name))]));
     return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
