@@ -11,28 +11,34 @@ const BYTES = content(300_000);
 const HASH = 'ab'.repeat(32);
 
 interface Example {
-  readonly kind: Kind;
+  /** What a client can speak to it. */
+  readonly kinds: readonly Kind[];
   /** Where the artifact lies below DIR. */
   readonly folder: string;
   readonly file: string;
   readonly path: string;
+  /** Whether it ends well when it is asked to. */
+  readonly drains: boolean;
 }
 
-const plain: Example = { kind: 'http', folder: 'some', file: 'some/key', path: '/cache/some/key' };
+const plain: Example = { kinds: ['http'], folder: 'some', file: 'some/key', path: '/cache/some/key', drains: false };
+const both: Example = { ...plain, kinds: ['http', 'h2c'], drains: true };
 
 const EXAMPLES: Record<string, Example> = {
-  'custom-store.ts': { kind: 'http', folder: 'ab', file: `ab/${HASH.slice(2)}`, path: `/${HASH}` },
+  'cluster.ts': both,
+  'custom-store.ts': { ...plain, folder: 'ab', file: `ab/${HASH.slice(2)}`, path: `/${HASH}` },
   'express.ts': plain,
   'koa.ts': plain,
   'node-http.ts': plain,
-  'node-http2.ts': { ...plain, kind: 'h2c' },
+  'node-http2.ts': { ...plain, kinds: ['h2c'] },
+  'server.ts': both,
 };
 
 test('every example has a test', async (t) => {
   t.deepEqual((await readdir('examples')).sort(), Object.keys(EXAMPLES));
 });
 
-for (const [name, { kind, folder, file, path }] of Object.entries(EXAMPLES)) {
+for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
   test(`examples/${name} says where it listens, and serves an artifact`, async (t) => {
     const directory = await temporaryDirectory(t);
     await mkdir(`${directory}/${folder}`);
@@ -42,20 +48,26 @@ for (const [name, { kind, folder, file, path }] of Object.entries(EXAMPLES)) {
       env: { ...process.env, PORT: '0', DIR: directory },
       stdio: ['ignore', 'pipe', 'inherit'],
     });
-    const exited = once(child, 'exit');
+    // Unlike 'exit', it waits for everybody who holds the pipe: children of the example are gone as well.
+    const closed = once(child, 'close');
     t.teardown(async () => {
       child.kill('SIGKILL');
-      await exited;
+      await closed;
     });
     const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
     t.regex(line, /^listening on http:\/\/127\.0\.0\.1:\d+$/);
     const port = Number(/\d+$/.exec(line));
-    const server: RunningServer = { ...KINDS[kind], kind, port, certificate: undefined };
 
-    const { status, headers, body } = await request(server, { path });
-    t.is(status, 200);
-    t.is(headers['content-length'], '300000');
-    t.true(body.equals(BYTES));
-    t.is((await request(server, { path: `${path}-not` })).status, 404);
+    for (const kind of kinds) {
+      const server: RunningServer = { ...KINDS[kind], kind, port, certificate: undefined };
+      const { status, headers, body } = await request(server, { path });
+      t.is(status, 200, kind);
+      t.is(headers['content-length'], '300000', kind);
+      t.true(body.equals(BYTES), kind);
+      t.is((await request(server, { path: `${path}-not` })).status, 404, kind);
+    }
+    if (!drains) return;
+    child.kill('SIGTERM');
+    t.deepEqual(await closed, [0, null]);
   });
 }
