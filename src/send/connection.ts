@@ -30,11 +30,6 @@ export class Connection implements Borrower {
     this.#window = multiplexed ? FIRST_WINDOW_OF_STREAM : FIRST_WINDOW;
   }
 
-  /** Bytes granted and not yet settled. */
-  get inFlightBytes(): number {
-    return this.#guaranteed + this.#surplus;
-  }
-
   /** The window that a response starts with, in bytes: what the connection has found to fit. */
   get firstWindow(): number {
     return this.#window;

@@ -39,8 +39,8 @@ export class Http2Connection implements LiveConnection {
   #bytesWritten = 0;
   #heardAt = this.#idleSince;
   #movedAt = this.#idleSince;
-  /** When the PING was sent that has not been answered yet. */
-  #pingedAt: number | undefined;
+  /** When the answer to a PING has to be there; undefined while none is awaited. */
+  #answerDueAt: number | undefined;
 
   constructor(session: ServerHttp2Session, socket: Socket, limits: Limits, budget: UploadBudget, expiresAt: number) {
     this.#session = session;
@@ -122,8 +122,10 @@ export class Http2Connection implements LiveConnection {
         progress = this.#watch(stream);
       }
       if (!progress.isStalled(now, writableLength, writableLength)) continue;
-      logConnection('HTTP/2: no byte of %d on stream %d has left for too long', writableLength, stream.id);
-      this.#ping(now, () => stream.destroy(new Error('the client does not read')));
+      this.#ping(now, () => {
+        logConnection('HTTP/2: no byte of %d on stream %d has left for too long', writableLength, stream.id);
+        stream.destroy(new Error('the client does not read'));
+      });
     }
   }
 
@@ -136,30 +138,34 @@ export class Http2Connection implements LiveConnection {
   }
 
   #checkPeer(now: number): void {
-    const { pingIntervalMs, pingTimeoutMs, idleTimeoutMs } = this.#limits;
-    if (this.#pingedAt !== undefined && now - this.#pingedAt > pingTimeoutMs) {
-      logConnection('HTTP/2: no answer to a PING within %d ms', pingTimeoutMs);
+    const { pingIntervalMs, idleTimeoutMs } = this.#limits;
+    if (this.#answerDueAt !== undefined && now > this.#answerDueAt) {
+      logConnection('HTTP/2: no answer to a PING in time');
       this.destroy();
     } else if (this.#phase === 'open' && this.#streams.size === 0 && now - this.#idleSince > idleTimeoutMs) {
       this.retire();
-    } else if (now - this.#heardAt > pingIntervalMs && !this.#isWriting()) {
+    } else if (now - this.#heardAt > pingIntervalMs && this.#queuedBytes() === 0) {
       this.#ping(now, ignore);
     }
   }
 
-  // While a write is in flight Node does not read: the answer would be seen too late.
-  #isWriting(): boolean {
-    for (const stream of this.#writing.keys()) if (stream.writableLength > 0) return true;
-    return false;
+  #queuedBytes(): number {
+    let bytes = 0;
+    for (const stream of this.#writing.keys()) bytes += stream.writableLength;
+    return bytes;
   }
 
+  /** Sends a PING, unless one is out already. */
   #ping(now: number, onAnswer: () => void): void {
-    if (this.#pingedAt !== undefined || this.#session.destroyed) return;
+    if (this.#answerDueAt !== undefined || this.#session.destroyed) return;
     const isSent = this.#session.ping((error) => {
-      this.#pingedAt = undefined;
+      this.#answerDueAt = undefined;
       if (error === null) onAnswer();
     });
-    if (isSent) this.#pingedAt = now;
+    if (!isSent) return;
+    const { pingTimeoutMs, minBytesPerSecond } = this.#limits;
+    // While a write is in flight Node does not read: the answer is seen when all that is queued has left.
+    this.#answerDueAt = now + pingTimeoutMs + (this.#queuedBytes() / minBytesPerSecond) * 1000;
   }
 
   #checkAge(now: number): void {

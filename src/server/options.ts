@@ -47,7 +47,7 @@ export interface Limits {
   readonly idleTimeoutMs: number;
   /** A session that has said nothing for this long is asked by PING. */
   readonly pingIntervalMs: number;
-  /** How long the answer may take. */
+  /** How long the answer may take, on top of the time that what is queued needs at `minBytesPerSecond`. */
   readonly pingTimeoutMs: number;
   /** How long a write may make no progress, on top of the time that its bytes need at `minBytesPerSecond`. */
   readonly writeTimeoutMs: number;
@@ -81,7 +81,7 @@ export const DEFAULT_LIMITS: Limits = {
   pingIntervalMs: 30 * SECOND,
   pingTimeoutMs: 20 * SECOND,
   writeTimeoutMs: 30 * SECOND,
-  minBytesPerSecond: 16 * KIB,
+  minBytesPerSecond: 64 * KIB,
   maxAgeMs: 60 * MINUTE,
   graceMs: 30 * SECOND,
   resetBurst: 1000,
