@@ -112,24 +112,24 @@ export class Http2Connection implements LiveConnection {
     });
   }
 
-  /** A stream that its client does not read is reset; when not even a PING is answered, the session ends. */
+  /** Streams that their client does not read are reset; when not even a PING is answered, the session ends. */
   #checkWrites(now: number): void {
+    const stalled: ServerHttp2Stream[] = [];
     for (const stream of this.#streams) {
       const { writableLength } = stream;
-      let progress = this.#writing.get(stream);
-      if (progress === undefined) {
-        if (writableLength === 0) continue;
-        progress = this.#watch(stream);
-      }
-      if (!progress.isStalled(now, writableLength, writableLength)) continue;
-      this.#ping(now, () => {
-        logConnection('HTTP/2: no byte of %d on stream %d has left for too long', writableLength, stream.id);
-        stream.destroy(new Error('the client does not read'));
-      });
+      const isWatched = this.#writing.has(stream) || writableLength > 0;
+      if (isWatched && this.#progressOf(stream).isStalled(now, writableLength, writableLength)) stalled.push(stream);
     }
+    if (stalled.length === 0) return;
+    this.#ping(now, () => {
+      logConnection('HTTP/2: of %d streams nothing has left for too long', stalled.length);
+      for (const stream of stalled) stream.destroy(new Error('the client does not read'));
+    });
   }
 
-  #watch(stream: ServerHttp2Stream): WriteProgress {
+  #progressOf(stream: ServerHttp2Stream): WriteProgress {
+    const known = this.#writing.get(stream);
+    if (known !== undefined) return known;
     const progress = new WriteProgress(this.#limits);
     this.#writing.set(stream, progress);
     // Windows of one size follow each other: between two looks it can be another one of the same length.

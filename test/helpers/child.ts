@@ -9,7 +9,7 @@ import type { HandlerStats } from '../../src/stats.js';
 import { KINDS, type RunningServer } from './servers.js';
 
 export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memory'> {
-  readonly kind: 'http' | 'h2c';
+  readonly kind: 'http' | 'h2c' | 'port-h2c';
   readonly directory: string;
   readonly artifact?: Partial<FileArtifact>;
   readonly headroomBytes?: number;

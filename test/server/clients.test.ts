@@ -1,0 +1,112 @@
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import type http from 'node:http';
+import { promisify } from 'node:util';
+import test, { type ExecutionContext } from 'ava';
+import { auto } from 'http2-wrapper';
+import { createHandler } from '../../src/handler.js';
+import { directoryStore } from '../../src/stores/directory.js';
+import { MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { needsPeer, type PeerName } from '../helpers/peers.js';
+import { openPort } from './fixture.js';
+
+const SIZE = 3 * MIB + 1;
+
+/** A port that serves `artifact`, and what its client prints. */
+async function site(t: ExecutionContext, secure: boolean) {
+  const directory = await temporaryDirectory(t);
+  const expected = writePattern(directory, 'artifact', SIZE, 1);
+  const handler = createHandler({ store: await directoryStore(directory, { immutable: true }) });
+  const { port } = await openPort(t, handler, { secure });
+  const url = `${secure ? 'https' : 'http'}://127.0.0.1:${port}/artifact`;
+  return { handler, port, expected, url };
+}
+
+async function run(command: string, ...args: string[]): Promise<Buffer> {
+  const options = { encoding: 'buffer', maxBuffer: 64 * MIB, timeout: 60_000, killSignal: 'SIGKILL' } as const;
+  const { stdout } = await promisify(execFile)(command, args, options);
+  return stdout;
+}
+
+function peerTest(title: string, peer: PeerName, body: (t: ExecutionContext, secure: boolean) => Promise<void>): void {
+  for (const secure of [false, true]) {
+    test(`${title}, ${secure ? 'TLS' : 'plain'}`, async (t) => {
+      if (needsPeer(t, peer)) await body(t, secure);
+    });
+  }
+}
+
+for (const version of ['--http1.1', '--http2', '--http2-prior-knowledge'] as const) {
+  peerTest(`curl ${version}: up, down, a part, again and again`, 'curl', async (t, secure) => {
+    const { url, expected } = await site(t, secure);
+    const curl = (...args: string[]) => run('curl', '--silent', '--show-error', '--insecure', version, ...args);
+    t.true((await curl(url)).equals(expected));
+    t.true((await curl('--range', '1000-2000000', url)).equals(expected.subarray(1000, 2_000_001)));
+    const described = (await curl('--head', '--write-out', '%{http_version} %{response_code}', url)).toString();
+    // Over a plain port curl asks for HTTP/2 by an upgrade, which RFC 9113 has done away with: it stays HTTP/1.1.
+    const isHttp2 = version === '--http2-prior-knowledge' || (version === '--http2' && secure);
+    t.regex(described, isHttp2 ? /2 200$/ : /1\.1 200$/);
+
+    const uploaded = `${await temporaryDirectory(t)}/file`;
+    const body = pattern(SIZE, 2);
+    await writeFile(uploaded, body);
+    // A client that waits for 100 (Continue) is a second late where nobody says it.
+    const verbose = await promisify(execFile)('curl', [
+      '-vsk',
+      version,
+      '-H',
+      'Expect: 100-continue',
+      '--upload-file',
+      uploaded,
+      `${url}-2`,
+    ]);
+    t.regex(verbose.stderr, /< HTTP\/(?:1\.1|2) 100/);
+    t.true((await curl(`${url}-2`)).equals(body));
+    const many = Array.from({ length: 20 }, () => url);
+    // curl 7.88 cannot do both, whatever the server.
+    const parallel = version === '--http2-prior-knowledge' ? [] : ['--parallel'];
+    t.is((await curl(...parallel, ...many)).byteLength, 20 * SIZE);
+  });
+}
+
+peerTest('nghttp: many streams on one session', 'nghttp', async (t, secure) => {
+  const { url, expected } = await site(t, secure);
+  const output = await run(
+    'nghttp',
+    '--no-verify-peer',
+    '--no-dep',
+    ...Array.from({ length: 10 }, (_, i) => `${url}?${i}`),
+  );
+  t.is(output.byteLength, 10 * SIZE);
+  t.true(output.includes(expected.subarray(-1000)));
+});
+
+peerTest('h2load: nothing fails', 'h2load', async (t, secure) => {
+  const { url } = await site(t, secure);
+  const output = (await run('h2load', '-n400', '-c4', '-m32', url)).toString();
+  t.regex(output, /400 succeeded, 0 failed, 0 errored, 0 timeout/);
+});
+
+test('wrk: nothing fails', async (t) => {
+  if (!needsPeer(t, 'wrk')) return;
+  const { url, handler } = await site(t, false);
+  const output = (await run('wrk', '-t1', '-c16', '-d1s', url)).toString();
+  t.regex(output, /\d+ requests in/);
+  t.notRegex(output, /Socket errors|Non-2xx/);
+  t.true((handler.stats().responses[200] ?? 0) > 10);
+});
+
+test('http2-wrapper: ALPN chooses HTTP/2', async (t) => {
+  const { url, expected } = await site(t, true);
+  const request = await auto(url, { rejectUnauthorized: false });
+  request.end();
+  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+  t.is(response.httpVersion, '2.0');
+  t.true(Buffer.concat(await response.toArray()).equals(expected));
+});
+
+test('fetch of Node: HTTP/1.1', async (t) => {
+  const { url, expected } = await site(t, false);
+  t.true(Buffer.from(await (await fetch(url)).arrayBuffer()).equals(expected));
+});
