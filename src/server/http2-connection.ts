@@ -14,6 +14,14 @@ const EVERY_STREAM = 2 ** 31 - 1;
 /** How long the second GOAWAY waits for the answer to a PING. Node's own clients give none after the first. */
 const NOTICE_MS = 1000;
 
+/** So many streams are kept before those that have ended are looked for. */
+const SWEPT_STREAMS = 64;
+
+interface OpenStream {
+  readonly stream: ServerHttp2Stream;
+  readonly hasBody: boolean;
+}
+
 /** Where a session is on its way out. Asked: the client knows; refusing: no new stream begins. */
 type Phase = 'open' | 'asked' | 'refusing';
 
@@ -24,9 +32,11 @@ export class Http2Connection implements LiveConnection {
   readonly #limits: Limits;
   readonly #expiresAt: number;
   readonly #budget: UploadBudget;
-  readonly #resets: RateLimit;
-  readonly #controls: RateLimit;
-  readonly #streams = new Set<ServerHttp2Stream>();
+  #resets: RateLimit | undefined;
+  #controls: RateLimit | undefined;
+  /** Those that are open, and some that have ended since the last look. */
+  #streams: OpenStream[] = [];
+  #nextSweep = SWEPT_STREAMS;
   /** Streams with bytes that had not left at the last look. */
   readonly #writing = new Map<ServerHttp2Stream, WriteProgress>();
   #uploads = 0;
@@ -48,15 +58,16 @@ export class Http2Connection implements LiveConnection {
     this.#limits = limits;
     this.#budget = budget;
     this.#expiresAt = expiresAt;
-    this.#resets = new RateLimit(limits.resetBurst, limits.resetsPerSecond);
-    this.#controls = new RateLimit(limits.controlBurst, limits.controlsPerSecond);
     this.#streamWindow = limits.streamWindowBytes;
     this.#setWindows();
     session.on('error', (error) => logConnection('HTTP/2: %s', error.message));
     session.on('stream', (stream, _headers, flags) => this.#begin(stream, (flags & NGHTTP2_FLAG_END_STREAM) === 0));
-    const onControl = () => this.#controls.allows() || this.#calm('PING and SETTINGS');
+    const onControl = () => this.#countControl();
     session.on('ping', onControl).on('remoteSettings', onControl);
     session.on('localSettings', () => this.#setWindows());
+    session.on('close', () => {
+      for (const open of this.#streams.splice(0)) this.#forget(open);
+    });
   }
 
   get isRetiring(): boolean {
@@ -69,6 +80,7 @@ export class Http2Connection implements LiveConnection {
     if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#movedAt = now;
     this.#bytesRead = bytesRead;
     this.#bytesWritten = bytesWritten;
+    this.#sweep();
     this.#checkWrites(now);
     this.#checkPeer(now);
     this.#checkAge(now);
@@ -91,31 +103,50 @@ export class Http2Connection implements LiveConnection {
     this.#socket.destroy();
   }
 
+  // Runs for every stream, and adds no listener to it: that would cost as much as the rest of a small request.
   #begin(stream: ServerHttp2Stream, hasBody: boolean): void {
-    this.#streams.add(stream);
+    this.#streams.push({ stream, hasBody });
     if (hasBody) {
       this.#uploads++;
       this.#budget.begin();
       this.#setWindows();
     }
-    stream.on('error', ignore);
-    stream.once('close', () => {
-      this.#streams.delete(stream);
-      this.#writing.delete(stream);
-      if (hasBody) {
-        this.#uploads--;
-        this.#budget.end();
-      }
-      if (this.#streams.size === 0) this.#idleSince = performance.now();
-      // Those that the server resets count too: a client can make it do so (CVE-2025-8671).
-      if (stream.rstCode !== NGHTTP2_NO_ERROR && !this.#resets.allows()) this.#calm('resets');
-    });
+    if (this.#streams.length >= this.#nextSweep) this.#sweep();
+  }
+
+  /** Forgets the streams that have ended. */
+  #sweep(): void {
+    const before = this.#streams.length;
+    this.#streams = this.#streams.filter((open) => !open.stream.destroyed || this.#forget(open));
+    this.#nextSweep = Math.max(SWEPT_STREAMS, 2 * this.#streams.length);
+    if (before > 0) this.#idleSince = performance.now();
+  }
+
+  #forget({ stream, hasBody }: OpenStream): false {
+    this.#writing.delete(stream);
+    if (hasBody) {
+      this.#uploads--;
+      this.#budget.end();
+    }
+    // Those that the server resets count too: a client can make it do so (CVE-2025-8671).
+    if (stream.rstCode !== NGHTTP2_NO_ERROR) this.#countReset();
+    return false;
+  }
+
+  #countReset(): void {
+    this.#resets ??= new RateLimit(this.#limits.resetBurst, this.#limits.resetsPerSecond);
+    if (!this.#resets.allows()) this.#calm('resets');
+  }
+
+  #countControl(): void {
+    this.#controls ??= new RateLimit(this.#limits.controlBurst, this.#limits.controlsPerSecond);
+    if (!this.#controls.allows()) this.#calm('PING and SETTINGS');
   }
 
   /** Streams that their client does not read are reset; when not even a PING is answered, the session ends. */
   #checkWrites(now: number): void {
     const stalled: ServerHttp2Stream[] = [];
-    for (const stream of this.#streams) {
+    for (const { stream } of this.#streams) {
       const { writableLength } = stream;
       const isWatched = this.#writing.has(stream) || writableLength > 0;
       if (isWatched && this.#progressOf(stream).isStalled(now, writableLength, writableLength)) stalled.push(stream);
@@ -142,7 +173,7 @@ export class Http2Connection implements LiveConnection {
     if (this.#answerDueAt !== undefined && now > this.#answerDueAt) {
       logConnection('HTTP/2: no answer to a PING in time');
       this.destroy();
-    } else if (this.#phase === 'open' && this.#streams.size === 0 && now - this.#idleSince > idleTimeoutMs) {
+    } else if (this.#phase === 'open' && this.#streams.length === 0 && now - this.#idleSince > idleTimeoutMs) {
       this.retire();
     } else if (now - this.#heardAt > pingIntervalMs && this.#queuedBytes() === 0) {
       this.#ping(now, ignore);

@@ -141,9 +141,10 @@ class DualServer implements CacheServer {
     clearInterval(this.#looking);
   }
 
-  /** A moment in which connections of HTTP/1.1 end that have no request: node:http does not say when that is. */
+  /** A moment in which connections end that have nothing left to do: of HTTP/1.1 node:http does not say when that is. */
   async #letGo(): Promise<void> {
     this.#port.closeIdleConnections();
+    this.#look();
     await setTimeoutAsync(DRAIN_LOOK_MS);
   }
 

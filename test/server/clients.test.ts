@@ -63,10 +63,9 @@ for (const version of ['--http1.1', '--http2', '--http2-prior-knowledge'] as con
     ]);
     t.regex(verbose.stderr, /< HTTP\/(?:1\.1|2) 100/);
     t.true((await curl(`${url}-2`)).equals(body));
-    const many = Array.from({ length: 20 }, () => url);
-    // curl 7.88 cannot do both, whatever the server.
-    const parallel = version === '--http2-prior-knowledge' ? [] : ['--parallel'];
-    t.is((await curl(...parallel, ...many)).byteLength, 20 * SIZE);
+    // curl 7.88 cannot use a connection twice with prior knowledge, whatever the server.
+    const many = Array.from({ length: version === '--http2-prior-knowledge' ? 1 : 20 }, () => url);
+    t.is((await curl('--parallel', ...many)).byteLength, many.length * SIZE);
   });
 }
 

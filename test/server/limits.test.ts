@@ -117,6 +117,15 @@ test('receive windows follow the memory, on sessions that are open too, and are 
   await until('sixteen share 16 MiB', () => window() === MIB);
   for (const upload of uploads) upload.close();
   await until('nobody shares', () => window() === 4 * MIB);
+  const other = await session();
+  for (let count = 0; count < 128; count++) {
+    other.request({ ':path': '/', ':method': 'PUT' }, { endStream: false }).on('error', () => {});
+  }
+  memory.headroomBytes = 128 * MIB;
+  client.request({ ':path': '/', ':method': 'PUT' }, { endStream: false }).on('error', () => {});
+  await until('sessions share, too', () => (window() ?? MIB) < MIB);
+  other.destroy();
+  await until('what has ended with its session is not counted', () => window() === 4 * MIB);
   memory.headroomBytes = MIB;
   await until('memory that is given for all', () => window() === MIB);
 });
