@@ -24,21 +24,18 @@ function isMethodCharacter(byte: number): boolean {
 }
 
 /**
- * Calls `decide` once with what the client speaks; what has been read until then is back in the socket. Never calls it
- * for a socket that ends before: that one is destroyed, because node:http's servers let sockets be half open.
+ * Calls `decide` once with what the client speaks, and what it has said until then. Never calls it for a socket that ends
+ * before: that one is destroyed, because node:http's servers let sockets be half open.
  */
-export function onProtocol(socket: Socket, decide: (protocol: Protocol) => void): void {
+export function onProtocol(socket: Socket, decide: (protocol: Protocol, seen: Buffer) => void): void {
   let seen: Buffer | undefined;
-  const onReadable = (): void => {
-    const chunk = socket.read() as Buffer | null; // sockets without an encoding read buffers
-    if (chunk === null) return;
+  const onData = (chunk: Buffer): void => {
     seen = seen === undefined ? chunk : Buffer.concat([seen, chunk]);
     const protocol = protocolOf(seen);
     if (protocol === undefined) return;
-    socket.off('readable', onReadable).off('end', onEnd);
-    socket.unshift(seen);
-    decide(protocol);
+    socket.off('data', onData).off('end', onEnd);
+    decide(protocol, seen);
   };
   const onEnd = (): void => void socket.destroy();
-  socket.on('readable', onReadable).on('end', onEnd);
+  socket.on('data', onData).on('end', onEnd);
 }

@@ -156,7 +156,7 @@ class DualServer implements CacheServer {
   #acceptPlain(socket: Socket): void {
     const { prefaceTimeoutMs } = this.#limits;
     this.#keep(socket, new UnknownConnection(socket, performance.now() + prefaceTimeoutMs));
-    onProtocol(socket, (protocol) => this.#begin(socket, protocol));
+    onProtocol(socket, (protocol, seen) => this.#begin(socket, protocol, seen));
   }
 
   #acceptSecure(socket: TLSSocket): void {
@@ -169,10 +169,13 @@ class DualServer implements CacheServer {
     socket.on('error', ignore).on('close', () => this.#connections.delete(socket));
   }
 
-  #begin(socket: Socket, protocol: Protocol): void {
+  /** Hands a connection on, with what has been read of it. */
+  #begin(socket: Socket, protocol: Protocol, seen?: Buffer): void {
     if (protocol === 'http1') {
       this.#connections.set(socket, new Http1Connection(socket, this.#limits, this.#expiry()));
       this.#http1(socket);
+      // To the parser that listens now: cheaper than back into the socket, and out of it again.
+      if (seen !== undefined) socket.emit('data', seen);
     } else if (protocol === 'http2') {
       // Emitted while the server takes the connection.
       this.#http2.once('session', (session: ServerHttp2Session) => {
@@ -181,6 +184,8 @@ class DualServer implements CacheServer {
         if (this.#isDraining) connection.retire();
       });
       socket.allowHalfOpen = false; // as in a server of node:http2
+      // Node's session takes what is in the socket when it begins.
+      if (seen !== undefined) socket.pause().unshift(seen);
       this.#http2.emit('connection', socket);
     } else {
       logConnection(protocol === 'tls' ? 'TLS on a plain port' : 'neither HTTP/1.1 nor HTTP/2');
