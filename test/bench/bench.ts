@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { cores, interruption, isInstalled } from './children.js';
 import { cold } from './cold.js';
 import type { BenchContext } from './context.js';
+import { far } from './far.js';
 import { writeFiles } from './files.js';
 import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
 import { memory } from './memory.js';
@@ -18,6 +19,7 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
   cold,
   memory,
   port,
+  far,
 };
 /** The load generators that are not ours, and the Debian packages that have them. */
 const TOOLS = [

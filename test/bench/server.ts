@@ -69,7 +69,11 @@ async function listening(server: NetServer): Promise<Address> {
 async function listenerPort({ contender, protocol }: ServerConfig): Promise<Address> {
   const bytes = Buffer.alloc(4096, 'x');
   const headers = { 'content-type': 'application/octet-stream', 'content-length': bytes.byteLength };
-  const listener: RequestListener = (_request, response) => void response.writeHead(200, headers).end(bytes);
+  const answer = (response: ServerResponse): void => void response.writeHead(200, headers).end(bytes);
+  const listener: RequestListener = (request, response) => {
+    if (request.method === 'PUT') request.resume().on('end', () => answer(response));
+    else answer(response);
+  };
   if (contender === 'node') {
     if (protocol === 'h1') return listening(createHttp1Server({ keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS }, listener));
     // On 'request', as on our port: node:http2's compatibility API stands in for node:http, and its types do not say so.
