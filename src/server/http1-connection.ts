@@ -1,16 +1,24 @@
+import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import { WriteProgress } from './write-progress.js';
 
+/** How long a connection that is to go may be without its first request. */
+const FIRST_REQUEST_MS = 1000;
+
 /** A connection that speaks HTTP/1.1. How long it may be idle or send its headers is node:http's to watch. */
 export class Http1Connection implements LiveConnection {
   /** The next response is then its last, and says so: `Connection: close` (RFC 9112, 9.6). */
   isRetiring = false;
+  /** The latest one: pipelined ones leave in their order. */
+  response: ServerResponse | undefined;
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #expiresAt: number;
+  readonly #startedAt: number;
+  #isLeaving = false;
   /** Made at the first look: most connections that come for one request are gone by then. */
   #progress: WriteProgress | undefined;
 
@@ -18,16 +26,24 @@ export class Http1Connection implements LiveConnection {
     this.#socket = socket;
     this.#limits = limits;
     this.#expiresAt = expiresAt;
+    this.#startedAt = performance.now();
   }
 
   check(now: number): void {
     const { writableLength, bytesWritten } = this.#socket;
     if (now > this.#expiresAt) this.isRetiring = true;
+    if (this.#isLeaving && this.#isIdle(now)) this.#socket.destroySoon();
     this.#progress ??= this.#watch();
     // What has been handed over counts as written before it has left.
     if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return;
     logConnection('HTTP/1.1: no byte of %d has left for too long', writableLength);
     this.destroy();
+  }
+
+  // Node's own closeIdleConnections() takes a response for over that has been ended and is still being sent.
+  #isIdle(now: number): boolean {
+    if (this.response === undefined) return now - this.#startedAt > FIRST_REQUEST_MS;
+    return this.response.writableFinished && this.#socket.writableLength === 0;
   }
 
   #watch(): WriteProgress {
@@ -38,6 +54,7 @@ export class Http1Connection implements LiveConnection {
 
   retire(): void {
     this.isRetiring = true;
+    this.#isLeaving = true;
   }
 
   destroy(): void {

@@ -108,6 +108,8 @@ class DualServer implements CacheServer {
       this.#port.on('secureConnection', (socket: TLSSocket) => this.#acceptSecure(socket));
       this.#port.on('tlsClientError', (error: Error) => logConnection('TLS: %s', error.message));
     }
+    // Called by close(): it would cut off responses that are still being sent. Connections know better when they are idle.
+    this.#port.closeIdleConnections = ignore;
     // Without a listener a failed accept(2) would end the process.
     this.#port.on('error', (error) => logConnection('%s', error.message));
   }
@@ -134,6 +136,7 @@ class DualServer implements CacheServer {
     while (isBefore(() => before.some(([socket]) => this.#connections.has(socket)))) await this.#letGo();
     const closed = once(this.#port, 'close');
     this.#port.close();
+    for (const connection of this.#connections.values()) connection.retire();
     while (isBefore(() => this.#connections.size > 0)) await this.#letGo();
     for (const connection of this.#connections.values()) connection.destroy();
     for (const socket of this.#rawSockets) socket.destroy();
@@ -141,9 +144,8 @@ class DualServer implements CacheServer {
     clearInterval(this.#looking);
   }
 
-  /** A moment in which connections end that have nothing left to do: of HTTP/1.1 node:http does not say when that is. */
+  /** A moment in which connections end that have nothing left to do. */
   async #letGo(): Promise<void> {
-    this.#port.closeIdleConnections();
     this.#look();
     await setTimeoutAsync(DRAIN_LOOK_MS);
   }
@@ -195,8 +197,10 @@ class DualServer implements CacheServer {
 
   /** Whether a request of HTTP/1.1 may pass; answers it if not. */
   #admits(request: IncomingMessage, response: ServerResponse): boolean {
+    const connection = this.#connections.get(request.socket);
+    if (connection instanceof Http1Connection) connection.response = response;
     const isTooMuch = request.rawHeaders.length > 2 * this.#limits.maxHeaders;
-    const isLast = isTooMuch || this.#isDraining || this.#connections.get(request.socket)?.isRetiring;
+    const isLast = isTooMuch || this.#isDraining || connection?.isRetiring;
     if (isLast) response.setHeader('connection', 'close');
     if (isTooMuch) answerError(new Http1Exchange(request, response), 431);
     return !isTooMuch;

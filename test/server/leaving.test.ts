@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
+import https from 'node:https';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
@@ -98,6 +99,20 @@ test('a server that closes lets what is in flight complete, on every kind of con
   await closed;
   t.is(server.address(), null);
   await t.throwsAsync(connect());
+});
+
+test('a download that is still being sent completes, though its response has been ended', async (t) => {
+  const body = Buffer.alloc(32 * 1024 * 1024, 'x');
+  for (const secure of [false, true]) {
+    const { server, port } = await openPort(t, (_request, response) => response.end(body), { secure });
+    const get = secure ? https.get : http.get;
+    const request = get({ port, host: '127.0.0.1', rejectUnauthorized: false, agent: false });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+    const closed = server.close();
+    await wait(300); // in which an idle connection would be let go several times
+    t.is(Buffer.concat(await response.toArray()).byteLength, body.byteLength);
+    await closed;
+  }
 });
 
 test('what does not complete in time is cut off', async (t) => {
