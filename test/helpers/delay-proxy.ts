@@ -10,7 +10,8 @@ export interface DelayProxyOptions {
   readonly roundTripMs: number;
   /**
    * How many bytes may be without an acknowledgement, each way, as TCP counts them. With the round trip this is all that a
-   * connection can carry: 4 MiB in 50 ms are 84 MB/s. Default: 4 MiB, as Linux has it (the last of net.ipv4.tcp_wmem).
+   * connection can carry: 3 MiB in 50 ms are 63 MB/s. Default: 3 MiB, the largest window that Linux has long offered
+   * (net.ipv4.tcp_rmem of 6 MiB, half of it for overhead: net.ipv4.tcp_adv_win_scale).
    */
   readonly maxBytesInFlight?: number;
 }
@@ -27,7 +28,7 @@ export class DelayProxy {
     return proxy;
   }
 
-  private constructor({ port, roundTripMs, maxBytesInFlight = 4 * MIB }: DelayProxyOptions) {
+  private constructor({ port, roundTripMs, maxBytesInFlight = 3 * MIB }: DelayProxyOptions) {
     this.#server = net.createServer({ allowHalfOpen: true, noDelay: true }, (client) => {
       const server = net.connect({ port, host: '127.0.0.1', allowHalfOpen: true, noDelay: true });
       for (const [socket, other] of [
