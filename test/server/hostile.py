@@ -90,7 +90,7 @@ def continuation_flood(peer, options):
 
 
 def settings_flood(peer, options):
-    """SETTINGS that each want an answer. `--how change`: each with another window for the streams that are open."""
+    """SETTINGS that each want an answer. `--how change`: each gives the open streams another window."""
     peer.begin()
     windows = [{SettingCodes.INITIAL_WINDOW_SIZE: size} for size in (1, 65_535)]
 
@@ -133,7 +133,7 @@ def priority_flood(peer, options):
 
 
 def slow_reader(peer, options):
-    """Downloads that are read at `--rate` bytes a second, each by its window, or, `--how socket`, all by their socket."""
+    """Downloads read at `--rate` bytes a second, each by its window, or, `--how socket`, all by their socket."""
     if options.how == "socket":
         peer.begin_with_window(LARGEST_WINDOW)
         open_streams(peer)
@@ -179,7 +179,7 @@ def deaf(peer, options):
 
 
 def half_preface(peer, options):
-    """The first `--bytes` of the preface and the SETTINGS after it, `--piece` by `--piece`, `--pause` seconds apart."""
+    """The first `--bytes` of preface and SETTINGS, in pieces of `--piece` bytes, `--pause` seconds apart."""
     words = (PREFACE + SettingsFrame(0).serialize())[: options.bytes]
     peer.speaks_http2 = options.bytes >= len(PREFACE)
     peer.acks_settings = False

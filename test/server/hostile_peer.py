@@ -278,7 +278,7 @@ class Peer:
             "sent": dict(self.sent),
             "goaways": self.goaways,
             "resets": dict(self.resets),
-            "settings": {SettingCodes(code).name: value for code, value in self.settings.items() if code in list(SettingCodes)},
+            "settings": {code.name: self.settings[code] for code in SettingCodes if code in self.settings},
             "streams": streams[: self.options.most_streams],
             "statuses": dict(Counter(str(stream["status"]) for stream in streams if stream["status"] is not None)),
             "text": self.text.decode("latin1"),
