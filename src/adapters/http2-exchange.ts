@@ -1,14 +1,13 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
-import { constants, Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
+import { Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import type { Exchange, ResponseHeaders } from '../exchange.js';
+import { isForgotten } from './forgotten-stream.js';
 import { besideHostHeaders } from './host-headers.js';
 import { SessionFence } from './session-fence.js';
 import { writeUntracked } from './untracked.js';
 
 const CLOSED = Promise.resolve(false);
 const NO_ERROR = 0;
-/** What a stream's state is when the session knows it no more. */
-const GONE = constants.NGHTTP2_STREAM_STATE_IDLE;
 
 /**
  * A stream of HTTP/2. With a `response` of the compatibility API its headers and hooks are kept, but the bytes go to the
@@ -43,10 +42,7 @@ export class Http2Exchange implements Exchange {
     this.#fence = session && SessionFence.of(session);
     stream.on('error', ignore);
     stream.on('close', () => this.#pending?.(false));
-    // A stream that its client has reset with NO_ERROR is never destroyed by Node (20.20), nor is its session then. One that
-    // the host closes must be left to Node until its reset has gone: destroyed before, it is never reset, and where
-    // bytes of it are queued Node sends empty frames for it in an endless loop.
-    stream.on('aborted', () => setImmediate(() => stream.state.state === GONE && stream.destroy()));
+    stream.on('aborted', () => setImmediate(() => isForgotten(stream) && stream.destroy()));
   }
 
   /** Who asks for it wants it: a client that waits for that is told to go on (RFC 9110, 10.1.1). */

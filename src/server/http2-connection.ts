@@ -1,5 +1,6 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
+import { isForgotten } from '../adapters/forgotten-stream.js';
 import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
@@ -11,7 +12,7 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } =
 /** The last stream of a GOAWAY that still lets every stream in (RFC 9113, 6.8). */
 const EVERY_STREAM = 2 ** 31 - 1;
 
-/** How long the second GOAWAY waits for the answer to a PING. Node's own clients give none after the first. */
+/** How long the second GOAWAY waits for the answer to a PING. */
 const NOTICE_MS = 1000;
 
 /** So many streams are kept before those that have ended are looked for. */
@@ -87,12 +88,21 @@ export class Http2Connection implements LiveConnection {
     this.#setWindows();
   }
 
-  /** In two stages (RFC 9113, 6.8): a stream that is on its way while the client hears of it is still answered. */
+  /**
+   * In two stages (RFC 9113, 6.8): the first asks the client to open no more streams, the second says which have been
+   * taken. Node (20.20) takes none after the first: the client hears from the second that it may repeat them.
+   */
   retire(): void {
     if (this.#phase !== 'open' || this.#session.destroyed) return;
     this.#phase = 'asked';
     this.#askedAt = performance.now();
     this.#movedAt = this.#askedAt;
+    this.#sweep();
+    if (this.#streams.length === 0) {
+      // Without a stream Node reads no more after the first stage: it would not see that the client has heard.
+      this.#refuse();
+      return;
+    }
     this.#session.goaway(NGHTTP2_NO_ERROR, EVERY_STREAM);
     // Its answer shows that the client has heard.
     if (!this.#session.ping(() => this.#refuse())) this.#refuse();
@@ -117,7 +127,7 @@ export class Http2Connection implements LiveConnection {
   /** Forgets the streams that have ended. */
   #sweep(): void {
     const before = this.#streams.length;
-    this.#streams = this.#streams.filter((open) => !open.stream.destroyed || this.#forget(open));
+    this.#streams = this.#streams.filter((open) => !isOver(open.stream) || this.#forget(open));
     this.#nextSweep = Math.max(SWEPT_STREAMS, 2 * this.#streams.length);
     if (before > 0) this.#idleSince = performance.now();
   }
@@ -128,8 +138,9 @@ export class Http2Connection implements LiveConnection {
       this.#uploads--;
       this.#budget.end();
     }
-    // Those that the server resets count too: a client can make it do so (CVE-2025-8671).
-    if (stream.rstCode !== NGHTTP2_NO_ERROR) this.#countReset();
+    // Those that the server resets count too: a client can make it do so (CVE-2025-8671). So do those with NO_ERROR.
+    if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted || !stream.destroyed) this.#countReset();
+    if (!stream.destroyed) setImmediate(() => stream.destroy());
     return false;
   }
 
@@ -230,6 +241,11 @@ export class Http2Connection implements LiveConnection {
     this.#session.settings({ initialWindowSize: stream });
     this.#streamWindow = stream;
   }
+}
+
+/** With bytes that will never leave, a response that has been ended is not even said to be aborted. */
+function isOver(stream: ServerHttp2Stream): boolean {
+  return stream.destroyed || (stream.writableLength > 0 && isForgotten(stream));
 }
 
 function ignore(): void {}

@@ -57,7 +57,7 @@ export interface Limits {
   readonly maxAgeMs: number;
   /** One that has been asked to go is cut off when nothing has moved on it for this long. */
   readonly graceMs: number;
-  /** Streams of a session that end in a reset, whoever sends it: as a burst, ... */
+  /** Streams of a session that end in a reset, whoever sends it: as a burst (nghttp2 goes deaf at 1,000), ... */
   readonly resetBurst: number;
   /** ... and beyond it. */
   readonly resetsPerSecond: number;
@@ -84,7 +84,7 @@ export const DEFAULT_LIMITS: Limits = {
   minBytesPerSecond: 64 * KIB,
   maxAgeMs: 60 * MINUTE,
   graceMs: 30 * SECOND,
-  resetBurst: 1000,
+  resetBurst: 500,
   resetsPerSecond: 33,
   controlBurst: 1000,
   controlsPerSecond: 100,

@@ -15,6 +15,8 @@ const SAMPLE_MS = 50;
 /** Attacks that end their connection, and those that it survives: what they may do costs next to nothing. */
 const FATAL: [Attack, HostileOptions][] = [
   ['reset-flood', {}],
+  ['reset-flood', { code: 'INTERNAL_ERROR', method: 'PUT' }],
+  ['reset-flood', { code: 'NO_ERROR', path: '/large' }],
   ['made-you-reset', { how: 'zero' }],
   ['made-you-reset', { how: 'overflow' }],
   ['made-you-reset', { how: 'length' }],

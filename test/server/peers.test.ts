@@ -5,6 +5,7 @@ import test from 'ava';
 import type { BytesArtifact } from '../../src/artifact.js';
 import { createHandler } from '../../src/handler.js';
 import { certificate } from '../helpers/certificate.js';
+import { temporaryDirectory, writePattern } from '../helpers/files.js';
 import { Frames } from '../helpers/frames.js';
 import { until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
@@ -51,6 +52,21 @@ test('a stream whose client gives it no window is reset, and its session lives',
   client.get(3, '/small');
   await until('the next is answered', () => client.stream(3).isEnded);
   t.is(client.stream(3).body.toString(), 'small');
+  t.false(client.socket.destroyed);
+});
+
+test('a response that is reset with NO_ERROR when all of it is queued gives back what it has', async (t) => {
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'file', 60_000, 1);
+  const path = `${directory}/file`;
+  const handler = createHandler({ store: { get: () => ({ kind: 'file', path }) } });
+  const { port } = await openPort(t, handler, PATIENCE);
+  const client = await Frames.connect(t, { port, certificate: undefined }, { windowSize: 1000 });
+  client.get(1, '/file');
+  await until('it has begun', () => client.stream(1).bytes === 1000);
+  t.true(handler.stats().pooledBytes > 0);
+  client.reset(1, 0);
+  await until('all is back', () => handler.stats().pooledBytes === 0);
   t.false(client.socket.destroyed);
 });
 
