@@ -5,8 +5,8 @@ import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import { WriteProgress } from './write-progress.js';
 
-/** How long a connection that is to go may be without its first request. */
-const FIRST_REQUEST_MS = 1000;
+/** How long an idle connection that is to go may wait for a request: in its answer the client hears of it. */
+const LAST_REQUEST_MS = 1000;
 
 /** A connection that speaks HTTP/1.1. How long it may be idle or send its headers is node:http's to watch. */
 export class Http1Connection implements LiveConnection {
@@ -17,8 +17,8 @@ export class Http1Connection implements LiveConnection {
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #expiresAt: number;
-  readonly #startedAt: number;
-  #isLeaving = false;
+  /** When it was asked to go. */
+  #leavingSince = Number.POSITIVE_INFINITY;
   /** Made at the first look: most connections that come for one request are gone by then. */
   #progress: WriteProgress | undefined;
 
@@ -26,13 +26,12 @@ export class Http1Connection implements LiveConnection {
     this.#socket = socket;
     this.#limits = limits;
     this.#expiresAt = expiresAt;
-    this.#startedAt = performance.now();
   }
 
   check(now: number): void {
     const { writableLength, bytesWritten } = this.#socket;
     if (now > this.#expiresAt) this.isRetiring = true;
-    if (this.#isLeaving && this.#isIdle(now)) this.#socket.destroySoon();
+    if (now - this.#leavingSince > LAST_REQUEST_MS && this.#isIdle()) this.#socket.destroySoon();
     this.#progress ??= this.#watch();
     // What has been handed over counts as written before it has left.
     if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return;
@@ -41,9 +40,8 @@ export class Http1Connection implements LiveConnection {
   }
 
   // Node's own closeIdleConnections() takes a response for over that has been ended and is still being sent.
-  #isIdle(now: number): boolean {
-    if (this.response === undefined) return now - this.#startedAt > FIRST_REQUEST_MS;
-    return this.response.writableFinished && this.#socket.writableLength === 0;
+  #isIdle(): boolean {
+    return this.response === undefined || (this.response.writableFinished && this.#socket.writableLength === 0);
   }
 
   #watch(): WriteProgress {
@@ -54,7 +52,7 @@ export class Http1Connection implements LiveConnection {
 
   retire(): void {
     this.isRetiring = true;
-    this.#isLeaving = true;
+    this.#leavingSince = performance.now();
   }
 
   destroy(): void {
