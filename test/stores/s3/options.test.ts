@@ -1,0 +1,174 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cp, symlink, writeFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { S3Client } from '@aws-sdk/client-s3';
+import test from 'ava';
+import { s3Store } from '../../../src/stores/s3/index.js';
+import { BUCKET } from '../../helpers/s3rver.js';
+import { content, put, refusal, temporaryDirectory } from '../fixture.js';
+import { assertBytes, clientOptions, find, MIB, read, serviceFor } from './fixture.js';
+
+const site = serviceFor(test);
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+const invalid = (message: RegExp) => refusal('ERR_HOTBLOB_INVALID_OPTION', message);
+
+test('options are checked and left alone', async (t) => {
+  const client = new S3Client({ region: 'us-east-1' });
+  t.teardown(() => client.destroy());
+  for (const [options, message] of [
+    [{}, /^bucket: expected a string that is not empty, found undefined/],
+    [{ bucket: '' }, /^bucket: /],
+    [{ bucket: 'b', buckets: 'b' }, /^buckets: expected one of the options bucket, prefix/],
+    [{ bucket: 'b', prefix: '/a' }, /^prefix: expected segments .* found '\/a'/],
+    [{ bucket: 'b', prefix: 'a/../b' }, /^prefix: /],
+    [{ bucket: 'b', region: 1 }, /^region: /],
+    [{ bucket: 'b', endpoint: 'minio:9000' }, /^endpoint: expected an http or https URL/],
+    [{ bucket: 'b', forcePathStyle: 'yes' }, /^forcePathStyle: expected true or false/],
+    [{ bucket: 'b', maxAttempts: 0 }, /^maxAttempts: expected a whole number from 1/],
+    [{ bucket: 'b', requestTimeoutMs: 0 }, /^requestTimeoutMs: /],
+    [{ bucket: 'b', partBytes: 5 * MIB - 1 }, /^partBytes: expected .* from 5242880/],
+    [{ bucket: 'b', partBytes: 6 * 1024 * MIB }, /^partBytes: /],
+    [{ bucket: 'b', uploadBytes: 16 * MIB - 1 }, /^uploadBytes: expected at least one part of 16777216 bytes/],
+    [{ bucket: 'b', firstBytes: -1 }, /^firstBytes: /],
+    [{ bucket: 'b', client, region: 'us-east-1' }, /^client: expected none of endpoint, .* beside it, found 'region'/],
+    [{ bucket: 'b', client, maxAttempts: 1 }, /^client: /],
+    [{ bucket: 'b', client: {} }, /^client: expected an S3Client/],
+  ] as const) {
+    // @ts-expect-error wrong options are what is tested
+    await t.throwsAsync(() => s3Store(options), invalid(message));
+  }
+  const store = await s3Store(Object.freeze({ bucket: 'b', prefix: undefined, region: 'us-east-1' }));
+  await store.close();
+});
+
+test('what may be a secret is not shown', async (t) => {
+  for (const options of [
+    { credentials: 'SECRET' },
+    { credentials: { accessKeyId: 'SECRET' } },
+    { credentials: { accessKeyId: 'SECRET', secretAccessKey: '' } },
+    { endpoint: 'https://user:SECRET@minio.internal' },
+    { endpoint: 'SECRET' },
+    { client: { credentials: { secretAccessKey: 'SECRET' } } },
+  ]) {
+    // @ts-expect-error wrong options are what is tested
+    const error = await t.throwsAsync(() => s3Store({ bucket: 'b', ...options }), invalid(/^\w+: expected /));
+    t.notRegex(`${error?.stack}`, /SECRET/);
+  }
+});
+
+test('a client that is there already is used, and left to its owner', async (t) => {
+  const { wire, prefix, keys } = await site(t);
+  const client = new S3Client({ ...clientOptions(wire), maxAttempts: 2 });
+  t.teardown(() => client.destroy());
+  for (const key of ['a', 'b']) {
+    const store = await s3Store({ bucket: BUCKET, prefix, client });
+    const bytes = content(200_000);
+    await put(store, key, bytes);
+    assertBytes(t, await read(await find(store, key)), bytes);
+    // Its connections are those of the next store.
+    await store.close();
+  }
+  t.deepEqual(await keys(), ['a', 'b']);
+  const store = await s3Store({ bucket: BUCKET, prefix, client });
+  wire.clear();
+  wire.fault = () => ({ answer: 503, code: 'SlowDown' });
+  await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_OVERLOADED'));
+  t.is(wire.seen.length, 2);
+});
+
+test('every key is an object of its own, below the prefix', async (t) => {
+  const { store, wire, prefix, keys } = await site(t);
+  const names = [
+    'plain',
+    'with/slashes/in/it',
+    'a b+c',
+    '100%',
+    '%41',
+    'a?b=c&d#e',
+    "it's (a) *star*!~",
+    'ä/ö/漢字/🚀',
+    '..a/b../...',
+    'x:y@z,$;=',
+    'A',
+    'a',
+    'k'.repeat(200),
+  ];
+  for (const [index, name] of names.entries()) await put(store, name, content(100, index));
+  for (const [index, name] of names.entries()) assertBytes(t, await read(await find(store, name)), content(100, index));
+  t.deepEqual(new Set(wire.seen.map(({ key }) => key)), new Set(names.map((name) => `${prefix}/${name}`)));
+  t.deepEqual(await keys(), names.toSorted());
+  for (const name of names) t.true(await store.delete(name));
+  t.deepEqual(await keys(), []);
+});
+
+test('keys that cannot be are refused, before anything is asked', async (t) => {
+  const { store, wire, prefix } = await site(t);
+  const longest = 'k'.repeat(1024 - prefix.length - 1);
+  for (const [key, code] of [
+    ['../a', 'ERR_HOTBLOB_INVALID_KEY'],
+    ['a//b', 'ERR_HOTBLOB_INVALID_KEY'],
+    ['', 'ERR_HOTBLOB_INVALID_KEY'],
+    ['half \ud83d', 'ERR_HOTBLOB_INVALID_KEY'],
+    [`${longest}k`, 'ERR_HOTBLOB_KEY_TOO_LONG'],
+  ] as const) {
+    for (const task of [() => store.get(key), () => put(store, key, 'x'), () => store.delete(key)]) {
+      await t.throwsAsync(task, refusal(code));
+    }
+  }
+  t.deepEqual(wire.asked, []);
+  wire.fault = () => ({ answer: 404, code: 'NoSuchKey' });
+  t.is(await store.get(longest), undefined);
+});
+
+test('without a prefix, and with slashes behind it', async (t) => {
+  const { wire } = await site(t);
+  for (const [prefix, key] of [
+    [undefined, 'a/b'],
+    ['', 'a/b'],
+    ['p/q//', 'p/q/a/b'],
+  ] as const) {
+    wire.clear();
+    const store = await s3Store({ ...clientOptions(wire), bucket: BUCKET, prefix });
+    t.is(await store.get('a/b'), undefined);
+    t.deepEqual(
+      wire.seen.map((seen) => seen.key),
+      [key],
+    );
+    await store.close();
+  }
+});
+
+test('without the SDK it says what to install', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await cp(join(ROOT, 'src'), join(directory, 'src'), { recursive: true });
+  const require = createRequire(import.meta.url);
+  // All that the source needs, but for the SDK.
+  const debug = dirname(require.resolve('debug/package.json'));
+  await cp(debug, join(directory, 'node_modules/debug'), { recursive: true });
+  await symlink(dirname(require.resolve('ms/package.json')), join(directory, 'node_modules/ms'));
+  await writeFile(join(directory, 'package.json'), '{ "type": "module" }');
+  const program = `
+    import { s3Store } from './src/stores/s3/index.ts';
+    s3Store({ bucket: 'b' }).catch(({ code, message, cause }) => console.log(JSON.stringify([code, message, cause.code])));
+  `;
+  await writeFile(join(directory, 'program.ts'), program);
+  const tsx = require.resolve('tsx');
+  const child = spawn(process.execPath, [`--import=${tsx}`, 'program.ts'], {
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  let output = '';
+  child.stdout.on('data', (chunk) => {
+    output += chunk;
+  });
+  t.deepEqual(await once(child, 'close'), [0, null]);
+  const [code, message, cause] = JSON.parse(output);
+  t.is(code, 'ERR_HOTBLOB_INVALID_OPTION');
+  t.regex(message, /npm install @aws-sdk\/client-s3/);
+  t.is(cause, 'ERR_MODULE_NOT_FOUND');
+});
