@@ -54,7 +54,7 @@ export class OpenFiles {
     const file = this.#files.get(artifact.path);
     if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
     const now = performance.now();
-    if (now - file.checkedAt >= CHECK_INTERVAL_MS) return this.#acquireSlowly(artifact);
+    if (now - file.checkedAt >= CHECK_INTERVAL_MS || isBeyond(artifact, file)) return this.#acquireSlowly(artifact);
     file.usedAt = now;
     file.enter();
     return file;
@@ -77,9 +77,10 @@ export class OpenFiles {
     const { path, root } = artifact;
     const known = this.#files.get(path);
     if (known !== undefined) {
-      known.checking ??= this.#check(known, artifact.immutable === true);
-      const same = (await known.checking) && known.root === root;
-      if (!same) this.#drop(known);
+      let same = await this.#checkOnce(known, artifact);
+      // That look may have begun before the file grew.
+      if (same && isBeyond(artifact, known)) same = await this.#checkOnce(known, artifact);
+      if (!same || known.root !== root) this.#drop(known);
     }
     let file = this.#files.get(path);
     if (file === undefined || file.root !== root) {
@@ -94,6 +95,11 @@ export class OpenFiles {
     if (file !== undefined) file.usedAt = performance.now();
     file?.enter();
     return file;
+  }
+
+  #checkOnce(file: OpenFile, artifact: FileArtifact): Promise<boolean> {
+    file.checking ??= this.#check(file, artifact.immutable === true);
+    return file.checking;
   }
 
   async #check(file: OpenFile, immutable: boolean): Promise<boolean> {
@@ -200,6 +206,11 @@ export class OpenFiles {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
   }
+}
+
+/** Whether a region ends behind what is known of its file, which may have been appended to. */
+function isBeyond({ offset = 0, length }: FileArtifact, file: OpenFile): boolean {
+  return length !== undefined && offset + length > file.size;
 }
 
 function isMissing(error: unknown): boolean {

@@ -1,0 +1,20 @@
+import { createRequire } from 'node:module';
+import type * as Lmdb from 'lmdb';
+import { SegmentStoreError } from './errors.js';
+
+const require = createRequire(import.meta.url);
+
+/**
+ * The optional dependency `lmdb`.
+ *
+ * @throws SegmentStoreError `ERR_HOTBLOB_NO_LMDB` where it is absent or does not load on this machine
+ */
+export function loadLmdb(): typeof Lmdb {
+  try {
+    // lmdb's types describe what its module holds
+    return require('lmdb') as typeof Lmdb;
+  } catch (cause) {
+    const message = "segmentStore needs the package 'lmdb', which does not load here; directoryStore does without";
+    throw new SegmentStoreError('ERR_HOTBLOB_NO_LMDB', message, { cause });
+  }
+}

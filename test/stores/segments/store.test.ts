@@ -1,0 +1,306 @@
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import test from 'ava';
+import fc from 'fast-check';
+import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
+import { bodyOf, content, never, put, refusal, temporaryDirectory, until } from '../fixture.js';
+import { assertBody, bodyOfSeed, findingsIn, read } from './fixture.js';
+
+const LENGTHS = [0, 1, 256, 257, 4096, 262_144, 262_145, 3_000_000];
+
+test('what was put can be read back, with and without an announced length, and by the next process', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { segmentBytes: 1_000_000 });
+  for (const [index, length] of LENGTHS.entries()) {
+    const size = index % 2 === 0 ? length : undefined;
+    const result = await put(store, `a/${length}`, content(length), { size });
+    t.true(result.created);
+    await assertBody(t, store, `a/${length}`, content(length));
+  }
+  t.is(store.get('a'), undefined);
+  await store.close();
+  const again = await segmentStore(dir, { segmentBytes: 1_000_000 });
+  for (const length of LENGTHS) await assertBody(t, again, `a/${length}`, content(length));
+  await again.close();
+  t.deepEqual(await findingsIn(dir), {
+    findings: [],
+    artifacts: LENGTHS.length,
+    bytes: LENGTHS.reduce((sum, length) => sum + length, 0),
+  });
+});
+
+test('a body comes in one piece, or byte by byte', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  const chunks = Array.from({ length: 3000 }, (_, index) => content(index % 300, index));
+  await store.put('a', Readable.from(chunks), { signal: never() });
+  await assertBody(t, store, 'a', Buffer.concat(chunks));
+  await store.close();
+});
+
+test('small bodies are bytes, the others regions of a file that is promised to be immutable', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  const before = Date.now();
+  for (const length of [256, 257]) await put(store, String(length), content(length));
+  t.like(store.get('256'), { kind: 'bytes', bytes: content(256) });
+  t.like(store.get('257'), { kind: 'file', length: 257, offset: 0, immutable: true });
+  for (const key of ['256', '257']) {
+    const artifact = await store.get(key);
+    const time = artifact?.lastModified?.getTime() ?? 0;
+    t.true(time >= before && time <= Date.now());
+    t.regex(artifact?.etag ?? '', /^"[\w-]{22}"$/);
+  }
+  await store.close();
+});
+
+test('the entity tag is that of the bytes, and stays when others are appended', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  const { etag } = await put(store, 'a', content(1000));
+  t.is((await store.get('a'))?.etag, etag);
+  t.is((await put(store, 'b', content(1000))).etag, etag);
+  t.not((await put(store, 'c', content(1000, 1))).etag, etag);
+  t.is((await store.get('a'))?.etag, etag);
+  await store.close();
+});
+
+test('overwriting and deleting, of every kind of body', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir);
+  const lengths = [10, 1000, 300_000, 20, 400_000, 2000];
+  for (const [index, length] of lengths.entries()) {
+    t.is((await put(store, 'a', content(length))).created, index === 0);
+    await assertBody(t, store, 'a', content(length));
+  }
+  t.true(await store.delete('a'));
+  t.false(await store.delete('a'));
+  t.is(store.get('a'), undefined);
+  t.true((await put(store, 'a', 'x')).created);
+  await store.close();
+  t.like(await findingsIn(dir), { findings: [], artifacts: 1 });
+});
+
+test('who has read where an artifact is can read it after a delete and an overwrite', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  await put(store, 'a', content(5000));
+  const before = store.get('a');
+  await put(store, 'a', content(5000, 1));
+  await store.delete('a');
+  await put(store, 'b', content(5000, 2));
+  t.like(before, { kind: 'file', length: 5000 });
+  const file = await readFile(join(store.root, 'segments', '0000000001.segment'));
+  t.true(file.subarray(0, 5000).equals(content(5000)));
+  await store.close();
+});
+
+test('concurrent uploads of one key: one of them wins, whole', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 1_000_000 });
+  const lengths = fc.array(fc.integer({ min: 0, max: 400_000 }), { minLength: 2, maxLength: 8 });
+  await fc.assert(
+    fc.asyncProperty(lengths, fc.boolean(), async (list, isAnnounced) => {
+      await store.delete('a/b');
+      const bodies = list.map((length, seed) => bodyOfSeed(seed, length));
+      const results = await Promise.all(
+        bodies.map((bytes) => put(store, 'a/b', bytes, isAnnounced ? {} : { size: undefined })),
+      );
+      t.is(results.filter(({ created }) => created).length, 1);
+      const bytes = await read(store, 'a/b');
+      t.true(bodies.some((body) => bytes?.equals(body)));
+    }),
+    { numRuns: 40 },
+  );
+  await store.close();
+});
+
+test('any sequence of operations does what a Map does, also after opening again', async (t) => {
+  const parent = await temporaryDirectory(t);
+  const key = fc.constantFrom('a', 'a/b', 'A', 'é', 'e\u0301', `${'k'.repeat(1000)}`, '\u{1f600}', 'x'.repeat(64));
+  const operation = fc.oneof(
+    fc.record({ kind: fc.constant('put' as const), key, length: fc.integer({ min: 0, max: 3000 }) }),
+    fc.record({ kind: fc.constant('delete' as const), key }),
+    fc.record({ kind: fc.constant('reopen' as const) }),
+  );
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(operation, { maxLength: 25 }), async (operations) => {
+      const dir = join(parent, String(run++));
+      const options = { segmentBytes: 4000 };
+      let store: SegmentStore = await segmentStore(dir, options);
+      const model = new Map<string, Buffer>();
+      for (const [seed, each] of operations.entries()) {
+        if (each.kind === 'put') {
+          const bytes = bodyOfSeed(seed, each.length);
+          t.is((await put(store, each.key, bytes)).created, !model.has(each.key));
+          model.set(each.key, bytes);
+        } else if (each.kind === 'delete') {
+          t.is(await store.delete(each.key), model.delete(each.key));
+        } else {
+          await store.close();
+          store = await segmentStore(dir, options);
+        }
+        for (const [known, bytes] of model) await assertBody(t, store, known, bytes);
+      }
+      await store.close();
+      t.like(await findingsIn(dir), { findings: [], artifacts: model.size });
+    }),
+    { numRuns: 25 },
+  );
+});
+
+const failure = new Error('the body has failed');
+const failing = [
+  ['fails at once', () => bodyOf([], failure), undefined, { is: failure }],
+  ['fails in the middle', () => bodyOf([content(1000)], failure), 2000, { is: failure }],
+  ['fails when it is large', () => bodyOf([content(400_000)], failure), 500_000, { is: failure }],
+  ['fails when nobody knows how large it is', () => bodyOf([content(400_000)], failure), undefined, { is: failure }],
+  ['is too short', () => Readable.from([content(10)]), 11, refusal('ERR_HOTBLOB_INCOMPLETE')],
+  ['is large and too short', () => Readable.from([content(400_000)]), 500_000, refusal('ERR_HOTBLOB_INCOMPLETE')],
+  ['is too long', () => bodyOf([content(10)]), 9, refusal('ERR_HOTBLOB_INCOMPLETE')],
+] as const;
+
+for (const [what, bodyFor, size, error] of failing) {
+  test(`a body that ${what} leaves nothing`, async (t) => {
+    const dir = await temporaryDirectory(t);
+    const store = await segmentStore(dir);
+    await put(store, 'old', content(1000));
+    for (const key of ['old', 'new']) {
+      const body = bodyFor();
+      await t.throwsAsync(store.put(key, body, { signal: never(), size }), error);
+      t.true(body.destroyed);
+    }
+    t.is(store.get('new'), undefined);
+    await assertBody(t, store, 'old', content(1000));
+    await put(store, 'next', content(300_000));
+    await assertBody(t, store, 'next', content(300_000));
+    await store.close();
+    t.like(await findingsIn(dir), { findings: [], artifacts: 2 });
+  });
+}
+
+test('an abort ends an upload whose body is silent, however much has come', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  for (const size of [undefined, 1000, 600_000]) {
+    const controller = new AbortController();
+    const body = bodyOf([content(900)]);
+    const upload = store.put('a', body, { signal: controller.signal, size });
+    await until(() => body.readableFlowing !== null || body.readableDidRead);
+    const reason = new Error('the client has gone');
+    controller.abort(reason);
+    await t.throwsAsync(upload, { is: reason });
+    t.true(body.destroyed);
+    t.is(store.get('a'), undefined);
+  }
+  await store.close();
+});
+
+test('a large upload that fails gives its space back at once', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 1_000_000 });
+  const body = bodyOf([content(800_000)], failure);
+  await t.throwsAsync(store.put('a', body, { signal: never(), size: 900_000 }), { is: failure });
+  await until(async () => (await readdir(join(store.root, 'segments'))).length === 0);
+  await store.close();
+  t.pass();
+});
+
+test('space of what was overwritten comes back without a limit', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 100_000 });
+  await put(store, 'kept', content(5000, 1));
+  for (let round = 0; round < 100; round++) await put(store, 'a', content(20_000, round));
+  const bytes = async (): Promise<number> => {
+    const names = await readdir(join(store.root, 'segments'));
+    const sizes = await Promise.all(
+      names.map((name) =>
+        stat(join(store.root, 'segments', name)).then(
+          ({ size }) => size,
+          () => 0, // gone since it was listed
+        ),
+      ),
+    );
+    return sizes.reduce((sum, size) => sum + size, 0);
+  };
+  await until(async () => (await bytes()) < 300_000);
+  await assertBody(t, store, 'kept', content(5000, 1));
+  await assertBody(t, store, 'a', content(20_000, 99));
+  await store.close();
+});
+
+test('keys that two strings would share are refused', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  t.throws(() => store.get('\ud800'), refusal('ERR_HOTBLOB_INVALID_KEY'));
+  await t.throwsAsync(put(store, 'a/\udc00', 'x'), refusal('ERR_HOTBLOB_INVALID_KEY'));
+  await t.throwsAsync(put(store, '..', 'x'), refusal('ERR_HOTBLOB_INVALID_KEY'));
+  await t.throwsAsync(put(store, 'a'.repeat(1025), 'x'), refusal('ERR_HOTBLOB_KEY_TOO_LONG'));
+  await store.close();
+});
+
+test('a store that has been closed says so, and closing waits for what has begun', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir);
+  const upload = put(store, 'a', content(500_000));
+  await Promise.all([store.close(), store.close()]);
+  t.true((await upload).created);
+  t.throws(() => store.get('a'), refusal('ERR_HOTBLOB_OVERLOADED'));
+  const body = Readable.from(['x']);
+  await t.throwsAsync(store.put('b', body, { signal: never() }), refusal('ERR_HOTBLOB_OVERLOADED'));
+  t.true(body.destroyed);
+  t.deepEqual((await readdir(dir)).sort(), [
+    'index.mdb',
+    'index.mdb-lock',
+    'segments',
+    'writer.mdb',
+    'writer.mdb-lock',
+  ]);
+});
+
+test('options and directories that cannot be are refused', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const invalid = (message: RegExp) => refusal('ERR_HOTBLOB_INVALID_OPTION', message);
+  for (const [options, message] of [
+    [{ maxBytes: -1 }, /maxBytes/],
+    [{ segmentBytes: 0 }, /segmentBytes/],
+    [{ segmentBytes: 2 ** 41 }, /segmentBytes/],
+    [{ durability: 'maybe' }, /durability: expected 'fsync', 'none'/],
+    [{ readOnly: 1 }, /readOnly/],
+    [{ maxSize: 1 }, /maxSize/],
+  ] as const) {
+    // what JavaScript would let through
+    await t.throwsAsync(segmentStore(join(dir, 'x'), options as never), invalid(message));
+  }
+  await t.throwsAsync(segmentStore(''), invalid(/^dir/));
+  await writeFile(join(dir, 'file'), '');
+  await t.throwsAsync(segmentStore(join(dir, 'file')), invalid(/found a file/));
+  await t.throwsAsync(segmentStore(join(dir, 'none'), { readOnly: true }), invalid(/found none at .*none'/));
+  await mkdir(join(dir, 'foreign', '.hotblob'), { recursive: true });
+  await t.throwsAsync(segmentStore(join(dir, 'foreign')), invalid(/found '.hotblob'/));
+});
+
+test('durability none: closed and opened again everything is there', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { durability: 'none' });
+  await put(store, 'a', content(1000));
+  await put(store, 'b', 'x');
+  await store.close();
+  t.false((await readdir(dir)).includes('unsynced'));
+  const again = await segmentStore(dir);
+  await assertBody(t, again, 'a', content(1000));
+  await assertBody(t, again, 'b', Buffer.from('x'));
+  await again.close();
+});
+
+test('durability none: when the system has gone down meanwhile, the store starts empty', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { durability: 'none' });
+  await put(store, 'a', content(1000));
+  const marker = await readFile(join(dir, 'unsynced'), 'latin1');
+  await store.close();
+  await writeFile(join(dir, 'unsynced'), marker);
+  const sameBoot = await segmentStore(dir, { durability: 'none' });
+  await assertBody(t, sameBoot, 'a', content(1000));
+  await sameBoot.close();
+  await writeFile(join(dir, 'unsynced'), 'another boot');
+  const later = await segmentStore(dir);
+  t.is(later.get('a'), undefined);
+  await put(later, 'a', content(2000));
+  await assertBody(t, later, 'a', content(2000));
+  await later.close();
+  t.like(await findingsIn(dir), { findings: [], artifacts: 1 });
+});
