@@ -10,7 +10,7 @@ import { memoryStore } from '../src/stores/memory.js';
 const readme = await readFile('README.md', 'utf8');
 const snippets = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code = '']) => code);
 
-// Below the package's own folder, so that `hotblob` is this package. A port of its own for each server, and a line that tells it.
+// Within the package's own folder, so that `hotblob` is this package. A port of its own for each server, and a line that tells it.
 const PREAMBLE = `
 import net from 'node:net';
 const listen = net.Server.prototype.listen;
@@ -23,7 +23,7 @@ net.Server.prototype.listen = function (...args) {
 for (const [index, snippet] of snippets.entries()) {
   const title = /^import \{? ?(\w+)/.exec(snippet)?.[1] ?? '';
   test(`snippet ${index + 1} (${title}) runs and answers a miss`, async (t) => {
-    const dir = await mkdtemp('dist/.readme-');
+    const dir = await mkdtemp('test/.snippet-');
     t.teardown(() => rm(dir, { recursive: true }));
     await writeFile(`${dir}/preamble.mjs`, PREAMBLE);
     await writeFile(`${dir}/snippet.mts`, snippet.replaceAll('./artifacts', `./${dir}/artifacts`));
