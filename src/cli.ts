@@ -4,12 +4,17 @@ import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { HotblobError } from './errors.js';
 import { type ServeOptions, serve } from './serve.js';
+import type { StoreKind } from './serve-store.js';
+import { verifySegments } from './stores/segments/verify.js';
 
 const HELP = `hotblob: serves a build cache straight from the page cache
 
   hotblob serve [options]
+  hotblob verify DIR   compares what is in segments with its checksums
 
-  --dir DIR         the artifacts, each at /<path below DIR>; created when absent (./artifacts)
+  --dir DIR         where the artifacts are; created when absent (./artifacts)
+  --store KIND      directory: a file for each, at /<path below DIR>; segments: a few large files (what is there; in a new
+                    DIR segments, where lmdb is installed)
   --port PORT       0 for any that is free (8080)
   --host HOST       (127.0.0.1)
   --writable        take uploads from beyond this machine too
@@ -23,6 +28,7 @@ const OPTIONS = {
   dir: { type: 'string' },
   port: { type: 'string' },
   host: { type: 'string' },
+  store: { type: 'string' },
   writable: { type: 'boolean' },
   immutable: { type: 'boolean' },
   'max-size': { type: 'string' },
@@ -38,9 +44,10 @@ async function main(args: string[]): Promise<void> {
   const parsed = parse(args);
   if (parsed.values.help) return void process.stdout.write(HELP);
   if (parsed.values.version) return void process.stdout.write(`${version()}\n`);
-  const [command, ...rest] = parsed.positionals;
-  if (command !== 'serve' || rest.length > 0)
-    throw usage(`expected the command 'serve', found '${parsed.positionals.join(' ')}'`);
+  const [command, dir, ...rest] = parsed.positionals;
+  if (command === 'verify' && dir !== undefined && rest.length === 0) return verify(dir);
+  if (command !== 'serve' || dir !== undefined)
+    throw usage(`expected the command 'serve', or 'verify' and a directory, found '${parsed.positionals.join(' ')}'`);
   const server = await serve(serveOptions(parsed.values));
   console.log(server.description);
 
@@ -55,6 +62,22 @@ async function main(args: string[]): Promise<void> {
     );
   };
   process.on('SIGINT', stop).on('SIGTERM', stop);
+}
+
+/** Prints what is hurt; the exit code is then 1. */
+async function verify(dir: string): Promise<void> {
+  const findings = verifySegments(dir);
+  for (;;) {
+    const next = await findings.next();
+    if (next.done) {
+      console.log(
+        `${next.value.artifacts} artifacts with ${next.value.bytes} bytes, ${process.exitCode ? 'not all' : 'all'} whole`,
+      );
+      return;
+    }
+    console.log(next.value.message);
+    process.exitCode = 1;
+  }
 }
 
 function parse(args: string[]) {
@@ -75,6 +98,7 @@ function serveOptions(values: Values): ServeOptions {
   const { 'tls-cert': cert, 'tls-key': key } = values;
   if ((cert === undefined) !== (key === undefined)) throw usage('--tls-cert and --tls-key go together');
   return {
+    kind: values.store === undefined ? undefined : storeKind(values.store),
     dir: values.dir ?? './artifacts',
     port,
     host,
@@ -83,6 +107,11 @@ function serveOptions(values: Values): ServeOptions {
     maxBytes: values['max-size'] === undefined ? undefined : bytes(values['max-size']),
     tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
   };
+}
+
+function storeKind(text: string): StoreKind {
+  if (text === 'directory' || text === 'segments') return text;
+  throw usage(`--store: expected directory or segments, found '${text}'`);
 }
 
 function isLoopback(host: string): boolean {

@@ -3,22 +3,18 @@ import { answerError } from './answer.js';
 import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
+import { type LocalStore, type LocalStoreOptions, openLocalStore } from './serve-store.js';
 import { createServer } from './server/server.js';
 import type { Store } from './store.js';
-import { directoryStore } from './stores/directory.js';
 
 const READY_PATH = '/_hotblob/ready';
 
 /** What the command line asks for. */
-export interface ServeOptions {
-  readonly dir: string;
+export interface ServeOptions extends LocalStoreOptions {
   /** 0: any that is free. */
   readonly port: number;
   readonly host: string;
   readonly writable: boolean;
-  readonly immutable: boolean | undefined;
-  /** The directory's size limit. */
-  readonly maxBytes: number | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
@@ -31,10 +27,11 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Serves a directory over HTTP/1.1 and HTTP/2. Resolves when it listens. */
+/** Serves a store over HTTP/1.1 and HTTP/2. Resolves when it listens. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { immutable, maxBytes, tls } = options;
-  const store = await directoryStore(options.dir, { immutable, maxBytes });
+  const { tls } = options;
+  const local = await openLocalStore(options);
+  const { store } = local;
   const memory = systemMemoryPressure();
   const handler = createHandler({ store: options.writable ? store : readOnly(store), memory });
   let isDraining = false;
@@ -48,7 +45,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   return {
     port,
-    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, store.immutable)})`,
+    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, local)})`,
     async close() {
       isDraining = true;
       await server.close();
@@ -75,9 +72,10 @@ async function answerReady(exchange: Exchange, isDraining: boolean): Promise<boo
 
 const READY = Buffer.from('{"status":"ready"}\n');
 
-function whatIsAtWork(handler: Handler, sensor: string, immutable: boolean): string {
+function whatIsAtWork(handler: Handler, sensor: string, { kind, immutable }: LocalStore): string {
   const { mapper, copiesResident } = handler.stats();
   return [
+    `store: ${kind}`,
     `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `${mapper}, but not of this directory: it is not known to be immutable`}`,
     `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none, reads instead'}`,
     `memory pressure: ${sensor}`,

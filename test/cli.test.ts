@@ -34,10 +34,10 @@ async function run(...args: string[]): Promise<{ code: number; output: string }>
 }
 
 test('it creates its directory, says what is at work, takes an upload and gives it back', async (t) => {
-  const { url, line, dir } = await start(t);
+  const { url, line, dir } = await start(t, '--store', 'directory');
   t.regex(
     line,
-    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
+    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
   );
   const body = Buffer.alloc(300_000, 'artifact');
   t.is((await fetch(`${url}/a/b`, { method: 'PUT', body })).status, 200);
@@ -45,6 +45,38 @@ test('it creates its directory, says what is at work, takes an upload and gives 
   t.deepEqual(await readFile(`${dir}/a/b`), body);
   t.deepEqual(await readdir(`${dir}/.hotblob/uploads`), []);
   t.is((await fetch(`${url}/.hotblob/immutable`)).status, 400);
+});
+
+test('a new directory holds segments, which survive a kill; what is hurt in them is found', async (t) => {
+  const { url, line, dir, child } = await start(t);
+  t.regex(line, /\(store: segments; /);
+  const bodies = Array.from({ length: 20 }, (_, index) => Buffer.alloc(5000 + index, `artifact ${index}`));
+  for (const [index, body] of bodies.entries()) {
+    t.is((await fetch(`${url}/key/${index}`, { method: 'PUT', body })).status, 200);
+  }
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const whole = await run('verify', dir);
+  t.is(whole.code, 0, whole.output);
+  t.regex(whole.output, /^20 artifacts with \d+ bytes, all whole\n$/);
+
+  const [name = ''] = await readdir(`${dir}/segments`);
+  const segment = await readFile(`${dir}/segments/${name}`);
+  const at = segment.indexOf(bodies[7] ?? '');
+  segment.write('hurt', at + 100);
+  await writeFile(`${dir}/segments/${name}`, segment);
+  const hurt = await run('verify', dir);
+  t.is(hurt.code, 1);
+  t.regex(hurt.output, /key\/7.*\n20 artifacts with \d+ bytes, not all whole\n$/);
+
+  const again = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', dir, '--port', '0']);
+  t.teardown(() => again.kill('SIGKILL'));
+  const { value = '' } = await createInterface(again.stdout)[Symbol.asyncIterator]().next();
+  const found = await fetch(`${/https?:\/\/\S+/.exec(value)?.[0]}/key/3`);
+  t.deepEqual(Buffer.from(await found.arrayBuffer()), bodies[3]);
+  const second = await run('serve', '--dir', dir, '--port', '0');
+  t.is(second.code, 1);
+  t.regex(second.output, /process \d+ writes to/);
 });
 
 test('beyond this machine it takes uploads only when told to', async (t) => {
@@ -57,7 +89,7 @@ test('beyond this machine it takes uploads only when told to', async (t) => {
 });
 
 test('it drains: not ready, what is in flight completes, exit code 0', async (t) => {
-  const { child, url, dir } = await start(t);
+  const { child, url, dir } = await start(t, '--store', 'directory');
   t.is((await fetch(`${url}/_hotblob/ready`)).status, 200);
   const exit = once(child, 'exit');
   const size = 32 * 1024 * 1024;
@@ -85,10 +117,12 @@ test('what it cannot do it says, with an exit code', async (t) => {
   t.is((await run('--help')).code, 0);
   t.regex((await run('--version')).output, /^\d+\.\d+\.\d+\n$/);
   const cases: [string[], number, RegExp][] = [
-    [[], 2, /expected the command 'serve'/],
+    [[], 2, /expected the command 'serve', or 'verify' and a directory/],
     [['serve', '--prot', '1'], 2, /--prot/],
     [['serve', '--port', '99999'], 2, /--port: expected 0 to 65535, found '99999'/],
     [['serve', '--max-size', 'huge'], 2, /--max-size/],
+    [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, found 'cloud'/],
+    [['verify', '.'], 1, /a segment store/],
     [['serve', '--tls-cert', 'x'], 2, /go together/],
     [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],
   ];
