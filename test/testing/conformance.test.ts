@@ -1,0 +1,88 @@
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import test from 'ava';
+import type { Store } from '../../src/store.js';
+import { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from '../../src/stores/directory.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { storeConformance } from '../../src/testing/index.js';
+import { entriesBelow } from '../stores/fixture.js';
+import { answeringLater, asStreams } from './wrappers.js';
+
+const MIB = 1024 * 1024;
+
+// Not in tmpdir(), which may be a tmpfs.
+const temporary = await mkdtemp('/var/tmp/hotblob-conformance-');
+test.after.always(() => rm(temporary, { recursive: true, force: true }));
+let count = 0;
+
+const inMemory = (): Required<Store> => memoryStore({ maxBytes: 16 * MIB });
+const inDirectory = (options?: DirectoryStoreOptions): Promise<DirectoryStore> =>
+  directoryStore(join(temporary, String(count++)), options);
+const inventory = ({ root }: DirectoryStore): Promise<string[]> => entriesBelow(root);
+
+/** AVA runs all of them at the same time: what one takes says nothing about its store. */
+const timeoutMs = 60_000;
+
+storeConformance({
+  test,
+  name: 'memory',
+  createStore: inMemory,
+  capabilities: { evictsAbove: 16 * MIB },
+  timeoutMs,
+});
+
+storeConformance({
+  test,
+  name: 'memory, asynchronous',
+  createStore: () => answeringLater(inMemory()),
+  capabilities: { evictsAbove: 16 * MIB },
+  timeoutMs,
+});
+
+storeConformance({ test, name: 'directory', createStore: () => inDirectory(), inventory, timeoutMs });
+
+storeConformance({
+  test,
+  name: 'directory with a limit',
+  createStore: () => inDirectory({ maxBytes: 16 * MIB }),
+  capabilities: { evictsAbove: 16 * MIB },
+  inventory,
+  timeoutMs,
+});
+
+storeConformance({
+  test,
+  name: 'directory, asynchronous',
+  createStore: async () => answeringLater(await inDirectory()),
+  timeoutMs,
+});
+
+storeConformance({
+  test,
+  name: 'directory of somebody else, only read',
+  createStore: async (): Promise<Store & { readonly root: string }> => {
+    const store = await inDirectory({ immutable: false });
+    return { root: store.root, get: (key) => store.get(key) };
+  },
+  capabilities: { writable: false },
+  seed: async ({ root }, key, bytes) => {
+    await mkdir(dirname(join(root, key)), { recursive: true });
+    await writeFile(join(root, key), bytes);
+  },
+  timeoutMs,
+});
+
+storeConformance({
+  test,
+  name: 'streams with ranges',
+  createStore: async () => asStreams(await inDirectory(), { sized: true }),
+  timeoutMs,
+});
+
+storeConformance({
+  test,
+  name: 'streams without ranges',
+  createStore: () => asStreams(inMemory(), { sized: false }),
+  capabilities: { ranges: false },
+  timeoutMs,
+});

@@ -1,0 +1,70 @@
+import { createReadStream } from 'node:fs';
+import { stat } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/artifact.js';
+import { errnoCode } from '../../src/errors.js';
+import type { Store } from '../../src/store.js';
+
+/** The same store, but for what is given. */
+export function withMethods<S extends Required<Store>>(store: S, methods: Partial<Store>): Required<Store> {
+  return {
+    get: (key, options) => store.get(key, options),
+    put: (key, body, options) => store.put(key, body, options),
+    delete: (key) => store.delete(key),
+    close: () => store.close(),
+    ...methods,
+  };
+}
+
+/** The same store, whose lookups take their time. */
+export function answeringLater(store: Required<Store>): Required<Store> {
+  return withMethods(store, {
+    get: async (key, options) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      return store.get(key, options);
+    },
+  });
+}
+
+/** The same store, whose artifacts are streams: with ranges, or without saying their size. */
+export function asStreams(store: Required<Store>, { sized }: { readonly sized: boolean }): Required<Store> {
+  return withMethods(store, {
+    get: async (key, options) => {
+      const artifact = await store.get(key, options);
+      return artifact && streamOf(artifact, sized);
+    },
+  });
+}
+
+async function streamOf(artifact: Artifact, sized: boolean): Promise<StreamArtifact | undefined> {
+  if (artifact.kind === 'stream') return artifact;
+  const size = artifact.kind === 'bytes' ? artifact.bytes.byteLength : await fileSize(artifact);
+  if (size === undefined) return undefined;
+  const { etag, lastModified } = artifact;
+  return {
+    kind: 'stream',
+    etag,
+    lastModified,
+    size: sized ? size : undefined,
+    open: (range) => (artifact.kind === 'bytes' ? ofBytes(artifact, range) : ofFile(artifact, range)),
+  };
+}
+
+function ofBytes({ bytes }: BytesArtifact, range = { start: 0, end: bytes.byteLength }): Readable {
+  const part = bytes.subarray(range.start, range.end);
+  return Readable.from(part.byteLength === 0 ? [] : [Buffer.from(part)], { objectMode: false });
+}
+
+function ofFile({ path }: FileArtifact, range?: { start: number; end: number }): Readable {
+  return createReadStream(path, range && { start: range.start, end: range.end - 1 });
+}
+
+async function fileSize({ path }: FileArtifact): Promise<number | undefined> {
+  try {
+    const stats = await stat(path);
+    return stats.isFile() ? stats.size : undefined;
+  } catch (error) {
+    if (['ENOENT', 'ENOTDIR', 'ENAMETOOLONG'].includes(errnoCode(error) ?? '')) return undefined;
+    throw error;
+  }
+}
