@@ -18,6 +18,12 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_OVERLOADED: 503,
   /** A file or stream ended before the length that was promised. */
   ERR_HOTBLOB_TRUNCATED: 500,
+  /** Another cache cannot be reached, has cut its answer off, or has answered with what is no answer. */
+  ERR_HOTBLOB_UPSTREAM: 502,
+  /** Another cache takes the credentials for wrong, or for too little. */
+  ERR_HOTBLOB_UPSTREAM_DENIED: 502,
+  /** Another cache has not answered in time, or has stopped in the middle. */
+  ERR_HOTBLOB_UPSTREAM_TIMEOUT: 504,
   /** The client went away. Nobody is left to see a status. */
   ERR_HOTBLOB_CLIENT_GONE: 499,
 } as const;
@@ -71,7 +77,9 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   416: 'The range cannot be satisfied.',
   431: 'The request has too many headers.',
   500: 'The server failed to answer.',
+  502: 'Another server failed to answer this one.',
   503: 'The server is busy. Try again later.',
+  504: 'Another server did not answer this one in time.',
   507: 'The server has no room left.',
 };
 

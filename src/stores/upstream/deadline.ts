@@ -1,0 +1,20 @@
+/** One timer that is set again and again. */
+export class Deadline {
+  readonly #onExpire: (waitedFor: string) => void;
+  #timer: NodeJS.Timeout | undefined;
+
+  /** `onExpire` is told what was waited for. */
+  constructor(onExpire: (waitedFor: string) => void) {
+    this.#onExpire = onExpire;
+  }
+
+  /** Expires after `ms`, in the place of whatever was set before. */
+  set(ms: number, waitedFor: string): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#onExpire(`${waitedFor} within ${ms} ms`), ms);
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}
