@@ -1,34 +1,28 @@
 import { type ErrorCode, errnoCode, HotblobError } from '../../errors.js';
 
-/** The service or the way to it has failed: later it may work, and the SDK has tried again already. */
-const UNAVAILABLE: ErrorCode = 'ERR_HOTBLOB_OVERLOADED';
-/** The service has understood and refuses: somebody has to change the credentials, the policy or the options. */
-const REFUSED: ErrorCode = 'ERR_HOTBLOB_INVALID_OPTION';
-
-/** What the service says itself, wherever that is clearer than its status. */
+/** Of what the service says, wherever the name is clearer than the status, and of the SDK's own errors. */
 const CODE_OF_NAME: Readonly<Record<string, ErrorCode>> = {
+  CredentialsProviderError: 'ERR_HOTBLOB_UPSTREAM_DENIED',
   EntityTooLarge: 'ERR_HOTBLOB_TOO_LARGE',
   KeyTooLongError: 'ERR_HOTBLOB_KEY_TOO_LONG',
   QuotaExceeded: 'ERR_HOTBLOB_STORAGE_FULL',
-  // Names of 4xx answers that are the moment's.
-  ConditionalRequestConflict: UNAVAILABLE,
-  IncompleteBody: UNAVAILABLE,
-  OperationAborted: UNAVAILABLE,
-  PreconditionFailed: UNAVAILABLE,
-  RequestTimeout: UNAVAILABLE,
-  SlowDown: UNAVAILABLE,
-  Throttling: UNAVAILABLE,
-  // Of the SDK itself: it had no credentials to sign with.
-  CredentialsProviderError: REFUSED,
-  TimeoutError: UNAVAILABLE,
+  RequestTimeout: 'ERR_HOTBLOB_UPSTREAM_TIMEOUT',
+  SlowDown: 'ERR_HOTBLOB_OVERLOADED',
+  Throttling: 'ERR_HOTBLOB_OVERLOADED',
+  TimeoutError: 'ERR_HOTBLOB_UPSTREAM_TIMEOUT',
 };
 
 const CODE_OF_STATUS: Readonly<Record<number, ErrorCode>> = {
-  408: UNAVAILABLE,
-  412: UNAVAILABLE,
-  429: UNAVAILABLE,
+  401: 'ERR_HOTBLOB_UPSTREAM_DENIED',
+  403: 'ERR_HOTBLOB_UPSTREAM_DENIED',
+  408: 'ERR_HOTBLOB_UPSTREAM_TIMEOUT',
+  429: 'ERR_HOTBLOB_OVERLOADED',
+  503: 'ERR_HOTBLOB_OVERLOADED',
+  504: 'ERR_HOTBLOB_UPSTREAM_TIMEOUT',
   507: 'ERR_HOTBLOB_STORAGE_FULL',
 };
+
+const CUT_OFF = new Set(['ECONNRESET', 'EPIPE']);
 
 /** The HTTP status that the service answered with, undefined for an error that is not its own. */
 function statusOfAnswer(error: unknown): number | undefined {
@@ -58,27 +52,29 @@ export function failureOf(error: unknown, doing: string): HotblobError {
   const status = statusOfAnswer(error);
   const name = nameOf(error);
   if (status === undefined) {
-    const code = CODE_OF_NAME[name] ?? (errnoCode(error) === undefined ? REFUSED : UNAVAILABLE);
+    // The SDK calls a connection that was cut off a TimeoutError too.
+    const isCut = CUT_OFF.has(errnoCode(error) ?? '');
+    const code = (isCut ? undefined : CODE_OF_NAME[name]) ?? 'ERR_HOTBLOB_UPSTREAM';
     return new HotblobError(code, `${doing} failed: ${reasonOf(error)}`, { cause: error });
   }
   const answer = /^(?:Error|Unknown.*|\d+)$/.test(name) ? `${status}` : `${status} ${name}`;
-  const code = CODE_OF_NAME[name] ?? CODE_OF_STATUS[status] ?? (status >= 500 ? UNAVAILABLE : REFUSED);
+  const code = CODE_OF_NAME[name] ?? CODE_OF_STATUS[status] ?? 'ERR_HOTBLOB_UPSTREAM';
   return new HotblobError(code, `${doing} failed: S3 answered ${answer}${hintOf(status)}${requestOf(error)}`);
 }
 
-/** An object that has changed between two requests for parts of it: to go on would mix two artifacts. */
+/** An object that has changed between two requests for parts of it: to go on would mix two artifacts. Asking anew helps. */
 export function changedMeanwhile(doing: string): HotblobError {
-  return new HotblobError(UNAVAILABLE, `${doing} failed: the object was replaced or deleted meanwhile`);
+  return new HotblobError('ERR_HOTBLOB_OVERLOADED', `${doing} failed: the object was replaced or deleted meanwhile`);
 }
 
 /** An answer that no S3 gives. */
 export function brokenAnswer(doing: string, what: string): HotblobError {
-  return new HotblobError(UNAVAILABLE, `${doing} failed: ${what}`);
+  return new HotblobError('ERR_HOTBLOB_UPSTREAM', `${doing} failed: ${what}`);
 }
 
 /** The service has said nothing for too long. */
 export function silence(doing: string, milliseconds: number): HotblobError {
-  return new HotblobError(UNAVAILABLE, `${doing} failed: nothing has come for ${milliseconds} ms`);
+  return new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', `${doing} failed: nothing has come for ${milliseconds} ms`);
 }
 
 function nameOf(error: unknown): string {

@@ -81,9 +81,8 @@ export class ObjectBody extends Readable {
       if (body === this.#body) this.#fail(error);
     };
     body.on('error', fail);
-    body.on('end', () => fail(brokenAnswer(doing, `S3 sent ${this.#received} of ${this.#length} bytes`)));
-    // Alone where it was destroyed without an error, as by a client that is being destroyed.
-    body.on('close', () => fail(brokenAnswer(doing, 'the connection was closed')));
+    // Without an error where it ends too early, or was destroyed with its client.
+    body.on('close', () => fail(brokenAnswer(doing, `the body ended at ${this.#received} of ${this.#length} bytes`)));
     body.pause();
   }
 

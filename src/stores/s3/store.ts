@@ -28,9 +28,11 @@ export interface S3Store extends Required<Store> {
  * as S3 promises it. `created` and what `delete` resolves to come from a HEAD before it: of two who write at the same time
  * both may hear the same.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and without the package.
- * Later, whenever the service refuses (credentials, policy, no such bucket); `ERR_HOTBLOB_OVERLOADED` when it cannot be
- * reached or does not answer in time, after all attempts
+ * After all attempts the methods reject with `ERR_HOTBLOB_UPSTREAM_DENIED` (credentials, policy), `ERR_HOTBLOB_OVERLOADED`
+ * (S3 asks to slow down), `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_UPSTREAM` for all else that fails at the service or
+ * on the way to it.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and without the package
  */
 export async function s3Store(options: S3StoreOptions): Promise<S3Store> {
   const sdk = await loadSdk();

@@ -9,7 +9,7 @@ import { assertBytes, clientOptions, find, read, serviceFor } from './fixture.js
 
 const site = serviceFor(test);
 const busy = refusal('ERR_HOTBLOB_OVERLOADED');
-const refused = refusal('ERR_HOTBLOB_INVALID_OPTION');
+const denied = refusal('ERR_HOTBLOB_UPSTREAM_DENIED');
 
 test('a service that is busy is asked again', async (t) => {
   const { store, wire } = await site(t);
@@ -36,18 +36,18 @@ test('one that stays busy is a 503, after all attempts', async (t) => {
   t.regex(error?.message ?? '', /503 SlowDown \(request REQUEST7\)/);
 });
 
-test('so is one that says nothing, is not there, or is a load balancer without it', async (t) => {
+test('one that says nothing is a 504; one that is not there, or only its load balancer, a 502', async (t) => {
   const { store, wire } = await site(t, { maxAttempts: 2, requestTimeoutMs: 200 });
   wire.fault = () => ({ ignore: true });
-  await t.throwsAsync(store.get('a'), { ...busy, message: /200 ms/ });
+  await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_UPSTREAM_TIMEOUT', /200 ms/));
   t.is(wire.seen.length, 2);
   await until('both were given up', () => wire.seen.every(({ isCutByClient }) => isCutByClient));
 
   wire.fault = () => ({ html: 502 });
-  await t.throwsAsync(store.get('a'), busy);
+  await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_UPSTREAM', /502/));
 
   await wire.stop();
-  const error = await t.throwsAsync(store.get('a'), { ...busy, message: /ECONNREFUSED/ });
+  const error = await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_UPSTREAM', /ECONNREFUSED/));
   t.like(error?.cause, { code: 'ECONNREFUSED' });
 });
 
@@ -56,8 +56,8 @@ test('access denied says what is needed, for a miss too', async (t) => {
   wire.fault = () => ({ answer: 403, code: 'AccessDenied' });
   for (const task of [() => store.get('a'), () => put(store, 'a', 'x'), () => store.delete('a')]) {
     wire.clear();
-    const error = await t.throwsAsync(task, { ...refused, message: /403.*access denied.*s3:ListBucket/ });
-    t.is(statusOf(error), 500);
+    const error = await t.throwsAsync(task, { ...denied, message: /403.*access denied.*s3:ListBucket/ });
+    t.is(statusOf(error), 502);
     t.is(wire.seen.length, 1);
   }
 });
@@ -92,7 +92,7 @@ test('a session without credentials says so', async (t) => {
     throw Object.assign(new Error('the role is not there'), { name: 'CredentialsProviderError' });
   };
   const store = await s3Store({ ...clientOptions(wire), credentials, bucket: BUCKET });
-  await t.throwsAsync(store.get('a'), { ...refused, message: /the role is not there/ });
+  await t.throwsAsync(store.get('a'), { ...denied, message: /the role is not there/ });
   t.is(wire.seen.length, 0);
   await store.close();
 });

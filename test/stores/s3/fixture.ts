@@ -1,5 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { S3Client } from '@aws-sdk/client-s3';
 import type { ExecutionContext, TestFn } from 'ava';
 import type { StreamArtifact } from '../../../src/artifact.js';
 import type { S3Store, S3StoreOptions } from '../../../src/stores/s3/index.js';
@@ -49,9 +50,22 @@ export function serviceFor(test: TestFn): (t: ExecutionContext, options?: Partia
 /** Another store over the same objects, by the same wire. */
 export async function another(t: ExecutionContext, site: Site, options: Partial<S3StoreOptions>): Promise<S3Store> {
   const { wire, prefix } = site;
-  const store = await s3Store({ ...clientOptions(wire), bucket: BUCKET, prefix, ...options });
+  const own = options.client === undefined ? clientOptions(wire) : {};
+  const store = await s3Store({ ...own, bucket: BUCKET, prefix, ...options });
   t.teardown(() => store.close());
   return store;
+}
+
+/** No client, so that the store makes its own, or one that knows no timeouts. */
+export function clientOf(
+  t: ExecutionContext,
+  whose: 'own' | 'given',
+  { wire }: Pick<Site, 'wire'>,
+): { readonly client?: S3Client } {
+  if (whose === 'own') return {};
+  const client = new S3Client({ ...clientOptions(wire), requestChecksumCalculation: 'WHEN_REQUIRED' });
+  t.teardown(() => client.destroy());
+  return { client };
 }
 
 /** How a client reaches the service, when the store makes it. */

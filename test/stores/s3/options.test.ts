@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { cp, symlink, writeFile } from 'node:fs/promises';
+import { Agent } from 'node:http';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -62,15 +63,18 @@ test('what may be a secret is not shown', async (t) => {
 
 test('a client that is there already is used, and left to its owner', async (t) => {
   const { wire, prefix, keys } = await site(t);
-  const client = new S3Client({ ...clientOptions(wire), maxAttempts: 2 });
+  const agent = new Agent({ keepAlive: true });
+  const client = new S3Client({ ...clientOptions(wire), maxAttempts: 2, requestHandler: { httpAgent: agent } });
   t.teardown(() => client.destroy());
   for (const key of ['a', 'b']) {
     const store = await s3Store({ bucket: BUCKET, prefix, client });
     const bytes = content(200_000);
     await put(store, key, bytes);
     assertBytes(t, await read(await find(store, key)), bytes);
-    // Its connections are those of the next store.
     await store.close();
+    // Its connections are still good.
+    const free = Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? []);
+    t.true(free.some(({ destroyed }) => !destroyed));
   }
   t.deepEqual(await keys(), ['a', 'b']);
   const store = await s3Store({ bucket: BUCKET, prefix, client });

@@ -34,6 +34,10 @@ export type Fault =
   | { readonly loseAnswer: true }
   /** It is never answered. */
   | { readonly ignore: true }
+  /** The service is not told of the range. */
+  | { readonly noRange: true }
+  /** Its body takes so many milliseconds for each of the first 16 half MiB. */
+  | { readonly slowRequestMs: number }
   /** It goes on when this has resolved. */
   | { readonly after: Promise<unknown> };
 
@@ -103,6 +107,11 @@ export class Wire {
       });
       return;
     }
+    if ('noRange' in fault) {
+      delete request.headers.range;
+      return this.#pass(request, response, seen);
+    }
+    if ('slowRequestMs' in fault) return this.#pass(request, response, seen, undefined, fault.slowRequestMs);
     if ('cutAnswerAt' in fault || 'silentAnswerAt' in fault || 'loseAnswer' in fault) {
       return this.#pass(request, response, seen, fault);
     }
@@ -128,7 +137,7 @@ export class Wire {
     const seen: Seen = {
       what: `${request.method}${part || more === '' ? more : ` ${more}`}`,
       key: decodeURIComponent(url.pathname.slice(1).replace(/^[^/]*\//, '')),
-      headers: request.headers,
+      headers: { ...request.headers },
       bodyBytes: 0,
       isCutByClient: false,
       isOver: false,
@@ -142,6 +151,7 @@ export class Wire {
     response: ServerResponse,
     seen: Seen,
     fault?: { cutAnswerAt: number } | { silentAnswerAt: number } | { loseAnswer: true },
+    slowMs?: number,
   ): void {
     const { method, url, headers } = request;
     const outgoing = http.request({
@@ -157,7 +167,7 @@ export class Wire {
     request.on('data', (chunk: Buffer) => {
       seen.bodyBytes += chunk.byteLength;
     });
-    request.pipe(outgoing);
+    (slowMs === undefined ? request : request.pipe(slowed(slowMs))).pipe(outgoing);
     outgoing.on('response', (incoming) => {
       incoming.on('error', () => response.destroy());
       if (fault !== undefined && 'loseAnswer' in fault) {
@@ -169,6 +179,24 @@ export class Wire {
       else incoming.pipe(brokenOff(fault, () => response.socket?.resetAndDestroy())).pipe(response);
     });
   }
+}
+
+function slowed(milliseconds: number): Transform {
+  const step = 512 * 1024;
+  let steps = 0;
+  let passed = 0;
+  return new Transform({
+    transform(chunk: Buffer, _encoding, callback) {
+      passed += chunk.byteLength;
+      if (passed < step || steps === 16) {
+        callback(null, chunk);
+        return;
+      }
+      passed = 0;
+      steps++;
+      setTimeout(callback, milliseconds, null, chunk);
+    },
+  });
 }
 
 function brokenOff(fault: { cutAnswerAt: number } | { silentAnswerAt: number }, cut: () => void): Transform {
