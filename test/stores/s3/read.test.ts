@@ -141,6 +141,16 @@ test('a body that is cut off goes on where it ended', async (t) => {
   t.deepEqual(new Set(wire.seen.slice(1).map(({ headers }) => headers['if-match'])), new Set([md5Tag(bytes)]));
 });
 
+test('so does one that ends too early', async (t) => {
+  const { store, wire } = await site(t);
+  const bytes = content(1 * MIB);
+  await put(store, 'a', bytes);
+  wire.clear();
+  wire.fault = () => (wire.seen.length <= 3 ? { endAnswerAt: 50_000 } : undefined);
+  assertBytes(t, await read(await find(store, 'a')), bytes);
+  t.true(wire.seen.length >= 4);
+});
+
 test('a body that never comes fails after all attempts', async (t) => {
   const { store, wire } = await site(t);
   await put(store, 'a', content(200_000));

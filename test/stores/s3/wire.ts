@@ -28,6 +28,8 @@ export type Fault =
   | { readonly cutAnswerAt: number }
   /** Nothing comes any more after so many bytes of the answer's body. */
   | { readonly silentAnswerAt: number }
+  /** The answer's body ends, as if it were whole, after so many bytes. */
+  | { readonly endAnswerAt: number }
   /** The connection is reset after so many bytes of the request's body. */
   | { readonly cutRequestAt: number }
   /** The service does what it is told, and nobody hears of it. */
@@ -112,7 +114,7 @@ export class Wire {
       return this.#pass(request, response, seen);
     }
     if ('slowRequestMs' in fault) return this.#pass(request, response, seen, undefined, fault.slowRequestMs);
-    if ('cutAnswerAt' in fault || 'silentAnswerAt' in fault || 'loseAnswer' in fault) {
+    if ('cutAnswerAt' in fault || 'silentAnswerAt' in fault || 'endAnswerAt' in fault || 'loseAnswer' in fault) {
       return this.#pass(request, response, seen, fault);
     }
     request.on('data', (chunk: Buffer) => {
@@ -150,7 +152,7 @@ export class Wire {
     request: IncomingMessage,
     response: ServerResponse,
     seen: Seen,
-    fault?: { cutAnswerAt: number } | { silentAnswerAt: number } | { loseAnswer: true },
+    fault?: BrokenAnswer | { readonly loseAnswer: true },
     slowMs?: number,
   ): void {
     const { method, url, headers } = request;
@@ -174,7 +176,8 @@ export class Wire {
         incoming.resume().on('end', () => response.socket?.resetAndDestroy());
         return;
       }
-      response.writeHead(incoming.statusCode ?? 0, incoming.headers).flushHeaders();
+      const shortened = fault !== undefined && 'endAnswerAt' in fault ? { 'content-length': fault.endAnswerAt } : {};
+      response.writeHead(incoming.statusCode ?? 0, { ...incoming.headers, ...shortened }).flushHeaders();
       if (fault === undefined) incoming.pipe(response);
       else incoming.pipe(brokenOff(fault, () => response.socket?.resetAndDestroy())).pipe(response);
     });
@@ -199,9 +202,10 @@ function slowed(milliseconds: number): Transform {
   });
 }
 
-function brokenOff(fault: { cutAnswerAt: number } | { silentAnswerAt: number }, cut: () => void): Transform {
-  const isCut = 'cutAnswerAt' in fault;
-  const length = isCut ? fault.cutAnswerAt : fault.silentAnswerAt;
+type BrokenAnswer = Extract<Fault, { cutAnswerAt: number } | { silentAnswerAt: number } | { endAnswerAt: number }>;
+
+function brokenOff(fault: BrokenAnswer, cut: () => void): Transform {
+  const [[kind, length] = ['', 0]] = Object.entries(fault);
   let passed = 0;
   return new Transform({
     transform(chunk: Buffer, _encoding, callback) {
@@ -213,7 +217,8 @@ function brokenOff(fault: { cutAnswerAt: number } | { silentAnswerAt: number }, 
       }
       this.push(chunk.subarray(0, rest));
       // A turn later, so that the bytes before it are out. Silence is a callback that is never called.
-      if (isCut) setTimeout(cut, 20);
+      if (kind === 'cutAnswerAt') setTimeout(cut, 20);
+      if (kind === 'endAnswerAt') this.push(null);
     },
   });
 }
