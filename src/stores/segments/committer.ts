@@ -28,6 +28,8 @@ export class Committer {
   readonly #syncs: boolean;
   #waiting: Waiting[] = [];
   #writing: Promise<void> | undefined;
+  /** The group that is being written. */
+  #written: Promise<void> | undefined;
   #committing: Promise<void> = Promise.resolve();
   /** How many are in that commit. */
   #committingCount = 0;
@@ -50,6 +52,12 @@ export class Committer {
     });
   }
 
+  /** Resolves when the group that is under way is done; undefined when nothing is. */
+  progress(): Promise<void> | undefined {
+    if (this.#committingCount > 0) return this.#committing;
+    return this.#writing === undefined ? undefined : this.#written;
+  }
+
   /** Resolves when nothing is under way. */
   async idle(): Promise<void> {
     while (this.#writing !== undefined) await this.#writing;
@@ -60,7 +68,9 @@ export class Committer {
     // Those who come in the same turn go together.
     await undefined;
     while (this.#waiting.length > 0) {
-      const group = await this.#write(this.#take());
+      const writing = this.#write(this.#take());
+      this.#written = writing.then(() => {});
+      const group = await writing;
       const before = this.#committing;
       // One group is committed while the next one is written, and no more: what comes meanwhile gathers.
       await before;
@@ -89,7 +99,12 @@ export class Committer {
     const bySegment = new Map<Segment, Waiting[]>();
     for (const waiting of group) {
       const { operation } = waiting;
-      if (operation.kind === 'put' && operation.body.kind === 'memory') {
+      if (operation.kind !== 'put') continue;
+      if (operation.body.kind === 'inline') {
+        waiting.region = this.#segments.reserveInline();
+        continue;
+      }
+      if (operation.body.kind === 'memory') {
         waiting.region = this.#segments.reserve(operation.length);
         operation.onReserved?.();
       }

@@ -19,7 +19,7 @@ export class Draft {
     this.#segments = segments;
   }
 
-  /** @param region where the body has been written, for a put of one that is not inline */
+  /** @param region where the body of a put is */
   add(operation: Operation, region: Region | undefined): Outcome {
     if (operation.kind === 'forget') {
       const { id } = operation.segment;
@@ -32,7 +32,8 @@ export class Draft {
     const onlyAt = operation.kind === 'put' ? operation.movedFrom : operation.onlyAt;
     const isAborted = operation.kind === 'put' && operation.signal?.aborted === true;
     const isDone = !isAborted && (onlyAt === undefined || isAt(existing, onlyAt));
-    if (isDone) this.#replace(key, existing, operation.kind === 'put' ? this.#entryOf(operation, region) : undefined);
+    const entry = operation.kind === 'put' && region !== undefined ? this.#entryOf(operation, region) : undefined;
+    if (isDone) this.#replace(key, existing, entry);
     // Its key has gone elsewhere, or cannot be read.
     else if (operation.kind === 'remove' && onlyAt !== undefined) {
       this.#changes.push((to) => to.removePlace(onlyAt));
@@ -82,10 +83,8 @@ export class Draft {
     }
   }
 
-  #entryOf(operation: PutOperation, region: Region | undefined): Entry {
-    const { length, time, digest, body } = operation;
-    const place =
-      region === undefined ? this.#segments.inlinePlace() : { segment: region.segment.id, offset: region.offset };
-    return { ...place, length, time, digest, inline: body.kind === 'inline' ? body.bytes : undefined };
+  #entryOf({ length, time, digest, body }: PutOperation, region: Region): Entry {
+    const inline = body.kind === 'inline' ? body.bytes : undefined;
+    return { segment: region.segment.id, offset: region.offset, length, time, digest, inline };
   }
 }

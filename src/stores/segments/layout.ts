@@ -1,4 +1,4 @@
-import { mkdir, readdir, readFile, realpath, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoCode } from '../../errors.js';
 import { invalidOption } from '../../validation.js';
@@ -62,12 +62,8 @@ export async function findLayout(dir: string): Promise<Layout> {
  * tell which of them are whole.
  */
 export async function discardUnsynced(layout: Layout): Promise<void> {
-  const path = join(layout.root, UNSYNCED_NAME);
-  const text = await readFile(path, 'latin1').catch((error: unknown) => {
-    if (errnoCode(error) === 'ENOENT') return undefined;
-    throw error;
-  });
-  if (text === undefined || (text !== '' && text === (await bootId()))) return;
+  const marker = await readMarker(layout);
+  if (marker === undefined || (marker !== '' && marker === (await bootId()))) return;
   // The index first: without it nobody is sent to a segment.
   for (const name of [INDEX_NAME, `${INDEX_NAME}-lock`]) await rm(join(layout.root, name), { force: true });
   await syncDirectory(layout.root);
@@ -77,7 +73,12 @@ export async function discardUnsynced(layout: Layout): Promise<void> {
 
 /** Says that from now on bodies are acknowledged before they are on the disk. */
 export async function markUnsynced(layout: Layout): Promise<void> {
-  await writeFile(join(layout.root, UNSYNCED_NAME), await bootId(), { flush: true });
+  const id = await bootId();
+  if ((await readMarker(layout)) === id) return;
+  // By rename: a process that is killed here must not leave an empty one, which would be that of another boot.
+  const path = join(layout.root, UNSYNCED_NAME);
+  await writeFile(`${path}.new`, id, { flush: true });
+  await rename(`${path}.new`, path);
   await syncDirectory(layout.root);
 }
 
@@ -85,6 +86,13 @@ export async function markUnsynced(layout: Layout): Promise<void> {
 export async function unmarkUnsynced(layout: Layout): Promise<void> {
   await rm(join(layout.root, UNSYNCED_NAME), { force: true });
   await syncDirectory(layout.root);
+}
+
+function readMarker(layout: Layout): Promise<string | undefined> {
+  return readFile(join(layout.root, UNSYNCED_NAME), 'latin1').catch((error: unknown) => {
+    if (errnoCode(error) === 'ENOENT') return undefined;
+    throw error;
+  });
 }
 
 /** What changes whenever the system starts; empty where it does not say. */

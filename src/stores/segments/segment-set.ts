@@ -16,11 +16,11 @@ export function segmentIdOf(name: string): number | undefined {
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** A part of a segment that one upload alone writes to. */
-export interface Region {
+/** A part of a segment that one body alone has. */
+export interface Region extends Pick<Place, 'offset'> {
   readonly segment: Segment;
-  /** Bytes from the start of the file. */
-  readonly offset: number;
+  /** Whether its end is not known yet, so that nobody else may append to the segment. */
+  readonly isOpenEnded: boolean;
 }
 
 /** All segments of a store that writes, and which of them the next body goes to. */
@@ -90,32 +90,29 @@ export class SegmentSet {
     const offset = segment.reserve(length);
     if (length > this.#segmentBytes / 4) segment.isSealed = true;
     this.#sealFull();
-    return { segment, offset };
+    return { segment, offset, isOpenEnded: false };
   }
 
   /** Lends a segment to a body of unknown length, which appends to it by `segment.reserve`, until {@link settle}. */
   lend(): Region {
     const segment = this.#writable[0] ?? this.#createWritable();
     this.#writable = this.#writable.filter((each) => each !== segment);
-    segment.isLent = true;
     segment.pending++;
-    return { segment, offset: segment.end };
+    return { segment, offset: segment.end, isOpenEnded: true };
   }
 
-  /** The place of an inline body. */
-  inlinePlace(): Place {
+  /** A place for an inline body, pending like a region. */
+  reserveInline(): Region {
     const segment = this.#writable[0] ?? this.#createWritable();
-    return { segment: segment.id, offset: INLINE_BASE + ++segment.inlines };
+    segment.pending++;
+    return { segment, offset: INLINE_BASE + ++segment.inlines, isOpenEnded: false };
   }
 
   /** A region is in the index now, or nobody will ever want it. */
-  settle({ segment }: Region): void {
+  settle({ segment, isOpenEnded }: Region): void {
     segment.pending--;
     this.#suspects.add(segment);
-    if (segment.isLent) {
-      segment.isLent = false;
-      if (!segment.isSealed) this.#writable.push(segment);
-    }
+    if (isOpenEnded && !segment.isSealed) this.#writable.push(segment);
     this.#sealFull();
   }
 

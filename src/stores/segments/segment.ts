@@ -28,8 +28,6 @@ export class Segment {
   inlines: number;
   /** Nobody reserves anything here any more. */
   isSealed = false;
-  /** Taken by an upload that does not know how much it will write. */
-  isLent = false;
   /** Regions that are neither in the index nor given up. */
   pending = 0;
   /** Why nothing that was written here since the last sync can be trusted to be on the disk. */

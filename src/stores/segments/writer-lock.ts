@@ -64,7 +64,7 @@ export class WriterLock {
         }
       });
     } catch (error) {
-      server.close();
+      await stop(directory, server, own);
       throw error;
     }
     return new WriterLock(directory, server, own);
@@ -77,10 +77,14 @@ export class WriterLock {
         if (readOwner(database)?.socket === this.#own.socket) database.removeSync(OWNER);
       });
     });
-    await new Promise<void>((resolve) => this.#server.close(() => resolve()));
-    // Closing removes it too, but not where it was made by way of a descriptor.
-    if (this.#own.isInside) await unlink(join(this.#directory, this.#own.socket)).catch(() => {});
+    await stop(this.#directory, this.#server, this.#own);
   }
+}
+
+async function stop(directory: string, server: Server, own: Owner): Promise<void> {
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  // Closing removes it too, but not where it was made by way of a descriptor.
+  if (own.isInside) await unlink(join(directory, own.socket)).catch(() => {});
 }
 
 type LockDatabase = RootDatabase<Owner, string>;

@@ -48,10 +48,11 @@ export class SegmentWriter {
     this.#segments = segments;
     this.#committer = new Committer(index, segments, settings.syncs);
     this.#compaction = new Compaction(index, segments, this.#committer, this.#usage);
-    const free = (): number => this.#space.free;
-    this.#space = new Space(settings.maxBytes ?? Number.POSITIVE_INFINITY, segments, () =>
-      this.#compaction.evictColdest(free),
-    );
+    const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes } = settings;
+    this.#space = new Space(maxBytes, segmentBytes / 2, segments, {
+      evict: () => this.#compaction.evictColdest(() => this.#space.free),
+      progress: () => this.#committer.progress(),
+    });
     this.#receiver = new Receiver(segments, this.#space);
     this.#sweep();
   }

@@ -1,0 +1,134 @@
+import { open, readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import test from 'ava';
+import fc from 'fast-check';
+import { segmentStore } from '../../../src/stores/segments/store.js';
+import { bodyOf, content, never, put, refusal, temporaryDirectory, until } from '../fixture.js';
+import { assertBody, findingsIn, read } from './fixture.js';
+
+async function segmentBytesIn(dir: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(join(dir, 'segments'))) bytes += (await stat(join(dir, 'segments', name))).size;
+  return bytes;
+}
+
+test('the limit holds after every upload, and what was put last is there', async (t) => {
+  const parent = await temporaryDirectory(t);
+  const puts = fc.array(
+    fc.tuple(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'), fc.integer({ min: 0, max: 40_000 }), fc.boolean()),
+    { minLength: 1, maxLength: 30 },
+  );
+  let run = 0;
+  await fc.assert(
+    fc.asyncProperty(puts, async (list) => {
+      const dir = join(parent, String(run++));
+      const store = await segmentStore(dir, { maxBytes: 100_000 });
+      for (const [seed, [key, length, isAnnounced]] of list.entries()) {
+        await put(store, key, content(length, seed), isAnnounced ? {} : { size: undefined });
+        t.true((await segmentBytesIn(dir)) <= 100_000);
+        await assertBody(t, store, key, content(length, seed));
+      }
+      await store.close();
+      t.deepEqual((await findingsIn(dir)).findings, []);
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test('concurrent uploads beyond the limit: it holds, and all of them succeed', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { maxBytes: 400_000 });
+  const keys = Array.from({ length: 200 }, (_, index) => `k${index}`);
+  await Promise.all(keys.map((key, seed) => put(store, key, content(10_000, seed))));
+  t.true((await segmentBytesIn(dir)) <= 400_000);
+  const found = await Promise.all(keys.map((key) => read(store, key)));
+  const left = found.filter((bytes) => bytes !== undefined);
+  t.true(left.length > 10 && left.length < 41, `${left.length} are left`);
+  await store.close();
+});
+
+test('what is read goes on being there, what is not goes', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
+  await put(store, 'popular', content(10_000));
+  await put(store, 'small and popular', 'x');
+  for (let index = 0; index < 400; index++) {
+    await put(store, `once/${index}`, content(10_000, index));
+    await assertBody(t, store, 'popular', content(10_000));
+    await assertBody(t, store, 'small and popular', Buffer.from('x'));
+  }
+  t.is(store.get('once/0'), undefined);
+  t.not(store.get('once/399'), undefined);
+  await store.close();
+});
+
+test('the coldest segment goes, not the oldest', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const options = { maxBytes: 865_000, segmentBytes: 100_000 };
+  const first = await segmentStore(dir, options);
+  for (let index = 0; index < 40; index++) await put(first, `k${index}`, content(20_000, index));
+  await first.close();
+  // Opened again nothing counts as used. Segments have five bodies each.
+  const store = await segmentStore(dir, options);
+  for (let index = 0; index < 15; index++) t.not(store.get(`k${index}`), undefined);
+  await put(store, 'new', content(20_000));
+  const left = Array.from({ length: 40 }, (_, index) => index).filter((index) => store.get(`k${index}`) !== undefined);
+  t.deepEqual(
+    Array.from({ length: 40 }, (_, index) => index).filter((index) => !left.includes(index)),
+    [15, 16, 17, 18, 19],
+  );
+  await store.close();
+});
+
+test('artifacts that are all tiny count too', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { maxBytes: 200_000 });
+  for (let round = 0; round < 20; round++) {
+    const keys = Array.from({ length: 100 }, (_, index) => `${round}/${index}`);
+    await Promise.all(keys.map((key) => put(store, key, content(200))));
+  }
+  t.is(store.get('0/0'), undefined);
+  t.not(store.get('19/99'), undefined);
+  await store.close();
+  const { artifacts } = await findingsIn(dir);
+  t.true(artifacts > 100 && artifacts < 700, `${artifacts} are left`);
+});
+
+test('who reads a segment that is evicted reads it to its end', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 100_000 });
+  await put(store, 'a', content(60_000));
+  const artifact = await store.get('a');
+  if (artifact?.kind !== 'file') return t.fail();
+  const handle = await open(artifact.path);
+  await put(store, 'b', content(90_000));
+  t.is(store.get('a'), undefined);
+  await until(async () => !(await readdir(join(store.root, 'segments'))).some((name) => artifact.path.endsWith(name)));
+  const bytes = Buffer.alloc(60_000);
+  await handle.read(bytes, 0, bytes.length, artifact.offset);
+  t.true(bytes.equals(content(60_000)));
+  await handle.close();
+  await store.close();
+});
+
+test('what can never fit is refused, and evicts nothing', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 100_000 });
+  await put(store, 'a', content(50_000));
+  await t.throwsAsync(put(store, 'b', content(100_001)), refusal('ERR_HOTBLOB_TOO_LARGE', /100000 bytes/));
+  const body = Readable.from([content(60_000), content(60_000)]);
+  await t.throwsAsync(store.put('b', body, { signal: never() }), refusal('ERR_HOTBLOB_TOO_LARGE'));
+  await assertBody(t, store, 'a', content(50_000));
+  await store.close();
+});
+
+test('uploads in progress cannot be evicted: the next one is refused, and accepted when they are gone', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
+  const controller = new AbortController();
+  const slow = store.put('slow', bodyOf([content(300_000)]), { signal: controller.signal, size: 900_000 });
+  await until(async () => (await segmentBytesIn(store.root)) > 0);
+  await t.throwsAsync(put(store, 'a', content(200_000)), refusal('ERR_HOTBLOB_STORAGE_FULL'));
+  controller.abort(new Error('gone'));
+  await t.throwsAsync(slow, { message: 'gone' });
+  await put(store, 'a', content(200_000));
+  await assertBody(t, store, 'a', content(200_000));
+  await store.close();
+});

@@ -1,0 +1,31 @@
+import { mkdir, readdir, readFile, symlink, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { ExecutionContext } from 'ava';
+import ts from 'typescript';
+import { temporaryDirectory } from '../fixture.js';
+
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+
+/**
+ * The sources and the programs of these tests as JavaScript: a child process that is started hundreds of times must not
+ * translate them each time. Returns the path of `program`, a file beside this one.
+ */
+export async function transpiled(t: ExecutionContext, program: string): Promise<string> {
+  const target = await temporaryDirectory(t);
+  await writeFile(join(target, 'package.json'), '{"type":"module"}');
+  await symlink(join(ROOT, 'node_modules'), join(target, 'node_modules'));
+  for (const folder of ['src', 'test/stores']) {
+    for (const name of await readdir(join(ROOT, folder), { recursive: true })) {
+      if (!name.endsWith('.ts') || name.endsWith('.test.ts')) continue;
+      const source = await readFile(join(ROOT, folder, name), 'utf8');
+      const { outputText } = ts.transpileModule(source, {
+        compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext, verbatimModuleSyntax: true },
+      });
+      const path = join(target, folder, name.replace(/ts$/, 'js'));
+      await mkdir(dirname(path), { recursive: true });
+      await writeFile(path, outputText);
+    }
+  }
+  return join(target, 'test/stores/segments', program.replace(/ts$/, 'js'));
+}
