@@ -19,7 +19,7 @@ export function assertBytes(actual: Uint8Array, expected: Uint8Array, what: stri
 }
 
 /** Sizes of chunks as sockets give them: never what anybody expects. */
-const CHUNK_SIZES = [1, 65_536, 4093, 16_384, 7, 32_768];
+const CHUNK_SIZES = [1, 16_384, 4093, 7, 32_768, 65_536];
 
 /** An upload that arrives in pieces, each in a turn of its own. */
 export function arriving(bytes: Uint8Array): Readable {

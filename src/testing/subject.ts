@@ -30,7 +30,7 @@ export interface SubjectSettings {
 export interface UploadOptions {
   /** What is announced, in bytes. Default: nothing. */
   readonly size?: number;
-  /** Default: one that nobody aborts before the check is over. */
+  /** Default: one that is aborted when the check is over. */
   readonly signal?: AbortSignal;
 }
 
@@ -42,7 +42,7 @@ export class Subject {
   readonly #settings: SubjectSettings;
   /** What is being read, with what has been read of it. */
   readonly #open = new Map<Reading, Uint8Array[]>();
-  readonly #controller = new AbortController();
+  readonly #controllers: AbortController[] = [];
 
   constructor(settings: SubjectSettings) {
     this.store = settings.store;
@@ -51,9 +51,11 @@ export class Subject {
     this.#settings = settings;
   }
 
-  /** Aborted when the check is over. */
-  get signal(): AbortSignal {
-    return this.#controller.signal;
+  /** The signal of a client of its own, that stays until the check is over. */
+  signal(): AbortSignal {
+    const controller = new AbortController();
+    this.#controllers.push(controller);
+    return controller.signal;
   }
 
   within<T>(what: string, promise: T | Promise<T>): Promise<T> {
@@ -74,7 +76,7 @@ export class Subject {
 
   /** Starts an upload. Never rejects, so that a check may look at it when it likes. */
   upload(key: string, body: Readable, options: UploadOptions = {}): Promise<Outcome<PutResult>> {
-    const { size, signal = this.signal } = options;
+    const { size, signal = this.signal() } = options;
     return outcomeOf(async () => {
       assert(this.store.put !== undefined, 'the store has no put()');
       return await this.store.put(key, body, size === undefined ? { signal } : { signal, size });
@@ -89,14 +91,14 @@ export class Subject {
   }
 
   /** The artifact under a key, as the store says; what it says about a miss is a check of its own. */
-  async lookUp(key: string, signal = this.signal): Promise<Artifact | undefined> {
+  async lookUp(key: string, signal = this.signal()): Promise<Artifact | undefined> {
     const artifact = (await this.within('get()', Promise.resolve(this.store.get(key, { signal })))) ?? undefined;
     if (artifact !== undefined) assertArtifact(artifact);
     return artifact;
   }
 
   /** Begins to read what is under a key; undefined for a miss. */
-  async open(key: string, range?: ByteRange, signal = this.signal): Promise<Reading | undefined> {
+  async open(key: string, range?: ByteRange, signal = this.signal()): Promise<Reading | undefined> {
     const artifact = await this.lookUp(key, signal);
     if (artifact === undefined) return undefined;
     const reading = await this.within('opening an artifact', beginReading(artifact, range, signal));
@@ -105,7 +107,7 @@ export class Subject {
   }
 
   /** As {@link open}, for what has to be there. */
-  async openFound(key: string, range?: ByteRange, signal = this.signal): Promise<Reading> {
+  async openFound(key: string, range?: ByteRange, signal = this.signal()): Promise<Reading> {
     const reading = await this.open(key, range, signal);
     assert(reading !== undefined, `nothing is found under '${key}'`);
     return reading;
@@ -133,7 +135,7 @@ export class Subject {
   }
 
   /** Reads what is under a key, whole; undefined for a miss. */
-  async read(key: string, signal = this.signal): Promise<Found | undefined> {
+  async read(key: string, signal = this.signal()): Promise<Found | undefined> {
     const reading = await this.open(key, undefined, signal);
     if (reading === undefined) return undefined;
     const { artifact, size } = reading;
@@ -165,7 +167,7 @@ export class Subject {
   /** Ends what the check has left under way, and closes the store. */
   async end(): Promise<void> {
     for (const reading of this.#open.keys()) await reading.close();
-    this.#controller.abort();
+    for (const controller of this.#controllers) controller.abort();
     if (this.store.close !== undefined) await this.within('close()', this.store.close());
   }
 }

@@ -6,7 +6,7 @@ import { type Found, type Subject, stored } from '../subject.js';
 
 const WRITERS = 8;
 /** Each other, so that what is mixed of two has a length of neither, or the bytes of both. */
-const lengthOf = (writer: number): number => 150_000 + 7_001 * writer;
+const lengthOf = (writer: number): number => 40_000 + 3001 * writer;
 
 /** Uploads at the same time. */
 export const concurrency: readonly Check[] = [

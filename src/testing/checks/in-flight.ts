@@ -38,7 +38,7 @@ export const inFlight: readonly Check[] = [
     applies: ifEvicting,
     async run(subject) {
       const { reading, bytes } = await begun(subject);
-      await fillUntil(subject, async () => (await subject.open('key')) === undefined);
+      await fillUntilEvicted(subject, 'key');
       await assertUntouched(subject, reading, bytes);
     },
   },
@@ -47,33 +47,19 @@ export const inFlight: readonly Check[] = [
     applies: ifEvicting,
     async run(subject) {
       await subject.put('key', content(1000));
-      await fillUntil(subject, async (key, bytes) => {
-        await subject.assertHolds(key, bytes);
-        return (await subject.open('key')) === undefined;
-      });
+      await fillUntilEvicted(subject, 'key');
     },
   },
   {
     title: 'a file that is promised to be immutable is never truncated, nor written to where it has been read',
     applies: ifWritable,
     async run(subject) {
-      const bytes = content(subject.largeBytes);
-      await subject.put('key', bytes);
-      const reading = await subject.openFound('key');
-      if (!(reading instanceof FileReading && reading.artifact.immutable === true)) return;
-      const end = (reading.artifact.offset ?? 0) + bytes.byteLength;
-      const assertSame = async (after: string): Promise<void> => {
-        const now = await reading.again();
-        assert(now.fileSize >= end, `${after} its file has been cut off at ${now.fileSize} of ${end} bytes`);
-        assertBytes(now.bytes, bytes, `what is in the file ${after}`);
-      };
-      for (const length of [1000, subject.largeBytes, subject.largeBytes + 1]) {
-        await subject.put('key', content(length, 2));
-        await assertSame(`after an upload of ${length} bytes to its key`);
-      }
-      if (!subject.capabilities.deletable) return;
-      await subject.delete('key');
-      await assertSame('after a deletion');
+      const { largeBytes, capabilities } = subject;
+      const overwriteBy = (length: number) => (key: string) => subject.put(key, content(length, 2));
+      await assertImmutable(subject, 'shorter', overwriteBy(1000));
+      await assertImmutable(subject, 'same', overwriteBy(largeBytes));
+      await assertImmutable(subject, 'longer', overwriteBy(largeBytes + 1));
+      if (capabilities.deletable) await assertImmutable(subject, 'deleted', (key) => subject.delete(key));
     },
   },
 ];
@@ -87,6 +73,24 @@ async function begun(subject: Subject): Promise<{ readonly reading: Reading; rea
   return { reading, bytes };
 }
 
+/** Fails where a file that is promised to be immutable is not, when `change` is made to its artifact. */
+async function assertImmutable(
+  subject: Subject,
+  key: string,
+  change: (key: string) => Promise<unknown>,
+): Promise<void> {
+  const bytes = content(subject.largeBytes);
+  await subject.put(key, bytes);
+  const reading = await subject.openFound(key);
+  if (!(reading instanceof FileReading && reading.artifact.immutable === true)) return;
+  await change(key);
+  const now = await reading.again();
+  const end = (reading.artifact.offset ?? 0) + bytes.byteLength;
+  assert(now.fileSize >= end, `the file has been cut off at ${now.fileSize} of ${end} bytes`);
+  assertBytes(now.bytes, bytes, 'what is in the file now');
+  await subject.leave(reading);
+}
+
 async function assertUntouched(subject: Subject, reading: Reading, bytes: Buffer): Promise<void> {
   const outcome = await outcomeOf(() => subject.drain(reading));
   if (outcome.ok) assertBytes(outcome.value, bytes, 'what is read of an artifact that has gone meanwhile');
@@ -94,20 +98,17 @@ async function assertUntouched(subject: Subject, reading: Reading, bytes: Buffer
 }
 
 /**
- * Puts artifacts until the store has made room, as `hasMadeRoom` finds out. It is asked when the store has got once more
- * what it may hold: for some, to look at an artifact is to use it.
+ * Puts artifacts, each of which has to be there then, until the one under `key` has gone. That is looked at only when as
+ * much has been put as the store may hold: to some, a look is a use.
  */
-async function fillUntil(
-  subject: Subject,
-  hasMadeRoom: (key: string, bytes: Buffer) => Promise<boolean>,
-): Promise<void> {
+async function fillUntilEvicted(subject: Subject, key: string): Promise<void> {
   const { evictsAbove = 0 } = subject.capabilities;
   const length = Math.ceil(evictsAbove / FILLING);
   for (let count = 1; count <= 3 * FILLING; count++) {
-    const key = `filling-${count}`;
     const bytes = content(length, count);
-    await subject.put(key, bytes);
-    if (count % FILLING === 0 && (await hasMadeRoom(key, bytes))) return;
+    await subject.put(`filling-${count}`, bytes);
+    await subject.assertHolds(`filling-${count}`, bytes);
+    if (count % FILLING === 0 && (await subject.open(key)) === undefined) return;
   }
-  assert.fail(`the store has made no room after ${3 * evictsAbove} bytes; its capabilities say it does`);
+  assert.fail(`nothing was evicted by ${3 * evictsAbove} bytes, although the store's capabilities say so`);
 }

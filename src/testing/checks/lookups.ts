@@ -21,7 +21,7 @@ export const lookups: readonly Check[] = [
     title: 'a miss is undefined, or a promise of it',
     async run(subject) {
       for (const key of ['nothing', 'nothing/here/either']) {
-        const answer = subject.store.get(key, { signal: subject.signal });
+        const answer = subject.store.get(key, { signal: subject.signal() });
         const found = await subject.within('get()', Promise.resolve(answer));
         // Of a file artifact nobody knows until it is opened.
         if (found === undefined || found?.kind === 'file') await subject.assertMiss(key);

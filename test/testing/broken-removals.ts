@@ -1,0 +1,312 @@
+import { truncateSync, unlinkSync, writeFileSync } from 'node:fs';
+import { rename, rm, stat } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import type { FileArtifact } from '../../src/artifact.js';
+import { HotblobError } from '../../src/errors.js';
+import type { GetOptions, PutOptions, PutResult } from '../../src/store.js';
+import { type BrokenStore, isLarge, LARGE_BYTES, PlainFileStore, PlainStore } from './plain-stores.js';
+
+const LIMIT = 2 * 1024 * 1024;
+const EVICTING = { capabilities: { evictsAbove: LIMIT } };
+const KEPT_APART = ['odd keys are kept apart, or refused as keys'];
+
+/** A store that makes room above a limit, the oldest first. */
+class PlainEvictingStore extends PlainStore {
+  protected override keep(key: string, bytes: Buffer): void {
+    this.artifacts.delete(key);
+    super.keep(key, bytes);
+    for (const [oldest, victim] of this.artifacts) {
+      if (this.bytes <= LIMIT) return;
+      this.evict(oldest, victim);
+    }
+  }
+
+  protected evict(key: string, _bytes: Buffer): void {
+    this.artifacts.delete(key);
+  }
+
+  protected get bytes(): number {
+    return [...this.artifacts.values()].reduce((sum, { byteLength }) => sum + byteLength, 0);
+  }
+}
+
+/** Writes large artifacts where the old ones are. */
+class StoreThatRewrites extends PlainFileStore {
+  protected override async place(temporary: string, path: string, bytes: Buffer): Promise<void> {
+    const isOverwrite = await stat(path).then(
+      ({ size }) => size >= LARGE_BYTES,
+      () => false,
+    );
+    if (!isOverwrite) return rename(temporary, path);
+    writeFileSync(path, bytes);
+    await rm(temporary);
+  }
+}
+
+/** Cuts files off before it deletes them. */
+class StoreThatTruncates extends PlainFileStore {
+  override async delete(key: string): Promise<boolean> {
+    try {
+      truncateSync(this.pathOf(key));
+      unlinkSync(this.pathOf(key));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+/** A store that takes other keys for the same. */
+const mapping = (map: (key: string) => string) => () =>
+  new (class extends PlainStore {
+    override get(key: string, options: GetOptions) {
+      return super.get(map(key), options);
+    }
+    override put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+      return super.put(map(key), body, options);
+    }
+    override delete(key: string): Promise<boolean> {
+      return super.delete(map(key));
+    }
+  })();
+
+/** Reads in flight. */
+export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
+  'is what a store that makes room should be': { fails: [], create: () => new PlainEvictingStore(), options: EVICTING },
+  'is what a store of files should be': { fails: [], create: (directory) => new PlainFileStore(directory) },
+  'puts new bytes into the old buffer': {
+    fails: ['a read in flight is not touched by an overwrite'],
+    create: () =>
+      new (class extends PlainStore {
+        protected override keep(key: string, bytes: Buffer): void {
+          const old = this.artifacts.get(key);
+          if (old !== undefined && isLarge(old)) bytes.copy(old);
+          super.keep(key, bytes);
+        }
+      })(),
+  },
+  'clears the buffer of what is deleted': {
+    fails: ['a read in flight is not touched by a deletion'],
+    create: () =>
+      new (class extends PlainStore {
+        override async delete(key: string): Promise<boolean> {
+          this.artifacts.get(key)?.fill(0);
+          return super.delete(key);
+        }
+      })(),
+  },
+  'clears the buffer of what is evicted': {
+    fails: ['a read in flight is not touched by an eviction'],
+    create: () =>
+      new (class extends PlainEvictingStore {
+        protected override evict(key: string, bytes: Buffer): void {
+          bytes.fill(0);
+          super.evict(key, bytes);
+        }
+      })(),
+    options: EVICTING,
+  },
+  'never makes room, and says that it does': {
+    fails: [
+      'a read in flight is not touched by an eviction',
+      'making room takes what is old, and never what was put last',
+    ],
+    create: () => new PlainStore(),
+    options: EVICTING,
+  },
+  'evicts what was put last': {
+    fails: [
+      'a read in flight is not touched by an eviction',
+      'making room takes what is old, and never what was put last',
+    ],
+    create: () =>
+      new (class extends PlainEvictingStore {
+        protected override keep(key: string, bytes: Buffer): void {
+          if (this.bytes + bytes.byteLength <= LIMIT) super.keep(key, bytes);
+        }
+      })(),
+    options: EVICTING,
+  },
+  'rewrites files in place': {
+    fails: ['a read in flight is not touched by an overwrite'],
+    create: (directory) =>
+      new (class extends StoreThatRewrites {
+        override get(key: string): FileArtifact {
+          return { kind: 'file', path: this.pathOf(key) };
+        }
+      })(directory),
+  },
+  'rewrites files that it promises to be immutable': {
+    fails: [
+      'a read in flight is not touched by an overwrite',
+      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+    ],
+    create: (directory) => new StoreThatRewrites(directory),
+  },
+  'cuts off files that it promises to be immutable': {
+    fails: [
+      'a read in flight is not touched by a deletion',
+      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+    ],
+    create: (directory) => new StoreThatTruncates(directory),
+  },
+  'cuts off files that it promises to be immutable, and says that reads may fail': {
+    fails: ['a file that is promised to be immutable is never truncated, nor written to where it has been read'],
+    create: (directory) => new StoreThatTruncates(directory),
+    options: { capabilities: { survivesDelete: false } },
+  },
+  'says that a large artifact is longer than its file': {
+    fails: [
+      'a large artifact is read back, whole',
+      'a reader that leaves disturbs no other',
+      'a read in flight is not touched by an overwrite',
+      'a read in flight is not touched by a deletion',
+      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+    ],
+    create: (directory) =>
+      new (class extends PlainFileStore {
+        override async get(key: string): Promise<FileArtifact> {
+          const path = this.pathOf(key);
+          const { size } = await stat(path).catch(() => ({ size: 0 }));
+          return { kind: 'file', path, immutable: true, length: size >= LARGE_BYTES ? size + 1 : undefined };
+        }
+      })(directory),
+  },
+};
+
+/** Deletions, keys, and the end. */
+export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
+  'has always deleted something': {
+    fails: [
+      'a deletion says whether there was something to delete',
+      'a key that another one begins with is kept apart from it, or refused as a key',
+    ],
+    create: () =>
+      new (class extends PlainStore {
+        override async delete(key: string): Promise<boolean> {
+          await super.delete(key);
+          return true;
+        }
+      })(),
+  },
+  'has never deleted anything': {
+    fails: ['a deletion says whether there was something to delete'],
+    create: () =>
+      new (class extends PlainStore {
+        override async delete(key: string): Promise<boolean> {
+          await super.delete(key);
+          return false;
+        }
+      })(),
+  },
+  'does not delete what is large': {
+    fails: ['what was deleted is a miss, and can be put again'],
+    create: () =>
+      new (class extends PlainStore {
+        override async delete(key: string): Promise<boolean> {
+          return isLarge(this.artifacts.get(key) ?? Buffer.alloc(0)) || super.delete(key);
+        }
+      })(),
+  },
+  'deletes whatever begins with a key': {
+    fails: [
+      'a deletion leaves everything else',
+      'a key that another one begins with is kept apart from it, or refused as a key',
+    ],
+    create: () =>
+      new (class extends PlainStore {
+        override async delete(key: string): Promise<boolean> {
+          const existed = this.artifacts.has(key);
+          for (const each of this.artifacts.keys()) if (each.startsWith(key)) await super.delete(each);
+          return existed;
+        }
+      })(),
+  },
+  'refuses keys that begin with a dot': {
+    fails: ['the keys of build tools are all taken, and kept apart'],
+    create: mapping((key) => {
+      if (key.startsWith('.')) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'no dots');
+      return key;
+    }),
+  },
+  'refuses odd keys with an error of its own': {
+    fails: KEPT_APART,
+    create: mapping((key) => {
+      if (key.includes(' ')) throw new Error('no spaces');
+      return key;
+    }),
+  },
+  'does not tell capitals from others': { fails: KEPT_APART, create: mapping((key) => key.toLowerCase()) },
+  'normalises keys': { fails: KEPT_APART, create: mapping((key) => key.normalize('NFC')) },
+  'trims keys': { fails: KEPT_APART, create: mapping((key) => key.trim()) },
+  'decodes keys': { fails: KEPT_APART, create: mapping((key) => key.replaceAll('%20', ' ')) },
+  'knows no directories': { fails: KEPT_APART, create: mapping((key) => key.replaceAll('/', '_')) },
+  'cuts keys off after 255 characters': { fails: KEPT_APART, create: mapping((key) => key.slice(0, 255)) },
+  'cuts keys off after 1,023 characters': { fails: KEPT_APART, create: mapping((key) => key.slice(0, 1023)) },
+  'keeps its artifacts in an object': {
+    fails: KEPT_APART,
+    create: () =>
+      new (class extends PlainStore {
+        readonly #keys: Record<string, string> = {};
+        override get(key: string, options: GetOptions) {
+          return super.get(this.#keys[key] ?? '', options);
+        }
+        protected override keep(key: string, bytes: Buffer): void {
+          this.#keys[key] = key;
+          super.keep(key, bytes);
+        }
+      })(),
+  },
+  'finds a key that another one begins with': {
+    fails: ['a key that another one begins with is kept apart from it, or refused as a key'],
+    create: () =>
+      new (class extends PlainStore {
+        override get(key: string, options: GetOptions) {
+          const below = [...this.artifacts.keys()].find((each) => each.startsWith(`${key}/`));
+          return super.get(this.artifacts.has(key) ? key : (below ?? key), options);
+        }
+      })(),
+  },
+  'never comes to an end when an upload is under way': {
+    fails: ['closing ends, and so does an upload that was under way'],
+    create: () =>
+      new (class extends PlainStore {
+        #uploads = 0;
+        #isStuck = false;
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          this.#uploads++;
+          return super.put(key, body, options).finally(() => this.#uploads--);
+        }
+        override async close(): Promise<void> {
+          this.#isStuck ||= this.#uploads > 0;
+          if (this.#isStuck) await new Promise(() => {});
+        }
+      })(),
+    options: { timeoutMs: 1500 },
+  },
+  'forgets an upload that is under way when it is closed': {
+    fails: ['closing ends, and so does an upload that was under way'],
+    create: () =>
+      new (class extends PlainStore {
+        #isClosed = false;
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          const result = await super.put(key, body, options);
+          if (this.#isClosed) await new Promise(() => {});
+          return result;
+        }
+        override async close(): Promise<void> {
+          this.#isClosed = true;
+        }
+      })(),
+    options: { timeoutMs: 1500 },
+  },
+  'fails to close': {
+    fails: 'every check',
+    create: () =>
+      new (class extends PlainStore {
+        override async close(): Promise<void> {
+          throw new Error('cannot be closed');
+        }
+      })(),
+  },
+};

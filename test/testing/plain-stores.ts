@@ -1,0 +1,154 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
+import { rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/artifact.js';
+import type { GetOptions, PutOptions, PutResult, Store } from '../../src/store.js';
+import { chunksOf } from '../../src/stores/body.js';
+import type { StoreConformanceOptions } from '../../src/testing/index.js';
+
+/** A store that breaks a promise, and the titles of the checks that say so: these and no others. */
+export interface BrokenStore {
+  readonly fails: readonly string[] | 'every check';
+  readonly create: (directory: string) => Store;
+  readonly options?: Partial<StoreConformanceOptions>;
+}
+
+/** `largeBytes` of the suite: what some do only with large artifacts would else show in checks of something else, too. */
+export const LARGE_BYTES = 300_000;
+
+export function isLarge(bytes: Uint8Array): boolean {
+  return bytes.byteLength >= LARGE_BYTES;
+}
+
+/** A store in memory that keeps every promise, in methods small enough for a subclass to break a single one. */
+export class PlainStore implements Required<Store> {
+  protected readonly artifacts = new Map<string, Buffer>();
+
+  get(key: string, _options: GetOptions): Artifact | undefined | Promise<Artifact | undefined> {
+    const bytes = this.artifacts.get(key);
+    return bytes && this.artifactOf(bytes, key);
+  }
+
+  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+    const bytes = await this.receive(body, options, key);
+    const created = !this.artifacts.has(key);
+    this.keep(key, bytes);
+    return { created, etag: etagOf(bytes) };
+  }
+
+  async delete(key: string): Promise<boolean> {
+    return this.artifacts.delete(key);
+  }
+
+  async close(): Promise<void> {}
+
+  protected artifactOf(bytes: Buffer, _key: string): Artifact {
+    return { kind: 'bytes', bytes, etag: etagOf(bytes) };
+  }
+
+  protected async receive(body: Readable, options: PutOptions, _key: string): Promise<Buffer> {
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) chunks.push(chunk);
+    return Buffer.concat(chunks);
+  }
+
+  protected keep(key: string, bytes: Buffer): void {
+    this.artifacts.set(key, bytes);
+  }
+}
+
+/** The same with streams. */
+export class PlainStreamStore extends PlainStore {
+  override get(key: string): StreamArtifact | undefined {
+    const bytes = this.artifacts.get(key);
+    return bytes && this.streamOf(bytes, key);
+  }
+
+  protected streamOf(bytes: Buffer, _key: string): StreamArtifact {
+    return {
+      kind: 'stream',
+      etag: etagOf(bytes),
+      size: bytes.byteLength,
+      open: (range) => readableOf(bytes.subarray(range?.start, range?.end)),
+    };
+  }
+}
+
+/** The same with files, that are replaced by rename. */
+export class PlainFileStore implements Required<Store> {
+  protected readonly directory: string;
+
+  constructor(directory: string) {
+    this.directory = directory;
+    mkdirSync(directory, { recursive: true });
+  }
+
+  get(key: string): FileArtifact | Promise<FileArtifact> {
+    return { kind: 'file', path: this.pathOf(key), immutable: true };
+  }
+
+  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+    const temporary = join(this.directory, randomUUID());
+    try {
+      await writeFile(temporary, '');
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) chunks.push(chunk);
+      await writeFile(temporary, Buffer.concat(chunks));
+      options.signal.throwIfAborted();
+      const created = await stat(this.pathOf(key)).then(
+        () => false,
+        () => true,
+      );
+      await this.place(temporary, this.pathOf(key), Buffer.concat(chunks));
+      return { created };
+    } catch (error) {
+      await this.clean(temporary);
+      throw error;
+    }
+  }
+
+  async delete(key: string): Promise<boolean> {
+    return unlink(this.pathOf(key)).then(
+      () => true,
+      () => false,
+    );
+  }
+
+  async close(): Promise<void> {}
+
+  protected pathOf(key: string): string {
+    return join(this.directory, createHash('sha256').update(key).digest('hex'));
+  }
+
+  protected async place(temporary: string, path: string, _bytes: Buffer): Promise<void> {
+    await rename(temporary, path);
+  }
+
+  protected async clean(temporary: string): Promise<void> {
+    await rm(temporary, { force: true });
+  }
+}
+
+/** A strong entity tag. */
+export function etagOf(bytes: BytesArtifact['bytes']): string {
+  return `"${createHash('sha256').update(bytes).digest('hex')}"`;
+}
+
+/** A stream of these bytes, in chunks. */
+export function readableOf(bytes: Buffer): Readable {
+  let position = 0;
+  return new Readable({
+    read() {
+      const start = position;
+      position += 20_000;
+      this.push(start < bytes.byteLength ? bytes.subarray(start, position) : null);
+    },
+  });
+}
+
+/** A turn of the event loop. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(resolve));
+}
