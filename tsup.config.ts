@@ -8,6 +8,8 @@ export default defineConfig({
     'src/adapters/node.ts',
     'src/adapters/express.ts',
     'src/adapters/koa.ts',
+    'src/stores/s3/index.ts',
+    'src/testing/index.ts',
   ],
   format: ['esm', 'cjs'],
   target: 'node20',

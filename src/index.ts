@@ -25,3 +25,4 @@ export {
   segmentStore,
 } from './stores/segments/store.js';
 export { type SegmentFinding, type SegmentSummary, verifySegments } from './stores/segments/verify.js';
+export { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from './stores/upstream/store.js';
