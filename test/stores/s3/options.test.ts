@@ -1,13 +1,15 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cp, symlink, writeFile } from 'node:fs/promises';
+import { cp, readFile, symlink, writeFile } from 'node:fs/promises';
 import { Agent } from 'node:http';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import * as sdk from '@aws-sdk/client-s3';
 import { S3Client } from '@aws-sdk/client-s3';
 import test from 'ava';
 import { s3Store } from '../../../src/stores/s3/index.js';
+import { s3SettingsOf } from '../../../src/stores/s3/options.js';
 import { BUCKET } from '../../helpers/s3rver.js';
 import { content, put, refusal, temporaryDirectory } from '../fixture.js';
 import { assertBytes, clientOptions, find, MIB, read, serviceFor } from './fixture.js';
@@ -44,6 +46,28 @@ test('options are checked and left alone', async (t) => {
   }
   const store = await s3Store(Object.freeze({ bucket: 'b', prefix: undefined, region: 'us-east-1' }));
   await store.close();
+});
+
+test('the page about it names every option, and its default', async (t) => {
+  const page = await readFile(join(ROOT, 'docs/s3.md'), 'utf8');
+  const [, table = ''] = /## Options\n(.*?)\n## /s.exec(page) ?? [];
+  const written = new Map(
+    [...table.matchAll(/^\| `(\w+)` \| `?(.*?)`? \|/gm)].map(([, name = '', value]) => [name, value]),
+  );
+  // @ts-expect-error an unknown option makes it name those that there are
+  const error = await t.throwsAsync(() => s3Store({ bucket: 'b', none: 1 }), { name: 'HotblobError' });
+  const [, names = ''] = /one of the options ([\w, ]+), found/.exec(error?.message ?? '') ?? [];
+  t.deepEqual([...written.keys()].sort(), names.split(', ').sort());
+
+  const { client, ...defaults } = s3SettingsOf({ bucket: 'b', region: 'us-east-1' }, sdk);
+  t.teardown(() => client.destroy());
+  for (const name of ['requestTimeoutMs', 'partBytes', 'firstBytes'] as const) {
+    t.is(written.get(name), `${defaults[name]}`, name);
+  }
+  t.is(written.get('uploadBytes'), 'eight parts');
+  t.is(defaults.uploadBytes, 8 * defaults.partBytes);
+  t.is(written.get('maxAttempts'), `${await client.config.maxAttempts()}`);
+  t.is(written.get('forcePathStyle'), `${client.config.forcePathStyle}`);
 });
 
 test('what may be a secret is not shown', async (t) => {
