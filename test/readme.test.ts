@@ -1,58 +1,59 @@
 import { spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import test from 'ava';
+import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
+import test, { type ExecutionContext } from 'ava';
+import { type ErrorCode, HotblobError, statusOf } from '../src/errors.js';
 import { settingsOf } from '../src/options.js';
 import { serverSettingsOf } from '../src/server/options.js';
 import { memoryStore } from '../src/stores/memory.js';
+import { settingsOf as conformanceSettingsOf } from '../src/testing/options.js';
+import { CREDENTIALS, S3rver } from './helpers/s3rver.js';
+import { runSnippet, snippetsOf, titleOf } from './helpers/snippets.js';
 
 const readme = await readFile('README.md', 'utf8');
-const snippets = [...readme.matchAll(/```ts\n(.*?)```/gs)].map(([, code = '']) => code);
+const guide = await readFile('docs/writing-a-store.md', 'utf8');
 
-// Within the package's own folder, so that `hotblob` is this package. A port of its own for each server, and a line that tells it.
-const PREAMBLE = `
-import net from 'node:net';
-const listen = net.Server.prototype.listen;
-net.Server.prototype.listen = function (...args) {
-  this.once('listening', () => console.log(this.address().port));
-  return listen.call(this, 0, '127.0.0.1', ...args.slice(1));
+const pages = [
+  'README.md',
+  ...(await readdir('docs')).filter((name) => name.endsWith('.md')).map((name) => `docs/${name}`),
+];
+const snippets = await Promise.all(pages.map(snippetsOf));
+
+/** What a page takes from the environment. */
+const ENVIRONMENTS: Readonly<Record<string, (t: ExecutionContext) => Promise<Record<string, string>>>> = {
+  'docs/s3.md': async (t) => {
+    const service = await S3rver.start();
+    t.teardown(() => service.stop());
+    const endpoint = `http://127.0.0.1:${service.port}`;
+    const client = new S3Client({ endpoint, region: 'us-east-1', credentials: CREDENTIALS });
+    await client.send(new CreateBucketCommand({ Bucket: 'builds' }));
+    client.destroy();
+    return {
+      AWS_ENDPOINT_URL: endpoint,
+      AWS_REGION: 'us-east-1',
+      AWS_ACCESS_KEY_ID: CREDENTIALS.accessKeyId,
+      AWS_SECRET_ACCESS_KEY: CREDENTIALS.secretAccessKey,
+    };
+  },
 };
-`;
 
-for (const [index, snippet] of snippets.entries()) {
-  const title = /^import \{? ?(\w+)/.exec(snippet)?.[1] ?? '';
-  test(`snippet ${index + 1} (${title}) runs and answers a miss`, async (t) => {
-    const dir = await mkdtemp('test/.snippet-');
-    t.teardown(() => rm(dir, { recursive: true }));
-    await writeFile(`${dir}/preamble.mjs`, PREAMBLE);
-    await writeFile(`${dir}/snippet.mts`, snippet.replaceAll('./artifacts', `./${dir}/artifacts`));
-    const child = spawn(process.execPath, ['--import=tsx', `--import=./${dir}/preamble.mjs`, `./${dir}/snippet.mts`]);
-    t.teardown(() => child.kill('SIGKILL'));
-    const errors: string[] = [];
-    child.stderr.on('data', (chunk: Buffer) => errors.push(chunk.toString()));
-    if (!/\.listen\(/.test(snippet)) {
-      const [code] = (await once(child, 'exit')) as [number];
-      t.is(code, 0, errors.join(''));
-      return;
-    }
-    const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-    const exit = once(child, 'exit').then(() => ({ value: undefined }));
-    const { value: port } = await Promise.race([lines.next(), exit]);
-    t.truthy(port, errors.join(''));
-    const answer = await fetch(`http://127.0.0.1:${port}/cache/some/key`);
-    t.is(answer.status, 404);
-    t.deepEqual(await answer.json(), { message: 'Not found.' });
-  });
+for (const page of snippets) {
+  for (const snippet of page) {
+    test(`${titleOf(snippet)} runs`, async (t) => {
+      const environment = await ENVIRONMENTS[snippet.page]?.(t);
+      await runSnippet(t, snippet, environment === undefined ? { page } : { page, environment });
+    });
+  }
 }
 
 test('the snippets are there', (t) => {
-  t.true(snippets.length >= 4);
+  t.true(snippets.flat().length >= 9);
 });
 
 /** The option table below a call: names and defaults. */
-function tableOf(call: string): Map<string, string> {
-  const [, rest = ''] = readme.split(`\`${call}\``);
+function tableOf(call: string, page = readme): Map<string, string> {
+  const [, rest = ''] = page.split(`\`${call}\``);
   const table = /\n\n(\|.*?)\n\n/s.exec(rest)?.[1] ?? '';
   return new Map([...table.matchAll(/^\| `(\w+)` \| (.*?) \|/gm)].map(([, name = '', text = '']) => [name, text]));
 }
@@ -84,6 +85,37 @@ test('the option table names every option, and the defaults that the code has', 
   t.is(documented.get('maxUploadBytes'), `\`${maxUploadBytes}\``);
   t.is(documented.get('map'), `\`'${policy.map}'\``);
   t.is(policy.only, undefined);
+});
+
+test('the tables of the conformance suite name every option and capability, and the defaults that the code has', (t) => {
+  const required = { test: () => {}, createStore: memoryStore };
+  const refused = (options: object) => t.throws(() => conformanceSettingsOf({ ...required, ...options } as never));
+  const settings = conformanceSettingsOf(required);
+
+  const options = tableOf('storeConformance(options)', guide);
+  t.deepEqual([...options.keys()].sort(), namesIn(refused({ noSuchOption: 1 })));
+  t.is(options.get('name'), `\`'${settings.name}'\``);
+  t.is(options.get('largeBytes'), `\`${settings.largeBytes}\``);
+  t.is(options.get('timeoutMs'), `\`${settings.timeoutMs}\``);
+
+  const capabilities = tableOf('capabilities', guide.slice(guide.indexOf('`capabilities` says')));
+  t.deepEqual([...capabilities.keys()].sort(), namesIn(refused({ capabilities: { noSuchCapability: 1 } })));
+  for (const name of ['writable', 'ranges', 'tellsCreated', 'survivesDelete'] as const) {
+    t.is(capabilities.get(name), `\`${settings.capabilities[name]}\``, name);
+  }
+});
+
+test('the guide to stores says which status an error becomes', (t) => {
+  const rows = [...guide.matchAll(/^\| `(ERR_HOTBLOB_\w+)` \| (\d+) \|/gm)];
+  t.true(rows.length >= 6);
+  for (const [, code, status] of rows) t.is(new HotblobError(code as ErrorCode, '').status, Number(status), code);
+  const ofTheSystem = [...guide.matchAll(/((?:`E[A-Z]+`[, and]*)+) are (\d+)/g)];
+  t.is(ofTheSystem.length, 2);
+  for (const [, names = '', status] of ofTheSystem) {
+    for (const code of names.match(/E[A-Z]+/g) ?? []) {
+      t.is(statusOf(Object.assign(new Error(code), { code })), Number(status), code);
+    }
+  }
 });
 
 test('the table of the command line names its options, and only those', async (t) => {
