@@ -101,3 +101,12 @@ export function assertBytes(t: ExecutionContext, bytes: Buffer, expected: Buffer
 export function md5Tag(bytes: Buffer): string {
   return `"${createHash('md5').update(bytes).digest('hex')}"`;
 }
+
+/** A promise that a test resolves when it likes. */
+export function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => {};
+  const promise = new Promise<void>((settle) => {
+    resolve = settle;
+  });
+  return { promise, resolve };
+}

@@ -48,6 +48,9 @@ export class Wire {
   readonly seen: Seen[] = [];
   /** Asked about each request. */
   fault: (seen: Seen) => Fault | undefined = () => undefined;
+  /** Whether a key is read and written by one request at a time, and wholly: so does S3, where s3rver writes in place. */
+  isAtomic = false;
+  readonly #turns = new Map<string, Promise<void>>();
   readonly #server: http.Server;
   readonly #agent = new http.Agent({ keepAlive: true });
   readonly #target: number;
@@ -97,6 +100,12 @@ export class Wire {
     response.on('error', () => {});
     request.on('error', () => {});
     const fault = this.fault(seen);
+    if (fault === undefined && this.isAtomic && !seen.what.includes('part')) {
+      const before = this.#turns.get(seen.key) ?? Promise.resolve();
+      const turn = before.then(() => this.#passWhole(request, response, seen));
+      this.#turns.set(seen.key, turn);
+      return turn;
+    }
     if (fault === undefined) return this.#pass(request, response, seen);
     if ('after' in fault) {
       await fault.after;
@@ -127,9 +136,7 @@ export class Wire {
       return;
     }
     const { answer, code = 'Unknown', xml = '' } = fault;
-    response.writeHead(answer, { 'content-type': 'application/xml', 'x-amz-request-id': 'REQUEST7' });
-    const error = `<?xml version="1.0"?><Error><Code>${code}</Code><Message>no</Message>${xml}</Error>`;
-    response.end(request.method === 'HEAD' ? undefined : error);
+    answerError(response, answer, code, xml);
   }
 
   #see(request: IncomingMessage): Seen {
@@ -148,6 +155,45 @@ export class Wire {
     return seen;
   }
 
+  /** Resolves when the service is done with it; the answer is in memory then, however slowly it is taken. */
+  #passWhole(request: IncomingMessage, response: ServerResponse, seen: Seen): Promise<void> {
+    return new Promise((resolve) => {
+      if (response.destroyed) {
+        resolve();
+        return;
+      }
+      const outgoing = this.#forward(request, response, seen);
+      outgoing.on('close', resolve);
+      outgoing.on('response', (incoming) => {
+        // It announces a byte of an empty object, which never comes.
+        if (incoming.headers['content-range']?.endsWith('/0')) {
+          outgoing.destroy();
+          answerError(response, 416, 'InvalidRange');
+          return;
+        }
+        const chunks: Buffer[] = [];
+        incoming.on('error', () => response.destroy());
+        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+        incoming.on('end', () => {
+          response.writeHead(incoming.statusCode ?? 0, incoming.headers).end(Buffer.concat(chunks));
+        });
+      });
+    });
+  }
+
+  #forward(request: IncomingMessage, response: ServerResponse, seen: Seen, slowMs?: number): http.ClientRequest {
+    const { method, url, headers } = request;
+    const target = { port: this.#target, host: '127.0.0.1', agent: this.#agent };
+    const outgoing = http.request({ ...target, method, path: url, headers });
+    outgoing.on('error', () => response.destroy());
+    response.on('close', () => outgoing.destroy());
+    request.on('data', (chunk: Buffer) => {
+      seen.bodyBytes += chunk.byteLength;
+    });
+    (slowMs === undefined ? request : request.pipe(slowed(slowMs))).pipe(outgoing);
+    return outgoing;
+  }
+
   #pass(
     request: IncomingMessage,
     response: ServerResponse,
@@ -155,21 +201,7 @@ export class Wire {
     fault?: BrokenAnswer | { readonly loseAnswer: true },
     slowMs?: number,
   ): void {
-    const { method, url, headers } = request;
-    const outgoing = http.request({
-      port: this.#target,
-      host: '127.0.0.1',
-      agent: this.#agent,
-      method,
-      path: url,
-      headers,
-    });
-    outgoing.on('error', () => response.destroy());
-    response.on('close', () => outgoing.destroy());
-    request.on('data', (chunk: Buffer) => {
-      seen.bodyBytes += chunk.byteLength;
-    });
-    (slowMs === undefined ? request : request.pipe(slowed(slowMs))).pipe(outgoing);
+    const outgoing = this.#forward(request, response, seen, slowMs);
     outgoing.on('response', (incoming) => {
       incoming.on('error', () => response.destroy());
       if (fault !== undefined && 'loseAnswer' in fault) {
@@ -182,6 +214,12 @@ export class Wire {
       else incoming.pipe(brokenOff(fault, () => response.socket?.resetAndDestroy())).pipe(response);
     });
   }
+}
+
+function answerError(response: ServerResponse, status: number, code: string, xml = ''): void {
+  response.writeHead(status, { 'content-type': 'application/xml', 'x-amz-request-id': 'REQUEST7' });
+  const error = `<?xml version="1.0"?><Error><Code>${code}</Code><Message>no</Message>${xml}</Error>`;
+  response.end(response.req.method === 'HEAD' ? undefined : error);
 }
 
 function slowed(milliseconds: number): Transform {
