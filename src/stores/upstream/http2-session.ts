@@ -168,7 +168,11 @@ class Http2Outgoing implements Outgoing {
   }
 
   abort(): void {
-    if (!this.sink.closed) this.sink.close(NGHTTP2_CANCEL);
+    const { sink } = this;
+    if (sink.closed || sink.destroyed) return;
+    // close() would end the body first, and the peer take what it has of an upload for the whole.
+    if (sink.writableEnded) sink.close(NGHTTP2_CANCEL);
+    else sink.destroy(Object.assign(new Error('the request is given up'), { code: 'ABORT_ERR' }));
   }
 
   explain(error: Error | undefined): Error {

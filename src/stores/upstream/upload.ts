@@ -22,19 +22,25 @@ export class Upload {
   }
 
   /**
-   * Sends all of it and ends `sink`. `deadline` runs while the peer takes nothing. Rejects with what the body or the
-   * signal says; a sink that fails is its owner's to see, `isOver` says that it has.
+   * Sends all of it and ends `sink`. The last chunk waits for the body's end: a peer that knows the length would take the
+   * upload for whole before whoever gives the body has said that it is. `deadline` runs while the peer takes nothing.
+   * Rejects with what the body or the signal says; a sink that fails is its owner's to see, `isOver` says that it has.
    */
   async sendTo(sink: Writable, deadline: Deadline, stallTimeoutMs: number, isOver: () => boolean): Promise<void> {
     this.#isTouched = true;
+    let last: Uint8Array | undefined;
     for await (const chunk of chunksOf(this.#body, this.#options, Number.POSITIVE_INFINITY)) {
       if (isOver()) return;
-      if (sink.write(chunk) || isOver()) continue;
-      deadline.set(stallTimeoutMs, 'room for more of the upload');
-      await drained(sink);
-      deadline.clear();
+      if (last !== undefined && !sink.write(last) && !isOver()) {
+        deadline.set(stallTimeoutMs, 'room for more of the upload');
+        await drained(sink);
+        deadline.clear();
+      }
+      last = chunk;
     }
-    if (!isOver()) sink.end();
+    if (isOver()) return;
+    if (last === undefined) sink.end();
+    else sink.end(last);
   }
 }
 

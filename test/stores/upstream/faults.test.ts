@@ -6,7 +6,7 @@ import test from 'ava';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';
 import { bodyOf, content, never, put, refusal } from '../fixture.js';
-import { found, isHttp2, listen, read, startPeer, storeOf, WIRES } from './fixture.js';
+import { chunked, found, isHttp2, listen, read, startPeer, storeOf, WIRES } from './fixture.js';
 
 const BYTES = content(300_000);
 const { NGHTTP2_REFUSED_STREAM, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;
@@ -127,8 +127,8 @@ for (const wire of WIRES) {
       const peer = await startPeer(t, wire, (_request, response) => void response.writeHead(status).end());
       const store = storeOf(t, peer);
       // Silent after the first chunk: only the answer can end it.
-      const body = bodyOf([BYTES]);
-      await t.throwsAsync(store.put('a', body, { signal: never(), size: 2 * BYTES.byteLength }), refusal(code));
+      const body = bodyOf([BYTES, BYTES]);
+      await t.throwsAsync(store.put('a', body, { signal: never(), size: 3 * BYTES.byteLength }), refusal(code));
       t.true(body.destroyed);
     });
   }
@@ -153,12 +153,13 @@ for (const wire of WIRES) {
     });
     const store = storeOf(t, peer);
     const failure = new Error('the disk is gone');
-    t.is(await t.throwsAsync(store.put('a', bodyOf([BYTES], failure), { signal: never() })), failure);
+    t.is(await t.throwsAsync(store.put('a', bodyOf([BYTES, BYTES], failure), { signal: never() })), failure);
     await until('the peer sees the end', () => ends.length === 1);
-    await t.throwsAsync(put(store, 'a', 'four', { size: 5 }), refusal('ERR_HOTBLOB_INCOMPLETE'));
+    const short = { signal: never(), size: BYTES.byteLength + 1 };
+    await t.throwsAsync(store.put('a', chunked(BYTES), short), refusal('ERR_HOTBLOB_INCOMPLETE'));
     await until('the peer sees the end', () => ends.length === 2);
     const client = new AbortController();
-    const upload = store.put('a', bodyOf([BYTES]), { signal: client.signal });
+    const upload = store.put('a', bodyOf([BYTES, BYTES]), { signal: client.signal });
     await until('the upload is there', () => peer.requests.length === 3);
     client.abort(failure);
     t.is(await t.throwsAsync(upload), failure);

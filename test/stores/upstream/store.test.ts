@@ -4,7 +4,7 @@ import { memoryStore } from '../../../src/stores/memory.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';
 import { type Kind, startServer } from '../../helpers/servers.js';
-import { content, never, put, refusal } from '../fixture.js';
+import { bodyOf, content, never, put, refusal } from '../fixture.js';
 import { chunked, found, isHttp2, read, startPeer, storeOf, WIRES } from './fixture.js';
 
 const BYTES = content(300_000);
@@ -44,6 +44,17 @@ for (const [kind, options] of OWN) {
     ] as const) {
       t.true(other.subarray(start, end).equals(await read(now, { start, end })), `${start} to ${end}`);
     }
+
+    const failure = new Error('the client is gone');
+    for (const size of [undefined, 2_000_000]) {
+      const body = bodyOf([content(500_000), content(500_000), content(500_000)], failure);
+      t.is(await t.throwsAsync(store.put('cut off', body, { signal: never(), size })), failure);
+      t.is(await store.get('cut off', { signal: never() }), undefined);
+    }
+    // All the bytes that were announced, and then a failure: a digest that does not match.
+    const wrong = bodyOf([content(100_000), content(100_000)], failure);
+    t.is(await t.throwsAsync(store.put('wrong', wrong, { signal: never(), size: 200_000 })), failure);
+    t.is(await store.get('wrong', { signal: never() }), undefined);
 
     await put(store, 'empty', '');
     t.is((await read(await found(store, 'empty'))).byteLength, 0);
