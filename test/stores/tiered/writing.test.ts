@@ -1,0 +1,229 @@
+import { readdir } from 'node:fs/promises';
+import type { Readable } from 'node:stream';
+import test from 'ava';
+import { directoryStore } from '../../../src/stores/directory.js';
+import { memoryStore } from '../../../src/stores/memory.js';
+import type { TieredStore } from '../../../src/stores/tiered/store.js';
+import { upstreamStore } from '../../../src/stores/upstream/store.js';
+import { until } from '../../helpers/poll.js';
+import { bodyOf, content, entriesBelow, never, put, refusal, temporaryDirectory } from '../fixture.js';
+import { chunked, WIRES } from '../upstream/fixture.js';
+import { bytesIn, cacheOf, startTiers, tiered } from './fixture.js';
+
+const BYTES = content(3_000_000);
+const OTHER = content(1_000_000, 9);
+
+const writable = (store: TieredStore) => store as Required<TieredStore>;
+
+for (const wire of WIRES) {
+  test(`${wire}: an upload goes through to both, a deletion too`, async (t) => {
+    const artifacts = new Map<string, Buffer>();
+    const { store, local } = await startTiers(t, cacheOf(artifacts), {}, wire);
+    t.true((await put(writable(store), 'a/b', BYTES)).created);
+    t.true(BYTES.equals(artifacts.get('/a/b') ?? Buffer.of()));
+    t.true(BYTES.equals((await bytesIn(local, 'a/b')) ?? Buffer.of()));
+    t.false((await store.put('a/b', chunked(OTHER), { signal: never() })).created);
+    t.true(OTHER.equals(artifacts.get('/a/b') ?? Buffer.of()));
+    t.true(OTHER.equals((await bytesIn(store, 'a/b')) ?? Buffer.of()));
+    t.true(await writable(store).delete('a/b'));
+    t.deepEqual([...artifacts.keys()], []);
+    t.is(await bytesIn(store, 'a/b'), undefined);
+    t.false(await writable(store).delete('a/b'));
+    artifacts.set('/remote', OTHER);
+    t.true(await writable(store).delete('remote'), 'the remote store alone had it');
+    t.deepEqual(await entriesBelow(local.root), []);
+  });
+}
+
+for (const status of [503, 413]) {
+  test(`when the remote store answers ${status}, both keep what they had`, async (t) => {
+    const { store, local } = await startTiers(t, (request, response) => {
+      request.resume().on('end', () => response.writeHead(status).end());
+    });
+    await put(local, 'a', OTHER);
+    const code = status === 503 ? 'ERR_HOTBLOB_UPSTREAM' : 'ERR_HOTBLOB_TOO_LARGE';
+    await t.throwsAsync(put(writable(store), 'a', BYTES), refusal(code));
+    await t.throwsAsync(put(writable(store), 'b', BYTES), refusal(code));
+    t.true(OTHER.equals((await bytesIn(local, 'a')) ?? Buffer.of()));
+    t.deepEqual(await entriesBelow(local.root), ['a']);
+  });
+}
+
+test('while the remote store is left alone, uploads and deletions that go through fail at once', async (t) => {
+  const local = await directoryStore(await temporaryDirectory(t));
+  const remote = upstreamStore('http://127.0.0.1:1');
+  const store = writable(await tiered(t, { local, remote, failureThreshold: 1, cooldownMs: 60_000 }));
+  await t.throwsAsync(put(store, 'a', BYTES), refusal('ERR_HOTBLOB_UPSTREAM', /ECONNREFUSED/));
+  const silent = bodyOf([]);
+  await t.throwsAsync(store.put('a', silent, { signal: never() }), refusal('ERR_HOTBLOB_UPSTREAM', /left alone/));
+  t.true(silent.destroyed);
+  await t.throwsAsync(store.delete('a'), refusal('ERR_HOTBLOB_UPSTREAM', /left alone/));
+  t.deepEqual(await entriesBelow(local.root), []);
+});
+
+test('an upload that fails is kept nowhere, and is not the fault of the remote store', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const { store, local } = await startTiers(t, cacheOf(artifacts), { failureThreshold: 1 });
+  const failure = new Error('gone');
+  t.is(await t.throwsAsync(store.put('a', bodyOf([BYTES, BYTES], failure), { signal: never() })), failure);
+  const silent = bodyOf([BYTES, BYTES]);
+  const client = new AbortController();
+  const upload = store.put('a', silent, { signal: client.signal });
+  client.abort(failure);
+  t.is(await t.throwsAsync(upload), failure);
+  t.true(silent.destroyed);
+  await t.throwsAsync(put(writable(store), 'a', 'four', { size: 5 }), refusal('ERR_HOTBLOB_INCOMPLETE'));
+  t.is(store.stats().remote, 'closed');
+  t.deepEqual([...artifacts.keys()], []);
+  t.deepEqual(await entriesBelow(local.root), []);
+});
+
+test('a local store that has no room does not fail an upload, and keeps nothing older', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const local = memoryStore({ maxBytes: 2_000_000 });
+  const { store } = await startTiers(t, cacheOf(artifacts), { local });
+  await put(writable(store), 'a', OTHER);
+  t.true(OTHER.equals(Buffer.from(local.get('a')?.bytes ?? [])));
+  await put(writable(store), 'a', BYTES);
+  t.is(local.get('a'), undefined);
+  t.true(BYTES.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+});
+
+test('uploads of one key at the same time end the same in both', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const { store, local } = await startTiers(t, cacheOf(artifacts));
+  for (let round = 0; round < 5; round++) {
+    const versions = Array.from({ length: 6 }, (_, index) => content(100_000 + index, index));
+    await Promise.all(versions.map((bytes) => put(writable(store), 'a', bytes)));
+    const last = artifacts.get('/a') ?? Buffer.of();
+    t.true(versions.some((bytes) => bytes.equals(last)));
+    t.true(last.equals((await bytesIn(local, 'a')) ?? Buffer.of()));
+  }
+});
+
+test('an upload that takes its time holds up no other of its key', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const { store } = await startTiers(t, cacheOf(artifacts));
+  const slow = bodyOf([OTHER]);
+  const first = store.put('a', slow, { signal: never() });
+  await put(writable(store), 'a', BYTES);
+  t.true(BYTES.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+  slow.push(null);
+  await first;
+  t.true(OTHER.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+  t.true(OTHER.equals(artifacts.get('/a') ?? Buffer.of()));
+});
+
+test('a remote store that can only be read', async (t) => {
+  const remote = memoryStore();
+  await put(remote, 'a', OTHER);
+  const local = memoryStore();
+  const store = writable(await tiered(t, { local, remote: { get: (key) => remote.get(key) } }));
+  await put(store, 'b', BYTES);
+  t.true(BYTES.equals((await bytesIn(store, 'b')) ?? Buffer.of()));
+  t.true(await store.delete('b'));
+  t.true(OTHER.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+});
+
+test('in the background: the upload has succeeded before the remote store has it', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const held: (() => void)[] = [];
+  const cache = cacheOf(artifacts);
+  const queueDir = `${await temporaryDirectory(t)}/queue`;
+  const { store, local } = await startTiers(
+    t,
+    (request, response) => {
+      if (request.method === 'PUT') held.push(() => cache(request, response));
+      else cache(request, response);
+    },
+    { writes: 'writeBack', queueDir },
+  );
+  await put(writable(store), 'a/b', BYTES);
+  t.true(BYTES.equals((await bytesIn(local, 'a/b')) ?? Buffer.of()));
+  t.is(store.stats().queued, 1);
+  t.is((await readdir(queueDir)).length, 1);
+  await until('it is on its way', () => held.length === 1);
+  held[0]?.();
+  await until('the remote store has it', () => store.stats().queued === 0);
+  t.true(BYTES.equals(artifacts.get('/a/b') ?? Buffer.of()));
+  await until('nothing is noted any more', async () => (await readdir(queueDir)).length === 0);
+});
+
+test('in the background: what fails is tried again, what is refused is not', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const cache = cacheOf(artifacts);
+  let failures = 2;
+  const { store, peer } = await startTiers(
+    t,
+    (request, response) => {
+      const status = request.url === '/large' ? 413 : 503;
+      if (request.method === 'GET' || (status === 503 && failures-- <= 0)) cache(request, response);
+      else request.resume().on('end', () => response.writeHead(status).end());
+    },
+    { writes: 'writeBack', queueDir: await temporaryDirectory(t), failureThreshold: 2, cooldownMs: 100 },
+  );
+  await put(writable(store), 'large', BYTES);
+  await put(writable(store), 'a', OTHER);
+  await until('nothing waits', () => store.stats().queued === 0);
+  t.true(OTHER.equals(artifacts.get('/a') ?? Buffer.of()));
+  t.deepEqual(peer.requests.toSorted(), ['PUT /a', 'PUT /a', 'PUT /a', 'PUT /large']);
+  t.true(BYTES.equals((await bytesIn(store, 'large')) ?? Buffer.of()));
+});
+
+test('in the background: at most so many wait, and the oldest are given up', async (t) => {
+  const local = memoryStore();
+  const queueDir = await temporaryDirectory(t);
+  const remote = upstreamStore('http://127.0.0.1:1');
+  const options = { local, remote, writes: 'writeBack', queueDir, maxQueued: 3, failureThreshold: 1 } as const;
+  const store = writable(await tiered(t, options));
+  for (const key of 'abcde') await put(store, key, key);
+  t.is(store.stats().queued, 3);
+  t.is(store.stats().dropped, 2);
+  t.is((await readdir(queueDir)).length, 3);
+  await store.close();
+  const artifacts = new Map<string, Buffer>();
+  const again = await startTiers(t, cacheOf(artifacts), { local, writes: 'writeBack', queueDir });
+  await until('the rest is done', () => again.store.stats().queued === 0);
+  t.deepEqual([...artifacts.keys()].sort(), ['/c', '/d', '/e']);
+});
+
+test('in the background: a deletion follows an upload, and what waits to be deleted does not come back', async (t) => {
+  const artifacts = new Map([['/old', OTHER]]);
+  const cache = cacheOf(artifacts);
+  let isDown = false;
+  const held: (() => void)[] = [];
+  const { store, peer } = await startTiers(
+    t,
+    (request, response) => {
+      if (isDown) response.writeHead(503).end();
+      else if (request.url === '/held' && request.method === 'PUT') held.push(() => cache(request, response));
+      else cache(request, response);
+    },
+    { writes: 'writeBack', queueDir: await temporaryDirectory(t), cooldownMs: 100, missTtlMs: 0 },
+    'http',
+  );
+  await put(writable(store), 'held', BYTES);
+  await until('the upload is on its way', () => held.length === 1);
+  t.true(await writable(store).delete('held'));
+  t.is(await bytesIn(store, 'held'), undefined);
+  isDown = true;
+  t.true(await writable(store).delete('old'));
+  t.is(store.stats().queued, 1);
+  const gets = () => peer.requests.filter((request) => request === 'GET /old').length;
+  t.is(await bytesIn(store, 'old'), undefined);
+  t.is(gets(), 0, 'not even asked for');
+  isDown = false;
+  await until('it is deleted', () => store.stats().queued === 0);
+  t.deepEqual([...artifacts.keys()], []);
+});
+
+test('in the background: an upload whose note cannot be made has failed, and leaves nothing', async (t) => {
+  const { rm } = await import('node:fs/promises');
+  const queueDir = await temporaryDirectory(t);
+  const { store, local } = await startTiers(t, cacheOf(new Map()), { writes: 'writeBack', queueDir });
+  await rm(queueDir, { recursive: true });
+  const body: Readable = bodyOf([]);
+  body.push(null);
+  await t.throwsAsync(store.put('a', body, { signal: never(), size: 0 }), { code: 'ENOENT' });
+  t.deepEqual(await entriesBelow(local.root), []);
+});
