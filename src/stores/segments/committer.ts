@@ -1,5 +1,4 @@
 import { Draft } from './draft.js';
-import { fullOr } from './errors.js';
 import type { Operation, Outcome } from './operations.js';
 import type { Segment } from './segment.js';
 import type { SegmentIndex } from './segment-index.js';
@@ -160,7 +159,7 @@ export class Committer {
 
   #reject(waiting: Waiting, reason: unknown): void {
     if (waiting.region !== undefined) this.#segments.settle(waiting.region);
-    waiting.reject(fullOr(reason));
+    waiting.reject(reason);
   }
 }
 

@@ -11,6 +11,8 @@ import type { Usage } from './usage.js';
 const WASTE_RATIO = 0.5;
 /** Of a segment that is evicted at most this part is kept, by copying it: else nothing would be gained. */
 const KEPT_RATIO = 0.5;
+/** What has been read within two half-lives is copied forward. */
+const POPULAR_RECENCY = 0.25;
 /** Bytes copied at the same time. */
 const COPIES_BYTES = 8 * 1024 * 1024;
 const SLICE = 256;
@@ -19,7 +21,8 @@ interface Candidate {
   readonly key: string;
   readonly place: Place;
   readonly entry: Entry;
-  readonly lastUse: number;
+  /** As in {@link Usage.recencyOf}. */
+  readonly recency: number;
 }
 
 /** Gets space back, by unlinking whole segments once what is wanted of them has been copied forward. */
@@ -42,7 +45,7 @@ export class Compaction {
   }
 
   /**
-   * Evicts the coldest segment: the one with the fewest bytes of late use for its size; of equals the oldest. What was used
+   * Evicts the coldest segment: the one with the fewest bytes of late use for its size; of equals the oldest. What was read
    * of late is kept as far as `freeBytes` allow. Resolves to false when there is none that nobody writes to.
    */
   evictColdest(freeBytes: () => number): Promise<boolean> {
@@ -50,8 +53,8 @@ export class Compaction {
       const victim = this.#coldest();
       if (victim === undefined) return false;
       this.#segments.seal(victim);
-      const candidates = (await this.#candidates(victim)).filter(({ lastUse }) => lastUse > 0);
-      candidates.sort((a, b) => b.lastUse - a.lastUse);
+      const candidates = (await this.#candidates(victim)).filter(({ recency }) => recency > POPULAR_RECENCY);
+      candidates.sort((a, b) => b.recency - a.recency);
       let budget = Math.min(victim.bytes * KEPT_RATIO, freeBytes());
       const kept = candidates.filter(({ entry }) => {
         if (entry.length > budget) return false;
@@ -96,7 +99,7 @@ export class Compaction {
   }
 
   #coldest(): Segment | undefined {
-    const heat = (segment: Segment): number => this.#usage.usedBytes(segment.id) / segment.bytes;
+    const heat = (segment: Segment): number => this.#usage.heatOf(segment.id) / segment.bytes;
     let coldest: Segment | undefined;
     for (const segment of this.#segments.all) {
       if (segment.pending > 0 || segment.bytes === 0) continue;
@@ -112,7 +115,7 @@ export class Compaction {
       for (const { key, place } of part) {
         const entry = this.#entryOf(key);
         if (entry !== undefined && isAt(entry, place)) {
-          found.push({ key, place, entry, lastUse: this.#usage.lastUse(key) });
+          found.push({ key, place, entry, recency: this.#usage.recencyOf(key) });
         }
       }
       await setImmediate();
@@ -161,7 +164,7 @@ export class Compaction {
       return false;
     }
     const now = this.#entryOf(key);
-    if (now !== undefined && this.#usage.lastUse(key) > 0) this.#usage.moved(now.segment, length);
+    if (now !== undefined) this.#usage.moved(key, now.segment, length);
     return true;
   }
 
@@ -172,6 +175,7 @@ export class Compaction {
     }
     await this.#committer.run({ kind: 'forget', segment });
     this.#segments.remove(segment);
+    this.#usage.forget(segment.id);
     await segment.unlink();
   }
 }

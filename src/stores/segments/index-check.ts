@@ -37,13 +37,14 @@ interface Visit {
 class Damage extends Error {}
 
 /**
- * What is wrong with the structure of an lmdb file; undefined where it is sound, absent or empty. Of a large one the upper
- * levels are looked at first.
+ * What is wrong with the structure of an lmdb file; undefined where it is sound, or absent. Of a large one the upper levels
+ * are looked at first.
  *
  * @param maxPages how many pages are looked at
+ * @param mayBeEmpty whether it is sound without anything in it: to whoever would begin it, as lmdb does
  * @throws what the system says
  */
-export async function damageOf(path: string, maxPages: number): Promise<string | undefined> {
+export async function damageOf(path: string, maxPages: number, mayBeEmpty: boolean): Promise<string | undefined> {
   const file = await open(path, 'r').catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return undefined;
     throw error;
@@ -52,7 +53,7 @@ export async function damageOf(path: string, maxPages: number): Promise<string |
   try {
     for (let attempt = 1; ; attempt++) {
       const before = await newestMeta(file);
-      if (before === undefined) return undefined;
+      if (before === undefined) return mayBeEmpty ? undefined : 'it is empty';
       try {
         await walk(file, before, maxPages);
         return undefined;
@@ -127,7 +128,7 @@ async function walk(file: FileHandle, meta: Meta, maxPages: number): Promise<voi
     for await (const { visit, bytes } of pagesOf(file, meta, level)) {
       if (seen.has(visit.page)) throw new Damage(`page ${visit.page} is part of it twice`);
       seen.add(visit.page);
-      look(visit, bytes, next);
+      look(visit, bytes, meta.transaction, next);
     }
     level = next;
   }
@@ -151,10 +152,12 @@ async function* pagesOf(file: FileHandle, { pageSize, lastPage }: Meta, level: r
 }
 
 /** Checks one page, and adds those below it to `next`. */
-function look({ page, levels }: Visit, bytes: Buffer, next: Visit[]): void {
+function look({ page, levels }: Visit, bytes: Buffer, transaction: bigint, next: Visit[]): void {
   const kind = bytes.readUInt16LE(18) & KIND_MASK;
   const expected = levels === 0 ? OVERFLOW : levels === 1 ? LEAF : BRANCH;
   if (Number(bytes.readBigUInt64LE(0)) !== page || kind !== expected) throw new Damage(`page ${page} is another one`);
+  // lmdb would take it for one of its own that is not written yet, and free it.
+  if (bytes.readBigUInt64LE(8) > transaction) throw new Damage(`page ${page} is from the future`);
   if (kind === OVERFLOW) return;
   // All of them count from behind the header.
   const room = bytes.byteLength - HEADER;

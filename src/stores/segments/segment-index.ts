@@ -60,7 +60,7 @@ export class SegmentIndex {
    * @throws SegmentStoreError `ERR_HOTBLOB_CORRUPT` where the file is not a sound index; else what the system says
    */
   static async open(path: string, options: SegmentIndexOptions, checkedPages = CHECKED_PAGES): Promise<SegmentIndex> {
-    const damage = await damageOf(path, checkedPages);
+    const damage = await damageOf(path, checkedPages, !options.readOnly);
     if (damage !== undefined) throw corrupt(path, `the index is damaged (${damage})`);
     return new SegmentIndex(path, options);
   }
@@ -220,6 +220,8 @@ export class SegmentIndex {
   /** After a page with the root of the database could not be written, lmdb answers nothing until it is opened anew. */
   async #reopenIfBroken(): Promise<void> {
     try {
+      // A read transaction from before would notice nothing.
+      this.#root.resetReadTxn();
       this.#segments.get(NEXT_SEGMENT);
       return;
     } catch {

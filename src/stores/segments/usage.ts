@@ -1,52 +1,88 @@
 /** Keys per generation. With keys of 100 characters both take some 15 MB. */
 const GENERATION = 32_768;
 
-interface Generation {
-  /** When each key was last used. */
-  readonly keys: Map<string, number>;
-  /** Bytes of those keys, by segment. */
-  readonly bytes: Map<number, number>;
+interface Heat {
+  /** As of `clock`. */
+  bytes: number;
+  clock: number;
 }
 
 /**
- * What has been used of late: of the last 32,768 artifacts at least, and twice as many at most. Kept in memory alone,
- * because a read must not cost a write; after a restart everything counts as unused.
+ * What has been used of late, and how hot that makes each segment. Kept in memory alone, because a read must not cost a
+ * write; after a restart everything counts as unused.
+ *
+ * Time is measured in bytes that were used, so that "late" means the same to a store that is busy and to one that is not.
  */
 export class Usage {
+  readonly #halfLife: number;
   // Two generations instead of one map in order of use: taking the oldest out of a Map walks over what was deleted before.
-  #young = emptyGeneration();
-  #old = emptyGeneration();
-  #latest = 0;
+  // Values are clocks, negative where the key has been written and not read since.
+  #young = new Map<string, number>();
+  #old = new Map<string, number>();
+  readonly #heat = new Map<number, Heat>();
+  #clock = 0;
 
-  /** Counts a use of a key, whose body has `length` bytes in `segment`. */
-  touch(key: string, segment: number, length: number): void {
-    // Strictly increasing, so that uses in one millisecond keep their order.
-    this.#latest = Math.max(Date.now(), this.#latest + 0.001);
-    const { keys, bytes } = this.#young;
-    if (!keys.has(key)) bytes.set(segment, (bytes.get(segment) ?? 0) + length);
-    keys.set(key, this.#latest);
-    if (keys.size < GENERATION) return;
+  /** @param halfLife after how many bytes of other use a use counts half */
+  constructor(halfLife: number) {
+    this.#halfLife = halfLife;
+  }
+
+  /** A body of `length` bytes in `segment` has been asked for. */
+  read(key: string, segment: number, length: number): void {
+    this.#clock += length + 1;
+    // However often it is read, a body makes its segment no hotter than its own size.
+    this.#warm(segment, length * (1 - this.#weightOf(Math.abs(this.#lookUp(key)))));
+    this.#remember(key, this.#clock);
+  }
+
+  /** A body has been put. */
+  written(key: string, segment: number, length: number): void {
+    this.#clock += length + 1;
+    this.#warm(segment, length);
+    this.#remember(key, -this.#clock);
+  }
+
+  /** A body has been copied to another segment. */
+  moved(key: string, segment: number, length: number): void {
+    this.#warm(segment, length * this.#weightOf(Math.abs(this.#lookUp(key))));
+  }
+
+  /** A segment is gone. */
+  forget(segment: number): void {
+    this.#heat.delete(segment);
+  }
+
+  /** How lately a key has been read: from 1, right now, down to 0 for never, or for a key that is not known any more. */
+  recencyOf(key: string): number {
+    return this.#weightOf(Math.max(0, this.#lookUp(key)));
+  }
+
+  /** The bytes of a segment that were used, each counting less the longer ago that was. */
+  heatOf(segment: number): number {
+    const heat = this.#heat.get(segment);
+    return heat === undefined ? 0 : heat.bytes * this.#decay(heat.clock);
+  }
+
+  #lookUp(key: string): number {
+    return this.#young.get(key) ?? this.#old.get(key) ?? 0;
+  }
+
+  #remember(key: string, clock: number): void {
+    this.#young.set(key, clock);
+    if (this.#young.size < GENERATION) return;
     this.#old = this.#young;
-    this.#young = emptyGeneration();
+    this.#young = new Map();
   }
 
-  /** A body has been copied to another segment, which is as hot as that makes it. */
-  moved(segment: number, length: number): void {
-    const { bytes } = this.#young;
-    bytes.set(segment, (bytes.get(segment) ?? 0) + length);
+  #warm(segment: number, bytes: number): void {
+    this.#heat.set(segment, { bytes: this.heatOf(segment) + bytes, clock: this.#clock });
   }
 
-  /** Milliseconds since 1970; 0 for a key that is not known. */
-  lastUse(key: string): number {
-    return this.#young.keys.get(key) ?? this.#old.keys.get(key) ?? 0;
+  #weightOf(clock: number): number {
+    return clock === 0 ? 0 : this.#decay(clock);
   }
 
-  /** Bytes in a segment that were used of late. Those of a generation count once, those used in both twice. */
-  usedBytes(segment: number): number {
-    return (this.#young.bytes.get(segment) ?? 0) + (this.#old.bytes.get(segment) ?? 0);
+  #decay(since: number): number {
+    return 2 ** ((since - this.#clock) / this.#halfLife);
   }
-}
-
-function emptyGeneration(): Generation {
-  return { keys: new Map(), bytes: new Map() };
 }

@@ -92,7 +92,7 @@ type LockDatabase = RootDatabase<Owner, string>;
 async function withDatabase(directory: string, task: (database: LockDatabase) => Promise<void>): Promise<void> {
   const { open: openDatabase } = loadLmdb();
   const path = join(directory, LOCK_NAME);
-  const damage = await damageOf(path, Number.POSITIVE_INFINITY);
+  const damage = await damageOf(path, Number.POSITIVE_INFINITY, true);
   if (damage !== undefined) throw corrupt(path, `the record of who writes is damaged (${damage}); remove it`);
   const database: LockDatabase = openDatabase({
     path,

@@ -3,7 +3,7 @@ import type { PutOptions, PutResult } from '../../store.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
 import type { Entry } from './entry.js';
-import { closed } from './errors.js';
+import { closed, fullOr } from './errors.js';
 import { type Layout, markUnsynced, unmarkUnsynced } from './layout.js';
 import { etagOf } from './reader.js';
 import { Receiver } from './receive.js';
@@ -30,7 +30,7 @@ export class SegmentWriter {
   readonly #compaction: Compaction;
   readonly #space: Space;
   readonly #receiver: Receiver;
-  readonly #usage = new Usage();
+  readonly #usage: Usage;
   readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
@@ -46,9 +46,11 @@ export class SegmentWriter {
     this.#index = index;
     this.#settings = settings;
     this.#segments = segments;
+    const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes } = settings;
+    // What has been used of as much as the store holds has had its chance.
+    this.#usage = new Usage(maxBytes / 2);
     this.#committer = new Committer(index, segments, settings.syncs);
     this.#compaction = new Compaction(index, segments, this.#committer, this.#usage);
-    const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes } = settings;
     this.#space = new Space(maxBytes, segmentBytes / 2, segments, {
       evict: () => this.#compaction.evictColdest(() => this.#space.free),
       progress: () => this.#committer.progress(),
@@ -59,7 +61,7 @@ export class SegmentWriter {
 
   /** Counts a use, where it matters for what is evicted. */
   touch(key: string, { segment, length }: Entry): void {
-    if (this.#settings.maxBytes !== undefined) this.#usage.touch(key, segment, length);
+    if (this.#settings.maxBytes !== undefined) this.#usage.read(key, segment, length);
   }
 
   /** As the `put` of a store. */
@@ -70,8 +72,7 @@ export class SegmentWriter {
       return this.#receiver.receive(body, options, this.#space.maxBytes, async (received) => {
         const { digest } = received;
         const { existed } = await this.#committer.run({ kind: 'put', key, time: Date.now(), signal, ...received });
-        const entry = this.#index.get(key);
-        if (entry !== undefined) this.touch(key, entry);
+        this.#countWrite(key);
         return { created: !existed, etag: etagOf(digest) };
       });
     });
@@ -104,10 +105,18 @@ export class SegmentWriter {
     this.#running.add(running);
     try {
       return await running;
+    } catch (error) {
+      throw fullOr(error);
     } finally {
       this.#running.delete(running);
       this.#sweep();
     }
+  }
+
+  #countWrite(key: string): void {
+    if (this.#settings.maxBytes === undefined) return;
+    const entry = this.#index.get(key);
+    if (entry !== undefined) this.#usage.written(key, entry.segment, entry.length);
   }
 
   #sweep(): void {

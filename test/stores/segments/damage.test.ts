@@ -1,0 +1,168 @@
+import { copyFile, cp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import fc from 'fast-check';
+import { segmentStore } from '../../../src/stores/segments/store.js';
+import { content, never, put, refusal, temporaryDirectory } from '../fixture.js';
+import { assertBody, findingsIn, read } from './fixture.js';
+
+const CORRUPT = (message: RegExp) => ({ name: 'HotblobError', code: 'ERR_HOTBLOB_CORRUPT', message });
+const PAGE = 4096;
+
+/** A store of 300 artifacts, closed: inline ones, and two segments. */
+async function filled(t: ExecutionContext): Promise<string> {
+  const dir = join(await temporaryDirectory(t), 'store');
+  const store = await segmentStore(dir, { segmentBytes: 500_000 });
+  await Promise.all(
+    Array.from({ length: 300 }, (_, index) => put(store, `key/${index}`, content(index < 30 ? 100 : 3000, index))),
+  );
+  await store.close();
+  return dir;
+}
+
+async function flip(path: string, position: number): Promise<void> {
+  const handle = await open(path, 'r+');
+  const byte = Buffer.alloc(1);
+  await handle.read(byte, 0, 1, position);
+  byte[0] = (byte[0] ?? 0) ^ 0x10;
+  await handle.write(byte, 0, 1, position);
+  await handle.close();
+}
+
+test('a byte of a segment that has changed: verify finds it, verified reads refuse it, the rest is served', async (t) => {
+  const dir = await filled(t);
+  const path = join(dir, 'segments', '0000000001.segment');
+  await flip(path, 3000 * 7 + 11);
+  const { findings, artifacts } = await findingsIn(dir);
+  t.is(artifacts, 300);
+  t.is(findings.length, 1);
+  const [finding] = findings;
+  t.like(finding, { kind: 'altered', file: path });
+  const key = finding?.key ?? '';
+  t.is(finding?.message, `the body of '${key}' is not what was put: its checksum differs: ${path}`);
+
+  const store = await segmentStore(dir, { verifyReads: true });
+  await t.throwsAsync(async () => store.get(key), CORRUPT(/0000000001\.segment$/));
+  for (let index = 0; index < 300; index++) {
+    if (`key/${index}` !== key) await assertBody(t, store, `key/${index}`, content(index < 30 ? 100 : 3000, index));
+  }
+  t.is(await store.get('none'), undefined);
+  await put(store, key, content(4000));
+  await assertBody(t, store, key, content(4000));
+  await store.close();
+  t.deepEqual((await findingsIn(dir)).findings, []);
+});
+
+test('a verified read ends with its client', async (t) => {
+  const dir = await filled(t);
+  const store = await segmentStore(dir, { verifyReads: true });
+  const reason = new Error('the client has gone');
+  await t.throwsAsync(async () => store.get('key/200', { signal: AbortSignal.abort(reason) }), { is: reason });
+  t.not(await store.get('key/200', { signal: never() }), undefined);
+  await store.close();
+});
+
+test('a segment that was cut off: nothing is ever put where bodies were', async (t) => {
+  const dir = await filled(t);
+  const path = join(dir, 'segments', '0000000001.segment');
+  await truncate(path, 100_000);
+  const { findings } = await findingsIn(dir);
+  t.true(findings.length > 100);
+  t.true(findings.every(({ kind, file }) => kind === 'truncated' && file === path));
+  const hurt = findings.map(({ key = '' }) => key);
+  const store = await segmentStore(dir, { segmentBytes: 500_000 });
+  for (let index = 0; index < 100; index++) await put(store, `new/${index}`, content(3000, index + 1));
+  for (const key of hurt) t.not((await read(store, key))?.byteLength, 3000);
+  await store.close();
+  const again = await findingsIn(dir);
+  t.deepEqual(again.findings.map(({ key }) => key).sort(), hurt.sort());
+  t.is(again.artifacts, 400);
+});
+
+test('a segment that is gone: its artifacts are misses, and go when they are put again', async (t) => {
+  const dir = await filled(t);
+  await rm(join(dir, 'segments', '0000000001.segment'));
+  const { findings } = await findingsIn(dir);
+  t.true(findings.length > 100 && findings.every(({ kind }) => kind === 'missing'));
+  const store = await segmentStore(dir, { verifyReads: true });
+  for (const { key = '' } of findings) t.is(await store.get(key), undefined);
+  for (const { key = '' } of findings) await put(store, key, content(1000));
+  await store.close();
+  t.deepEqual((await findingsIn(dir)).findings, []);
+});
+
+test('an index that is damaged ends no process: it is refused with its name, or what is sound is served', async (t) => {
+  const dir = await filled(t);
+  const index = join(dir, 'index.mdb');
+  const original = await readFile(index);
+  const pages = original.byteLength / PAGE;
+  const copy = `${dir}-copy`;
+  t.teardown(() => rm(copy, { recursive: true, force: true }));
+  let refused = 0;
+  const damage = fc.record({
+    kind: fc.constantFrom('zeros', 'noise', 'bits', 'cut'),
+    page: fc.nat({ max: pages - 1 }),
+    noise: fc.uint8Array({ minLength: 20, maxLength: 20 }),
+    at: fc.array(fc.nat({ max: PAGE - 1 }), { minLength: 1, maxLength: 20 }),
+  });
+  await fc.assert(
+    fc.asyncProperty(damage, async ({ kind, page, noise, at }) => {
+      const bytes = Buffer.from(original);
+      const hurt = bytes.subarray(page * PAGE, (page + 1) * PAGE);
+      if (kind === 'zeros') hurt.fill(0);
+      if (kind === 'noise') hurt.fill(noise);
+      if (kind === 'bits') for (const position of at) hurt[position] = (hurt[position] ?? 0) ^ 0x20;
+      await rm(copy, { recursive: true, force: true });
+      await cp(dir, copy, { recursive: true });
+      await writeFile(join(copy, 'index.mdb'), kind === 'cut' ? bytes.subarray(0, page * PAGE) : bytes);
+      const { findings } = await findingsIn(copy);
+      for (const { file } of findings) t.is(file, join(copy, 'index.mdb'));
+      try {
+        const store = await segmentStore(copy);
+        for (let each = 0; each < 300; each++) {
+          try {
+            const found = await read(store, `key/${each}`);
+            if (found !== undefined) t.true(found.equals(content(each < 30 ? 100 : 3000, each)));
+          } catch (error) {
+            t.like(error, { code: 'ERR_HOTBLOB_CORRUPT' });
+          }
+        }
+        await store.close();
+      } catch (error) {
+        refused++;
+        t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_CORRUPT' });
+        t.regex((error as Error).message, /index\.mdb$/); // an Error, as just seen
+        t.true(findings.length > 0);
+      }
+    }),
+    { numRuns: 60 },
+  );
+  t.true(refused > 5);
+});
+
+test('files that are no index, and no record of who writes', async (t) => {
+  for (const name of ['index.mdb', 'writer.mdb']) {
+    for (const bytes of ['x', 'x'.repeat(10_000)]) {
+      const dir = await filled(t);
+      await writeFile(join(dir, name), bytes);
+      await t.throwsAsync(segmentStore(dir), CORRUPT(new RegExp(name)));
+      await copyFile(join(dir, name), join(dir, 'unharmed'));
+      t.is(await readFile(join(dir, 'unharmed'), 'latin1'), bytes);
+    }
+  }
+});
+
+test('verify says where there is nothing to verify, and finds no fault with an empty store', async (t) => {
+  const dir = await temporaryDirectory(t);
+  await t.throwsAsync(findingsIn(join(dir, 'none')), refusal('ERR_HOTBLOB_INVALID_OPTION', /found none/));
+  await (await segmentStore(join(dir, 'empty'))).close();
+  t.deepEqual(await findingsIn(join(dir, 'empty')), { findings: [], artifacts: 0, bytes: 0 });
+});
+
+test('what a killed process left behind is removed, what is not the store’s is not', async (t) => {
+  const dir = await filled(t);
+  for (const name of ['0000000077.segment', 'notes.txt']) await writeFile(join(dir, 'segments', name), 'x');
+  const store = await segmentStore(dir);
+  t.deepEqual((await readdir(join(dir, 'segments'))).sort(), ['0000000001.segment', '0000000002.segment', 'notes.txt']);
+  await store.close();
+});

@@ -1,0 +1,89 @@
+import { execFile } from 'node:child_process';
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { promisify } from 'node:util';
+import test, { type ExecutionContext } from 'ava';
+import { nodeListener } from '../../../src/adapters/node.js';
+import { createHandler } from '../../../src/handler.js';
+import type { Store } from '../../../src/store.js';
+import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
+import { content, put, temporaryDirectory } from '../fixture.js';
+import { transpiled } from './transpiled.js';
+
+async function serve(t: ExecutionContext, store: Store): Promise<string> {
+  const handler = createHandler({ store });
+  const server = http.createServer(nodeListener(handler));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => {
+    server.closeAllConnections();
+    server.close();
+    handler.close();
+  });
+  // a server that listens on a port has an address of this kind
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function bytesAt(url: string, init?: RequestInit): Promise<{ readonly status: number; readonly bytes: Buffer }> {
+  const response = await fetch(url, init);
+  return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
+}
+
+test('uploads are served at once, though the file grows, by the writer and by a reader that shares the directory', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const writer: SegmentStore = await segmentStore(dir);
+  const urls = [await serve(t, writer)];
+  for (let index = 0; index < 60; index++) {
+    const body = content(100 + index * 3000, index);
+    const { status } = await fetch(`${urls[0]}/k/${index}`, { method: 'PUT', body });
+    t.is(status, 200);
+    // Opened when there is something to open, and asked within the second in which a file is not looked at again.
+    if (index === 0) urls.push(await serve(t, await segmentStore(dir, { readOnly: true })));
+    for (const url of urls) {
+      const answer = await bytesAt(`${url}/k/${index}`);
+      t.is(answer.status, 200);
+      t.true(answer.bytes.equals(body), `${url}: artifact ${index}`);
+    }
+  }
+  t.is((await fetch(`${urls[1]}/k/0`, { method: 'PUT', body: 'x' })).status, 405);
+  await writer.close();
+});
+
+test('ranges and preconditions, also after the body has been copied forward', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { maxBytes: 1_000_000 });
+  const url = await serve(t, store);
+  await put(store, 'a', content(2000));
+  const { headers } = await fetch(`${url}/a`);
+  const etag = headers.get('etag') ?? '';
+  const range = { range: 'bytes=100-199', 'if-range': etag };
+  for (let index = 0; index < 150; index++) {
+    await put(store, `other/${index}`, content(10_000, index));
+    const part = await bytesAt(`${url}/a`, { headers: range });
+    t.is(part.status, 206);
+    t.true(part.bytes.equals(content(2000).subarray(100, 200)));
+  }
+  const artifact = await store.get('a');
+  t.true(artifact?.kind === 'file' && !artifact.path.endsWith('0000000001.segment'));
+  t.is((await fetch(`${url}/a`, { headers: { 'if-none-match': etag } })).status, 304);
+  await store.close();
+});
+
+test('without lmdb an error names the store that needs none', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const program = (await transpiled(t, 'writing-child.ts')).replace(/test\/stores.*/, 'src/stores/segments/store.js');
+  // As if it had not been installed.
+  const script = `
+    import Module from 'node:module';
+    const load = Module._load;
+    Module._load = (name, ...rest) => {
+      if (name === 'lmdb') throw Object.assign(new Error("Cannot find module 'lmdb'"), { code: 'MODULE_NOT_FOUND' });
+      return load(name, ...rest);
+    };
+    const { segmentStore } = await import(process.argv[1]);
+    await segmentStore(process.argv[2]).catch(({ name, code, message }) => console.log(JSON.stringify({ name, code, message })));
+  `;
+  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, program, dir]);
+  const error = JSON.parse(stdout);
+  t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_NO_LMDB' });
+  t.regex(error.message, /directoryStore/);
+});
