@@ -35,7 +35,8 @@ const EXAMPLES: Record<string, Example> = {
 };
 
 test('every example has a test', async (t) => {
-  t.deepEqual((await readdir('examples')).sort(), Object.keys(EXAMPLES));
+  // What needs more than a directory has a test file of its own.
+  t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), 's3.ts'].sort());
 });
 
 for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
