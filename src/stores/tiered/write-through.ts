@@ -52,6 +52,9 @@ export async function writeThrough(
         // It may have failed before the end of the body: then the rest need not come.
         await Promise.race([copied, putRemote.then(() => copied)]);
         return gate(async () => {
+          options.signal.throwIfAborted();
+          // From here on the remote store decides: only its answer tells what there is.
+          options.signal.removeEventListener('abort', onAbort);
           far.end();
           const farResult = await putRemote;
           near.end();

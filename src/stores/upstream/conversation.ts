@@ -55,6 +55,8 @@ export function converse(
     const awaitAnswer = (): void => {
       if (isSettled) return;
       isSent = true;
+      // Whether an upload that has been sent is kept, the peer alone decides: only its answer can tell.
+      if (upload !== undefined) signal.removeEventListener('abort', onAbort);
       deadline.set(limits.firstByteTimeoutMs, 'answer');
     };
     const answered = (response: UpstreamResponse): void => {

@@ -9,7 +9,7 @@ export interface UpstreamRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly upload?: Upload | undefined;
-  /** Ends the request while it has no answer. What is left of the answer afterwards is its reader's. */
+  /** Ends the request while it has no answer, but not an upload of which all has been sent. What is left of the answer afterwards is its reader's. */
   readonly signal: PutOptions['signal'];
 }
 
