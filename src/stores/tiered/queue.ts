@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, unlink } from 'node:fs/promises';
+import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { errnoCode } from '../../errors.js';
 import { invalidOption } from '../../validation.js';
@@ -20,6 +20,7 @@ export interface Task {
 
 const SUFFIX = '.json';
 const UNFINISHED = '.new';
+const LEFTOVER_MS = 60 * 60 * 1000;
 
 /**
  * Tasks that survive the process: a file for each, in the order of their names, durable once {@link add} resolves. There is
@@ -105,6 +106,7 @@ export class TaskQueue {
 
   async #load(): Promise<void> {
     for (const name of (await readdir(this.#directory)).sort()) {
+      if (name.endsWith(UNFINISHED)) await this.#removeLeftover(name);
       if (!name.endsWith(SUFFIX)) continue;
       const task = await this.#read(name);
       if (task === undefined) continue;
@@ -130,6 +132,16 @@ export class TaskQueue {
     }
     logTiered('%s is no task', name);
     return undefined;
+  }
+
+  /** Of a process that was killed. What is younger may be one that another process is writing. */
+  async #removeLeftover(name: string): Promise<void> {
+    const path = join(this.#directory, name);
+    const age = await stat(path).then(
+      ({ mtimeMs }) => Date.now() - mtimeMs,
+      () => 0, // finished meanwhile
+    );
+    if (age > LEFTOVER_MS) await unlink(path).catch(() => {}); // another process does the same
   }
 
   async #limit(): Promise<void> {
