@@ -25,9 +25,9 @@ function keyOf(index: number): string {
   return `${(index % 256).toString(16).padStart(2, '0')}/${index.toString(16).padStart(62, 'a')}`;
 }
 
-/** The same for each store, and spread evenly. */
+/** The same for each store. As many between 2 and 4 KiB as between 32 and 64 KiB. */
 function bodyOf(index: number): Buffer {
-  const length = SMALLEST + ((index * 7919) % (LARGEST - SMALLEST));
+  const length = Math.floor(SMALLEST * (LARGEST / SMALLEST) ** (((index * 7919) % 10_007) / 10_007));
   const start = (index * 104729) % (noise.byteLength - length);
   return noise.subarray(start, start + length);
 }

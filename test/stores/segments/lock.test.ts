@@ -73,6 +73,21 @@ test('of many that start after a kill, one alone gets the directory', async (t) 
   }
 });
 
+test('of many that find the last writer dead at the same moment, one alone gets the directory', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const program = await transpiled(t, 'writing-child.ts');
+  for (let round = 1; round <= 3; round++) {
+    const writing = startWriting(t, program, dir, round);
+    await until(() => writing.lines.length > 0);
+    await kill(writing.process);
+    const results = await Promise.allSettled(Array.from({ length: 8 }, () => segmentStore(dir)));
+    const opened = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
+    t.is(opened.length, 1);
+    for (const result of results) if (result.status === 'rejected') t.like(result.reason, LOCKED);
+    for (const store of opened) await store.close();
+  }
+});
+
 test('the path of the directory may be longer than that of a socket can be', async (t) => {
   const dir = join(await temporaryDirectory(t), 'd'.repeat(100), 'e'.repeat(100));
   await mkdir(dir, { recursive: true });
