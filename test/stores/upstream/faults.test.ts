@@ -4,7 +4,7 @@ import net, { type Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import test from 'ava';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
-import { until } from '../../helpers/poll.js';
+import { settled, until } from '../../helpers/poll.js';
 import { bodyOf, content, never, put, refusal } from '../fixture.js';
 import { chunked, found, isHttp2, listen, read, startPeer, storeOf, WIRES } from './fixture.js';
 
@@ -165,6 +165,34 @@ for (const wire of WIRES) {
     t.is(await t.throwsAsync(upload), failure);
     await until('the peer sees the end', () => ends.length === 3);
     t.deepEqual(ends, ['cut off', 'cut off', 'cut off']);
+  });
+
+  test(`${wire}: a peer that knows the length cannot take an upload for whole before the body has ended`, async (t) => {
+    let received = 0;
+    const ends: string[] = [];
+    const peer = await startPeer(t, wire, (request, response) => {
+      request
+        .on('error', () => {})
+        .on('data', (chunk: Buffer) => {
+          received += chunk.byteLength;
+          if (received === 2 * BYTES.byteLength) response.end();
+        });
+      request.on('close', () => ends.push(request.aborted ? 'cut off' : 'whole'));
+    });
+    const failure = new Error('the digest does not match');
+    const body = Readable.from(
+      (async function* () {
+        yield BYTES;
+        yield BYTES;
+        await until('the peer has the first half', () => received >= BYTES.byteLength);
+        await settled(() => received);
+        throw failure;
+      })(),
+    );
+    const upload = storeOf(t, peer).put('a', body, { signal: never(), size: 2 * BYTES.byteLength });
+    t.is(await t.throwsAsync(upload), failure);
+    await until('the peer sees the end', () => ends.length === 1);
+    t.deepEqual(ends, ['cut off']);
   });
 
   test(`${wire}: a lookup that is given up ends with the reason, and the connection goes on`, async (t) => {
