@@ -120,9 +120,8 @@ export class FileReading implements Reading {
     return bytes;
   }
 
-  /** What is now where the artifact was, as far as the file goes, and how long that file is, in bytes. */
-  async again(): Promise<{ readonly bytes: Buffer; readonly fileSize: number }> {
-    const { size: fileSize } = await this.#handle.stat();
+  /** What is now where the artifact was, as far as the file goes. */
+  async again(): Promise<Buffer> {
     const parts: Buffer[] = [];
     for (let position = 0; position < this.size; ) {
       const part = await this.#read(this.#offset + position, Math.min(WINDOW_BYTES, this.size - position));
@@ -130,7 +129,7 @@ export class FileReading implements Reading {
       parts.push(part);
       position += part.byteLength;
     }
-    return { bytes: Buffer.concat(parts), fileSize };
+    return Buffer.concat(parts);
   }
 
   close(): Promise<void> {

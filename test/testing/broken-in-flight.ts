@@ -109,6 +109,20 @@ export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
       })(),
     options: EVICTING,
   },
+  'evicts everything when it is full': {
+    fails: [
+      'a read in flight is not touched by an eviction',
+      'making room takes what is old, and never what was put last',
+    ],
+    create: () =>
+      new (class extends PlainEvictingStore {
+        protected override keep(key: string, bytes: Buffer): void {
+          super.keep(key, bytes);
+          if (this.bytes > 0.9 * LIMIT) this.artifacts.clear();
+        }
+      })(),
+    options: EVICTING,
+  },
   'rewrites files in place': {
     fails: ['a read in flight is not touched by an overwrite'],
     create: (directory) =>

@@ -2,10 +2,11 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { type StoreConformanceOptions, storeConformance } from '../../src/testing/index.js';
+import { brokenConcurrency } from './broken-concurrency.js';
 import { brokenInFlight } from './broken-in-flight.js';
 import { brokenLookups, brokenStreams } from './broken-lookups.js';
 import { brokenRemovals } from './broken-removals.js';
-import { brokenAborts, brokenConcurrency, brokenUploads } from './broken-uploads.js';
+import { brokenAborts, brokenUploads } from './broken-uploads.js';
 import { type BrokenStore, LARGE_BYTES, PlainStore } from './plain-stores.js';
 
 const BROKEN: Readonly<Record<string, BrokenStore>> = {

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { errnoCode, HotblobError } from '../../src/errors.js';
-import type { GetOptions, PutOptions, PutResult } from '../../src/store.js';
+import { errnoCode } from '../../src/errors.js';
+import type { PutOptions, PutResult } from '../../src/store.js';
 import { never } from '../stores/fixture.js';
 import { type BrokenStore, etagOf, PlainFileStore, PlainStore, turn } from './plain-stores.js';
 
@@ -8,21 +8,27 @@ import { type BrokenStore, etagOf, PlainFileStore, PlainStore, turn } from './pl
 const SHORT = { timeoutMs: 1500 };
 const isCutOff = (error: unknown): boolean => errnoCode(error) === 'ERR_STREAM_PREMATURE_CLOSE';
 
+/** In the middle, and not because the client has left or the length is wrong. */
+function hasFailed(error: unknown, { byteLength }: Buffer, { signal, size }: PutOptions): boolean {
+  return !isCutOff(error) && byteLength > 0 && size === undefined && !signal.aborted;
+}
+
 /** A store that does something else with what has come of an upload when it fails. */
-const failing = (otherwise: (error: unknown, received: Buffer, options: PutOptions) => boolean) => () =>
-  new (class extends PlainStore {
-    override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
-      const received: Buffer[] = [];
-      body.on('data', (chunk: Buffer) => received.push(chunk));
-      try {
-        return await super.put(key, body, options);
-      } catch (error) {
-        const bytes = Buffer.concat(received);
-        if (otherwise(error, bytes, options)) this.keep(key, bytes);
-        throw error;
+const failing =
+  (otherwise: (error: unknown, received: Buffer, options: PutOptions, isFree: boolean) => boolean) => () =>
+    new (class extends PlainStore {
+      override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+        const received: Buffer[] = [];
+        body.on('data', (chunk: Buffer) => received.push(chunk));
+        try {
+          return await super.put(key, body, options);
+        } catch (error) {
+          const bytes = Buffer.concat(received);
+          if (otherwise(error, bytes, options, !this.artifacts.has(key))) this.keep(key, bytes);
+          throw error;
+        }
       }
-    }
-  })();
+    })();
 
 /** A store that shows what has come of an upload, to keys of one kind. */
 const showing = (applies: (isFree: boolean) => boolean) => () =>
@@ -113,11 +119,13 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
     fails: ['until an upload is complete there is what was there before'],
     create: showing((isFree) => !isFree),
   },
-  'keeps what has come of an upload that failed': {
+  'keeps what has come of an upload that failed, where there was nothing': {
     fails: ['an upload that fails leaves nothing'],
-    create: failing((error, { byteLength }, { signal, size }) => {
-      return !isCutOff(error) && byteLength > 0 && size === undefined && !signal.aborted;
-    }),
+    create: failing((error, received, options, isFree) => hasFailed(error, received, options) && isFree),
+  },
+  'keeps what has come of an upload that failed, in place of what was there': {
+    fails: ['an upload that fails leaves nothing'],
+    create: failing((error, received, options, isFree) => hasFailed(error, received, options) && !isFree),
   },
   'keeps something empty of an upload that failed at once': {
     fails: ['an upload that fails before its first byte leaves nothing'],
@@ -236,53 +244,6 @@ export const brokenAborts: Readonly<Record<string, BrokenStore>> = {
           await turn();
           options.signal.throwIfAborted();
           return result;
-        }
-      })(),
-  },
-};
-
-/** Uploads at a time. */
-export const brokenConcurrency: Readonly<Record<string, BrokenStore>> = {
-  'mixes uploads to one key': {
-    fails: ['of uploads to one key at a time one is there in the end, whole'],
-    create: () =>
-      new (class extends PlainStore {
-        readonly #chunks = new Map<string, Buffer[]>();
-        protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
-          const chunks = this.#chunks.get(key) ?? [];
-          this.#chunks.set(key, chunks);
-          body.on('data', (chunk: Buffer) => chunks.push(chunk));
-          await super.receive(body, options, key).finally(() => this.#chunks.delete(key));
-          return Buffer.concat(chunks);
-        }
-      })(),
-  },
-  'refuses a second upload to a key': {
-    fails: ['of uploads to one key at a time one is there in the end, whole'],
-    create: () =>
-      new (class extends PlainStore {
-        readonly #busy = new Set<string>();
-        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
-          if (this.#busy.has(key)) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'another upload is under way');
-          this.#busy.add(key);
-          return super.put(key, body, options).finally(() => this.#busy.delete(key));
-        }
-      })(),
-  },
-  'puts an upload where the last one has begun': {
-    fails: ['uploads to many keys at a time are all kept, and kept apart'],
-    create: () =>
-      new (class extends PlainStore {
-        #last = '';
-        override get(key: string, options: GetOptions) {
-          return super.get(key, options);
-        }
-        protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
-          this.#last = key;
-          return super.receive(body, options, key);
-        }
-        protected override keep(_key: string, bytes: Buffer): void {
-          super.keep(this.#last, bytes);
         }
       })(),
   },

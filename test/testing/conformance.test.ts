@@ -4,6 +4,7 @@ import test from 'ava';
 import type { Store } from '../../src/store.js';
 import { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from '../../src/stores/directory.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { type SegmentStore, type SegmentStoreOptions, segmentStore } from '../../src/stores/segments/store.js';
 import { storeConformance } from '../../src/testing/index.js';
 import { entriesBelow } from '../stores/fixture.js';
 import { answeringLater, asStreams } from './wrappers.js';
@@ -84,5 +85,25 @@ storeConformance({
   name: 'streams without ranges',
   createStore: () => asStreams(inMemory(), { sized: false }),
   capabilities: { ranges: false },
+  timeoutMs,
+});
+
+const inSegments = (options?: SegmentStoreOptions): Promise<SegmentStore> =>
+  segmentStore(join(temporary, String(count++)), { ...options, readOnly: false });
+
+storeConformance({ test, name: 'segments', createStore: () => inSegments(), timeoutMs });
+
+storeConformance({
+  test,
+  name: 'segments with a limit',
+  createStore: () => inSegments({ maxBytes: 32 * MIB }),
+  capabilities: { evictsAbove: 32 * MIB },
+  timeoutMs,
+});
+
+storeConformance({
+  test,
+  name: 'segments that are verified',
+  createStore: () => inSegments({ verifyReads: true, segmentBytes: MIB }),
   timeoutMs,
 });

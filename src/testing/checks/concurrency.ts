@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { arriving, assertBytes, content } from '../bodies.js';
 import { type Check, ifWritable } from '../check.js';
-import { outcomeOf } from '../steps.js';
-import { type Found, type Subject, stored } from '../subject.js';
+import { outcomeOf, turn } from '../steps.js';
+import { type Found, stored } from '../subject.js';
 
 const WRITERS = 8;
 /** Each other, so that what is mixed of two has a length of neither, or the bytes of both. */
@@ -27,7 +27,7 @@ export const concurrency: readonly Check[] = [
           // A read that meets a change may fail; what it does get must be one of them.
           const outcome = await outcomeOf(() => subject.read('key'));
           if (outcome.ok && outcome.value !== undefined) assertOneOf(outcome.value, bodies);
-          await new Promise((resolve) => setImmediate(resolve));
+          await turn();
         }
       });
       const outcomes = await subject.within('put() of several to one key', writing);
@@ -44,18 +44,15 @@ export const concurrency: readonly Check[] = [
     applies: ifWritable,
     async run(subject) {
       const keys = Array.from({ length: 2 * WRITERS }, (_, writer) => `key/${writer % 4}/${writer}`);
-      await Promise.all(keys.map((key, writer) => subject.put(key, content(lengthOf(writer), writer + 1))));
-      await assertAll(subject, keys);
+      const bodyOf = (writer: number): Buffer => content(lengthOf(writer), writer + 1);
+      await Promise.all(keys.map((key, writer) => subject.put(key, bodyOf(writer))));
+      for (const [writer, key] of keys.entries()) await subject.assertHolds(key, bodyOf(writer));
     },
   },
 ];
 
-async function assertAll(subject: Subject, keys: readonly string[]): Promise<void> {
-  for (const [writer, key] of keys.entries()) await subject.assertHolds(key, content(lengthOf(writer), writer + 1));
-}
-
 function assertOneOf({ bytes }: Found, bodies: readonly Buffer[]): void {
   const expected = bodies.find((body) => body.byteLength === bytes.byteLength);
   assert(expected !== undefined, `${bytes.byteLength} bytes are found, and no upload has had as many`);
-  assertBytes(bytes, expected, 'what is found while several write');
+  assertBytes(bytes, expected, 'what is found of several uploads');
 }

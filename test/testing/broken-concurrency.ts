@@ -1,0 +1,64 @@
+import type { Readable } from 'node:stream';
+import { HotblobError } from '../../src/errors.js';
+import type { PutOptions, PutResult } from '../../src/store.js';
+import { type BrokenStore, PlainStore } from './plain-stores.js';
+
+/** Uploads at a time. */
+export const brokenConcurrency: Readonly<Record<string, BrokenStore>> = {
+  'mixes uploads to one key': {
+    fails: ['of uploads to one key at a time one is there in the end, whole'],
+    create: () =>
+      new (class extends PlainStore {
+        readonly #chunks = new Map<string, Buffer[]>();
+        protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
+          const chunks = this.#chunks.get(key) ?? [];
+          this.#chunks.set(key, chunks);
+          body.on('data', (chunk: Buffer) => chunks.push(chunk));
+          await super.receive(body, options, key).finally(() => this.#chunks.delete(key));
+          return Buffer.concat(chunks);
+        }
+      })(),
+  },
+  'refuses a second upload to a key': {
+    fails: ['of uploads to one key at a time one is there in the end, whole'],
+    create: () =>
+      new (class extends PlainStore {
+        readonly #busy = new Set<string>();
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          if (this.#busy.has(key)) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'another upload is under way');
+          this.#busy.add(key);
+          return super.put(key, body, options).finally(() => this.#busy.delete(key));
+        }
+      })(),
+  },
+  'puts an upload where the last one has begun': {
+    fails: ['uploads to many keys at a time are all kept, and kept apart'],
+    create: () =>
+      new (class extends PlainStore {
+        #last = '';
+        protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
+          this.#last = key;
+          return super.receive(body, options, key);
+        }
+        protected override keep(_key: string, bytes: Buffer): void {
+          super.keep(this.#last, bytes);
+        }
+      })(),
+  },
+  'has half of the last upload in the end, when there were others': {
+    fails: ['of uploads to one key at a time one is there in the end, whole'],
+    create: () =>
+      new (class extends PlainStore {
+        #running = 0;
+        #most = 0;
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          this.#most = Math.max(this.#most, ++this.#running);
+          return super.put(key, body, options).finally(() => this.#running--);
+        }
+        protected override keep(key: string, bytes: Buffer): void {
+          const isLast = key === 'key' && this.#most > 1 && this.#running === 1;
+          super.keep(key, isLast ? bytes.subarray(0, bytes.byteLength / 2) : bytes);
+        }
+      })(),
+  },
+};
