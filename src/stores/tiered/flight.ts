@@ -71,7 +71,9 @@ export class Flight {
         if (this.#interested.size === 0) this.#leave();
         reject(signal.reason);
       };
-      signal.addEventListener('abort', onAbort, { once: true });
+      signal.addEventListener('abort', onAbort);
+      // A signal may outlive many flights.
+      void this.over.then(() => signal.removeEventListener('abort', onAbort));
       this.#found.then(resolve, reject);
     });
   }
