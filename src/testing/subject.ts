@@ -8,12 +8,6 @@ import type { Capabilities } from './options.js';
 import { beginReading, type Reading } from './reading.js';
 import { type Outcome, outcomeOf, within } from './steps.js';
 
-/** An artifact that was read to its end. */
-export interface Found {
-  readonly artifact: Artifact;
-  readonly bytes: Buffer;
-}
-
 /** A store, and what its owner has told about it. */
 export interface SubjectSettings {
   readonly store: Store;
@@ -135,27 +129,26 @@ export class Subject {
   }
 
   /** Reads what is under a key, whole; undefined for a miss. */
-  async read(key: string, signal = this.signal()): Promise<Found | undefined> {
+  async read(key: string, signal = this.signal()): Promise<Buffer | undefined> {
     const reading = await this.open(key, undefined, signal);
     if (reading === undefined) return undefined;
-    const { artifact, size } = reading;
+    const { size } = reading;
     const bytes = await this.drain(reading);
     if (size !== undefined) assert.equal(bytes.byteLength, size, `the artifact says ${size} bytes`);
-    return { artifact, bytes };
+    return bytes;
   }
 
   /** Fails unless exactly `expected` is under the key. */
-  async assertHolds(key: string, expected: Uint8Array): Promise<Artifact> {
+  async assertHolds(key: string, expected: Uint8Array): Promise<void> {
     const found = await this.read(key);
     assert(found !== undefined, `nothing is found under '${key}'`);
-    assertBytes(found.bytes, expected, `what is found under '${key}'`);
-    return found.artifact;
+    assertBytes(found, expected, `what is found under '${key}'`);
   }
 
   /** Fails unless nothing is under the key. */
   async assertMiss(key: string): Promise<void> {
     const found = await this.read(key);
-    assert(found === undefined, `${found?.bytes.byteLength} bytes are found under '${key}', where nothing should be`);
+    assert(found === undefined, `${found?.byteLength} bytes are found under '${key}', where nothing should be`);
   }
 
   /** What the store keeps, sorted; undefined where nobody can tell. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { arriving, assertBytes, content } from '../bodies.js';
 import { type Check, ifWritable } from '../check.js';
 import { outcomeOf, turn } from '../steps.js';
-import { type Found, stored } from '../subject.js';
+import { stored } from '../subject.js';
 
 const WRITERS = 8;
 /** Each other, so that what is mixed of two has a length of neither, or the bytes of both. */
@@ -51,7 +51,7 @@ export const concurrency: readonly Check[] = [
   },
 ];
 
-function assertOneOf({ bytes }: Found, bodies: readonly Buffer[]): void {
+function assertOneOf(bytes: Buffer, bodies: readonly Buffer[]): void {
   const expected = bodies.find((body) => body.byteLength === bytes.byteLength);
   assert(expected !== undefined, `${bytes.byteLength} bytes are found, and no upload has had as many`);
   assertBytes(bytes, expected, 'what is found of several uploads');

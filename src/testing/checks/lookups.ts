@@ -66,7 +66,7 @@ export const lookups: readonly Check[] = [
       const other = await staying;
       if (!other.ok) throw other.error;
       assert(other.value !== undefined, 'the lookup of another client found nothing');
-      assertBytes(other.value.bytes, bytes, 'what another client gets');
+      assertBytes(other.value, bytes, 'what another client gets');
       await subject.within('get() for a client that has left', Promise.all(gone));
       await subject.assertHolds('key', bytes);
     },
