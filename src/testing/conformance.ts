@@ -9,6 +9,7 @@ import { keys } from './checks/keys.js';
 import { lookups } from './checks/lookups.js';
 import { reading } from './checks/reading.js';
 import { uploads } from './checks/uploads.js';
+import { inTurn } from './gate.js';
 import { type Settings, type StoreConformanceOptions, settingsOf } from './options.js';
 import { outcomeOf, within } from './steps.js';
 import { Subject } from './subject.js';
@@ -37,7 +38,7 @@ const CHECKS: readonly Check[] = [
  * storeConformance({ test, createStore: () => myStore() });
  * ```
  *
- * Artifacts are read as the handler reads them. The bytes put are a few MiB for each store, and three times
+ * At most four checks run at the same time, whatever the runner does. Artifacts are read as the handler reads them. The bytes put are a few MiB for each store, and three times
  * `evictsAbove` where that is said.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown, missing or wrong
@@ -48,7 +49,7 @@ export function storeConformance<S extends Store>(options: StoreConformanceOptio
     if (!(check.applies?.(settings.capabilities) ?? true)) continue;
     // A rest parameter, so that the body's length is 0: Jest would take a named one for its callback.
     settings.test(`${settings.name}: ${check.title}`, async (...context) => {
-      await run(check, settings);
+      await inTurn(() => run(check, settings));
       countAssertion(context[0]);
     });
   }

@@ -30,7 +30,7 @@ export type RegisterTest = (title: string, body: (...context: readonly unknown[]
 export interface StoreConformanceOptions<S extends Store = Store> {
   /** The runner's own function. Called once for each check, before {@link storeConformance} returns. */
   readonly test: RegisterTest;
-  /** Makes an empty store. Called once by each check, and by several of them at the same time where the runner does that. */
+  /** Makes an empty store. Called once by each check; where the runner runs tests at the same time, up to four of them do. */
   readonly createStore: () => S | Promise<S>;
   /** What the titles begin with: some runners want each title once in a file. Default: `store`. */
   readonly name?: string | undefined;
@@ -49,7 +49,7 @@ export interface StoreConformanceOptions<S extends Store = Store> {
   readonly largeBytes?: number | undefined;
   /**
    * How long a single step of the store may take, in milliseconds. Runners have a limit of their own for a whole test: 5 s
-   * in Jest and Vitest, where a slow store needs a higher one. Default: 10,000.
+   * in Jest and Vitest, where a slow store needs a higher one. Default: 30,000.
    */
   readonly timeoutMs?: number | undefined;
 }
@@ -80,7 +80,7 @@ export interface Settings<S extends Store> {
 /** Below this, what is read in pieces would be there with the first one. */
 const MIN_LARGE_BYTES = 256 * 1024;
 const DEFAULT_LARGE_BYTES = 3 * 1024 * 1024 + 13;
-const DEFAULT_TIMEOUT_MS = 10_000;
+const DEFAULT_TIMEOUT_MS = 30_000;
 
 /**
  * Fills in the defaults.

@@ -127,7 +127,7 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
           if (this.#isStuck) await new Promise(() => {});
         }
       })(),
-    options: { timeoutMs: 1500 },
+    options: { timeoutMs: 3000 },
   },
   'forgets an upload that is under way when it is closed': {
     fails: ['closing ends, and so does an upload that was under way'],
@@ -143,7 +143,7 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
           this.#isClosed = true;
         }
       })(),
-    options: { timeoutMs: 1500 },
+    options: { timeoutMs: 3000 },
   },
   'fails to close': {
     fails: 'every check',

@@ -5,7 +5,7 @@ import { never } from '../stores/fixture.js';
 import { type BrokenStore, etagOf, PlainFileStore, PlainStore, turn } from './plain-stores.js';
 
 /** For those of whom something never ends. */
-const SHORT = { timeoutMs: 1500 };
+const SHORT = { timeoutMs: 3000 };
 const isCutOff = (error: unknown): boolean => errnoCode(error) === 'ERR_STREAM_PREMATURE_CLOSE';
 
 /** In the middle, and not because the client has left or the length is wrong. */

@@ -21,15 +21,11 @@ const inDirectory = (options?: DirectoryStoreOptions): Promise<DirectoryStore> =
   directoryStore(join(temporary, String(count++)), options);
 const inventory = ({ root }: DirectoryStore): Promise<string[]> => entriesBelow(root);
 
-/** AVA runs all of them at the same time: what one takes says nothing about its store. */
-const timeoutMs = 60_000;
-
 storeConformance({
   test,
   name: 'memory',
   createStore: inMemory,
   capabilities: { evictsAbove: 16 * MIB },
-  timeoutMs,
 });
 
 storeConformance({
@@ -37,10 +33,9 @@ storeConformance({
   name: 'memory, asynchronous',
   createStore: () => answeringLater(inMemory()),
   capabilities: { evictsAbove: 16 * MIB },
-  timeoutMs,
 });
 
-storeConformance({ test, name: 'directory', createStore: () => inDirectory(), inventory, timeoutMs });
+storeConformance({ test, name: 'directory', createStore: () => inDirectory(), inventory });
 
 storeConformance({
   test,
@@ -48,14 +43,12 @@ storeConformance({
   createStore: () => inDirectory({ maxBytes: 16 * MIB }),
   capabilities: { evictsAbove: 16 * MIB },
   inventory,
-  timeoutMs,
 });
 
 storeConformance({
   test,
   name: 'directory, asynchronous',
   createStore: async () => answeringLater(await inDirectory()),
-  timeoutMs,
 });
 
 storeConformance({
@@ -70,14 +63,12 @@ storeConformance({
     await mkdir(dirname(join(root, key)), { recursive: true });
     await writeFile(join(root, key), bytes);
   },
-  timeoutMs,
 });
 
 storeConformance({
   test,
   name: 'streams with ranges',
   createStore: async () => asStreams(await inDirectory(), { sized: true }),
-  timeoutMs,
 });
 
 storeConformance({
@@ -85,25 +76,22 @@ storeConformance({
   name: 'streams without ranges',
   createStore: () => asStreams(inMemory(), { sized: false }),
   capabilities: { ranges: false },
-  timeoutMs,
 });
 
 const inSegments = (options?: SegmentStoreOptions): Promise<SegmentStore> =>
   segmentStore(join(temporary, String(count++)), { ...options, readOnly: false });
 
-storeConformance({ test, name: 'segments', createStore: () => inSegments(), timeoutMs });
+storeConformance({ test, name: 'segments', createStore: () => inSegments() });
 
 storeConformance({
   test,
   name: 'segments with a limit',
   createStore: () => inSegments({ maxBytes: 32 * MIB }),
   capabilities: { evictsAbove: 32 * MIB },
-  timeoutMs,
 });
 
 storeConformance({
   test,
   name: 'segments that are verified',
   createStore: () => inSegments({ verifyReads: true, segmentBytes: MIB }),
-  timeoutMs,
 });

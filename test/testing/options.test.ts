@@ -87,3 +87,20 @@ test('what a store leaves behind is removed after it was closed, also when a che
   });
   t.deepEqual(events, ['closed', 'disposed of function']);
 });
+
+test('four checks run at the same time, however many are started', async (t) => {
+  const bodies: (() => Promise<void>)[] = [];
+  let open = 0;
+  let most = 0;
+  storeConformance({
+    test: (_title, body) => bodies.push(body),
+    createStore: () => {
+      most = Math.max(most, ++open);
+      return memoryStore();
+    },
+    disposeStore: () => open--,
+  });
+  await Promise.all(bodies.map((body) => body()));
+  t.is(most, 4);
+  t.is(open, 0);
+});
