@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
 import type { Committer } from './committer.js';
-import { DIGEST_BYTES, type Entry, isAt, type Place } from './entry.js';
+import { DIGEST_BYTES, type Entry, indexBytesOf, isAt, type Place } from './entry.js';
 import type { Segment } from './segment.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
@@ -56,9 +56,11 @@ export class Compaction {
       const candidates = (await this.#candidates(victim)).filter(({ recency }) => recency > POPULAR_RECENCY);
       candidates.sort((a, b) => b.recency - a.recency);
       let budget = Math.min(victim.bytes * KEPT_RATIO, freeBytes());
-      const kept = candidates.filter(({ entry }) => {
-        if (entry.length > budget) return false;
-        budget -= entry.length;
+      const kept = candidates.filter(({ key, entry }) => {
+        // With its part of the index: tiny bodies have nothing else, and copying them all would go on for ever.
+        const cost = (entry.inline === undefined ? entry.length : 0) + indexBytesOf(key, entry);
+        if (cost > budget) return false;
+        budget -= cost;
         return true;
       });
       await this.#copyForward(victim, kept);
