@@ -25,4 +25,5 @@ export {
   segmentStore,
 } from './stores/segments/store.js';
 export { type SegmentFinding, type SegmentSummary, verifySegments } from './stores/segments/verify.js';
+export { type TieredStats, type TieredStore, type TieredStoreOptions, tieredStore } from './stores/tiered/store.js';
 export { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from './stores/upstream/store.js';

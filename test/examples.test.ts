@@ -36,7 +36,7 @@ const EXAMPLES: Record<string, Example> = {
 
 test('every example has a test', async (t) => {
   // What needs more than a directory has a test file of its own.
-  t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), 's3.ts'].sort());
+  t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), 'mesh.ts', 's3.ts'].sort());
 });
 
 for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
