@@ -114,6 +114,7 @@ export class SegmentSet {
     this.#suspects.add(segment);
     if (isOpenEnded && !segment.isSealed) this.#writable.push(segment);
     this.#sealFull();
+    releaseIfDone(segment);
   }
 
   /** Ends the writing to a segment. */
@@ -121,6 +122,7 @@ export class SegmentSet {
     segment.isSealed = true;
     this.#suspects.add(segment);
     this.#writable = this.#writable.filter((each) => each !== segment);
+    releaseIfDone(segment);
   }
 
   /** Forgets a segment. */
@@ -152,4 +154,9 @@ export class SegmentSet {
     this.#segments.set(id, segment);
     return segment;
   }
+}
+
+/** A descriptor for each segment that was ever written to would be too many. */
+function releaseIfDone(segment: Segment): void {
+  if (segment.isSealed && segment.pending === 0) segment.release().catch(() => {}); // the descriptor is gone all the same
 }

@@ -32,6 +32,8 @@ export class Segment {
   pending = 0;
   /** Why nothing that was written here since the last sync can be trusted to be on the disk. */
   failure: unknown;
+  /** Whether something has been written since the last sync. */
+  isDirty = false;
 
   #handle: Promise<FileHandle> | undefined;
   /** Whether the directory is known to hold the name, whatever happens to the system. */
@@ -52,11 +54,6 @@ export class Segment {
     return this.end + this.counts.indexBytes;
   }
 
-  /** Whether there is a descriptor of it: it has been written to, or read, since it was last released. */
-  get isOpen(): boolean {
-    return this.#handle !== undefined;
-  }
-
   /** Reserves `length` bytes and returns where. */
   reserve(length: number): number {
     const offset = this.end;
@@ -66,6 +63,7 @@ export class Segment {
 
   /** Writes all of `chunks`, one behind the other. */
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
+    this.isDirty = true;
     const handle = await this.#open();
     let written = 0;
     if (chunks.length > 1) {
@@ -93,6 +91,7 @@ export class Segment {
     if (this.failure !== undefined) throw this.failure;
     try {
       const handle = await this.#open();
+      this.isDirty = false;
       await handle.datasync();
       if (!this.#isListed) await syncDirectory(this.path.slice(0, this.path.lastIndexOf('/')));
       this.#isListed = true;

@@ -90,7 +90,7 @@ export class SegmentWriter {
     await this.#compaction.close();
     await this.#committer.idle();
     for (const segment of this.#segments.all) {
-      if (!this.#settings.syncs && segment.isOpen) await segment.sync();
+      if (!this.#settings.syncs && segment.isDirty) await segment.sync();
       await segment.release();
     }
     if (!this.#settings.syncs) {

@@ -1,0 +1,60 @@
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { segmentStore } from '../../../src/stores/segments/store.js';
+import { content, put, refusal, temporaryDirectory } from '../fixture.js';
+import { assertBody, findingsIn } from './fixture.js';
+
+test('options and directories that cannot be are refused', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const invalid = (message: RegExp) => refusal('ERR_HOTBLOB_INVALID_OPTION', message);
+  for (const [options, message] of [
+    [{ maxBytes: -1 }, /maxBytes/],
+    [{ segmentBytes: 0 }, /segmentBytes/],
+    [{ segmentBytes: 2 ** 41 }, /segmentBytes/],
+    [{ durability: 'maybe' }, /durability: expected 'fsync', 'none'/],
+    [{ readOnly: 1 }, /readOnly/],
+    [{ maxSize: 1 }, /maxSize/],
+  ] as const) {
+    // what JavaScript would let through
+    await t.throwsAsync(segmentStore(join(dir, 'x'), options as never), invalid(message));
+  }
+  await t.throwsAsync(segmentStore(''), invalid(/^dir/));
+  await writeFile(join(dir, 'file'), '');
+  await t.throwsAsync(segmentStore(join(dir, 'file')), invalid(/found a file/));
+  await t.throwsAsync(segmentStore(join(dir, 'none'), { readOnly: true }), invalid(/found none at .*none'/));
+  await mkdir(join(dir, 'foreign', '.hotblob'), { recursive: true });
+  await t.throwsAsync(segmentStore(join(dir, 'foreign')), invalid(/found '.hotblob'/));
+});
+
+test('durability none: closed and opened again everything is there', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { durability: 'none' });
+  await put(store, 'a', content(1000));
+  await put(store, 'b', 'x');
+  await store.close();
+  t.false((await readdir(dir)).includes('unsynced'));
+  const again = await segmentStore(dir);
+  await assertBody(t, again, 'a', content(1000));
+  await assertBody(t, again, 'b', Buffer.from('x'));
+  await again.close();
+});
+
+test('durability none: when the system has gone down meanwhile, the store starts empty', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { durability: 'none' });
+  await put(store, 'a', content(1000));
+  const marker = await readFile(join(dir, 'unsynced'), 'latin1');
+  await store.close();
+  await writeFile(join(dir, 'unsynced'), marker);
+  const sameBoot = await segmentStore(dir, { durability: 'none' });
+  await assertBody(t, sameBoot, 'a', content(1000));
+  await sameBoot.close();
+  await writeFile(join(dir, 'unsynced'), 'another boot');
+  const later = await segmentStore(dir);
+  t.is(later.get('a'), undefined);
+  await put(later, 'a', content(2000));
+  await assertBody(t, later, 'a', content(2000));
+  await later.close();
+  t.like(await findingsIn(dir), { findings: [], artifacts: 1 });
+});
