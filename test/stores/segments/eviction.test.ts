@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'ava';
 import fc from 'fast-check';
-import { errnoCode } from '../../../src/errors.js';
 import { segmentStore } from '../../../src/stores/segments/store.js';
 import { bodyOf, content, never, put, refusal, temporaryDirectory, until } from '../fixture.js';
 import { assertBody, findingsIn, read } from './fixture.js';
