@@ -28,10 +28,12 @@ export async function createLayout(dir: string): Promise<Layout> {
     const created = await mkdir(dir, { recursive: true });
     const layout = layoutOf(await realpath(dir));
     if (created !== undefined) await syncDirectory(dirname(created));
-    if (!(await exists(layout.segments))) {
-      const foreign = (await readdir(layout.root)).find((name) => FOREIGN.test(name));
+    // In one look, and never failing because it is there by now: others may be starting at the same moment.
+    const names = await readdir(layout.root);
+    if (!names.includes(SEGMENTS_NAME)) {
+      const foreign = names.find((name) => FOREIGN.test(name));
       if (foreign !== undefined) throw unusable(dir, `'${foreign}'`, 'a directory of a segment store, or an empty one');
-      await mkdir(layout.segments);
+      await mkdir(layout.segments, { recursive: true });
       await syncDirectory(layout.root);
     }
     return layout;
@@ -102,13 +104,6 @@ async function bootId(): Promise<string> {
 
 function layoutOf(root: string): Layout {
   return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME) };
-}
-
-function exists(path: string): Promise<boolean> {
-  return stat(path).then(
-    () => true,
-    () => false,
-  );
 }
 
 function unusableOr(dir: string, error: unknown): unknown {

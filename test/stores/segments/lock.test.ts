@@ -22,6 +22,9 @@ function startWriting(t: ExecutionContext, program: string, dir: string, run: nu
   t.teardown(() => child.kill('SIGKILL'));
   const lines: string[] = [];
   createInterface(child.stdout).on('line', (line) => lines.push(line));
+  child.once('exit', (code) => {
+    if (code !== null && code > 0) lines.push(`ended with ${code}`);
+  });
   return { process: child, lines };
 }
 
@@ -65,6 +68,7 @@ test('of many that start after a kill, one alone gets the directory', async (t) 
   const dir = await temporaryDirectory(t);
   const program = await transpiled(t, 'writing-child.ts');
   for (let round = 0; round < 5; round++) {
+    // The first time there is nothing yet, and each of them may be the one that makes it.
     const children = Array.from({ length: 4 }, (_, index) => startWriting(t, program, dir, round * 4 + index + 1));
     await until(() => children.every(({ lines }) => lines.length > 0));
     t.deepEqual(children.map(({ lines }) => lines[0]).sort(), ['locked', 'locked', 'locked', 'opened']);
