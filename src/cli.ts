@@ -15,6 +15,8 @@ const HELP = `hotblob: serves a build cache straight from the page cache
   --dir DIR         where the artifacts are; created when absent (./artifacts)
   --store KIND      directory: a file for each, at /<path below DIR>; segments: a few large files (what is there; in a new
                     DIR segments, where lmdb is installed)
+  --upstream URL    another cache, asked for what is not here; uploads go to both. A URL holds user and password, or
+                    HOTBLOB_UPSTREAM_TOKEN a bearer token
   --port PORT       0 for any that is free (8080)
   --host HOST       (127.0.0.1)
   --writable        take uploads from beyond this machine too
@@ -29,6 +31,7 @@ const OPTIONS = {
   port: { type: 'string' },
   host: { type: 'string' },
   store: { type: 'string' },
+  upstream: { type: 'string' },
   writable: { type: 'boolean' },
   immutable: { type: 'boolean' },
   'max-size': { type: 'string' },
@@ -105,6 +108,10 @@ function serveOptions(values: Values): ServeOptions {
     writable: values.writable === true || isLoopback(host),
     immutable: values.immutable,
     maxBytes: values['max-size'] === undefined ? undefined : bytes(values['max-size']),
+    upstream:
+      values.upstream === undefined
+        ? undefined
+        : { url: values.upstream, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined },
     tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
   };
 }

@@ -5,29 +5,59 @@ import { type DirectoryStore, directoryStore } from './stores/directory.js';
 import { findLayout } from './stores/segments/layout.js';
 import { loadLmdb } from './stores/segments/lmdb.js';
 import { type SegmentStore, segmentStore } from './stores/segments/store.js';
+import { tieredStore } from './stores/tiered/store.js';
+import { upstreamStore } from './stores/upstream/store.js';
 
 /** Where the artifacts of a server are kept: a file each, or in segments. */
 export type StoreKind = 'directory' | 'segments';
 
-export interface LocalStoreOptions {
+export interface ServedStoreOptions {
   /** Default: what is there already; in a new directory segments, where `lmdb` loads. */
   readonly kind: StoreKind | undefined;
   readonly dir: string;
   /** Of a directory of files. */
   readonly immutable: boolean | undefined;
   readonly maxBytes: number | undefined;
+  readonly upstream: Upstream | undefined;
 }
 
-/** A store, and what the command line says about it. */
-export interface LocalStore {
+/** Another cache, which gets the uploads too and is asked for what is not here. */
+export interface Upstream {
+  readonly url: string;
+  readonly token: string | undefined;
+}
+
+/** The store of a server, and what the command line says about it. */
+export interface ServedStore {
   readonly store: Required<Store>;
   readonly kind: StoreKind;
   /** Whether its files may be mapped. */
   readonly immutable: boolean;
 }
 
-/** Opens the store of a server. */
-export async function openLocalStore({ kind, dir, immutable, maxBytes }: LocalStoreOptions): Promise<LocalStore> {
+/** Opens the store of a server. Closing it closes all that it consists of. */
+export async function openStore(options: ServedStoreOptions): Promise<ServedStore> {
+  const { upstream } = options;
+  // First what can be wrong without anything having been opened.
+  const remote = upstream && upstreamStore(upstream.url, { token: upstream.token });
+  const local = await openLocal(options);
+  if (remote === undefined) return local;
+  const tiers = await tieredStore({ local: local.store, remote });
+  const store: Required<Store> = {
+    get: (key, get) => tiers.get(key, get),
+    put: (key, body, put) => tiers.put(key, body, put),
+    // It has one, because the local store has.
+    delete: async (key) => (await tiers.delete?.(key)) ?? false,
+    close: async () => {
+      await tiers.close();
+      await remote.close();
+      await local.store.close();
+    },
+  };
+  return { ...local, store };
+}
+
+async function openLocal({ kind, dir, immutable, maxBytes }: ServedStoreOptions): Promise<ServedStore> {
   const chosen = kind ?? (await kindOf(dir, immutable));
   if (chosen === 'segments') {
     const store: SegmentStore = await segmentStore(dir, { maxBytes });

@@ -3,14 +3,14 @@ import { answerError } from './answer.js';
 import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
-import { type LocalStore, type LocalStoreOptions, openLocalStore } from './serve-store.js';
+import { openStore, type ServedStore, type ServedStoreOptions, type Upstream } from './serve-store.js';
 import { createServer } from './server/server.js';
 import type { Store } from './store.js';
 
 const READY_PATH = '/_hotblob/ready';
 
 /** What the command line asks for. */
-export interface ServeOptions extends LocalStoreOptions {
+export interface ServeOptions extends ServedStoreOptions {
   /** 0: any that is free. */
   readonly port: number;
   readonly host: string;
@@ -30,8 +30,8 @@ export interface RunningServer {
 /** Serves a store over HTTP/1.1 and HTTP/2. Resolves when it listens. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { tls } = options;
-  const local = await openLocalStore(options);
-  const { store } = local;
+  const served = await openStore(options);
+  const { store } = served;
   const memory = systemMemoryPressure();
   const handler = createHandler({ store: options.writable ? store : readOnly(store), memory });
   let isDraining = false;
@@ -45,7 +45,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   return {
     port,
-    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, local)})`,
+    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, served, options.upstream)})`,
     async close() {
       isDraining = true;
       await server.close();
@@ -72,10 +72,11 @@ async function answerReady(exchange: Exchange, isDraining: boolean): Promise<boo
 
 const READY = Buffer.from('{"status":"ready"}\n');
 
-function whatIsAtWork(handler: Handler, sensor: string, { kind, immutable }: LocalStore): string {
+function whatIsAtWork(handler: Handler, sensor: string, { kind, immutable }: ServedStore, upstream?: Upstream): string {
   const { mapper, copiesResident } = handler.stats();
   return [
     `store: ${kind}`,
+    ...(upstream === undefined ? [] : [`upstream: ${new URL(upstream.url).origin}`]),
     `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `${mapper}, but not of this directory: it is not known to be immutable`}`,
     `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none, reads instead'}`,
     `memory pressure: ${sensor}`,

@@ -2,6 +2,7 @@ import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
@@ -13,9 +14,14 @@ interface Running {
   readonly dir: string;
 }
 
-async function start(t: ExecutionContext, ...args: string[]): Promise<Running> {
+/** The last argument may be variables of its environment. */
+async function start(t: ExecutionContext, ...given: (string | Record<string, string>)[]): Promise<Running> {
+  const args = given.filter((each) => typeof each === 'string');
+  const environment = Object.assign({}, process.env, ...given.filter((each) => typeof each === 'object'));
   const dir = await mkdtemp(`${tmpdir()}/hotblob-cli-`);
-  const child = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', `${dir}/artifacts`, '--port', '0', ...args]);
+  const child = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', `${dir}/artifacts`, '--port', '0', ...args], {
+    env: environment,
+  });
   t.teardown(async () => {
     child.kill('SIGKILL');
     await rm(dir, { recursive: true });
@@ -23,6 +29,12 @@ async function start(t: ExecutionContext, ...args: string[]): Promise<Running> {
   const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
   const url = /https?:\/\/\S+/.exec(line)?.[0] ?? '';
   return { child, line, url, dir: `${dir}/artifacts` };
+}
+
+async function bytesOf(url: string): Promise<Buffer> {
+  const response = await fetch(url);
+  if (response.status !== 200) throw new Error(`${response.status} for ${url}`);
+  return Buffer.from(await response.arrayBuffer());
 }
 
 async function run(...args: string[]): Promise<{ code: number; output: string }> {
@@ -79,6 +91,44 @@ test('a new directory holds segments, which survive a kill; what is hurt in them
   t.regex(second.output, /process \d+ writes to/);
 });
 
+for (const kind of ['directory', 'segments']) {
+  test(`with an upstream it gives what that one has, and keeps it; uploads go to both (${kind})`, async (t) => {
+    const far = await start(t, '--max-size', '1GiB');
+    const near = await start(t, '--store', kind, '--max-size', '1GiB', '--upstream', `${far.url}/shared`);
+    t.true(near.line.includes(`; upstream: ${far.url}; `));
+    const body = Buffer.alloc(300_000, 'artifact');
+    t.is((await fetch(`${far.url}/shared/a`, { method: 'PUT', body })).status, 200);
+    t.deepEqual(await bytesOf(`${near.url}/a`), body);
+    t.is((await fetch(`${near.url}/b/c`, { method: 'PUT', body })).status, 200);
+    t.deepEqual(await bytesOf(`${far.url}/shared/b/c`), body);
+    t.is((await fetch(`${near.url}/nothing`)).status, 404);
+
+    far.child.kill('SIGKILL');
+    await once(far.child, 'exit');
+    t.deepEqual(await bytesOf(`${near.url}/a`), body);
+    t.deepEqual(await bytesOf(`${near.url}/b/c`), body);
+    t.is((await fetch(`${near.url}/never/asked/for`)).status, 404);
+    near.child.kill('SIGTERM');
+    t.deepEqual(await once(near.child, 'exit'), [0, null]);
+  });
+}
+
+test('an upstream gets the token of the environment', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const peer = http.createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.writeHead(404).end();
+  });
+  await once(peer.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => peer.close());
+  const { port } = peer.address() as AddressInfo; // it listens on a port
+  const { url } = await start(t, '--upstream', `http://127.0.0.1:${port}`, {
+    HOTBLOB_UPSTREAM_TOKEN: 'of-the-upstream',
+  });
+  t.is((await fetch(`${url}/a`)).status, 404);
+  t.deepEqual(seen, ['Bearer of-the-upstream']);
+});
+
 test('beyond this machine it takes uploads only when told to', async (t) => {
   const closed = await start(t, '--host', '0.0.0.0');
   const put = (url: string) => fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/key`, { method: 'PUT', body: 'x' });
@@ -122,6 +172,7 @@ test('what it cannot do it says, with an exit code', async (t) => {
     [['serve', '--port', '99999'], 2, /--port: expected 0 to 65535, found '99999'/],
     [['serve', '--max-size', 'huge'], 2, /--max-size/],
     [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, found 'cloud'/],
+    [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
     [['verify', '.'], 1, /a segment store/],
     [['serve', '--tls-cert', 'x'], 2, /go together/],
     [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],
@@ -130,6 +181,6 @@ test('what it cannot do it says, with an exit code', async (t) => {
     const result = await run(...args);
     t.is(result.code, code, result.output);
     t.regex(result.output, message);
-    t.notRegex(result.output, /\n {4}at /);
+    t.notRegex(result.output, /\n {4}at |secret/);
   }
 });
