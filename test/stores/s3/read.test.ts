@@ -196,17 +196,17 @@ test('a client may be as slow as it likes: its connection is given back meanwhil
   const { wire } = here;
   const bytes = content(8 * MIB);
   await put(here.store, 'a', bytes);
-  const store = await another(t, here, { requestTimeoutMs: 400, maxAttempts: 1 });
+  const store = await another(t, here, { requestTimeoutMs: 2000, maxAttempts: 1 });
   wire.clear();
   const body = await (await find(store, 'a')).open(undefined, { signal: never() });
   const chunks: Buffer[] = [];
   for await (const chunk of body) {
     chunks.push(chunk);
-    if (chunks.length % 5 !== 0 || chunks.length > 20) continue;
+    if (chunks.length !== 5 && chunks.length !== 10) continue;
     await until('the idle connection is closed', () => wire.seen.at(-1)?.isOver === true);
   }
   assertBytes(t, Buffer.concat(chunks), bytes);
-  t.true(wire.seen.length >= 4, `${wire.seen.length} requests`);
+  t.true(wire.seen.length >= 3, `${wire.seen.length} requests`);
 });
 
 test('so may it where the client of S3 has no such limit', async (t) => {

@@ -170,7 +170,7 @@ test('uploads share their memory: who finds none waits, and not for ever', async
   await put(store, 'large', bytes, { size: undefined });
   assertBytes(t, await read(await find(store, 'large')), bytes);
 
-  const hasty = await another(t, here, { ...options, requestTimeoutMs: 300 });
+  const hasty = await another(t, here, { ...options, requestTimeoutMs: 2000 });
   const silent = bodyOf([content(1000)]);
   const blocking = hasty.put('blocking', silent, { signal: never() });
   await until('it has begun', () => wire.seen.some(({ key, isOver }) => key.endsWith('blocking') && isOver));
