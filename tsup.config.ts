@@ -8,6 +8,7 @@ export default defineConfig({
     'src/adapters/node.ts',
     'src/adapters/express.ts',
     'src/adapters/koa.ts',
+    'src/protocols/index.ts',
     'src/stores/s3/index.ts',
     'src/testing/index.ts',
   ],

@@ -1,19 +1,43 @@
 import { clientMessage } from './errors.js';
 import type { Exchange, ResponseHeaders } from './exchange.js';
+import type { Protocol, Reply, ReplyBody } from './protocols/protocol.js';
 
-/** Answers with an error: the status, `headers`, and a JSON body `{"message"}` that a HEAD goes without. */
-export function answerError(exchange: Exchange, status: number, headers: ResponseHeaders = {}): void {
-  const body = Buffer.from(`${JSON.stringify({ message: clientMessage(status) })}\n`);
+/**
+ * Answers with an error: the status, `headers`, and a body in the protocol's form or as JSON, `{"message"}`, that a HEAD
+ * goes without.
+ */
+export function answerError(
+  exchange: Exchange,
+  status: number,
+  headers?: ResponseHeaders,
+  protocol?: Protocol | undefined,
+): void {
+  const message = clientMessage(status);
+  const body = protocol?.describeError?.(status, message) ?? asJson(message);
+  answerReply(
+    exchange,
+    { status, body },
+    status === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers,
+  );
+}
+
+/** Answers with a reply that is no artifact. `headers` come on top of its own. */
+export function answerReply(exchange: Exchange, { status, headers, body }: Reply, further?: ResponseHeaders): void {
+  const bytes = body === undefined ? undefined : Buffer.from(body.text);
   exchange.respond(status, {
     ...headers,
-    'content-type': 'application/json; charset=utf-8',
-    'content-length': body.byteLength,
+    ...further,
+    // RFC 9110, 8.6: a 204 has none.
+    ...(status === 204 ? {} : { 'content-length': bytes?.byteLength ?? 0 }),
+    ...(body === undefined ? {} : { 'content-type': body.contentType, 'x-content-type-options': 'nosniff' }),
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
-    ...(status === 503 ? { 'retry-after': RETRY_AFTER_SECONDS } : {}),
   });
-  if (exchange.method === 'HEAD') exchange.end();
-  else void exchange.write([body], true);
+  if (bytes === undefined || bytes.byteLength === 0 || exchange.method === 'HEAD') exchange.end();
+  else void exchange.write([bytes], true);
+}
+
+function asJson(message: string): ReplyBody {
+  return { contentType: 'application/json; charset=utf-8', text: `${JSON.stringify({ message })}\n` };
 }
 
 const RETRY_AFTER_SECONDS = 1;

@@ -24,6 +24,9 @@ export interface ArtifactMetadata {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
+/** What an upload says about its artifact, and what comes back with it. */
+export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEncoding' | 'cacheControl' | 'headers'>;
+
 /** An artifact that is in memory. The bytes must not change while they are being sent. */
 export interface BytesArtifact extends ArtifactMetadata {
   readonly kind: 'bytes';

@@ -75,7 +75,10 @@ export class Download {
     file: OpenFile | undefined,
     record: ResponseRecord,
   ): Promise<DownloadOutcome> {
-    if (file === undefined) return MISSING;
+    if (file === undefined) {
+      record.vanished = artifact;
+      return MISSING;
+    }
     let source: Source | undefined;
     try {
       const representation = ofFile(artifact, file);

@@ -12,6 +12,12 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_TOO_LARGE: 413,
   /** An upload ended before the length that it announced. */
   ERR_HOTBLOB_INCOMPLETE: 400,
+  /** An upload does not hash to what it, or its key, says. */
+  ERR_HOTBLOB_DIGEST: 400,
+  /** A request that its protocol does not allow. */
+  ERR_HOTBLOB_BAD_REQUEST: 400,
+  /** The store takes no uploads, or deletes nothing. */
+  ERR_HOTBLOB_READ_ONLY: 405,
   /** The backend has no room left. */
   ERR_HOTBLOB_STORAGE_FULL: 507,
   /** Descriptors or buffers are all in use; trying again later helps. */

@@ -1,14 +1,18 @@
-import { answerError } from './answer.js';
-import type { Artifact } from './artifact.js';
+import { answerError, answerReply } from './answer.js';
+import type { Artifact, FileArtifact } from './artifact.js';
+import { Artifacts } from './artifacts.js';
 import { Download } from './download.js';
 import { statusOf } from './errors.js';
 import type { Exchange, ResponseHeaders } from './exchange.js';
+import { declaredDigests } from './http/digest.js';
+import type { Representation } from './http/headers.js';
 import { evaluatePreconditions } from './http/preconditions.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { type Bindings, loadBindings } from './page-cache/bindings.js';
 import { OpenFiles } from './page-cache/open-files.js';
+import type { AnswerOperation, ArtifactDescription, Operation, Reply, UploadOperation } from './protocols/protocol.js';
 import { ResponseRecord, report } from './report.js';
-import { keyOf } from './route.js';
+import { requestBelow } from './route.js';
 import { Leases } from './send/leases.js';
 import { RequestSignal } from './signal.js';
 import { type HandlerStats, Stats } from './stats.js';
@@ -53,23 +57,23 @@ class CacheHandler implements Handler {
   readonly #openFiles: OpenFiles;
   readonly #leases: Leases;
   readonly #download: Download;
+  readonly #artifacts: Artifacts;
   readonly #stats = new Stats();
-  readonly #allow: string;
 
   constructor(settings: Settings) {
-    const { store } = settings;
     this.#settings = settings;
     this.#bindings = loadBindings(settings.bindings);
     this.#openFiles = new OpenFiles(this.#bindings, settings.maxOpenFiles);
     this.#leases = new Leases(settings.poolBytes, settings.memory, settings.processes);
     this.#download = new Download(this.#openFiles, this.#leases, settings.policy);
-    this.#allow = `GET, HEAD${store.put ? ', PUT' : ''}${store.delete ? ', DELETE' : ''}`;
+    this.#artifacts = new Artifacts(settings.store, this.#openFiles, this.#download);
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
     const record = new ResponseRecord(exchange.method, this.#stats);
     try {
-      const outcome = await this.#route(exchange, record);
+      let outcome = await this.#route(exchange, record);
+      if (record.vanished !== undefined) outcome = await this.#lookAgain(exchange, record.vanished, record);
       if (outcome !== 'answered') {
         if (outcome === 'foreign' || this.#settings.fallthrough) return false;
         this.#answerError(exchange, record, 404);
@@ -111,87 +115,139 @@ class CacheHandler implements Handler {
 
   // The hot path below is not async: each promise on it costs as much as a step of its work.
   #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
-    const { store, mountPath, fallthrough } = this.#settings;
-    let key: string | undefined;
+    const { mountPath, protocols, fallthrough } = this.#settings;
+    const request = requestBelow(exchange, mountPath);
+    if (request === undefined) return FOREIGN;
+    let operation: Operation | undefined;
     try {
-      key = keyOf(exchange.url, mountPath);
+      operation = protocols.recognise(request, record);
     } catch (error) {
       // What cannot be a key here may be a path of those who come next.
-      if (!fallthrough) throw error;
+      if (fallthrough) return FOREIGN;
+      throw error;
     }
-    if (key === undefined) return FOREIGN;
-    record.key = key;
-    if (exchange.method === 'GET' || exchange.method === 'HEAD') return this.#get(exchange, key, record);
-    if (exchange.method === 'PUT' && store.put !== undefined) return this.#put(exchange, key, record);
-    if (exchange.method === 'DELETE' && store.delete !== undefined) return this.#delete(exchange, key, record);
-    if (fallthrough) return FOREIGN;
-    this.#answerError(exchange, record, 405, { allow: this.#allow });
-    return ANSWERED;
+    return operation === undefined ? FOREIGN : this.#perform(exchange, operation, record);
+  }
+
+  #perform(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
+    const { key = '' } = record;
+    switch (operation.kind) {
+      case 'read':
+        return this.#get(exchange, key, record);
+      case 'upload':
+        if (this.#settings.store.put === undefined) return this.#refuse(exchange, READABLE, record);
+        return this.#put(exchange, key, operation, record);
+      case 'delete':
+        if (this.#settings.store.delete === undefined) return this.#refuse(exchange, READABLE, record);
+        return this.#delete(exchange, key, record);
+      case 'answer':
+        return this.#answer(exchange, operation, record);
+      case 'unsupported':
+        return this.#refuse(exchange, operation.allow, record);
+    }
   }
 
   #get(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
     const found = this.#settings.store.get(key, new RequestSignal(exchange));
-    if (isPromise(found)) return found.then((artifact) => this.#answer(exchange, artifact, record));
-    return this.#answer(exchange, found, record);
+    if (isPromise(found)) return found.then((artifact) => this.#sendFound(exchange, artifact, record));
+    return this.#sendFound(exchange, found, record);
   }
 
-  #answer(exchange: Exchange, artifact: Artifact | undefined, record: ResponseRecord): Promise<Outcome> {
+  #sendFound(exchange: Exchange, artifact: Artifact | undefined, record: ResponseRecord): Promise<Outcome> {
     return artifact === undefined ? MISSING : this.#download.answer(exchange, artifact, record);
   }
 
-  async #put(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
-    const { store, maxUploadBytes } = this.#settings;
-    const size = announcedSize(exchange, maxUploadBytes);
+  /**
+   * The file of an artifact was gone when it was to be opened. Where the store has it somewhere else by now (a segment whose
+   * popular artifacts have moved on), that one is sent.
+   */
+  async #lookAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
+    const found = await this.#settings.store.get(record.key ?? '', new RequestSignal(exchange));
+    if (found === undefined || (found.kind === 'file' && found.path === vanished.path)) return 'missing';
+    return this.#download.answer(exchange, found, record);
+  }
+
+  async #put(exchange: Exchange, key: string, upload: UploadOperation, record: ResponseRecord): Promise<Outcome> {
+    const maxBytes = Math.min(this.#settings.maxUploadBytes, upload.maxBytes ?? Number.POSITIVE_INFINITY);
+    const size = announcedSize(exchange, maxBytes);
+    const digests = declaredDigests(exchange.headers);
+    if (upload.sha256 !== undefined) digests.push({ algorithm: 'sha256', value: Buffer.from(upload.sha256, 'hex') });
     if (await this.#isRefused(exchange, key, record)) return 'answered';
-    const { signal } = new RequestSignal(exchange);
-    const body = uploadBody(exchange, size, maxUploadBytes);
-    try {
-      const result = await store.put?.(key, body, { signal, size });
-      await this.#lookAgain(key, signal);
-      record.status = 200;
-      exchange.respond(200, { 'content-length': 0, ...(result?.etag === undefined ? {} : { etag: result.etag }) });
-      exchange.end();
-    } finally {
-      body.destroy();
-    }
+    const body = uploadBody(exchange, { size, maxBytes, digests });
+    const result = await this.#artifacts.put(exchange, key, body, { size, metadata: upload.metadata });
+    const reply = upload.reply?.(result) ?? { status: 200 };
+    this.#reply(exchange, record, reply, result.etag === undefined ? {} : { etag: result.etag });
     return 'answered';
   }
 
   async #delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
-    const { store } = this.#settings;
     if (await this.#isRefused(exchange, key, record)) return 'answered';
-    const { signal } = new RequestSignal(exchange);
-    const artifact = await store.get(key, { signal });
-    const isDeleted = await store.delete?.(key);
-    if (artifact?.kind === 'file') this.#openFiles.expire(artifact.path);
-    if (!isDeleted) return 'missing';
-    record.status = 204;
-    exchange.respond(204, {});
-    exchange.end();
+    if (!(await this.#artifacts.delete(exchange, key))) return 'missing';
+    this.#reply(exchange, record, { status: 204 });
     return 'answered';
+  }
+
+  /** An answer of the protocol's own. */
+  async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
+    const { protocol } = record;
+    if (protocol === undefined) return 'foreign';
+    const { maxUploadBytes, protocols } = this.#settings;
+    const keyOf = (key: string): string => protocols.storeKey(protocol, key);
+    const { signal } = new RequestSignal(exchange);
+    let isBodyTaken = !hasBody(exchange);
+    const answer = await operation.answer({
+      describe: async (key) => descriptionOf(await this.#artifacts.describe(exchange, keyOf(key))),
+      put: (key, body, metadata) => this.#artifacts.put(exchange, keyOf(key), body, { metadata }),
+      delete: (key) => this.#artifacts.delete(exchange, keyOf(key)),
+      body: (limit) => {
+        isBodyTaken = true;
+        const maxBytes = Math.min(limit, maxUploadBytes);
+        const size = announcedSize(exchange, maxBytes);
+        return uploadBody(exchange, { size, maxBytes, digests: declaredDigests(exchange.headers) });
+      },
+      signal,
+    });
+    if ('kind' in answer) {
+      if ('key' in answer) record.key = keyOf(answer.key);
+      return this.#perform(exchange, answer, record);
+    }
+    if (!isBodyTaken) exchange.refuseBody();
+    this.#reply(exchange, record, answer);
+    return 'answered';
+  }
+
+  /** Answers 405, or leaves it to whoever comes next. */
+  #refuse(exchange: Exchange, methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
+    const { store, fallthrough } = this.#settings;
+    if (fallthrough) return FOREIGN;
+    const allow = methods.filter((method) => {
+      if (method === 'DELETE') return store.delete !== undefined;
+      return method !== 'PUT' || store.put !== undefined;
+    });
+    if (hasBody(exchange)) exchange.refuseBody();
+    this.#answerError(exchange, record, 405, { allow: allow.join(', ') });
+    return ANSWERED;
   }
 
   /** Answers 412 where the preconditions of a request that writes do not hold (RFC 9110, 13.2.1). */
   async #isRefused(exchange: Exchange, key: string, record: ResponseRecord): Promise<boolean> {
     const { headers } = exchange;
     if (!WRITE_PRECONDITIONS.some((name) => headers[name] !== undefined)) return false;
-    const artifact = await this.#settings.store.get(key, new RequestSignal(exchange));
-    const current = artifact && (await this.#download.describe(artifact));
+    const current = await this.#artifacts.describe(exchange, key);
     if (evaluatePreconditions('PUT', headers, current) === 'proceed') return false;
     exchange.refuseBody();
     this.#answerError(exchange, record, 412);
     return true;
   }
 
-  /** After an upload, what is open for its key is no longer what the store has. */
-  async #lookAgain(key: string, signal: AbortSignal): Promise<void> {
-    const artifact = await this.#settings.store.get(key, { signal });
-    if (artifact?.kind === 'file') this.#openFiles.expire(artifact.path);
+  #reply(exchange: Exchange, record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): void {
+    record.status = reply.status;
+    answerReply(exchange, reply, headers);
   }
 
   #answerError(exchange: Exchange, record: ResponseRecord, status: number, headers?: ResponseHeaders): void {
     record.status = status;
-    answerError(exchange, status, headers);
+    answerError(exchange, status, headers, record.protocol);
   }
 
   #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {
@@ -221,8 +277,22 @@ class CacheHandler implements Handler {
 const ANSWERED = Promise.resolve<Outcome>('answered');
 const MISSING = Promise.resolve<Outcome>('missing');
 const FOREIGN = Promise.resolve<Outcome>('foreign');
+const READABLE = ['GET', 'HEAD'];
 const WRITE_PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const;
 
 function isPromise<T extends object>(value: T | undefined | Promise<T | undefined>): value is Promise<T | undefined> {
   return value !== undefined && 'then' in value;
+}
+
+function descriptionOf(representation: Representation | undefined): ArtifactDescription | undefined {
+  if (representation === undefined) return undefined;
+  const { size, etag, lastModified, metadata } = representation;
+  return { size, etag, lastModified: lastModified && new Date(lastModified.seconds * 1000), metadata };
+}
+
+/** Whether there may be a body that nobody has read. */
+function hasBody({ headers, multiplexed }: Exchange): boolean {
+  const length = headers['content-length'];
+  // HTTP/2 frames a body without saying so.
+  return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
 }

@@ -1,4 +1,12 @@
-export type { Artifact, ArtifactMetadata, ByteRange, BytesArtifact, FileArtifact, StreamArtifact } from './artifact.js';
+export type {
+  Artifact,
+  ArtifactMetadata,
+  ByteRange,
+  BytesArtifact,
+  FileArtifact,
+  StreamArtifact,
+  UploadMetadata,
+} from './artifact.js';
 export { type ErrorCode, HotblobError } from './errors.js';
 export type { Exchange, ResponseHeaders } from './exchange.js';
 export { createHandler, type ExchangeHandler, type Handler } from './handler.js';

@@ -2,6 +2,9 @@ import { totalmem } from 'node:os';
 import { HotblobError } from './errors.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from './memory/pressure.js';
 import { type BindingChoice, descriptorLimit } from './page-cache/bindings.js';
+import { MountedProtocols } from './protocols/mounted.js';
+import { plain } from './protocols/plain.js';
+import type { Protocol } from './protocols/protocol.js';
 import type { FilePolicy } from './send/file-source.js';
 import type { Store } from './store.js';
 import { assertOptions, BYTES, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck, oneOf } from './validation.js';
@@ -14,6 +17,11 @@ export interface HandlerOptions {
   readonly store: Store;
   /** Only paths below this one are the handler's, such as `/cache`. Frameworks that mount below a path need none. Default: `/`. */
   readonly mountPath?: string | undefined;
+  /**
+   * What build tools speak, as of `hotblob/protocols`; the first that recognises a request has it. Default: `plain()`
+   * alone, where the path is the key.
+   */
+  readonly protocols?: readonly Protocol[] | undefined;
   /** Whether misses, and methods that the store does not have, are left to whoever comes next. Default: false. */
   readonly fallthrough?: boolean | undefined;
   /** The largest upload, in bytes. Default: 2 GiB. */
@@ -45,6 +53,7 @@ export interface Settings {
   readonly store: Store;
   /** Without a slash at its end: empty for `/`. */
   readonly mountPath: string;
+  readonly protocols: MountedProtocols;
   readonly fallthrough: boolean;
   readonly maxUploadBytes: number;
   readonly poolBytes: number;
@@ -69,6 +78,7 @@ export function settingsOf(options: HandlerOptions): Settings {
   return {
     store: options.store,
     mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
+    protocols: new MountedProtocols(options.protocols ?? [plain()]),
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
     poolBytes: options.poolBytes ?? defaultPoolBytes(memory, processes),
@@ -85,6 +95,10 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   mountPath: {
     expected: 'a path that starts with "/"',
     accepts: (value) => typeof value === 'string' && value.startsWith('/'),
+  },
+  protocols: {
+    expected: 'an array of protocols',
+    accepts: (value) => Array.isArray(value) && value.length > 0,
   },
   fallthrough: FLAG,
   maxUploadBytes: BYTES,

@@ -1,6 +1,9 @@
 import diagnosticsChannel from 'node:diagnostics_channel';
 import debug from 'debug';
+import type { FileArtifact } from './artifact.js';
 import { HotblobError } from './errors.js';
+import type { Recognition } from './protocols/mounted.js';
+import type { Protocol } from './protocols/protocol.js';
 import { type BytesBySource, Tally, type Totals } from './send/tally.js';
 
 /** What `diagnostics_channel` publishes on `hotblob:response` when a response is over. */
@@ -23,10 +26,13 @@ const logResponse = debug('hotblob:response');
 const logError = debug('hotblob:error');
 
 /** One response, from the request on. */
-export class ResponseRecord extends Tally {
+export class ResponseRecord extends Tally implements Recognition {
   readonly startedAt = performance.now();
   readonly method: string;
   key: string | undefined;
+  protocol: Protocol | undefined;
+  /** What was found, but gone when it was to be opened. */
+  vanished: FileArtifact | undefined;
   status = 0;
   complete = true;
   error: unknown;

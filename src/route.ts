@@ -1,24 +1,23 @@
-import { HotblobError } from './errors.js';
-import { assertKey } from './store.js';
-
-const ENCODED_SEPARATOR = /%2f|%5c/i;
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Exchange } from './exchange.js';
+import type { ProtocolRequest } from './protocols/protocol.js';
 
 /**
- * The key that a request is about: its path below `mountPath` (`''` or `/a/b`, no slash at the end), decoded. Undefined
- * for a path outside.
- *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
+ * The request as protocols see it, its path below `mountPath` (`''` or `/a/b`, no slash at the end). Undefined for a path
+ * outside.
  */
-export function keyOf(url: string, mountPath: string): string | undefined {
+export function requestBelow({ method, url, headers }: Exchange, mountPath: string): ProtocolRequest | undefined {
   // The absolute form that proxies send is to be accepted by every server (RFC 9112, 3.2.2).
   const target = url.startsWith('/') ? url : absolutePath(url);
   if (target === undefined) return undefined;
   if (!target.startsWith(mountPath) || target.charCodeAt(mountPath.length) !== SLASH) return undefined;
   const query = target.indexOf('?');
-  const encoded = target.slice(mountPath.length + 1, query === -1 ? undefined : query);
-  const key = encoded.includes('%') ? decode(encoded) : encoded;
-  assertKey(key);
-  return key;
+  return new RequestHead(
+    method,
+    target.slice(mountPath.length, query === -1 ? undefined : query),
+    query === -1 ? '' : target.slice(query + 1),
+    headers,
+  );
 }
 
 const SLASH = 47;
@@ -28,13 +27,22 @@ function absolutePath(url: string): string | undefined {
   return match === null ? undefined : (match[1] ?? '/');
 }
 
-function decode(encoded: string): string {
-  // Once decoded, nobody could tell it from a separator.
-  if (ENCODED_SEPARATOR.test(encoded))
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key has no encoded slashes');
-  try {
-    return decodeURIComponent(encoded);
-  } catch (cause) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key is percent-encoded UTF-8', { cause });
+class RequestHead implements ProtocolRequest {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly #query: string;
+  #parameters: URLSearchParams | undefined;
+
+  constructor(method: string, path: string, query: string, headers: IncomingHttpHeaders) {
+    this.method = method;
+    this.path = path;
+    this.#query = query;
+    this.headers = headers;
+  }
+
+  get query(): URLSearchParams {
+    this.#parameters ??= new URLSearchParams(this.#query);
+    return this.#parameters;
   }
 }

@@ -1,8 +1,9 @@
 import type { AddressInfo } from 'node:net';
-import { answerError } from './answer.js';
+import { answerError, answerReply } from './answer.js';
 import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
+import { jsonReply } from './protocols/protocol.js';
 import { openStore, type ServedStore, type ServedStoreOptions, type Upstream } from './serve-store.js';
 import { createServer } from './server/server.js';
 import type { Store } from './store.js';
@@ -60,17 +61,10 @@ function readOnly(store: Store): Store {
 }
 
 async function answerReady(exchange: Exchange, isDraining: boolean): Promise<boolean> {
-  if (isDraining) {
-    answerError(exchange, 503);
-  } else {
-    exchange.respond(200, { 'content-type': 'application/json; charset=utf-8', 'content-length': READY.byteLength });
-    if (exchange.method === 'HEAD') exchange.end();
-    else await exchange.write([READY], true);
-  }
+  if (isDraining) answerError(exchange, 503);
+  else answerReply(exchange, jsonReply(200, { status: 'ready' }));
   return true;
 }
-
-const READY = Buffer.from('{"status":"ready"}\n');
 
 function whatIsAtWork(handler: Handler, sensor: string, { kind, immutable }: ServedStore, upstream?: Upstream): string {
   const { mapper, copiesResident } = handler.stats();

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Artifact } from './artifact.js';
+import type { Artifact, UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
 
 export interface GetOptions {
@@ -12,6 +12,8 @@ export interface PutOptions {
   readonly signal: AbortSignal;
   /** The length that the client announced, in bytes; undefined for a chunked upload. */
   readonly size?: number | undefined;
+  /** What comes back with the artifact; the next upload replaces it. A store that cannot keep it may leave it out. */
+  readonly metadata?: UploadMetadata | undefined;
 }
 
 export interface PutResult {

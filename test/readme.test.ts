@@ -7,6 +7,8 @@ import { type ErrorCode, HotblobError, statusOf } from '../src/errors.js';
 import { settingsOf } from '../src/options.js';
 import { serverSettingsOf } from '../src/server/options.js';
 import { memoryStore } from '../src/stores/memory.js';
+import { DEFAULT_LIMITS as TIERED_LIMITS } from '../src/stores/tiered/options.js';
+import { DEFAULT_LIMITS as UPSTREAM_LIMITS } from '../src/stores/upstream/options.js';
 import { settingsOf as conformanceSettingsOf } from '../src/testing/options.js';
 import { CREDENTIALS, S3rver } from './helpers/s3rver.js';
 import { runSnippet, snippetsOf, titleOf } from './helpers/snippets.js';
@@ -73,6 +75,16 @@ test('the option table of the server names every option, and the defaults that t
   t.deepEqual([...documented.keys()].sort(), namesIn(t.throws(() => serverSettingsOf({ noSuchOption: 1 } as never))));
   for (const [name, value] of Object.entries(serverSettingsOf({}).limits)) t.is(documented.get(name), `\`${value}\``);
 });
+
+for (const [call, defaults] of [
+  ['upstreamStore(url, options)', UPSTREAM_LIMITS],
+  ['tieredStore({ local, remote, writes, queueDir, spoolDir })', TIERED_LIMITS],
+] as const) {
+  test(`the table of ${call} names every limit, and the default that the code has`, (t) => {
+    const expected = Object.entries(defaults).map(([name, value]) => [name, `\`${value}\``]);
+    t.deepEqual([...tableOf(call)], expected);
+  });
+}
 
 test('the option table names every option, and the defaults that the code has', (t) => {
   const documented = tableOf('createHandler(options)');

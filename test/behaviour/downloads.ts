@@ -89,6 +89,27 @@ export function downloads(kind: Kind): void {
     });
   });
 
+  test(`${kind}: an artifact that has moved before its file was opened is found where it is now`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    await writeFile(`${directory}/new`, BYTES);
+    const asked: string[] = [];
+    const { ask } = await open(t, kind, {
+      store: {
+        get: (key) => {
+          asked.push(key);
+          const isMoved = key === 'moved' && asked.length > 1;
+          return { kind: 'file', path: `${directory}/${isMoved ? 'new' : 'old'}` };
+        },
+      },
+    });
+    const moved = await ask('GET', '/moved');
+    t.is(moved.status, 200);
+    assertBody(t, moved.body, BYTES);
+    assertError(t, await ask('GET', '/gone'), 404);
+    // Not for ever.
+    t.deepEqual(asked, ['moved', 'moved', 'gone', 'gone']);
+  });
+
   test(`${kind}: HEAD has the headers of GET and no body, whatever the artifact`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { EventEmitter, once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { Readable } from 'node:stream';
@@ -28,7 +29,30 @@ async function* stalling(first: Buffer): AsyncGenerator<Buffer> {
   await new Promise(() => {});
 }
 
+const digestOf = (bytes: Buffer) => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`;
+
 export function uploads(kind: Kind): void {
+  test(`${kind}: an upload that does not hash to what it says is refused, and nothing of it is kept`, async (t) => {
+    const { ask } = await open(t, kind, { store: memoryStore() });
+    const body = content(300_000);
+    const others = content(300_000, 1);
+    for (const [header, status] of [
+      ['sha-256=:AAAA:', 400],
+      ['nonsense', 400],
+      [digestOf(others), 400],
+      [`unixsum=:AAA=:, ${digestOf(others)}`, 400],
+      [`unixsum=:AAA=:, ${digestOf(body)}`, 200],
+    ] as const) {
+      for (const name of ['content-digest', 'repr-digest']) {
+        const put = await ask('PUT', '/key', { body, headers: { [name]: header } });
+        if (status === 400) assertError(t, put, 400);
+        t.is(put.status, status, header);
+        t.is((await ask('GET', '/key')).status, status === 200 ? 200 : 404);
+      }
+    }
+    assertBody(t, (await ask('GET', '/key')).body, body);
+  });
+
   test(`${kind}: an upload can be downloaded, overwritten at once, and deleted`, async (t) => {
     const directory = `${await temporaryDirectory(t)}/artifacts`;
     for (const store of [memoryStore(), await directoryStore(directory)]) {

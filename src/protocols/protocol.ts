@@ -1,0 +1,131 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Readable } from 'node:stream';
+import type { UploadMetadata } from '../artifact.js';
+import type { PutResult } from '../store.js';
+
+/** The head of a request, as a protocol sees it. */
+export interface ProtocolRequest {
+  readonly method: string;
+  /** From the slash behind the mount path on, percent-encoded as the client sent it, without the query. */
+  readonly path: string;
+  /** The parameters of the query; they are parsed when somebody asks. */
+  readonly query: URLSearchParams;
+  /** Lower-case names, as in node:http. */
+  readonly headers: IncomingHttpHeaders;
+}
+
+/**
+ * How a build tool speaks to its cache: it turns a request into an operation on an artifact. It is pure, and knows nothing
+ * of stores.
+ */
+export interface Protocol {
+  /** Lower-case letters, digits and `-`. */
+  readonly name: string;
+  /**
+   * What precedes its keys in the store, so that artifacts of different tools never meet: `''`, for the one that gives
+   * whole keys, or segments with a slash at the end. Default: the name and a slash.
+   */
+  readonly keyPrefix?: string | undefined;
+  /**
+   * What a request asks for; undefined for one that is not this protocol's, and the next protocol is asked.
+   *
+   * @throws HotblobError for a request that is this protocol's and is not valid: its status is answered
+   */
+  route(request: ProtocolRequest): Operation | undefined;
+  /** The body of an error, in the tool's own form. Default: `{"message"}` as JSON. */
+  describeError?(status: number, message: string): ReplyBody;
+}
+
+/** What a request asks for. Keys are as in `Store`, without the protocol's prefix. */
+export type Operation = ReadOperation | UploadOperation | DeleteOperation | AnswerOperation | UnsupportedOperation;
+
+interface WithNamespace {
+  /** Whose artifacts it is about (a team, a tenant), as access policies see it. */
+  readonly namespace?: string | undefined;
+}
+
+/** The artifact under a key (GET), or its headers (HEAD). */
+export interface ReadOperation extends WithNamespace {
+  readonly kind: 'read';
+  readonly key: string;
+}
+
+/** The request's body is to be kept under a key. */
+export interface UploadOperation extends WithNamespace {
+  readonly kind: 'upload';
+  readonly key: string;
+  readonly metadata?: UploadMetadata | undefined;
+  /** What the body must hash to, in lower-case hex; else 400, and nothing is kept. */
+  readonly sha256?: string | undefined;
+  /** The largest body, in bytes, where the handler allows more. */
+  readonly maxBytes?: number | undefined;
+  /** What a success is answered with. Default: 200, without a body. */
+  readonly reply?: ((result: PutResult) => Reply) | undefined;
+}
+
+/** What is under a key is to go. */
+export interface DeleteOperation extends WithNamespace {
+  readonly kind: 'delete';
+  readonly key: string;
+}
+
+/** An answer that the protocol makes itself. */
+export interface AnswerOperation extends WithNamespace {
+  readonly kind: 'answer';
+  /** What one must be allowed to do for it. */
+  readonly needs: 'none' | 'read' | 'write';
+  /** May come to another operation, which is then done for the same request, with the permission already given. */
+  answer(artifacts: ProtocolArtifacts): Reply | Operation | Promise<Reply | Operation>;
+}
+
+/** A path of the protocol's with a method that it does not have there: 405. */
+export interface UnsupportedOperation {
+  readonly kind: 'unsupported';
+  /** Those that it has there. */
+  readonly allow: readonly string[];
+}
+
+/** An answer that is not an artifact. `Content-Length` is added. */
+export interface Reply {
+  readonly status: number;
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  readonly body?: ReplyBody | undefined;
+}
+
+export interface ReplyBody {
+  readonly contentType: string;
+  readonly text: string;
+}
+
+/** An artifact without its bytes. */
+export interface ArtifactDescription {
+  /** Bytes; undefined where nobody knows before the end. */
+  readonly size: number | undefined;
+  /** As it stands in the header, quotes included. */
+  readonly etag: string | undefined;
+  readonly lastModified: Date | undefined;
+  readonly metadata: UploadMetadata;
+}
+
+/** The artifacts of a protocol, for answers that it makes itself, and the body of the request. */
+export interface ProtocolArtifacts {
+  /** What is under a key, without its bytes; undefined for a miss. */
+  describe(key: string): Promise<ArtifactDescription | undefined>;
+  /** As `Store.put`. @throws HotblobError `ERR_HOTBLOB_READ_ONLY` where the store takes nothing */
+  put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult>;
+  /** As `Store.delete`. @throws HotblobError `ERR_HOTBLOB_READ_ONLY` where the store deletes nothing */
+  delete(key: string): Promise<boolean>;
+  /**
+   * The request's body, which fails above `maxBytes`, where it ends too early and when the client leaves. At most once.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` where the request announces more
+   */
+  body(maxBytes: number): Readable;
+  /** Aborted when the client has gone. */
+  readonly signal: AbortSignal;
+}
+
+/** A reply with a value as JSON. */
+export function jsonReply(status: number, value: unknown): Reply {
+  return { status, body: { contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) } };
+}
