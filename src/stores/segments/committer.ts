@@ -115,7 +115,8 @@ export class Committer {
     const failed = new Set<Waiting>();
     const fail = (waiting: Waiting, reason: unknown): void => {
       failed.add(waiting);
-      this.#reject(waiting, reason);
+      if (waiting.region !== undefined) this.#segments.giveUp(waiting.region);
+      waiting.reject(reason);
     };
     const writes = [...bySegment].map(async ([segment, members]) => {
       await writeBodies(segment, members, fail);
@@ -139,7 +140,11 @@ export class Committer {
       await draft.commit(this.#nextSegment);
     } catch (reason) {
       this.#committingCount = 0;
-      for (const waiting of group) this.#reject(waiting, reason);
+      // Nobody knows whether the index has them after all: their places stay taken.
+      for (const waiting of group) {
+        if (waiting.region !== undefined) this.#segments.settle(waiting.region);
+        waiting.reject(reason);
+      }
       return;
     }
     this.#nextSegment = Math.max(this.#nextSegment, draft.nextSegment);
@@ -155,11 +160,6 @@ export class Committer {
     } else if (outcome !== undefined) {
       waiting.resolve(outcome);
     }
-  }
-
-  #reject(waiting: Waiting, reason: unknown): void {
-    if (waiting.region !== undefined) this.#segments.settle(waiting.region);
-    waiting.reject(reason);
   }
 }
 

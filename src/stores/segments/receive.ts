@@ -35,8 +35,8 @@ export class Receiver {
   }
 
   /**
-   * Hands the received body to `commit`, and holds its memory and its room until that is done. When it rejects, what the
-   * body has written stays behind as dead bytes; `settle` has been called for it if `commit` has not been.
+   * Hands the received body to `commit`, and holds its memory and its room until that is done. What a body
+   * has written that does not come to `commit` is given up.
    */
   async receive<T>(
     body: Readable,
@@ -88,7 +88,7 @@ export class Receiver {
     } finally {
       giveBack();
       this.#gathered -= gathered;
-      if (direct !== undefined && !isCommitted) this.#segments.settle(direct.region);
+      if (direct !== undefined && !isCommitted) this.#segments.giveUp(direct.region);
     }
   }
 

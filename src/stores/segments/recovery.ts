@@ -11,7 +11,7 @@ import { SegmentSet, segmentIdOf, segmentPath } from './segment-set.js';
  * segment, its row and its last place, so that it takes no longer with more artifacts.
  *
  * What the index does not know has never been acknowledged: a segment without a row is removed, and bytes behind the last
- * place stay where they are, unused, because nothing is ever written twice.
+ * place stay where they are, unused.
  */
 export async function recover(layout: Layout, index: SegmentIndex, segmentBytes: number): Promise<SegmentSet> {
   const rows = index.segments();

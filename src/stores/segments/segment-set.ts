@@ -19,8 +19,8 @@ export function segmentIdOf(name: string): number | undefined {
 /** A part of a segment that one body alone has. */
 export interface Region extends Pick<Place, 'offset'> {
   readonly segment: Segment;
-  /** Whether its end is not known yet, so that nobody else may append to the segment. */
-  readonly isOpenEnded: boolean;
+  /** Bytes; undefined while its end is not known, so that nobody else may append to the segment. */
+  readonly length: number | undefined;
 }
 
 /** All segments of a store that writes, and which of them the next body goes to. */
@@ -90,7 +90,7 @@ export class SegmentSet {
     const offset = segment.reserve(length);
     if (length > this.#segmentBytes / 4) segment.isSealed = true;
     this.#sealFull();
-    return { segment, offset, isOpenEnded: false };
+    return { segment, offset, length };
   }
 
   /** Lends a segment to a body of unknown length, which appends to it by `segment.reserve`, until {@link settle}. */
@@ -98,23 +98,30 @@ export class SegmentSet {
     const segment = this.#writable[0] ?? this.#createWritable();
     this.#writable = this.#writable.filter((each) => each !== segment);
     segment.pending++;
-    return { segment, offset: segment.end, isOpenEnded: true };
+    return { segment, offset: segment.end, length: undefined };
   }
 
   /** A place for an inline body, pending like a region. */
   reserveInline(): Region {
     const segment = this.#writable[0] ?? this.#createWritable();
     segment.pending++;
-    return { segment, offset: INLINE_BASE + ++segment.inlines, isOpenEnded: false };
+    return { segment, offset: INLINE_BASE + ++segment.inlines, length: 0 };
   }
 
   /** A region is in the index now, or nobody will ever want it. */
-  settle({ segment, isOpenEnded }: Region): void {
+  settle({ segment, length }: Region): void {
     segment.pending--;
     this.#suspects.add(segment);
-    if (isOpenEnded && !segment.isSealed) this.#writable.push(segment);
+    if (length === undefined && !segment.isSealed) this.#writable.push(segment);
     this.#sealFull();
     releaseIfDone(segment);
+  }
+
+  /** As {@link settle}, for a region that the index has never had: its place is free again. */
+  giveUp(region: Region): void {
+    const { segment, offset, length } = region;
+    segment.giveBack(offset, length ?? segment.end - offset);
+    this.settle(region);
   }
 
   /** Ends the writing to a segment. */

@@ -16,7 +16,7 @@ export const NO_COUNTS: SegmentCounts = { liveBytes: 0, liveCount: 0, indexBytes
 
 /**
  * One file that is only ever appended to, and unlinked as a whole. Who wants to write reserves a region first, so that
- * many can write at the same time; a region whose body never comes stays what it is, and nobody is ever sent there.
+ * many can write at the same time; a region whose body never comes is given back, because nobody was ever sent there.
  */
 export class Segment {
   readonly id: number;
@@ -35,6 +35,8 @@ export class Segment {
   /** Whether something has been written since the last sync. */
   isDirty = false;
 
+  /** Regions that were given back before those behind them: from where they end to where they begin. */
+  readonly #free = new Map<number, number>();
   #handle: Promise<FileHandle> | undefined;
   /** Whether the directory is known to hold the name, whatever happens to the system. */
   #isListed: boolean;
@@ -59,6 +61,19 @@ export class Segment {
     const offset = this.end;
     this.end += length;
     return offset;
+  }
+
+  /**
+   * Frees a region to which nobody was ever sent, once all that is reserved behind it is free as well: uploads that fail
+   * again and again must not fill the disk.
+   */
+  giveBack(offset: number, length: number): void {
+    if (this.isSealed || length === 0) return;
+    this.#free.set(offset + length, offset);
+    for (let start = this.#free.get(this.end); start !== undefined; start = this.#free.get(this.end)) {
+      this.#free.delete(this.end);
+      this.end = start;
+    }
   }
 
   /** Writes all of `chunks`, one behind the other. */

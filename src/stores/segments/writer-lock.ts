@@ -72,11 +72,15 @@ export class WriterLock {
 
   /** Lets others write. */
   async release(): Promise<void> {
-    await withDatabase(this.#directory, async (database) => {
-      database.transactionSync(() => {
-        if (readOwner(database)?.socket === this.#own.socket) database.removeSync(OWNER);
+    try {
+      await withDatabase(this.#directory, async (database) => {
+        database.transactionSync(() => {
+          if (readOwner(database)?.socket === this.#own.socket) database.removeSync(OWNER);
+        });
       });
-    });
+    } catch {
+      // A full disk, or a directory that is gone: who finds the record will find nobody listening.
+    }
     await stop(this.#directory, this.#server, this.#own);
   }
 }

@@ -227,6 +227,41 @@ test('a large upload that fails gives its space back at once', async (t) => {
   t.pass();
 });
 
+test('uploads that fail beside others, again and again, take no space, and disturb none of them', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  const kept = new Map<string, Buffer>();
+  for (let round = 0; round < 20; round++) {
+    const uploads = Array.from({ length: 12 }, async (_, index) => {
+      const length = [300_000, 400_000, 20_000, 500][index % 4] ?? 0;
+      const bytes = content(length, round * 12 + index);
+      const size = index % 3 === 0 ? undefined : length;
+      const key = `${round}/${index}`;
+      // Of each kind of body some fail: early, late, or not at all.
+      if ((round + index) % 4 !== 0) {
+        const sent = (round + index) % 2 === 0 ? length - 1 : 1;
+        const body = bodyOf([bytes.subarray(0, sent)], failure);
+        return t.throwsAsync(store.put(key, body, { signal: never(), size }), { is: failure });
+      }
+      kept.set(key, bytes);
+      return put(store, key, bytes, { size });
+    });
+    await Promise.all(uploads);
+  }
+  let bytes = 0;
+  for (const [key, expected] of kept) {
+    bytes += expected.byteLength;
+    await assertBody(t, store, key, expected);
+  }
+  const names = await readdir(join(store.root, 'segments'));
+  const sizes = await Promise.all(names.map((name) => stat(join(store.root, 'segments', name))));
+  const onDisk = sizes.reduce((sum, { size }) => sum + size, 0);
+  // What has failed in front of what has not leaves a gap; 42 MB have failed.
+  t.log(`${onDisk} bytes on disk for ${bytes}`);
+  t.true(onDisk < bytes + 15_000_000);
+  await store.close();
+  t.like(await findingsIn(store.root), { findings: [], artifacts: kept.size });
+});
+
 test('space of what was overwritten comes back without a limit', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 100_000 });
   await put(store, 'kept', content(5000, 1));
