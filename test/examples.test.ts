@@ -26,6 +26,7 @@ const both: Example = { ...plain, kinds: ['http', 'h2c'], drains: true };
 
 const EXAMPLES: Record<string, Example> = {
   'cluster.ts': both,
+  'custom-protocol.ts': { ...both, folder: 'libraries/zlib', file: 'libraries/zlib/1.3.1', path: '/lib/zlib/1.3.1' },
   'custom-store.ts': { ...plain, folder: 'ab', file: `ab/${HASH.slice(2)}`, path: `/${HASH}` },
   'express.ts': plain,
   'koa.ts': plain,
@@ -42,7 +43,7 @@ test('every example has a test', async (t) => {
 for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
   test(`examples/${name} says where it listens, and serves an artifact`, async (t) => {
     const directory = await temporaryDirectory(t);
-    await mkdir(`${directory}/${folder}`);
+    await mkdir(`${directory}/${folder}`, { recursive: true });
     await writeFile(`${directory}/${file}`, BYTES);
 
     const child = spawn(process.execPath, ['--import=tsx', `examples/${name}`], {

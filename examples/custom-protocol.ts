@@ -1,0 +1,23 @@
+// A protocol of one's own: a tool that asks for /lib/<name>/<version>, and of an upload keeps who has made it.
+import { createHandler, directoryStore } from 'hotblob';
+import { type Protocol, uploadMetadata } from 'hotblob/protocols';
+import { createServer } from 'hotblob/server';
+
+const libraries: Protocol = {
+  name: 'libraries',
+  route({ method, path, headers }) {
+    const [, name, version] = /^\/lib\/([a-z-]+)\/(\d+\.\d+\.\d+)$/.exec(path) ?? [];
+    if (name === undefined) return undefined; // not this tool's
+    const key = `${name}/${version}`;
+    if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
+    if (method === 'PUT') return { kind: 'upload', key, metadata: uploadMetadata(headers, ['x-built-by']) };
+    return { kind: 'unsupported', allow: ['GET', 'HEAD', 'PUT'] };
+  },
+};
+
+const store = await directoryStore(process.env.DIR ?? './artifacts');
+const server = createServer(createHandler({ store, protocols: [libraries] }));
+await server.listen({ port: Number(process.env.PORT ?? 8080), host: '127.0.0.1' });
+const address = server.address();
+if (typeof address === 'object') console.log(`listening on http://127.0.0.1:${address?.port}`);
+process.once('SIGTERM', () => server.close());
