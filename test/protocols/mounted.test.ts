@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto';
+import { Readable } from 'node:stream';
+import test from 'ava';
+import { HotblobError } from '../../src/errors.js';
+import { createHandler } from '../../src/handler.js';
+import { plain } from '../../src/protocols/plain.js';
+import {
+  jsonReply,
+  type Operation,
+  type Protocol,
+  type ProtocolArtifacts,
+  type Reply,
+} from '../../src/protocols/protocol.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { assertBody, assertError, open } from '../behaviour/site.js';
+import { content } from '../stores/fixture.js';
+
+const KINDS = ['http', 'h2c', 'port-http', 'port-h2c'] as const;
+
+function protocol(name: string, route: (method: string, path: string) => Operation | undefined, rest = {}): Protocol {
+  return { name, route: ({ method, path }) => route(method, path), ...rest };
+}
+
+/** Of each kind of operation one. */
+const tool = protocol(
+  'tool',
+  (method, path): Operation | undefined => {
+    if (!path.startsWith('/tool/')) return undefined;
+    const key = path.slice('/tool/'.length);
+    if (key === 'wrong') throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'a message for programmers');
+    if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
+    if (method === 'PUT') {
+      const isDigest = /^[0-9a-f]{64}$/.test(key);
+      const reply = ({ created }: { created: boolean }) => jsonReply(created ? 202 : 200, { urls: [key] });
+      return { kind: 'upload', key, maxBytes: 1000, sha256: isDigest ? key : undefined, reply };
+    }
+    if (method === 'DELETE') return { kind: 'delete', key };
+    if (method === 'POST') return { kind: 'answer', needs: 'write', answer: (artifacts) => answer(key, artifacts) };
+    return { kind: 'unsupported', allow: ['GET', 'PUT', 'POST'] };
+  },
+  { describeError: (status: number) => ({ contentType: 'text/plain', text: `tool: ${status}` }) },
+);
+
+async function answer(key: string, artifacts: ProtocolArtifacts): Promise<Reply | Operation> {
+  switch (key) {
+    case 'nothing':
+      return { status: 204 };
+    case 'sizes': {
+      const keys = (await artifacts.body(100).toArray()).join('').split(',');
+      const found = await Promise.all(keys.map((each) => artifacts.describe(each)));
+      return jsonReply(
+        200,
+        found.map((each) => each?.size ?? null),
+      );
+    }
+    case 'make':
+      await artifacts.put('made', Readable.from([content(10)]));
+      return { status: 200, headers: { 'x-made': 'made' } };
+    case 'unmake':
+      return jsonReply(200, await artifacts.delete('made'));
+    default:
+      return { kind: 'read', key };
+  }
+}
+
+for (const kind of KINDS) {
+  test(`${kind}: operations of a protocol, and its answers`, async (t) => {
+    const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool] });
+    const body = content(1000);
+    const created = await ask('PUT', '/tool/a', { body });
+    t.is(created.status, 202);
+    t.is(created.body.toString(), '{"urls":["a"]}');
+    t.is(created.headers['content-type'], 'application/json; charset=utf-8');
+    t.is((await ask('PUT', '/tool/a', { body })).status, 200);
+    assertBody(t, (await ask('GET', '/tool/a')).body, body);
+    t.is((await ask('HEAD', '/tool/a')).headers['content-length'], '1000');
+
+    const sizes = await ask('POST', '/tool/sizes', { body: Buffer.from('a,b') });
+    t.is(sizes.body.toString(), '[1000,null]');
+    t.is((await ask('POST', '/tool/sizes', { body: content(101) })).status, 413);
+    const made = await ask('POST', '/tool/make');
+    t.is(made.headers['x-made'], 'made');
+    t.is(made.headers['content-length'], '0');
+    assertBody(t, (await ask('GET', '/tool/made')).body, content(10));
+    t.is((await ask('POST', '/tool/unmake')).body.toString(), 'true');
+    t.is((await ask('GET', '/tool/made')).status, 404);
+    const nothing = await ask('POST', '/tool/nothing');
+    t.is(nothing.status, 204);
+    t.is(nothing.headers['content-length'], undefined);
+    // A body that the answer had no use for costs the next request nothing.
+    t.is((await ask('POST', '/tool/nothing', { body: content(900_000) })).status, 204);
+    assertBody(t, (await ask('POST', '/tool/a')).body, body);
+    t.is((await ask('DELETE', '/tool/a')).status, 204);
+  });
+
+  test(`${kind}: errors are in the form of the protocol that has recognised the request`, async (t) => {
+    const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool, plain()] });
+    for (const [method, path, body, status] of [
+      ['GET', '/tool/missing', undefined, 404],
+      ['GET', '/tool/wrong', undefined, 400],
+      ['GET', '/tool/a//b', undefined, 400],
+      ['GET', `/tool/${'a'.repeat(1020)}`, undefined, 414],
+      ['PUT', '/tool/large', content(1001), 413],
+      ['PATCH', '/tool/a', undefined, 405],
+    ] as const) {
+      const response = await ask(method, path, { body });
+      t.is(response.status, status, `${method} ${path}`);
+      t.is(response.body.toString(), `tool: ${status}`);
+      t.is(response.headers['content-type'], 'text/plain');
+    }
+    const head = await ask('HEAD', '/tool/missing');
+    t.is(head.status, 404);
+    t.is(head.body.byteLength, 0);
+    t.is((await ask('PATCH', '/tool/a')).headers.allow, 'GET, PUT, POST');
+    assertError(t, await ask('GET', '/missing'), 404);
+  });
+
+  test(`${kind}: a body that does not hash to its key is refused, and nothing of it is kept`, async (t) => {
+    const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool] });
+    const body = content(500);
+    const digest = createHash('sha256').update(body).digest('hex');
+    t.is((await ask('PUT', `/tool/${digest}`, { body: content(500, 1) })).status, 400);
+    t.is((await ask('PUT', `/tool/${digest}`, { body: content(499) })).status, 400);
+    t.is((await ask('GET', `/tool/${digest}`)).status, 404);
+    t.is((await ask('PUT', `/tool/${digest}`, { body })).status, 202);
+    assertBody(t, (await ask('GET', `/tool/${digest}`)).body, body);
+  });
+}
+
+test('the first protocol that recognises a request has it; what none knows is left to the host', async (t) => {
+  const read = (key: string) => (): Operation => ({ kind: 'read', key });
+  const other = protocol('other', (_method, path) => (path === '/x' ? read('x')() : undefined));
+  const store = memoryStore();
+  const { ask } = await open(t, 'http', { store, protocols: [other, protocol('all', read('everything'))] });
+  await store.put('other/x', Readable.from(['other']), { signal: new AbortController().signal });
+  await store.put('all/everything', Readable.from(['all']), { signal: new AbortController().signal });
+  t.is((await ask('GET', '/x')).body.toString(), 'other');
+  t.is((await ask('GET', '/y')).body.toString(), 'all');
+  const alone = await open(t, 'http', { store, protocols: [other] });
+  t.is((await alone.ask('GET', '/y')).status, 404);
+});
+
+test('what is of one protocol cannot be reached through another', async (t) => {
+  const store = memoryStore();
+  const second = protocol('second', (_method, path) => ({ kind: 'read', key: path.slice(1) }), { keyPrefix: 'a/b/' });
+  const { ask } = await open(t, 'http', { store, protocols: [tool, plain()] });
+  t.is((await ask('PUT', '/tool/key', { body: content(10) })).status, 202);
+  t.is((await ask('PUT', '/key', { body: content(20) })).status, 200);
+  assertBody(t, (await ask('GET', '/tool/key')).body, content(10));
+  for (const path of ['/%74ool/key', '/TOOL/key', '/tool%2fkey']) {
+    for (const method of ['GET', 'PUT', 'DELETE']) {
+      t.is((await ask(method, path, { body: method === 'PUT' ? content(1) : undefined })).status, 400, path);
+    }
+  }
+  t.is((await ask('PUT', '/toolbox/key', { body: content(30) })).status, 200, 'only the segment counts');
+  const both = await open(t, 'http', { store, protocols: [plain(), second] });
+  t.is((await both.ask('GET', '/a/b/c')).status, 400);
+  t.is((await both.ask('GET', '/a/c')).status, 404);
+  // Where nobody else has it, it is a key like any other.
+  const alone = await open(t, 'http', { store });
+  assertBody(t, (await alone.ask('GET', '/tool/key')).body, content(10));
+});
+
+test('a read-only store takes nothing, whatever the protocol', async (t) => {
+  const all = memoryStore();
+  const { ask } = await open(t, 'http', { store: { get: (key) => all.get(key) }, protocols: [tool] });
+  for (const [method, path] of [
+    ['PUT', '/tool/a'],
+    ['DELETE', '/tool/a'],
+    ['POST', '/tool/make'],
+    ['POST', '/tool/unmake'],
+  ] as const) {
+    t.is((await ask(method, path, { body: method === 'PUT' ? content(1) : undefined })).status, 405, path);
+  }
+});
+
+test('what is no protocol is refused, with its place', (t) => {
+  const make = (...protocols: unknown[]) =>
+    t.throws(() => createHandler({ store: memoryStore(), protocols: protocols as Protocol[] }), {
+      code: 'ERR_HOTBLOB_INVALID_OPTION',
+    })?.message ?? '';
+  const route = () => undefined;
+  t.regex(make(), /^protocols: expected/);
+  t.regex(make(plain(), 7), /^protocols\[1\]: expected a protocol, found 7/);
+  t.regex(make({ name: 'A tool', route }), /^protocols\[0\]\.name: expected lower-case/);
+  t.regex(make({ name: 'tool' }), /^protocols\[0\]\.route: expected a function/);
+  t.regex(make({ name: 'tool', route, keyPrefix: 'tool' }), /^protocols\[0\]\.keyPrefix/);
+  t.regex(make({ name: 'tool', route, keyPrefix: '/' }), /^protocols\[0\]\.keyPrefix/);
+  t.regex(make(plain(), plain()), /^protocols\[1\]\.name: expected a name that no other/);
+});
