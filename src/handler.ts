@@ -208,7 +208,7 @@ class CacheHandler implements Handler {
       signal,
     });
     if ('kind' in answer) {
-      if ('key' in answer) record.key = keyOf(answer.key);
+      if ('key' in answer && answer.key !== undefined) record.key = keyOf(answer.key);
       return this.#perform(exchange, answer, record);
     }
     if (!isBodyTaken) exchange.refuseBody();

@@ -40,7 +40,9 @@ export class MountedProtocols {
       recognition.protocol = protocol;
       const operation = protocol.route(request);
       if (operation === undefined) continue;
-      if ('key' in operation) recognition.key = this.storeKey(protocol, operation.key);
+      if ('key' in operation && operation.key !== undefined) {
+        recognition.key = this.storeKey(protocol, operation.key);
+      }
       return operation;
     }
     recognition.protocol = undefined;

@@ -22,7 +22,7 @@ function route({ method, path, headers }: ProtocolRequest): Operation {
     case 'DELETE':
       return { kind: 'delete', key };
     default:
-      return { kind: 'unsupported', allow: ALLOW };
+      return { kind: 'unsupported', key, allow: ALLOW };
   }
 }
 

@@ -81,6 +81,8 @@ export interface AnswerOperation extends WithNamespace {
 /** A path of the protocol's with a method that it does not have there: 405. */
 export interface UnsupportedOperation {
   readonly kind: 'unsupported';
+  /** What stands there, for reports. */
+  readonly key?: string | undefined;
   /** Those that it has there. */
   readonly allow: readonly string[];
 }
