@@ -4,10 +4,14 @@ import type { ExecutionContext } from 'ava';
 /** Debian's own: what python3-h2 installs is not seen by another Python that comes first in the path. */
 export const PYTHON = '/usr/bin/python3';
 
-/** Clients that are no part of Node, each with the Debian package that brings it. `.ci/run` installs them. */
+/** Where Debian puts it: users who are not root do not have that in their path. */
+export const NGINX = '/usr/sbin/nginx';
+
+/** Clients and servers that are no part of Node, each with the Debian package that brings it. `.ci/run` installs them. */
 const PEERS = {
   curl: { debianPackage: 'curl', probe: ['curl', '--version'] },
   nghttp: { debianPackage: 'nghttp2-client', probe: ['nghttp', '--version'] },
+  nginx: { debianPackage: 'nginx-light', probe: [NGINX, '-v'] },
   h2load: { debianPackage: 'nghttp2-client', probe: ['h2load', '--version'] },
   wrk: { debianPackage: 'wrk', probe: ['wrk', '--version'] },
   'python3-h2': { debianPackage: 'python3-h2', probe: [PYTHON, '-c', 'import h2'] },
@@ -17,7 +21,7 @@ export type PeerName = keyof typeof PEERS;
 
 const found = new Map<PeerName, boolean>();
 
-/** Whether this machine has that client. */
+/** Whether this machine has it. */
 export function hasPeer(name: PeerName): boolean {
   let isThere = found.get(name);
   if (isThere === undefined) {

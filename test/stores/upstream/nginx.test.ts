@@ -1,15 +1,15 @@
-import { spawn, spawnSync } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, writeFile } from 'node:fs/promises';
 import net from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { certificate } from '../../helpers/certificate.js';
+import { NGINX, needsPeer } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
 import { content, never, put, refusal, temporaryDirectory } from '../fixture.js';
 import { chunked, found, read } from './fixture.js';
 
-const NGINX = '/usr/sbin/nginx';
 const LARGE = content(5_000_000);
 
 const SERVERS = {
@@ -21,7 +21,7 @@ const SERVERS = {
 
 for (const [name, { listen, scheme, h2c }] of Object.entries(SERVERS)) {
   test(`nginx with WebDAV, ${name}`, async (t) => {
-    if (!needsNginx(t)) return;
+    if (!needsPeer(t, 'nginx')) return;
     const port = await startNginx(t, listen);
     const { cert } = await certificate();
     const url = `${scheme}://user:pass@127.0.0.1:${port}/cache/`;
@@ -49,16 +49,6 @@ for (const [name, { listen, scheme, h2c }] of Object.entries(SERVERS)) {
     t.teardown(() => stranger.close());
     await t.throwsAsync(stranger.get('a/b', { signal: never() }), refusal('ERR_HOTBLOB_UPSTREAM_DENIED'));
   });
-}
-
-/** Whether a test can go on. If not: it fails where CI=true, and elsewhere says what to install. */
-function needsNginx(t: ExecutionContext): boolean {
-  if (spawnSync(NGINX, ['-v']).error === undefined) return true;
-  const notice = 'needs nginx: apt-get install nginx-light';
-  t.not(process.env['CI'], 'true', notice);
-  t.log(`skipped: ${notice}`);
-  t.pass();
-  return false;
 }
 
 async function startNginx(t: ExecutionContext, listen: string): Promise<number> {
