@@ -20,7 +20,7 @@ export function staticTokens(tokens: readonly AccessToken[], options: StaticToke
   assertHiddenOptions('', options, { anonymous: ANONYMOUS });
   if (!Array.isArray(tokens)) throw hiddenOption('tokens', 'an array', tokens);
   for (const [index, entry] of tokens.entries()) assertToken(`tokens[${index}]`, entry);
-  const set = new TokenSet(tokens, options.anonymous ?? 'none');
+  const set = new TokenSet(tokens, options.anonymous);
   return (request) => set.levelOf(request);
 }
 

@@ -39,7 +39,7 @@ export class TokenSet {
   readonly #anonymous: AccessLevel;
 
   /** A token that is there several times is good for what any of them says. `anonymous` is everybody's, with a token or without. */
-  constructor(tokens: readonly AccessToken[], anonymous: AccessLevel) {
+  constructor(tokens: readonly AccessToken[], anonymous: AccessLevel = 'none') {
     this.#anonymous = anonymous;
     const known = new Map<string, KnownToken>();
     for (const { token, level, protocols, namespaces } of tokens) {
