@@ -13,7 +13,7 @@ const BASIC = /^basic +([\w+/-]+)={0,2}$/i;
 /** RFC 7617, 2: neither the user nor the password holds one. */
 const CONTROL = /\p{Cc}/u;
 
-// A password may begin with a byte order mark.
+// A byte order mark is a character of the user, and not to be dropped.
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**

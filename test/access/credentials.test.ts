@@ -59,7 +59,7 @@ for (const [what, authorization, token, name] of [
   ['a password with colons', basic('ci:a:b:'), 'a:b:', 'ci'],
   ['a password without a user', basic(':secret'), 'secret', undefined],
   ['a user without a password', basic('secret:'), 'secret', undefined],
-  ['a password that begins with a byte order mark', basic('ci:\uFEFFsecret'), '\uFEFFsecret', 'ci'],
+  ['a user that begins with a byte order mark', basic('\uFEFFci:secret'), 'secret', '\uFEFFci'],
 ] as const) {
   test(`${what} is understood`, (t) => {
     t.deepEqual(credentialsOf(authorization), { token, user: name });
