@@ -75,6 +75,8 @@ export function errnoCode(error: unknown): string | undefined {
 
 const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   400: 'The request is not valid.',
+  401: 'A token is required that is good for this.',
+  403: 'This is not allowed with this token, or without one.',
   404: 'Not found.',
   405: 'This method is not allowed here.',
   412: 'A precondition of the request does not hold.',
