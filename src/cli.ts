@@ -17,6 +17,9 @@ const HELP = `hotblob: serves a build cache straight from the page cache
                     DIR segments, where lmdb is installed)
   --upstream URL    another cache, asked for what is not here; uploads go to both. A URL holds user and password, or
                     HOTBLOB_UPSTREAM_TOKEN a bearer token
+  --tokens FILE     who may read and write: lines of 'read TOKEN' or 'write TOKEN', perhaps with protocols=a,b and
+                    namespaces=c,d; looked at again when it changes
+  --anonymous LEVEL what everybody may do beside them: none, read or write (none); with --tokens only
   --port PORT       0 for any that is free (8080)
   --host HOST       (127.0.0.1)
   --writable        take uploads from beyond this machine too
@@ -32,6 +35,8 @@ const OPTIONS = {
   host: { type: 'string' },
   store: { type: 'string' },
   upstream: { type: 'string' },
+  tokens: { type: 'string' },
+  anonymous: { type: 'string' },
   writable: { type: 'boolean' },
   immutable: { type: 'boolean' },
   'max-size': { type: 'string' },
@@ -105,7 +110,9 @@ function serveOptions(values: Values): ServeOptions {
     dir: values.dir ?? './artifacts',
     port,
     host,
-    writable: values.writable === true || isLoopback(host),
+    // With tokens it is they who say who may write.
+    writable: values.writable === true || values.tokens !== undefined || isLoopback(host),
+    access: tokens(values),
     immutable: values.immutable,
     maxBytes: values['max-size'] === undefined ? undefined : bytes(values['max-size']),
     upstream:
@@ -114,6 +121,17 @@ function serveOptions(values: Values): ServeOptions {
         : { url: values.upstream, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined },
     tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
   };
+}
+
+function tokens({ tokens: file, anonymous }: Values): ServeOptions['access'] {
+  if (file === undefined) {
+    if (anonymous !== undefined) throw usage('--anonymous goes with --tokens');
+    return undefined;
+  }
+  if (anonymous === undefined || anonymous === 'none' || anonymous === 'read' || anonymous === 'write') {
+    return { file, anonymous };
+  }
+  throw usage(`--anonymous: expected none, read or write, found '${anonymous}'`);
 }
 
 function storeKind(text: string): StoreKind {

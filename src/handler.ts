@@ -1,22 +1,28 @@
+import { type AccessRefusal, CHALLENGE, checkAccess } from './access/policy.js';
 import { answerError, answerReply } from './answer.js';
 import type { Artifact, FileArtifact } from './artifact.js';
 import { Artifacts } from './artifacts.js';
 import { Download } from './download.js';
 import { statusOf } from './errors.js';
 import type { Exchange, ResponseHeaders } from './exchange.js';
-import { declaredDigests } from './http/digest.js';
-import type { Representation } from './http/headers.js';
 import { evaluatePreconditions } from './http/preconditions.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { type Bindings, loadBindings } from './page-cache/bindings.js';
 import { OpenFiles } from './page-cache/open-files.js';
-import type { AnswerOperation, ArtifactDescription, Operation, Reply, UploadOperation } from './protocols/protocol.js';
+import {
+  type AnswerOperation,
+  needsOf,
+  type Operation,
+  type Reply,
+  type UploadOperation,
+} from './protocols/protocol.js';
 import { ResponseRecord, report } from './report.js';
+import { RequestArtifacts } from './request-artifacts.js';
 import { requestBelow } from './route.js';
 import { Leases } from './send/leases.js';
 import { RequestSignal } from './signal.js';
 import { type HandlerStats, Stats } from './stats.js';
-import { announcedSize, uploadBody } from './upload.js';
+import { expectedBody, mayHaveBody, uploadBody } from './upload.js';
 
 /** Answers the requests of a build cache from one store. Made by {@link createHandler}. */
 export interface Handler {
@@ -126,7 +132,28 @@ class CacheHandler implements Handler {
       if (fallthrough) return FOREIGN;
       throw error;
     }
-    return operation === undefined ? FOREIGN : this.#perform(exchange, operation, record);
+    return operation === undefined ? FOREIGN : this.#admit(exchange, operation, record);
+  }
+
+  /** Looks at who asks, before anything is looked up. */
+  #admit(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
+    const { access } = this.#settings;
+    if (access === undefined || operation.kind === 'unsupported') return this.#perform(exchange, operation, record);
+    const refusal = checkAccess(access, {
+      authorization: exchange.headers.authorization,
+      protocol: record.protocol?.name ?? '',
+      namespace: operation.namespace,
+      needs: needsOf(operation),
+    });
+    const goOn = (status: AccessRefusal | undefined): Promise<Outcome> =>
+      status === undefined ? this.#perform(exchange, operation, record) : this.#deny(exchange, status, record);
+    return refusal instanceof Promise ? refusal.then(goOn) : goOn(refusal);
+  }
+
+  #deny(exchange: Exchange, status: AccessRefusal, record: ResponseRecord): Promise<Outcome> {
+    if (mayHaveBody(exchange)) exchange.refuseBody();
+    this.#answerError(exchange, record, status, status === 401 ? { 'www-authenticate': CHALLENGE } : undefined);
+    return ANSWERED;
   }
 
   #perform(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
@@ -169,11 +196,10 @@ class CacheHandler implements Handler {
 
   async #put(exchange: Exchange, key: string, upload: UploadOperation, record: ResponseRecord): Promise<Outcome> {
     const maxBytes = Math.min(this.#settings.maxUploadBytes, upload.maxBytes ?? Number.POSITIVE_INFINITY);
-    const size = announcedSize(exchange, maxBytes);
-    const digests = declaredDigests(exchange.headers);
-    if (upload.sha256 !== undefined) digests.push({ algorithm: 'sha256', value: Buffer.from(upload.sha256, 'hex') });
+    const expected = expectedBody(exchange, maxBytes, upload.sha256);
     if (await this.#isRefused(exchange, key, record)) return 'answered';
-    const body = uploadBody(exchange, { size, maxBytes, digests });
+    const body = uploadBody(exchange, expected);
+    const { size } = expected;
     const result = await this.#artifacts.put(exchange, key, body, { size, metadata: upload.metadata });
     const reply = upload.reply?.(result) ?? { status: 200 };
     this.#reply(exchange, record, reply, result.etag === undefined ? {} : { etag: result.etag });
@@ -189,30 +215,14 @@ class CacheHandler implements Handler {
 
   /** An answer of the protocol's own. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
-    const { protocol } = record;
-    if (protocol === undefined) return 'foreign';
-    const { maxUploadBytes, protocols } = this.#settings;
-    const keyOf = (key: string): string => protocols.storeKey(protocol, key);
-    const { signal } = new RequestSignal(exchange);
-    let isBodyTaken = !hasBody(exchange);
-    const answer = await operation.answer({
-      describe: async (key) => descriptionOf(await this.#artifacts.describe(exchange, keyOf(key))),
-      put: (key, body, metadata) => this.#artifacts.put(exchange, keyOf(key), body, { metadata }),
-      delete: (key) => this.#artifacts.delete(exchange, keyOf(key)),
-      body: (limit) => {
-        isBodyTaken = true;
-        const maxBytes = Math.min(limit, maxUploadBytes);
-        const size = announcedSize(exchange, maxBytes);
-        return uploadBody(exchange, { size, maxBytes, digests: declaredDigests(exchange.headers) });
-      },
-      signal,
-    });
-    if ('kind' in answer) {
-      if ('key' in answer && answer.key !== undefined) record.key = keyOf(answer.key);
-      return this.#perform(exchange, answer, record);
+    const artifacts = new RequestArtifacts(exchange, record, this.#settings, this.#artifacts);
+    const reply = await operation.answer(artifacts);
+    if ('kind' in reply) {
+      if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);
+      return this.#perform(exchange, reply, record);
     }
-    if (!isBodyTaken) exchange.refuseBody();
-    this.#reply(exchange, record, answer);
+    if (!artifacts.isBodyTaken && mayHaveBody(exchange)) exchange.refuseBody();
+    this.#reply(exchange, record, reply);
     return 'answered';
   }
 
@@ -224,7 +234,7 @@ class CacheHandler implements Handler {
       if (method === 'DELETE') return store.delete !== undefined;
       return method !== 'PUT' || store.put !== undefined;
     });
-    if (hasBody(exchange)) exchange.refuseBody();
+    if (mayHaveBody(exchange)) exchange.refuseBody();
     this.#answerError(exchange, record, 405, { allow: allow.join(', ') });
     return ANSWERED;
   }
@@ -282,17 +292,4 @@ const WRITE_PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since']
 
 function isPromise<T extends object>(value: T | undefined | Promise<T | undefined>): value is Promise<T | undefined> {
   return value !== undefined && 'then' in value;
-}
-
-function descriptionOf(representation: Representation | undefined): ArtifactDescription | undefined {
-  if (representation === undefined) return undefined;
-  const { size, etag, lastModified, metadata } = representation;
-  return { size, etag, lastModified: lastModified && new Date(lastModified.seconds * 1000), metadata };
-}
-
-/** Whether there may be a body that nobody has read. */
-function hasBody({ headers, multiplexed }: Exchange): boolean {
-  const length = headers['content-length'];
-  // HTTP/2 frames a body without saying so.
-  return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
 }

@@ -1,4 +1,5 @@
 import { totalmem } from 'node:os';
+import type { AccessPolicy } from './access/policy.js';
 import { HotblobError } from './errors.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from './memory/pressure.js';
 import { type BindingChoice, descriptorLimit } from './page-cache/bindings.js';
@@ -22,6 +23,8 @@ export interface HandlerOptions {
    * alone, where the path is the key.
    */
   readonly protocols?: readonly Protocol[] | undefined;
+  /** Who may read and write: `staticTokens`, `tokenFile`, or a function. Default: everybody may. */
+  readonly access?: AccessPolicy | undefined;
   /** Whether misses, and methods that the store does not have, are left to whoever comes next. Default: false. */
   readonly fallthrough?: boolean | undefined;
   /** The largest upload, in bytes. Default: 2 GiB. */
@@ -54,6 +57,7 @@ export interface Settings {
   /** Without a slash at its end: empty for `/`. */
   readonly mountPath: string;
   readonly protocols: MountedProtocols;
+  readonly access: AccessPolicy | undefined;
   readonly fallthrough: boolean;
   readonly maxUploadBytes: number;
   readonly poolBytes: number;
@@ -79,6 +83,7 @@ export function settingsOf(options: HandlerOptions): Settings {
     store: options.store,
     mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
     protocols: new MountedProtocols(options.protocols ?? [plain()]),
+    access: options.access,
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
     poolBytes: options.poolBytes ?? defaultPoolBytes(memory, processes),
@@ -100,6 +105,7 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
     expected: 'an array of protocols',
     accepts: (value) => Array.isArray(value) && value.length > 0,
   },
+  access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   fallthrough: FLAG,
   maxUploadBytes: BYTES,
   // Less than a few windows would answer nothing but 503.

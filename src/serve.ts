@@ -1,4 +1,6 @@
 import type { AddressInfo } from 'node:net';
+import type { AccessLevel } from './access/policy.js';
+import { tokenFile } from './access/token-file.js';
 import { answerError, answerReply } from './answer.js';
 import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
@@ -16,6 +18,8 @@ export interface ServeOptions extends ServedStoreOptions {
   readonly port: number;
   readonly host: string;
   readonly writable: boolean;
+  /** Who may read and write; without it everybody may. */
+  readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
@@ -31,10 +35,11 @@ export interface RunningServer {
 /** Serves a store over HTTP/1.1 and HTTP/2. Resolves when it listens. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { tls } = options;
+  const access = options.access && (await tokenFile(options.access.file, { anonymous: options.access.anonymous }));
   const served = await openStore(options);
   const { store } = served;
   const memory = systemMemoryPressure();
-  const handler = createHandler({ store: options.writable ? store : readOnly(store), memory });
+  const handler = createHandler({ store: options.writable ? store : readOnly(store), access, memory });
   let isDraining = false;
   const front: ExchangeHandler = {
     handle: (exchange) => (exchange.url === READY_PATH ? answerReady(exchange, isDraining) : handler.handle(exchange)),

@@ -2,14 +2,29 @@ import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
 import { HotblobError } from './errors.js';
 import type { Exchange } from './exchange.js';
-import type { Digest } from './http/digest.js';
+import { type Digest, declaredDigests } from './http/digest.js';
+
+/** Whether a request may have a body that nobody has read. */
+export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
+  const length = headers['content-length'];
+  // HTTP/2 frames a body without saying so.
+  return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
+}
 
 /**
- * The length that an upload announces, in bytes; undefined for a chunked one.
+ * What the headers of an upload announce, and `sha256` in hex where its key says so.
  *
- * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` when it is above `maxBytes`, before any of the body is read
+ * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` when it is above `maxBytes`, before any of the body is read, and
+ * `ERR_HOTBLOB_BAD_REQUEST` for a digest that is none
  */
-export function announcedSize(exchange: Exchange, maxBytes: number): number | undefined {
+export function expectedBody(exchange: Exchange, maxBytes: number, sha256?: string): ExpectedBody {
+  const size = announcedSize(exchange, maxBytes);
+  const digests = declaredDigests(exchange.headers);
+  if (sha256 !== undefined) digests.push({ algorithm: 'sha256', value: Buffer.from(sha256, 'hex') });
+  return { size, maxBytes, digests };
+}
+
+function announcedSize(exchange: Exchange, maxBytes: number): number | undefined {
   const header = exchange.headers['content-length'];
   if (header === undefined) return undefined;
   const size = Number(header);
@@ -18,7 +33,7 @@ export function announcedSize(exchange: Exchange, maxBytes: number): number | un
 }
 
 /** What the body of an upload must be. */
-export interface Expected {
+export interface ExpectedBody {
   /** Bytes; undefined where nobody has announced them. */
   readonly size: number | undefined;
   readonly maxBytes: number;
@@ -30,13 +45,13 @@ export interface Expected {
  * does not hash to what it should, and when the client leaves. It does not end the exchange with it: that one has an answer
  * to give.
  */
-export function uploadBody(exchange: Exchange, expected: Expected): Readable {
+export function uploadBody(exchange: Exchange, expected: ExpectedBody): Readable {
   const body = Readable.from(checked(exchange, expected), { objectMode: false });
   // A store that has given up listens no more, and an error without a listener would end the process.
   return body.on('error', () => {});
 }
 
-async function* checked(exchange: Exchange, { size, maxBytes, digests }: Expected): AsyncGenerator<Uint8Array> {
+async function* checked(exchange: Exchange, { size, maxBytes, digests }: ExpectedBody): AsyncGenerator<Uint8Array> {
   let received = 0;
   const hashes = digests.map(({ algorithm, value }) => ({ hash: createHash(algorithm), algorithm, value }));
   const chunks: AsyncIterable<Uint8Array> = exchange.body.iterator({ destroyOnReturn: false });

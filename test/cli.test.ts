@@ -1,11 +1,12 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
+import { until } from './helpers/poll.js';
 
 interface Running {
   readonly child: ChildProcessWithoutNullStreams;
@@ -129,6 +130,28 @@ test('an upstream gets the token of the environment', async (t) => {
   t.deepEqual(seen, ['Bearer of-the-upstream']);
 });
 
+test('with tokens it tells who may read and write, and sees when they change', async (t) => {
+  const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
+  await writeFile(file, 'write ci-0b6f2c9a41d84e57\nread dev-55c1a8e07b3f9d24 # of a developer\n', { mode: 0o600 });
+  const { url } = await start(t, '--host', '0.0.0.0', '--tokens', file);
+  const key = `${url.replace('0.0.0.0', '127.0.0.1')}/key`;
+  const ask = async (method: string, token?: string) => {
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return (await fetch(key, { method, headers, ...(method === 'PUT' ? { body: 'x' } : {}) })).status;
+  };
+  t.is(await ask('PUT', 'ci-0b6f2c9a41d84e57'), 200);
+  t.is(await ask('PUT', 'dev-55c1a8e07b3f9d24'), 403);
+  t.is(await ask('GET', 'dev-55c1a8e07b3f9d24'), 200);
+  t.is(await ask('GET'), 401);
+  await writeFile(`${file}.new`, 'read of-everybody-else-0123\n');
+  await rename(`${file}.new`, file);
+  await until('the new tokens hold', async () => (await ask('GET', 'of-everybody-else-0123')) === 200);
+  t.is(await ask('PUT', 'ci-0b6f2c9a41d84e57'), 401);
+  const open = await start(t, '--tokens', file, '--anonymous', 'read');
+  t.is((await fetch(`${open.url}/key`)).status, 404);
+  t.is((await fetch(`${open.url}/key`, { method: 'PUT', body: 'x' })).status, 403);
+});
+
 test('beyond this machine it takes uploads only when told to', async (t) => {
   const closed = await start(t, '--host', '0.0.0.0');
   const put = (url: string) => fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/key`, { method: 'PUT', body: 'x' });
@@ -173,6 +196,9 @@ test('what it cannot do it says, with an exit code', async (t) => {
     [['serve', '--max-size', 'huge'], 2, /--max-size/],
     [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, found 'cloud'/],
     [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
+    [['serve', '--anonymous', 'read'], 2, /--anonymous goes with --tokens/],
+    [['serve', '--tokens', 'package.json', '--anonymous', 'all'], 2, /--anonymous: expected/],
+    [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
     [['verify', '.'], 1, /a segment store/],
     [['serve', '--tls-cert', 'x'], 2, /go together/],
     [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],

@@ -3,6 +3,8 @@ import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import test, { type ExecutionContext } from 'ava';
+import { staticTokens } from '../src/access/static-tokens.js';
+import { DEFAULT_MAX_STALE_MS, tokenFile } from '../src/access/token-file.js';
 import { type ErrorCode, HotblobError, statusOf } from '../src/errors.js';
 import { settingsOf } from '../src/options.js';
 import { serverSettingsOf } from '../src/server/options.js';
@@ -85,6 +87,15 @@ for (const [call, defaults] of [
     t.deepEqual([...tableOf(call)], expected);
   });
 }
+
+test('the table of tokens names every option, and the default that the code has', async (t) => {
+  const documented = tableOf('tokenFile(path, options)');
+  const refused = await t.throwsAsync(tokenFile('package.json', { noSuchOption: 1 } as never));
+  t.deepEqual([...documented.keys()].sort(), namesIn(refused));
+  t.is(documented.get('maxStaleMs'), `\`${DEFAULT_MAX_STALE_MS}\``);
+  t.is(documented.get('anonymous'), "`'none'`");
+  t.is(await staticTokens([])({ credentials: undefined, protocol: 'plain' }), 'none');
+});
 
 test('the option table names every option, and the defaults that the code has', (t) => {
   const documented = tableOf('createHandler(options)');

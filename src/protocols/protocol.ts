@@ -131,3 +131,18 @@ export interface ProtocolArtifacts {
 export function jsonReply(status: number, value: unknown): Reply {
   return { status, body: { contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) } };
 }
+
+/** What one must be allowed to do for an operation. */
+export function needsOf(operation: Operation): 'none' | 'read' | 'write' {
+  switch (operation.kind) {
+    case 'read':
+      return 'read';
+    case 'upload':
+    case 'delete':
+      return 'write';
+    case 'answer':
+      return operation.needs;
+    case 'unsupported':
+      return 'none';
+  }
+}
