@@ -1,3 +1,9 @@
+export { bazel } from './bazel.js';
+export { ccache } from './ccache.js';
+export { gradle } from './gradle.js';
+export { metro } from './metro.js';
+export { nx } from './nx.js';
+export type { PathOptions } from './paths.js';
 export { plain } from './plain.js';
 export {
   type AnswerOperation,
@@ -14,4 +20,5 @@ export {
   type UnsupportedOperation,
   type UploadOperation,
 } from './protocol.js';
+export { turborepo } from './turborepo.js';
 export { uploadMetadata } from './upload-metadata.js';
