@@ -4,6 +4,7 @@ import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
 import { HotblobError } from './errors.js';
 import { type ServeOptions, serve } from './serve.js';
+import { isProtocolName, PROTOCOL_NAMES, type ProtocolName } from './serve-protocols.js';
 import type { StoreKind } from './serve-store.js';
 import { verifySegments } from './stores/segments/verify.js';
 
@@ -17,6 +18,7 @@ const HELP = `hotblob: serves a build cache straight from the page cache
                     DIR segments, where lmdb is installed)
   --upstream URL    another cache, asked for what is not here; uploads go to both. A URL holds user and password, or
                     HOTBLOB_UPSTREAM_TOKEN a bearer token
+  --protocol NAMES  what build tools speak, with commas between: ${PROTOCOL_NAMES.join(', ')} (all of them)
   --tokens FILE     who may read and write: lines of 'read TOKEN' or 'write TOKEN', perhaps with protocols=a,b and
                     namespaces=c,d; looked at again when it changes
   --anonymous LEVEL what everybody may do beside them: none, read or write (none); with --tokens only
@@ -35,6 +37,7 @@ const OPTIONS = {
   host: { type: 'string' },
   store: { type: 'string' },
   upstream: { type: 'string' },
+  protocol: { type: 'string' },
   tokens: { type: 'string' },
   anonymous: { type: 'string' },
   writable: { type: 'boolean' },
@@ -113,6 +116,7 @@ function serveOptions(values: Values): ServeOptions {
     // With tokens it is they who say who may write.
     writable: values.writable === true || values.tokens !== undefined || isLoopback(host),
     access: tokens(values),
+    protocols: values.protocol === undefined ? PROTOCOL_NAMES : protocolNames(values.protocol),
     immutable: values.immutable,
     maxBytes: values['max-size'] === undefined ? undefined : bytes(values['max-size']),
     upstream:
@@ -121,6 +125,13 @@ function serveOptions(values: Values): ServeOptions {
         : { url: values.upstream, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined },
     tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
   };
+}
+
+function protocolNames(text: string): ProtocolName[] {
+  return text.split(',').map((name) => {
+    if (isProtocolName(name)) return name;
+    throw usage(`--protocol: expected some of ${PROTOCOL_NAMES.join(', ')}, found '${name}'`);
+  });
 }
 
 function tokens({ tokens: file, anonymous }: Values): ServeOptions['access'] {

@@ -6,7 +6,8 @@ import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
 import { jsonReply } from './protocols/protocol.js';
-import { openStore, type ServedStore, type ServedStoreOptions, type Upstream } from './serve-store.js';
+import { type ProtocolName, protocolsOf } from './serve-protocols.js';
+import { openStore, type ServedStore, type ServedStoreOptions } from './serve-store.js';
 import { createServer } from './server/server.js';
 import type { Store } from './store.js';
 
@@ -18,6 +19,7 @@ export interface ServeOptions extends ServedStoreOptions {
   readonly port: number;
   readonly host: string;
   readonly writable: boolean;
+  readonly protocols: readonly ProtocolName[];
   /** Who may read and write; without it everybody may. */
   readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
@@ -39,7 +41,12 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const served = await openStore(options);
   const { store } = served;
   const memory = systemMemoryPressure();
-  const handler = createHandler({ store: options.writable ? store : readOnly(store), access, memory });
+  const handler = createHandler({
+    store: options.writable ? store : readOnly(store),
+    protocols: protocolsOf(options.protocols),
+    access,
+    memory,
+  });
   let isDraining = false;
   const front: ExchangeHandler = {
     handle: (exchange) => (exchange.url === READY_PATH ? answerReady(exchange, isDraining) : handler.handle(exchange)),
@@ -51,7 +58,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   return {
     port,
-    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, served, options.upstream)})`,
+    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, served, options)})`,
     async close() {
       isDraining = true;
       await server.close();
@@ -71,11 +78,17 @@ async function answerReady(exchange: Exchange, isDraining: boolean): Promise<boo
   return true;
 }
 
-function whatIsAtWork(handler: Handler, sensor: string, { kind, immutable }: ServedStore, upstream?: Upstream): string {
+function whatIsAtWork(
+  handler: Handler,
+  sensor: string,
+  { kind, immutable }: ServedStore,
+  { upstream, protocols }: ServeOptions,
+): string {
   const { mapper, copiesResident } = handler.stats();
   return [
     `store: ${kind}`,
     ...(upstream === undefined ? [] : [`upstream: ${new URL(upstream.url).origin}`]),
+    `protocols: ${protocols.join(', ')}`,
     `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `${mapper}, but not of this directory: it is not known to be immutable`}`,
     `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none, reads instead'}`,
     `memory pressure: ${sensor}`,

@@ -50,7 +50,7 @@ test('it creates its directory, says what is at work, takes an upload and gives 
   const { url, line, dir } = await start(t, '--store', 'directory');
   t.regex(
     line,
-    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
+    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; protocols: turborepo, .*plain; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
   );
   const body = Buffer.alloc(300_000, 'artifact');
   t.is((await fetch(`${url}/a/b`, { method: 'PUT', body })).status, 200);
@@ -130,6 +130,22 @@ test('an upstream gets the token of the environment', async (t) => {
   t.deepEqual(seen, ['Bearer of-the-upstream']);
 });
 
+test('it speaks the protocols of build tools: all of them, or those that are named', async (t) => {
+  const all = await start(t);
+  const body = Buffer.alloc(1000, 'artifact');
+  for (const path of ['/v8/artifacts/abc?slug=acme', '/v1/cache/123', `/gradle/${'0'.repeat(32)}`, '/any/key']) {
+    t.true((await fetch(all.url + path, { method: 'PUT', body })).ok, path);
+    t.deepEqual(await bytesOf(all.url + path), body);
+  }
+  t.is((await fetch(`${all.url}/nx/123`)).status, 400, 'by its key in the store');
+  const { url, line } = await start(t, '--protocol', 'nx,gradle');
+  t.regex(line, /; protocols: nx, gradle; /);
+  t.is((await fetch(`${url}/v1/cache/123`, { method: 'PUT', body })).status, 200);
+  for (const path of ['/v8/artifacts/abc', '/any/key']) {
+    t.is((await fetch(url + path, { method: 'PUT', body })).status, 404, path);
+  }
+});
+
 test('with tokens it tells who may read and write, and sees when they change', async (t) => {
   const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
   await writeFile(file, 'write ci-0b6f2c9a41d84e57\nread dev-55c1a8e07b3f9d24 # of a developer\n', { mode: 0o600 });
@@ -196,6 +212,7 @@ test('what it cannot do it says, with an exit code', async (t) => {
     [['serve', '--max-size', 'huge'], 2, /--max-size/],
     [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, found 'cloud'/],
     [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
+    [['serve', '--protocol', 'nx,make'], 2, /--protocol: expected some of turborepo, nx, .*, found 'make'/],
     [['serve', '--anonymous', 'read'], 2, /--anonymous goes with --tokens/],
     [['serve', '--tokens', 'package.json', '--anonymous', 'all'], 2, /--anonymous: expected/],
     [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
