@@ -26,6 +26,7 @@ const HELP = `hotblob: serves a build cache straight from the page cache
   --host HOST       (127.0.0.1)
   --writable        take uploads from beyond this machine too
   --immutable       files below DIR are never truncated or rewritten in place: map them
+  --verify-reads    compare each artifact with its checksum before it is sent; of segments only
   --max-size BYTES  evict the least recently used above this; K, M, G, T and KiB ... TiB are understood
   --tls-cert FILE   with --tls-key FILE: https, HTTP/1.1 and HTTP/2
   --help, --version
@@ -42,6 +43,7 @@ const OPTIONS = {
   anonymous: { type: 'string' },
   writable: { type: 'boolean' },
   immutable: { type: 'boolean' },
+  'verify-reads': { type: 'boolean' },
   'max-size': { type: 'string' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
@@ -118,6 +120,7 @@ function serveOptions(values: Values): ServeOptions {
     access: tokens(values),
     protocols: values.protocol === undefined ? PROTOCOL_NAMES : protocolNames(values.protocol),
     immutable: values.immutable,
+    verifyReads: values['verify-reads'],
     maxBytes: values['max-size'] === undefined ? undefined : bytes(values['max-size']),
     upstream:
       values.upstream === undefined

@@ -7,6 +7,7 @@ import { loadLmdb } from './stores/segments/lmdb.js';
 import { type SegmentStore, segmentStore } from './stores/segments/store.js';
 import { tieredStore } from './stores/tiered/store.js';
 import { upstreamStore } from './stores/upstream/store.js';
+import { invalidOption } from './validation.js';
 
 /** Where the artifacts of a server are kept: a file each, or in segments. */
 export type StoreKind = 'directory' | 'segments';
@@ -17,6 +18,8 @@ export interface ServedStoreOptions {
   readonly dir: string;
   /** Of a directory of files. */
   readonly immutable: boolean | undefined;
+  /** Of segments. */
+  readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
   readonly upstream: Upstream | undefined;
 }
@@ -57,10 +60,13 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   return { ...local, store };
 }
 
-async function openLocal({ kind, dir, immutable, maxBytes }: ServedStoreOptions): Promise<ServedStore> {
+async function openLocal({ kind, dir, immutable, verifyReads, maxBytes }: ServedStoreOptions): Promise<ServedStore> {
   const chosen = kind ?? (await kindOf(dir, immutable));
+  if (verifyReads && chosen !== 'segments') {
+    throw invalidOption('--verify-reads', 'segments, which have checksums', chosen);
+  }
   if (chosen === 'segments') {
-    const store: SegmentStore = await segmentStore(dir, { maxBytes });
+    const store: SegmentStore = await segmentStore(dir, { maxBytes, verifyReads });
     return { store, kind: chosen, immutable: true };
   }
   const store: DirectoryStore = await directoryStore(dir, { immutable, maxBytes });

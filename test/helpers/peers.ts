@@ -13,6 +13,8 @@ const PEERS = {
   nghttp: { debianPackage: 'nghttp2-client', probe: ['nghttp', '--version'] },
   nginx: { debianPackage: 'nginx-light', probe: [NGINX, '-v'] },
   h2load: { debianPackage: 'nghttp2-client', probe: ['h2load', '--version'] },
+  ccache: { debianPackage: 'ccache', probe: ['ccache', '--version'] },
+  gradle: { debianPackage: 'gradle', probe: ['gradle', '--version'] },
   wrk: { debianPackage: 'wrk', probe: ['wrk', '--version'] },
   'python3-h2': { debianPackage: 'python3-h2', probe: [PYTHON, '-c', 'import h2'] },
 } as const;

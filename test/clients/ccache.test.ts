@@ -1,0 +1,32 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { changed, readmeLines } from './readme-line.js';
+import { runLine } from './run.js';
+import { testTool } from './tool.js';
+
+const [line = ''] = readmeLines('ccache');
+
+testTool({
+  name: 'ccache',
+  peers: ['ccache'],
+  async prepare(directory, input) {
+    await writeFile(`${directory}/a.c`, `const char *text = ${JSON.stringify(input)};\n`);
+  },
+  async build(directory, port, token) {
+    for (const path of ['a.o', 'home']) await rm(`${directory}/${path}`, { recursive: true, force: true });
+    await mkdir(`${directory}/home`);
+    const environment = {
+      HOME: `${directory}/home`,
+      CCACHE_DIR: `${directory}/home/ccache`,
+      CCACHE_CONFIGPATH: '/dev/null',
+      CCACHE_REMOTE_ONLY: '1',
+    };
+    // What is in the object is the same whoever has made it.
+    const show = "objcopy -O binary -j .rodata.str1.1 -j .rodata a.o text && tr -d '\\0' < text > a.txt; ccache -s -v";
+    return runLine(`${changed(line, port, token)} && ${show}`, directory, environment);
+  },
+  output: 'a.txt',
+  expected: (input) => input,
+  isHit: (log) => /Remote storage:\s+Hits: +1 /.test(log),
+  withWrongToken: 'builds',
+  withHurtArtifact: 'builds',
+});
