@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { UploadMetadata } from './artifact.js';
+import type { FileArtifact, UploadMetadata } from './artifact.js';
 import type { Download } from './download.js';
 import { HotblobError } from './errors.js';
 import type { Exchange } from './exchange.js';
@@ -24,6 +24,39 @@ export class Artifacts {
   async describe(exchange: Exchange, key: string): Promise<Representation | undefined> {
     const artifact = await this.#store.get(key, new RequestSignal(exchange));
     return artifact && this.#download.describe(artifact);
+  }
+
+  /** The first `maxBytes` bytes of what is under `key`, or all; undefined for a miss. */
+  async read(exchange: Exchange, key: string, maxBytes: number): Promise<Buffer | undefined> {
+    const options = new RequestSignal(exchange);
+    const artifact = await this.#store.get(key, options);
+    if (artifact === undefined) return undefined;
+    if (artifact.kind === 'bytes') return Buffer.from(artifact.bytes.subarray(0, maxBytes));
+    if (artifact.kind === 'stream') return firstBytes(await artifact.open(undefined, options), maxBytes);
+    const bytes = await this.#readFile(artifact, maxBytes);
+    if (bytes !== undefined) return bytes;
+    // Its file has gone, but it may have moved on to another.
+    const moved = await this.#store.get(key, options);
+    if (moved?.kind !== 'file' || moved.path === artifact.path) return undefined;
+    return this.#readFile(moved, maxBytes);
+  }
+
+  async #readFile(artifact: FileArtifact, maxBytes: number): Promise<Buffer | undefined> {
+    const file = await this.#openFiles.acquire(artifact);
+    if (file === undefined) return undefined;
+    try {
+      const { offset = 0, length = file.size - offset } = artifact;
+      const bytes = Buffer.alloc(Math.min(length, maxBytes));
+      let filled = 0;
+      while (filled < bytes.byteLength) {
+        const count = await file.read(bytes.subarray(filled), bytes.byteLength - filled, offset + filled);
+        if (count === 0) throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `the file ends too early: ${file.path}`);
+        filled += count;
+      }
+      return bytes;
+    } finally {
+      file.leave();
+    }
   }
 
   /** Keeps `body`, and ends its stream. From then on the upload is what clients get. */
@@ -60,4 +93,16 @@ export class Artifacts {
 interface What {
   readonly size?: number | undefined;
   readonly metadata?: UploadMetadata | undefined;
+}
+
+async function firstBytes(stream: Readable, maxBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  // Leaving the loop ends the stream.
+  for await (const chunk of stream) {
+    chunks.push(Buffer.from(chunk));
+    bytes += chunk.byteLength;
+    if (bytes >= maxBytes) break;
+  }
+  return Buffer.concat(chunks).subarray(0, maxBytes);
 }

@@ -16,6 +16,8 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_DIGEST: 400,
   /** A request that its protocol does not allow. */
   ERR_HOTBLOB_BAD_REQUEST: 400,
+  /** A request that is well-formed, and that its protocol cannot do all the same. */
+  ERR_HOTBLOB_UNPROCESSABLE: 422,
   /** The store takes no uploads, or deletes nothing. */
   ERR_HOTBLOB_READ_ONLY: 405,
   /** The backend has no room left. */
@@ -83,6 +85,7 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   413: 'The upload is too large.',
   414: 'The key is too long.',
   416: 'The range cannot be satisfied.',
+  422: 'The request cannot be done as it is.',
   431: 'The request has too many headers.',
   500: 'The server failed to answer.',
   502: 'Another server failed to answer this one.',

@@ -168,6 +168,9 @@ class CacheHandler implements Handler {
         if (this.#settings.store.delete === undefined) return this.#refuse(exchange, READABLE, record);
         return this.#delete(exchange, key, record);
       case 'answer':
+        if (operation.needs === 'write' && this.#settings.store.put === undefined) {
+          return this.#refuse(exchange, READABLE, record);
+        }
         return this.#answer(exchange, operation, record);
       case 'unsupported':
         return this.#refuse(exchange, operation.allow, record);
@@ -196,7 +199,7 @@ class CacheHandler implements Handler {
 
   async #put(exchange: Exchange, key: string, upload: UploadOperation, record: ResponseRecord): Promise<Outcome> {
     const maxBytes = Math.min(this.#settings.maxUploadBytes, upload.maxBytes ?? Number.POSITIVE_INFINITY);
-    const expected = expectedBody(exchange, maxBytes, upload.sha256);
+    const expected = expectedBody(exchange, maxBytes, upload);
     if (await this.#isRefused(exchange, key, record)) return 'answered';
     const body = uploadBody(exchange, expected);
     const { size } = expected;

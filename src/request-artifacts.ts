@@ -44,6 +44,10 @@ export class RequestArtifacts implements ProtocolArtifacts {
     return { size, etag, lastModified: lastModified && new Date(lastModified.seconds * 1000), metadata };
   }
 
+  async read(key: string, maxBytes: number): Promise<Buffer | undefined> {
+    return this.#artifacts.read(this.#exchange, this.storeKey(key), maxBytes);
+  }
+
   async put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult> {
     return this.#artifacts.put(this.#exchange, this.storeKey(key), body, { metadata });
   }

@@ -14,6 +14,7 @@ export function requestBelow({ method, url, headers }: Exchange, mountPath: stri
   const query = target.indexOf('?');
   return new RequestHead(
     method,
+    mountPath,
     target.slice(mountPath.length, query === -1 ? undefined : query),
     query === -1 ? '' : target.slice(query + 1),
     headers,
@@ -29,13 +30,15 @@ function absolutePath(url: string): string | undefined {
 
 class RequestHead implements ProtocolRequest {
   readonly method: string;
+  readonly mountPath: string;
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
   readonly #query: string;
   #parameters: URLSearchParams | undefined;
 
-  constructor(method: string, path: string, query: string, headers: IncomingHttpHeaders) {
+  constructor(method: string, mountPath: string, path: string, query: string, headers: IncomingHttpHeaders) {
     this.method = method;
+    this.mountPath = mountPath;
     this.path = path;
     this.#query = query;
     this.headers = headers;

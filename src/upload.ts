@@ -11,16 +11,27 @@ export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
   return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
 }
 
+/** What else than the headers says what a body must be. */
+interface Declared {
+  /** What it must hash to, in hex. */
+  readonly sha256?: string | undefined;
+  /** What answers it where it does not. Default: 400. */
+  readonly mismatch?: 400 | 422 | undefined;
+}
+
 /**
- * What the headers of an upload announce, and `sha256` in hex where its key says so.
+ * What the headers of an upload announce, and what is known of it besides.
  *
  * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` when it is above `maxBytes`, before any of the body is read, and
  * `ERR_HOTBLOB_BAD_REQUEST` for a digest that is none
  */
-export function expectedBody(exchange: Exchange, maxBytes: number, sha256?: string): ExpectedBody {
+export function expectedBody(exchange: Exchange, maxBytes: number, { sha256, mismatch }: Declared = {}): ExpectedBody {
   const size = announcedSize(exchange, maxBytes);
   const digests = declaredDigests(exchange.headers);
-  if (sha256 !== undefined) digests.push({ algorithm: 'sha256', value: Buffer.from(sha256, 'hex') });
+  if (sha256 !== undefined) {
+    const code = mismatch === 422 ? 'ERR_HOTBLOB_UNPROCESSABLE' : undefined;
+    digests.push({ algorithm: 'sha256', value: Buffer.from(sha256, 'hex'), code });
+  }
   return { size, maxBytes, digests };
 }
 
@@ -53,7 +64,7 @@ export function uploadBody(exchange: Exchange, expected: ExpectedBody): Readable
 
 async function* checked(exchange: Exchange, { size, maxBytes, digests }: ExpectedBody): AsyncGenerator<Uint8Array> {
   let received = 0;
-  const hashes = digests.map(({ algorithm, value }) => ({ hash: createHash(algorithm), algorithm, value }));
+  const hashes = digests.map((digest) => ({ ...digest, hash: createHash(digest.algorithm) }));
   const chunks: AsyncIterable<Uint8Array> = exchange.body.iterator({ destroyOnReturn: false });
   try {
     for await (const chunk of chunks) {
@@ -72,10 +83,10 @@ async function* checked(exchange: Exchange, { size, maxBytes, digests }: Expecte
   if (size !== undefined && received !== size) {
     throw new HotblobError('ERR_HOTBLOB_INCOMPLETE', `the upload announced ${size} bytes and had ${received}`);
   }
-  for (const { hash, algorithm, value } of hashes) {
+  for (const { hash, algorithm, value, code } of hashes) {
     if (hash.digest().equals(value)) continue;
     const message = `the ${received} bytes of the upload have another ${algorithm} than it, or its key, says`;
-    throw new HotblobError('ERR_HOTBLOB_DIGEST', message);
+    throw new HotblobError(code ?? 'ERR_HOTBLOB_DIGEST', message);
   }
 }
 

@@ -1,10 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { HotblobError } from '../errors.js';
+import { type ErrorCode, HotblobError } from '../errors.js';
 
 /** What a body must hash to. */
 export interface Digest {
   readonly algorithm: 'sha256' | 'sha512';
   readonly value: Buffer;
+  /** What a body fails with that hashes to something else. Default: `ERR_HOTBLOB_DIGEST`. */
+  readonly code?: ErrorCode | undefined;
 }
 
 const ALGORITHMS = {

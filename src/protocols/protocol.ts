@@ -8,6 +8,11 @@ export interface ProtocolRequest {
   readonly method: string;
   /** From the slash behind the mount path on, percent-encoded as the client sent it, without the query. */
   readonly path: string;
+  /**
+   * What precedes `path` in the URL, as far as the handler knows: of what a framework has mounted it below, nothing.
+   * Without a slash at its end. Default: `''`.
+   */
+  readonly mountPath?: string | undefined;
   /** The parameters of the query; they are parsed when somebody asks. */
   readonly query: URLSearchParams;
   /** Lower-case names, as in node:http. */
@@ -57,6 +62,8 @@ export interface UploadOperation extends WithNamespace {
   readonly metadata?: UploadMetadata | undefined;
   /** What the body must hash to, in lower-case hex; else 400, and nothing is kept. */
   readonly sha256?: string | undefined;
+  /** What answers a body that hashes to something else than `sha256`. Default: 400. */
+  readonly mismatch?: 400 | 422 | undefined;
   /** The largest body, in bytes, where the handler allows more. */
   readonly maxBytes?: number | undefined;
   /** What a success is answered with. Default: 200, without a body. */
@@ -72,7 +79,7 @@ export interface DeleteOperation extends WithNamespace {
 /** An answer that the protocol makes itself. */
 export interface AnswerOperation extends WithNamespace {
   readonly kind: 'answer';
-  /** What one must be allowed to do for it. */
+  /** What one must be allowed to do for it. To `write` is not possible where the store takes nothing: 405. */
   readonly needs: 'none' | 'read' | 'write';
   /** May come to another operation, which is then done for the same request, with the permission already given. */
   answer(artifacts: ProtocolArtifacts): Reply | Operation | Promise<Reply | Operation>;
@@ -113,6 +120,8 @@ export interface ArtifactDescription {
 export interface ProtocolArtifacts {
   /** What is under a key, without its bytes; undefined for a miss. */
   describe(key: string): Promise<ArtifactDescription | undefined>;
+  /** What is under a key, or its first `maxBytes` bytes; undefined for a miss. For what is small. */
+  read(key: string, maxBytes: number): Promise<Buffer | undefined>;
   /** As `Store.put`. @throws HotblobError `ERR_HOTBLOB_READ_ONLY` where the store takes nothing */
   put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult>;
   /** As `Store.delete`. @throws HotblobError `ERR_HOTBLOB_READ_ONLY` where the store deletes nothing */

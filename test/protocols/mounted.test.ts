@@ -1,6 +1,9 @@
 import { createHash } from 'node:crypto';
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'ava';
+import type { Artifact } from '../../src/artifact.js';
 import { HotblobError } from '../../src/errors.js';
 import { createHandler } from '../../src/handler.js';
 import { plain } from '../../src/protocols/plain.js';
@@ -13,7 +16,7 @@ import {
 } from '../../src/protocols/protocol.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, assertError, open } from '../behaviour/site.js';
-import { content } from '../stores/fixture.js';
+import { content, temporaryDirectory } from '../stores/fixture.js';
 
 const KINDS = ['http', 'h2c', 'port-http', 'port-h2c'] as const;
 
@@ -172,6 +175,49 @@ test('a read-only store takes nothing, whatever the protocol', async (t) => {
   ] as const) {
     t.is((await ask(method, path, { body: method === 'PUT' ? content(1) : undefined })).status, 405, path);
   }
+});
+
+test('a protocol reads what is small, whatever kind of artifact it is', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const path = join(directory, 'file');
+  await writeFile(path, 'a file of some bytes');
+  const stream = Readable.from(['so', 'me by', 'tes']);
+  const moved: Artifact[] = [{ kind: 'file', path: join(directory, 'before') }];
+  const found: Record<string, () => Artifact> = {
+    bytes: () => ({ kind: 'bytes', bytes: Buffer.from('some bytes') }),
+    whole: () => ({ kind: 'file', path }),
+    region: () => ({ kind: 'file', path, offset: 2, length: 7 }),
+    stream: () => ({ kind: 'stream', open: () => stream }),
+    vanished: () => ({ kind: 'file', path: join(directory, 'none') }),
+    moved: () => moved.shift() ?? { kind: 'file', path },
+  };
+  const reading = protocol('reading', (_method, url) => ({
+    kind: 'answer',
+    needs: 'read',
+    answer: async (artifacts) => jsonReply(200, (await artifacts.read(url.slice(1), 6))?.toString() ?? null),
+  }));
+  const store = { get: (key: string) => found[key.slice('reading/'.length)]?.() };
+  const { ask } = await open(t, 'http', { store, protocols: [reading] });
+  for (const [key, text] of Object.entries({
+    bytes: 'some b',
+    whole: 'a file',
+    region: 'file o',
+    stream: 'some b',
+    vanished: null,
+    moved: 'a file',
+    missing: null,
+  })) {
+    t.is((await ask('GET', `/${key}`)).body.toString(), JSON.stringify(text), key);
+  }
+  t.true(stream.destroyed, 'nothing of it is left open');
+});
+
+test('a protocol may say how a body that hashes to something else is answered', async (t) => {
+  const sha256 = createHash('sha256').update(content(10)).digest('hex');
+  const strict = protocol('strict', () => ({ kind: 'upload', key: 'a', sha256, mismatch: 422 }));
+  const { ask } = await open(t, 'http', { store: memoryStore(), protocols: [strict] });
+  assertError(t, await ask('PUT', '/', { body: content(11) }), 422);
+  t.is((await ask('PUT', '/', { body: content(10) })).status, 200);
 });
 
 test('what is no protocol is refused, with its place', (t) => {

@@ -1,11 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { Artifact } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
+import { KeyLocks } from '../../key-locks.js';
 import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../../store.js';
 import { discard } from '../body.js';
 import type { BreakerState } from './breaker.js';
 import { Flight, type FlightOptions } from './flight.js';
-import { KeyLocks } from './key-locks.js';
 import { Misses } from './misses.js';
 import { type TieredSettings, type TieredStoreOptions, tieredSettingsOf } from './options.js';
 import { Presence } from './presence.js';
