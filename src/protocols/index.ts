@@ -20,5 +20,6 @@ export {
   type UnsupportedOperation,
   type UploadOperation,
 } from './protocol.js';
+export { sccache } from './sccache.js';
 export { turborepo } from './turborepo.js';
 export { uploadMetadata } from './upload-metadata.js';

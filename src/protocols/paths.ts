@@ -1,3 +1,4 @@
+import { HotblobError } from '../errors.js';
 import { assertOptions, type OptionCheck } from '../validation.js';
 
 /** What every protocol of a tool takes. */
@@ -37,4 +38,24 @@ export function keySegment(text: string): string {
 
 function hexOf(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+}
+
+const ENCODED_SEPARATOR = /%2f|%5c/i;
+
+/**
+ * A path, or a segment of one, as the client means it.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for what is no percent-encoded UTF-8, and for encoded separators: once
+ * decoded, nobody could tell them from real ones
+ */
+export function decodePath(encoded: string): string {
+  if (!encoded.includes('%')) return encoded;
+  if (ENCODED_SEPARATOR.test(encoded)) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key has no encoded slashes');
+  }
+  try {
+    return decodeURIComponent(encoded);
+  } catch (cause) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key is percent-encoded UTF-8', { cause });
+  }
 }
