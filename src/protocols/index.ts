@@ -21,5 +21,6 @@ export {
   type UploadOperation,
 } from './protocol.js';
 export { sccache } from './sccache.js';
+export { type TuistOptions, tuist } from './tuist/tuist.js';
 export { turborepo } from './turborepo.js';
 export { uploadMetadata } from './upload-metadata.js';

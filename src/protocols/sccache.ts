@@ -74,10 +74,10 @@ function propfind({ headers, mountPath = '' }: ProtocolRequest, path: string, ke
     kind: 'answer',
     needs: 'read',
     namespace: namespaceOf(key),
-    answer: async ({ body, describe }) => {
-      await finished(body(MAX_PROPFIND_BYTES).resume());
+    answer: async (artifacts) => {
+      await finished(artifacts.body(MAX_PROPFIND_BYTES).resume());
       if (isCollection) return canBeAnswered(headers['depth']) ? multiStatus({ href }) : finiteDepth();
-      const artifact = await describe(key);
+      const artifact = await artifacts.describe(key);
       if (artifact === undefined) return jsonReply(404, { message: clientMessage(404) });
       return multiStatus({ href, artifact });
     },

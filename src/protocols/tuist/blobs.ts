@@ -1,0 +1,67 @@
+import { decodePath } from '../paths.js';
+import type { Operation, ProtocolRequest, Reply, UploadOperation } from '../protocol.js';
+import { uploadMetadata } from '../upload-metadata.js';
+import { CHECKSUM_HEADER, checksumOf } from './checksum.js';
+import type { Generations } from './generations.js';
+import { keyPart, scopeOf } from './scope.js';
+
+/** A route of artifacts that are uploaded at once. */
+export interface BlobRoute {
+  /** Its first part, without a slash at the end. */
+  readonly path: string;
+  /** What its keys have in front, so that those of other routes are others. */
+  readonly kind: string;
+  readonly upload: 'PUT' | 'POST';
+  readonly maxBytes: number;
+  readonly reply: UploadOperation['reply'];
+  /** Whether other tools have it as well: without a tenant and a namespace, a request is theirs. */
+  readonly isShared: boolean;
+}
+
+const MIB = 1024 * 1024;
+const ok = (): Reply => ({ status: 200 });
+
+/** Limits and statuses as in kura/src/constants.rs and http.rs. */
+export const BLOB_ROUTES: readonly BlobRoute[] = [
+  {
+    path: '/api/cache/cas',
+    kind: 'cas',
+    upload: 'POST',
+    maxBytes: 256 * MIB,
+    reply: () => ({ status: 204 }),
+    isShared: false,
+  },
+  {
+    path: '/api/cache/gradle',
+    kind: 'gradle',
+    upload: 'PUT',
+    maxBytes: 100 * MIB,
+    reply: ({ created }) => ({ status: created ? 201 : 200 }),
+    isShared: false,
+  },
+  { path: '/v1/cache', kind: 'nx', upload: 'PUT', maxBytes: 2048 * MIB, reply: ok, isShared: true },
+  { path: '/api/metro/cache', kind: 'metro', upload: 'PUT', maxBytes: 2048 * MIB, reply: ok, isShared: true },
+];
+
+/** @param rest what stands behind the route and its slash */
+export function blobOperation(
+  { kind, upload, maxBytes, reply }: BlobRoute,
+  { method, query, headers }: ProtocolRequest,
+  rest: string,
+  generations: Generations,
+): Operation {
+  const id = keyPart(decodePath(rest));
+  const keyOf = (prefix: string): string => `${prefix}/${kind}/${id}`;
+  if (method === 'GET' || method === 'HEAD') {
+    const namespace = scopeOf(query);
+    return generations.operation(namespace, 'read', (prefix) => ({ kind: 'read', namespace, key: keyOf(prefix) }));
+  }
+  if (method !== upload) return { kind: 'unsupported', allow: ['GET', 'HEAD', upload] };
+  const namespace = scopeOf(query);
+  const sha256 = checksumOf(headers[CHECKSUM_HEADER]);
+  const declared = sha256 === undefined ? headers : { ...headers, [CHECKSUM_HEADER]: sha256 };
+  const metadata = uploadMetadata(declared, [CHECKSUM_HEADER]);
+  return generations.operation(namespace, 'write', (prefix) => {
+    return { kind: 'upload', namespace, key: keyOf(prefix), maxBytes, metadata, sha256, mismatch: 422, reply };
+  });
+}

@@ -1,0 +1,61 @@
+import { Readable } from 'node:stream';
+import { HotblobError } from '../../errors.js';
+import { decodePath } from '../paths.js';
+import type { AnswerOperation, Operation, ProtocolRequest } from '../protocol.js';
+import type { Generations } from './generations.js';
+import { isObject, jsonBody } from './json-body.js';
+import { keyPart, type Scope, scopeOf } from './scope.js';
+
+/**
+ * `/api/cache/keyvalue`: what an action of Xcode's compilation cache came to, `{"entries": [{"value"}]}` under a `cas_id`.
+ *
+ * @param rest what stands behind it and its slash; undefined for nothing
+ */
+export function keyValueRoute(
+  { method, query }: ProtocolRequest,
+  rest: string | undefined,
+  generations: Generations,
+): Operation {
+  if (rest === undefined) {
+    return method === 'PUT' ? putEntries(scopeOf(query), generations) : { kind: 'unsupported', allow: ['PUT'] };
+  }
+  const id = keyPart(decodePath(rest));
+  if (method !== 'GET' && method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
+  const scope = scopeOf(query);
+  return generations.operation(scope, 'read', (prefix) => {
+    return { kind: 'read', namespace: scope, key: keyOf(prefix, id) };
+  });
+}
+
+function putEntries(scope: Scope, generations: Generations): AnswerOperation {
+  return {
+    kind: 'answer',
+    needs: 'write',
+    namespace: scope,
+    answer: async (artifacts) => {
+      const { cas_id: id, entries } = await jsonBody(artifacts);
+      if (typeof id !== 'string' || !Array.isArray(entries)) throw badRequest();
+      const text = JSON.stringify({ entries: entries.map(entryOf) });
+      const key = keyOf(`${scope}/${await generations.ensure(scope, artifacts)}`, keyPart(id));
+      await artifacts.put(key, Readable.from([text], { objectMode: false }), { contentType: 'application/json' });
+      return { status: 204 };
+    },
+  };
+}
+
+function keyOf(prefix: string, id: string): string {
+  return `${prefix}/keyvalue/${id}`;
+}
+
+function entryOf(entry: unknown): { value: string } {
+  const value = isObject(entry) ? entry['value'] : undefined;
+  if (typeof value !== 'string') throw badRequest();
+  return { value };
+}
+
+function badRequest(): HotblobError {
+  return new HotblobError(
+    'ERR_HOTBLOB_BAD_REQUEST',
+    'expected {"cas_id", "entries": [{"value"}]}, all of them strings',
+  );
+}

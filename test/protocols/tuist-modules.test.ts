@@ -1,0 +1,407 @@
+import { createHash } from 'node:crypto';
+import { mkdir, readdir, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import { staticTokens } from '../../src/access/static-tokens.js';
+import type { Store } from '../../src/store.js';
+import { assertBody, assertError, type Site } from '../behaviour/site.js';
+import type { Request } from '../helpers/client.js';
+import { until } from '../helpers/poll.js';
+import { content, temporaryDirectory } from '../stores/fixture.js';
+import { startChild } from './tuist-server.js';
+import { KINDS, keepingStore, openTuist, SCOPE } from './tuist-site.js';
+
+const MIB = 1024 * 1024;
+const GIB = 1024 * MIB;
+const HOUR_MS = 60 * 60 * 1000;
+const WHAT = `${SCOPE}&hash=0123456789abcdef&name=Module.xcframework.zip`;
+const MODULE = `/api/cache/module/any?${WHAT}`;
+
+/** The requests of a client, with the rest of each as it likes. */
+function client({ ask }: Pick<Site, 'ask'>, headers: Request['headers'] = {}) {
+  const post = (step: string, query: string, body?: Request['body']) =>
+    ask('POST', `/api/cache/module/${step}?${query}`, { body, headers });
+  return {
+    start: (query = WHAT) => post('start', query),
+    part: (id: string, number: number | string, body: Request['body']) =>
+      post('part', `upload_id=${id}&part_number=${number}`, body),
+    complete: (id: string, parts: unknown, rest: object = {}) =>
+      post('complete', `upload_id=${id}`, Buffer.from(JSON.stringify({ parts, ...rest }))),
+  };
+}
+
+/** The id in the answer to a start. */
+function idOf({ body }: { body: Buffer }): string {
+  return JSON.parse(body.toString()).upload_id;
+}
+
+/** The directory of an upload. */
+function directoryOf(root: string, id: string): string {
+  return join(root, id.slice(0, 32));
+}
+
+for (const kind of KINDS) {
+  test(`${kind}: a module is uploaded in parts, and comes out whole`, async (t) => {
+    const uploadsDir = join(await temporaryDirectory(t), 'not', 'there', 'yet');
+    const site = await openTuist(t, kind, { uploadsDir });
+    const { start, part, complete } = client(site);
+    t.is((await site.ask('HEAD', MODULE)).status, 404);
+    assertError(t, await site.ask('GET', MODULE), 404);
+    const started = await start();
+    t.is(started.status, 200);
+    const id = idOf(started);
+    // In any order, and again.
+    t.is((await part(id, 10, content(3, 10))).status, 204);
+    t.is((await part(id, 2, content(99, 99))).status, 204);
+    t.is((await part(id, 2, content(10 * MIB, 2))).status, 204);
+    t.is((await part(id, 1, content(100_000, 1))).status, 204);
+    t.is((await site.ask('HEAD', MODULE)).status, 404, 'not before it is complete');
+    const completed = await complete(id, [1, 2, 10]);
+    t.is(completed.status, 204);
+    t.deepEqual(await readdir(uploadsDir), [], 'nothing of it is left');
+    const whole = Buffer.concat([content(100_000, 1), content(10 * MIB, 2), content(3, 10)]);
+    const found = await site.ask('GET', MODULE);
+    t.is(found.status, 200);
+    assertBody(t, found.body, whole);
+    const range = await site.ask('GET', MODULE, { headers: { range: 'bytes=99998-100001' } });
+    t.is(range.status, 206);
+    assertBody(t, range.body, whole.subarray(99_998, 100_002));
+    const head = await site.ask('HEAD', MODULE);
+    t.is(head.status, 204);
+    t.is(head.headers['accept-ranges'], 'bytes');
+    t.is(head.headers['content-length'], undefined);
+
+    for (const [version, status] of [
+      [undefined, 200],
+      ['4.201.9', 200],
+      ['3.300.0', 200],
+      ['four', 200],
+      ['4.202.0', 204],
+      ['4.202.0-rc.1', 204],
+      ['5.0.0', 204],
+    ] as const) {
+      const again = await client(site, version === undefined ? {} : { 'x-tuist-cli-version': version }).start();
+      t.is(again.status, status, version);
+      t.is(again.body.toString(), status === 200 ? '{"upload_id":null}' : '');
+    }
+    for (const other of [`${WHAT}&cache_category=selective`, WHAT.replace('hash=0', 'hash=1'), `${WHAT}s`]) {
+      t.is((await site.ask('GET', `/api/cache/module/any?${other}`)).status, 404, other);
+    }
+    t.is((await site.ask('GET', `/api/cache/module/other?${WHAT}&cache_category=builds`)).status, 200);
+  });
+
+  test(`${kind}: requests that are wrong, and uploads that nobody knows`, async (t) => {
+    const uploadsDir = await temporaryDirectory(t);
+    const site = await openTuist(t, kind, { uploadsDir });
+    const { start, part, complete } = client(site);
+    for (const query of [
+      SCOPE,
+      `${SCOPE}&hash=h`,
+      `${SCOPE}&name=n`,
+      'hash=h&name=n',
+      `${SCOPE}&hash=..&name=n`,
+      `${SCOPE}&hash=h&name=a%2fb`,
+      `${WHAT}&cache_category=`,
+    ]) {
+      assertError(t, await start(query), 400);
+      assertError(t, await site.ask('GET', `/api/cache/module/any?${query}`), 400);
+      assertError(t, await site.ask('GET', `/api/cache/module/?${WHAT}`), 400);
+    }
+    assertError(t, await start(`${SCOPE}&hash=h&name=${'n'.repeat(1000)}`), 414);
+    const id = idOf(await start());
+    for (const number of ['', '-1', '1.5', 'one', '4294967296', '0x1'])
+      assertError(t, await part(id, number, content(1)), 400);
+    assertError(t, await site.ask('POST', '/api/cache/module/part?part_number=1', { body: content(1) }), 400);
+    for (const other of [
+      'unknown',
+      '0'.repeat(32),
+      `${'0'.repeat(32)}.${id.slice(33)}`,
+      `${id}A`,
+      `${id.slice(0, 32)}.YS9i`,
+      '../..',
+      `${id.slice(0, 32)}.`,
+    ]) {
+      assertError(t, await part(encodeURIComponent(other), 1, content(1)), 404);
+      assertError(t, await complete(encodeURIComponent(other), [1]), 404);
+    }
+    t.is((await part(id, 0, content(1))).status, 204);
+    t.is((await part(id, 4294967295, content(1))).status, 204);
+    for (const list of [
+      [],
+      [0],
+      [4294967295, 0],
+      [0, 1, 4294967295],
+      [0, 0, 4294967295],
+      ['0', '4294967295'],
+      'all',
+      {},
+      null,
+      undefined,
+    ]) {
+      assertError(t, await complete(id, list), 400);
+    }
+    for (const body of ['', '{', '[]']) {
+      assertError(
+        t,
+        await site.ask('POST', `/api/cache/module/complete?upload_id=${id}`, { body: Buffer.from(body) }),
+        400,
+      );
+    }
+    t.is((await complete(id, [0, 4294967295])).status, 204);
+    assertError(t, await complete(id, [0, 4294967295]), 404);
+    assertError(t, await part(id, 1, content(1)), 404);
+    for (const step of ['start', 'part', 'complete']) {
+      const answer = await site.ask('GET', `/api/cache/module/${step}?${WHAT}`);
+      assertError(t, answer, 405);
+      t.is(answer.headers.allow, 'POST');
+    }
+    t.deepEqual(await readdir(uploadsDir), []);
+  });
+
+  test(`${kind}: a part has 10 MiB at most, an upload 2 GiB and 1,000 parts`, async (t) => {
+    const uploadsDir = await temporaryDirectory(t);
+    const { start, part, complete } = client(await openTuist(t, kind, { uploadsDir }));
+    const id = idOf(await start());
+    const directory = directoryOf(uploadsDir, id);
+    assertError(t, await part(id, 1, content(10 * MIB + 1)), 413);
+    async function* chunked() {
+      for (let count = 0; count < 11; count++) yield content(MIB);
+    }
+    assertError(t, await part(id, 1, chunked()), 413);
+    t.deepEqual(await readdir(directory), ['upload.json'], 'nothing of them is kept');
+    // Holes, so that they take no room.
+    await writeFile(join(directory, 'part-1'), '');
+    await truncate(join(directory, 'part-1'), 2 * GIB - 5);
+    assertError(t, await part(id, 2, content(6)), 422);
+    t.deepEqual((await readdir(directory)).sort(), ['part-1', 'upload.json']);
+    t.is((await part(id, 2, content(5))).status, 204);
+    t.is((await part(id, 2, content(5))).status, 204, 'in its place');
+    // As when another process has taken a part at the same moment.
+    await writeFile(join(directory, 'part-3'), 'x');
+    assertError(t, await complete(id, [1, 2, 3]), 422);
+
+    const many = idOf(await start());
+    for (let number = 0; number < 1000; number++)
+      await writeFile(join(directoryOf(uploadsDir, many), `part-${number}`), '');
+    assertError(t, await part(many, 1000, content(1)), 422);
+    t.is((await part(many, 999, content(1))).status, 204);
+  });
+
+  test(`${kind}: a module that is not what the client says is not kept`, async (t) => {
+    const site = await openTuist(t, kind, { uploadsDir: await temporaryDirectory(t) });
+    const { start, part, complete } = client(site);
+    const id = idOf(await start());
+    await part(id, 1, content(100_000));
+    const checksum_sha256 = createHash('sha256').update(content(100_000)).digest('hex');
+    assertError(t, await complete(id, [1], { checksum_sha256: 'abc' }), 400);
+    assertError(t, await complete(id, [1], { checksum_sha256: checksum_sha256.replace(/./, 'x') }), 400);
+    assertError(t, await complete(id, [1], { checksum_sha256: checksum_sha256.split('').reverse().join('') }), 422);
+    t.is((await site.ask('GET', MODULE)).status, 404);
+    t.is((await complete(id, [1], { checksum_sha256: checksum_sha256.toUpperCase() })).status, 204);
+    const { headers, body } = await site.ask('GET', MODULE);
+    t.is(headers['tuist-checksum-sha256'], checksum_sha256);
+    assertBody(t, body, content(100_000));
+  });
+
+  test(`${kind}: of several that complete an upload one does, and it is whole`, async (t) => {
+    const site = await openTuist(t, kind, { uploadsDir: await temporaryDirectory(t) });
+    const { start, part, complete } = client(site);
+    const id = idOf(await start());
+    const parts = [1, 2, 3, 4, 5];
+    const taken = await Promise.all(parts.map((number) => part(id, number, content(MIB, number))));
+    t.deepEqual(
+      taken.map(({ status }) => status),
+      [204, 204, 204, 204, 204],
+    );
+    const completed = await Promise.all(parts.map(() => complete(id, parts)));
+    t.deepEqual(completed.map(({ status }) => status).sort(), [204, 404, 404, 404, 404]);
+    assertBody(t, (await site.ask('GET', MODULE)).body, Buffer.concat(parts.map((number) => content(MIB, number))));
+  });
+
+  test(`${kind}: a client that leaves in the middle of a part leaves nothing behind`, async (t) => {
+    const uploadsDir = await temporaryDirectory(t);
+    const { ask } = await openTuist(t, kind, { uploadsDir });
+    const { start } = client({ ask });
+    const id = idOf(await start());
+    const leaving = new AbortController();
+    async function* half() {
+      yield content(MIB);
+      await new Promise(() => {});
+    }
+    const sent = ask('POST', `/api/cache/module/part?upload_id=${id}&part_number=1`, {
+      body: half(),
+      signal: leaving.signal,
+    });
+    const entries = () => readdir(directoryOf(uploadsDir, id));
+    await until('the part is being written', async () => (await entries()).some((name) => name.endsWith('.tmp')));
+    leaving.abort();
+    await t.throwsAsync(sent);
+    await until('nothing of it is left', async () => (await entries()).join() === 'upload.json');
+  });
+}
+
+test('uploads that have been abandoned go, and nothing else does', async (t) => {
+  const uploadsDir = await temporaryDirectory(t);
+  const { start, part, complete } = client(await openTuist(t, 'http', { uploadsDir }));
+  const age = async (name: string, ms: number) => utimes(join(uploadsDir, name), new Date(), new Date(Date.now() - ms));
+  const old = idOf(await start());
+  await part(old, 1, content(1));
+  const young = idOf(await start());
+  await part(young, 1, content(1));
+  await mkdir(join(uploadsDir, 'of-somebody-else'));
+  await mkdir(join(uploadsDir, `${'0'.repeat(32)}.new`));
+  for (const name of ['of-somebody-else', `${'0'.repeat(32)}.new`, old.slice(0, 32)])
+    await age(name, 24 * HOUR_MS + 60_000);
+  await age(young.slice(0, 32), 24 * HOUR_MS - 60_000);
+  assertError(t, await part(old, 2, content(1)), 404);
+  assertError(t, await complete(old, [1]), 404);
+  const third = idOf(await start());
+  t.deepEqual(
+    (await readdir(uploadsDir)).sort(),
+    ['of-somebody-else', ...[young, third].map((id) => id.slice(0, 32))].sort(),
+  );
+  t.is((await part(young, 2, content(1))).status, 204);
+  t.true((await stat(directoryOf(uploadsDir, young))).mtimeMs > Date.now() - HOUR_MS, 'a part begins the time anew');
+  t.is((await complete(young, [1, 2])).status, 204);
+});
+
+test('how long, and how many', async (t) => {
+  const uploadsDir = await temporaryDirectory(t);
+  const { start, part, complete } = client(
+    await openTuist(t, 'http', { uploadsDir, uploadTtlMs: HOUR_MS, maxUploads: 2 }),
+  );
+  const [first, second] = [idOf(await start()), idOf(await start())];
+  const refused = await start();
+  assertError(t, refused, 503);
+  t.truthy(refused.headers['retry-after']);
+  t.is((await part(first, 1, content(1))).status, 204, 'those that are under way go on');
+  t.is((await complete(first, [1])).status, 204);
+  const other = WHAT.replace('hash=0', 'hash=1');
+  t.is((await start(other)).status, 200);
+  assertError(t, await start(other), 503);
+  await utimes(directoryOf(uploadsDir, second), new Date(), new Date(Date.now() - HOUR_MS - 60_000));
+  t.is((await start(other)).status, 200);
+});
+
+test('an upload whose store is full stays, and can be completed later', async (t) => {
+  const store = keepingStore();
+  let isFull = false;
+  const full: Store = {
+    ...store,
+    put: async (key, body, options) => {
+      if (isFull) throw Object.assign(new Error('full'), { code: 'ENOSPC' });
+      return store.put(key, body, options);
+    },
+  };
+  const site = await openTuist(t, 'http', { uploadsDir: await temporaryDirectory(t) }, { store: full });
+  const { start, part, complete } = client(site);
+  const id = idOf(await start());
+  await part(id, 1, content(100_000));
+  isFull = true;
+  assertError(t, await complete(id, [1]), 507);
+  isFull = false;
+  t.is((await complete(id, [1])).status, 204);
+  assertBody(t, (await site.ask('GET', MODULE)).body, content(100_000));
+});
+
+test('two processes may take parts of one upload', async (t) => {
+  const [uploadsDir, store] = [await temporaryDirectory(t), keepingStore()];
+  const first = client(await openTuist(t, 'http', { uploadsDir }, { store }));
+  const site = await openTuist(t, 'http', { uploadsDir }, { store });
+  const second = client(site);
+  const id = idOf(await first.start());
+  await Promise.all([first.part(id, 1, content(10)), second.part(id, 2, content(20)), first.part(id, 3, content(30))]);
+  const statuses = (await Promise.all([first.complete(id, [1, 2, 3]), second.complete(id, [1, 2, 3])])).map(
+    ({ status }) => status,
+  );
+  t.true(statuses.includes(204) && statuses.every((status) => status === 204 || status === 404), statuses.join());
+  assertBody(t, (await site.ask('GET', MODULE)).body, Buffer.concat([content(10), content(20), content(30)]));
+});
+
+test('parts need the same access as the start', async (t) => {
+  const access = staticTokens([
+    { token: 'ios-0123456789abcdef', level: 'write', namespaces: ['acme/ios'] },
+    { token: 'other-0123456789abcdef', level: 'write', namespaces: ['other/ios'] },
+    { token: 'reader-0123456789abcdef', level: 'read' },
+  ]);
+  const site = await openTuist(t, 'http', { uploadsDir: await temporaryDirectory(t) }, { access });
+  const as = (name: string) => client(site, { authorization: `Bearer ${name}-0123456789abcdef` });
+  const id = idOf(await as('ios').start());
+  for (const [name, status] of [
+    ['other', 401],
+    ['reader', 403],
+  ] as const) {
+    assertError(t, await as(name).start(), status);
+    assertError(t, await as(name).part(id, 1, content(1)), status);
+    assertError(t, await as(name).complete(id, [1]), status);
+  }
+  const forged = `${id.slice(0, 32)}.${Buffer.from('other/ios').toString('base64url')}`;
+  assertError(t, await as('other').part(forged, 1, content(1)), 404);
+  assertError(t, await as('other').complete(forged, [1]), 404);
+  t.is((await as('ios').part(id, 1, content(1))).status, 204);
+  t.is((await as('ios').complete(id, [1])).status, 204);
+});
+
+test('without a directory for parts, modules are served and not taken', async (t) => {
+  const store = keepingStore();
+  const { start, part, complete } = client(
+    await openTuist(t, 'http', { uploadsDir: await temporaryDirectory(t) }, { store }),
+  );
+  const id = idOf(await start());
+  await part(id, 1, content(10));
+  await complete(id, [1]);
+  const without = await openTuist(t, 'http', {}, { store });
+  assertBody(t, (await without.ask('GET', MODULE)).body, content(10));
+  t.is((await without.ask('HEAD', MODULE)).status, 204);
+  assertError(t, await client(without).start(), 405);
+  assertError(t, await client(without).part(id, 1, content(1)), 405);
+});
+
+test('an upload goes on where it was when its process is killed in the middle', async (t) => {
+  const [store, uploads] = [await temporaryDirectory(t), await temporaryDirectory(t)];
+  const ask =
+    (url: string): Site['ask'] =>
+    async (method, path, { body } = {}) => {
+      const response = await fetch(url + path, { method, body: body as Buffer });
+      return { status: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
+    };
+  const before = await startChild(t, store, uploads);
+  const first = client({ ask: ask(before?.url ?? '') });
+  const id = idOf(await first.start());
+  t.is((await first.part(id, 1, content(3 * MIB, 1))).status, 204);
+  // Acknowledged or not, it is there wholly or not at all.
+  const interrupted = first.part(id, 2, content(5 * MIB, 2)).catch(() => undefined);
+  await until('the second part has begun', async () => (await readdir(directoryOf(uploads, id))).length > 2);
+  await before?.kill();
+  await interrupted;
+  const after = await startChild(t, store, uploads);
+  const second = client({ ask: ask(after?.url ?? '') });
+  t.is((await second.part(id, 2, content(4 * MIB, 3))).status, 204);
+  t.is((await second.complete(id, [1, 2])).status, 204);
+  const found = await ask(after?.url ?? '')('GET', MODULE);
+  assertBody(t, found.body, Buffer.concat([content(3 * MIB, 1), content(4 * MIB, 3)]));
+  t.deepEqual(await readdir(uploads), []);
+});
+
+test('a full disk is a 507: what was there stays, and what fits goes in', async (t) => {
+  const [store, uploads] = [await temporaryDirectory(t), await temporaryDirectory(t)];
+  const child = await startChild(t, store, uploads, 8 * MIB);
+  if (child === undefined) {
+    t.not(process.env['CI'], 'true', 'needs a mount namespace');
+    t.log('skipped: no file system can be mounted');
+    t.pass();
+    return;
+  }
+  const ask: Site['ask'] = async (method, path, { body } = {}) => {
+    const response = await fetch(child.url + path, { method, body: body as Buffer });
+    return { status: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
+  };
+  const { start, part, complete } = client({ ask });
+  const id = idOf(await start());
+  t.is((await part(id, 1, content(5 * MIB, 1))).status, 204);
+  // Again and again: what failed leaves nothing behind that would make it worse.
+  for (let count = 0; count < 5; count++) t.is((await part(id, 2, content(5 * MIB, 2))).status, 507);
+  t.is((await part(id, 2, content(2 * MIB, 3))).status, 204);
+  t.is((await complete(id, [1, 2])).status, 204);
+  assertBody(t, (await ask('GET', MODULE)).body, Buffer.concat([content(5 * MIB, 1), content(2 * MIB, 3)]));
+});

@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { fileURLToPath } from 'node:url';
+import type { ExecutionContext } from 'ava';
+import { nodeListener } from '../../src/adapters/node.js';
+import { createHandler } from '../../src/handler.js';
+import { tuist } from '../../src/protocols/tuist/tuist.js';
+import { directoryStore } from '../../src/stores/directory.js';
+
+const OWN_FILE = fileURLToPath(import.meta.url);
+
+/** A server in a process of its own, which a test may kill. */
+export interface Child {
+  readonly url: string;
+  kill(): Promise<void>;
+}
+
+/**
+ * Serves the artifacts of `store`, with parts in `uploads`. With `uploadsBytes` those are on a file system of that size,
+ * which goes with the process; undefined where none can be mounted.
+ */
+export async function startChild(
+  t: ExecutionContext,
+  store: string,
+  uploads: string,
+  uploadsBytes?: number,
+): Promise<Child | undefined> {
+  const serve = [process.execPath, '--import=tsx', OWN_FILE, store, uploads];
+  const mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99; shift 2; exec "$@"';
+  const unshare = ['unshare', process.getuid?.() === 0 ? '-m' : '-rm', 'sh', '-c', mount, 'sh'];
+  const [command = '', ...args] =
+    uploadsBytes === undefined ? serve : [...unshare, String(uploadsBytes), uploads, ...serve];
+  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => kill(child));
+  const [line] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => [undefined])]);
+  if (line === undefined && uploadsBytes !== undefined) return undefined;
+  return { url: `http://127.0.0.1:${Number(line)}`, kill: () => kill(child) };
+}
+
+async function kill(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+const [, started, storeDirectory, uploadsDir] = process.argv;
+if (started === OWN_FILE && storeDirectory !== undefined) {
+  const store = await directoryStore(storeDirectory);
+  const server = createServer(nodeListener(createHandler({ store, protocols: [tuist({ uploadsDir })] })));
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // a server that listens on a port has an address of this kind
+  process.stdout.write(`${(server.address() as AddressInfo).port}\n`);
+}
