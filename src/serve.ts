@@ -43,7 +43,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const memory = systemMemoryPressure();
   const handler = createHandler({
     store: options.writable ? store : readOnly(store),
-    protocols: protocolsOf(options.protocols),
+    protocols: protocolsOf(options.protocols, options.dir),
     access,
     memory,
   });

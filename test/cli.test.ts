@@ -50,7 +50,7 @@ test('it creates its directory, says what is at work, takes an upload and gives 
   const { url, line, dir } = await start(t, '--store', 'directory');
   t.regex(
     line,
-    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; protocols: turborepo, .*plain; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
+    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; protocols: tuist, turborepo, .*plain; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
   );
   const body = Buffer.alloc(300_000, 'artifact');
   t.is((await fetch(`${url}/a/b`, { method: 'PUT', body })).status, 200);
@@ -212,7 +212,7 @@ test('what it cannot do it says, with an exit code', async (t) => {
     [['serve', '--max-size', 'huge'], 2, /--max-size/],
     [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, found 'cloud'/],
     [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
-    [['serve', '--protocol', 'nx,make'], 2, /--protocol: expected some of turborepo, nx, .*, found 'make'/],
+    [['serve', '--protocol', 'nx,make'], 2, /--protocol: expected some of tuist, turborepo, .*, found 'make'/],
     [['serve', '--anonymous', 'read'], 2, /--anonymous goes with --tokens/],
     [['serve', '--tokens', 'package.json', '--anonymous', 'all'], 2, /--anonymous: expected/],
     [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
