@@ -20,12 +20,20 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_UNPROCESSABLE: 422,
   /** The store takes no uploads, or deletes nothing. */
   ERR_HOTBLOB_READ_ONLY: 405,
+  /** What an upload says about itself is longer than what a store keeps of that. */
+  ERR_HOTBLOB_METADATA_TOO_LARGE: 431,
   /** The backend has no room left. */
   ERR_HOTBLOB_STORAGE_FULL: 507,
   /** Descriptors or buffers are all in use; trying again later helps. */
   ERR_HOTBLOB_OVERLOADED: 503,
   /** A file or stream ended before the length that was promised. */
   ERR_HOTBLOB_TRUNCATED: 500,
+  /** A file of a store does not hold what was written to it; the message names the file. */
+  ERR_HOTBLOB_CORRUPT: 500,
+  /** Another process writes to the directory. */
+  ERR_HOTBLOB_LOCKED: 500,
+  /** The optional dependency `lmdb` is absent, or does not load here. */
+  ERR_HOTBLOB_NO_LMDB: 500,
   /** Another cache cannot be reached, has cut its answer off, or has answered with what is no answer. */
   ERR_HOTBLOB_UPSTREAM: 502,
   /** Another cache takes the credentials for wrong, or for too little. */
@@ -69,9 +77,12 @@ export function statusOf(error: unknown): number {
   return (code !== undefined && STATUS_OF_ERRNO[code]) || 500;
 }
 
-/** `ENOENT`, `EMFILE` and so on, for an error of the system. */
+/**
+ * The `code` of whatever was thrown: `ENOENT`, `EMFILE` and so on for an error of the system. Not by instanceof: Jest runs
+ * tests in a realm with an Error of its own.
+ */
 export function errnoCode(error: unknown): string | undefined {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
   return typeof code === 'string' ? code : undefined;
 }
 

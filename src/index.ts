@@ -30,7 +30,6 @@ export type { HandlerStats } from './stats.js';
 export { assertKey, type GetOptions, MAX_KEY_BYTES, type PutOptions, type PutResult, type Store } from './store.js';
 export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory.js';
 export { type MemoryStoreOptions, memoryStore } from './stores/memory.js';
-export { SegmentStoreError, type SegmentStoreErrorCode } from './stores/segments/errors.js';
 export {
   type SegmentStore,
   type SegmentStoreOptions,

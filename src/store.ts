@@ -10,7 +10,7 @@ export interface GetOptions {
 export interface PutOptions {
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
-  /** The length that the client announced, in bytes; undefined for a chunked upload. */
+  /** The length that the client announced, in bytes; undefined for a chunked upload. A body of another length is to be refused. */
   readonly size?: number | undefined;
   /** What comes back with the artifact; the next upload replaces it. A store that cannot keep it may leave it out. */
   readonly metadata?: UploadMetadata | undefined;

@@ -4,7 +4,7 @@ import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { sep } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Artifact, ByteRange, FileArtifact, StreamArtifact } from '../artifact.js';
-import { codeOf } from './steps.js';
+import { errnoCode } from '../errors.js';
 
 const WINDOW_BYTES = 64 * 1024;
 /** What tells a handler that the artifact is not there. */
@@ -77,7 +77,7 @@ export class FileReading implements Reading {
       // A FIFO must not wait for its writer.
       handle = await open(artifact.path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     } catch (error) {
-      if (MISSING.has(codeOf(error) ?? '')) return undefined;
+      if (MISSING.has(errnoCode(error) ?? '')) return undefined;
       throw error;
     }
     try {

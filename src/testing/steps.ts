@@ -31,9 +31,3 @@ export async function within<T>(timeoutMs: number, what: string, promise: T | Pr
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }
-
-/** The `code` of whatever was thrown. Not by instanceof: Jest runs tests in a realm with an Error of its own. */
-export function codeOf(error: unknown): string | undefined {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
-  return typeof code === 'string' ? code : undefined;
-}

@@ -1,13 +1,13 @@
 import { createRequire } from 'node:module';
 import type * as Lmdb from 'lmdb';
-import { SegmentStoreError } from './errors.js';
+import { HotblobError } from '../../errors.js';
 
 const require = createRequire(import.meta.url);
 
 /**
  * The optional dependency `lmdb`.
  *
- * @throws SegmentStoreError `ERR_HOTBLOB_NO_LMDB` where it is absent or does not load on this machine
+ * @throws HotblobError `ERR_HOTBLOB_NO_LMDB` where it is absent or does not load on this machine
  */
 export function loadLmdb(): typeof Lmdb {
   try {
@@ -15,6 +15,6 @@ export function loadLmdb(): typeof Lmdb {
     return require('lmdb') as typeof Lmdb;
   } catch (cause) {
     const message = "segmentStore needs the package 'lmdb', which does not load here; directoryStore does without";
-    throw new SegmentStoreError('ERR_HOTBLOB_NO_LMDB', message, { cause });
+    throw new HotblobError('ERR_HOTBLOB_NO_LMDB', message, { cause });
   }
 }

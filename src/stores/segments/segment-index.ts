@@ -57,7 +57,7 @@ export class SegmentIndex {
    * Opens the index, which a writer makes where it is absent.
    *
    * @param checkedPages how much of it is looked at before it is trusted
-   * @throws SegmentStoreError `ERR_HOTBLOB_CORRUPT` where the file is not a sound index; else what the system says
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` where the file is not a sound index; else what the system says
    */
   static async open(path: string, options: SegmentIndexOptions, checkedPages = CHECKED_PAGES): Promise<SegmentIndex> {
     const damage = await damageOf(path, checkedPages, !options.readOnly);
@@ -76,7 +76,7 @@ export class SegmentIndex {
     } = openDatabases(path, options));
   }
 
-  /** @throws SegmentStoreError `ERR_HOTBLOB_CORRUPT` for an entry that is damaged */
+  /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` for an entry that is damaged */
   get(key: string): Entry | undefined {
     const bytes = this.#keys.getBinaryFast(key);
     if (bytes === undefined) return undefined;

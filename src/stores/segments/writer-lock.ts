@@ -4,8 +4,8 @@ import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
-import { errnoCode } from '../../errors.js';
-import { corrupt, SegmentStoreError } from './errors.js';
+import { errnoCode, HotblobError } from '../../errors.js';
+import { corrupt } from './errors.js';
 import { damageOf } from './index-check.js';
 import { loadLmdb } from './lmdb.js';
 
@@ -43,7 +43,7 @@ export class WriterLock {
     this.#own = own;
   }
 
-  /** @throws SegmentStoreError `ERR_HOTBLOB_LOCKED` while another process, or this one, has it */
+  /** @throws HotblobError `ERR_HOTBLOB_LOCKED` while another process, or this one, has it */
   static async acquire(directory: string): Promise<WriterLock> {
     const { server, own } = await listen(directory);
     try {
@@ -116,9 +116,9 @@ function readOwner(database: LockDatabase): Owner | undefined {
   return database.get(OWNER);
 }
 
-function locked(directory: string, pid: number): SegmentStoreError {
+function locked(directory: string, pid: number): HotblobError {
   const message = `process ${pid} writes to '${directory}'; open it with { readOnly: true } beside it`;
-  return new SegmentStoreError('ERR_HOTBLOB_LOCKED', message);
+  return new HotblobError('ERR_HOTBLOB_LOCKED', message);
 }
 
 /** Listens on a socket of its own: in the directory, or where that cannot hold one, with the temporary files. */

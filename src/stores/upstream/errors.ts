@@ -16,7 +16,9 @@ export function upstreamLate(origin: string, waitedFor: string): HotblobError {
 export function upstreamRefused(origin: string, method: string, status: number): HotblobError {
   const message = `${origin}: ${method} was answered with ${status}`;
   if (status === 401 || status === 403) return new HotblobError('ERR_HOTBLOB_UPSTREAM_DENIED', message);
+  if (status === 414) return new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', message);
   if (status === 413 && method === 'PUT') return new HotblobError('ERR_HOTBLOB_TOO_LARGE', message);
+  if (status === 431 && method === 'PUT') return new HotblobError('ERR_HOTBLOB_METADATA_TOO_LARGE', message);
   if (status === 507 && method === 'PUT') return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
   return new HotblobError('ERR_HOTBLOB_UPSTREAM', message);
 }

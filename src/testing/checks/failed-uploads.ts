@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { HotblobError } from '../../errors.js';
+import { errnoCode, HotblobError } from '../../errors.js';
 import type { PutResult } from '../../store.js';
 import { arriving, content, StagedBody } from '../bodies.js';
 import { type Check, ifWritable } from '../check.js';
-import { codeOf, type Outcome, turn } from '../steps.js';
+import { type Outcome, turn } from '../steps.js';
 import { refused, type Subject, stored } from '../subject.js';
 
 const OLD = content(30_000, 1);
@@ -78,7 +78,7 @@ export const failedUploads: readonly Check[] = [
         await subject.within('put() of a body that has failed', upload),
         'an upload that has failed',
       );
-      assert.equal(codeOf(error), 'ERR_HOTBLOB_TOO_LARGE', 'the code of what put() is rejected with');
+      assert.equal(errnoCode(error), 'ERR_HOTBLOB_TOO_LARGE', 'the code of what put() is rejected with');
     },
   },
   {

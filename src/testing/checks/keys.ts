@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
+import { errnoCode } from '../../errors.js';
 import { arriving, content } from '../bodies.js';
 import { type Check, ifDeletable, ifWritable } from '../check.js';
-import { codeOf, outcomeOf } from '../steps.js';
+import { outcomeOf } from '../steps.js';
 import type { Subject } from '../subject.js';
 
 /** What build tools use: every store has to take these. */
@@ -85,11 +86,11 @@ async function assertKeptApart(subject: Subject, candidates: readonly string[]):
 
 async function assertMissOrRefused(subject: Subject, key: string): Promise<void> {
   const outcome = await outcomeOf(() => subject.assertMiss(key));
-  if (!outcome.ok && !REFUSALS.has(codeOf(outcome.error))) throw outcome.error;
+  if (!outcome.ok && !REFUSALS.has(errnoCode(outcome.error))) throw outcome.error;
 }
 
 function assertRefusal(error: unknown, what: string): void {
-  if (REFUSALS.has(codeOf(error))) return;
+  if (REFUSALS.has(errnoCode(error))) return;
   assert.fail(`${what} may be refused with ${[...REFUSALS].join(' or ')}, found: ${String(error)}`);
 }
 

@@ -104,6 +104,7 @@ for (const wire of WIRES) {
     [206, 'ERR_HOTBLOB_UPSTREAM'],
     [401, 'ERR_HOTBLOB_UPSTREAM_DENIED'],
     [403, 'ERR_HOTBLOB_UPSTREAM_DENIED'],
+    [414, 'ERR_HOTBLOB_KEY_TOO_LONG'],
   ] as const) {
     test(`${wire}: ${status}`, async (t) => {
       const peer = await startPeer(t, wire, (request, response) => {
@@ -121,6 +122,7 @@ for (const wire of WIRES) {
 
   for (const [status, code] of [
     [413, 'ERR_HOTBLOB_TOO_LARGE'],
+    [431, 'ERR_HOTBLOB_METADATA_TOO_LARGE'],
     [507, 'ERR_HOTBLOB_STORAGE_FULL'],
   ] as const) {
     test(`${wire}: an upload that is refused with ${status} before its end stops`, async (t) => {
