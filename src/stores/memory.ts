@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { BytesArtifact } from '../artifact.js';
+import type { BytesArtifact, UploadMetadata } from '../artifact.js';
 import { HotblobError } from '../errors.js';
+import { decodeMetadata, encodeMetadata } from '../metadata.js';
 import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
 import { assertOptions, BYTES } from '../validation.js';
 import { chunksOf, discard } from './body.js';
@@ -9,8 +10,8 @@ import { chunksOf, discard } from './body.js';
 /** What {@link memoryStore} takes. */
 export interface MemoryStoreOptions {
   /**
-   * All that the store may hold, in bytes: artifacts, uploads in progress, and for each artifact its key and 1 KiB of
-   * bookkeeping. Default: 64 MiB.
+   * All that the store may hold, in bytes: artifacts, uploads in progress, and for each artifact its key, what its upload
+   * has said about it, and 1 KiB of bookkeeping. Default: 64 MiB.
    */
   readonly maxBytes?: number | undefined;
 }
@@ -43,7 +44,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 class ArtifactsInMemory implements MemoryStore {
   readonly #maxBytes: number;
   /** The artifact used longest ago comes first. */
-  readonly #artifacts = new Map<string, BytesArtifact>();
+  readonly #artifacts = new Map<string, Kept>();
   #usedBytes = 0;
   #closed = false;
 
@@ -52,17 +53,18 @@ class ArtifactsInMemory implements MemoryStore {
   }
 
   get(key: string): BytesArtifact | undefined {
-    const artifact = this.#artifacts.get(key);
-    if (artifact === undefined) return undefined;
+    const kept = this.#artifacts.get(key);
+    if (kept === undefined) return undefined;
     this.#artifacts.delete(key);
-    this.#artifacts.set(key, artifact);
-    return artifact;
+    this.#artifacts.set(key, kept);
+    return kept.artifact;
   }
 
   async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
     const chunks: Uint8Array[] = [];
     const hash = createHash('sha256');
     let taken = 0;
+    let metadata: UploadMetadata | undefined;
     const take = (bytes: number): void => {
       this.#makeRoom(bytes);
       this.#usedBytes += bytes;
@@ -71,7 +73,9 @@ class ArtifactsInMemory implements MemoryStore {
     try {
       assertKey(key);
       this.#assertOpen();
-      const overhead = overheadOf(key);
+      const said = encodeMetadata(options.metadata);
+      metadata = said && decodeMetadata(said);
+      const overhead = overheadOf(key, said);
       for await (const chunk of chunksOf(body, options, this.#maxBytes - overhead)) {
         take(chunk.byteLength);
         hash.update(chunk);
@@ -86,7 +90,9 @@ class ArtifactsInMemory implements MemoryStore {
     }
     const created = !this.#remove(key);
     const etag = `"${hash.digest('base64url').slice(0, ETAG_CHARACTERS)}"`;
-    this.#artifacts.set(key, { kind: 'bytes', bytes: Buffer.concat(chunks), etag, lastModified: new Date() });
+    const bytes = Buffer.concat(chunks);
+    const artifact: BytesArtifact = { kind: 'bytes', bytes, etag, lastModified: new Date(), ...metadata };
+    this.#artifacts.set(key, { artifact, takenBytes: taken });
     return { created, etag };
   }
 
@@ -109,10 +115,10 @@ class ArtifactsInMemory implements MemoryStore {
   }
 
   #remove(key: string): boolean {
-    const artifact = this.#artifacts.get(key);
-    if (artifact === undefined) return false;
+    const kept = this.#artifacts.get(key);
+    if (kept === undefined) return false;
     this.#artifacts.delete(key);
-    this.#usedBytes -= artifact.bytes.byteLength + overheadOf(key);
+    this.#usedBytes -= kept.takenBytes;
     return true;
   }
 
@@ -121,7 +127,12 @@ class ArtifactsInMemory implements MemoryStore {
   }
 }
 
-function overheadOf(key: string): number {
+interface Kept {
+  readonly artifact: BytesArtifact;
+  readonly takenBytes: number;
+}
+
+function overheadOf(key: string, metadata: Uint8Array | undefined): number {
   // V8 takes up to two bytes for a character.
-  return BOOKKEEPING_BYTES + 2 * key.length;
+  return BOOKKEEPING_BYTES + 2 * (key.length + (metadata?.byteLength ?? 0));
 }

@@ -151,8 +151,8 @@ export class Compaction {
   }
 
   async #copy(from: Segment, { key, place, entry }: Candidate): Promise<boolean> {
-    const { length, time, digest, inline } = entry;
-    const operation = { kind: 'put', key, length, time, digest, movedFrom: place } as const;
+    const { length, time, digest, inline, metadata } = entry;
+    const operation = { kind: 'put', key, length, time, digest, metadata, movedFrom: place } as const;
     try {
       if (inline === undefined) {
         const bytes = await from.read(entry.offset, length);

@@ -83,8 +83,8 @@ export class Draft {
     }
   }
 
-  #entryOf({ length, time, digest, body }: PutOperation, region: Region): Entry {
+  #entryOf({ length, time, digest, body, metadata }: PutOperation, region: Region): Entry {
     const inline = body.kind === 'inline' ? body.bytes : undefined;
-    return { segment: region.segment.id, offset: region.offset, length, time, digest, inline };
+    return { segment: region.segment.id, offset: region.offset, length, time, digest, inline, metadata };
   }
 }

@@ -15,6 +15,8 @@ export interface Entry extends Place {
   readonly digest: Uint8Array;
   /** The body itself, where it is small. */
   readonly inline?: Uint8Array | undefined;
+  /** What the upload has said about itself, encoded. */
+  readonly metadata?: Uint8Array | undefined;
 }
 
 /** 128 bits: beyond any accident, and it makes a strong entity tag. */
@@ -24,6 +26,9 @@ export const INLINE_BASE = 2 ** 47;
 
 const FORMAT = 1;
 const FLAG_INLINE = 1;
+/** Behind the header is the length of the metadata, in two bytes, and the metadata. */
+const FLAG_METADATA = 2;
+const KNOWN_FLAGS = FLAG_INLINE | FLAG_METADATA;
 const DIGEST_AT = 24;
 const CHECK_AT = DIGEST_AT + DIGEST_BYTES;
 const HEADER_BYTES = CHECK_AT + 4;
@@ -33,20 +38,27 @@ const TREE_BYTES = 64;
 
 /** What an artifact costs in the index, in bytes. An estimate: nothing smaller than a page is ever given back. */
 export function indexBytesOf(key: string, entry: Entry): number {
-  return 2 * key.length + HEADER_BYTES + PLACE_BYTES + TREE_BYTES + (entry.inline?.byteLength ?? 0);
+  const { inline, metadata } = entry;
+  return 2 * key.length + HEADER_BYTES + PLACE_BYTES + TREE_BYTES + sizeOf(metadata) + (inline?.byteLength ?? 0);
 }
 
 /** An entry as the index keeps it. */
 export function encodeEntry(key: string, entry: Entry): Buffer {
-  const bytes = Buffer.allocUnsafe(HEADER_BYTES + (entry.inline?.byteLength ?? 0));
+  const { inline, metadata } = entry;
+  const inlineAt = HEADER_BYTES + sizeOf(metadata);
+  const bytes = Buffer.allocUnsafe(inlineAt + (inline?.byteLength ?? 0));
   bytes[0] = FORMAT;
-  bytes[1] = entry.inline === undefined ? 0 : FLAG_INLINE;
+  bytes[1] = (inline === undefined ? 0 : FLAG_INLINE) | (metadata === undefined ? 0 : FLAG_METADATA);
   bytes.writeUInt32LE(entry.segment, 2);
   bytes.writeUIntLE(entry.offset, 6, 6);
   bytes.writeUIntLE(entry.length, 12, 6);
   bytes.writeUIntLE(entry.time, 18, 6);
   bytes.set(entry.digest, DIGEST_AT);
-  if (entry.inline !== undefined) bytes.set(entry.inline, HEADER_BYTES);
+  if (metadata !== undefined) {
+    bytes.writeUInt16LE(metadata.byteLength, HEADER_BYTES);
+    bytes.set(metadata, HEADER_BYTES + 2);
+  }
+  if (inline !== undefined) bytes.set(inline, inlineAt);
   bytes.writeUInt32LE(checkOf(key, bytes, bytes.length), CHECK_AT);
   return bytes;
 }
@@ -59,14 +71,28 @@ export function encodeEntry(key: string, entry: Entry): Buffer {
 export function decodeEntry(key: string, bytes: Buffer, length: number): Entry | undefined {
   if (length < HEADER_BYTES || bytes[0] !== FORMAT) return undefined;
   if (bytes.readUInt32LE(CHECK_AT) !== checkOf(key, bytes, length)) return undefined;
+  const flags = bytes[1] ?? 0;
+  if ((flags & ~KNOWN_FLAGS) !== 0) return undefined;
+  const metadata = (flags & FLAG_METADATA) === 0 ? undefined : metadataIn(bytes, length);
+  const inlineAt = HEADER_BYTES + sizeOf(metadata);
   return {
     segment: bytes.readUInt32LE(2),
     offset: bytes.readUIntLE(6, 6),
     length: bytes.readUIntLE(12, 6),
     time: bytes.readUIntLE(18, 6),
     digest: copyOf(bytes, DIGEST_AT, CHECK_AT),
-    inline: bytes[1] === FLAG_INLINE ? copyOf(bytes, HEADER_BYTES, length) : undefined,
+    inline: (flags & FLAG_INLINE) === 0 ? undefined : copyOf(bytes, inlineAt, length),
+    metadata,
   };
+}
+
+function metadataIn(bytes: Buffer, length: number): Buffer {
+  const start = HEADER_BYTES + 2;
+  return copyOf(bytes, start, Math.min(length, start + bytes.readUInt16LE(HEADER_BYTES)));
+}
+
+function sizeOf(metadata: Uint8Array | undefined): number {
+  return metadata === undefined ? 0 : 2 + metadata.byteLength;
 }
 
 /** A place as a key of the index: places of one segment are neighbours, in order of their offsets. */

@@ -15,6 +15,7 @@ export interface PutOperation {
   readonly time: number;
   readonly digest: Uint8Array;
   readonly body: ReceivedBody;
+  readonly metadata?: Uint8Array | undefined;
   /** Only if this is still where the key's body is: for a copy. */
   readonly movedFrom?: Place | undefined;
   /** Called once the body's bytes are counted in a segment; never for an inline one. */

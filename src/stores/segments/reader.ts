@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import type { Artifact } from '../../artifact.js';
 import { errnoCode, HotblobError } from '../../errors.js';
+import { decodeMetadata } from '../../metadata.js';
 import { DIGEST_BYTES, type Entry } from './entry.js';
 import { corrupt } from './errors.js';
 import type { SegmentIndex } from './segment-index.js';
@@ -25,24 +26,36 @@ export class ArtifactReader {
     this.#directory = directory;
   }
 
-  /** The artifact of an entry. Nobody looks whether its segment is there. */
-  artifact(entry: Entry): Artifact {
+  /**
+   * The artifact of an entry. Nobody looks whether its segment is there.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` where what is said about it is not what was put
+   */
+  artifact(key: string, entry: Entry): Artifact {
+    const artifact = this.#bodyOf(entry);
+    if (entry.metadata === undefined) return artifact;
+    const metadata = decodeMetadata(entry.metadata);
+    if (metadata === undefined) throw corrupt(this.#index.path, `the metadata of '${key}' in the index is damaged`);
+    return { ...artifact, ...metadata };
+  }
+
+  #bodyOf(entry: Entry): Artifact {
     const { offset, length, inline } = entry;
     // Not those of the segment: both would change with each body that is appended, and with every copy.
-    const metadata = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };
-    if (inline !== undefined) return { kind: 'bytes', bytes: inline, ...metadata };
-    return { kind: 'file', path: this.#pathOf(entry.segment), offset, length, immutable: true, ...metadata };
+    const validators = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };
+    if (inline !== undefined) return { kind: 'bytes', bytes: inline, ...validators };
+    return { kind: 'file', path: this.#pathOf(entry.segment), offset, length, immutable: true, ...validators };
   }
 
   /**
    * The same, once its body has been compared with its checksum; undefined where the segment has gone meanwhile.
    *
-   * @throws SegmentStoreError `ERR_HOTBLOB_CORRUPT`, with the name of the file, for a body that is hurt
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT`, with the name of the file, for a body that is hurt
    */
   async verified(key: string, entry: Entry, signal: AbortSignal | undefined): Promise<Artifact | undefined> {
     const fault = await faultOf(entry, this.#pathOf(entry.segment), signal);
     if (fault === 'missing') return undefined;
-    if (fault === undefined) return this.artifact(entry);
+    if (fault === undefined) return this.artifact(key, entry);
     const file = entry.inline === undefined ? this.#pathOf(entry.segment) : this.#index.path;
     throw corrupt(file, `the body of '${key}' ${DESCRIPTIONS[fault]}`);
   }

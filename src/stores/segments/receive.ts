@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
+import { encodeMetadata } from '../../metadata.js';
 import type { PutOptions } from '../../store.js';
 import { chunksOf } from '../body.js';
 import { DIGEST_BYTES } from './entry.js';
@@ -12,6 +13,8 @@ export interface Received {
   readonly body: ReceivedBody;
   readonly length: number;
   readonly digest: Uint8Array;
+  /** What the upload says about itself, encoded. */
+  readonly metadata: Uint8Array | undefined;
   /** To be called once its bytes are counted in a segment. */
   readonly onReserved?: (() => void) | undefined;
 }
@@ -37,6 +40,8 @@ export class Receiver {
   /**
    * Hands the received body to `commit`, and holds its memory and its room until that is done. What a body
    * has written that does not come to `commit` is given up.
+   *
+   * @throws HotblobError as {@link encodeMetadata} and {@link chunksOf}; else what the body, the signal or the system says
    */
   async receive<T>(
     body: Readable,
@@ -44,6 +49,7 @@ export class Receiver {
     maxBytes: number,
     commit: (received: Received) => Promise<T>,
   ): Promise<T> {
+    const metadata = encodeMetadata(options.metadata);
     const hash = createHash('sha256');
     const digest = (): Uint8Array => hash.digest().subarray(0, DIGEST_BYTES);
     const chunks: Uint8Array[] = [];
@@ -78,13 +84,14 @@ export class Receiver {
       }
       if (direct !== undefined) {
         isCommitted = true;
-        return await commit({ body: { kind: 'region', region: direct.region }, length, digest: digest() });
+        return await commit({ body: { kind: 'region', region: direct.region }, length, digest: digest(), metadata });
       }
-      await this.#space.take(length);
-      taken = length;
+      const wanted = length + (metadata?.byteLength ?? 0);
+      await this.#space.take(wanted);
+      taken = wanted;
       const received: ReceivedBody =
         length <= INLINE_BYTES ? { kind: 'inline', bytes: Buffer.concat(chunks) } : { kind: 'memory', chunks };
-      return await commit({ body: received, length, digest: digest(), onReserved: giveBack });
+      return await commit({ body: received, length, digest: digest(), metadata, onReserved: giveBack });
     } finally {
       giveBack();
       this.#gathered -= gathered;

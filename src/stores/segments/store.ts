@@ -79,9 +79,8 @@ const CHECKS = {
  * One process may write to a directory, and any number read it with `readOnly`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and for a directory that holds
- * something else or cannot be used
- * @throws SegmentStoreError `ERR_HOTBLOB_LOCKED` while another process writes to `dir`, `ERR_HOTBLOB_CORRUPT` for an index
- * that is damaged, `ERR_HOTBLOB_NO_LMDB` without `lmdb`
+ * something else or cannot be used; `ERR_HOTBLOB_LOCKED` while another process writes to `dir`, `ERR_HOTBLOB_CORRUPT` for
+ * an index that is damaged, `ERR_HOTBLOB_NO_LMDB` without `lmdb`
  */
 export function segmentStore(
   dir: string,
@@ -143,7 +142,9 @@ class Reader implements SegmentStoreReader {
     const entry = this.index.get(key);
     if (entry === undefined) return undefined;
     this.touch(key, entry);
-    return this.#verifies ? this.#artifacts.verified(key, entry, options?.signal) : this.#artifacts.artifact(entry);
+    return this.#verifies
+      ? this.#artifacts.verified(key, entry, options?.signal)
+      : this.#artifacts.artifact(key, entry);
   }
 
   close(): Promise<void> {

@@ -1,6 +1,6 @@
 import { errnoCode } from '../../errors.js';
+import { decodeMetadata } from '../../metadata.js';
 import { type Entry, isAt } from './entry.js';
-import { SegmentStoreError } from './errors.js';
 import { findLayout } from './layout.js';
 import { type BodyFault, DESCRIPTIONS, faultOf } from './reader.js';
 import { SegmentIndex } from './segment-index.js';
@@ -32,8 +32,7 @@ export interface SegmentSummary {
  * Compares every body of the segment store in `dir` with its checksum, and yields what is hurt; nothing is changed. Another
  * process may write meanwhile. Returns what it has looked at.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` where there is no segment store
- * @throws SegmentStoreError `ERR_HOTBLOB_NO_LMDB` without `lmdb`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` where there is no segment store, `ERR_HOTBLOB_NO_LMDB` without `lmdb`
  */
 export async function* verifySegments(dir: string): AsyncGenerator<SegmentFinding, SegmentSummary> {
   const layout = await findLayout(dir);
@@ -51,7 +50,7 @@ export async function* verifySegments(dir: string): AsyncGenerator<SegmentFindin
       }
     }
   } catch (error) {
-    if (error instanceof SegmentStoreError && error.code === 'ERR_HOTBLOB_NO_LMDB') throw error;
+    if (errnoCode(error) === 'ERR_HOTBLOB_NO_LMDB') throw error;
     const reason = error instanceof Error ? error.message : String(error);
     yield { kind: 'index', key: undefined, file: layout.index, message: reason };
   } finally {
@@ -69,6 +68,10 @@ async function check(
   if (entry === undefined) {
     if (entryNow(index, key) !== undefined) return undefined;
     const message = `the entry of '${key}' in the index is damaged: ${index.path}`;
+    return { kind: 'entry', key, file: index.path, message };
+  }
+  if (entry.metadata !== undefined && decodeMetadata(entry.metadata) === undefined) {
+    const message = `the metadata of '${key}' in the index is damaged: ${index.path}`;
     return { kind: 'entry', key, file: index.path, message };
   }
   const path = segmentPath(segments, entry.segment);
