@@ -1,5 +1,6 @@
 import { lstat, opendir, unlink } from 'node:fs/promises';
 import { errnoCode, HotblobError } from '../errors.js';
+import type { Sidecars } from './directory-metadata.js';
 import { isReserved, prefixOf, removeEmptyParents } from './directory-paths.js';
 import { Recency } from './recency.js';
 
@@ -23,20 +24,23 @@ interface StoredFile {
  *
  * What the directory holds is known from a scan, plus what was put since. Other processes may put and delete as well:
  * each scan corrects that. A file's last use is the latest of what this process has seen, its modification and its
- * access time; with `relatime` that one is right to a day, which is what is left after a restart.
+ * access time; with `relatime` that one is right to a day, which is what is left after a restart. What uploads have said
+ * about themselves is not counted, and goes with their files.
  */
 export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
+  readonly #sidecars: Sidecars;
   readonly #recency = new Recency();
   /** At least what the directory holds, in bytes; undefined until it has been scanned. */
   #storedBytes: number | undefined;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
-  constructor(root: string, maxBytes: number) {
+  constructor(root: string, maxBytes: number, sidecars: Sidecars) {
     this.#root = root;
     this.#maxBytes = maxBytes;
+    this.#sidecars = sidecars;
   }
 
   /** Counts a use of `key`. */
@@ -108,7 +112,9 @@ export class DirectoryEviction {
   async #evict(key: string): Promise<boolean> {
     const path = prefixOf(this.#root) + key;
     try {
+      const body = await lstat(path, { bigint: true });
       await unlink(path);
+      await this.#sidecars.remove(key, body);
     } catch (error) {
       return isGone(error);
     }

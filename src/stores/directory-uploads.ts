@@ -3,9 +3,12 @@ import { type FileHandle, lstat, mkdir, open, rename, rmdir, unlink } from 'node
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../errors.js';
+import { encodeMetadata } from '../metadata.js';
 import type { PutOptions, PutResult } from '../store.js';
 import { chunksOf } from './body.js';
 import type { DirectoryEviction } from './directory-eviction.js';
+import type { MetadataLookups } from './directory-lookups.js';
+import type { BodyIdentity, Sidecars } from './directory-metadata.js';
 import { makeParents, prefixOf, RESERVED_NAME, syncDirectories } from './directory-paths.js';
 
 /** Where uploads in progress are, below the store's own directory. */
@@ -15,7 +18,8 @@ const PLACE_ATTEMPTS = 10;
 
 /** A file in its place. */
 interface Placed {
-  readonly created: boolean;
+  /** What was there before. */
+  readonly replaced: BodyIdentity | undefined;
   readonly replacedBytes: number;
   /** Those whose entries have changed. */
   readonly directories: ReadonlySet<string>;
@@ -26,31 +30,49 @@ export class DirectoryUploads {
   readonly #root: string;
   readonly #maxBytes: number;
   readonly #eviction: DirectoryEviction | undefined;
+  readonly #sidecars: Sidecars;
+  readonly #lookups: MetadataLookups;
 
-  constructor(root: string, maxBytes: number, eviction: DirectoryEviction | undefined) {
+  constructor(
+    root: string,
+    maxBytes: number,
+    eviction: DirectoryEviction | undefined,
+    metadata: { readonly sidecars: Sidecars; readonly lookups: MetadataLookups },
+  ) {
     this.#root = root;
     this.#maxBytes = maxBytes;
     this.#eviction = eviction;
+    this.#sidecars = metadata.sidecars;
+    this.#lookups = metadata.lookups;
   }
 
   /**
    * As the `put` of a store; `key` is one that may be stored.
    *
-   * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE`, `ERR_HOTBLOB_INCOMPLETE`, `ERR_HOTBLOB_STORAGE_FULL`,
+   * @throws HotblobError as {@link encodeMetadata}; `ERR_HOTBLOB_TOO_LARGE`, `ERR_HOTBLOB_INCOMPLETE`, `ERR_HOTBLOB_STORAGE_FULL`,
    * `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` for a key that the file system cannot have; else what the
    * body, the signal or the system says
    */
   async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
     const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, randomUUID());
     const { signal } = options;
+    const metadata = encodeMetadata(options.metadata);
+    let received: BodyIdentity | undefined;
     try {
-      const bytes = await receive(body, options, this.#maxBytes, temporary);
+      received = await receive(body, options, this.#maxBytes, temporary);
+      if (metadata !== undefined) {
+        this.#lookups.begin();
+        await this.#sidecars.write(key, received, metadata);
+      }
       const place = (): Promise<Placed> => this.#place(temporary, prefixOf(this.#root) + key, signal);
-      const placed = await (this.#eviction?.add(key, bytes, signal, place) ?? place());
+      const placed = await (this.#eviction?.add(key, Number(received.size), signal, place) ?? place());
+      this.#lookups.expire(key);
       await syncDirectories(placed.directories);
-      return { created: placed.created };
+      if (placed.replaced !== undefined) await this.#sidecars.remove(key, placed.replaced);
+      return { created: placed.replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may never have been made
+      if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received);
       throw fullOr(error);
     }
   }
@@ -64,8 +86,8 @@ export class DirectoryUploads {
         signal.throwIfAborted();
         await rename(temporary, path);
         return {
-          created: replaced === undefined,
-          replacedBytes: replaced?.isFile() ? replaced.size : 0,
+          replaced,
+          replacedBytes: replaced?.isFile() ? Number(replaced.size) : 0,
           directories: new Set([path, ...made].map((each) => dirname(each))),
         };
       } catch (error) {
@@ -76,18 +98,14 @@ export class DirectoryUploads {
   }
 }
 
-/** Writes the body to a new file and to the disk. Resolves to its length. */
-async function receive(body: Readable, options: PutOptions, maxBytes: number, path: string): Promise<number> {
+/** Writes the body to a new file and to the disk. Resolves to what tells that file from others. */
+async function receive(body: Readable, options: PutOptions, maxBytes: number, path: string): Promise<BodyIdentity> {
   const handle = await openNew(path);
   try {
-    let bytes = 0;
-    for await (const chunk of chunksOf(body, options, maxBytes)) {
-      await writeAll(handle, chunk);
-      bytes += chunk.byteLength;
-    }
+    for await (const chunk of chunksOf(body, options, maxBytes)) await writeAll(handle, chunk);
     // Before the rename: after a crash there must not be a name without the bytes.
     await handle.sync();
-    return bytes;
+    return await handle.stat({ bigint: true });
   } finally {
     await handle.close();
   }
@@ -110,7 +128,7 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
 }
 
 function statsOf(path: string) {
-  return lstat(path).catch((error: unknown) => {
+  return lstat(path, { bigint: true }).catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return undefined;
     throw error;
   });

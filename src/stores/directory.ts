@@ -7,6 +7,8 @@ import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store
 import { assertOptions, BYTES, FLAG, invalidOption } from '../validation.js';
 import { discard } from './body.js';
 import { DirectoryEviction } from './directory-eviction.js';
+import { MetadataLookups } from './directory-lookups.js';
+import { Sidecars } from './directory-metadata.js';
 import { hasParentInside, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './directory-paths.js';
 import { DirectoryUploads, UPLOADS_NAME } from './directory-uploads.js';
 
@@ -19,7 +21,7 @@ export interface DirectoryStoreOptions {
   readonly immutable?: boolean | undefined;
   /**
    * All files together, in bytes; those used longest ago are deleted, whoever put them there, when an upload needs room.
-   * Uploads in progress come on top. Default: no limit.
+   * Uploads in progress come on top, and up to 5 KiB for each artifact with metadata. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
 }
@@ -30,8 +32,11 @@ export interface DirectoryStore extends Required<Store> {
   readonly immutable: boolean;
   /** The directory, absolute and with symlinks resolved. */
   readonly root: string;
-  /** Where the artifact is, or would be: nobody looks. Synchronous. */
-  get(key: string, options?: GetOptions): FileArtifact;
+  /**
+   * Where the artifact is, or would be. Synchronous, and nobody looks, as long as no upload has said anything about itself;
+   * from then on for what was looked at within the last second.
+   */
+  get(key: string, options?: GetOptions): FileArtifact | Promise<FileArtifact>;
 }
 
 const MARKER_NAME = 'immutable';
@@ -45,6 +50,10 @@ const LEFTOVER_MS = 24 * 60 * 60 * 1000;
  * An upload is a temporary file below `dir/.hotblob` that is renamed once it is complete and on the disk, so that readers
  * see the old artifact or the new one. Keys below `.hotblob` are refused. A directory that cannot be written to can be
  * read. Several processes may use one directory; a limit then holds but for what the others have put since the last scan.
+ *
+ * What an upload says about itself is in a file below `dir/.hotblob/metadata` that names the inode, size and time of the
+ * artifact's file: another file in its place, by `mv` or from a backup, has no metadata. What another process puts may be
+ * given the metadata of before for up to a second.
  *
  * Symlinks that lead out of the directory are followed neither for reading nor for writing. Who can replace its
  * directories by symlinks while an upload is placed is trusted.
@@ -72,9 +81,13 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
   await removeLeftovers(join(root, RESERVED_NAME, UPLOADS_NAME));
-  const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes);
+  const sidecars = new Sidecars(root);
+  const isDescribed = await sidecars.exist();
+  const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes, sidecars);
   eviction?.measure();
-  return new FilesInDirectory(root, immutable ?? isOurs, maxBytes, eviction);
+  const store = new FilesInDirectory(root, immutable ?? isOurs, maxBytes, eviction, sidecars, isDescribed);
+  if (isDescribed) store.sweep();
+  return store;
 }
 
 class FilesInDirectory implements DirectoryStore {
@@ -83,21 +96,44 @@ class FilesInDirectory implements DirectoryStore {
   readonly #prefix: string;
   readonly #uploads: DirectoryUploads;
   readonly #eviction: DirectoryEviction | undefined;
+  readonly #sidecars: Sidecars;
+  readonly #lookups: MetadataLookups;
   readonly #running = new Set<Promise<unknown>>();
   #closed = false;
 
-  constructor(root: string, immutable: boolean, maxBytes: number | undefined, eviction: DirectoryEviction | undefined) {
+  constructor(
+    root: string,
+    immutable: boolean,
+    maxBytes: number | undefined,
+    eviction: DirectoryEviction | undefined,
+    sidecars: Sidecars,
+    isDescribed: boolean,
+  ) {
     this.root = root;
     this.immutable = immutable;
     this.#prefix = prefixOf(root);
-    this.#uploads = new DirectoryUploads(root, maxBytes ?? Number.POSITIVE_INFINITY, eviction);
+    this.#sidecars = sidecars;
+    this.#lookups = new MetadataLookups(sidecars, isDescribed);
+    const metadata = { sidecars, lookups: this.#lookups };
+    this.#uploads = new DirectoryUploads(root, maxBytes ?? Number.POSITIVE_INFINITY, eviction, metadata);
     this.#eviction = eviction;
   }
 
-  get(key: string): FileArtifact {
+  get(key: string): FileArtifact | Promise<FileArtifact> {
     assertStorable(key);
     this.#eviction?.touch(key);
-    return { kind: 'file', path: this.#prefix + key, immutable: this.immutable, root: this.root };
+    const path = this.#prefix + key;
+    const artifact: FileArtifact = { kind: 'file', path, immutable: this.immutable, root: this.root };
+    const metadata = this.#lookups.get(key, path);
+    if (metadata === undefined) return artifact;
+    if (metadata instanceof Promise) return metadata.then((found) => ({ ...artifact, ...found }));
+    return { ...artifact, ...metadata };
+  }
+
+  /** Removes in the background what is said about artifacts that are gone. */
+  sweep(): void {
+    const sweep = this.#sidecars.sweep(() => this.#closed).finally(() => this.#running.delete(sweep));
+    this.#running.add(sweep);
   }
 
   async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
@@ -119,9 +155,12 @@ class FilesInDirectory implements DirectoryStore {
     const path = this.#prefix + key;
     try {
       if (!(await hasParentInside(this.root, path))) return false;
+      const body = await lstat(path, { bigint: true });
       // Asked for, because unlinking a directory is EISDIR on Linux, but EPERM in POSIX.
-      if ((await lstat(path)).isDirectory()) return false;
+      if (body.isDirectory()) return false;
       await unlink(path);
+      this.#lookups.expire(key);
+      await this.#sidecars.remove(key, body);
     } catch (error) {
       if (NOT_THERE.has(errnoCode(error) ?? '')) return false;
       throw error;

@@ -10,6 +10,7 @@ import {
   content,
   entriesBelow,
   giveToUnprivileged,
+  located,
   never,
   put,
   refusal,
@@ -78,7 +79,7 @@ test('the limit holds after every upload, and what was put last is there', async
       for (const [key, length] of list) {
         await put(store, key, content(length));
         t.true((await bytesIn(store)) <= 1000);
-        await assertFile(t, store.get(key).path, content(length));
+        await assertFile(t, located(store, key).path, content(length));
       }
       await store.close();
     }),
@@ -97,7 +98,7 @@ test('the limit holds with concurrent uploads, and nothing more than needed goes
 test('who reads a file that is evicted reads it to its end', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(900));
-  const handle = await open(store.get('a').path);
+  const handle = await open(located(store, 'a').path);
   await put(store, 'b', content(900));
   t.deepEqual(await entriesBelow(store.root), ['b']);
   t.deepEqual(await handle.readFile(), content(900));

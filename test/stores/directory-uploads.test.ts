@@ -10,6 +10,7 @@ import {
   bodyOf,
   content,
   entriesBelow,
+  located,
   never,
   put,
   refusal,
@@ -25,21 +26,21 @@ test('what was put can be read back, also without an announced length', async (t
     ['large', 3_000_000],
   ] as const) {
     t.deepEqual(await put(store, key, content(length)), { created: true });
-    await assertFile(t, store.get(key).path, content(length));
+    await assertFile(t, located(store, key).path, content(length));
   }
   const body = Readable.from([content(100_000), content(100_000, 1)]);
   t.false((await store.put('large', body, { signal: never() })).created);
-  await assertFile(t, store.get('large').path, Buffer.concat([content(100_000), content(100_000, 1)]));
+  await assertFile(t, located(store, 'large').path, Buffer.concat([content(100_000), content(100_000, 1)]));
   t.deepEqual(await entriesBelow(store.root), ['a/', 'a/b/', 'a/b/c', 'empty', 'large']);
 });
 
 test('overwriting replaces the file: who has it open keeps what was there', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', 'old');
-  const before = await stat(store.get('a').path);
+  const before = await stat(located(store, 'a').path);
   t.false((await put(store, 'a', 'newer')).created);
-  t.is(await readFile(store.get('a').path, 'utf8'), 'newer');
-  t.not((await stat(store.get('a').path)).ino, before.ino);
+  t.is(await readFile(located(store, 'a').path, 'utf8'), 'newer');
+  t.not((await stat(located(store, 'a').path)).ino, before.ino);
 });
 
 test('until an upload is complete there is nothing, or what was there', async (t) => {
@@ -50,7 +51,7 @@ test('until an upload is complete there is nothing, or what was there', async (t
     const upload = store.put(key, body, { signal: never() });
     await until(async () => (await bytesInUploads(store.root)) === 100_000);
     t.deepEqual(await entriesOutsideUploads(store.root), ['old']);
-    t.is(await readFile(store.get('old').path, 'utf8'), 'old');
+    t.is(await readFile(located(store, 'old').path, 'utf8'), 'old');
     body.destroy(new Error('gone'));
     await t.throwsAsync(upload, { message: 'gone' });
   }
@@ -83,7 +84,7 @@ for (const [what, bodyFor, size, error] of failing) {
       t.true(body.destroyed);
     }
     t.deepEqual(await entriesBelow(store.root), ['old/', 'old/a']);
-    t.is(await readFile(store.get('old/a').path, 'utf8'), 'old');
+    t.is(await readFile(located(store, 'old/a').path, 'utf8'), 'old');
   });
 }
 
@@ -137,7 +138,7 @@ test('an abort at any moment leaves a whole artifact or nothing', async (t) => {
     outcomes[stored ? 'stored' : 'refused']++;
     t.deepEqual(await entriesBelow(store.root), stored ? ['a/', 'a/b/', 'a/b/c'] : []);
     if (!stored) return;
-    await assertFile(t, store.get('a/b/c').path, bytes);
+    await assertFile(t, located(store, 'a/b/c').path, bytes);
     await store.delete('a/b/c');
   };
   // Until it comes too late: how many turns that takes depends on the disk.
@@ -153,7 +154,7 @@ test('concurrent uploads of one key: one of them wins, whole', async (t) => {
       async (lengths) => {
         const contents = lengths.map((length, seed) => content(length, seed));
         await Promise.all(contents.map((bytes) => put(store, 'a/b', bytes)));
-        const winner = await readFile(store.get('a/b').path);
+        const winner = await readFile(located(store, 'a/b').path);
         t.true(contents.some((bytes) => bytes.equals(winner)));
         t.deepEqual(await entriesBelow(store.root), ['a/', 'a/b']);
         t.true(await store.delete('a/b'));
@@ -169,7 +170,7 @@ test("uploads and deletions in one directory do not get into each other's way", 
   const work = async (key: string): Promise<void> => {
     for (let round = 0; round < 60; round++) {
       await put(store, key, key);
-      t.is(await readFile(store.get(key).path, 'utf8'), key);
+      t.is(await readFile(located(store, key).path, 'utf8'), key);
       t.true(await store.delete(key));
     }
   };
@@ -201,7 +202,7 @@ test('a directory that has been emptied by hand works on', async (t) => {
   await put(store, 'a', 'x');
   await rm(store.root, { recursive: true });
   await put(store, 'a/b', 'x');
-  t.is(await readFile(store.get('a/b').path, 'utf8'), 'x');
+  t.is(await readFile(located(store, 'a/b').path, 'utf8'), 'x');
 });
 
 test('a closed store takes nothing, once what was under way is done', async (t) => {

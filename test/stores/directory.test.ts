@@ -9,6 +9,7 @@ import {
   content,
   entriesBelow,
   giveToUnprivileged,
+  located,
   put,
   refusal,
   temporaryDirectory,
@@ -21,7 +22,7 @@ test.serial('a directory that cannot be written to can be read', async (t) => {
   await chmod(dir, 0o555);
   await unprivileged(async () => {
     const store = await directoryStore(dir, { maxBytes: 10 });
-    t.is(await readFile(store.get('a').path, 'utf8'), 'x');
+    t.is(await readFile(located(store, 'a').path, 'utf8'), 'x');
     await t.throwsAsync(put(store, 'b', 'x'), { code: 'EACCES' });
     await t.throwsAsync(store.delete('a'), { code: 'EACCES' });
     await store.close();
@@ -52,7 +53,7 @@ test('a directory that a store creates is immutable, in later runs as well', asy
   t.true((await directoryStore(dir)).immutable);
   const denied = await directoryStore(dir, { immutable: false });
   t.false(denied.immutable);
-  t.false(denied.get('a').immutable);
+  t.false(located(denied, 'a').immutable);
 });
 
 test('a directory that was there before is immutable only if the user says so', async (t) => {
@@ -61,11 +62,11 @@ test('a directory that was there before is immutable only if the user says so', 
     const store = await directoryStore(dir, options);
     await put(store, 'a', 'x');
     t.false(store.immutable);
-    t.false(store.get('a').immutable);
+    t.false(located(store, 'a').immutable);
   }
   const vouched = await directoryStore(dir, { immutable: true });
   t.true(vouched.immutable);
-  t.true(vouched.get('a').immutable);
+  t.true(located(vouched, 'a').immutable);
   t.false((await directoryStore(dir)).immutable);
 });
 
@@ -75,9 +76,9 @@ test('the root is absolute, symlinks resolved', async (t) => {
   await symlink('real', join(dir, 'link'));
   const store = await directoryStore(relative(process.cwd(), join(dir, 'link')));
   t.is(store.root, join(dir, 'real'));
-  t.is(store.get('a').root, store.root);
-  t.is(store.get('a').path, join(dir, 'real', 'a'));
-  t.is((await directoryStore('/')).get('a/b').path, '/a/b');
+  t.is(located(store, 'a').root, store.root);
+  t.is(located(store, 'a').path, join(dir, 'real', 'a'));
+  t.is(located(await directoryStore('/'), 'a/b').path, '/a/b');
 });
 
 test('a file is no directory', async (t) => {
@@ -153,7 +154,7 @@ test('whatever the key, it is refused or stays in the directory', async (t) => {
         return;
       }
       stored++;
-      const { path } = store.get(key);
+      const { path } = located(store, key);
       t.true(path.startsWith(store.root + sep));
       t.deepEqual(await readFile(path), Buffer.from(bytes));
       t.true(await store.delete(key));
@@ -216,7 +217,7 @@ test('a symlink in the place of an artifact is replaced, or removed, and not fol
   await symlink('../secret', join(store.root, 'a'));
   await symlink('../secret', join(store.root, 'b'));
   t.false((await put(store, 'a', 'new')).created);
-  t.is(await readFile(store.get('a').path, 'utf8'), 'new');
+  t.is(await readFile(located(store, 'a').path, 'utf8'), 'new');
   t.true(await store.delete('b'));
   t.is(await readFile(join(dir, 'secret'), 'utf8'), 'kept');
   t.deepEqual(await entriesBelow(store.root), ['a']);

@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
 import { directoryStore } from '../../src/stores/directory.js';
-import { content, entriesBelow, put, temporaryDirectory } from './fixture.js';
+import { content, entriesBelow, located, put, temporaryDirectory } from './fixture.js';
 
 const OWN_FILE = fileURLToPath(import.meta.url);
 
@@ -46,8 +46,8 @@ async function fill(directory: string): Promise<object> {
       cause: error.cause instanceof Error && 'code' in error.cause && error.cause.code,
     },
     entries,
-    firstIsWhole: bytes.equals(await readFile(store.get('first').path)),
-    nextIsStored: content(200 * 1024).equals(await readFile(store.get('third').path)),
+    firstIsWhole: bytes.equals(await readFile(located(store, 'first').path)),
+    nextIsStored: content(200 * 1024).equals(await readFile(located(store, 'third').path)),
   };
 }
 

@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
+import type { FileArtifact } from '../../src/artifact.js';
 import type { ErrorCode } from '../../src/errors.js';
 import type { PutOptions, Store } from '../../src/store.js';
+import type { DirectoryStore } from '../../src/stores/directory.js';
 
 type WritableStore = Required<Store>;
 
@@ -31,6 +33,13 @@ export function put(
     size: bytes.byteLength,
     ...options,
   });
+}
+
+/** Where the artifact of a key is, in a directory where no upload has ever said anything about itself. */
+export function located(store: DirectoryStore, key: string): FileArtifact {
+  const artifact = store.get(key);
+  if (artifact instanceof Promise) throw new Error(`${key} was not answered at once`);
+  return artifact;
 }
 
 /** A body that gives its `chunks` and then fails with `end`, or for want of one stays silent. */
