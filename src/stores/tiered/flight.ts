@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
-import type { Artifact, ArtifactMetadata, ByteRange, StreamArtifact } from '../../artifact.js';
+import type { Artifact, ByteRange, StreamArtifact, UploadMetadata } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
+import { uploadMetadataOf } from '../../metadata.js';
 import type { Attempt } from './breaker.js';
 import { type Content, contentOf } from './content.js';
 import { logTiered } from './log.js';
@@ -118,18 +119,21 @@ export class Flight {
   }
 
   #present(artifact: Artifact, content: Content): StreamArtifact {
-    const { etag, lastModified, contentType, contentEncoding, cacheControl, headers } = artifact;
-    const metadata: ArtifactMetadata = { etag, lastModified, contentType, contentEncoding, cacheControl, headers };
-    // A store keeps bytes and nothing that is said about them: without this they would mean something else.
-    if (contentEncoding !== undefined || headers !== undefined) this.#mayKeep = false;
+    const { etag, lastModified } = artifact;
+    const metadata = uploadMetadataOf(artifact);
     this.#unopened = setTimeout(() => this.#leave(), UNOPENED_MS).unref();
     const { size } = content;
     const open = (range: ByteRange | undefined, { signal }: { readonly signal: AbortSignal }): Promise<Readable> =>
-      this.#open(content, range, signal);
-    return { ...metadata, kind: 'stream', size, open };
+      this.#open(content, metadata, range, signal);
+    return { ...metadata, etag, lastModified, kind: 'stream', size, open };
   }
 
-  async #open(content: Content, range: ByteRange | undefined, signal: AbortSignal): Promise<Readable> {
+  async #open(
+    content: Content,
+    metadata: UploadMetadata,
+    range: ByteRange | undefined,
+    signal: AbortSignal,
+  ): Promise<Readable> {
     signal.throwIfAborted();
     const isFar = range !== undefined && range.start > (this.#spool?.length ?? 0) + FAR_BYTES;
     const isTooLate = this.#isLeft || this.#spool?.isOpen === false;
@@ -137,7 +141,7 @@ export class Flight {
     if (this.#spool === undefined) {
       clearTimeout(this.#unopened);
       this.#spool = new Spool(this.#options.spoolDir, this.#options.memory);
-      void this.#transferTo(this.#spool, content);
+      void this.#transferTo(this.#spool, content, metadata);
     }
     const reader = new SpoolReader(this.#spool, range);
     const onAbort = (): void => void reader.destroy();
@@ -147,8 +151,8 @@ export class Flight {
   }
 
   /** Owns the writer's use of the spool. Never rejects. */
-  async #transferTo(spool: Spool, content: Content): Promise<void> {
-    if (this.#mayKeep) this.#kept = this.#keep(spool, content.size);
+  async #transferTo(spool: Spool, content: Content, metadata: UploadMetadata): Promise<void> {
+    if (this.#mayKeep) this.#kept = this.#keep(spool, content.size, metadata);
     try {
       const { signal } = this.#transfer;
       const body = await content.open(undefined, signal);
@@ -170,12 +174,12 @@ export class Flight {
   }
 
   /** Never rejects. */
-  async #keep(spool: Spool, size: number | undefined): Promise<void> {
+  async #keep(spool: Spool, size: number | undefined, metadata: UploadMetadata): Promise<void> {
     const body = new SpoolReader(spool);
     const { signal } = this.#keeping;
     signal.addEventListener('abort', () => body.destroy(signal.reason));
     try {
-      await this.#options.local.put(this.key, body, { signal, size });
+      await this.#options.local.put(this.key, body, { signal, size, metadata });
     } catch (error) {
       logTiered('%s is not kept: %O', this.key, error);
     }

@@ -1,3 +1,4 @@
+import { uploadMetadataOf } from '../../metadata.js';
 import type { Store } from '../../store.js';
 import { discard } from '../body.js';
 import type { Attempt } from './breaker.js';
@@ -141,7 +142,7 @@ export class Replication {
       return;
     }
     try {
-      await store.put?.(key, body.stream, { signal, size: body.size });
+      await store.put?.(key, body.stream, { signal, size: body.size, metadata: body.metadata });
     } finally {
       discard(body.stream);
     }
@@ -150,6 +151,8 @@ export class Replication {
   async #read(key: string, signal: AbortSignal) {
     const artifact = await this.#local.get(key, { signal });
     const content = artifact && (await contentOf(artifact));
-    return content && { size: content.size, stream: await content.open(undefined, signal) };
+    if (artifact === undefined || content === undefined) return undefined;
+    const { size } = content;
+    return { size, metadata: uploadMetadataOf(artifact), stream: await content.open(undefined, signal) };
   }
 }

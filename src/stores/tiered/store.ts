@@ -41,8 +41,9 @@ export interface TieredStore extends Store {
 
 /**
  * A local store in front of a remote one: what is asked for comes from the remote store once, is passed on while it comes,
- * and stays in the local one. Artifacts with a content encoding or further headers are passed on but not kept, because a
- * store keeps bytes alone; others are served with the local store's own entity tag from then on.
+ * and stays in the local one, with what is said about it: from then on it is served with the local store's own entity tag
+ * and time, and all else as the remote store has it. What is said in too many bytes for the local store is passed on but not
+ * kept. A local store that keeps no metadata is for artifacts without.
  *
  * A remote store that fails makes misses: `DEBUG=hotblob:tiered` says why. After some failures in a row it is left alone
  * for a time. Uploads and deletions go to both; with `'writeBack'` the remote store gets them in the background, from a

@@ -25,12 +25,12 @@ export async function writeThrough(
   remoteStore: WritableStore,
   gate: Gate,
 ): Promise<PutResult> {
-  const { size } = options;
+  const { size, metadata } = options;
   const over = new AbortController();
   const near = new Branch();
   const far = new Branch();
   let isOurs = false;
-  const putLocal = local.put(key, near, { signal: over.signal, size });
+  const putLocal = local.put(key, near, { signal: over.signal, size, metadata });
   const localResult = putLocal.catch((error: unknown) => {
     near.destroy();
     return { error };
@@ -43,7 +43,7 @@ export async function writeThrough(
   try {
     return await remote.run(
       async () => {
-        const putRemote = remoteStore.put(key, far, { signal: over.signal, size });
+        const putRemote = remoteStore.put(key, far, { signal: over.signal, size, metadata });
         putRemote.catch(() => far.destroy());
         const copied = copy(body, options, [near, far], () => far.destroyed);
         copied.catch(() => {

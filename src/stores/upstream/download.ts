@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { ArtifactMetadata, ByteRange, StreamArtifact } from '../../artifact.js';
 import { UpstreamBody } from './body.js';
 import { upstreamFailed, upstreamRefused } from './errors.js';
+import { metadataIn } from './metadata.js';
 import type { UpstreamResponse } from './response.js';
 
 /** How a download asks the peer. */
@@ -102,8 +103,6 @@ function metadataOf({ headers }: UpstreamResponse): ArtifactMetadata {
   return {
     etag: headers.etag,
     lastModified: Number.isNaN(modified.getTime()) ? undefined : modified,
-    contentType: headers['content-type'],
-    contentEncoding: headers['content-encoding'],
-    cacheControl: headers['cache-control'],
+    ...metadataIn(headers),
   };
 }

@@ -1,10 +1,12 @@
 import type { Readable } from 'node:stream';
 import type { StreamArtifact } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
+import { keptMetadata } from '../../metadata.js';
 import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../../store.js';
 import { discard } from '../body.js';
 import { artifactOf } from './download.js';
 import { upstreamRefused } from './errors.js';
+import { headersOf } from './metadata.js';
 import { type UpstreamSettings, type UpstreamStoreOptions, upstreamSettingsOf } from './options.js';
 import { Peer } from './peer.js';
 import { Upload } from './upload.js';
@@ -28,6 +30,9 @@ const MISSES = new Set([204, 404, 410]);
  *
  * A lookup is a GET, whose body becomes the download: nothing is asked for twice, but for ranges. Where the body is not
  * wanted (HEAD, 304) what is on its way of it is lost.
+ *
+ * What an upload says about itself goes with it as headers of the request, and the same headers of an answer come back; but
+ * for those that are about the message, the connection or the server. Whether a peer keeps them is the peer's.
  *
  * Its methods throw HotblobError `ERR_HOTBLOB_UPSTREAM` where the peer cannot be reached or answers with something else,
  * `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, and `ERR_HOTBLOB_UPSTREAM_DENIED` for 401 and 403.
@@ -68,11 +73,12 @@ class ArtifactsOfPeer implements UpstreamStore {
 
   async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
     try {
+      const headers = headersOf(keptMetadata(options.metadata));
       const upload = new Upload(body, options);
       const response = await this.#peer.request({
         method: 'PUT',
         path: this.#pathOf(key),
-        headers: { ...this.#headers, 'content-type': 'application/octet-stream' },
+        headers: { 'content-type': 'application/octet-stream', ...headers, ...this.#headers },
         upload,
         signal: options.signal,
       });

@@ -9,6 +9,6 @@ for (const way of WAYS) {
     createStore: () => ownServer(way),
     disposeStore: endServer,
     // The server answers every upload with 200: clients of caches expect it.
-    capabilities: { tellsCreated: false },
+    capabilities: { tellsCreated: false, metadata: true },
   });
 }

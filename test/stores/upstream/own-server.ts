@@ -1,6 +1,9 @@
 import type { AddressInfo } from 'node:net';
 import { createHandler } from '../../../src/handler.js';
 import { fixedMemoryPressure } from '../../../src/memory/pressure.js';
+import { plain } from '../../../src/protocols/plain.js';
+import type { Protocol } from '../../../src/protocols/protocol.js';
+import { uploadMetadata } from '../../../src/protocols/upload-metadata.js';
 import { createServer } from '../../../src/server/server.js';
 import type { Store } from '../../../src/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
@@ -17,7 +20,7 @@ const closers = new WeakMap<Store, () => Promise<void>>();
 export async function ownServer(way: Way): Promise<UpstreamStore> {
   const memory = fixedMemoryPressure('normal');
   const tls = way === 'HTTP/2 over TLS' ? await certificate() : undefined;
-  const handler = createHandler({ store: memoryStore({ maxBytes: 2 ** 28 }), memory });
+  const handler = createHandler({ store: memoryStore({ maxBytes: 2 ** 28 }), memory, protocols: [describing()] });
   const server = createServer(handler, { tls, memory });
   await server.listen({ port: 0, host: '127.0.0.1' });
   // a server that listens on a port has an address of this kind
@@ -30,6 +33,22 @@ export async function ownServer(way: Way): Promise<UpstreamStore> {
     handler.close();
   });
   return store;
+}
+
+/** The path is the key, and all that the suite says of an upload is kept. */
+function describing(): Protocol {
+  const paths = plain();
+  return {
+    ...paths,
+    route(request) {
+      const operation = paths.route(request);
+      if (operation?.kind !== 'upload') return operation;
+      const { headers } = request;
+      const names = Object.keys(headers).filter((name) => name.startsWith('x-artifact-'));
+      const metadata = { ...uploadMetadata(headers, names), cacheControl: headers['cache-control'] };
+      return { ...operation, metadata };
+    },
+  };
 }
 
 /** Ends the server behind a store. */
