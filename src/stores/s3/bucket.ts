@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { CompletedPart, GetObjectCommandOutput, HeadObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import type { ArtifactMetadata, ByteRange } from '../../artifact.js';
 import { brokenAnswer, changedMeanwhile, failureOf, isMissing, isOutOfRange } from './failure.js';
+import { metadataOf, type ObjectDescription } from './metadata.js';
 import type { Sdk } from './sdk.js';
 
 /** What is known of an object. */
@@ -27,8 +28,6 @@ export interface Payload {
   readonly sha256: string;
 }
 
-/** What bodies are stored as: nobody tells their type. */
-const CONTENT_TYPE = 'application/octet-stream';
 /** Time to the answer is not bounded for a request with a body, which may be long on its way: only silence is. */
 const WITH_BODY = { requestTimeout: 0 };
 
@@ -93,8 +92,8 @@ export class Bucket {
   }
 
   /** Stores an object in one request and resolves to its entity tag. */
-  async put(key: string, payload: Payload): Promise<string> {
-    const input = { Bucket: this.#name, Key: key, Body: payload.bytes, ContentType: CONTENT_TYPE };
+  async put(key: string, payload: Payload, description: ObjectDescription): Promise<string> {
+    const input = { Bucket: this.#name, Key: key, Body: payload.bytes, ...description };
     const command = new this.#sdk.PutObjectCommand(input);
     command.middlewareStack.add(sayHash(payload), SAY_HASH);
     try {
@@ -105,8 +104,8 @@ export class Bucket {
   }
 
   /** Begins an upload in parts and resolves to its id. */
-  async createUpload(key: string): Promise<string> {
-    const input = { Bucket: this.#name, Key: key, ContentType: CONTENT_TYPE };
+  async createUpload(key: string, description: ObjectDescription): Promise<string> {
+    const input = { Bucket: this.#name, Key: key, ...description };
     try {
       const { UploadId } = await this.#client.send(new this.#sdk.CreateMultipartUploadCommand(input));
       if (UploadId === undefined) throw brokenAnswer(this.#doing('writing to'), 'S3 gave the upload no id');
@@ -200,15 +199,11 @@ export class Bucket {
     if (size === undefined || !Number.isSafeInteger(size)) {
       throw brokenAnswer(this.#doing('reading from'), 'S3 did not say how long the object is');
     }
-    const { LastModified, ContentType, ContentEncoding, CacheControl } = answer;
     return {
       size,
       etag: this.#tagOf(answer, 'reading from'),
-      ...(LastModified === undefined ? {} : { lastModified: LastModified }),
-      ...(ContentType === undefined ? {} : { contentType: ContentType }),
-      // "aws-chunked" frames an upload; some services keep it as if it were the object's.
-      ...(!ContentEncoding || ContentEncoding === 'aws-chunked' ? {} : { contentEncoding: ContentEncoding }),
-      ...(CacheControl === undefined ? {} : { cacheControl: CacheControl }),
+      ...(answer.LastModified === undefined ? {} : { lastModified: answer.LastModified }),
+      ...metadataOf(answer),
     };
   }
 

@@ -5,6 +5,7 @@ const CODE_OF_NAME: Readonly<Record<string, ErrorCode>> = {
   CredentialsProviderError: 'ERR_HOTBLOB_UPSTREAM_DENIED',
   EntityTooLarge: 'ERR_HOTBLOB_TOO_LARGE',
   KeyTooLongError: 'ERR_HOTBLOB_KEY_TOO_LONG',
+  MetadataTooLarge: 'ERR_HOTBLOB_METADATA_TOO_LARGE',
   QuotaExceeded: 'ERR_HOTBLOB_STORAGE_FULL',
   RequestTimeout: 'ERR_HOTBLOB_UPSTREAM_TIMEOUT',
   SlowDown: 'ERR_HOTBLOB_OVERLOADED',

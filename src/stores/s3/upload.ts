@@ -1,8 +1,10 @@
 import type { Readable } from 'node:stream';
 import type { CompletedPart } from '@aws-sdk/client-s3';
 import debug from 'debug';
+import { keptMetadata } from '../../metadata.js';
 import type { PutOptions, PutResult } from '../../store.js';
 import type { Bucket } from './bucket.js';
+import { descriptionOf, type ObjectDescription } from './metadata.js';
 import { type Part, partsOf, type UploadLimits } from './parts.js';
 
 /** Parts of one upload on their way at a time, while the next one is being filled. */
@@ -18,15 +20,16 @@ const log = debug('hotblob:s3');
  * It does without `Upload` of @aws-sdk/lib-storage, which lets parts on their way go on when it is aborted, fails before
  * they are deleted, and where their deletion fails too says that instead of what was wrong.
  *
- * @throws HotblobError as {@link partsOf}; else what the body, the signal or the bucket says
+ * @throws HotblobError as {@link partsOf} and {@link keptMetadata}; else what the body, the signal or the bucket says
  */
 export async function upload(
   bucket: Bucket,
   key: string,
   body: Readable,
-  { signal, size }: PutOptions,
+  { signal, size, metadata }: PutOptions,
   limits: UploadLimits,
 ): Promise<PutResult> {
+  const description = descriptionOf(keptMetadata(metadata));
   const failure = new AbortController();
   const either = AbortSignal.any([signal, failure.signal]);
   // Asked while the body comes in, so that it takes no time of its own.
@@ -37,12 +40,12 @@ export async function upload(
     either.throwIfAborted();
     return found === undefined;
   };
-  const multipart = new MultipartUpload(bucket, key, failure, either);
+  const multipart = new MultipartUpload(bucket, key, description, failure, either);
   try {
     for await (const part of partsOf(body, { signal: either, size }, limits)) {
       if (part.isLast && !multipart.isBegun) {
         try {
-          return { created: await wasFree(), etag: await bucket.put(key, part) };
+          return { created: await wasFree(), etag: await bucket.put(key, part, description) };
         } finally {
           part.release();
         }
@@ -62,6 +65,7 @@ export async function upload(
 class MultipartUpload {
   readonly #bucket: Bucket;
   readonly #key: string;
+  readonly #description: ObjectDescription;
   readonly #failure: AbortController;
   readonly #signal: AbortSignal;
   readonly #sending = new Set<Promise<void>>();
@@ -69,9 +73,16 @@ class MultipartUpload {
   #id: string | undefined;
 
   /** A part that fails aborts `failure`; `signal` says when to stop, that abort included. */
-  constructor(bucket: Bucket, key: string, failure: AbortController, signal: AbortSignal) {
+  constructor(
+    bucket: Bucket,
+    key: string,
+    description: ObjectDescription,
+    failure: AbortController,
+    signal: AbortSignal,
+  ) {
     this.#bucket = bucket;
     this.#key = key;
+    this.#description = description;
     this.#failure = failure;
     this.#signal = signal;
   }
@@ -85,7 +96,7 @@ class MultipartUpload {
     let id: string;
     try {
       // Never given up: without its id nobody could delete the upload.
-      id = this.#id ??= await this.#bucket.createUpload(this.#key);
+      id = this.#id ??= await this.#bucket.createUpload(this.#key, this.#description);
       while (this.#sending.size >= PARTS_IN_FLIGHT) await Promise.race(this.#sending);
       this.#signal.throwIfAborted();
     } catch (error) {
