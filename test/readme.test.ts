@@ -123,7 +123,7 @@ test('the tables of the conformance suite name every option and capability, and 
 
   const capabilities = tableOf('capabilities', guide.slice(guide.indexOf('`capabilities` says')));
   t.deepEqual([...capabilities.keys()].sort(), namesIn(refused({ capabilities: { noSuchCapability: 1 } })));
-  for (const name of ['writable', 'ranges', 'tellsCreated', 'survivesDelete'] as const) {
+  for (const name of ['writable', 'ranges', 'tellsCreated', 'survivesDelete', 'metadata'] as const) {
     t.is(capabilities.get(name), `\`${settings.capabilities[name]}\``, name);
   }
 });

@@ -7,6 +7,7 @@ import { failedUploads } from './checks/failed-uploads.js';
 import { inFlight } from './checks/in-flight.js';
 import { keys } from './checks/keys.js';
 import { lookups } from './checks/lookups.js';
+import { metadata } from './checks/metadata.js';
 import { reading } from './checks/reading.js';
 import { uploads } from './checks/uploads.js';
 import { inTurn } from './gate.js';
@@ -19,6 +20,7 @@ const CHECKS: readonly Check[] = [
   ...reading,
   ...uploads,
   ...failedUploads,
+  ...metadata,
   ...concurrency,
   ...inFlight,
   ...deleting,

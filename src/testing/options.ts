@@ -16,6 +16,8 @@ export interface StoreCapabilities {
    * does not, it has to fail: half an artifact, or parts of two, are never right. Default: true.
    */
   readonly survivesDelete?: boolean | undefined;
+  /** Whether what an upload says about itself comes back with its artifact. Default: false, and then it is not looked at. */
+  readonly metadata?: boolean | undefined;
   /**
    * How many bytes of artifacts the store may hold before it makes room by itself, at least four times `largeBytes`; three
    * times as many are put into it. Default: it never makes room.
@@ -34,7 +36,7 @@ export interface StoreConformanceOptions<S extends Store = Store> {
   readonly createStore: () => S | Promise<S>;
   /** What the titles begin with: some runners want each title once in a file. Default: `store`. */
   readonly name?: string | undefined;
-  /** What the store can do. Default: everything but making room. */
+  /** What the store can do. Default: everything but keeping metadata and making room. */
   readonly capabilities?: StoreCapabilities | undefined;
   /** Removes what a store has left behind, after it was closed. Default: nothing to remove. */
   readonly disposeStore?: ((store: S) => unknown) | undefined;
@@ -61,6 +63,7 @@ export interface Capabilities {
   readonly ranges: boolean;
   readonly tellsCreated: boolean;
   readonly survivesDelete: boolean;
+  readonly metadata: boolean;
   readonly evictsAbove: number | undefined;
 }
 
@@ -121,6 +124,7 @@ function capabilitiesOf(given: StoreCapabilities): Capabilities {
     ranges: given.ranges ?? true,
     tellsCreated: given.tellsCreated ?? true,
     survivesDelete: given.survivesDelete ?? true,
+    metadata: given.metadata ?? false,
     evictsAbove: given.evictsAbove,
   };
 }
@@ -148,5 +152,6 @@ const CAPABILITY_CHECKS: Readonly<Record<keyof StoreCapabilities, OptionCheck>> 
   ranges: FLAG,
   tellsCreated: FLAG,
   survivesDelete: FLAG,
+  metadata: FLAG,
   evictsAbove: countFrom(1),
 };

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import type { Readable } from 'node:stream';
-import type { Artifact, ByteRange } from '../artifact.js';
+import type { Artifact, ByteRange, UploadMetadata } from '../artifact.js';
 import type { PutResult, Store } from '../store.js';
 import { assertArtifact } from './artifacts.js';
 import { arriving, assertBytes } from './bodies.js';
@@ -26,6 +26,8 @@ export interface UploadOptions {
   readonly size?: number;
   /** Default: one that is aborted when the check is over. */
   readonly signal?: AbortSignal;
+  /** What it says about itself. Default: nothing. */
+  readonly metadata?: UploadMetadata;
 }
 
 /** The store of one check, and what checks do with it. Each step has the deadline of the settings. */
@@ -63,17 +65,17 @@ export class Subject {
   }
 
   /** Uploads what has a known length, and fails where the store does. */
-  async put(key: string, bytes: Uint8Array): Promise<PutResult> {
-    const upload = this.upload(key, arriving(bytes), { size: bytes.byteLength });
+  async put(key: string, bytes: Uint8Array, options: UploadOptions = {}): Promise<PutResult> {
+    const upload = this.upload(key, arriving(bytes), { size: bytes.byteLength, ...options });
     return stored(await this.within('put()', upload));
   }
 
   /** Starts an upload. Never rejects, so that a check may look at it when it likes. */
   upload(key: string, body: Readable, options: UploadOptions = {}): Promise<Outcome<PutResult>> {
-    const { size, signal = this.signal() } = options;
+    const { signal = this.signal(), ...rest } = options;
     return outcomeOf(async () => {
       assert(this.store.put !== undefined, 'the store has no put()');
-      return await this.store.put(key, body, size === undefined ? { signal } : { signal, size });
+      return await this.store.put(key, body, { signal, ...rest });
     });
   }
 

@@ -5,6 +5,7 @@ import { type StoreConformanceOptions, storeConformance } from '../../src/testin
 import { brokenConcurrency } from './broken-concurrency.js';
 import { brokenInFlight } from './broken-in-flight.js';
 import { brokenLookups, brokenStreams } from './broken-lookups.js';
+import { brokenMetadata } from './broken-metadata.js';
 import { brokenRemovals } from './broken-removals.js';
 import { brokenAborts, brokenUploads } from './broken-uploads.js';
 import { type BrokenStore, LARGE_BYTES, PlainStore } from './plain-stores.js';
@@ -16,6 +17,7 @@ const BROKEN: Readonly<Record<string, BrokenStore>> = {
   ...brokenAborts,
   ...brokenConcurrency,
   ...brokenInFlight,
+  ...brokenMetadata,
   ...brokenRemovals,
 };
 
@@ -57,7 +59,7 @@ for (const [index, [what, { create, fails, options }]] of Object.entries(BROKEN)
 }
 
 test('every check has a store that fails it', (t) => {
-  const all = [{}, { evictsAbove: 8 * LARGE_BYTES }, { ranges: false }].flatMap((capabilities) => [
+  const all = [{}, { metadata: true }, { evictsAbove: 8 * LARGE_BYTES }, { ranges: false }].flatMap((capabilities) => [
     ...checksOf({ createStore: () => new PlainStore(), largeBytes: LARGE_BYTES, capabilities }).keys(),
   ]);
   const failed = new Set(Object.values(BROKEN).flatMap(({ fails }) => (fails === 'every check' ? [] : fails)));

@@ -25,23 +25,29 @@ storeConformance({
   test,
   name: 'memory',
   createStore: inMemory,
-  capabilities: { evictsAbove: 16 * MIB },
+  capabilities: { metadata: true, evictsAbove: 16 * MIB },
 });
 
 storeConformance({
   test,
   name: 'memory, asynchronous',
   createStore: () => answeringLater(inMemory()),
-  capabilities: { evictsAbove: 16 * MIB },
+  capabilities: { metadata: true, evictsAbove: 16 * MIB },
 });
 
-storeConformance({ test, name: 'directory', createStore: () => inDirectory(), inventory });
+storeConformance({
+  test,
+  name: 'directory',
+  createStore: () => inDirectory(),
+  capabilities: { metadata: true },
+  inventory,
+});
 
 storeConformance({
   test,
   name: 'directory with a limit',
   createStore: () => inDirectory({ maxBytes: 16 * MIB }),
-  capabilities: { evictsAbove: 16 * MIB },
+  capabilities: { metadata: true, evictsAbove: 16 * MIB },
   inventory,
 });
 
@@ -49,6 +55,7 @@ storeConformance({
   test,
   name: 'directory, asynchronous',
   createStore: async () => answeringLater(await inDirectory()),
+  capabilities: { metadata: true },
 });
 
 storeConformance({
@@ -81,17 +88,18 @@ storeConformance({
 const inSegments = (options?: SegmentStoreOptions): Promise<SegmentStore> =>
   segmentStore(join(temporary, String(count++)), { ...options, readOnly: false });
 
-storeConformance({ test, name: 'segments', createStore: () => inSegments() });
+storeConformance({ test, name: 'segments', createStore: () => inSegments(), capabilities: { metadata: true } });
 
 storeConformance({
   test,
   name: 'segments with a limit',
   createStore: () => inSegments({ maxBytes: 32 * MIB }),
-  capabilities: { evictsAbove: 32 * MIB },
+  capabilities: { metadata: true, evictsAbove: 32 * MIB },
 });
 
 storeConformance({
   test,
   name: 'segments that are verified',
   createStore: () => inSegments({ verifyReads: true, segmentBytes: MIB }),
+  capabilities: { metadata: true },
 });

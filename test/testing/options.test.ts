@@ -61,6 +61,13 @@ test('what a store cannot do is not asked of it', (t) => {
     [],
   );
   t.is(all.length - titlesOf({ capabilities: { tellsCreated: false } }).length, 2);
+  const described = titlesOf({ capabilities: { metadata: true } });
+  t.deepEqual(
+    all.filter((title) => !described.includes(title)),
+    [],
+  );
+  t.is(described.length - all.length, 7, 'only asked of stores that say so');
+  t.deepEqual(titlesOf({ capabilities: { writable: false, metadata: true }, seed }), readOnly);
 });
 
 test('the bodies take no argument that a runner could take for a callback', (t) => {

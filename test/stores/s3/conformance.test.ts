@@ -29,7 +29,12 @@ async function createStore(): Promise<S3Store> {
   return store;
 }
 
-const options = { test, createStore, inventory: (store: S3Store) => service.names(`${prefixes.get(store)}/`) };
+const options = {
+  test,
+  createStore,
+  capabilities: { metadata: true },
+  inventory: (store: S3Store) => service.names(`${prefixes.get(store)}/`),
+};
 
 storeConformance({ ...options, name: 'one request' });
 storeConformance({ ...options, name: 'in parts', largeBytes: 2 * PART + 13 });

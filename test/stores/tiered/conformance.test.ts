@@ -54,6 +54,7 @@ storeConformance({
       () => memoryStore({ maxBytes: 2 ** 28 }),
     ),
   disposeStore: dispose,
+  capabilities: { metadata: true },
 });
 
 storeConformance({
@@ -61,6 +62,7 @@ storeConformance({
   name: 'a directory before h2c',
   createStore: () => create(directoryStore, () => ownServer('h2c')),
   disposeStore: dispose,
+  capabilities: { metadata: true },
   inventory,
 });
 
@@ -69,6 +71,7 @@ storeConformance({
   name: 'a directory before HTTP/1.1, in the background',
   createStore: () => create(directoryStore, () => ownServer('HTTP/1.1'), 'writeBack'),
   disposeStore: dispose,
+  capabilities: { metadata: true },
   inventory,
 });
 
@@ -83,5 +86,5 @@ storeConformance({
   name: 'a store that keeps nothing before h2c',
   createStore: () => create(forgetful, () => ownServer('h2c')),
   disposeStore: dispose,
-  capabilities: { tellsCreated: false },
+  capabilities: { tellsCreated: false, metadata: true },
 });
