@@ -1,0 +1,18 @@
+import { Readable } from 'node:stream';
+import { directoryStore } from '../../src/stores/directory.js';
+
+/** Overwrites a few artifacts, every other time with metadata that says what the body is, until it is killed. */
+const [directory = '', prefix = ''] = process.argv.slice(2);
+process.on('disconnect', () => process.exit());
+const store = await directoryStore(directory);
+const { signal } = new AbortController();
+
+const client = async (name: number): Promise<void> => {
+  for (let number = 0; ; number++) {
+    const body = `${number % 2 === 0 ? 'described' : 'plain'}-${prefix}-${name}-${number}`;
+    const metadata = number % 2 === 0 ? { headers: { 'x-body': body } } : undefined;
+    await store.put(`key-${name % 2}`, Readable.from([Buffer.from(body)]), { signal, metadata });
+    process.send?.(body);
+  }
+};
+await Promise.all([0, 1, 2, 3].map(client));
