@@ -200,24 +200,51 @@ test('ranges: of what comes in, and far ahead of it', async (t) => {
   t.deepEqual(ranges, [undefined, 'bytes=7000000-7099999']);
 });
 
-test('what is said about an artifact is passed on; with an encoding it is not kept', async (t) => {
+test('what is said about an artifact is passed on, and kept with it', async (t) => {
   const { store, local, peer } = await startTiers(t, (request, response) => {
     response.setHeader('etag', '"v1"');
     response.setHeader('content-type', 'text/x-artifact');
+    response.setHeader('x-artifact-tag', `of ${request.url}`);
     if (request.url === '/encoded') response.setHeader('content-encoding', 'gzip');
     response.end('x');
   });
-  for (const key of ['plain', 'encoded', 'encoded']) {
-    const { etag, contentType, contentEncoding } = await artifactIn(store, key);
-    t.deepEqual(
-      { etag, contentType, contentEncoding },
-      { etag: '"v1"', contentType: 'text/x-artifact', contentEncoding: key === 'encoded' ? 'gzip' : undefined },
-    );
+  for (const key of ['plain', 'encoded']) {
+    const said = {
+      contentType: 'text/x-artifact',
+      contentEncoding: key === 'encoded' ? 'gzip' : undefined,
+      headers: { 'x-artifact-tag': `of /${key}` },
+    };
+    t.like(await artifactIn(store, key), { ...said, etag: '"v1"' });
     t.is((await bytesIn(store, key))?.toString(), 'x');
     await until('it is over', () => store.stats().flights === 0);
+    t.like(await artifactIn(local, key), said);
+    t.like(await artifactIn(store, key), said);
   }
-  t.deepEqual(await entriesBelow(local.root), ['plain']);
-  t.deepEqual(peer.requests, ['GET /plain', 'GET /encoded', 'GET /encoded']);
+  t.deepEqual(peer.requests, ['GET /plain', 'GET /encoded']);
+});
+
+test('what is said in too many bytes is passed on, and such an artifact is not kept', async (t) => {
+  const tag = 'x'.repeat(5000);
+  const { store, local } = await startTiers(t, (_request, response) => {
+    response.setHeader('x-artifact-tag', tag);
+    response.end('x');
+  });
+  t.deepEqual((await artifactIn(store, 'a')).headers, { 'x-artifact-tag': tag });
+  t.is((await bytesIn(store, 'a'))?.toString(), 'x');
+  await until('it is over', () => store.stats().flights === 0);
+  t.deepEqual(await entriesBelow(local.root), []);
+});
+
+test('what is said of every artifact costs a directory nothing', async (t) => {
+  const { store, local } = await startTiers(t, (_request, response) => {
+    response.setHeader('content-type', 'application/octet-stream');
+    response.setHeader('cache-control', 'no-transform');
+    response.setHeader('x-content-type-options', 'nosniff');
+    response.end('x');
+  });
+  t.is((await bytesIn(store, 'a'))?.toString(), 'x');
+  await until('it is over', () => store.stats().flights === 0);
+  t.deepEqual(await entriesBelow(local.root), ['a']);
 });
 
 test('a miss is remembered, for a time, and until somebody puts it', async (t) => {

@@ -1,0 +1,83 @@
+import test from 'ava';
+import { content, put, refusal } from '../fixture.js';
+import { found, startPeer, storeOf, WIRES } from './fixture.js';
+
+const BYTES = content(1000);
+
+for (const wire of WIRES) {
+  test(`${wire}: what an upload says goes with it as headers, and nothing else in their place`, async (t) => {
+    const seen: Record<string, unknown>[] = [];
+    const peer = await startPeer(t, wire, (request, response) => {
+      seen.push(request.headers);
+      request.resume().on('end', () => response.end());
+    });
+    const store = storeOf(t, peer, { token: 'secret' });
+    await put(store, 'a', BYTES);
+    await put(store, 'a', BYTES, {
+      metadata: {
+        contentType: 'text/x-artifact',
+        contentEncoding: 'gzip',
+        cacheControl: 'max-age=60',
+        headers: {
+          'X-Artifact-Tag': 'abc',
+          'tuist-checksum-sha256': '00ff',
+          'x-latin': 'caf\u00e9',
+          authorization: 'Bearer of-the-client',
+          connection: 'close',
+          'content-length': '7',
+          'transfer-encoding': 'chunked',
+          host: 'elsewhere',
+          'if-none-match': '*',
+          'x-amz-meta-a': 'b',
+          cookie: 'a=b',
+        },
+      },
+    });
+    const [plain, described] = seen;
+    t.like(plain, { 'content-type': 'application/octet-stream', authorization: 'Bearer secret' });
+    t.is(plain?.['content-encoding'], undefined);
+    t.is(plain?.['cache-control'], undefined);
+    t.like(described, {
+      'content-type': 'text/x-artifact',
+      'content-encoding': 'gzip',
+      'cache-control': 'max-age=60',
+      'x-artifact-tag': 'abc',
+      'tuist-checksum-sha256': '00ff',
+      'x-latin': 'caf\u00e9',
+      authorization: 'Bearer secret',
+      'content-length': '1000',
+    });
+    for (const name of ['transfer-encoding', 'if-none-match', 'x-amz-meta-a', 'cookie'])
+      t.is(described?.[name], undefined);
+    t.not(described?.['host'], 'elsewhere');
+  });
+
+  test(`${wire}: of an answer that is taken which is said about the artifact`, async (t) => {
+    const peer = await startPeer(t, wire, (_request, response) => {
+      response.setHeader('content-type', 'text/x-artifact');
+      response.setHeader('x-artifact-tag', 'abc');
+      response.setHeader('x-latin', 'caf\u00e9');
+      for (const name of ['server', 'x-request-id', 'set-cookie', 'strict-transport-security', 'via', 'vary', 'age']) {
+        response.setHeader(name, '1');
+      }
+      response.setHeader('access-control-allow-origin', '*');
+      response.setHeader('x-content-type-options', 'nosniff');
+      response.end(BYTES);
+    });
+    const artifact = await found(storeOf(t, peer), 'a');
+    t.is(artifact.contentType, 'text/x-artifact');
+    t.deepEqual(artifact.headers, { 'x-artifact-tag': 'abc', 'x-latin': 'caf\u00e9' });
+  });
+}
+
+test('an answer that says nothing has no headers', async (t) => {
+  const peer = await startPeer(t, 'http', (_request, response) => void response.end(BYTES));
+  t.is((await found(storeOf(t, peer), 'a')).headers, undefined);
+});
+
+test('too much is refused without asking the peer', async (t) => {
+  const peer = await startPeer(t, 'http', (_request, response) => void response.end());
+  const metadata = { headers: { tag: 'x'.repeat(5000) } };
+  await t.throwsAsync(put(storeOf(t, peer), 'a', BYTES, { metadata }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
+  t.deepEqual(peer.requests, []);
+});
