@@ -1,7 +1,5 @@
 import type { ExecutionContext } from 'ava';
-import type { UploadMetadata } from '../../src/artifact.js';
 import type { Protocol } from '../../src/protocols/protocol.js';
-import type { Store } from '../../src/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { open, type Site } from '../behaviour/site.js';
 import type { Response } from '../helpers/client.js';
@@ -12,24 +10,7 @@ export const PROTOCOL_KINDS: readonly Kind[] = ['http', 'port-h2c'];
 
 /** A handler of these protocols over a store in memory. */
 export function serveProtocols(t: ExecutionContext, kind: Kind, ...protocols: Protocol[]): Promise<Site> {
-  return open(t, kind, { store: storeWithMetadata(), protocols });
-}
-
-function storeWithMetadata(): Store {
-  const store = memoryStore();
-  const metadata = new Map<string, UploadMetadata | undefined>();
-  return {
-    get: (key) => {
-      const artifact = store.get(key);
-      return artifact && { ...artifact, ...metadata.get(key) };
-    },
-    async put(key, body, options) {
-      const result = await store.put(key, body, options);
-      metadata.set(key, options.metadata);
-      return result;
-    },
-    delete: (key) => store.delete(key),
-  };
+  return open(t, kind, { store: memoryStore(), protocols });
 }
 
 /** Asserts the status of each request, without a body where it is none of PUT, POST and PATCH. */

@@ -7,7 +7,7 @@ import { directoryStore } from '../../src/stores/directory.js';
 import { assertBody, assertError } from '../behaviour/site.js';
 import { until } from '../helpers/poll.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
-import { KINDS, keepingStore, openTuist, SCOPE } from './tuist-site.js';
+import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
 
 const OTHER_SCOPE = 'tenant_id=acme&namespace_id=android';
 const CLEAN = `/api/cache/clean?${SCOPE}`;
@@ -70,7 +70,7 @@ test('another process that shares the store sees it soon, and after a restart no
 });
 
 test('an upload that has begun before does not come back with its end', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   let onPut = (): void => {};
   const begun = new Promise<void>((resolve) => {
     onPut = resolve;
@@ -102,7 +102,7 @@ test('an upload that has begun before does not come back with its end', async (t
 });
 
 test('where the mark of a generation is lost, the namespace is empty: nothing that was cleaned comes back', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   const before = await openTuist(t, 'http', {}, { store });
   t.is((await before.ask('PUT', ARTIFACT, { body })).status, 201);
   t.is((await before.ask('DELETE', CLEAN)).status, 204);
@@ -119,7 +119,7 @@ test('where the mark of a generation is lost, the namespace is empty: nothing th
 });
 
 test('a read-only store cannot be cleaned, and serves what is there', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   const writable = await openTuist(t, 'http', {}, { store });
   t.is((await writable.ask('PUT', ARTIFACT, { body })).status, 201);
   const { get } = store;
@@ -131,7 +131,7 @@ test('a read-only store cannot be cleaned, and serves what is there', async (t) 
 });
 
 test('a clean that fails changes nothing', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   let isFull = false;
   const full: Store = {
     ...store,
@@ -149,7 +149,7 @@ test('a clean that fails changes nothing', async (t) => {
 });
 
 test('the mark is looked up once a second, and not for every request', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   let lookups = 0;
   const counting: Store = {
     ...store,

@@ -9,7 +9,7 @@ import type { Request } from '../helpers/client.js';
 import { until } from '../helpers/poll.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { startChild } from './tuist-server.js';
-import { KINDS, keepingStore, openTuist, SCOPE } from './tuist-site.js';
+import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
@@ -284,7 +284,7 @@ test('how long, and how many', async (t) => {
 });
 
 test('an upload whose store is full stays, and can be completed later', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   let isFull = false;
   const full: Store = {
     ...store,
@@ -305,7 +305,7 @@ test('an upload whose store is full stays, and can be completed later', async (t
 });
 
 test('two processes may take parts of one upload', async (t) => {
-  const [uploadsDir, store] = [await temporaryDirectory(t), keepingStore()];
+  const [uploadsDir, store] = [await temporaryDirectory(t), largeStore()];
   const first = client(await openTuist(t, 'http', { uploadsDir }, { store }));
   const site = await openTuist(t, 'http', { uploadsDir }, { store });
   const second = client(site);
@@ -343,7 +343,7 @@ test('parts need the same access as the start', async (t) => {
 });
 
 test('without a directory for parts, modules are served and not taken', async (t) => {
-  const store = keepingStore();
+  const store = largeStore();
   const { start, part, complete } = client(
     await openTuist(t, 'http', { uploadsDir: await temporaryDirectory(t) }, { store }),
   );

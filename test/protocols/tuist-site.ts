@@ -1,5 +1,4 @@
 import type { ExecutionContext } from 'ava';
-import type { UploadMetadata } from '../../src/artifact.js';
 import type { HandlerOptions } from '../../src/options.js';
 import { type TuistOptions, tuist } from '../../src/protocols/tuist/tuist.js';
 import type { Store } from '../../src/store.js';
@@ -10,21 +9,13 @@ import type { Kind } from '../helpers/servers.js';
 export const KINDS = ['http', 'port-h2c'] as const;
 export const SCOPE = 'tenant_id=acme&namespace_id=ios';
 
-/** A store in memory that keeps what uploads say about their artifacts. */
-export function keepingStore(): Required<Store> {
+/** A store in memory whose methods can be replaced one by one. */
+export function largeStore(): Required<Store> {
   // More than any route takes, so that it is not the store that refuses.
   const store = memoryStore({ maxBytes: 2 ** 40 });
-  const metadata = new Map<string, UploadMetadata | undefined>();
   return {
-    get: (key) => {
-      const artifact = store.get(key);
-      return artifact && { ...artifact, ...metadata.get(key) };
-    },
-    put: async (key, body, options) => {
-      const result = await store.put(key, body, options);
-      metadata.set(key, options.metadata);
-      return result;
-    },
+    get: (key) => store.get(key),
+    put: (key, body, options) => store.put(key, body, options),
     delete: (key) => store.delete(key),
     close: () => store.close(),
   };
@@ -37,5 +28,5 @@ export function openTuist(
   options: TuistOptions = {},
   rest: Partial<HandlerOptions> = {},
 ): Promise<Site> {
-  return open(t, kind, { store: keepingStore(), ...rest, protocols: [tuist(options)] });
+  return open(t, kind, { store: largeStore(), ...rest, protocols: [tuist(options)] });
 }

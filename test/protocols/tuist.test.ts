@@ -7,7 +7,7 @@ import { tuist } from '../../src/protocols/tuist/tuist.js';
 import { directoryStore } from '../../src/stores/directory.js';
 import { assertBody, assertError, open } from '../behaviour/site.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
-import { KINDS, keepingStore, openTuist, SCOPE } from './tuist-site.js';
+import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
 
 const MIB = 1024 * 1024;
 const OLD_SCOPE = 'account_handle=acme&project_handle=ios';
@@ -179,7 +179,7 @@ test('routes that other tools have too are theirs where neither tenant nor names
     name: 'others',
     route: () => ({ kind: 'answer', needs: 'none', answer: () => ({ status: 299 }) }),
   };
-  const { ask } = await open(t, 'http', { store: keepingStore(), protocols: [tuist(), others] });
+  const { ask } = await open(t, 'http', { store: largeStore(), protocols: [tuist(), others] });
   for (const path of ['/v1/cache/1', '/api/metro/cache/a']) {
     t.is((await ask('GET', path)).status, 299);
     t.is((await ask('GET', `${path}?other=1`)).status, 299);
