@@ -24,7 +24,10 @@ export interface ArtifactMetadata {
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
-/** What an upload says about its artifact, and what comes back with it. */
+/**
+ * What an upload says about its artifact, and what comes back with it; names of headers in lower case. What is the default
+ * of {@link ArtifactMetadata} need not come back.
+ */
 export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEncoding' | 'cacheControl' | 'headers'>;
 
 /** An artifact that is in memory. The bytes must not change while they are being sent. */
