@@ -16,7 +16,9 @@ export interface Bindings {
 
 /** Which bindings to use; all that load by default. */
 export interface BindingChoice {
+  /** `mmap-io`. Default: true. */
   readonly mmapIo?: boolean | undefined;
+  /** The C library, through `koffi`. Default: true. */
   readonly libc?: boolean | undefined;
 }
 

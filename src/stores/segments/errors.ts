@@ -11,7 +11,9 @@ export type SegmentStoreErrorCode =
 
 /** An error of a segment store. Clients see 500. */
 export class SegmentStoreError extends Error {
+  /** As of every error of this package. */
   override readonly name = 'HotblobError';
+  /** What to compare with: messages may change. */
   readonly code: SegmentStoreErrorCode;
 
   constructor(code: SegmentStoreErrorCode, message: string, options?: ErrorOptions) {
