@@ -23,6 +23,7 @@ export default defineConfig({
   esbuildOptions(options) {
     // The install stays small; names, and lines that a stack trace can point to, stay too.
     options.minifyWhitespace = true;
+    options.minifySyntax = true;
     options.lineLimit = 120;
   },
 });
