@@ -1,6 +1,7 @@
-import { readFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
+import type { Diagnosis } from '../../src/doctor/doctor.js';
 import { PACKAGE_MANAGERS, type Project, Publication } from '../helpers/installation.js';
 
 // What is published, installed into empty projects by real package managers: scripts do not run there.
@@ -77,6 +78,12 @@ async function found(project: Project, file: string, program: string): Promise<F
   return JSON.parse(output);
 }
 
+/** What `hotblob doctor` of a project says. */
+async function diagnosed(project: Project, ...args: string[]): Promise<Diagnosis> {
+  const { output } = await project.run('node_modules/.bin/hotblob', ['doctor', '--json', ...args]);
+  return JSON.parse(output.slice(output.indexOf('{\n')));
+}
+
 for (const manager of PACKAGE_MANAGERS) {
   for (const { title, optional, dependencies, mapper } of KINDS) {
     test.serial(`${manager}: imported, required and run ${title}`, async (t) => {
@@ -95,9 +102,38 @@ for (const manager of PACKAGE_MANAGERS) {
       );
       const command = await project.run('node_modules/.bin/hotblob', ['--version']);
       t.deepEqual(command, { status: 0, output: `${manifest.version}\n` });
+      const optionalState = optional ? 'active' : 'absent';
+      t.like(await diagnosed(project), {
+        mapper: mapper ?? null,
+        copiesResident: optional,
+        optional: {
+          koffi: optionalState,
+          lmdb: optionalState,
+          'mmap-io': dependencies.includes('mmap-io') ? 'active' : 'absent',
+        },
+        ...(optional ? {} : { improvement: { command: 'npm install koffi' } }),
+      });
     });
   }
 }
+
+test.serial(
+  'the doctor tells what does not load from what is absent, and what cannot be served without it',
+  async (t) => {
+    const project = await t.context.publication.install({
+      manager: 'npm',
+      optional: false,
+      dependencies: ['mmap-io'],
+    });
+    await rm(`${project.directory}/node_modules/mmap-io/build`, { recursive: true });
+    await mkdir(`${project.directory}/store/segments`, { recursive: true });
+    await project.write('store/index.mdb', '');
+    const { optional, directories } = await diagnosed(project, 'store');
+    t.regex(optional['mmap-io'], /build\/Release/);
+    t.is(optional.lmdb, 'absent');
+    t.like(directories[0], { store: 'segments', problem: 'it holds segments, and lmdb does not load' });
+  },
+);
 
 test.serial('an install without optional packages stays below 1 MB', async (t) => {
   const project = await t.context.publication.install({ manager: 'npm', optional: false });
