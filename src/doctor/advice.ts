@@ -1,4 +1,4 @@
-import type { Diagnosis } from './doctor.js';
+import type { Diagnosis, OptionalState } from './doctor.js';
 
 /** A command, and what it is for. */
 export interface Improvement {
@@ -19,7 +19,7 @@ export function adviceFor(found: Omit<Diagnosis, 'improvement'>): Improvement | 
   const isLinux = platform.startsWith('linux ');
   if (isLinux && optional.koffi !== 'active') {
     const reason = 'koffi, which is prebuilt, copies from the page cache without waiting for a disk, and maps files.';
-    return { command: 'npm install koffi', reason };
+    return { command: install('koffi', optional.koffi), reason };
   }
   if (mapper === null && optional['mmap-io'] !== 'active' && !platform.startsWith('win32 ')) {
     const reason = 'mmap-io maps files; it needs a C++ compiler, Python and the headers of Node.';
@@ -27,7 +27,8 @@ export function adviceFor(found: Omit<Diagnosis, 'improvement'>): Improvement | 
     return { command: `${BUILD} npm ${command} --ignore-scripts=false`, reason };
   }
   if (optional.lmdb !== 'active') {
-    return { command: 'npm install lmdb', reason: 'lmdb, which is prebuilt, is the index of stores in segments.' };
+    const reason = 'lmdb, which is prebuilt, is the index of stores in segments.';
+    return { command: install('lmdb', optional.lmdb), reason };
   }
   if (limits.descriptors < ENOUGH_DESCRIPTORS) {
     const reason = `${limits.descriptors} descriptors are few for connections and files.`;
@@ -44,6 +45,11 @@ export function adviceFor(found: Omit<Diagnosis, 'improvement'>): Improvement | 
     return { command: `hotblob serve --immutable --dir ${quoted(mutable.directory)}`, reason };
   }
   return undefined;
+}
+
+/** What is there and does not load lacks the package that holds its binary for this platform. */
+function install(name: string, state: OptionalState): string {
+  return state === 'absent' ? `npm install ${name}` : `npm install ${name} --force --include=optional`;
 }
 
 function quoted(path: string): string {

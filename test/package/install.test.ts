@@ -117,23 +117,21 @@ for (const manager of PACKAGE_MANAGERS) {
   }
 }
 
-test.serial(
-  'the doctor tells what does not load from what is absent, and what cannot be served without it',
-  async (t) => {
-    const project = await t.context.publication.install({
-      manager: 'npm',
-      optional: false,
-      dependencies: ['mmap-io'],
-    });
-    await rm(`${project.directory}/node_modules/mmap-io/build`, { recursive: true });
-    await mkdir(`${project.directory}/store/segments`, { recursive: true });
-    await project.write('store/index.mdb', '');
-    const { optional, directories } = await diagnosed(project, 'store');
-    t.regex(optional['mmap-io'], /build\/Release/);
-    t.is(optional.lmdb, 'absent');
-    t.like(directories[0], { store: 'segments', problem: 'it holds segments, and lmdb does not load' });
-  },
-);
+test.serial('the doctor tells what does not load from what is absent, and what that means', async (t) => {
+  const project = await t.context.publication.install({ manager: 'npm', dependencies: ['mmap-io'] });
+  for (const gone of ['mmap-io/build', '@koromix', 'lmdb']) {
+    await rm(`${project.directory}/node_modules/${gone}`, { recursive: true });
+  }
+  await mkdir(`${project.directory}/store/segments`, { recursive: true });
+  await project.write('store/index.mdb', '');
+  const { mapper, optional, directories, improvement } = await diagnosed(project, 'store');
+  t.is(mapper, null);
+  t.regex(optional['mmap-io'], /build\/Release/);
+  t.regex(optional.koffi, /koffi/i);
+  t.is(optional.lmdb, 'absent');
+  t.like(directories[0], { store: 'segments', problem: 'it holds segments, and lmdb does not load' });
+  t.is(improvement?.command, 'npm install koffi --force --include=optional');
+});
 
 test.serial('an install without optional packages stays below 1 MB', async (t) => {
   const project = await t.context.publication.install({ manager: 'npm', optional: false });
