@@ -20,4 +20,10 @@ export default defineConfig({
   splitting: true,
   shims: true,
   treeshake: true,
+  esbuildOptions(options) {
+    // The install stays small; names, and lines that a stack trace can point to, stay too.
+    options.minifyWhitespace = true;
+    options.minifySyntax = true;
+    options.lineLimit = 120;
+  },
 });

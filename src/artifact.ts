@@ -2,7 +2,9 @@ import type { Readable } from 'node:stream';
 
 /** Bytes `start` (included) to `end` (excluded) of an artifact. */
 export interface ByteRange {
+  /** The first byte, from 0. */
   readonly start: number;
+  /** The byte behind the last. */
   readonly end: number;
 }
 
@@ -17,6 +19,7 @@ export interface ArtifactMetadata {
   readonly lastModified?: Date | undefined;
   /** Default: `application/octet-stream`. */
   readonly contentType?: string | undefined;
+  /** How the bytes are coded; they are sent as they are. Default: none. */
   readonly contentEncoding?: string | undefined;
   /** `no-transform` is always added, because bodies are opaque. Default: `no-transform` alone. */
   readonly cacheControl?: string | undefined;
@@ -32,7 +35,9 @@ export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEnco
 
 /** An artifact that is in memory. The bytes must not change while they are being sent. */
 export interface BytesArtifact extends ArtifactMetadata {
+  /** Bytes in memory. */
   readonly kind: 'bytes';
+  /** All of them. */
   readonly bytes: Uint8Array;
 }
 
@@ -41,7 +46,9 @@ export interface BytesArtifact extends ArtifactMetadata {
  * a file that has vanished by the time it is opened is a miss.
  */
 export interface FileArtifact extends ArtifactMetadata {
+  /** A file, or a region of one. */
   readonly kind: 'file';
+  /** Absolute, or relative to the working directory of the process. */
   readonly path: string;
   /** Where the artifact begins in the file, in bytes. Default: 0. */
   readonly offset?: number | undefined;
@@ -59,6 +66,7 @@ export interface FileArtifact extends ArtifactMetadata {
 
 /** An artifact that only a stream can give, such as one from another cache. */
 export interface StreamArtifact extends ArtifactMetadata {
+  /** A stream that is opened for each response. */
   readonly kind: 'stream';
   /** Bytes in all. Without it the body is sent without a length, and ranges are not served. */
   readonly size?: number | undefined;

@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
 import { parseArgs } from 'node:util';
+import { examine } from './doctor/doctor.js';
+import { describe } from './doctor/text.js';
 import { HotblobError } from './errors.js';
 import { type ServeOptions, serve } from './serve.js';
 import { isProtocolName, PROTOCOL_NAMES, type ProtocolName } from './serve-protocols.js';
@@ -12,6 +14,7 @@ const HELP = `hotblob: serves a build cache straight from the page cache
 
   hotblob serve [options]
   hotblob verify DIR   compares what is in segments with its checksums
+  hotblob doctor [--json] [DIR...]   says what is at work here, for each DIR too, and what would improve it
 
   --dir DIR         where the artifacts are; created when absent (./artifacts)
   --store KIND      directory: a file for each, at /<path below DIR>; segments: a few large files (what is there; in a new
@@ -47,6 +50,7 @@ const OPTIONS = {
   'max-size': { type: 'string' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
+  json: { type: 'boolean' },
   help: { type: 'boolean' },
   version: { type: 'boolean' },
 } as const;
@@ -59,8 +63,11 @@ async function main(args: string[]): Promise<void> {
   if (parsed.values.version) return void process.stdout.write(`${version()}\n`);
   const [command, dir, ...rest] = parsed.positionals;
   if (command === 'verify' && dir !== undefined && rest.length === 0) return verify(dir);
+  if (command === 'doctor') return doctor(parsed.positionals.slice(1), parsed.values.json === true);
   if (command !== 'serve' || dir !== undefined)
-    throw usage(`expected the command 'serve', or 'verify' and a directory, found '${parsed.positionals.join(' ')}'`);
+    throw usage(
+      `expected the command 'serve' or 'doctor', or 'verify' and a directory, found '${parsed.positionals.join(' ')}'`,
+    );
   const server = await serve(serveOptions(parsed.values));
   console.log(server.description);
 
@@ -91,6 +98,13 @@ async function verify(dir: string): Promise<void> {
     console.log(next.value.message);
     process.exitCode = 1;
   }
+}
+
+/** Prints a diagnosis; the exit code is 1 where one of the directories cannot be served. */
+async function doctor(dirs: string[], isJson: boolean): Promise<void> {
+  const diagnosis = await examine(version(), dirs);
+  process.stdout.write(isJson ? `${JSON.stringify(diagnosis, null, 2)}\n` : describe(diagnosis));
+  if (diagnosis.directories.some(({ problem }) => problem !== null)) process.exitCode = 1;
 }
 
 function parse(args: string[]) {

@@ -44,11 +44,14 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_CLIENT_GONE: 499,
 } as const;
 
+/** What an error of this package is about; stable from version to version. */
 export type ErrorCode = keyof typeof STATUS_OF_CODE;
 
-/** Every error of this package. Messages are for programmers and logs; clients get {@link clientMessage}. */
+/** Every error of this package. Messages are for programmers and logs; clients get a sentence about the status. */
 export class HotblobError extends Error {
+  /** The name of the class. */
   override readonly name = 'HotblobError';
+  /** What to compare with: messages may change. */
   readonly code: ErrorCode;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {

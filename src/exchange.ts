@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 
+/** Headers of a response; names in lower case. */
 export type ResponseHeaders = Record<string, string | number>;
 
 /**
@@ -8,6 +9,7 @@ export type ResponseHeaders = Record<string, string | number>;
  * Implement it to mount the handler into a server that has no adapter.
  */
 export interface Exchange {
+  /** As the client sent it. */
   readonly method: string;
   /** Path and query as the client sent them; a framework that mounts below a path has removed it. */
   readonly url: string;

@@ -25,11 +25,15 @@ export {
   systemMemoryPressure,
 } from './memory/pressure.js';
 export type { HandlerOptions } from './options.js';
+export type { BindingChoice } from './page-cache/bindings.js';
+export type { MapRefusal } from './page-cache/open-file.js';
 export type { ResponseReport } from './report.js';
+export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
 export type { HandlerStats } from './stats.js';
 export { assertKey, type GetOptions, MAX_KEY_BYTES, type PutOptions, type PutResult, type Store } from './store.js';
 export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory.js';
-export { type MemoryStoreOptions, memoryStore } from './stores/memory.js';
+export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.js';
+export type { BodyFault } from './stores/segments/reader.js';
 export {
   type SegmentStore,
   type SegmentStoreOptions,
@@ -37,5 +41,7 @@ export {
   segmentStore,
 } from './stores/segments/store.js';
 export { type SegmentFinding, type SegmentSummary, verifySegments } from './stores/segments/verify.js';
+export type { BreakerState } from './stores/tiered/breaker.js';
 export { type TieredStats, type TieredStore, type TieredStoreOptions, tieredStore } from './stores/tiered/store.js';
+export type { CertificateAuthorities } from './stores/upstream/options.js';
 export { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from './stores/upstream/store.js';

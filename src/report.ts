@@ -8,12 +8,15 @@ import { type BytesBySource, Tally, type Totals } from './send/tally.js';
 
 /** What `diagnostics_channel` publishes on `hotblob:response` when a response is over. */
 export interface ResponseReport {
+  /** Of the request. */
   readonly method: string;
   /** Undefined for what the host sent by itself, and for a key that is none. */
   readonly key: string | undefined;
+  /** What was answered; 0 where the response ended before one was chosen. */
   readonly status: number;
   /** Bytes of the body that have left the process, by source. */
   readonly bytes: Readonly<BytesBySource>;
+  /** From the request to the end of the response. */
   readonly milliseconds: number;
   /** Whether all of it has been handed to the kernel. */
   readonly complete: boolean;

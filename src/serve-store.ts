@@ -73,7 +73,8 @@ async function openLocal({ kind, dir, immutable, verifyReads, maxBytes }: Served
   return { store, kind: chosen, immutable: store.immutable };
 }
 
-async function kindOf(dir: string, immutable: boolean | undefined): Promise<StoreKind> {
+/** How `dir` is served where nobody says. */
+export async function kindOf(dir: string, immutable: boolean | undefined): Promise<StoreKind> {
   if (await isSegmentStore(dir)) return 'segments';
   // Files that are there are to be served, and only files can be vouched for.
   return (await isNew(dir)) && immutable === undefined && hasLmdb() ? 'segments' : 'directory';
@@ -94,7 +95,8 @@ async function isNew(dir: string): Promise<boolean> {
   }
 }
 
-function hasLmdb(): boolean {
+/** Whether segments can be read and written here. */
+export function hasLmdb(): boolean {
   try {
     loadLmdb();
     return true;

@@ -12,6 +12,7 @@ export interface HandlerStats {
   readonly mapper: 'mmap-io' | 'libc' | undefined;
   /** Whether bytes are copied from the page cache without waiting for a disk (preadv2 with RWF_NOWAIT). */
   readonly copiesResident: boolean;
+  /** Descriptors open, or about to be. */
   readonly openFiles: number;
   /** Mappings alive. */
   readonly mappings: number;
@@ -19,6 +20,7 @@ export interface HandlerStats {
   readonly mappedBytes: number;
   /** Bytes of buffers that are being filled or sent. */
   readonly pooledBytes: number;
+  /** How short memory is now. */
   readonly pressure: 'normal' | 'constrained' | 'critical';
 }
 

@@ -2,11 +2,13 @@ import type { Readable } from 'node:stream';
 import type { Artifact, UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
 
+/** What comes with a key that is asked for. */
 export interface GetOptions {
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
 }
 
+/** What comes with an upload. */
 export interface PutOptions {
   /** Aborted when the client has gone. */
   readonly signal: AbortSignal;
@@ -16,6 +18,7 @@ export interface PutOptions {
   readonly metadata?: UploadMetadata | undefined;
 }
 
+/** What has become of an upload. */
 export interface PutResult {
   /** Whether the key was free before. */
   readonly created: boolean;

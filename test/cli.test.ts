@@ -206,7 +206,7 @@ test('what it cannot do it says, with an exit code', async (t) => {
   t.is((await run('--help')).code, 0);
   t.regex((await run('--version')).output, /^\d+\.\d+\.\d+\n$/);
   const cases: [string[], number, RegExp][] = [
-    [[], 2, /expected the command 'serve', or 'verify' and a directory/],
+    [[], 2, /expected the command 'serve' or 'doctor', or 'verify' and a directory/],
     [['serve', '--prot', '1'], 2, /--prot/],
     [['serve', '--port', '99999'], 2, /--port: expected 0 to 65535, found '99999'/],
     [['serve', '--max-size', 'huge'], 2, /--max-size/],

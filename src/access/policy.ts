@@ -2,9 +2,9 @@ import { HotblobError } from '../errors.js';
 import { type Credentials, credentialsOf } from './credentials.js';
 
 /** What somebody may do; each level includes those before it. To write is to upload and to delete. */
-export type AccessLevel = (typeof LEVELS)[number];
+export type AccessLevel = 'none' | 'read' | 'write';
 
-const LEVELS = ['none', 'read', 'write'] as const;
+const LEVELS: readonly AccessLevel[] = ['none', 'read', 'write'];
 
 /** What a policy decides on. */
 export interface AccessRequest {

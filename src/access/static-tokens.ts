@@ -5,6 +5,7 @@ import type { AccessLevel, AccessPolicy } from './policy.js';
 import { type AccessToken, MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
 import { ANONYMOUS, LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
 
+/** What {@link staticTokens} takes. */
 export interface StaticTokensOptions {
   /** What everybody may do, without a token or with one that is not known. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;

@@ -11,13 +11,14 @@ import { ANONYMOUS } from './token-syntax.js';
 /** The file is looked at no more often than this. */
 const CHECK_INTERVAL_MS = 1000;
 
+/** What {@link tokenFile} takes. */
 export interface TokenFileOptions {
   /** What everybody may do, without a token or with one that is not known. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;
   /**
    * How long the last good tokens stay in force, in milliseconds, from when it is noticed that the file is gone, cannot be
    * read, or has a bad line. Then no token is good until the file is. 0: at once; Infinity: for as long as it takes.
-   * Default: {@link DEFAULT_MAX_STALE_MS}.
+   * Default: 600,000, ten minutes.
    */
   readonly maxStaleMs?: number | undefined;
 }

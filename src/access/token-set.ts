@@ -5,7 +5,7 @@ import { type AccessLevel, type AccessRequest, includes } from './policy.js';
 export interface AccessToken {
   /**
    * Letters, digits and `-._~+/`, then perhaps `=` (RFC 6750, 2.1), so that it can be sent as a Bearer token as well as in
-   * Basic. Shorter than {@link MIN_TOKEN_LENGTH} is allowed and logged.
+   * Basic. Fewer than 16 characters are allowed and logged.
    */
   readonly token: string;
   /** `write` includes `read`. */

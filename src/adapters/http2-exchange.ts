@@ -78,7 +78,7 @@ export class Http2Exchange implements Exchange {
   }
 
   refuseBody(): void {
-    this.#isRefused = true;
+    this.#isRefused = !this.#stream.endAfterHeaders;
   }
 
   respond(status: number, headers: ResponseHeaders): void {
@@ -130,9 +130,11 @@ export class Http2Exchange implements Exchange {
     if (this.tracked) this.#stream.end();
     else this.#response?.end();
     if (!this.#isRefused) return;
-    // An answer that does not need the rest of the request asks for no more of it (RFC 9113, 8.1).
-    if (this.#stream.writableFinished) this.#stream.close(NO_ERROR);
-    else this.#stream.once('finish', () => this.#stream.close(NO_ERROR));
+    // An answer that does not need the rest of the request asks for no more of it (RFC 9113, 8.1), once it has left: a
+    // reset takes the place of headers that are still queued (nghttp2, as of Node 22).
+    const close = () => this.retire(() => this.#stream.close(NO_ERROR));
+    if (this.#stream.writableFinished) close();
+    else this.#stream.once('finish', close);
   }
 
   retire(release: () => void): void {

@@ -3,8 +3,11 @@ import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 
 /** What the middleware needs of Koa's context. */
 export interface KoaContext {
+  /** Node's request. */
   readonly req: NodeRequest;
+  /** Node's response. */
   readonly res: NodeResponse;
+  /** Set to false, which keeps Koa from answering too. */
   respond?: boolean | undefined;
 }
 

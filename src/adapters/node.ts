@@ -6,7 +6,9 @@ import type { ExchangeHandler } from '../handler.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
 
+/** A request of node:http, node:https, or the compatibility API of node:http2. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
+/** Its response. */
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
 /** The exchange behind a request and a response of node:http, node:https, or the compatibility API of node:http2. */

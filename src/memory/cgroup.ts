@@ -160,7 +160,7 @@ function parseMounts(text: string): Mount[] {
 }
 
 /** mountinfo writes space, tab, newline and backslash as `\040` and so on. */
-function unescapeOctal(field: string): string {
+export function unescapeOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 

@@ -3,6 +3,7 @@ export type MemoryPressureLevel = 'normal' | 'constrained' | 'critical';
 
 /** Tells how short memory is. Both properties are read on the hot path: they answer at once and never throw. */
 export interface MemoryPressureProvider {
+  /** How short memory is now. */
   readonly level: MemoryPressureLevel;
   /** Bytes between the soft and the hard watermark; sizes the serving pool. */
   readonly headroomBytes: number;

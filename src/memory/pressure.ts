@@ -13,6 +13,7 @@ import { type MemorySources, measuredMemoryPressure, type SystemMemoryPressure }
 export type { MemoryPressureLevel, MemoryPressureProvider } from './level.js';
 export type { SystemMemoryPressure } from './measured.js';
 
+/** What {@link systemMemoryPressure} takes: 0 < softRatio < hardRatio <= 1. */
 export interface SystemMemoryPressureOptions {
   /** The soft watermark, as a share of the limit: from here on the level is `constrained`. Default: 0.7. */
   readonly softRatio?: number | undefined;
@@ -20,6 +21,7 @@ export interface SystemMemoryPressureOptions {
   readonly hardRatio?: number | undefined;
 }
 
+/** What {@link fixedMemoryPressure} takes. */
 export interface FixedMemoryPressureOptions {
   /** Default: 64 MiB, the least that a measured pressure gives. */
   readonly headroomBytes?: number | undefined;

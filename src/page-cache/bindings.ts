@@ -16,7 +16,9 @@ export interface Bindings {
 
 /** Which bindings to use; all that load by default. */
 export interface BindingChoice {
+  /** `mmap-io`. Default: true. */
   readonly mmapIo?: boolean | undefined;
+  /** The C library, through `koffi`. Default: true. */
   readonly libc?: boolean | undefined;
 }
 
@@ -57,7 +59,8 @@ function largestPage(): number {
   return process.arch === 'x64' ? 4096 : 65536;
 }
 
-function defaultMaxMappings(): number {
+/** Mappings alive at most: half of RLIMIT_NOFILE, or a quarter of vm.max_map_count where that is less. */
+export function defaultMaxMappings(): number {
   return Math.floor(Math.min(descriptorLimit() / 2, readNumber('/proc/sys/vm/max_map_count', /(\d+)/, 65530) / 4));
 }
 

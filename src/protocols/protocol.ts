@@ -5,6 +5,7 @@ import type { PutResult } from '../store.js';
 
 /** The head of a request, as a protocol sees it. */
 export interface ProtocolRequest {
+  /** As the client sent it. */
   readonly method: string;
   /** From the slash behind the mount path on, percent-encoded as the client sent it, without the query. */
   readonly path: string;
@@ -51,14 +52,19 @@ interface WithNamespace {
 
 /** The artifact under a key (GET), or its headers (HEAD). */
 export interface ReadOperation extends WithNamespace {
+  /** To be sent. */
   readonly kind: 'read';
+  /** Of what is wanted. */
   readonly key: string;
 }
 
 /** The request's body is to be kept under a key. */
 export interface UploadOperation extends WithNamespace {
+  /** To be kept. */
   readonly kind: 'upload';
+  /** Where it is to be found again. */
   readonly key: string;
+  /** What comes back with the artifact. Default: nothing. */
   readonly metadata?: UploadMetadata | undefined;
   /** What the body must hash to, in lower-case hex; else 400, and nothing is kept. */
   readonly sha256?: string | undefined;
@@ -72,12 +78,15 @@ export interface UploadOperation extends WithNamespace {
 
 /** What is under a key is to go. */
 export interface DeleteOperation extends WithNamespace {
+  /** To be removed. */
   readonly kind: 'delete';
+  /** Of what is to go. */
   readonly key: string;
 }
 
 /** An answer that the protocol makes itself. */
 export interface AnswerOperation extends WithNamespace {
+  /** To be answered by the protocol. */
   readonly kind: 'answer';
   /** What one must be allowed to do for it. To `write` is not possible where the store takes nothing: 405. */
   readonly needs: 'none' | 'read' | 'write';
@@ -87,6 +96,7 @@ export interface AnswerOperation extends WithNamespace {
 
 /** A path of the protocol's with a method that it does not have there: 405. */
 export interface UnsupportedOperation {
+  /** To be refused. */
   readonly kind: 'unsupported';
   /** What stands there, for reports. */
   readonly key?: string | undefined;
@@ -96,13 +106,19 @@ export interface UnsupportedOperation {
 
 /** An answer that is not an artifact. `Content-Length` is added. */
 export interface Reply {
+  /** Of HTTP. */
   readonly status: number;
+  /** Names in lower case. Default: none of its own. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** Default: none. A HEAD goes without. */
   readonly body?: ReplyBody | undefined;
 }
 
+/** The body of a reply. */
 export interface ReplyBody {
+  /** The `Content-Type`, with its charset. */
   readonly contentType: string;
+  /** Sent as UTF-8. */
   readonly text: string;
 }
 
@@ -112,7 +128,9 @@ export interface ArtifactDescription {
   readonly size: number | undefined;
   /** As it stands in the header, quotes included. */
   readonly etag: string | undefined;
+  /** When it was put, or what its store says instead. */
   readonly lastModified: Date | undefined;
+  /** What came with its upload, as far as the store keeps it. */
   readonly metadata: UploadMetadata;
 }
 

@@ -35,7 +35,9 @@ export function noBytes(): BytesBySource {
 
 /** What came from one source. */
 export interface Count {
+  /** Writes. */
   windows: number;
+  /** Of all of them. */
   bytes: number;
 }
 

@@ -21,7 +21,7 @@ export interface ServerOptions extends LimitOptions {
 
 type LimitOptions = { readonly [Name in keyof Limits]?: Limits[Name] | undefined };
 
-/** The times and limits, each with its default in {@link DEFAULT_LIMITS}. */
+/** The times and limits; the README lists their defaults. */
 export interface Limits {
   /** Processes of this host that share its memory: each takes its part of what uploads may buffer. */
   readonly processes: number;
@@ -63,6 +63,7 @@ export interface Limits {
   readonly resetsPerSecond: number;
   /** PING and SETTINGS of a session, likewise. */
   readonly controlBurst: number;
+  /** ... and beyond the burst. */
   readonly controlsPerSecond: number;
 }
 

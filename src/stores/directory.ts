@@ -69,7 +69,7 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   let root: string;
   let isOurs: boolean;
   try {
-    isOurs = await isCreatedByStore(dir);
+    isOurs = await createOrFind(dir);
     root = await realpath(dir);
     // Listing it and reaching what is in it are two permissions; access(2) would ask for the real user's.
     await opendir(root).then((directory) => directory.close());
@@ -185,19 +185,25 @@ function assertStorable(key: string): void {
   }
 }
 
-/** Whether a store has created the directory, now or before. */
-async function isCreatedByStore(dir: string): Promise<boolean> {
-  const marker = join(dir, RESERVED_NAME, MARKER_NAME);
+/** Creates the directory where it is absent. Whether a store has created it, now or before. */
+async function createOrFind(dir: string): Promise<boolean> {
   const created = await mkdir(dir, { recursive: true });
-  if (created === undefined) {
-    return stat(marker).then(
-      () => true,
-      () => false,
-    );
-  }
+  if (created === undefined) return isCreatedByStore(dir);
   await mkdir(join(dir, RESERVED_NAME));
-  await writeFile(marker, MARKER_TEXT);
+  await writeFile(markerOf(dir), MARKER_TEXT);
   return true;
+}
+
+/** Whether a store has created the directory: its files are immutable then. */
+export function isCreatedByStore(dir: string): Promise<boolean> {
+  return stat(markerOf(dir)).then(
+    () => true,
+    () => false,
+  );
+}
+
+function markerOf(dir: string): string {
+  return join(dir, RESERVED_NAME, MARKER_NAME);
 }
 
 /** Removes what processes that were killed have left. What is younger may still be written to. */

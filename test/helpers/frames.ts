@@ -83,6 +83,12 @@ export class Frames {
     this.#send(HEADERS, END_HEADERS | END_STREAM, id, block);
   }
 
+  /** The headers of a request whose body is still to come. */
+  begin(id: number, method: string, path: string): void {
+    const block = Buffer.concat([literal(2, method), Buffer.from([0x86]), literal(4, path), literal(1, '127.0.0.1')]);
+    this.#send(HEADERS, END_HEADERS, id, block);
+  }
+
   reset(id: number, code = 8): void {
     this.#send(RST_STREAM, 0, id, uint32(code));
   }

@@ -101,7 +101,7 @@ export async function runSnippet(t: ExecutionContext, snippet: Snippet, options:
 /** A folder with these files, in which `hotblob` is this package. */
 async function installed(t: ExecutionContext, files: readonly Snippet[]): Promise<string> {
   // Below the package, so that its own dependencies are found as well.
-  const dir = await mkdtemp('dist/.snippet-');
+  const dir = await mkdtemp('test/.snippet-');
   t.teardown(() => rm(dir, { recursive: true }));
   await mkdir(`${dir}/node_modules`);
   await symlink(resolve('.'), `${dir}/node_modules/hotblob`);

@@ -23,6 +23,7 @@ export interface SegmentFinding {
 
 /** What {@link verifySegments} has looked at. */
 export interface SegmentSummary {
+  /** How many there are, hurt ones included. */
   readonly artifacts: number;
   /** Of their bodies. */
   readonly bytes: number;

@@ -8,6 +8,7 @@ export interface Attempt {
   abandoned(): void;
 }
 
+/** Closed: requests pass. Open: none does. Half-open: the next one tries. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /**

@@ -36,6 +36,7 @@ export interface TieredStore extends Store {
   put(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
   /** Ends what is under way. The two stores stay open: whoever has made them closes them. */
   close(): Promise<void>;
+  /** What it has done since it was made, and how the remote store is. */
   stats(): TieredStats;
 }
 

@@ -1,6 +1,5 @@
 import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
-import { auto } from 'http2-wrapper';
 import { Deadline } from './deadline.js';
 import { upstreamFailed, upstreamLate } from './errors.js';
 import { hostOf, trust } from './http1.js';
@@ -15,6 +14,8 @@ import type { UpstreamSettings } from './options.js';
 export async function negotiateHttp2(settings: UpstreamSettings): Promise<TLSSocket | undefined> {
   const { origin, ca, limits } = settings;
   const host = hostOf(origin);
+  // Here, because it is a quarter of what importing this package takes, and few ask other caches over TLS.
+  const { auto } = await import('http2-wrapper');
   const resolveProtocol = auto.createResolveProtocol(new Map(), new Map(), (options, onConnect) => {
     const socket = connect(options, onConnect);
     const deadline = new Deadline((waitedFor) => socket.destroy(upstreamLate(origin.origin, waitedFor)));

@@ -14,9 +14,17 @@ export interface UpstreamStoreOptions extends LimitOptions {
   /** Sent as `Authorization: Bearer`. Never logged. */
   readonly token?: string | undefined;
   /** Sent as `Authorization: Basic`, in the place of what the URL holds. Never logged. */
-  readonly credentials?: { readonly username: string; readonly password: string } | undefined;
+  readonly credentials?:
+    | {
+        /** Without a colon (RFC 7617, 2). */
+        readonly username: string;
+        /** As it is, not percent-encoded. */
+        readonly password: string;
+      }
+    | undefined;
 }
 
+/** One certificate or several, in PEM. */
 export type CertificateAuthorities = string | Uint8Array | readonly (string | Uint8Array)[];
 
 type LimitOptions = { readonly [Name in keyof UpstreamLimits]?: UpstreamLimits[Name] | undefined };
