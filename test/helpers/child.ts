@@ -62,7 +62,7 @@ export class ChildServer {
   /** `handler.stats()`, after a collection of garbage. */
   async stats(): Promise<HandlerStats> {
     const id = ++this.#asked;
-    const messages = on(this.process, 'message', { signal: AbortSignal.timeout(20_000) });
+    const messages = on(this.process, 'message', { signal: AbortSignal.timeout(60_000) });
     this.process.send({ id } satisfies ToChild);
     for await (const [message] of messages as AsyncIterable<[FromChild]>) {
       if ('id' in message && message.id === id) return message.stats;

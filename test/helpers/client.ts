@@ -20,7 +20,7 @@ export interface Response {
   readonly body: Buffer;
 }
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 
 /**
  * One request over the server's own protocol; no retries. Resolves when the whole response is there, whether or not the

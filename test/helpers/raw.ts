@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import type { ExecutionContext } from 'ava';
 import type { RunningServer } from './servers.js';
 
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 
 /** A connection on which a test says every byte. Text is latin1, so that any byte can be said and seen. */
 export class RawConnection {

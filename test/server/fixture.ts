@@ -51,6 +51,6 @@ export async function openPort(
 export async function untilClosed(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));
-  if (!socket.destroyed) await once(socket, 'close', { signal: AbortSignal.timeout(20_000) });
+  if (!socket.destroyed) await once(socket, 'close', { signal: AbortSignal.timeout(60_000) });
   return Buffer.concat(chunks).toString('latin1');
 }
