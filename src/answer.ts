@@ -4,21 +4,20 @@ import type { Protocol, Reply, ReplyBody } from './protocols/protocol.js';
 
 /**
  * Answers with an error: the status, `headers`, and a body in the protocol's form or as JSON, `{"message"}`, that a HEAD
- * goes without.
+ * goes without. Returns the status that the client gets, which may be another one of the protocol's.
  */
 export function answerError(
   exchange: Exchange,
   status: number,
   headers?: ResponseHeaders,
   protocol?: Protocol | undefined,
-): void {
+): number {
+  const sent = protocol?.errorStatus?.(status, exchange.method) ?? status;
   const message = clientMessage(status);
-  const body = protocol?.describeError?.(status, message) ?? asJson(message);
-  answerReply(
-    exchange,
-    { status, body },
-    status === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers,
-  );
+  const body = protocol?.describeError?.(sent, message) ?? asJson(message);
+  const further = sent === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
+  answerReply(exchange, { status: sent, body }, further);
+  return sent;
 }
 
 /** Answers with a reply that is no artifact. `headers` come on top of its own. */

@@ -122,7 +122,7 @@ export class Download {
     record.status = planned.status;
     if (planned.kind === 'send') return planned;
     if (planned.kind === 'error') {
-      answerError(exchange, planned.status, planned.headers);
+      record.status = answerError(exchange, planned.status, planned.headers, record.protocol);
     } else {
       exchange.respond(planned.status, planned.headers);
       exchange.end();

@@ -259,8 +259,8 @@ class CacheHandler implements Handler {
   }
 
   #answerError(exchange: Exchange, record: ResponseRecord, status: number, headers?: ResponseHeaders): void {
-    record.status = status;
-    answerError(exchange, status, headers, record.protocol);
+    record.status = status; // also where it cannot be sent
+    record.status = answerError(exchange, status, headers, record.protocol);
   }
 
   #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {

@@ -1,11 +1,11 @@
-import { HotblobError } from '../errors.js';
-import { below, type PathOptions, pathFrom } from './paths.js';
+import { keyBelow, type PathOptions, pathFrom } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 import { uploadMetadata } from './upload-metadata.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
 /** 32 digits; room for longer hashes. */
 const KEY = /^[0-9a-f]{32,128}$/;
+const EXPECTED = 'a key of Gradle: 32 to 128 hexadecimal digits';
 
 /**
  * Gradle's HttpBuildCache: GET and PUT of `{key}` below `path` (default `/gradle`), which is its `url`. Any 2xx is a
@@ -15,13 +15,11 @@ const KEY = /^[0-9a-f]{32,128}$/;
  */
 export function gradle(options: PathOptions = {}): Protocol {
   const path = pathFrom(options, '/gradle');
-  return { name: 'gradle', route: (request) => operationOf(request, below(request.path, path)) };
+  return { name: 'gradle', route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)) };
 }
 
 function operationOf({ method, headers }: ProtocolRequest, key: string | undefined): Operation | undefined {
   if (key === undefined) return undefined;
-  if (!KEY.test(key))
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key of Gradle has 32 hexadecimal digits or more');
   if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
   if (method === 'PUT') return { kind: 'upload', key, metadata: uploadMetadata(headers) };
   return { kind: 'unsupported', key, allow: ALLOW };

@@ -60,9 +60,13 @@ export class MountedProtocols {
     return whole;
   }
 
-  // Where a file system does not tell cases apart, keys in another case are the same file.
+  /**
+   * Whether a key stands below another protocol's prefix, or in its way: a file where directories are to be. Cases do not
+   * count, because some file systems do not tell them apart.
+   */
   #isReserved(key: string): boolean {
-    return this.#prefixes.some((prefix) => key.slice(0, prefix.length).toLowerCase() === prefix);
+    const path = `${key.toLowerCase()}/`;
+    return this.#prefixes.some((prefix) => path.startsWith(prefix) || prefix.startsWith(path));
   }
 }
 

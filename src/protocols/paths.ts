@@ -3,7 +3,11 @@ import { assertOptions, type OptionCheck } from '../validation.js';
 
 /** What every protocol of a tool takes. */
 export interface PathOptions {
-  /** Where its routes begin, below the handler's mount path: `''`, or segments such as `/gradle`, without a slash at the end. */
+  /**
+   * Where its routes begin, below the handler's mount path: `''`, or segments such as `/gradle`, without a slash at the end.
+   * Below segments everything is this protocol's, and what is none of its keys is an error; at `''` that is left to the
+   * protocols that are asked next.
+   */
   readonly path?: string | undefined;
 }
 
@@ -22,17 +26,41 @@ export function pathFrom(options: PathOptions, byDefault: string): string {
   return options.path ?? byDefault;
 }
 
-/** What stands behind `prefix` and a slash; undefined where the path begins with something else. */
+/**
+ * What stands behind `prefix` and a slash; undefined where the path begins with something else. The slash may be two: most
+ * tools put one behind a base URL, whether or not it ends with one.
+ */
 export function below(path: string, prefix: string): string | undefined {
-  return path.startsWith(prefix) && path[prefix.length] === '/' ? path.slice(prefix.length + 1) : undefined;
+  if (!path.startsWith(prefix) || path[prefix.length] !== '/') return undefined;
+  const start = prefix.length + 1;
+  return path.slice(path[start] === '/' ? start + 1 : start);
 }
+
+/**
+ * The key of a tool whose keys stand directly behind `prefix`. Undefined for a path elsewhere and, where the prefix is
+ * empty, for what is none of its `keys`.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for what is none of them otherwise
+ */
+export function keyBelow(path: string, prefix: string, keys: RegExp, expected: string): string | undefined {
+  const key = below(path, prefix);
+  if (key === undefined || keys.test(key)) return key;
+  if (prefix === '') return undefined;
+  throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', `expected ${expected}`);
+}
+
+/** U+FFFD stands where a query had bytes that are no UTF-8, whichever they were. */
+const UNREADABLE = /[\uFFFD\p{Surrogate}]/u;
 
 /**
  * Free text as one segment of a key: no two texts give the same, whatever is in them, and none gives `.`, `..` or nothing.
  * It has `%`, so that texts of letters and digits stay readable and all others differ from them.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for what was no text
  */
 export function keySegment(text: string): string {
   if (text === '') return '%';
+  if (UNREADABLE.test(text)) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a part of a key is UTF-8');
   return encodeURIComponent(text).replace(/[.!'()*~]/g, hexOf);
 }
 

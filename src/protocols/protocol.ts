@@ -40,6 +40,11 @@ export interface Protocol {
   route(request: ProtocolRequest): Operation | undefined;
   /** The body of an error, in the tool's own form. Default: `{"message"}` as JSON. */
   describeError?(status: number, message: string): ReplyBody;
+  /**
+   * The status of an error, where the tool does the right thing only with another one; `describeError` gets that one too.
+   * Default: as it is.
+   */
+  errorStatus?(status: number, method: string): number;
 }
 
 /** What a request asks for. Keys are as in `Store`, without the protocol's prefix. */

@@ -11,6 +11,7 @@ import {
 } from './protocol.js';
 import { uploadMetadata } from './upload-metadata.js';
 
+const ROUTE = 'v8/artifacts';
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
 /** What an upload brings and a download gives back. `x-artifact-tag` is the client's signature. */
 const HEADERS = ['x-artifact-duration', 'x-artifact-tag', 'x-artifact-sha', 'x-artifact-dirty-hash'];
@@ -36,6 +37,8 @@ const CODES: Readonly<Record<number, string>> = {
   401: 'unauthorized',
   403: 'forbidden',
   404: 'not_found',
+  405: 'method_not_allowed',
+  413: 'too_large',
 };
 
 /**
@@ -45,12 +48,13 @@ const CODES: Readonly<Record<number, string>> = {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function turborepo(options: PathOptions = {}): Protocol {
-  const routes = `${pathFrom(options, '')}/v8/artifacts`;
+  const path = pathFrom(options, '');
   return {
     name: 'turborepo',
     route(request) {
-      const route = request.path === routes ? '' : below(request.path, routes);
-      return route === undefined ? undefined : operationOf(request, route);
+      const route = below(request.path, path);
+      if (route === ROUTE) return operationOf(request, '');
+      return route?.startsWith(`${ROUTE}/`) ? operationOf(request, route.slice(ROUTE.length + 1)) : undefined;
     },
     describeError: (status, message) => ({
       contentType: 'application/json; charset=utf-8',
@@ -67,7 +71,7 @@ function operationOf({ method, query, headers }: ProtocolRequest, route: string)
       if (method !== 'POST') return { kind: 'unsupported', allow: ['POST', 'OPTIONS'] };
       return { kind: 'answer', namespace, needs: 'read', answer: (artifacts) => queryMany(artifacts, prefix) };
     case 'status':
-      if (method !== 'GET') return { kind: 'unsupported', allow: ['GET', 'OPTIONS'] };
+      if (method !== 'GET' && method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD', 'OPTIONS'] };
       return { kind: 'answer', namespace, needs: 'read', answer: () => jsonReply(200, { status: 'enabled' }) };
     case 'events':
       if (method !== 'POST') return { kind: 'unsupported', allow: ['POST', 'OPTIONS'] };
@@ -112,6 +116,7 @@ async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<
   let next = 0;
   const look = async (): Promise<void> => {
     for (let hash = hashes[next++]; hash !== undefined; hash = hashes[next++]) {
+      artifacts.signal.throwIfAborted();
       found[hash] = summaryOf(await artifacts.describe(prefix + hash));
     }
   };

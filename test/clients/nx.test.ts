@@ -1,7 +1,10 @@
 import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
+import test from 'ava';
+import { temporaryDirectory } from '../stores/fixture.js';
+import { CacheServer, TOKEN } from './cache-server.js';
 import { changed, readmeLines } from './readme-line.js';
 import { runLine } from './run.js';
-import { testTool } from './tool.js';
+import { type Tool, testTool } from './tool.js';
 
 const BUILD = `import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 mkdirSync('dist', { recursive: true });
@@ -9,7 +12,7 @@ writeFileSync('dist/out.txt', readFileSync('input.txt', 'utf8').repeat(10));
 `;
 const [line = ''] = readmeLines('Nx');
 
-testTool({
+const nx: Tool = {
   name: 'nx',
   async prepare(directory, input) {
     await mkdir(`${directory}/a`, { recursive: true });
@@ -48,4 +51,18 @@ testTool({
   // It takes everything but a miss for a mistake of its configuration.
   withWrongToken: 'fails',
   withHurtArtifact: 'fails',
+};
+
+testTool(nx);
+
+test.serial('nx: a server that has no room for an artifact leaves the build alone', async (t) => {
+  t.timeout(180_000);
+  const directory = await temporaryDirectory(t);
+  await nx.prepare(directory, 'input');
+  const server = await CacheServer.start(t, 'directory', '--max-size', '1');
+  for (let run = 0; run < 2; run++) {
+    const { code, log } = await nx.build(directory, server.port, TOKEN);
+    t.is(code, 0, log);
+    t.false(nx.isHit(log), log);
+  }
 });

@@ -6,8 +6,10 @@ import { ccache } from '../../src/protocols/ccache.js';
 import { gradle } from '../../src/protocols/gradle.js';
 import { metro } from '../../src/protocols/metro.js';
 import { nx } from '../../src/protocols/nx.js';
+import { plain } from '../../src/protocols/plain.js';
 import type { Protocol } from '../../src/protocols/protocol.js';
-import { assertBody } from '../behaviour/site.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { assertBody, open } from '../behaviour/site.js';
 import { content } from '../stores/fixture.js';
 import { assertStatuses, PROTOCOL_KINDS, serveProtocols } from './fixture.js';
 
@@ -29,13 +31,13 @@ const TOOLS: readonly Tool[] = [
     protocol: nx(),
     keys: ['/v1/cache/1234567890123456789', '/v1/cache/0', '/v1/cache/a_b-C'],
     wrong: ['/v1/cache/', '/v1/cache/a/b', '/v1/cache/a.b', '/v1/cache/%61', `/v1/cache/${'1'.repeat(129)}`],
-    methods: ['GET', 'PUT'],
+    methods: ['GET', 'HEAD', 'PUT'],
     contentType: 'text/plain',
   },
   {
     protocol: metro(),
     keys: [`/metro/${'ab'.repeat(36)}`, `/metro/${'0'.repeat(32)}`],
-    wrong: ['/metro/', '/metro/x', '/metro/ab/cd'],
+    wrong: ['/metro/', '/metro/x', '/metro/ab/cd', `/metro/${'a'.repeat(129)}`],
     methods: ['GET', 'HEAD', 'PUT'],
   },
   {
@@ -47,12 +49,21 @@ const TOOLS: readonly Tool[] = [
   {
     protocol: ccache(),
     keys: [
-      `/ccache/1a/48rf${'0v'.repeat(14)}`,
-      `/ccache/${'0123456789abcdefghijklmnopqrstuv0'}`,
+      `/ccache/1a/48rf${'0v'.repeat(13)}0`,
+      `/ccache/1a48rf${'0v'.repeat(13)}0`,
+      '/ccache/0123456789abcdefghijklmnopqrstuv0',
       `/ccache/ac/${'0'.repeat(64)}`,
+      `/ccache/ac/${'0'.repeat(38)}`,
       `/ccache/${'0'.repeat(40)}`,
     ],
-    wrong: ['/ccache/', '/ccache/1a', `/ccache/cas/${'0'.repeat(64)}`, `/ccache/${'w'.repeat(33)}`],
+    wrong: [
+      '/ccache/',
+      '/ccache/1a',
+      `/ccache/cas/${'0'.repeat(64)}`,
+      `/ccache/${'w'.repeat(33)}`,
+      `/ccache/${'v'.repeat(40)}`,
+      `/ccache/ab/${'0'.repeat(64)}`,
+    ],
     methods: ['GET', 'HEAD', 'PUT', 'DELETE'],
   },
   {
@@ -118,26 +129,13 @@ for (const kind of PROTOCOL_KINDS) {
     });
   }
 
-  test(`${kind}: bazel: what goes into the CAS must hash to its key, what goes into the AC need not`, async (t) => {
-    const { ask } = await serveProtocols(t, kind, bazel());
-    for (const instance of ['', '/team']) {
-      t.is((await ask('PUT', `/bazel${instance}/cas/${OTHER}`, { body: BODY })).status, 400);
-      t.is((await ask('GET', `/bazel${instance}/cas/${OTHER}`)).status, 404);
-      t.is((await ask('PUT', `/bazel${instance}/ac/${OTHER}`, { body: BODY })).status, 200);
-    }
-    const empty = createHash('sha256').digest('hex');
-    t.is((await ask('PUT', `/bazel/cas/${empty}`, { body: Buffer.alloc(0) })).status, 200);
-    t.is((await ask('GET', `/bazel/cas/${empty}`)).headers['content-length'], '0');
-    t.is((await ask('GET', '/bazel/status')).status, 200);
-  });
-
   test(`${kind}: keys of different tools, instances and kinds never meet`, async (t) => {
     const protocols = TOOLS.map(({ protocol }) => protocol);
     const { ask } = await serveProtocols(t, kind, ...protocols);
     const paths = [
       ...TOOLS.flatMap(({ keys }) => keys.filter((key) => !key.includes('/cas/'))),
       `/bazel/a/ac/${OTHER}`,
-      `/bazel/a%2Fteam/ac/${OTHER}`,
+      `/bazel/a%252Fteam/ac/${OTHER}`,
       `/bazel/A/team/ac/${OTHER}`,
       `/bazel/instances/ac/${OTHER}`,
       `/bazel/instances/a/ac/${OTHER}`,
@@ -148,6 +146,42 @@ for (const kind of PROTOCOL_KINDS) {
     for (const [seed, path] of paths.entries()) assertBody(t, (await ask('GET', path)).body, content(1000, seed));
   });
 }
+
+test('a base URL may end with a slash, and its artifacts are the same', async (t) => {
+  for (const { protocol, keys } of TOOLS) {
+    const { ask } = await serveProtocols(t, 'http', protocol);
+    for (const key of keys) {
+      // Nx adds to the server's name, the others to what stands before their keys.
+      const path = protocol.name === 'nx' ? `/${key}` : key.replace(/^\/\w+/, '$&/');
+      t.is((await ask('PUT', path, { body: BODY })).status, 200, path);
+      assertBody(t, (await ask('GET', key)).body, BODY);
+      t.not((await ask('GET', path.replace('//', '///'))).status, 200);
+    }
+  }
+  const { ask } = await serveProtocols(t, 'http', metro({ path: '' }));
+  t.is((await ask('PUT', '//abcd', { body: BODY })).status, 200, 'an endpoint that is a host alone');
+});
+
+test('at the root, what is none of its keys is left to others', async (t) => {
+  const hex = '0'.repeat(40);
+  for (const { protocol, keys, others } of [
+    { protocol: gradle({ path: '' }), keys: { [hex]: `gradle/${hex}` }, others: ['0', 'a/b'] },
+    { protocol: metro({ path: '' }), keys: { ABCD: 'metro/abcd' }, others: ['x', 'ab/cd'] },
+    { protocol: ccache({ path: '' }), keys: { [hex]: `ccache/${hex}` }, others: [`${hex}0`, '1a'] },
+    {
+      protocol: bazel({ path: '' }),
+      keys: { [`ac/${OTHER}`]: `bazel/ac/${OTHER}`, [`x/ac/${OTHER}`]: `bazel/instances/x/ac/${OTHER}` },
+      others: ['ac/0', OTHER],
+    },
+  ]) {
+    const store = memoryStore();
+    const { ask } = await open(t, 'http', { store, protocols: [protocol, plain()] });
+    for (const [path, key] of [...Object.entries(keys), ...others.map((other) => [other, other] as const)]) {
+      t.is((await ask('PUT', `/${path}`, { body: BODY })).status, 200, path);
+      t.truthy(store.get(key), key);
+    }
+  }
+});
 
 test('each may begin somewhere else', async (t) => {
   const { ask } = await serveProtocols(t, 'http', bazel({ path: '' }), gradle({ path: '/api/gradle' }));

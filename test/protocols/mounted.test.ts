@@ -156,7 +156,10 @@ test('what is of one protocol cannot be reached through another', async (t) => {
     }
   }
   t.is((await ask('PUT', '/toolbox/key', { body: content(30) })).status, 200, 'only the segment counts');
+  // Where keys are files, one of these would be in the way of all of the other's.
+  for (const path of ['/tool', '/TOOL']) t.is((await ask('PUT', path, { body: content(1) })).status, 400, path);
   const both = await open(t, 'http', { store, protocols: [plain(), second] });
+  for (const path of ['/a', '/a/b']) t.is((await both.ask('PUT', path, { body: content(1) })).status, 400, path);
   t.is((await both.ask('GET', '/a/b/c')).status, 400);
   t.is((await both.ask('GET', '/a/c')).status, 404);
   // Where nobody else has it, it is a key like any other.

@@ -1,0 +1,53 @@
+import http from 'node:http';
+import test from 'ava';
+import { gradle } from '../../src/protocols/gradle.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { assertBody, open } from '../behaviour/site.js';
+import { content } from '../stores/fixture.js';
+import { PROTOCOL_KINDS, serveProtocols } from './fixture.js';
+
+const PATH = `/gradle/${'0123456789abcdef'.repeat(2)}`;
+const BODY = content(300_000);
+
+for (const kind of PROTOCOL_KINDS) {
+  test(`${kind}: the content type of an entry comes back`, async (t) => {
+    const { ask } = await serveProtocols(t, kind, gradle());
+    for (const version of ['v1', 'v2']) {
+      const contentType = `application/vnd.gradle.build-cache-artifact.${version}`;
+      t.is((await ask('PUT', PATH, { body: BODY, headers: { 'content-type': contentType } })).status, 200);
+      const hit = await ask('GET', PATH, { headers: { accept: `${contentType}, */*` } });
+      t.is(hit.headers['content-type'], contentType);
+      assertBody(t, hit.body, BODY);
+    }
+  });
+
+  test(`${kind}: an entry above the limit is refused with 413`, async (t) => {
+    const { ask } = await open(t, kind, { store: memoryStore(), protocols: [gradle()], maxUploadBytes: 1000 });
+    t.is((await ask('PUT', PATH, { body: BODY })).status, 413);
+    t.is((await ask('GET', PATH)).status, 404);
+  });
+}
+
+test('with Expect: 100-continue the body is sent when it is asked for', async (t) => {
+  const { ask, server } = await serveProtocols(t, 'http', gradle());
+  const outgoing = http.request({
+    host: '127.0.0.1',
+    port: server.port,
+    method: 'PUT',
+    path: PATH,
+    headers: { expect: '100-continue', 'content-length': BODY.byteLength },
+  });
+  const response = new Promise<http.IncomingMessage>((resolve, reject) => {
+    outgoing.on('response', resolve).on('error', reject);
+  });
+  let continued = 0;
+  outgoing.on('continue', () => {
+    continued++;
+    outgoing.end(BODY);
+  });
+  outgoing.flushHeaders();
+  const { statusCode } = (await response).resume();
+  t.is(statusCode, 200);
+  t.is(continued, 1);
+  assertBody(t, (await ask('GET', PATH)).body, BODY);
+});

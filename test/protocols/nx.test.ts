@@ -1,0 +1,85 @@
+import test from 'ava';
+import { staticTokens } from '../../src/access/static-tokens.js';
+import { HotblobError } from '../../src/errors.js';
+import { nx } from '../../src/protocols/nx.js';
+import { plain } from '../../src/protocols/plain.js';
+import type { Store } from '../../src/store.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { assertBody, open } from '../behaviour/site.js';
+import { content, put } from '../stores/fixture.js';
+import { PROTOCOL_KINDS } from './fixture.js';
+
+const PATH = '/v1/cache/1234567890123456789';
+const KEY = 'nx/1234567890123456789';
+const BODY = content(1000);
+
+for (const kind of PROTOCOL_KINDS) {
+  // Nx goes on building after a 403 to an upload, and fails the build after most others.
+  test(`${kind}: what is not kept is refused with 403, as plain text`, async (t) => {
+    const all = memoryStore();
+    await put(all, KEY, BODY);
+    const readOnly: Store = { get: (key) => all.get(key) };
+    const full: Store = {
+      ...readOnly,
+      put: () => Promise.reject(new HotblobError('ERR_HOTBLOB_STORAGE_FULL', 'no room')),
+    };
+    for (const options of [{ store: readOnly }, { store: full }, { store: all, maxUploadBytes: 999 }]) {
+      const { ask, handler } = await open(t, kind, { ...options, protocols: [nx(), plain()] });
+      for (const body of [BODY, chunks()]) {
+        const refused = await ask('PUT', PATH, { body });
+        t.is(refused.status, 403);
+        t.is(refused.headers['content-type'], 'text/plain');
+        t.not(refused.body.byteLength, 0);
+      }
+      assertBody(t, (await ask('GET', PATH)).body, BODY);
+      t.is(handler.stats().responses[403], 2);
+    }
+    const { ask } = await open(t, kind, { store: readOnly, protocols: [nx(), plain()] });
+    t.is((await ask('DELETE', PATH)).status, 405, 'only what Nx asks for');
+    t.is((await ask('PUT', '/key', { body: BODY })).status, 405, 'and only for Nx');
+  });
+
+  test(`${kind}: a server that fails is not one that keeps nothing`, async (t) => {
+    const store: Store = { get: () => Promise.reject(new Error('get')), put: () => Promise.reject(new Error('put')) };
+    const { ask } = await open(t, kind, { store, protocols: [nx()] });
+    for (const [method, body] of [['GET'], ['PUT', BODY]] as const) {
+      const failed = await ask(method, PATH, { body });
+      t.is(failed.status, 500);
+      t.is(failed.headers['content-type'], 'text/plain');
+    }
+  });
+
+  test(`${kind}: errors are plain text without a charset, those of ranges and access too`, async (t) => {
+    const store = memoryStore();
+    await put(store, KEY, BODY);
+    const access = staticTokens([
+      { token: 'reader-0123456789abcdef', level: 'read' },
+      { token: 'writer-0123456789abcdef', level: 'write' },
+    ]);
+    const { ask } = await open(t, kind, { store, protocols: [nx()], access });
+    const read = { authorization: 'Bearer reader-0123456789abcdef' };
+    const write = { authorization: 'Bearer writer-0123456789abcdef' };
+    for (const [method, path, headers, status] of [
+      ['GET', PATH, {}, 401],
+      ['PUT', PATH, {}, 401],
+      ['PUT', PATH, read, 403],
+      ['GET', '/v1/cache/1', read, 404],
+      ['GET', '/v1/cache/a.b', read, 400],
+      ['GET', PATH, { ...read, range: 'bytes=5000-' }, 416],
+      ['PUT', PATH, { ...write, 'if-none-match': '*' }, 412],
+    ] as const) {
+      const { status: actual, headers: answered } = await ask(method, path, {
+        headers,
+        body: method === 'PUT' ? BODY : undefined,
+      });
+      t.is(actual, status, `${method} ${path}`);
+      t.is(answered['content-type'], 'text/plain', `${status}`);
+    }
+    t.is((await ask('PUT', PATH, { headers: write, body: BODY })).status, 200, 'and once more what is there');
+  });
+}
+
+async function* chunks(): AsyncGenerator<Uint8Array> {
+  yield BODY.subarray(0, 400);
+  yield BODY.subarray(400);
+}
