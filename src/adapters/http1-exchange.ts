@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
-import type { Exchange, ResponseHeaders } from '../exchange.js';
+import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import type { Host } from './host.js';
 import { besideHostHeaders } from './host-headers.js';
 import { writeUntracked } from './untracked.js';
 
@@ -13,12 +14,14 @@ export class Http1Exchange implements Exchange {
   readonly tracked: boolean;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #host: Host | undefined;
   #isRefused = false;
   #isBegun = false;
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: IncomingMessage, response: ServerResponse, host?: Host) {
     this.#request = request;
     this.#response = response;
+    this.#host = host;
     this.tracked = response.write === ServerResponse.prototype.write;
   }
 
@@ -27,7 +30,7 @@ export class Http1Exchange implements Exchange {
   }
 
   get url(): string {
-    return this.#request.url ?? '/';
+    return this.#host?.url ?? this.#request.url ?? '/';
   }
 
   get headers() {
@@ -91,10 +94,13 @@ export class Http1Exchange implements Exchange {
   }
 
   respond(status: number, headers: ResponseHeaders): void {
+    if (this.headersSent) throw headersSentError();
     if (this.closed) return;
+    this.#host?.prepare?.();
     const merged = besideHostHeaders(this.#response, status, headers);
     this.#response.writeHead(status, this.#isRefused ? { ...merged, connection: 'close' } : merged);
     this.#isBegun = true;
+    this.#host?.taken?.();
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {

@@ -3,20 +3,30 @@ import http from 'node:http';
 import http2, { type Http2Session } from 'node:http2';
 import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
+import { getRequestListener } from '@hono/node-server';
 import type { ExecutionContext } from 'ava';
+import connect from 'connect';
 import express from 'express';
+import express4 from 'express4';
+import fastify from 'fastify';
+import { Hono } from 'hono';
 import Koa from 'koa';
 import koaMount from 'koa-mount';
+import Koa2 from 'koa2';
 import { expressMiddleware } from '../../src/adapters/express.js';
+import { fastifyPlugin } from '../../src/adapters/fastify.js';
+import { honoMiddleware } from '../../src/adapters/hono.js';
 import { koaMiddleware } from '../../src/adapters/koa.js';
 import { type NodeRequest, type NodeResponse, nodeListener, streamListener } from '../../src/adapters/node.js';
-import type { Handler } from '../../src/handler.js';
+import type { ExchangeHandler, Handler } from '../../src/handler.js';
 import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
 
+export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono';
+
 interface Traits {
   /** What the handler is mounted into. */
-  readonly host: 'stream' | 'node' | 'koa' | 'express' | 'front';
+  readonly host: 'stream' | 'node' | 'front' | Framework;
   readonly tls: boolean;
   /** What the client speaks. */
   readonly version: 1 | 2;
@@ -39,6 +49,19 @@ export const KINDS = {
   'koa-h2': { host: 'koa', tls: true, version: 2, create: 'h2' },
   'express-http': { host: 'express', tls: false, version: 1, create: 'http' },
   'express-https': { host: 'express', tls: true, version: 1, create: 'https' },
+  'koa2-http': { host: 'koa2', tls: false, version: 1, create: 'http' },
+  'koa2-h2': { host: 'koa2', tls: true, version: 2, create: 'h2' },
+  'express4-http': { host: 'express4', tls: false, version: 1, create: 'http' },
+  'connect-http': { host: 'connect', tls: false, version: 1, create: 'http' },
+  'connect-h2': { host: 'connect', tls: true, version: 2, create: 'h2' },
+  'fastify-http': { host: 'fastify', tls: false, version: 1, create: 'http' },
+  'fastify-https': { host: 'fastify', tls: true, version: 1, create: 'https' },
+  'fastify-h2c': { host: 'fastify', tls: false, version: 2, create: 'h2c' },
+  'fastify-h2': { host: 'fastify', tls: true, version: 2, create: 'h2' },
+  'hono-http': { host: 'hono', tls: false, version: 1, create: 'http' },
+  'hono-https': { host: 'hono', tls: true, version: 1, create: 'https' },
+  'hono-h2c': { host: 'hono', tls: false, version: 2, create: 'h2c' },
+  'hono-h2': { host: 'hono', tls: true, version: 2, create: 'h2' },
   /** Our own server, which speaks both versions on each port: with a handler, any listener, or a handler in front of one. */
   'port-http': { host: 'stream', tls: false, version: 1, create: 'port' },
   'port-h2c': { host: 'stream', tls: false, version: 2, create: 'port' },
@@ -114,7 +137,7 @@ async function nodes(
 ): Promise<Listening> {
   const server = create(traits, tls);
   if (traits.host === 'stream') server.on('stream', streamListener(handler));
-  else server.on('request', requestListener(traits.host, handler, options));
+  else server.on('request', await requestListener(traits.host, handler, options));
   const close = closer(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -128,7 +151,7 @@ async function ours(
   handler: Handler,
   options: ServerOptions,
 ): Promise<Listening> {
-  const server = createServer(host === 'stream' ? handler : requestListener(host, handler, options), {
+  const server = createServer(host === 'stream' ? handler : await requestListener(host, handler, options), {
     tls,
     handler: host === 'front' ? handler : undefined,
   });
@@ -145,33 +168,105 @@ function create({ create: kind }: Traits, tls: Certificate | undefined): Server 
   return http2.createSecureServer({ ...tls, allowHTTP1: true });
 }
 
-function requestListener(host: Exclude<Traits['host'], 'stream'>, handler: Handler, options: ServerOptions) {
-  const { mount, before = (_request, _response, next) => next(), answers } = options;
-  if (host === 'koa') {
-    const app = new Koa();
-    // Koa prints what its clients see anyway.
-    app.silent = true;
-    app.use((context, next) => promised(before, context.req, context.res).then(next));
-    app.use(mount === undefined ? koaMiddleware(handler) : koaMount(mount, koaMiddleware(handler)));
-    app.use((context) => {
-      if (answers) context.body = HOST_BODY;
-    });
-    return app.callback();
+type Listener = (request: NodeRequest, response: NodeResponse) => void;
+
+async function requestListener(
+  host: Exclude<Traits['host'], 'stream'>,
+  handler: Handler,
+  options: ServerOptions,
+): Promise<Listener> {
+  switch (host) {
+    case 'koa':
+      return koaListener(new Koa(), handler, options);
+    case 'koa2':
+      return koaListener(new Koa2(), handler, options);
+    case 'express':
+      return expressListener(express(), handler, options);
+    case 'express4':
+      return expressListener(express4(), handler, options);
+    case 'connect':
+      return connectListener(handler, options);
+    case 'fastify':
+      return fastifyListener(handler, options);
+    case 'hono':
+      return honoListener(handler, options);
+    case 'node':
+      return bareListener(handler, options);
+    case 'front':
+      // Behind a handler nothing of it is left to do.
+      return bareListener({ handle: async () => false }, options);
   }
-  if (host === 'express') {
-    const app = express().disable('x-powered-by');
-    app.use(before);
-    app.use(mount ?? '/', expressMiddleware(handler));
-    if (answers) app.use((_request, response) => void response.end(HOST_BODY));
-    return app;
-  }
-  // Behind a handler nothing of it is left to do.
-  const listener = nodeListener(host === 'front' ? { handle: async () => false } : handler);
-  return (request: NodeRequest, response: NodeResponse): void =>
+}
+
+function bareListener(handler: ExchangeHandler, { before = passOn, answers }: ServerOptions): Listener {
+  const listener = nodeListener(handler);
+  return (request, response) =>
     before(request, response, () => {
       listener(request, response, answers ? () => void response.end(HOST_BODY) : undefined);
     });
 }
+
+function koaListener(app: Koa, handler: Handler, { mount, before = passOn, answers }: ServerOptions): Listener {
+  // Koa prints what its clients see anyway.
+  app.silent = true;
+  app.use((context, next) => promised(before, context.req, context.res).then(next));
+  app.use(mount === undefined ? koaMiddleware(handler) : koaMount(mount, koaMiddleware(handler)));
+  app.use((context) => {
+    if (answers) context.body = HOST_BODY;
+  });
+  return app.callback();
+}
+
+function expressListener(
+  app: express.Express,
+  handler: Handler,
+  { mount = '/', before = passOn, answers }: ServerOptions,
+): Listener {
+  app.disable('x-powered-by');
+  app.use(before);
+  app.use(mount, expressMiddleware(handler));
+  if (answers) app.use((_request, response) => void response.end(HOST_BODY));
+  // Express 4 and 5 do not run on node:http2
+  return app as unknown as Listener;
+}
+
+function connectListener(handler: Handler, { mount = '/', before = passOn, answers }: ServerOptions): Listener {
+  const app = connect();
+  app.use(before);
+  app.use(mount, nodeListener(handler));
+  if (answers) app.use((_request, response) => void response.end(HOST_BODY));
+  // its types know node:http only
+  return app as unknown as Listener;
+}
+
+async function fastifyListener(
+  handler: Handler,
+  { mount = '/', before = passOn, answers }: ServerOptions,
+): Promise<Listener> {
+  let listener: Listener | undefined;
+  const app = fastify({
+    serverFactory(listen) {
+      // its types know one kind of server for each application
+      listener = listen as unknown as Listener;
+      return http.createServer();
+    },
+  });
+  app.addHook('onRequest', (request, reply, done) => before(request.raw, reply.raw, (error) => done(error as Error)));
+  if (answers) app.setNotFoundHandler((_request, reply) => reply.send(HOST_BODY));
+  app.register(fastifyPlugin, { handler, prefix: mount });
+  await app.ready();
+  return (request, response) => listener?.(request, response);
+}
+
+function honoListener(handler: Handler, { mount = '/', before = passOn, answers }: ServerOptions): Listener {
+  const app = new Hono<{ Bindings: { incoming: NodeRequest; outgoing: NodeResponse } }>();
+  app.use(({ env }, next) => promised(before, env.incoming, env.outgoing).then(next));
+  app.use(mount === '/' ? '*' : `${mount}/*`, honoMiddleware(handler, { mountPath: mount }));
+  if (answers) app.all('*', (context) => context.body(HOST_BODY));
+  return getRequestListener(app.fetch);
+}
+
+const passOn: Middleware = (_request, _response, next) => next();
 
 function promised(middleware: Middleware, request: NodeRequest, response: NodeResponse): Promise<void> {
   return new Promise((resolve, reject) => {

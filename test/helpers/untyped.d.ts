@@ -9,3 +9,13 @@ declare module 'cookie-session' {
   type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
   export default function cookieSession(options: { name?: string; keys: string[] }): Middleware;
 }
+
+// Other versions of packages that have types under their own name.
+
+declare module 'express4' {
+  export { default } from 'express';
+}
+
+declare module 'koa2' {
+  export { default } from 'koa';
+}
