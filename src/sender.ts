@@ -34,12 +34,13 @@ export class Sender {
    * @throws SendError before the headers: then nothing has been answered by this either
    */
   async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
+    if (exchange.closed) throw new SendError(clientGone());
+    if (exchange.headersSent) throw new SendError(headersSentError());
     const record = this.begin(exchange);
     try {
-      if (exchange.headersSent) throw headersSentError();
       if ((await this.download.answer(exchange, artifact, record)) === 'missing') return false;
       // A closed exchange takes an answer without a body in silence.
-      if (!exchange.headersSent) throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client left before its answer');
+      if (!exchange.headersSent) throw clientGone();
     } catch (error) {
       const reason = new SendError(error);
       if (!exchange.headersSent || reason.code === 'ERR_HOTBLOB_HEADERS_SENT') throw reason;
@@ -81,4 +82,11 @@ export class Sender {
   close(): void {
     this.openFiles.close();
   }
+}
+
+function clientGone(): HotblobError {
+  return new HotblobError(
+    'ERR_HOTBLOB_CLIENT_GONE',
+    'the client left, or the host ended the response, before the answer',
+  );
 }

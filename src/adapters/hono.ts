@@ -12,6 +12,7 @@ import { type RouteSender, routeSender } from './route-sender.js';
 /** What is needed of Hono's context, as it is on `@hono/node-server`. */
 export interface HonoContext {
   readonly env: { readonly incoming: NodeRequest; readonly outgoing: NodeResponse };
+  readonly req: { readonly url: string };
   readonly res: Response;
 }
 
@@ -38,8 +39,8 @@ export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddleware
   assertOptions(options, CHECKS);
   const below = belowMount(options.mountPath ?? '/');
   return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
-    const { incoming, outgoing } = nodeOf(context);
-    if (await handler.handle(honoExchange(context, below(incoming.url ?? '/')))) return alreadySent(outgoing);
+    const { outgoing } = nodeOf(context);
+    if (await handler.handle(honoExchange(context, below(targetOf(context))))) return alreadySent(outgoing);
     await next();
     return undefined;
   };
@@ -92,6 +93,12 @@ function honoExchange(context: HonoContext, url?: string): Exchange {
       if (cookies.length > 0) outgoing.setHeader('set-cookie', cookies);
     },
   });
+}
+
+/** Path and query as Hono has routed them: without the dots that the client's own may have. */
+function targetOf({ req }: HonoContext): string {
+  const { pathname, search } = new URL(req.url);
+  return pathname + search;
 }
 
 /** What tells `@hono/node-server` that nothing is left to send. The status is for loggers. */

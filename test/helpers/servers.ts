@@ -3,26 +3,14 @@ import http from 'node:http';
 import http2, { type Http2Session } from 'node:http2';
 import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
-import { getRequestListener } from '@hono/node-server';
 import type { ExecutionContext } from 'ava';
-import connect from 'connect';
-import express from 'express';
-import express4 from 'express4';
-import fastify from 'fastify';
-import { Hono } from 'hono';
-import Koa from 'koa';
-import koaMount from 'koa-mount';
-import Koa2 from 'koa2';
-import { expressMiddleware } from '../../src/adapters/express.js';
-import { fastifyPlugin } from '../../src/adapters/fastify.js';
-import { honoMiddleware } from '../../src/adapters/hono.js';
-import { koaMiddleware } from '../../src/adapters/koa.js';
-import { type NodeRequest, type NodeResponse, nodeListener, streamListener } from '../../src/adapters/node.js';
-import type { ExchangeHandler, Handler } from '../../src/handler.js';
+import { streamListener } from '../../src/adapters/node.js';
+import type { Handler } from '../../src/handler.js';
 import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
+import { type Framework, type Listener, type MountOptions, requestListener } from './mounts.js';
 
-export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono';
+export { HOST_BODY, type Middleware } from './mounts.js';
 
 interface Traits {
   /** What the handler is mounted into. */
@@ -87,19 +75,7 @@ export type Kind = keyof typeof KINDS;
 
 export const ALL_KINDS = Object.keys(KINDS) as readonly Kind[];
 
-/** Runs before the handler, in the manner of Connect. */
-export type Middleware = (request: NodeRequest, response: NodeResponse, next: (error?: unknown) => void) => void;
-
-export interface ServerOptions {
-  /** Where a framework mounts the handler. Bare Node has the handler's own option for that. */
-  readonly mount?: string | undefined;
-  /** Not for the kinds whose host is `stream` or `front`: those have no middleware. */
-  readonly before?: Middleware | undefined;
-  /** Whether the host answers what is left to it, with {@link HOST_BODY}. Not for those whose host is `stream`. */
-  readonly answers?: boolean | undefined;
-}
-
-export const HOST_BODY = 'the host has answered';
+export type ServerOptions = MountOptions;
 
 export interface RunningServer extends Traits {
   readonly kind: Kind;
@@ -124,6 +100,15 @@ export async function startServer(
   return { ...traits, kind, port: address.port, certificate: tls };
 }
 
+/** The same with a listener of the test's own, for the kinds that are made by Node and take one. */
+export async function startListener(t: ExecutionContext, kind: Kind, listener: Listener): Promise<RunningServer> {
+  const traits: Traits = KINDS[kind];
+  const tls = traits.tls ? await certificate() : undefined;
+  const { address, close } = await listen(create(traits, tls).on('request', listener));
+  t.teardown(close);
+  return { ...traits, kind, port: address.port, certificate: tls };
+}
+
 interface Listening {
   readonly address: AddressInfo;
   close(): Promise<void>;
@@ -138,6 +123,10 @@ async function nodes(
   const server = create(traits, tls);
   if (traits.host === 'stream') server.on('stream', streamListener(handler));
   else server.on('request', await requestListener(traits.host, handler, options));
+  return listen(server);
+}
+
+async function listen(server: Server): Promise<Listening> {
   const close = closer(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -166,112 +155,6 @@ function create({ create: kind }: Traits, tls: Certificate | undefined): Server 
   if (kind === 'https') return https.createServer({ ...tls, keepAliveTimeout: 0 });
   if (kind === 'h2c') return http2.createServer();
   return http2.createSecureServer({ ...tls, allowHTTP1: true });
-}
-
-type Listener = (request: NodeRequest, response: NodeResponse) => void;
-
-async function requestListener(
-  host: Exclude<Traits['host'], 'stream'>,
-  handler: Handler,
-  options: ServerOptions,
-): Promise<Listener> {
-  switch (host) {
-    case 'koa':
-      return koaListener(new Koa(), handler, options);
-    case 'koa2':
-      return koaListener(new Koa2(), handler, options);
-    case 'express':
-      return expressListener(express(), handler, options);
-    case 'express4':
-      return expressListener(express4(), handler, options);
-    case 'connect':
-      return connectListener(handler, options);
-    case 'fastify':
-      return fastifyListener(handler, options);
-    case 'hono':
-      return honoListener(handler, options);
-    case 'node':
-      return bareListener(handler, options);
-    case 'front':
-      // Behind a handler nothing of it is left to do.
-      return bareListener({ handle: async () => false }, options);
-  }
-}
-
-function bareListener(handler: ExchangeHandler, { before = passOn, answers }: ServerOptions): Listener {
-  const listener = nodeListener(handler);
-  return (request, response) =>
-    before(request, response, () => {
-      listener(request, response, answers ? () => void response.end(HOST_BODY) : undefined);
-    });
-}
-
-function koaListener(app: Koa, handler: Handler, { mount, before = passOn, answers }: ServerOptions): Listener {
-  // Koa prints what its clients see anyway.
-  app.silent = true;
-  app.use((context, next) => promised(before, context.req, context.res).then(next));
-  app.use(mount === undefined ? koaMiddleware(handler) : koaMount(mount, koaMiddleware(handler)));
-  app.use((context) => {
-    if (answers) context.body = HOST_BODY;
-  });
-  return app.callback();
-}
-
-function expressListener(
-  app: express.Express,
-  handler: Handler,
-  { mount = '/', before = passOn, answers }: ServerOptions,
-): Listener {
-  app.disable('x-powered-by');
-  app.use(before);
-  app.use(mount, expressMiddleware(handler));
-  if (answers) app.use((_request, response) => void response.end(HOST_BODY));
-  // Express 4 and 5 do not run on node:http2
-  return app as unknown as Listener;
-}
-
-function connectListener(handler: Handler, { mount = '/', before = passOn, answers }: ServerOptions): Listener {
-  const app = connect();
-  app.use(before);
-  app.use(mount, nodeListener(handler));
-  if (answers) app.use((_request, response) => void response.end(HOST_BODY));
-  // its types know node:http only
-  return app as unknown as Listener;
-}
-
-async function fastifyListener(
-  handler: Handler,
-  { mount = '/', before = passOn, answers }: ServerOptions,
-): Promise<Listener> {
-  let listener: Listener | undefined;
-  const app = fastify({
-    serverFactory(listen) {
-      // its types know one kind of server for each application
-      listener = listen as unknown as Listener;
-      return http.createServer();
-    },
-  });
-  app.addHook('onRequest', (request, reply, done) => before(request.raw, reply.raw, (error) => done(error as Error)));
-  if (answers) app.setNotFoundHandler((_request, reply) => reply.send(HOST_BODY));
-  app.register(fastifyPlugin, { handler, prefix: mount });
-  await app.ready();
-  return (request, response) => listener?.(request, response);
-}
-
-function honoListener(handler: Handler, { mount = '/', before = passOn, answers }: ServerOptions): Listener {
-  const app = new Hono<{ Bindings: { incoming: NodeRequest; outgoing: NodeResponse } }>();
-  app.use(({ env }, next) => promised(before, env.incoming, env.outgoing).then(next));
-  app.use(mount === '/' ? '*' : `${mount}/*`, honoMiddleware(handler, { mountPath: mount }));
-  if (answers) app.all('*', (context) => context.body(HOST_BODY));
-  return getRequestListener(app.fetch);
-}
-
-const passOn: Middleware = (_request, _response, next) => next();
-
-function promised(middleware: Middleware, request: NodeRequest, response: NodeResponse): Promise<void> {
-  return new Promise((resolve, reject) => {
-    middleware(request, response, (error) => (error === undefined ? resolve() : reject(error)));
-  });
 }
 
 /** Knows every connection of a server, and ends them with it. */
