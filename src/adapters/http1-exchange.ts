@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
 import { besideHostHeaders } from './host-headers.js';
 import { writeUntracked } from './untracked.js';
@@ -60,22 +61,9 @@ export class Http1Exchange implements Exchange {
   }
 
   onClose(listener: () => void): () => void {
-    let isOver = false;
-    const onClose = () => {
-      // The request closes as soon as its body has been read.
-      if (isOver || !(this.closed || this.#response.writableFinished)) return;
-      off();
-      listener();
-    };
-    const off = () => {
-      isOver = true;
-      this.#response.off('close', onClose);
-      this.#request.off('close', onClose);
-    };
-    this.#response.on('close', onClose);
-    this.#request.on('close', onClose);
-    if (this.closed) process.nextTick(onClose);
-    return off;
+    // The request closes as soon as its body has been read.
+    const isOver = (): boolean => this.closed || this.#response.writableFinished;
+    return onceOver([this.#response, this.#request], isOver, listener);
   }
 
   turn(): Promise<void> | undefined {

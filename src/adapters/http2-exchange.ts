@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
 import { Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
 import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
 import { besideHostHeaders } from './host-headers.js';
@@ -76,9 +77,7 @@ export class Http2Exchange implements Exchange {
   }
 
   onClose(listener: () => void): () => void {
-    this.#stream.once('close', listener);
-    if (this.#stream.destroyed) process.nextTick(listener);
-    return () => this.#stream.off('close', listener);
+    return onceOver([this.#stream], () => this.#stream.destroyed, listener);
   }
 
   turn(): undefined {

@@ -230,6 +230,18 @@ test('the logger of Fastify says what was answered, and nothing of errors', asyn
   );
 });
 
+test('methods that Fastify does not know reach the handler', async (t) => {
+  const app = fastify();
+  app.register(fastifyPlugin, { handler: createHandler({ store }), prefix: '/cache' });
+  app.register(fastifyPlugin, { handler: createHandler({ store }), prefix: '/again' });
+  const ask = await listen(t, app);
+  for (const method of ['PROPFIND', 'MKCOL', 'OPTIONS', 'PATCH']) {
+    const response = await ask('/cache/key', { method });
+    t.is(response.status, 405, method);
+    t.is(response.headers.get('allow'), 'GET, HEAD');
+  }
+});
+
 test('a plugin without a handler does not start', async (t) => {
   const app = fastify();
   app.register(fastifyPlugin, { prefix: '/cache' } as never);
