@@ -35,7 +35,6 @@ export interface FastifyInstance {
   route(options: {
     method: string[];
     url: string;
-    exposeHeadRoute: boolean;
     handler: (request: FastifyRequest, reply: FastifyReply) => void;
   }): unknown;
 }
@@ -69,7 +68,6 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
   instance.route({
     method: [...instance.supportedMethods],
     url: '/*',
-    exposeHeadRoute: false,
     // Without a promise: Fastify would take its end for an answer.
     handler(request, reply) {
       const exchange = fastifyExchange(request, reply, below(request.raw.url ?? '/'));

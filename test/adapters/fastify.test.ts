@@ -15,6 +15,7 @@ import { createHandler } from '../../src/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, storeOf } from '../behaviour/site.js';
 import { until } from '../helpers/poll.js';
+import { SlowArtifact } from '../helpers/slow-artifact.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 
 const BYTES = content(200_000);
@@ -247,6 +248,21 @@ test('a plugin without a handler does not start', async (t) => {
   app.register(fastifyPlugin, { prefix: '/cache' } as never);
   const error = await t.throwsAsync(async () => app.ready(), { instanceOf: HotblobError });
   t.regex(error?.message ?? '', /^handler: expected a handler, found undefined$/);
+});
+
+test('a route that fails when its answer has begun does not cut it off', async (t) => {
+  const slow = new SlowArtifact(BYTES);
+  const hot = createSender();
+  const app = fastify();
+  app.addHook('onClose', async () => hot.close());
+  app.get('/', async (request, reply) => {
+    void hot.send(request, reply, slow.artifact);
+    await slow.begun;
+    setImmediate(() => slow.goOn());
+    throw new Error('too late');
+  });
+  const ask = await listen(t, app);
+  assertBody(t, await bodyOf(await ask('/')), BYTES);
 });
 
 test('closing the application closes what sendArtifact has opened', async (t) => {

@@ -8,6 +8,7 @@ import { SendError } from '../../src/send-error.js';
 import { assertBody } from '../behaviour/site.js';
 import { request } from '../helpers/client.js';
 import { startListener } from '../helpers/servers.js';
+import { SlowArtifact } from '../helpers/slow-artifact.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 
 const BYTES = content(200_000);
@@ -54,29 +55,21 @@ for (const [name, Application] of [
     t.teardown(() => hot.close());
     const app = new Application();
     app.silent = true;
-    const ends: Promise<unknown>[] = [];
+    const slow = new SlowArtifact(BYTES);
     app.use(async (context, next) => {
-      const began = new Promise<void>((resolve) => {
-        const { writeHead } = context.res;
-        // As hooks on the headers do; here it tells that the answer has begun.
-        context.res.writeHead = function (...parameters: never[]) {
-          setImmediate(resolve);
-          return Reflect.apply(writeHead, this, parameters);
-        };
-      });
-      ends.push(next());
-      await began; // and not for the end
+      void next();
+      await slow.begun; // and not its end
       context.set('x-late', 'yes');
       context.body = 'of the host';
+      setImmediate(() => slow.goOn());
     });
     app.use(async (context) => {
-      await hot.send(context, { kind: 'bytes', bytes: BYTES });
+      await hot.send(context, slow.artifact);
     });
     const server = await startListener(t, 'http', app.callback() as never);
     const { status, headers, body } = await request(server, { path: '/' });
     t.is(status, 200);
     t.is(headers['x-late'], undefined);
     assertBody(t, body, BYTES);
-    await Promise.all(ends);
   });
 }
