@@ -11,7 +11,8 @@ import { type RouteSender, routeSender } from './route-sender.js';
 
 /** What is needed of Hono's context, as it is on `@hono/node-server`. */
 export interface HonoContext {
-  readonly env: { readonly incoming: NodeRequest; readonly outgoing: NodeResponse };
+  /** With the `incoming` and `outgoing` of that server; unknown, because most applications do not say so in their types. */
+  readonly env: unknown;
   readonly req: { readonly url: string };
   readonly res: Response;
 }
@@ -74,12 +75,19 @@ class HonoSendError extends SendError {
   }
 }
 
-function nodeOf({ env }: HonoContext): HonoContext['env'] {
+interface NodeBindings {
+  readonly incoming: NodeRequest;
+  readonly outgoing: NodeResponse;
+}
+
+function nodeOf({ env }: HonoContext): NodeBindings {
   // On another runtime, and in app.request(), there are none.
-  if (env?.incoming === undefined || env.outgoing === undefined) {
-    throw invalidOption('context.env', 'the incoming and outgoing of @hono/node-server', env);
-  }
+  if (!isNode(env)) throw invalidOption('context.env', 'the incoming and outgoing of @hono/node-server', env);
   return env;
+}
+
+function isNode(env: unknown): env is NodeBindings {
+  return typeof env === 'object' && env !== null && 'incoming' in env && 'outgoing' in env;
 }
 
 function honoExchange(context: HonoContext, url?: string): Exchange {

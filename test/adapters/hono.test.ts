@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import type http from 'node:http';
 import { stripVTControlCharacters } from 'node:util';
-import { createAdaptorServer, type HttpBindings } from '@hono/node-server';
+import { createAdaptorServer } from '@hono/node-server';
 import test, { type ExecutionContext } from 'ava';
 import { Hono } from 'hono';
 import { bearerAuth } from 'hono/bearer-auth';
@@ -21,7 +21,7 @@ import { request } from '../helpers/client.js';
 import { startListener } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 
-type App = Hono<{ Bindings: HttpBindings }>;
+type App = Hono;
 
 const BYTES = content(200_000);
 const store = storeOf({ key: { kind: 'bytes', bytes: BYTES, contentType: 'text/plain', etag: '"tag"' } });
