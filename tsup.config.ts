@@ -8,6 +8,8 @@ export default defineConfig({
     'src/adapters/node.ts',
     'src/adapters/express.ts',
     'src/adapters/koa.ts',
+    'src/adapters/fastify.ts',
+    'src/adapters/hono.ts',
     'src/protocols/index.ts',
     'src/stores/s3/index.ts',
     'src/testing/index.ts',

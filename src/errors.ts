@@ -40,7 +40,9 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_UPSTREAM_DENIED: 502,
   /** Another cache has not answered in time, or has stopped in the middle. */
   ERR_HOTBLOB_UPSTREAM_TIMEOUT: 504,
-  /** The client went away. Nobody is left to see a status. */
+  /** The host has answered by itself, or has begun to. */
+  ERR_HOTBLOB_HEADERS_SENT: 500,
+  /** The client went away, or the host has ended the response. Nobody is left to see a status. */
   ERR_HOTBLOB_CLIENT_GONE: 499,
 } as const;
 
@@ -62,6 +64,11 @@ export class HotblobError extends Error {
   /** The HTTP status for a request that ends with this error. */
   get status(): number {
     return STATUS_OF_CODE[this.code];
+  }
+
+  /** The same, under the name that some hosts know. */
+  get statusCode(): number {
+    return this.status;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
+import { HotblobError } from './errors.js';
 
 /** Headers of a response; names in lower case. */
 export type ResponseHeaders = Record<string, string | number>;
@@ -41,7 +42,10 @@ export interface Exchange {
   refuseBody(): void;
   /**
    * Sends status and headers; the object is the exchange's from then on. What the host has set before stays, but for what
-   * frames the body.
+   * frames the body. Does nothing on an exchange that is closed.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_HEADERS_SENT` when the headers have gone; whatever the server throws for headers that
+   * cannot be sent
    */
   respond(status: number, headers: ResponseHeaders): void;
   /**
@@ -55,4 +59,9 @@ export interface Exchange {
   retire(release: () => void): void;
   /** Cuts the response off, so that the client cannot take it for whole: resets the stream, destroys the socket. */
   destroy(error: Error): void;
+}
+
+/** What {@link Exchange.respond} throws when somebody else has answered. */
+export function headersSentError(): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_HEADERS_SENT', 'the host has sent headers already');
 }

@@ -2,13 +2,11 @@ import { type AccessRefusal, CHALLENGE, checkAccess } from './access/policy.js';
 import { answerError, answerReply } from './answer.js';
 import type { Artifact, FileArtifact } from './artifact.js';
 import { Artifacts } from './artifacts.js';
-import { Download } from './download.js';
+import type { Download } from './download.js';
 import { statusOf } from './errors.js';
 import type { Exchange, ResponseHeaders } from './exchange.js';
 import { evaluatePreconditions } from './http/preconditions.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
-import { type Bindings, loadBindings } from './page-cache/bindings.js';
-import { OpenFiles } from './page-cache/open-files.js';
 import {
   type AnswerOperation,
   needsOf,
@@ -16,12 +14,12 @@ import {
   type Reply,
   type UploadOperation,
 } from './protocols/protocol.js';
-import { ResponseRecord, report } from './report.js';
+import type { ResponseRecord } from './report.js';
 import { RequestArtifacts } from './request-artifacts.js';
 import { requestBelow } from './route.js';
-import { Leases } from './send/leases.js';
+import { Sender } from './sender.js';
 import { RequestSignal } from './signal.js';
-import { type HandlerStats, Stats } from './stats.js';
+import type { HandlerStats } from './stats.js';
 import { expectedBody, mayHaveBody, uploadBody } from './upload.js';
 
 /** Answers the requests of a build cache from one store. Made by {@link createHandler}. */
@@ -59,24 +57,19 @@ type Outcome = 'answered' | 'missing' | 'foreign';
 
 class CacheHandler implements Handler {
   readonly #settings: Settings;
-  readonly #bindings: Bindings;
-  readonly #openFiles: OpenFiles;
-  readonly #leases: Leases;
+  readonly #sender: Sender;
   readonly #download: Download;
   readonly #artifacts: Artifacts;
-  readonly #stats = new Stats();
 
   constructor(settings: Settings) {
     this.#settings = settings;
-    this.#bindings = loadBindings(settings.bindings);
-    this.#openFiles = new OpenFiles(this.#bindings, settings.maxOpenFiles);
-    this.#leases = new Leases(settings.poolBytes, settings.memory, settings.processes);
-    this.#download = new Download(this.#openFiles, this.#leases, settings.policy);
-    this.#artifacts = new Artifacts(settings.store, this.#openFiles, this.#download);
+    this.#sender = new Sender(settings);
+    this.#download = this.#sender.download;
+    this.#artifacts = new Artifacts(settings.store, this.#sender.openFiles, this.#download);
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
-    const record = new ResponseRecord(exchange.method, this.#stats);
+    const record = this.#sender.begin(exchange);
     try {
       let outcome = await this.#route(exchange, record);
       if (record.vanished !== undefined) outcome = await this.#lookAgain(exchange, record.vanished, record);
@@ -87,36 +80,27 @@ class CacheHandler implements Handler {
     } catch (error) {
       this.#fail(exchange, error, record);
     }
-    this.#finish(record);
+    this.#sender.finish(record);
     return true;
   }
 
   async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
-    const record = new ResponseRecord(exchange.method, this.#stats);
+    const record = this.#sender.begin(exchange);
     try {
       if ((await this.#download.answer(exchange, artifact, record)) === 'missing') return false;
     } catch (error) {
       this.#fail(exchange, error, record);
     }
-    this.#finish(record);
+    this.#sender.finish(record);
     return true;
   }
 
   stats(): HandlerStats {
-    return {
-      ...this.#stats.snapshot(),
-      mapper: this.#bindings.mapper?.name,
-      copiesResident: this.#bindings.libc !== undefined,
-      openFiles: this.#openFiles.size,
-      mappings: this.#bindings.mappings,
-      mappedBytes: this.#leases.mappedBytes,
-      pooledBytes: this.#leases.pooledBytes,
-      pressure: this.#settings.memory.level,
-    };
+    return this.#sender.stats();
   }
 
   close(): void {
-    this.#openFiles.close();
+    this.#sender.close();
   }
 
   // The hot path below is not async: each promise on it costs as much as a step of its work.
@@ -279,11 +263,6 @@ class CacheHandler implements Handler {
     } catch {
       exchange.destroy(cause); // the host has put something into the response that cannot be sent
     }
-  }
-
-  #finish(record: ResponseRecord): void {
-    this.#stats.answered(record.status);
-    report(record);
   }
 }
 

@@ -14,6 +14,7 @@ export type {
 } from './artifact.js';
 export { type ErrorCode, HotblobError } from './errors.js';
 export type { Exchange, ResponseHeaders } from './exchange.js';
+export { type FileArtifactOptions, fileArtifact } from './file-artifact.js';
 export { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 export {
   type FixedMemoryPressureOptions,
@@ -24,11 +25,12 @@ export {
   type SystemMemoryPressureOptions,
   systemMemoryPressure,
 } from './memory/pressure.js';
-export type { HandlerOptions } from './options.js';
+export type { HandlerOptions, SenderOptions } from './options.js';
 export type { BindingChoice } from './page-cache/bindings.js';
 export type { MapRefusal } from './page-cache/open-file.js';
 export type { ResponseReport } from './report.js';
 export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
+export { SendError } from './send-error.js';
 export type { HandlerStats } from './stats.js';
 export { assertKey, type GetOptions, MAX_KEY_BYTES, type PutOptions, type PutResult, type Store } from './store.js';
 export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory.js';

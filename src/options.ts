@@ -12,8 +12,32 @@ import { assertOptions, BYTES, countFrom, FLAG, invalidOption, OBJECT, type Opti
 
 const MIB = 1024 * 1024;
 
+/** What sends artifacts takes, whoever finds them. */
+export interface SenderOptions {
+  /** All buffers together, in bytes. Default: 64 MiB, or a sixteenth of the memory limit where that is less. */
+  readonly poolBytes?: number | undefined;
+  /**
+   * Processes of this host that serve: every limit is one process's, and of the host's memory each takes its part (of the
+   * pool's default, and of what may be mapped and in flight). Default: 1.
+   */
+  readonly processes?: number | undefined;
+  /** Descriptors kept open, never more than three quarters of RLIMIT_NOFILE: sockets need some too. Default: half of it. */
+  readonly maxOpenFiles?: number | undefined;
+  /**
+   * `'auto'` maps over plain sockets what is promised to be immutable, `'always'` over TLS as well: there a file that is
+   * cut off all the same ends the process. `'never'` copies and reads. Default: `'auto'`.
+   */
+  readonly map?: 'auto' | 'always' | 'never' | undefined;
+  /** Default: `systemMemoryPressure()`, shared by all handlers and senders. */
+  readonly memory?: MemoryPressureProvider | undefined;
+  /** For tests: the only source that files are sent from, as far as it can serve; reads do the rest. Default: all. */
+  readonly only?: 'mapped' | 'copied' | 'read' | undefined;
+  /** For tests: bindings to do without. Default: all that load. */
+  readonly bindings?: BindingChoice | undefined;
+}
+
 /** What {@link createHandler} takes. */
-export interface HandlerOptions {
+export interface HandlerOptions extends SenderOptions {
   /** Where artifacts come from, and go to. */
   readonly store: Store;
   /** Only paths below this one are the handler's, such as `/cache`. Frameworks that mount below a path need none. Default: `/`. */
@@ -29,30 +53,20 @@ export interface HandlerOptions {
   readonly fallthrough?: boolean | undefined;
   /** The largest upload, in bytes. Default: 2 GiB. */
   readonly maxUploadBytes?: number | undefined;
-  /** All buffers together, in bytes. Default: 64 MiB, or a sixteenth of the memory limit where that is less. */
-  readonly poolBytes?: number | undefined;
-  /**
-   * Processes of this host that serve: every limit is one process's, and of the host's memory each takes its part (of the
-   * pool's default, and of what may be mapped and in flight). Default: 1.
-   */
-  readonly processes?: number | undefined;
-  /** Descriptors kept open, never more than three quarters of RLIMIT_NOFILE: sockets need some too. Default: half of it. */
-  readonly maxOpenFiles?: number | undefined;
-  /**
-   * `'auto'` maps over plain sockets what the store promises to be immutable, `'always'` over TLS as well: there a file
-   * that is cut off all the same ends the process. `'never'` copies and reads. Default: `'auto'`.
-   */
-  readonly map?: 'auto' | 'always' | 'never' | undefined;
-  /** Default: `systemMemoryPressure()`, shared by all handlers. */
-  readonly memory?: MemoryPressureProvider | undefined;
-  /** For tests: the only source that files are sent from, as far as it can serve; reads do the rest. Default: all. */
-  readonly only?: 'mapped' | 'copied' | 'read' | undefined;
-  /** For tests: bindings to do without. Default: all that load. */
-  readonly bindings?: BindingChoice | undefined;
+}
+
+/** The options of a sender with nothing left out. */
+export interface SenderSettings {
+  readonly poolBytes: number;
+  readonly processes: number;
+  readonly maxOpenFiles: number;
+  readonly memory: MemoryPressureProvider;
+  readonly policy: FilePolicy;
+  readonly bindings: BindingChoice;
 }
 
 /** The options with nothing left out. */
-export interface Settings {
+export interface Settings extends SenderSettings {
   readonly store: Store;
   /** Without a slash at its end: empty for `/`. */
   readonly mountPath: string;
@@ -60,12 +74,16 @@ export interface Settings {
   readonly access: AccessPolicy | undefined;
   readonly fallthrough: boolean;
   readonly maxUploadBytes: number;
-  readonly poolBytes: number;
-  readonly processes: number;
-  readonly maxOpenFiles: number;
-  readonly memory: MemoryPressureProvider;
-  readonly policy: FilePolicy;
-  readonly bindings: BindingChoice;
+}
+
+/**
+ * Fills in the defaults of a sender.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value
+ */
+export function senderSettingsOf(options: SenderOptions): SenderSettings {
+  assertOptions(options, SENDER_CHECKS);
+  return sending(options);
 }
 
 /**
@@ -76,16 +94,22 @@ export interface Settings {
 export function settingsOf(options: HandlerOptions): Settings {
   assertOptions(options, CHECKS);
   assertStore(options.store);
-  const memory = options.memory ?? sharedMemoryPressure();
-  assertMemoryPressure(memory);
-  const processes = options.processes ?? 1;
   return {
+    ...sending(options),
     store: options.store,
     mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
     protocols: new MountedProtocols(options.protocols ?? [plain()]),
     access: options.access,
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
+  };
+}
+
+function sending(options: SenderOptions): SenderSettings {
+  const memory = options.memory ?? sharedMemoryPressure();
+  assertMemoryPressure(memory);
+  const processes = options.processes ?? 1;
+  return {
     poolBytes: options.poolBytes ?? defaultPoolBytes(memory, processes),
     processes,
     maxOpenFiles: maxOpenFiles(options.maxOpenFiles),
@@ -94,6 +118,17 @@ export function settingsOf(options: HandlerOptions): Settings {
     bindings: options.bindings ?? {},
   };
 }
+
+const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
+  // Less than a few windows would answer nothing but 503.
+  poolBytes: countFrom(MIB),
+  processes: countFrom(1),
+  maxOpenFiles: countFrom(1),
+  map: oneOf('auto', 'always', 'never'),
+  memory: OBJECT,
+  only: oneOf('mapped', 'copied', 'read'),
+  bindings: OBJECT,
+};
 
 const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   store: OBJECT,
@@ -108,14 +143,7 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   fallthrough: FLAG,
   maxUploadBytes: BYTES,
-  // Less than a few windows would answer nothing but 503.
-  poolBytes: countFrom(MIB),
-  processes: countFrom(1),
-  maxOpenFiles: countFrom(1),
-  map: oneOf('auto', 'always', 'never'),
-  memory: OBJECT,
-  only: oneOf('mapped', 'copied', 'read'),
-  bindings: OBJECT,
+  ...SENDER_CHECKS,
 };
 
 function assertStore(store: Store): void {

@@ -55,10 +55,10 @@ export const NUMBER: OptionCheck = {
  */
 export function assertOptions<T extends object>(options: T, checks: Readonly<Record<keyof T, OptionCheck>>): void {
   if (!OBJECT.accepts(options)) throw invalidOption('options', 'an object', options);
-  const known = new Map<string, OptionCheck>(Object.entries(checks));
   for (const [name, value] of Object.entries(options)) {
-    const check = known.get(name);
-    if (check === undefined) throw invalidOption(name, `one of the options ${[...known.keys()].join(', ')}`, name);
+    // Some options come with every request: nothing is made for them.
+    const check = Object.hasOwn(checks, name) ? checks[name as keyof T] : undefined;
+    if (check === undefined) throw invalidOption(name, `one of the options ${Object.keys(checks).join(', ')}`, name);
     if (value !== undefined && !check.accepts(value)) throw invalidOption(name, check.expected, value);
   }
 }

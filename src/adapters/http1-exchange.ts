@@ -1,5 +1,7 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
-import type { Exchange, ResponseHeaders } from '../exchange.js';
+import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import { onceOver } from './close-listeners.js';
+import type { Host } from './host.js';
 import { besideHostHeaders } from './host-headers.js';
 import { writeUntracked } from './untracked.js';
 
@@ -13,12 +15,14 @@ export class Http1Exchange implements Exchange {
   readonly tracked: boolean;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #host: Host | undefined;
   #isRefused = false;
   #isBegun = false;
 
-  constructor(request: IncomingMessage, response: ServerResponse) {
+  constructor(request: IncomingMessage, response: ServerResponse, host?: Host) {
     this.#request = request;
     this.#response = response;
+    this.#host = host;
     this.tracked = response.write === ServerResponse.prototype.write;
   }
 
@@ -27,7 +31,7 @@ export class Http1Exchange implements Exchange {
   }
 
   get url(): string {
-    return this.#request.url ?? '/';
+    return this.#host?.url ?? this.#request.url ?? '/';
   }
 
   get headers() {
@@ -57,22 +61,9 @@ export class Http1Exchange implements Exchange {
   }
 
   onClose(listener: () => void): () => void {
-    let isOver = false;
-    const onClose = () => {
-      // The request closes as soon as its body has been read.
-      if (isOver || !(this.closed || this.#response.writableFinished)) return;
-      off();
-      listener();
-    };
-    const off = () => {
-      isOver = true;
-      this.#response.off('close', onClose);
-      this.#request.off('close', onClose);
-    };
-    this.#response.on('close', onClose);
-    this.#request.on('close', onClose);
-    if (this.closed) process.nextTick(onClose);
-    return off;
+    // The request closes as soon as its body has been read.
+    const isOver = (): boolean => this.closed || this.#response.writableFinished;
+    return onceOver([this.#response, this.#request], isOver, listener);
   }
 
   turn(): Promise<void> | undefined {
@@ -91,10 +82,13 @@ export class Http1Exchange implements Exchange {
   }
 
   respond(status: number, headers: ResponseHeaders): void {
+    if (this.headersSent) throw headersSentError();
     if (this.closed) return;
+    this.#host?.prepare?.();
     const merged = besideHostHeaders(this.#response, status, headers);
     this.#response.writeHead(status, this.#isRefused ? { ...merged, connection: 'close' } : merged);
     this.#isBegun = true;
+    this.#host?.taken?.();
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {

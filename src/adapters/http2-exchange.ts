@@ -1,7 +1,9 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
 import { Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
-import type { Exchange, ResponseHeaders } from '../exchange.js';
+import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
+import type { Host } from './host.js';
 import { besideHostHeaders } from './host-headers.js';
 import { SessionFence } from './session-fence.js';
 import { writeUntracked } from './untracked.js';
@@ -23,26 +25,33 @@ export class Http2Exchange implements Exchange {
   readonly plain: boolean;
   readonly #stream: ServerHttp2Stream;
   readonly #response: Http2ServerResponse | undefined;
+  readonly #host: Host | undefined;
   readonly #fence: SessionFence | undefined;
   #pending: ((sent: boolean) => void) | undefined;
   #isRefused = false;
   #isBegun = false;
   #isContinued = false;
 
-  constructor(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, url: string, response?: Http2ServerResponse) {
+  constructor(
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    url: string,
+    response?: Http2ServerResponse,
+    host?: Host,
+  ) {
     this.#stream = stream;
     this.#response = response;
+    this.#host = host;
     this.method = String(headers[':method']);
-    this.url = url;
+    this.url = host?.url ?? url;
     this.headers = headers;
     this.tracked = response === undefined || response.write === Http2ServerResponse.prototype.write;
     const { session } = stream;
     this.connection = session ?? stream;
     this.plain = session !== undefined && !session.encrypted;
     this.#fence = session && SessionFence.of(session);
-    stream.on('error', ignore);
-    stream.on('close', () => this.#pending?.(false));
-    stream.on('aborted', () => setImmediate(() => isForgotten(stream) && stream.destroy()));
+    // A host may pass one request on to many handlers.
+    if (stream.listenerCount('error', ignore) === 0) stream.on('error', ignore).on('aborted', destroyForgotten);
   }
 
   /** Who asks for it wants it: a client that waits for that is told to go on (RFC 9110, 10.1.1). */
@@ -68,9 +77,7 @@ export class Http2Exchange implements Exchange {
   }
 
   onClose(listener: () => void): () => void {
-    this.#stream.once('close', listener);
-    if (this.#stream.destroyed) process.nextTick(listener);
-    return () => this.#stream.off('close', listener);
+    return onceOver([this.#stream], () => this.#stream.destroyed, listener);
   }
 
   turn(): undefined {
@@ -82,7 +89,9 @@ export class Http2Exchange implements Exchange {
   }
 
   respond(status: number, headers: ResponseHeaders): void {
+    if (this.headersSent) throw headersSentError();
     if (this.closed) return;
+    this.#host?.prepare?.();
     const response = this.#response;
     // node:http refuses what no header may hold; node:http2 would send it (RFC 9113, 8.2.1).
     for (const name in headers) {
@@ -102,6 +111,8 @@ export class Http2Exchange implements Exchange {
       }
     }
     this.#isBegun = true;
+    this.#stream.on('close', () => this.#pending?.(false));
+    this.#host?.taken?.();
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
@@ -149,3 +160,7 @@ export class Http2Exchange implements Exchange {
 }
 
 function ignore(): void {}
+
+function destroyForgotten(this: ServerHttp2Stream): void {
+  setImmediate(() => isForgotten(this) && this.destroy());
+}

@@ -1,5 +1,9 @@
-import type { Handler } from '../handler.js';
+import type { Artifact } from '../artifact.js';
+import type { Exchange } from '../exchange.js';
+import type { ExchangeHandler } from '../handler.js';
+import type { SenderOptions } from '../options.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
+import { type RouteSender, routeSender } from './route-sender.js';
 
 /** What the middleware needs of Koa's context. */
 export interface KoaContext {
@@ -12,9 +16,31 @@ export interface KoaContext {
 }
 
 /** A middleware for Koa; mount it below a path with `koa-mount`, or with the handler's `mountPath`. */
-export function koaMiddleware(handler: Handler) {
+export function koaMiddleware(handler: ExchangeHandler) {
   return async (context: KoaContext, next: () => Promise<unknown>): Promise<void> => {
-    if (await handler.handle(exchangeOf(context.req, context.res))) context.respond = false;
+    if (await handler.handle(koaExchange(context))) context.respond = false;
     else await next();
   };
+}
+
+/** What {@link createSender} makes. */
+export type KoaSender = RouteSender<(context: KoaContext, artifact: Artifact) => Promise<boolean>>;
+
+/**
+ * Makes a sender for routes of Koa 2 and 3. One is enough for all routes of a server: budgets and open files are a
+ * sender's.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ */
+export function createSender(options: SenderOptions = {}): KoaSender {
+  return routeSender(options, (sender) => (context, artifact) => sender.send(koaExchange(context), artifact));
+}
+
+function koaExchange(context: KoaContext): Exchange {
+  return exchangeOf(context.req, context.res, {
+    // As soon as something is sent: a middleware in front may give up waiting for us.
+    taken() {
+      context.respond = false;
+    },
+  });
 }

@@ -20,7 +20,7 @@ export async function open(
   options: HandlerOptions,
   serverOptions: ServerOptions = {},
 ): Promise<Site> {
-  const isFramework = KINDS[kind].host === 'express' || KINDS[kind].host === 'koa';
+  const isFramework = !['stream', 'node', 'front'].includes(KINDS[kind].host);
   const { mount } = serverOptions;
   const handler = createHandler(mount === undefined || isFramework ? options : { mountPath: mount, ...options });
   const server = await startServer(t, kind, handler, serverOptions);

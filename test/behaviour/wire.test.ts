@@ -89,7 +89,7 @@ for (const kind of KINDS_OF_HTTP1) {
       store: storeOf({ key: { kind: 'stream', open: () => Readable.from([BYTES]) } }),
     });
     const connection = await RawConnection.open(t, server);
-    connection.write('GET /key HTTP/1.0\r\n\r\n');
+    connection.write('GET /key HTTP/1.0\r\nHost: a\r\n\r\n');
     const text = await connection.closed();
     t.notRegex(text.slice(0, 1000), /transfer-encoding/i);
     t.true(text.slice(text.indexOf('\r\n\r\n') + 4) === BYTES.toString('latin1'));

@@ -4,19 +4,17 @@ import http2, { type Http2Session } from 'node:http2';
 import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
-import express from 'express';
-import Koa from 'koa';
-import koaMount from 'koa-mount';
-import { expressMiddleware } from '../../src/adapters/express.js';
-import { koaMiddleware } from '../../src/adapters/koa.js';
-import { type NodeRequest, type NodeResponse, nodeListener, streamListener } from '../../src/adapters/node.js';
+import { streamListener } from '../../src/adapters/node.js';
 import type { Handler } from '../../src/handler.js';
 import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
+import { type Framework, type Listener, type MountOptions, requestListener } from './mounts.js';
+
+export { HOST_BODY, type Middleware } from './mounts.js';
 
 interface Traits {
   /** What the handler is mounted into. */
-  readonly host: 'stream' | 'node' | 'koa' | 'express' | 'front';
+  readonly host: 'stream' | 'node' | 'front' | Framework;
   readonly tls: boolean;
   /** What the client speaks. */
   readonly version: 1 | 2;
@@ -39,6 +37,19 @@ export const KINDS = {
   'koa-h2': { host: 'koa', tls: true, version: 2, create: 'h2' },
   'express-http': { host: 'express', tls: false, version: 1, create: 'http' },
   'express-https': { host: 'express', tls: true, version: 1, create: 'https' },
+  'koa2-http': { host: 'koa2', tls: false, version: 1, create: 'http' },
+  'koa2-h2': { host: 'koa2', tls: true, version: 2, create: 'h2' },
+  'express4-http': { host: 'express4', tls: false, version: 1, create: 'http' },
+  'connect-http': { host: 'connect', tls: false, version: 1, create: 'http' },
+  'connect-h2': { host: 'connect', tls: true, version: 2, create: 'h2' },
+  'fastify-http': { host: 'fastify', tls: false, version: 1, create: 'http' },
+  'fastify-https': { host: 'fastify', tls: true, version: 1, create: 'https' },
+  'fastify-h2c': { host: 'fastify', tls: false, version: 2, create: 'h2c' },
+  'fastify-h2': { host: 'fastify', tls: true, version: 2, create: 'h2' },
+  'hono-http': { host: 'hono', tls: false, version: 1, create: 'http' },
+  'hono-https': { host: 'hono', tls: true, version: 1, create: 'https' },
+  'hono-h2c': { host: 'hono', tls: false, version: 2, create: 'h2c' },
+  'hono-h2': { host: 'hono', tls: true, version: 2, create: 'h2' },
   /** Our own server, which speaks both versions on each port: with a handler, any listener, or a handler in front of one. */
   'port-http': { host: 'stream', tls: false, version: 1, create: 'port' },
   'port-h2c': { host: 'stream', tls: false, version: 2, create: 'port' },
@@ -64,19 +75,7 @@ export type Kind = keyof typeof KINDS;
 
 export const ALL_KINDS = Object.keys(KINDS) as readonly Kind[];
 
-/** Runs before the handler, in the manner of Connect. */
-export type Middleware = (request: NodeRequest, response: NodeResponse, next: (error?: unknown) => void) => void;
-
-export interface ServerOptions {
-  /** Where a framework mounts the handler. Bare Node has the handler's own option for that. */
-  readonly mount?: string | undefined;
-  /** Not for the kinds whose host is `stream` or `front`: those have no middleware. */
-  readonly before?: Middleware | undefined;
-  /** Whether the host answers what is left to it, with {@link HOST_BODY}. Not for those whose host is `stream`. */
-  readonly answers?: boolean | undefined;
-}
-
-export const HOST_BODY = 'the host has answered';
+export type ServerOptions = MountOptions;
 
 export interface RunningServer extends Traits {
   readonly kind: Kind;
@@ -101,6 +100,15 @@ export async function startServer(
   return { ...traits, kind, port: address.port, certificate: tls };
 }
 
+/** The same with a listener of the test's own, for the kinds that are made by Node and take one. */
+export async function startListener(t: ExecutionContext, kind: Kind, listener: Listener): Promise<RunningServer> {
+  const traits: Traits = KINDS[kind];
+  const tls = traits.tls ? await certificate() : undefined;
+  const { address, close } = await listen(create(traits, tls).on('request', listener));
+  t.teardown(close);
+  return { ...traits, kind, port: address.port, certificate: tls };
+}
+
 interface Listening {
   readonly address: AddressInfo;
   close(): Promise<void>;
@@ -114,7 +122,11 @@ async function nodes(
 ): Promise<Listening> {
   const server = create(traits, tls);
   if (traits.host === 'stream') server.on('stream', streamListener(handler));
-  else server.on('request', requestListener(traits.host, handler, options));
+  else server.on('request', await requestListener(traits.host, handler, options));
+  return listen(server);
+}
+
+async function listen(server: Server): Promise<Listening> {
   const close = closer(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -128,7 +140,7 @@ async function ours(
   handler: Handler,
   options: ServerOptions,
 ): Promise<Listening> {
-  const server = createServer(host === 'stream' ? handler : requestListener(host, handler, options), {
+  const server = createServer(host === 'stream' ? handler : await requestListener(host, handler, options), {
     tls,
     handler: host === 'front' ? handler : undefined,
   });
@@ -143,40 +155,6 @@ function create({ create: kind }: Traits, tls: Certificate | undefined): Server 
   if (kind === 'https') return https.createServer({ ...tls, keepAliveTimeout: 0 });
   if (kind === 'h2c') return http2.createServer();
   return http2.createSecureServer({ ...tls, allowHTTP1: true });
-}
-
-function requestListener(host: Exclude<Traits['host'], 'stream'>, handler: Handler, options: ServerOptions) {
-  const { mount, before = (_request, _response, next) => next(), answers } = options;
-  if (host === 'koa') {
-    const app = new Koa();
-    // Koa prints what its clients see anyway.
-    app.silent = true;
-    app.use((context, next) => promised(before, context.req, context.res).then(next));
-    app.use(mount === undefined ? koaMiddleware(handler) : koaMount(mount, koaMiddleware(handler)));
-    app.use((context) => {
-      if (answers) context.body = HOST_BODY;
-    });
-    return app.callback();
-  }
-  if (host === 'express') {
-    const app = express().disable('x-powered-by');
-    app.use(before);
-    app.use(mount ?? '/', expressMiddleware(handler));
-    if (answers) app.use((_request, response) => void response.end(HOST_BODY));
-    return app;
-  }
-  // Behind a handler nothing of it is left to do.
-  const listener = nodeListener(host === 'front' ? { handle: async () => false } : handler);
-  return (request: NodeRequest, response: NodeResponse): void =>
-    before(request, response, () => {
-      listener(request, response, answers ? () => void response.end(HOST_BODY) : undefined);
-    });
-}
-
-function promised(middleware: Middleware, request: NodeRequest, response: NodeResponse): Promise<void> {
-  return new Promise((resolve, reject) => {
-    middleware(request, response, (error) => (error === undefined ? resolve() : reject(error)));
-  });
 }
 
 /** Knows every connection of a server, and ends them with it. */

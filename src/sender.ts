@@ -1,0 +1,92 @@
+import type { Artifact } from './artifact.js';
+import { Download } from './download.js';
+import { HotblobError } from './errors.js';
+import { type Exchange, headersSentError } from './exchange.js';
+import type { SenderSettings } from './options.js';
+import { type Bindings, loadBindings } from './page-cache/bindings.js';
+import { OpenFiles } from './page-cache/open-files.js';
+import { ResponseRecord, report } from './report.js';
+import { Leases } from './send/leases.js';
+import { SendError } from './send-error.js';
+import { type HandlerStats, Stats } from './stats.js';
+
+/** Sends artifacts, whoever has found them: what handlers are built on, and what hosts use in routes of their own. */
+export class Sender {
+  readonly openFiles: OpenFiles;
+  readonly download: Download;
+  readonly #memory: SenderSettings['memory'];
+  readonly #bindings: Bindings;
+  readonly #leases: Leases;
+  readonly #stats = new Stats();
+
+  constructor(settings: SenderSettings) {
+    this.#memory = settings.memory;
+    this.#bindings = loadBindings(settings.bindings);
+    this.#leases = new Leases(settings.poolBytes, settings.memory, settings.processes);
+    this.openFiles = new OpenFiles(this.#bindings, settings.maxOpenFiles);
+    this.download = new Download(this.openFiles, this.#leases, settings.policy);
+  }
+
+  /**
+   * Answers with an artifact: a HEAD as such, every other method as a GET. Resolves to true when the response is over, also
+   * where it was cut off after the headers, and to false for an artifact that is not there: then nothing has been answered.
+   *
+   * @throws SendError before the headers: then nothing has been answered by this either
+   */
+  async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
+    if (exchange.closed) throw new SendError(clientGone());
+    if (exchange.headersSent) throw new SendError(headersSentError());
+    const record = this.begin(exchange);
+    try {
+      if ((await this.download.answer(exchange, artifact, record)) === 'missing') return false;
+      // A closed exchange takes an answer without a body in silence.
+      if (!exchange.headersSent) throw clientGone();
+    } catch (error) {
+      const reason = new SendError(error);
+      if (!exchange.headersSent || reason.code === 'ERR_HOTBLOB_HEADERS_SENT') throw reason;
+      record.error = error;
+      record.complete = false;
+      // Ended cleanly, the client would take half an artifact for the whole.
+      exchange.destroy(reason);
+    }
+    this.finish(record);
+    return true;
+  }
+
+  /** The record of a response that begins. */
+  begin(exchange: Exchange): ResponseRecord {
+    return new ResponseRecord(exchange.method, this.#stats);
+  }
+
+  /** Counts a response that is over, and tells those who listen. */
+  finish(record: ResponseRecord): void {
+    this.#stats.answered(record.status);
+    report(record);
+  }
+
+  /** What has been done since the start, and what is in use now. */
+  stats(): HandlerStats {
+    return {
+      ...this.#stats.snapshot(),
+      mapper: this.#bindings.mapper?.name,
+      copiesResident: this.#bindings.libc !== undefined,
+      openFiles: this.openFiles.size,
+      mappings: this.#bindings.mappings,
+      mappedBytes: this.#leases.mappedBytes,
+      pooledBytes: this.#leases.pooledBytes,
+      pressure: this.#memory.level,
+    };
+  }
+
+  /** Closes descriptors, those in use with their last response. */
+  close(): void {
+    this.openFiles.close();
+  }
+}
+
+function clientGone(): HotblobError {
+  return new HotblobError(
+    'ERR_HOTBLOB_CLIENT_GONE',
+    'the client left, or the host ended the response, before the answer',
+  );
+}

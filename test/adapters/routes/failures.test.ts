@@ -1,0 +1,181 @@
+import { once } from 'node:events';
+import { truncate, writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
+import test, { type ExecutionContext } from 'ava';
+import type { NodeResponse } from '../../../src/adapters/node.js';
+import { fileArtifact } from '../../../src/file-artifact.js';
+import { SendError } from '../../../src/send-error.js';
+import { assertBody } from '../../behaviour/site.js';
+import { until } from '../../helpers/poll.js';
+import { openRoute, ROUTE_KINDS, type RouteSite } from '../../helpers/routes.js';
+import { content, temporaryDirectory } from '../../stores/fixture.js';
+
+const BYTES = content(100_000);
+
+async function fileIn(t: ExecutionContext, bytes = BYTES): Promise<string> {
+  const path = `${await temporaryDirectory(t)}/secret-name`;
+  await writeFile(path, bytes);
+  return path;
+}
+
+/** Asserts what a route has got instead of an answer: what error handling needs, and nothing that clients may not know. */
+function assertRejected(t: ExecutionContext, { outcomes }: RouteSite, code: string, status: number): void {
+  t.is(outcomes.length, 1);
+  const [error] = outcomes;
+  t.true(error instanceof SendError, String(error));
+  // Koa writes another status into errors whose own it does not know.
+  t.like(error as SendError, { code, statusCode: status });
+  t.notRegex(String(error), /secret|\/var/);
+}
+
+for (const kind of ROUTE_KINDS) {
+  test(`${kind}: a host that has begun to answer goes on`, async (t) => {
+    const path = await fileIn(t);
+    const site = await openRoute(t, kind, {
+      artifactOf: () => fileArtifact(path),
+      inRoute: (_request, response) => {
+        response.writeHead(201, { 'x-host': 'yes' });
+        setImmediate(() =>
+          until('send has ended', () => site.outcomes.length > 0).then(() => response.end('of the host')),
+        );
+      },
+    });
+    const { status, headers, body } = await site.ask('/');
+    t.is(status, 201);
+    t.is(headers['x-host'], 'yes');
+    t.is(body.toString(), 'of the host');
+    assertRejected(t, site, 'ERR_HOTBLOB_HEADERS_SENT', 500);
+  });
+
+  test(`${kind}: a host that answers while the file is being opened has answered`, async (t) => {
+    const path = await fileIn(t);
+    const site = await openRoute(t, kind, {
+      artifactOf: () => fileArtifact(path),
+      meanwhile: (response) => void response.end('of the host'),
+    });
+    t.is((await site.ask('/')).body.toString(), 'of the host');
+    await until('send has ended', () => site.outcomes.length > 0);
+    assertRejected(t, site, 'ERR_HOTBLOB_HEADERS_SENT', 500);
+  });
+
+  test(`${kind}: a host that has ended the response has answered`, async (t) => {
+    const path = await fileIn(t);
+    const site = await openRoute(t, kind, {
+      artifactOf: () => fileArtifact(path),
+      inRoute: (_request, response) => void response.end('of the host'),
+    });
+    t.is((await site.ask('/')).body.toString(), 'of the host');
+    await until('send has ended', () => site.outcomes.length > 0);
+    assertRejected(t, site, 'ERR_HOTBLOB_CLIENT_GONE', 499);
+  });
+
+  test(`${kind}: a host that has destroyed the socket, or does so while the file is being opened`, async (t) => {
+    const path = await fileIn(t);
+    for (const moment of ['inRoute', 'meanwhile'] as const) {
+      let isCut = false;
+      const cut = (response: NodeResponse): void => {
+        if (!isCut) response.socket?.destroy();
+        isCut = true;
+      };
+      const site = await openRoute(t, kind, {
+        artifactOf: () => fileArtifact(path),
+        ...(moment === 'inRoute' ? { inRoute: (_request, response) => cut(response) } : { meanwhile: cut }),
+      });
+      await t.throwsAsync(site.ask('/'));
+      await until('send has ended', () => site.outcomes.length > 0);
+      assertRejected(t, site, 'ERR_HOTBLOB_CLIENT_GONE', 499);
+      // The host lives.
+      assertBody(t, (await site.ask('/')).body, BYTES);
+    }
+  });
+
+  test(`${kind}: a file that is shorter than its region is left to the host's error handling`, async (t) => {
+    const path = await fileIn(t);
+    await truncate(path, 10);
+    const site = await openRoute(t, kind, { artifactOf: () => fileArtifact(path, { length: 11 }) });
+    const response = await site.ask('/');
+    t.is(response.status, 500);
+    t.notRegex(response.body.toString(), /secret|\/var/);
+    assertRejected(t, site, 'ERR_HOTBLOB_TRUNCATED', 500);
+  });
+
+  test(`${kind}: headers that no response may hold are left to the host's error handling`, async (t) => {
+    const path = await fileIn(t);
+    const site = await openRoute(t, kind, {
+      artifactOf: () => fileArtifact(path, { headers: { 'x-note': 'line\nfeed' } }),
+    });
+    t.is((await site.ask('/')).status, 500);
+    assertRejected(t, site, 'ERR_INVALID_CHAR', 500);
+  });
+
+  test(`${kind}: without a free descriptor it is 503, and later it works`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    await writeFile(`${directory}/small`, BYTES);
+    // More than any socket takes: its reader holds the only descriptor.
+    await writeFile(`${directory}/large`, '');
+    await truncate(`${directory}/large`, 256 * 1024 * 1024);
+    const leaving = new AbortController();
+    const site = await openRoute(t, kind, {
+      artifactOf: (url) => fileArtifact(`${directory}${url}`),
+      sender: { maxOpenFiles: 1, map: 'never' },
+    });
+    const large = site.ask('/large', { signal: leaving.signal });
+    const refusal = t.throwsAsync(large);
+    await until('the large one is being sent', () => site.stats().pooledBytes > 0);
+    const response = await site.ask('/small');
+    t.is(response.status, 503);
+    const [error] = site.outcomes;
+    t.like(error as SendError, { code: 'ERR_HOTBLOB_OVERLOADED', status: 503, headers: { 'retry-after': '1' } });
+    // What hosts make of an error's headers is theirs; these three take them over.
+    if (/^(?:express|koa|fastify)/.test(kind)) t.is(response.headers['retry-after'], '1');
+    leaving.abort();
+    await refusal;
+    await until('its descriptor is free', async () => (await site.ask('/small')).status === 200);
+  });
+
+  test(`${kind}: what fails after the headers is cut off, and no business of the host's`, async (t) => {
+    const half = BYTES.subarray(0, 50_000);
+    const site = await openRoute(t, kind, {
+      artifactOf: (url) => ({
+        kind: 'stream',
+        size: BYTES.byteLength,
+        open: () =>
+          url === '/good'
+            ? Readable.from([BYTES])
+            : Readable.from(
+                (function* () {
+                  yield half;
+                  throw new Error('half way');
+                })(),
+              ),
+      }),
+    });
+    await t.throwsAsync(site.ask('/bad'));
+    await until('send has ended', () => site.outcomes.length > 0);
+    t.deepEqual(site.outcomes, [true]);
+    assertBody(t, (await site.ask('/good')).body, BYTES);
+  });
+
+  test(`${kind}: a client that leaves in the middle is no business of the host's`, async (t) => {
+    const leaving = new AbortController();
+    const closed = new AbortController();
+    const site = await openRoute(t, kind, {
+      artifactOf: () => ({
+        kind: 'stream',
+        open() {
+          const stream = new Readable({
+            read() {
+              this.push(Buffer.alloc(65_536));
+              setImmediate(() => leaving.abort());
+            },
+          });
+          return stream.on('close', () => closed.abort());
+        },
+      }),
+    });
+    await t.throwsAsync(site.ask('/', { signal: leaving.signal }));
+    if (!closed.signal.aborted) await once(closed.signal, 'abort');
+    await until('send has ended', () => site.outcomes.length > 0);
+    t.deepEqual(site.outcomes, [true]);
+  });
+}
