@@ -3,6 +3,7 @@ export type { AccessLevel, AccessPolicy, AccessRequest } from './access/policy.j
 export { type StaticTokensOptions, staticTokens } from './access/static-tokens.js';
 export { type TokenFileOptions, tokenFile } from './access/token-file.js';
 export type { AccessToken } from './access/token-set.js';
+export type { RouteSender } from './adapters/route-sender.js';
 export type {
   Artifact,
   ArtifactMetadata,

@@ -5,6 +5,7 @@ import { errnoCode, HotblobError, statusOf } from './errors.js';
  * what Express, Koa and Fastify look for. The message names no path, because some hosts show it to clients; the `cause` does.
  */
 export class SendError extends Error {
+  /** `SendError`. */
   override readonly name = 'SendError';
   /** One of `ErrorCode`, or the system's: `EACCES`, `EIO` and so on; `ERR_HOTBLOB_INTERNAL` for an error without a code. */
   readonly code: string;

@@ -9,38 +9,55 @@ import { type RouteSender, routeSender } from './route-sender.js';
 
 /** What is needed of Fastify's request. */
 export interface FastifyRequest {
+  /** Node's own. */
   readonly raw: NodeRequest;
 }
 
 /** What is needed of Fastify's reply. */
 export interface FastifyReply {
+  /** Node's own. */
   readonly raw: NodeResponse;
+  /** What it is the reply to. */
   readonly request: FastifyRequest;
+  /** Whether it has been sent, or taken from Fastify. */
   readonly sent: boolean;
+  /** Headers set so far. */
   getHeaders(): Record<string, number | string | string[] | undefined>;
+  /** Takes it from Fastify. */
   hijack(): unknown;
+  /** Gives it to the not-found handler. */
   callNotFound(): unknown;
 }
 
 /** What {@link fastifyPlugin} needs of a Fastify instance. */
 export interface FastifyInstance {
+  /** The path that it is registered below. */
   readonly prefix: string;
+  /** Methods that routes may have. */
   readonly supportedMethods: string[];
+  /** Adds one to them. */
   addHttpMethod(method: string, options: { hasBody: boolean }): unknown;
+  /** Forgets those of the parent. */
   removeAllContentTypeParsers(): void;
+  /** Says what is done with bodies. */
   addContentTypeParser(
     type: '*',
     parser: (request: FastifyRequest, payload: unknown, done: (error: Error | null) => void) => void,
   ): unknown;
+  /** Adds a route. */
   route(options: {
+    /** Its methods. */
     method: string[];
+    /** Its path below the prefix. */
     url: string;
+    /** What answers. */
     handler: (request: FastifyRequest, reply: FastifyReply) => void;
   }): unknown;
 }
 
 /** What {@link fastifyPlugin} takes. */
 export interface FastifyPluginOptions {
+  /** What answers below the prefix. */
   readonly handler: ExchangeHandler;
   /** The path below which the handler answers; it may have parameters. Fastify's own option. Default: `/`. */
   readonly prefix?: string | undefined;
@@ -106,7 +123,9 @@ export interface ArtifactReply {
 
 /** What {@link fastifySender} needs of a Fastify instance. */
 export interface FastifyDecorated {
+  /** Adds a method to replies. */
   decorateReply(name: 'sendArtifact', method: (this: FastifyReply, artifact: Artifact) => Promise<boolean>): unknown;
+  /** Says what is to be done when the application closes. */
   addHook(name: 'onClose', hook: () => Promise<void>): unknown;
 }
 
@@ -122,12 +141,15 @@ async function decorate(instance: FastifyDecorated, options: SenderOptions = {})
  * Gives the replies of the instance that it is registered with, and of those below it, `sendArtifact(artifact)`. The sender
  * behind it is closed with the instance.
  */
-export const fastifySender = Object.assign(decorate, {
-  // What the package fastify-plugin sets: the decoration is for who registers it, not for a scope of its own.
-  [Symbol.for('skip-override')]: true,
-  [Symbol.for('fastify.display-name')]: 'hotblob',
-  [Symbol.for('plugin-meta')]: { name: 'hotblob', fastify: '5.x' },
-});
+export const fastifySender: (instance: FastifyDecorated, options?: SenderOptions) => Promise<void> = Object.assign(
+  decorate,
+  {
+    // What the package fastify-plugin sets: the decoration is for who registers it, not for a scope of its own.
+    [Symbol.for('skip-override')]: true,
+    [Symbol.for('fastify.display-name')]: 'hotblob',
+    [Symbol.for('plugin-meta')]: { name: 'hotblob', fastify: '5.x' },
+  },
+);
 
 function fastifyExchange(request: FastifyRequest, reply: FastifyReply, url?: string): Exchange {
   return exchangeOf(request.raw, reply.raw, {

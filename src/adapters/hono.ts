@@ -13,7 +13,12 @@ import { type RouteSender, routeSender } from './route-sender.js';
 export interface HonoContext {
   /** With the `incoming` and `outgoing` of that server; unknown, because most applications do not say so in their types. */
   readonly env: unknown;
-  readonly req: { readonly url: string };
+  /** The request, as Hono has routed it. */
+  readonly req: {
+    /** The whole URL. */
+    readonly url: string;
+  };
+  /** Holds the headers that middleware has set. */
   readonly res: Response;
 }
 

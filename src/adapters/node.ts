@@ -10,6 +10,8 @@ import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
 import { type RouteSender, routeSender } from './route-sender.js';
 
+export type { Host } from './host.js';
+
 /** A request of node:http, node:https, or the compatibility API of node:http2. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
 /** Its response. */
