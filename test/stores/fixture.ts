@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
-import type { ErrorCode } from '../../src/errors.js';
+import { type ErrorCode, errnoCode } from '../../src/errors.js';
 import type { PutOptions, Store } from '../../src/store.js';
 import type { DirectoryStore } from '../../src/stores/directory.js';
 
@@ -72,7 +72,12 @@ export async function entriesBelow(directory: string): Promise<string[]> {
   const found: string[] = [];
   // Not readdir's own recursion: that follows symlinks on Node 20.
   const walk = async (below: string): Promise<void> => {
-    for (const entry of await readdir(join(directory, below), { withFileTypes: true })) {
+    const entries = await readdir(join(directory, below), { withFileTypes: true }).catch((error: unknown) => {
+      // Gone since it was listed: stores sweep while tests look.
+      if (below !== '' && errnoCode(error) === 'ENOENT') return [];
+      throw error;
+    });
+    for (const entry of entries) {
       const name = below + entry.name;
       if (!OWN_ENTRIES.has(name)) found.push(entry.isDirectory() ? `${name}/` : name);
       if (entry.isDirectory()) await walk(`${name}/`);
