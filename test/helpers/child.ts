@@ -6,10 +6,10 @@ import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
 import type { HandlerOptions } from '../../src/options.js';
 import type { HandlerStats } from '../../src/stats.js';
-import { KINDS, type RunningServer } from './servers.js';
+import type { Kind, RunningServer } from './servers.js';
 
 export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memory'> {
-  readonly kind: 'http' | 'h2c' | 'port-h2c';
+  readonly kind: Kind;
   readonly directory: string;
   readonly artifact?: Partial<FileArtifact>;
   readonly headroomBytes?: number;
@@ -18,7 +18,7 @@ export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memo
 }
 
 export type ToChild = { readonly id: number };
-export type FromChild = { readonly port: number } | { readonly id: number; readonly stats: HandlerStats };
+export type FromChild = { readonly server: RunningServer } | { readonly id: number; readonly stats: HandlerStats };
 
 const PROGRAM = fileURLToPath(new URL('./child-server.ts', import.meta.url));
 
@@ -41,13 +41,8 @@ export class ChildServer {
         throw new Error(`the server has not started: it ended with ${code}`);
       }),
     ]);
-    if (message === undefined || !('port' in message)) throw new Error('the server says no port');
-    return new ChildServer(child, {
-      ...KINDS[options.kind],
-      kind: options.kind,
-      port: message.port,
-      certificate: undefined,
-    });
+    if (message === undefined || !('server' in message)) throw new Error('the server says no port');
+    return new ChildServer(child, message.server);
   }
 
   private constructor(child: ChildProcess, server: RunningServer) {

@@ -90,14 +90,24 @@ export async function startServer(
   handler: Handler,
   options: ServerOptions = {},
 ): Promise<RunningServer> {
-  const traits: Traits = KINDS[kind];
-  const tls = traits.tls ? await certificate() : undefined;
-  const { address, close } = await (traits.create === 'port' ? ours : nodes)(traits, tls, handler, options);
+  const { server, close } = await openServer(kind, handler, options);
   t.teardown(async () => {
     await close();
     handler.close();
   });
-  return { ...traits, kind, port: address.port, certificate: tls };
+  return server;
+}
+
+/** The same without a test: whoever calls it closes it. */
+export async function openServer(
+  kind: Kind,
+  handler: Handler,
+  options: ServerOptions = {},
+): Promise<{ server: RunningServer; close(): Promise<void> }> {
+  const traits: Traits = KINDS[kind];
+  const tls = traits.tls ? await certificate() : undefined;
+  const { address, close } = await (traits.create === 'port' ? ours : nodes)(traits, tls, handler, options);
+  return { server: { ...traits, kind, port: address.port, certificate: tls }, close };
 }
 
 /** The same with a listener of the test's own, for the kinds that are made by Node and take one. */

@@ -1,0 +1,65 @@
+/**
+ * Faults, and what came of them, as a page for users: each case returns its outcome in words, and the table of the page is
+ * what the run has found. A run that finds something else fails; with UPDATE_FAULTS=1 it writes the page.
+ */
+import { readFile, writeFile } from 'node:fs/promises';
+import type { ExecutionContext, TestFn } from 'ava';
+
+const PAGE = new URL('../../docs/faults.md', import.meta.url);
+
+export interface FaultTable {
+  /**
+   * A test of one fault. `conditions` are the cells before the last, in the order of the table's columns; together they are
+   * the test's title. `run` returns the last cell: what it has seen, without anything that differs from run to run.
+   */
+  fault(conditions: readonly string[], run: (t: ExecutionContext) => Promise<string>): void;
+}
+
+/** The table that stands below the heading `title`. One for each file of tests, whose tests run one after the other. */
+export function faultTable(test: TestFn, title: string, columns: readonly string[]): FaultTable {
+  const cases: string[][] = [];
+  const outcomes = new Map<string, string>();
+  test.after('the page says what came of it', async (t) => {
+    const found = cases.map((cells) => rowOf([...cells, outcomes.get(cells.join(', ')) ?? '']));
+    const page = await readFile(PAGE, 'utf8');
+    const section = sectionOf(page, title);
+    // A run of some of the cases says nothing of the others.
+    const isWhole = outcomes.size === cases.length;
+    if (process.env.UPDATE_FAULTS === '1' && isWhole) {
+      const head = [rowOf([...columns, 'outcome']), rowOf([...columns, ''].map(() => '---'))];
+      await writeFile(
+        PAGE,
+        page.replace(section, () => `${[...head, ...found].join('\n')}\n`),
+      );
+      t.pass();
+      return;
+    }
+    const written = section.trim().split('\n').slice(2);
+    if (isWhole) t.deepEqual(written, found);
+    else for (const row of found.filter((row) => !row.endsWith('|  |'))) t.true(written.includes(row), row);
+  });
+  return {
+    fault(conditions, run) {
+      const name = conditions.join(', ');
+      cases.push([...conditions]);
+      test.serial(name, async (t) => {
+        outcomes.set(name, await run(t));
+        t.pass();
+      });
+    },
+  };
+}
+
+function rowOf(cells: readonly string[]): string {
+  return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
+}
+
+/** The lines of the table below a heading of the page. */
+function sectionOf(page: string, title: string): string {
+  const [, table] =
+    new RegExp(`^## ${title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}\n(?:(?!\\||## ).*\n)*((?:\\|.*\n)+)`, 'm').exec(
+      page,
+    ) ?? [];
+  if (table === undefined) throw new Error(`docs/faults.md has no table below "## ${title}"`);
+  return table;
+}
