@@ -55,9 +55,11 @@ export const NUMBER: OptionCheck = {
  */
 export function assertOptions<T extends object>(options: T, checks: Readonly<Record<keyof T, OptionCheck>>): void {
   if (!OBJECT.accepts(options)) throw invalidOption('options', 'an object', options);
-  for (const [name, value] of Object.entries(options)) {
+  for (const key of Object.keys(options)) {
+    const name = key as string & keyof T;
+    const value = options[name];
     // Some options come with every request: nothing is made for them.
-    const check = Object.hasOwn(checks, name) ? checks[name as keyof T] : undefined;
+    const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
     if (check === undefined) throw invalidOption(name, `one of the options ${Object.keys(checks).join(', ')}`, name);
     if (value !== undefined && !check.accepts(value)) throw invalidOption(name, check.expected, value);
   }

@@ -8,6 +8,7 @@ import { cold } from './cold.js';
 import type { BenchContext } from './context.js';
 import { far } from './far.js';
 import { writeFiles } from './files.js';
+import { frameworks } from './frameworks.js';
 import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
 import { memory } from './memory.js';
 import { port } from './port.js';
@@ -20,10 +21,11 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
   memory,
   port,
   far,
+  frameworks,
 };
 /** The load generators that are not ours, and the Debian packages that have them. */
 const TOOLS = [
-  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port'] },
+  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks'] },
   { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'port'] },
 ] as const;
 

@@ -44,7 +44,11 @@ export async function interleaved(
 export interface Comparison {
   readonly workload: string;
   readonly figure: string;
+  /** Default: `hotblob`. */
+  readonly of?: Contender;
   readonly against: Contender;
+  /** What `against` is in words. Default: its name. */
+  readonly called?: string;
   /** The lowest ratio of ours to theirs that meets the target. */
   readonly atLeast: number;
   /** What one request per second counts for in `figure`. Default: 1. */
@@ -56,21 +60,21 @@ export interface Comparison {
 
 /** Ours against one other. */
 export function comparison(samples: Samples, options: Comparison): Line {
-  const { workload, figure, against, atLeast, scale = 1 } = options;
+  const { workload, figure, of = 'hotblob', against, called = against, atLeast, scale = 1 } = options;
   const summarise = options.byMedian ? median : (values: readonly number[]) => Math.max(...values);
-  const ours = samples.get('hotblob') ?? [];
+  const ours = samples.get(of) ?? [];
   const theirs = samples.get(against) ?? [];
   const ourRates = ours.map(({ perSecond }) => perSecond);
   const theirRates = theirs.map(({ perSecond }) => perSecond);
   const our = summarise(ourRates);
   const their = summarise(theirRates);
   const cpu = [ours, theirs].map((rounds) => show(median(rounds.map(({ cpuMicroseconds }) => cpuMicroseconds))));
-  const failures = [failuresOf('hotblob', ours), failuresOf(against, theirs)];
+  const failures = [failuresOf(of, ours), failuresOf(called, theirs)];
   return {
     workload,
     figure,
     hotblob: show(our * scale),
-    against: `${against} ${show(their * scale)}`,
+    against: `${called} ${show(their * scale)}`,
     ratio: show(our / their),
     medianRatio: show(medianRatio(ourRates, theirRates)),
     target: `>= ${atLeast}`,
@@ -90,7 +94,7 @@ export function failedIn(samples: readonly Sample[]): number {
   return samples.reduce((sum, { failed }) => sum + failed, 0);
 }
 
-function failuresOf(contender: Contender, samples: readonly Sample[]): string {
+function failuresOf(contender: string, samples: readonly Sample[]): string {
   const failed = failedIn(samples);
   const succeeded = samples.reduce((sum, sample) => sum + sample.succeeded, 0);
   return failed === 0 ? '' : `${contender}: ${failed} of ${failed + succeeded} requests failed`;

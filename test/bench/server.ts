@@ -1,6 +1,5 @@
 /** A server under test, in a process of its own: says which port it has, answers `reset` and `report`, ends with its parent. */
 import { once } from 'node:events';
-import { readFileSync, statSync } from 'node:fs';
 import { createServer as createHttp1Server, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
 import type { Server as NetServer } from 'node:net';
@@ -10,9 +9,11 @@ import { createHandler, directoryStore, type HandlerStats } from 'hotblob';
 import { nodeListener, streamListener } from 'hotblob/node';
 import { createServer as createPort, type RequestListener } from 'hotblob/server';
 import send from 'send';
+import { createApp, type Framework, type Way } from './framework-apps.js';
+import { type InMemory, inMemory } from './in-memory.js';
 
-/** Who serves: this package, a Buffer in memory, the package `send`, or node:http and node:http2 without anything. */
-export type Contender = 'hotblob' | 'Buffer' | 'send' | 'node';
+/** Who serves: a way of a framework, the package `send`, or node:http and node:http2 without anything. */
+export type Contender = Way | 'send' | 'node';
 export type Protocol = 'h1' | 'h2c';
 
 export interface ServerConfig {
@@ -20,6 +21,8 @@ export interface ServerConfig {
   readonly protocol: Protocol;
   /** Served below `/`. Default: none, one listener answers everything with 4 KiB, and what is compared is its port. */
   readonly directory?: string;
+  /** In what. Default: in node:http or node:http2 alone, without routes. */
+  readonly framework?: Framework;
   /** The files that a Buffer is made of. Default: none. */
   readonly names?: readonly string[];
 }
@@ -84,11 +87,15 @@ async function listenerPort({ contender, protocol }: ServerConfig): Promise<Addr
   return port.address();
 }
 
-async function createServer({ contender, protocol, directory = '', names = [] }: ServerConfig): Promise<NetServer> {
-  if (contender === 'Buffer') {
-    const artifacts = new Map(names.map((name) => [`/${name}`, inMemory(join(directory, name))]));
-    return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
+async function createServer(config: ServerConfig): Promise<NetServer> {
+  const { contender, protocol, framework, directory = '', names = [] } = config;
+  const artifacts = new Map(names.map((name) => [name, inMemory(join(directory, name))]));
+  if (framework !== undefined && contender !== 'send' && contender !== 'node') {
+    const app = await createApp(framework, { way: contender, directory, inMemory: artifacts });
+    stats = app.stats;
+    return app.server;
   }
+  if (contender === 'Buffer') return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
   if (contender === 'send') return sendServer(protocol, directory);
   const handler = createHandler({ store: await directoryStore(directory, { immutable: true }) });
   stats = () => handler.stats();
@@ -97,29 +104,9 @@ async function createServer({ contender, protocol, directory = '', names = [] }:
     : createHttp2Server().on('stream', streamListener(handler));
 }
 
-interface InMemory {
-  readonly bytes: Buffer;
-  readonly headers: Readonly<Record<string, string | number>>;
-}
-
-/** The bytes and the headers that this package would send with them. */
-function inMemory(path: string): InMemory {
-  const { ino, size, mtimeNs, mtime } = statSync(path, { bigint: true });
-  const headers = {
-    'content-type': 'application/octet-stream',
-    'cache-control': 'no-transform',
-    'x-content-type-options': 'nosniff',
-    'content-length': Number(size),
-    'accept-ranges': 'bytes',
-    etag: `"${ino.toString(36)}-${size.toString(36)}-${mtimeNs.toString(36)}"`,
-    'last-modified': mtime.toUTCString(),
-  };
-  return { bytes: readFileSync(path), headers };
-}
-
 function bufferOverHttp1(artifacts: ReadonlyMap<string, InMemory>): NetServer {
   return createHttp1Server((request, response) => {
-    const artifact = artifacts.get(request.url ?? '');
+    const artifact = artifacts.get(nameIn(request.url));
     if (artifact === undefined) response.writeHead(404).end();
     else response.writeHead(200, artifact.headers).end(artifact.bytes);
   });
@@ -129,7 +116,7 @@ function bufferOverHttp2(artifacts: ReadonlyMap<string, InMemory>): NetServer {
   // Whole Buffers of 1 MiB on 16 streams are more than the default of 10 MB, which would fail a part of the requests.
   return createHttp2Server({ maxSessionMemory: 1000 }).on('stream', (stream, headers) => {
     keepAlive(stream);
-    const artifact = artifacts.get(headers[':path'] ?? '');
+    const artifact = artifacts.get(nameIn(headers[':path']));
     stream.respond(artifact === undefined ? { ':status': 404 } : { ':status': 200, ...artifact.headers });
     stream.end(artifact?.bytes);
   });
@@ -147,6 +134,10 @@ function sendServer(protocol: Protocol, root: string): NetServer {
     const compatible = request as unknown as IncomingMessage;
     send(compatible, request.url, { root }).pipe(response as unknown as ServerResponse);
   }).on('sessionError', () => {});
+}
+
+function nameIn(url = '/'): string {
+  return url.slice(1);
 }
 
 /** Without a listener the first stream that a client resets would end the process. */
