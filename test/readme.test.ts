@@ -55,6 +55,11 @@ test('the snippets are there', (t) => {
   t.true(snippets.flat().length >= 9);
 });
 
+test('the first screen shows the one line', (t) => {
+  const screen = readme.split('\n').slice(0, 24).join('\n');
+  t.regex(screen, /await hot\.send\(request, response, artifact\)/);
+});
+
 /** The option table below a call: names and defaults. */
 function tableOf(call: string, page = readme): Map<string, string> {
   const [, rest = ''] = page.split(`\`${call}\``);
