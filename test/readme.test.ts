@@ -55,6 +55,16 @@ test('the snippets are there', (t) => {
   t.true(snippets.flat().length >= 9);
 });
 
+test('the table of threats names limits that there are', async (t) => {
+  const page = await readFile('docs/threats.md', 'utf8');
+  const limits = new Set([...page.matchAll(/`([a-z]+[A-Z]\w+)`/g)].map(([, name = '']) => name));
+  t.true(limits.size >= 25);
+  t.deepEqual(
+    [...limits].filter((name) => !new RegExp(`\\b${name}\\b`).test(readme)),
+    [],
+  );
+});
+
 test('the first screen shows the one line', (t) => {
   const screen = readme.split('\n').slice(0, 24).join('\n');
   t.regex(screen, /await hot\.send\(request, response, artifact\)/);
