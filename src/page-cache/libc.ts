@@ -59,6 +59,10 @@ function load(): Libc | undefined {
   }
 }
 
+/*
+ * At each call that could end the process stands what must hold, and who sees to it. Descriptors: `OpenFile` calls with its
+ * own only, which stays open while anybody is entered.
+ */
 function bind(koffi: typeof Koffi): Libc {
   const lib = koffi.load(null);
   const mmap = lib.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)');
@@ -73,6 +77,8 @@ function bind(koffi: typeof Koffi): Libc {
   // A view that koffi makes does not own its memory. The registry unmaps when the last view is gone, never before: a
   // read of an unmapped page is a SIGSEGV, and Node may still be sending from a buffer that its stream has forgotten.
   const unmapper = new FinalizationRegistry<{ address: bigint; length: number }>(({ address, length }) => {
+    // Once, for what mmap gave, when no JavaScript reaches the ArrayBuffer: the registry. That libuv does not either: its
+    // write over HTTP/1.1 refers to the Buffer, and over HTTP/2 the session's fence does, until the bytes are out.
     munmap(address, length);
   });
   // One byte a page. Node runs this in one thread, so that one vector serves all calls.
@@ -85,6 +91,7 @@ function bind(koffi: typeof Koffi): Libc {
 
     constructor(address: bigint, length: number) {
       this.#address = Number(address);
+      // One view of each mapping, of its exact length: this constructor is called by `map` alone.
       const memory = koffi.view(address, length);
       unmapper.register(memory, { address, length });
       this.bytes = new Uint8Array(memory);
@@ -93,6 +100,8 @@ function bind(koffi: typeof Koffi): Libc {
     isResident(start: number, length: number): boolean {
       const pages = Math.ceil(length / pageSize);
       if (pages > residency.length) residency = Buffer.allocUnsafeSlow(pages);
+      // The vector has a byte for each page: the line above. The range starts at a page: `OpenFile`. It may reach behind
+      // the mapping, where the kernel answers ENOMEM. The mapping is there: `this.bytes` is.
       if (mincore(this.#address + start, length, residency) !== 0) return false;
       for (let page = 0; page < pages; page++) {
         // The bit that counts is the lowest; the others are reserved (mincore(2)).
@@ -104,6 +113,7 @@ function bind(koffi: typeof Koffi): Libc {
 
   function iovec(memory: Uint8Array): Iovec {
     const struct = Buffer.allocUnsafeSlow(16).fill(0);
+    // The address stays good: memory outside of V8's heap is not moved, and whoever has the iovec has the memory.
     struct.writeBigUInt64LE(koffi.address(memory), 0);
     return { struct, length: new Uint32Array(struct.buffer, 8, 1) };
   }
@@ -113,13 +123,17 @@ function bind(koffi: typeof Koffi): Libc {
     maxEnd: Number.MAX_SAFE_INTEGER,
     pageSize,
     map(fd, offset, length) {
+      // No page is touched, and length and offset may be anything: the kernel refuses what it cannot map. That the file is
+      // not cut off below a mapping that is read: the store's promise, and `OpenFile.mapped`, which looks before each use.
       const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
       if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap failed with errno ${koffi.errno()}`);
       return new LibcMapping(address, length);
     },
+    // -1 where it fails: less than any window.
     sizeOf: (fd) => lseek(fd, 0, SEEK_END),
     copyResident(fd, target, length, offset) {
       target.iovec ??= iovec(target.memory);
+      // The kernel writes no more than this, and the buffer has it. That nobody else reads or writes it: the lease.
       target.iovec.length[0] = Math.min(length, target.memory.byteLength);
       const copied: number = preadv2(fd, target.iovec.struct, 1, offset, RWF_NOWAIT);
       if (copied >= 0) return copied;

@@ -23,6 +23,7 @@ class MmapIoMapping implements Mapping {
   }
 
   isResident(start: number, length: number): boolean {
+    // A view of the mapping that starts at a page: `OpenFile`. subarray() never reaches behind its end.
     return this.#binding.incore(this.bytes.subarray(start, start + length))[0] === 0;
   }
 }
@@ -37,7 +38,8 @@ export function loadMmapIo(): Mapper | undefined {
   return {
     name: 'mmap-io',
     maxEnd: MAX_END,
-    // The mapping goes when its Buffer is collected: the package has no other way, and none is safer.
+    // Below 2^31: `Bindings.map`, by maxEnd. The mapping goes when its Buffer is collected: the package has no other way, and
+    // none is safer. That nothing reads it then, and that the file is not cut off below it: as in libc.ts.
     map: (fd, offset, length) =>
       new MmapIoMapping(binding, binding.map(length, binding.PROT_READ, binding.MAP_SHARED, fd, offset)),
   };
