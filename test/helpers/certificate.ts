@@ -1,5 +1,3 @@
-import { generate } from 'selfsigned';
-
 /** What a server of TLS needs, and what its client must trust. */
 export interface Certificate {
   readonly cert: string;
@@ -15,6 +13,7 @@ export function certificate(): Promise<Certificate> {
 }
 
 async function make(): Promise<Certificate> {
+  const { generate } = await import('selfsigned');
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
     keyType: 'ec',
     algorithm: 'sha256',

@@ -1,13 +1,6 @@
 import http from 'node:http';
-import { getRequestListener } from '@hono/node-server';
-import connect from 'connect';
-import express from 'express';
-import express4 from 'express4';
-import fastify from 'fastify';
-import { Hono } from 'hono';
-import Koa from 'koa';
-import koaMount from 'koa-mount';
-import Koa2 from 'koa2';
+import type { Express } from 'express';
+import type Koa from 'koa';
 import { expressMiddleware } from '../../src/adapters/express.js';
 import { fastifyPlugin } from '../../src/adapters/fastify.js';
 import { honoMiddleware } from '../../src/adapters/hono.js';
@@ -33,7 +26,10 @@ export const HOST_BODY = 'the host has answered';
 
 export type Listener = (request: NodeRequest, response: NodeResponse) => void;
 
-/** A handler, mounted into what is to answer the requests of a server. */
+/**
+ * A handler, mounted into what is to answer the requests of a server. Frameworks are loaded when they are asked for: all of
+ * them take a second and hundreds of descriptors, and most tests need none.
+ */
 export async function requestListener(
   host: 'node' | 'front' | Framework,
   handler: Handler,
@@ -41,13 +37,13 @@ export async function requestListener(
 ): Promise<Listener> {
   switch (host) {
     case 'koa':
-      return koaListener(new Koa(), handler, options);
+      return koaListener(new (await import('koa')).default(), handler, options);
     case 'koa2':
-      return koaListener(new Koa2(), handler, options);
+      return koaListener(new (await import('koa2')).default(), handler, options);
     case 'express':
-      return expressListener(express(), handler, options);
+      return expressListener((await import('express')).default(), handler, options);
     case 'express4':
-      return expressListener(express4(), handler, options);
+      return expressListener((await import('express4')).default(), handler, options);
     case 'connect':
       return connectListener(handler, options);
     case 'fastify':
@@ -70,7 +66,12 @@ function bareListener(handler: ExchangeHandler, { before = passOn, answers }: Mo
     });
 }
 
-function koaListener(app: Koa, handler: Handler, { mount, before = passOn, answers }: MountOptions): Listener {
+async function koaListener(
+  app: Koa,
+  handler: Handler,
+  { mount, before = passOn, answers }: MountOptions,
+): Promise<Listener> {
+  const { default: koaMount } = await import('koa-mount');
   // Koa prints what its clients see anyway.
   app.silent = true;
   app.use((context, next) => promised(before, context.req, context.res).then(next));
@@ -82,7 +83,7 @@ function koaListener(app: Koa, handler: Handler, { mount, before = passOn, answe
 }
 
 function expressListener(
-  app: express.Express,
+  app: Express,
   handler: Handler,
   { mount = '/', before = passOn, answers }: MountOptions,
 ): Listener {
@@ -94,7 +95,11 @@ function expressListener(
   return app as unknown as Listener;
 }
 
-function connectListener(handler: Handler, { mount = '/', before = passOn, answers }: MountOptions): Listener {
+async function connectListener(
+  handler: Handler,
+  { mount = '/', before = passOn, answers }: MountOptions,
+): Promise<Listener> {
+  const { default: connect } = await import('connect');
   const app = connect();
   app.use(before);
   app.use(mount, nodeListener(handler));
@@ -107,6 +112,7 @@ async function fastifyListener(
   handler: Handler,
   { mount = '/', before = passOn, answers }: MountOptions,
 ): Promise<Listener> {
+  const { default: fastify } = await import('fastify');
   let listener: Listener | undefined;
   const app = fastify({
     serverFactory(listen) {
@@ -122,7 +128,12 @@ async function fastifyListener(
   return (request, response) => listener?.(request, response);
 }
 
-function honoListener(handler: Handler, { mount = '/', before = passOn, answers }: MountOptions): Listener {
+async function honoListener(
+  handler: Handler,
+  { mount = '/', before = passOn, answers }: MountOptions,
+): Promise<Listener> {
+  const { getRequestListener } = await import('@hono/node-server');
+  const { Hono } = await import('hono');
   const app = new Hono<{ Bindings: { incoming: NodeRequest; outgoing: NodeResponse } }>();
   app.use(({ env }, next) => promised(before, env.incoming, env.outgoing).then(next));
   app.use(mount === '/' ? '*' : `${mount}/*`, honoMiddleware(handler, { mountPath: mount }));
