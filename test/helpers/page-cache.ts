@@ -41,15 +41,26 @@ export function evict(path: string, start = 0, end = sizeOf(path)): void {
   const fd = openSync(path, 'r');
   try {
     for (let attempt = 0; attempt < 200; attempt++) {
-      // A dirty page cannot be dropped.
-      fsyncSync(fd);
-      fadvise(fd, start, end - start, POSIX_FADV_DONTNEED);
+      drop(fd, start, end);
       if (residentBytes(path, start, end) === 0) return;
     }
   } finally {
     closeSync(fd);
   }
   throw new Error(`${residentBytes(path, start, end)} bytes of ${path} stay in the page cache`);
+}
+
+/** Takes out of the page cache what of a file can be taken out at once: not what another process has mapped. */
+export function evictWhatIsIdle(path: string): void {
+  const fd = openSync(path, 'r');
+  drop(fd, 0, fstatSync(fd).size);
+  closeSync(fd);
+}
+
+function drop(fd: number, start: number, end: number): void {
+  // A dirty page cannot be dropped.
+  fsyncSync(fd);
+  fadvise(fd, start, end - start, POSIX_FADV_DONTNEED);
 }
 
 // The kernel drops no page that a process has in its page tables. The mapping stays: its next touch is a page fault.

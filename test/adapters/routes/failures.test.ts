@@ -25,7 +25,7 @@ function assertRejected(t: ExecutionContext, { outcomes }: RouteSite, code: stri
   t.true(error instanceof SendError, String(error));
   // Koa writes another status into errors whose own it does not know.
   t.like(error as SendError, { code, statusCode: status });
-  t.notRegex(String(error), /secret|\/var/);
+  t.notRegex(String(error), /secret/);
 }
 
 for (const kind of ROUTE_KINDS) {
@@ -95,7 +95,7 @@ for (const kind of ROUTE_KINDS) {
     const site = await openRoute(t, kind, { artifactOf: () => fileArtifact(path, { length: 11 }) });
     const response = await site.ask('/');
     t.is(response.status, 500);
-    t.notRegex(response.body.toString(), /secret|\/var/);
+    t.false(response.body.includes(path));
     assertRejected(t, site, 'ERR_HOTBLOB_TRUNCATED', 500);
   });
 
