@@ -22,13 +22,17 @@ export async function startExample(
 ): Promise<RunningExample> {
   const child = spawn(process.execPath, ['--import=tsx', `examples/${name}`], {
     env: { ...process.env, ...environment, PORT: '0' },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', 'pipe', 'pipe'],
   });
   // Unlike 'exit', it waits for children of the example as well.
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
+  // Hosts print the errors of clients that leave: to be read only where something is wrong.
+  const errors: string[] = [];
+  createInterface(child.stderr).on('line', (line) => errors.push(line));
   t.teardown(async () => {
     child.kill('SIGKILL');
     await closed;
+    if (!t.passed && errors.length > 0) t.log(errors.join('\n'));
   });
   const lines: string[] = [];
   const port = await new Promise<number>((resolve, reject) => {

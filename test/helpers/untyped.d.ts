@@ -27,7 +27,7 @@ declare module 'cors' {
 
 declare module 'morgan' {
   type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
-  export default function morgan(format: string, options: { stream: { write(line: string): void } }): Middleware;
+  export default function morgan(format: string, options?: { stream: { write(line: string): void } }): Middleware;
 }
 
 declare module 'on-finished' {
