@@ -1,9 +1,7 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline';
 import test from 'ava';
 import { request } from './helpers/client.js';
+import { startExample } from './helpers/example.js';
 import { KINDS, type Kind, type RunningServer } from './helpers/servers.js';
 import { content, temporaryDirectory } from './stores/fixture.js';
 
@@ -37,7 +35,8 @@ const EXAMPLES: Record<string, Example> = {
 
 test('every example has a test', async (t) => {
   // What needs more than a directory has a test file of its own.
-  t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), 'mesh.ts', 's3.ts'].sort());
+  const elsewhere = ['before-and-after', 'mesh.ts', 's3.ts', 'turborepo-remote-cache.ts'];
+  t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), ...elsewhere].sort());
 });
 
 for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
@@ -46,22 +45,11 @@ for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMP
     await mkdir(`${directory}/${folder}`, { recursive: true });
     await writeFile(`${directory}/${file}`, BYTES);
 
-    const child = spawn(process.execPath, ['--import=tsx', `examples/${name}`], {
-      env: { ...process.env, PORT: '0', DIR: directory },
-      stdio: ['ignore', 'pipe', 'inherit'],
-    });
-    // Unlike 'exit', it waits for everybody who holds the pipe: children of the example are gone as well.
-    const closed = once(child, 'close');
-    t.teardown(async () => {
-      child.kill('SIGKILL');
-      await closed;
-    });
-    const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
-    t.regex(line, /^listening on http:\/\/127\.0\.0\.1:\d+$/);
-    const port = Number(/\d+$/.exec(line));
+    const { server: http, lines, end } = await startExample(t, name, { DIR: directory });
+    t.regex(lines[0] ?? '', /^listening on /);
 
     for (const kind of kinds) {
-      const server: RunningServer = { ...KINDS[kind], kind, port, certificate: undefined };
+      const server: RunningServer = { ...http, ...KINDS[kind], kind };
       const { status, headers, body } = await request(server, { path });
       t.is(status, 200, kind);
       t.is(headers['content-length'], '300000', kind);
@@ -69,7 +57,6 @@ for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMP
       t.is((await request(server, { path: `${path}-not` })).status, 404, kind);
     }
     if (!drains) return;
-    child.kill('SIGTERM');
-    t.deepEqual(await closed, [0, null]);
+    t.deepEqual(await end(), [0, null]);
   });
 }

@@ -1,4 +1,4 @@
-// Packages that ship no types: only what the tests use of them.
+// Packages that ship no types: only what tests and examples use of them.
 
 declare module 'compression' {
   type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
@@ -27,7 +27,7 @@ declare module 'cors' {
 
 declare module 'morgan' {
   type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
-  export default function morgan(format: string, options: { stream: { write(line: string): void } }): Middleware;
+  export default function morgan(format: string, options?: { stream: { write(line: string): void } }): Middleware;
 }
 
 declare module 'on-finished' {
@@ -40,4 +40,10 @@ declare module 'on-finished' {
 declare module 'response-time' {
   type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
   export default function responseTime(): Middleware;
+}
+
+declare module 'turborepo-remote-cache' {
+  import type { FastifyInstance } from 'fastify';
+
+  export function createApp(options?: { configOverrides?: Record<string, unknown> }): FastifyInstance;
 }

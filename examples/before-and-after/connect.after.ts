@@ -1,0 +1,36 @@
+// Connect: a cache at /artifacts/<name>, for those who know the token.
+import { createServer } from 'node:http';
+import connect from 'connect';
+import { fileArtifact } from 'hotblob';
+import { createSender } from 'hotblob/node';
+import morgan from 'morgan';
+import { announce, isAllowed, nameIn, port, root, save } from './artifacts.js';
+
+const app = connect();
+const hot = createSender();
+
+app.use(morgan('tiny'));
+
+app.use((request, response, next) => {
+  if (isAllowed(request.headers.authorization)) return next();
+  response.writeHead(401).end();
+});
+
+app.use((request, response, next) => {
+  const name = nameIn(request.url);
+  if (name === undefined) return next();
+  switch (request.method) {
+    case 'GET':
+    case 'HEAD':
+      hot.send(request, response, fileArtifact(name, { root, immutable: true })).then((found) => found || next(), next);
+      break;
+    case 'PUT':
+      save(name, request).then(() => response.end(), next);
+      break;
+    default:
+      response.writeHead(405).end();
+  }
+});
+
+const server = createServer(app);
+server.listen(port, '127.0.0.1', () => announce(server.address()));

@@ -1,0 +1,38 @@
+// Express: a cache at /artifacts/<name>, for those who know the token.
+import express, { type NextFunction, type Request, type Response } from 'express';
+import { fileArtifact } from 'hotblob';
+import { createSender } from 'hotblob/express';
+import morgan from 'morgan';
+import { announce, isAllowed, isName, port, root, save } from './artifacts.js';
+
+const app = express();
+const hot = createSender();
+
+app.use(morgan('tiny'));
+
+app.use((request, response, next) => {
+  if (isAllowed(request.get('authorization'))) next();
+  else response.status(401).json({ message: 'Who are you?' });
+});
+
+app.param('name', (_request, response, next, name) => {
+  if (isName(name)) next();
+  else response.status(400).json({ message: 'That is no name.' });
+});
+
+app.get('/artifacts/:name', async (request, response) => {
+  const artifact = fileArtifact(request.params.name, { root, immutable: true });
+  if (!(await hot.send(request, response, artifact))) response.status(404).json({ message: 'Not found.' });
+});
+
+app.put('/artifacts/:name', async (request, response) => {
+  await save(request.params.name, request);
+  response.sendStatus(200);
+});
+
+app.use((error: { status?: number }, _request: Request, response: Response, next: NextFunction) => {
+  if (response.headersSent) next(error);
+  else response.status(error.status ?? 500).json({ message: 'That went wrong.' });
+});
+
+const server = app.listen(port, '127.0.0.1', () => announce(server.address()));

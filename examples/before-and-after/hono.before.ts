@@ -1,0 +1,25 @@
+// Hono: a cache at /artifacts/<name>, for those who know the token.
+import { basename } from 'node:path';
+import { type HttpBindings, serve } from '@hono/node-server';
+import { serveStatic } from '@hono/node-server/serve-static';
+import { Hono } from 'hono';
+import { logger } from 'hono/logger';
+import { announce, isAllowed, port, root, save } from './artifacts.js';
+
+const app = new Hono<{ Bindings: HttpBindings }>();
+
+app.use(logger());
+
+app.use(async (context, next) => {
+  if (!isAllowed(context.req.header('authorization'))) return context.json({ message: 'Who are you?' }, 401);
+  return next();
+});
+
+app.get('/artifacts/:name{[\\w-]+}', serveStatic({ root, rewriteRequestPath: (path) => basename(path) }));
+
+app.put('/artifacts/:name{[\\w-]+}', async (context) => {
+  await save(context.req.param('name'), context.env.incoming);
+  return context.body(null);
+});
+
+serve({ fetch: app.fetch, hostname: '127.0.0.1', port }, announce);

@@ -1,0 +1,41 @@
+// Koa: a cache at /artifacts/<name>, for those who know the token.
+import { fileArtifact } from 'hotblob';
+import { createSender } from 'hotblob/koa';
+import Koa from 'koa';
+import { announce, isAllowed, nameIn, port, root, save } from './artifacts.js';
+
+const app = new Koa();
+const hot = createSender();
+
+app.use(async (context, next) => {
+  const start = performance.now();
+  try {
+    await next();
+  } finally {
+    console.log(`${context.method} ${context.url} ${context.status} ${(performance.now() - start).toFixed(1)} ms`);
+  }
+});
+
+app.use((context, next) => {
+  if (!isAllowed(context.get('authorization'))) context.throw(401);
+  return next();
+});
+
+app.use(async (context) => {
+  const name = nameIn(context.url);
+  if (name === undefined) return context.throw(404);
+  switch (context.method) {
+    case 'GET':
+    case 'HEAD':
+      await hot.send(context, fileArtifact(name, { root, immutable: true }));
+      break;
+    case 'PUT':
+      await save(name, context.req);
+      context.status = 200;
+      break;
+    default:
+      context.throw(405);
+  }
+});
+
+const server = app.listen(port, '127.0.0.1', () => announce(server.address()));

@@ -1,0 +1,47 @@
+// turborepo-remote-cache as it is published, but for its downloads: hotblob sends them, after its own authorisation.
+import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { fileArtifact } from 'hotblob';
+import { createSender } from 'hotblob/fastify';
+import { createApp } from 'turborepo-remote-cache';
+
+const { DIR = './artifacts', PORT = '8080', TURBO_REMOTE_CACHE_SIGNATURE_KEY } = process.env;
+await mkdir(DIR, { recursive: true });
+const root = await realpath(DIR);
+
+// TURBO_TOKEN, LOG_LEVEL and the rest of its settings come from the environment, as ever.
+const app = createApp({
+  configOverrides: { STORAGE_PROVIDER: 'local', STORAGE_PATH: root, STORAGE_PATH_USE_TMP_FOLDER: false },
+});
+const hot = createSender();
+
+/** What this does not answer, the server's own handler does: a miss, for example. */
+async function sendArtifact(request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  // The schema of the route has looked at both.
+  const { id } = request.params as { id: string };
+  const { teamId, team: named, slug } = request.query as { teamId?: string; team?: string; slug?: string };
+  const team = teamId ?? named ?? slug;
+  if (!team) return;
+  const path = join(root, team, id);
+  // Its uploads write to the file itself: no promise of `immutable`, and the length is what is there at this moment.
+  const file = await stat(path).catch(() => undefined);
+  if (file === undefined) return;
+  if (TURBO_REMOTE_CACHE_SIGNATURE_KEY !== undefined) {
+    const tag = await readFile(`${path}.tag`, 'utf8').catch(() => undefined);
+    if (tag === undefined) return;
+    reply.header('x-artifact-tag', tag);
+  }
+  await hot.send(request, reply, fileArtifact(path, { root, length: file.size }));
+}
+
+app.addHook('onRoute', (route) => {
+  if (route.method === 'GET' && route.url === '/v8/artifacts/:id') route.preHandler = sendArtifact;
+});
+app.addHook('onClose', async () => {
+  app.log.info(hot.stats(), 'sent by hotblob');
+  hot.close();
+});
+for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, () => void app.close());
+
+console.log(`listening on ${await app.listen({ host: '127.0.0.1', port: Number(PORT) })}`);

@@ -1,0 +1,58 @@
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { changed, readmeLines } from './readme-line.js';
+import { type Ran, runLine } from './run.js';
+
+const BUILD = `import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+mkdirSync('dist', { recursive: true });
+writeFileSync('dist/out.txt', readFileSync('input.txt', 'utf8').repeat(10));
+`;
+const [line = ''] = readmeLines('Turborepo');
+
+/** Where the build leaves {@link expectedOutput}. */
+export const OUTPUT = 'packages/a/dist/out.txt';
+
+export const expectedOutput = (input: string): string => input.repeat(10);
+
+/** Makes a workspace of one package; `settings` are added to its turbo.json. */
+export async function prepareWorkspace(directory: string, input: string, settings: object = {}): Promise<void> {
+  await mkdir(`${directory}/packages/a`, { recursive: true });
+  const files: Record<string, unknown> = {
+    'package.json': { name: 'w', private: true, packageManager: 'npm@10.0.0', workspaces: ['packages/*'] },
+    'turbo.json': { tasks: { build: { outputs: ['dist/**'] } }, ...settings },
+    'package-lock.json': {
+      name: 'w',
+      lockfileVersion: 3,
+      requires: true,
+      packages: {
+        '': { name: 'w', workspaces: ['packages/*'] },
+        'node_modules/a': { resolved: 'packages/a', link: true },
+        'packages/a': { version: '1.0.0' },
+      },
+    },
+    'packages/a/package.json': { name: 'a', version: '1.0.0', scripts: { build: 'node build.mjs' } },
+  };
+  for (const [name, value] of Object.entries(files)) await writeFile(`${directory}/${name}`, JSON.stringify(value));
+  await writeFile(`${directory}/packages/a/build.mjs`, BUILD);
+  await writeFile(`${directory}/packages/a/input.txt`, input);
+}
+
+/** Builds by the line of the README, with nothing left of earlier builds but what the cache at `port` has. */
+export async function buildWorkspace(
+  directory: string,
+  port: number,
+  token: string,
+  environment: Readonly<Record<string, string>> = {},
+): Promise<Ran> {
+  for (const path of ['packages/a/dist', 'packages/a/.turbo', '.turbo', 'node_modules/.cache', 'home']) {
+    await rm(`${directory}/${path}`, { recursive: true, force: true });
+  }
+  return runLine(`${changed(line, port, token)} --cache=remote:rw`, directory, {
+    HOME: `${directory}/home`,
+    DO_NOT_TRACK: '1',
+    TURBO_TELEMETRY_DISABLED: '1',
+    npm_config_update_notifier: 'false',
+    ...environment,
+  });
+}
+
+export const isHit = (log: string): boolean => log.includes('cache hit, replaying logs');

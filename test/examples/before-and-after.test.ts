@@ -1,0 +1,154 @@
+import { spawnSync } from 'node:child_process';
+import { readdir, readFile, writeFile } from 'node:fs/promises';
+import test, { type ExecutionContext } from 'ava';
+import { type Request, type Response, request } from '../helpers/client.js';
+import { type RunningExample, startExample } from '../helpers/example.js';
+import { until } from '../helpers/poll.js';
+import { RawConnection } from '../helpers/raw.js';
+import { content, temporaryDirectory } from '../stores/fixture.js';
+
+const FOLDER = 'examples/before-and-after';
+const TOKEN = 'of-the-build-0123456789';
+const BYTES = content(300_000);
+const NAME = '0123abcd';
+const PATH = `/artifacts/${NAME}`;
+/** Small, so that it is out before the answer is there: a host may close the connection then. */
+const REFUSED = Buffer.from('refused');
+const SECRET = 'what nobody may see';
+
+/** What a server can do, whichever way it sends. */
+interface Abilities {
+  readonly ranges: boolean;
+  readonly etags: boolean;
+}
+
+/** What the usual way of each framework can do. With hotblob they can do all of it. */
+const BEFORE: Readonly<Record<string, Abilities>> = {
+  node: { ranges: false, etags: false },
+  connect: { ranges: true, etags: true },
+  express: { ranges: true, etags: true },
+  koa: { ranges: false, etags: false },
+  fastify: { ranges: true, etags: true },
+  hono: { ranges: true, etags: false },
+};
+
+test('every framework is there before and after', async (t) => {
+  const files = Object.keys(BEFORE).flatMap((name) => [`${name}.before.ts`, `${name}.after.ts`]);
+  t.deepEqual((await readdir(FOLDER)).sort(), [...files, 'artifacts.ts'].sort());
+});
+
+for (const [name, abilities] of Object.entries(BEFORE)) {
+  test(`${name}: the way from before to after is seven lines at most`, async (t) => {
+    const [before, after] = [`${FOLDER}/${name}.before.ts`, `${FOLDER}/${name}.after.ts`];
+    const { stdout, status } = spawnSync('diff', [before, after], { encoding: 'utf8' });
+    t.is(status, 1, 'they differ');
+    const added = stdout.split('\n').filter((line) => line.startsWith('> '));
+    t.true(added.length <= 7, stdout);
+    t.is(added.filter((line) => line.includes('hot.send(')).length, 1, 'one line sends');
+    t.notRegex(await readFile(before, 'utf8'), /hotblob/);
+  });
+
+  testServer(`${name}.before`, abilities);
+  testServer(`${name}.after`, { ranges: true, etags: true });
+}
+
+function testServer(name: string, abilities: Abilities): void {
+  // One by one: each starts a process that compiles.
+  test.serial(`${name} takes, serves, refuses and logs`, async (t) => {
+    const directory = `${await temporaryDirectory(t)}/artifacts`;
+    // The escapes of colours would be in the lines of the log.
+    const environment = { DIR: directory, TOKEN, NO_COLOR: '1' };
+    const example = await startExample(t, `before-and-after/${name}.ts`, environment);
+    const site: Site = {
+      directory,
+      example,
+      ask: (options = {}, authorization = `Bearer ${TOKEN}`) =>
+        request(example.server, { path: PATH, ...options, headers: { authorization, ...options.headers } }),
+    };
+    await assertRefusals(t, site);
+    await assertServes(t, site, abilities, name.endsWith('.after'));
+    await assertReplaces(t, site);
+  });
+}
+
+interface Site {
+  readonly directory: string;
+  readonly example: RunningExample;
+  ask(options?: Request, authorization?: string): Promise<Response>;
+}
+
+async function assertRefusals(t: ExecutionContext, { directory, ask }: Site): Promise<void> {
+  for (const authorization of ['', 'Bearer of-somebody-else', TOKEN]) {
+    t.is((await ask({}, authorization)).status, 401);
+    t.is((await ask({ method: 'PUT', body: REFUSED }, authorization)).status, 401);
+  }
+  await writeFile(`${directory}/../secret`, SECRET);
+  for (const path of ['/artifacts/../secret', '/artifacts/..%2fsecret', '/artifacts/%00', '/artifacts/', '/', PATH]) {
+    const { status, body } = await ask({ path });
+    t.true(status === 400 || status === 404, `${path}: ${status}`);
+    t.false(body.includes(SECRET), path);
+    t.is((await ask({ path, method: 'HEAD' })).status, status, path);
+    if (path === PATH) continue;
+    t.is((await ask({ path, method: 'PUT', body: REFUSED })).status, status, path);
+  }
+  t.deepEqual(await readdir(directory), ['.uploads']);
+  t.is(await readFile(`${directory}/../secret`, 'utf8'), SECRET);
+}
+
+async function assertServes(
+  t: ExecutionContext,
+  { directory, example, ask }: Site,
+  { ranges, etags }: Abilities,
+  isHotblob: boolean,
+): Promise<void> {
+  t.is((await ask({ method: 'PUT', body: BYTES })).status, 200);
+  t.deepEqual((await readdir(directory)).sort(), ['.uploads', NAME]);
+
+  const whole = await ask();
+  assertWhole(t, whole);
+  t.is(whole.headers['cache-control']?.includes('no-transform') ?? false, isHotblob, 'who sends');
+  t.is(whole.headers.etag !== undefined, etags);
+
+  const head = await ask({ method: 'HEAD' });
+  t.like(head, { status: 200, body: Buffer.alloc(0) });
+  t.is(head.headers['content-length'], '300000');
+
+  const part = await ask({ headers: { range: 'bytes=9-18' } });
+  if (ranges) {
+    t.is(part.status, 206);
+    t.is(part.headers['content-range'], 'bytes 9-18/300000');
+    t.true(part.body.equals(BYTES.subarray(9, 19)));
+  } else assertWhole(t, part);
+
+  const again = await ask({ headers: { 'if-none-match': whole.headers.etag ?? '"none"' } });
+  if (etags) t.like(again, { status: 304, body: Buffer.alloc(0) });
+  else assertWhole(t, again);
+
+  // PUT, GET and HEAD, and what was answered as if nothing had been asked for.
+  const successes = 3 + Number(!ranges) + Number(!etags);
+  const logged = () => example.lines.filter((line) => / 200 |"statusCode":200/.test(line)).length;
+  await until('each answer has its line in the log', () => logged() >= successes);
+  t.is(logged(), successes);
+}
+
+async function assertReplaces(t: ExecutionContext, { directory, example, ask }: Site): Promise<void> {
+  const replaced = content(200_000, 1);
+  t.is((await ask({ method: 'PUT', body: replaced })).status, 200);
+  await until('the new bytes are there', async () => (await ask()).body.equals(replaced));
+
+  const connection = await RawConnection.open(t, example.server);
+  const head = ['host: a', `authorization: Bearer ${TOKEN}`, 'content-length: 300000', '', ''];
+  connection.write(`PUT ${PATH} HTTP/1.1\r\n${head.join('\r\n')}${'x'.repeat(1000)}`);
+  const uploads = async () => (await readdir(`${directory}/.uploads`)).length;
+  await until('the upload has begun', async () => (await uploads()) === 1);
+  connection.destroy();
+  await until('it has left nothing', async () => (await uploads()) === 0);
+  t.true((await ask()).body.equals(replaced));
+}
+
+function assertWhole(t: ExecutionContext, { status, headers, body }: Response): void {
+  t.is(status, 200);
+  t.is(headers['content-length'], '300000');
+  t.is(headers['content-type'], 'application/octet-stream');
+  t.true(body.equals(BYTES));
+}
