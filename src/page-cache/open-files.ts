@@ -55,6 +55,8 @@ export class OpenFiles {
     if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
     const now = performance.now();
     if (now - file.checkedAt >= CHECK_INTERVAL_MS || isBeyond(artifact, file)) return this.#acquireSlowly(artifact);
+    // Whoever writes to a file expects to be answered with what has been written, as others do that stat each time.
+    if (artifact.immutable !== true && file.hasChanged) return this.#acquireSlowly(artifact);
     file.usedAt = now;
     file.enter();
     return file;
