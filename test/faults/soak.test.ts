@@ -16,7 +16,9 @@ const MINUTES = Number(process.env.SOAK_MINUTES ?? 0.5);
 const MAX_SLOPE = MIB;
 const WORKERS = 4;
 
-const { fault } = faultTable(test, 'Everything at once, for long', ['what', 'store', 'connections']);
+const { fault } = faultTable(test, 'Everything at once, for long', ['what', 'store', 'connections'], {
+  atOnce: true,
+});
 
 for (const [store, tls] of [
   ['segments', false],

@@ -15,8 +15,13 @@ export interface FaultTable {
   fault(conditions: readonly string[], run: (t: ExecutionContext) => Promise<string>): void;
 }
 
-/** The table that stands below the heading `title`. One for each file of tests, whose tests run one after the other. */
-export function faultTable(test: TestFn, title: string, columns: readonly string[]): FaultTable {
+/** The table that stands below the heading `title`. One for each file of tests, which run one after the other, or `atOnce`. */
+export function faultTable(
+  test: TestFn,
+  title: string,
+  columns: readonly string[],
+  { atOnce = false }: { readonly atOnce?: boolean } = {},
+): FaultTable {
   const cases: string[][] = [];
   const outcomes = new Map<string, string>();
   test.after('the page says what came of it', async (t) => {
@@ -42,7 +47,8 @@ export function faultTable(test: TestFn, title: string, columns: readonly string
     fault(conditions, run) {
       const name = conditions.join(', ');
       cases.push([...conditions]);
-      test.serial(name, async (t) => {
+      const declare = atOnce ? test : test.serial;
+      declare(name, async (t) => {
         outcomes.set(name, await run(t));
         t.pass();
       });

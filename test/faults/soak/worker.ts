@@ -31,7 +31,8 @@ export function randomNumbers(seed: number): () => number {
   };
 }
 
-const PAUSE_MS = 30;
+/** Between two requests of a worker, twice as long at most: other tests want the machine too. */
+const PAUSE_MS = 100;
 
 /** Does one thing after the other at a server, until `isOver`. `version` chooses how it speaks. */
 export async function work(
@@ -52,7 +53,7 @@ export async function work(
         if (command.clients.includes(server)) ledger.wrong.push(`${server.kind}: ${error}`);
       }
     }
-    await wait(random() * PAUSE_MS);
+    await wait(2 * random() * PAUSE_MS);
   }
 }
 
