@@ -78,10 +78,11 @@ async function downloadLargeFiles(
   t: ExecutionContext,
   kind: Kind,
   completes: (index: number) => boolean,
-): Promise<string> {
+): Promise<string | undefined> {
   const directory = await temporaryDirectory(t);
   const bodies = Array.from({ length: LARGE_FILES }, (_, index) => writePattern(directory, `${index}`, LARGE, index));
   const group = memoryGroup(t, LIMIT);
+  if (group === undefined) return undefined;
   // The cache has to be the group's own, charged to its limit: read there first.
   for (const index of bodies.keys()) evict(join(directory, `${index}`));
   const launcher = `${group.join} && cat ${directory}/* >/dev/null && exec`;

@@ -1,7 +1,8 @@
 import { execFileSync } from 'node:child_process';
+import { setTimeout as delay } from 'node:timers/promises';
 import { createHandler } from '../../src/handler.js';
-import { fixedMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
-import type { ChildServerOptions, FromChild, ToChild } from './child.js';
+import { fixedMemoryPressure, type SystemMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
+import type { ChildServerOptions, ChildState, FromChild, ToChild } from './child.js';
 import { filesOf } from './file-site.js';
 import { openServer } from './servers.js';
 
@@ -34,17 +35,24 @@ const handler = createHandler({
   memory,
   ...handlerOptions,
 });
-const PIECE_BYTES = 2 ** 22;
+const PIECE_BYTES = 2 ** 20;
 const held: Buffer[] = [];
 const tell = (message: FromChild): void => void process.send?.(message);
 process.on('disconnect', () => process.exit());
-process.on('message', ({ id, holdBytes }: ToChild) => {
+process.on('message', async ({ id, holdBytes }: ToChild) => {
   if (holdBytes !== undefined) hold(holdBytes);
   globalThis.gc?.();
-  tell({ id, stats: handler.stats(), usedBytes: measured?.usedBytes });
+  // The sample before holds for 200 ms.
+  if (holdBytes !== undefined) await delay(210);
+  tell({ id, stats: handler.stats(), memory: measured && look(measured) });
 });
 const { server } = await openServer(kind, handler);
 tell({ server });
+
+// What is measured is behind getters, which no message takes along.
+function look({ sensor, limitBytes, usedBytes, headroomBytes }: SystemMemoryPressure): ChildState['memory'] {
+  return { sensor, limitBytes, usedBytes, headroomBytes };
+}
 
 function hold(bytes: number): void {
   while (held.length * PIECE_BYTES < bytes) held.push(Buffer.alloc(PIECE_BYTES, 1));

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
+import type { SystemMemoryPressure } from '../../src/memory/pressure.js';
 import type { HandlerOptions } from '../../src/options.js';
 import type { HandlerStats } from '../../src/stats.js';
 import type { Kind, RunningServer } from './servers.js';
@@ -26,8 +27,8 @@ export type ToChild = { readonly id: number; readonly holdBytes?: number };
 export interface ChildState {
   /** `handler.stats()`. */
   readonly stats: HandlerStats;
-  /** What the process finds used of its limit; undefined where nothing is measured. */
-  readonly usedBytes: number | undefined;
+  /** What the process finds of its memory; undefined where nothing is measured. */
+  readonly memory: Pick<SystemMemoryPressure, 'sensor' | 'limitBytes' | 'usedBytes' | 'headroomBytes'> | undefined;
 }
 export type FromChild = { readonly server: RunningServer } | ({ readonly id: number } & ChildState);
 
