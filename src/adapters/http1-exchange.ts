@@ -86,7 +86,9 @@ export class Http1Exchange implements Exchange {
     if (this.closed) return;
     this.#host?.prepare?.();
     const merged = besideHostHeaders(this.#response, status, headers);
-    this.#response.writeHead(status, this.#isRefused ? { ...merged, connection: 'close' } : merged);
+    // Where descriptors have run out, connections that wait for their next request are what holds them.
+    const isLast = this.#isRefused || status === 503;
+    this.#response.writeHead(status, isLast ? { ...merged, connection: 'close' } : merged);
     this.#isBegun = true;
     this.#host?.taken?.();
   }

@@ -4,6 +4,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
+import type { SystemMemoryPressure } from '../../src/memory/pressure.js';
 import type { HandlerOptions } from '../../src/options.js';
 import type { HandlerStats } from '../../src/stats.js';
 import type { Kind, RunningServer } from './servers.js';
@@ -13,12 +14,23 @@ export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memo
   readonly directory: string;
   readonly artifact?: Partial<FileArtifact>;
   readonly headroomBytes?: number;
+  /** Default: `fixed`, at ease on every machine. `measured`: what the process finds, as a host's would. */
+  readonly memory?: 'fixed' | 'measured';
+  /** How many descriptors it may have, from when its code has been loaded: that alone needs more than a few. */
+  readonly maxDescriptors?: number;
   /** Whom the process becomes, when it is root. */
   readonly userId?: number;
 }
 
-export type ToChild = { readonly id: number };
-export type FromChild = { readonly server: RunningServer } | { readonly id: number; readonly stats: HandlerStats };
+/** What is asked of the process; with `holdBytes` it allocates memory, or lets it go, until it holds so much. */
+export type ToChild = { readonly id: number; readonly holdBytes?: number };
+export interface ChildState {
+  /** `handler.stats()`. */
+  readonly stats: HandlerStats;
+  /** What the process finds of its memory; undefined where nothing is measured. */
+  readonly memory: Pick<SystemMemoryPressure, 'sensor' | 'limitBytes' | 'usedBytes' | 'headroomBytes'> | undefined;
+}
+export type FromChild = { readonly server: RunningServer } | ({ readonly id: number } & ChildState);
 
 const PROGRAM = fileURLToPath(new URL('./child-server.ts', import.meta.url));
 
@@ -56,11 +68,29 @@ export class ChildServer {
 
   /** `handler.stats()`, after a collection of garbage. */
   async stats(): Promise<HandlerStats> {
+    return (await this.#ask({})).stats;
+  }
+
+  /** Makes the process hold `holdBytes` of memory besides its own, and says how it stands then. */
+  async hold(holdBytes: number): Promise<ChildState> {
+    return this.#ask({ holdBytes });
+  }
+
+  async #ask(request: Omit<ToChild, 'id'>): Promise<ChildState> {
     const id = ++this.#asked;
-    const messages = on(this.process, 'message', { signal: AbortSignal.timeout(60_000) });
-    this.process.send({ id } satisfies ToChild);
-    for await (const [message] of messages as AsyncIterable<[FromChild]>) {
-      if ('id' in message && message.id === id) return message.stats;
+    const ended = new AbortController();
+    const end = (): void => ended.abort(new Error(`the server has ended: ${this.process.signalCode}`));
+    this.process.once('exit', end);
+    const messages = on(this.process, 'message', {
+      signal: AbortSignal.any([ended.signal, AbortSignal.timeout(60_000)]),
+    });
+    try {
+      this.process.send({ id, ...request } satisfies ToChild);
+      for await (const [message] of messages as AsyncIterable<[FromChild]>) {
+        if ('id' in message && message.id === id) return message;
+      }
+    } finally {
+      this.process.off('exit', end);
     }
     throw new Error('the server does not answer');
   }

@@ -12,6 +12,8 @@ export interface PausedDownload {
   readonly status: number;
   /** Reads the rest. Resolves to the whole body; rejects where the response was cut off. */
   finish(): Promise<Buffer>;
+  /** The same for a body too large to keep: whether it is `expected`. */
+  check(expected: Uint8Array): Promise<boolean>;
   /** Leaves with a reset, in the midst of whatever it is. */
   leave(): void;
   /** Reads at least `bytes`, or all there is, and leaves. */
@@ -41,6 +43,7 @@ function startHttp1(t: ExecutionContext, server: RunningServer, path: string): P
       resolve({
         status: response.statusCode ?? 0,
         finish: () => readAll(response, cutOff),
+        check: (expected) => compareAll(response, cutOff, expected),
         leave,
         leaveAfter: (bytes) => readSome(response, bytes).finally(leave),
         end: () => request.destroy(),
@@ -62,6 +65,7 @@ function startHttp2(t: ExecutionContext, server: RunningServer, path: string): P
       resolve({
         status: Number(headers[':status']),
         finish: () => readAll(stream, cutOff),
+        check: (expected) => compareAll(stream, cutOff, expected),
         leave,
         leaveAfter: (bytes) => readSome(stream, bytes).finally(leave),
         end: () => stream.close(http2.constants.NGHTTP2_CANCEL),
@@ -75,6 +79,17 @@ async function readAll(body: Readable, isCutOff: () => boolean): Promise<Buffer>
   for await (const chunk of body) chunks.push(chunk);
   if (isCutOff()) throw new Error('the response was cut off');
   return Buffer.concat(chunks);
+}
+
+async function compareAll(body: Readable, isCutOff: () => boolean, expected: Uint8Array): Promise<boolean> {
+  let received = 0;
+  let isSame = true;
+  for await (const chunk of body as AsyncIterable<Buffer>) {
+    isSame &&= chunk.equals(expected.subarray(received, received + chunk.byteLength));
+    received += chunk.byteLength;
+  }
+  if (isCutOff()) throw new Error('the response was cut off');
+  return isSame && received === expected.byteLength;
 }
 
 async function readSome(body: Readable, bytes: number): Promise<void> {

@@ -15,6 +15,8 @@ const PEERS = {
   h2load: { debianPackage: 'nghttp2-client', probe: ['h2load', '--version'] },
   ccache: { debianPackage: 'ccache', probe: ['ccache', '--version'] },
   gradle: { debianPackage: 'gradle', probe: ['gradle', '--version'] },
+  bindfs: { debianPackage: 'bindfs', probe: ['bindfs', '--version'] },
+  mksquashfs: { debianPackage: 'squashfs-tools', probe: ['mksquashfs', '-version'] },
   wrk: { debianPackage: 'wrk', probe: ['wrk', '--version'] },
   'python3-h2': { debianPackage: 'python3-h2', probe: [PYTHON, '-c', 'import h2'] },
 } as const;

@@ -1,9 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
-import { ChildServer } from '../helpers/child.js';
-import { request } from '../helpers/client.js';
 import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
-import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { KIB, MIB, pattern, writePattern } from '../helpers/files.js';
 import { descriptorsBelow } from '../helpers/page-cache.js';
 import { startPaused } from '../helpers/paused.js';
 import { until } from '../helpers/poll.js';
@@ -93,30 +91,6 @@ test.serial('when all descriptors are in use: 503 with Retry-After, until one is
     assertBytes(t, await download.finish(), pattern(size, index + 1));
   }
   await assertAllBack(t, site);
-});
-
-test.serial('a process with few descriptors: 200 or 503, never 404, and it recovers', async (t) => {
-  const directory = await temporaryDirectory(t);
-  const size = 200 * KIB;
-  for (let index = 0; index < 200; index++) writePattern(directory, `${index}`, size, index);
-  for (const maxOpenFiles of [undefined, 1000]) {
-    const options = { kind: 'h2c', directory, ...(maxOpenFiles && { maxOpenFiles }) } as const;
-    const child = await ChildServer.start(t, options, 'ulimit -n 64 && exec');
-    const responses = await Promise.all(
-      Array.from({ length: 200 }, (_, index) => request(child.server, { path: `/${index}` })),
-    );
-    const statuses = new Set(responses.map(({ status }) => status));
-    for (const status of statuses) t.true([200, 503].includes(status), `status ${status}`);
-    for (const [index, { status, body }] of responses.entries()) {
-      if (status === 200) assertBytes(t, body, pattern(size, index));
-    }
-    t.true(child.isAlive);
-    for (let index = 0; index < 200; index++) {
-      t.is((await request(child.server, { path: `/${index}` })).status, 200, `file ${index} afterwards`);
-    }
-    t.true(descriptorsBelow(directory, child.process.pid).length <= 64);
-    await until('all is given back', async () => (await child.stats()).pooledBytes === 0);
-  }
 });
 
 test.serial('a file that is asked for again while it is being closed is opened again', async (t) => {
