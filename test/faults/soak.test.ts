@@ -6,8 +6,8 @@ import { request, sessionOf } from '../helpers/client.js';
 import { MIB, temporaryDirectory } from '../helpers/files.js';
 import { evictWhatIsIdle } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
+import { Command } from './command.js';
 import { artifact } from './soak/artifacts.js';
-import { Command } from './soak/command.js';
 import { check, Ledger, randomNumbers, work } from './soak/worker.js';
 import { faultTable } from './table.js';
 
@@ -38,7 +38,7 @@ async function soak(t: ExecutionContext, store: 'segments' | 'directory', tls: b
   const length = MINUTES * 60_000;
   t.timeout(length + 240_000);
   const directory = await temporaryDirectory(t);
-  const command = await Command.start(directory, store, tls);
+  const command = await Command.start(directory, store, { tls, maxSize: '192MiB' });
   t.teardown(() => command.stop('SIGKILL'));
   const descriptorsAtStart = command.descriptors();
   const ledger = new Ledger();

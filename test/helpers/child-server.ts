@@ -4,6 +4,7 @@ import { createHandler } from '../../src/handler.js';
 import { fixedMemoryPressure, type SystemMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
 import type { ChildServerOptions, ChildState, FromChild, ToChild } from './child.js';
 import { filesOf } from './file-site.js';
+import { oddStore } from './odd-store.js';
 import { openServer } from './servers.js';
 
 /** A server of a directory in a process of its own. Ends with the process that has started it. */
@@ -15,6 +16,7 @@ const {
   headroomBytes,
   maxDescriptors,
   memory: kindOfMemory,
+  odd,
   userId,
   ...handlerOptions
 } = options;
@@ -30,8 +32,9 @@ if (userId !== undefined) {
 }
 const measured = kindOfMemory === 'measured' ? systemMemoryPressure() : undefined;
 const memory = measured ?? fixedMemoryPressure('normal', { headroomBytes: headroomBytes ?? 2 ** 29 });
+const files = filesOf(directory, artifact);
 const handler = createHandler({
-  store: filesOf(directory, artifact),
+  store: odd ? oddStore(files) : files,
   memory,
   ...handlerOptions,
 });

@@ -18,6 +18,8 @@ export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memo
   readonly memory?: 'fixed' | 'measured';
   /** How many descriptors it may have, from when its code has been loaded: that alone needs more than a few. */
   readonly maxDescriptors?: number;
+  /** What {@link oddStore} does stands below `odd/`, beside the files. */
+  readonly odd?: boolean;
   /** Whom the process becomes, when it is root. */
   readonly userId?: number;
 }
@@ -41,7 +43,11 @@ export class ChildServer {
   #asked = 0;
 
   /** `launcher` is what the shell runs with the program's command line behind it. */
-  static async start(t: ExecutionContext, options: ChildServerOptions, launcher = 'exec'): Promise<ChildServer> {
+  static async start(
+    t: Pick<ExecutionContext, 'teardown'>,
+    options: ChildServerOptions,
+    launcher = 'exec',
+  ): Promise<ChildServer> {
     const node = [process.execPath, '--import=tsx', '--expose-gc', PROGRAM, JSON.stringify(options)];
     const child = spawn('bash', ['-c', `${launcher} "$0" "$@"`, ...node], {
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],

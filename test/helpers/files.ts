@@ -8,7 +8,7 @@ export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
 /** A directory of its own for a test. Not in tmpdir(), which may be a tmpfs: that has no page cache to speak of. */
-export async function temporaryDirectory(t: ExecutionContext): Promise<string> {
+export async function temporaryDirectory(t: Pick<ExecutionContext, 'teardown'>): Promise<string> {
   const directory = await realpath(await mkdtemp('/var/tmp/hotblob-test-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   return directory;

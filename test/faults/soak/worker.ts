@@ -3,8 +3,8 @@ import type { ExecutionContext } from 'ava';
 import { request } from '../../helpers/client.js';
 import { startPaused } from '../../helpers/paused.js';
 import type { RunningServer } from '../../helpers/servers.js';
+import type { Command } from '../command.js';
 import { artifact, bodyOf, type SoakArtifact } from './artifacts.js';
-import type { Command } from './command.js';
 
 /** What all workers together have seen of one server. */
 export class Ledger {

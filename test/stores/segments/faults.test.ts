@@ -1,13 +1,12 @@
 import { execFile } from 'node:child_process';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
+import { FailingDisk } from '../../helpers/failing-disk.js';
 import { temporaryDirectory } from '../fixture.js';
 import { transpiled } from './transpiled.js';
 
 const run = promisify(execFile);
-const SHIM = fileURLToPath(new URL('./failing-io.c', import.meta.url));
 
 /** What a test cannot have is said, and is an error where it must have it. */
 function leaveOut(t: ExecutionContext, what: string, error: unknown): void {
@@ -48,12 +47,11 @@ for (const [what, name, mode] of [
 ] as const) {
   test(`a disk that fails: ${what}`, async (t) => {
     const dir = await temporaryDirectory(t);
-    const shim = join(dir, 'failing-io.so');
-    const available = await isAvailable('cc', ['-shared', '-fPIC', '-o', shim, SHIM, '-ldl']);
-    if (available !== true) return leaveOut(t, 'a C compiler', available);
+    const disk = await FailingDisk.compile(dir, name).catch((error: unknown) => leaveOut(t, 'a C compiler', error));
+    if (disk === undefined) return;
     const program = await transpiled(t, 'faulty-child.ts');
     const { stdout } = await run(process.execPath, [program, mode, join(dir, 'store')], {
-      env: { ...process.env, LD_PRELOAD: shim, FAIL_NAME: name, FAIL_WHEN: join(dir, 'when') },
+      env: { ...process.env, ...disk.environment },
       timeout: 30_000,
     });
     const result = JSON.parse(stdout);

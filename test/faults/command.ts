@@ -3,34 +3,54 @@ import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { certificate } from '../../helpers/certificate.js';
-import { KINDS, type RunningServer } from '../../helpers/servers.js';
+import { type Certificate, certificate } from '../helpers/certificate.js';
+import { KINDS, type RunningServer } from '../helpers/servers.js';
+
+export interface CommandOptions {
+  readonly tls?: boolean;
+  /** As `--max-size` has it. */
+  readonly maxSize?: string;
+  /** Variables beside those of this process. */
+  readonly environment?: Readonly<Record<string, string>>;
+}
 
 /** `hotblob serve` over a directory, for clients of HTTP/1.1 and HTTP/2; may be ended and started again. */
 export class Command {
   /** All that it has written to stderr. */
   stderr = '';
   readonly #args: readonly string[];
-  readonly #tls: Awaited<ReturnType<typeof certificate>> | undefined;
+  readonly #environment: Readonly<Record<string, string>>;
+  readonly #tls: Certificate | undefined;
   #child: ChildProcess | undefined;
   #clients: readonly RunningServer[] = [];
 
-  static async start(directory: string, store: 'segments' | 'directory', tls: boolean): Promise<Command> {
-    const args = ['--dir', `${directory}/${store}`, '--store', store, '--port', '0', '--max-size', '192MiB'];
+  /** The store is in a directory of its name below `directory`. */
+  static async start(
+    directory: string,
+    store: 'segments' | 'directory',
+    { tls = false, maxSize, environment = {} }: CommandOptions = {},
+  ): Promise<Command> {
+    const args = ['--dir', `${directory}/${store}`, '--store', store, '--port', '0'];
+    if (maxSize !== undefined) args.push('--max-size', maxSize);
     const pair = tls ? await certificate() : undefined;
     if (pair !== undefined) {
       await writeFile(`${directory}/cert.pem`, pair.cert);
       await writeFile(`${directory}/key.pem`, pair.key);
       args.push('--tls-cert', `${directory}/cert.pem`, '--tls-key', `${directory}/key.pem`);
     }
-    const command = new Command(args, pair);
+    const command = new Command(args, pair, environment);
     await command.#launch();
     return command;
   }
 
-  private constructor(args: readonly string[], tls: Awaited<ReturnType<typeof certificate>> | undefined) {
+  private constructor(
+    args: readonly string[],
+    tls: Certificate | undefined,
+    environment: CommandOptions['environment'],
+  ) {
     this.#args = args;
     this.#tls = tls;
+    this.#environment = { ...environment };
   }
 
   /** The server as clients of HTTP/1.1 and of HTTP/2 know it. Empty while it is being started again. */
@@ -74,6 +94,7 @@ export class Command {
   async #launch(): Promise<void> {
     const child = spawn(process.execPath, ['dist/cli.js', 'serve', ...this.#args], {
       stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, ...this.#environment },
     });
     this.#child = child;
     child.stderr.on('data', (text) => {

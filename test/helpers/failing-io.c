@@ -1,5 +1,5 @@
-// Makes writes and syncs fail with EIO: of files whose path contains $FAIL_NAME, while the file $FAIL_WHEN exists.
-// What $FAIL_WHEN holds says which: "all", "sync" (fsync, fdatasync) or "meta" (writes below 4096 bytes).
+// Makes reads, writes and syncs fail with EIO: of files whose path contains $FAIL_NAME, while the file $FAIL_WHEN exists.
+// What $FAIL_WHEN holds says which: "all" (but reads), "sync" (fsync, fdatasync), "meta" (writes below 4096 bytes) or "read".
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -23,7 +23,7 @@ static int fails(int fd, const char *kind) {
   ssize_t length = readlink(link, path, sizeof path - 1);
   if (length < 0) return 0;
   path[length] = 0;
-  return strstr(path, name) != NULL && (strcmp(mode, "all") == 0 || strcmp(mode, kind) == 0);
+  return strstr(path, name) != NULL && (strcmp(mode, kind) == 0 || (strcmp(mode, "all") == 0 && strcmp(kind, "read") != 0));
 }
 
 #define FAILING(type, name, parameters, arguments, kind) \
@@ -41,3 +41,7 @@ FAILING(ssize_t, pwritev, (int fd, const struct iovec *data, int size, off_t at)
 FAILING(ssize_t, pwritev64, (int fd, const struct iovec *data, int size, off_t at), (fd, data, size, at), "data")
 FAILING(int, fdatasync, (int fd), (fd), "sync")
 FAILING(int, fsync, (int fd), (fd), "sync")
+FAILING(ssize_t, pread64, (int fd, void *data, size_t size, off_t at), (fd, data, size, at), "read")
+FAILING(ssize_t, preadv64, (int fd, const struct iovec *data, int size, off_t at), (fd, data, size, at), "read")
+FAILING(ssize_t, preadv2, (int fd, const struct iovec *data, int size, off_t at, int flags), (fd, data, size, at, flags),
+        "read")

@@ -1,0 +1,56 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { createInterface } from 'node:readline';
+import type { ExecutionContext } from 'ava';
+import { content } from '../stores/fixture.js';
+
+const MIB = 1024 * 1024;
+
+/** Serves a file system of 16 MiB, which is mounted in a namespace of the process's own and goes with it. */
+async function serveSmallDisk(t: ExecutionContext, store: string): Promise<{ child: ChildProcess; url: string }> {
+  const dir = await mkdtemp(`${tmpdir()}/hotblob-full-`);
+  const namespaces = process.getuid?.() === 0 ? '-m' : '-rm';
+  const script =
+    'mount -t tmpfs -o size=16m tmpfs "$1" && exec "$2" dist/cli.js serve --port 0 --dir "$1" --store "$3"';
+  const child = spawn('unshare', [namespaces, 'sh', '-c', script, 'sh', dir, process.execPath, store], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await rm(dir, { recursive: true });
+  });
+  const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+  return { child, url: /http:\/\/\S+/.exec(line)?.[0] ?? '' };
+}
+
+/** Fills the disk of a server, and goes on. Returns what came of it. */
+export async function fillDisk(t: ExecutionContext, kind: 'directory' | 'segments'): Promise<string> {
+  const { child, url } = await serveSmallDisk(t, kind);
+  const put = async (key: string, body: Buffer) => (await fetch(`${url}/${key}`, { method: 'PUT', body })).status;
+  const get = async (key: string) => {
+    const response = await fetch(`${url}/${key}`);
+    const bytes = Buffer.from(await response.arrayBuffer());
+    return response.status === 200 ? bytes : response.status;
+  };
+  const kept: number[] = [];
+  let status = 0;
+  for (let seed = 0; status !== 507 && seed < 20; seed++) {
+    status = await put(`key/${seed}`, content(1.5 * MIB, seed));
+    if (status === 200) kept.push(seed);
+    else t.is(await get(`key/${seed}`), 404);
+  }
+  t.is(status, 507);
+  t.true(kept.length >= 8, `${kept.length} kept`);
+  // Again and again: what failed leaves nothing behind that would make it worse.
+  for (let count = 0; count < 10; count++) t.is(await put('key/too-large', content(2 * MIB)), 507);
+  t.is(await get('key/too-large'), 404);
+  t.is(await put('key/0', content(2 * MIB)), 507, 'an overwrite');
+  t.is(await put('key/small', content(20_000, 99)), 200);
+  t.deepEqual(await get('key/small'), content(20_000, 99));
+  for (const seed of kept) t.true(content(1.5 * MIB, seed).equals(Buffer.from((await get(`key/${seed}`)) as Buffer)));
+  child.kill('SIGTERM');
+  t.deepEqual(await once(child, 'exit'), [0, null]);
+  return `${status} for what does not fit, again and again; what was there stays; smaller ones are still taken; it ends with 0`;
+}
