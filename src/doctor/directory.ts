@@ -21,8 +21,8 @@ import { isCreatedByStore } from '../stores/directory.js';
 
 /**
  * Whether mincore can be believed. `truthful`: it has told pages that are in memory from one that is not. `lying`: it has
- * not. `untrusted`: an artifact there is of another user, and this process may not write it: the kernel then reports every
- * page as resident. `assumed`: nothing can be written there to try it on. `unknown`: without a mapper nobody asks it.
+ * not. `untrusted`: an artifact there is of another user: the kernel then may report every page as resident. `assumed`:
+ * nothing can be written there to try it on. `unknown`: without a mapper nobody asks it.
  */
 export type Residency = 'truthful' | 'lying' | 'untrusted' | 'assumed' | 'unknown';
 

@@ -1,25 +1,18 @@
 import { readFileSync } from 'node:fs';
 
-interface Owned {
-  readonly uid: bigint;
-  readonly gid: bigint;
-  readonly mode: bigint;
-}
-
 /**
  * Whether mincore tells the truth about a file. Since Linux 5.2 it answers "resident" for every page of a file that the
- * caller neither owns nor may write (mm/mincore.c, can_do_mincore), so that it cannot be used to spy on others.
+ * caller neither owns nor may write (mm/mincore.c, can_do_mincore), so that it cannot be used to spy on others. Only the
+ * owner is believed: that others may write is nothing that the mode tells, since the file system may be read-only, below
+ * an overlay too, and access lists may say otherwise.
  */
-export function canTrustMincore(file: Owned): boolean {
-  const { uid, groups, ownsEverything } = identity();
-  if (ownsEverything || file.uid === uid) return true;
-  if (groups.has(file.gid)) return (file.mode & 0o020n) !== 0n;
-  return (file.mode & 0o002n) !== 0n;
+export function canTrustMincore(file: { readonly uid: bigint }): boolean {
+  const { uid, ownsEverything } = identity();
+  return ownsEverything || file.uid === uid;
 }
 
 interface Identity {
   readonly uid: bigint;
-  readonly groups: ReadonlySet<bigint>;
   readonly ownsEverything: boolean;
 }
 
@@ -30,11 +23,9 @@ function identity(): Identity {
   const uidNow = process.geteuid?.();
   if (cached === undefined || cached.uidThen !== uidNow) {
     const uid = BigInt(uidNow ?? -1);
-    const groups = new Set((process.getgroups?.() ?? []).concat(process.getegid?.() ?? []).map(BigInt));
     cached = {
       uidThen: uidNow,
       uid,
-      groups,
       ownsEverything: uid === 0n && inInitialUserNamespace() && overridesOwners(),
     };
   }

@@ -16,7 +16,6 @@ const PEERS = {
   ccache: { debianPackage: 'ccache', probe: ['ccache', '--version'] },
   gradle: { debianPackage: 'gradle', probe: ['gradle', '--version'] },
   bindfs: { debianPackage: 'bindfs', probe: ['bindfs', '--version'] },
-  mksquashfs: { debianPackage: 'squashfs-tools', probe: ['mksquashfs', '-version'] },
   wrk: { debianPackage: 'wrk', probe: ['wrk', '--version'] },
   'python3-h2': { debianPackage: 'python3-h2', probe: [PYTHON, '-c', 'import h2'] },
 } as const;

@@ -56,16 +56,10 @@ test('what is lent to several counts once, and is free when the last one has giv
   t.notThrows(() => fc.assert(property, { numRuns: 200 }));
 });
 
-test('mincore is believed of files that this user owns or may write', (t) => {
+test('mincore is believed of files that this user owns', (t) => {
   const isRoot = process.geteuid?.() === 0;
-  const me = BigInt(process.geteuid?.() ?? 0);
-  const myGroup = BigInt(process.getegid?.() ?? 0);
-  const other = 54321n;
-  t.true(canTrustMincore({ uid: me, gid: other, mode: 0o100400n }));
-  t.is(canTrustMincore({ uid: other, gid: other, mode: 0o100644n }), isRoot);
-  t.true(canTrustMincore({ uid: other, gid: other, mode: 0o100646n }));
-  t.true(canTrustMincore({ uid: other, gid: myGroup, mode: 0o100664n }));
-  t.is(canTrustMincore({ uid: other, gid: myGroup, mode: 0o100646n }), isRoot, 'the group is asked before the others');
+  t.true(canTrustMincore({ uid: BigInt(process.geteuid?.() ?? 0) }));
+  t.is(canTrustMincore({ uid: 54321n }), isRoot);
 });
 
 test('what is not the user\u2019s is not believed once root has been given up, and again when it is taken back', (t) => {
@@ -74,12 +68,12 @@ test('what is not the user\u2019s is not believed once root has been given up, a
     t.not(process.env['CI'], 'true', 'nothing is left out there');
     return;
   }
-  const file = { uid: 0n, gid: 0n, mode: 0o100644n };
+  const file = { uid: 0n };
   t.true(canTrustMincore(file));
   process.seteuid?.(65534);
   try {
     t.false(canTrustMincore(file));
-    t.true(canTrustMincore({ ...file, uid: 65534n }));
+    t.true(canTrustMincore({ uid: 65534n }));
   } finally {
     process.seteuid?.(0);
   }
