@@ -57,6 +57,8 @@ export interface Exchange {
   end(): void;
   /** Calls `release` once nothing can read the chunks of a write that resolved to false. */
   retire(release: () => void): void;
+  /** Asks the peer for another connection: this one takes no more exchanges, and ends with its last (HTTP/2: GOAWAY). */
+  replaceConnection(): void;
   /** Cuts the response off, so that the client cannot take it for whole: resets the stream, destroys the socket. */
   destroy(error: Error): void;
 }

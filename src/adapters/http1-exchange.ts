@@ -115,6 +115,8 @@ export class Http1Exchange implements Exchange {
     release();
   }
 
+  replaceConnection(): void {}
+
   destroy(): void {
     // What the host has answered by itself is not ours to cut off.
     if (this.#response.headersSent && !this.#isBegun) return;

@@ -1,5 +1,5 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
-import { Http2ServerResponse, type ServerHttp2Stream } from 'node:http2';
+import { Http2ServerResponse, type Http2Session, type ServerHttp2Stream } from 'node:http2';
 import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
 import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
@@ -26,6 +26,7 @@ export class Http2Exchange implements Exchange {
   readonly #stream: ServerHttp2Stream;
   readonly #response: Http2ServerResponse | undefined;
   readonly #host: Host | undefined;
+  readonly #session: Http2Session | undefined;
   readonly #fence: SessionFence | undefined;
   #pending: ((sent: boolean) => void) | undefined;
   #isRefused = false;
@@ -49,6 +50,7 @@ export class Http2Exchange implements Exchange {
     const { session } = stream;
     this.connection = session ?? stream;
     this.plain = session !== undefined && !session.encrypted;
+    this.#session = session;
     this.#fence = session && SessionFence.of(session);
     // A host may pass one request on to many handlers.
     if (stream.listenerCount('error', ignore) === 0) stream.on('error', ignore).on('aborted', destroyForgotten);
@@ -151,6 +153,14 @@ export class Http2Exchange implements Exchange {
   retire(release: () => void): void {
     if (this.#fence === undefined) release();
     else this.#fence.hold(release);
+  }
+
+  replaceConnection(): void {
+    const session = this.#session;
+    // Not from within an event of the session.
+    setImmediate(() => {
+      if (session !== undefined && !session.closed && !session.destroyed) session.close();
+    });
   }
 
   destroy(error: Error): void {

@@ -9,6 +9,9 @@ const ALL_GUARANTEED_BYTES = 4096 * KIB;
 /** What the streams of one session share beyond that. Node ends a session at 10 MB of unsent bytes (maxSessionMemory). */
 const SURPLUS_BYTES = 6144 * KIB;
 
+/** A session that has lost so much is worn. */
+const WORN_BYTES = 4096 * KIB;
+
 const SMALLEST_WINDOW = 16 * KIB;
 const LARGEST_WINDOW = 2048 * KIB;
 const FIRST_WINDOW = 256 * KIB;
@@ -22,6 +25,7 @@ export class Connection implements Borrower {
   readonly #multiplexed: boolean;
   #guaranteed = 0;
   #surplus = 0;
+  #lost = 0;
   /** The window that fitted this peer last. */
   #window: number;
 
@@ -45,9 +49,9 @@ export class Connection implements Borrower {
   /** How many of `bytes` a window may have now, if it is granted at once. Never none: what cannot be had in full can be had in part. */
   room(bytes: number): number {
     // Of what is left of the surplus one stream gets at most half, so that the next ones get some too.
-    return this.#multiplexed
-      ? Math.min(bytes, this.#guarantee + Math.floor((SURPLUS_BYTES - this.#surplus) / 2))
-      : bytes;
+    if (!this.#multiplexed) return bytes;
+    const left = Math.max(0, SURPLUS_BYTES - this.#surplus - this.#lost);
+    return Math.min(bytes, this.#guarantee + Math.floor(left / 2));
   }
 
   /**
@@ -65,6 +69,16 @@ export class Connection implements Borrower {
   settle(bytes: number, surplus: number): void {
     this.#guaranteed -= bytes - surplus;
     this.#surplus -= surplus;
+  }
+
+  /**
+   * Says that up to `bytes` were in flight when their stream was reset. Returns whether the connection is worn: Node (20.20
+   * to 24.21) counts what a stream had queued then as in the session's memory for ever, and where that is full it refuses
+   * every new stream with ENHANCE_YOUR_CALM, until the client gives up.
+   */
+  lose(bytes: number): boolean {
+    this.#lost += bytes;
+    return this.#multiplexed && this.#lost >= WORN_BYTES;
   }
 
   get #guarantee(): number {

@@ -37,6 +37,7 @@ export async function send(
       const writtenAt = isLast ? 0 : performance.now();
       if (!(await exchange.write(window.chunks, isLast))) {
         exchange.retire(() => window.release());
+        if (connection.lose(window.length)) exchange.replaceConnection();
         throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client left at ${position - start} bytes`);
       }
       window.release();

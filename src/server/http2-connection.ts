@@ -211,6 +211,11 @@ export class Http2Connection implements LiveConnection {
   }
 
   #checkAge(now: number): void {
+    // Somebody else has asked its client to go, such as a handler whose session is worn.
+    if (this.#phase === 'open' && this.#session.closed) {
+      this.#phase = 'refusing';
+      this.#movedAt = now;
+    }
     if (now > this.#expiresAt) this.retire();
     if (this.#phase === 'asked' && now - this.#askedAt > NOTICE_MS) this.#refuse();
     if (this.#phase === 'open' || now - this.#movedAt <= this.#limits.graceMs) return;

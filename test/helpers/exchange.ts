@@ -35,6 +35,8 @@ export class FakeExchange implements Exchange {
     return () => this.#closeListeners.delete(listener);
   }
 
+  replaceConnection(): void {}
+
   turn(): undefined {
     return undefined;
   }

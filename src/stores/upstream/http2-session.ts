@@ -13,7 +13,7 @@ import type { UpstreamSettings } from './options.js';
 import type { UpstreamRequest } from './request.js';
 import { UpstreamResponse } from './response.js';
 
-const { NGHTTP2_CANCEL, NGHTTP2_REFUSED_STREAM } = constants;
+const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM } = constants;
 /** After so long without a stream the peer is asked by PING whether it is still there: what forgets connections says nothing. */
 const TRUSTED_IDLE_MS = 10_000;
 /** So long the peer may take to close its side of a session that has ended. */
@@ -180,7 +180,9 @@ class Http2Outgoing implements Outgoing {
     const cause = error ?? new Error(`the stream was reset with code ${rstCode}`);
     // What a GOAWAY names as not processed, nghttp2 ends with this code, too.
     if (rstCode === NGHTTP2_REFUSED_STREAM) return new Unanswered(true, cause);
-    if (this.#session.closed || this.#session.destroyed) return new Unanswered(false, cause);
+    // Node says so of every stream of a session that has lost too much of what was queued in streams that were reset.
+    const isWorn = rstCode === NGHTTP2_ENHANCE_YOUR_CALM;
+    if (isWorn || this.#session.closed || this.#session.destroyed) return new Unanswered(false, cause);
     return upstreamFailed(this.#origin, cause);
   }
 }

@@ -1,0 +1,47 @@
+import { once } from 'node:events';
+import http2, { type ClientHttp2Session } from 'node:http2';
+import test from 'ava';
+import { openFileSite } from '../helpers/file-site.js';
+import { MIB, writePattern } from '../helpers/files.js';
+import { until } from '../helpers/poll.js';
+
+const DOWNLOADS = 700;
+
+for (const kind of ['h2c', 'h2', 'port-h2c'] as const) {
+  test(`${kind}: a client that gives up one download after the other is never refused, but asked to come back`, async (t) => {
+    const site = await openFileSite(t, kind, { artifact: { immutable: false } });
+    writePattern(site.directory, 'file', MIB, 1);
+    let sessions = 0;
+    // It reads nothing, so that all that is written is lost with the stream.
+    const connect = async (): Promise<ClientHttp2Session> => {
+      sessions++;
+      const session = http2.connect(`${site.server.tls ? 'https' : 'http'}://127.0.0.1:${site.server.port}`, {
+        ca: site.server.certificate?.cert,
+        settings: { initialWindowSize: 0 },
+      });
+      session.on('error', () => {});
+      t.teardown(() => session.destroy());
+      await once(session, 'remoteSettings');
+      return session;
+    };
+    let session = await connect();
+    for (let count = 0; count < DOWNLOADS; count++) {
+      if (session.closed || session.destroyed) session = await connect();
+      const stream = session.request({ ':path': '/file' });
+      const codes: number[] = [];
+      stream.on('error', () => {}).on('close', () => codes.push(stream.rstCode));
+      let status = 0;
+      stream.on('response', (headers) => {
+        status = Number(headers[':status']);
+      });
+      await until('there is an answer', () => status !== 0 || codes.length > 0);
+      // What a GOAWAY on its way has not let in may be asked again, and is.
+      if (codes[0] === http2.constants.NGHTTP2_REFUSED_STREAM) continue;
+      t.deepEqual([status, codes], [200, []]);
+      await until('bytes are written', () => site.handler.stats().pooledBytes > 0);
+      stream.close(http2.constants.NGHTTP2_CANCEL);
+      await until('it is over', () => codes.length > 0);
+    }
+    t.true(sessions > 1 && sessions < DOWNLOADS / 10, `${sessions} sessions`);
+  });
+}
