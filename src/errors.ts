@@ -28,6 +28,8 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_OVERLOADED: 503,
   /** A file or stream ended before the length that was promised. */
   ERR_HOTBLOB_TRUNCATED: 500,
+  /** A file was rewritten in place while it was being sent. */
+  ERR_HOTBLOB_REWRITTEN: 500,
   /** A file of a store does not hold what was written to it; the message names the file. */
   ERR_HOTBLOB_CORRUPT: 500,
   /** Another process writes to the directory. */

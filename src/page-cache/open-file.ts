@@ -127,6 +127,12 @@ export class OpenFile {
     return size !== this.#identity.size || mtimeNs !== this.#identity.mtimeNs || nlink !== this.#links;
   }
 
+  /** Whether what it held when it was opened may have been written over since. What is only appended to has grown. */
+  get isRewritten(): boolean {
+    const { size, mtimeNs } = fstatSync(this.#fd, { bigint: true });
+    return mtimeNs !== this.#identity.mtimeNs && size <= this.#identity.size;
+  }
+
   /**
    * Copies what is in the page cache of `length` bytes at `position`. Returns the bytes copied: 0 where the first is not
    * there, or where nobody can tell without waiting.

@@ -29,6 +29,7 @@ export class FileSource implements Source {
   /** Whether a mapping has just said that the window is not resident: a copy that tries would start a read on this thread. */
   #isAbsent = false;
   #ahead: Window | undefined | Promise<Window | undefined>;
+  #isFirst = true;
 
   /** Takes over the caller's use of `region.file`, and leaves it when closed. */
   constructor(transfer: Transfer, region: Region, policy: FilePolicy) {
@@ -44,7 +45,15 @@ export class FileSource implements Source {
   next(position: number, length: number): Window | undefined | Promise<Window | undefined> {
     const window = this.#ahead ?? this.#mapped(position, length) ?? this.#filled(position, length);
     this.#ahead = undefined;
-    return window instanceof Promise ? window.then((read) => this.#readAhead(read, position, length)) : window;
+    const isFirst = this.#isFirst;
+    this.#isFirst = false;
+    if (window instanceof Promise) {
+      return window.then((read) => {
+        const next = this.#readAhead(read, position, length);
+        return isFirst ? next : this.#unlessRewritten(next, position);
+      });
+    }
+    return isFirst ? window : this.#unlessRewritten(window, position);
   }
 
   close(): void {
@@ -69,6 +78,17 @@ export class FileSource implements Source {
     const buffer = leases.takeBuffer(connection, connection.room(length));
     if (buffer !== undefined) return this.#fill(buffer, position, length);
     return leases.waitForBuffer(exchange, connection, length).then((served) => this.#fill(served, position, length));
+  }
+
+  /**
+   * Refuses the last of several windows of a file that was written over meanwhile: the client would take a mixture of
+   * before and after for the artifact.
+   */
+  #unlessRewritten(window: Window | undefined, position: number): Window | undefined {
+    const { file, end, immutable } = this.#region;
+    if (immutable || window === undefined || position + window.length < end || !file.isRewritten) return window;
+    window.release();
+    throw new HotblobError('ERR_HOTBLOB_REWRITTEN', `the file was rewritten while it was sent: ${file.path}`);
   }
 
   /** After a window that had to be read the next one is prepared at once, if there is a buffer to spare. */

@@ -1,5 +1,5 @@
 import http from 'node:http';
-import http2 from 'node:http2';
+import http2, { type ClientHttp2Session } from 'node:http2';
 import https from 'node:https';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
@@ -39,7 +39,8 @@ function startHttp1(t: ExecutionContext, server: RunningServer, path: string): P
     t.teardown(() => request.destroy());
     request.on('error', reject).on('response', (response) => {
       const cutOff = () => !response.complete;
-      const leave = () => void resetSocket(request.socket);
+      // Node (20.20) keeps a socket for ever that is reset when it is about to close.
+      const leave = () => void (response.complete ? request.destroy() : resetSocket(request.socket));
       resolve({
         status: response.statusCode ?? 0,
         finish: () => readAll(response, cutOff),
@@ -53,11 +54,17 @@ function startHttp1(t: ExecutionContext, server: RunningServer, path: string): P
 }
 
 function startHttp2(t: ExecutionContext, server: RunningServer, path: string): Promise<PausedDownload> {
+  const scheme = server.tls ? 'https' : 'http';
+  const session = http2.connect(`${scheme}://127.0.0.1:${server.port}`, { ca: server.certificate?.cert });
+  t.teardown(() => session.destroy());
+  // Each of its streams gets the error too.
+  session.on('error', () => {});
+  return startPausedOn(session, path);
+}
+
+/** The same on a session that is there, which `leave` ends. */
+export function startPausedOn(session: ClientHttp2Session, path: string): Promise<PausedDownload> {
   return new Promise((resolve, reject) => {
-    const scheme = server.tls ? 'https' : 'http';
-    const session = http2.connect(`${scheme}://127.0.0.1:${server.port}`, { ca: server.certificate?.cert });
-    t.teardown(() => session.destroy());
-    session.on('error', reject);
     const stream = session.request({ ':path': path });
     stream.on('error', reject).on('response', (headers) => {
       const cutOff = () => stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR;
