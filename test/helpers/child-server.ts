@@ -42,8 +42,10 @@ const PIECE_BYTES = 2 ** 20;
 const held: Buffer[] = [];
 const tell = (message: FromChild): void => void process.send?.(message);
 process.on('disconnect', () => process.exit());
-process.on('message', async ({ id, holdBytes }: ToChild) => {
+process.on('message', async ({ id, holdBytes, evict: path }: ToChild) => {
   if (holdBytes !== undefined) hold(holdBytes);
+  // Not at the top: it would load koffi where a test wants none.
+  if (path !== undefined) (await import('./page-cache.js')).evict(path);
   globalThis.gc?.();
   // The sample before holds for 200 ms.
   if (holdBytes !== undefined) await delay(210);

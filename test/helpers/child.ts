@@ -24,8 +24,11 @@ export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memo
   readonly userId?: number;
 }
 
-/** What is asked of the process; with `holdBytes` it allocates memory, or lets it go, until it holds so much. */
-export type ToChild = { readonly id: number; readonly holdBytes?: number };
+/**
+ * What is asked of the process; with `holdBytes` it allocates memory, or lets it go, until it holds so much; with `evict` it
+ * takes a file out of the page cache, its own mappings of it included.
+ */
+export type ToChild = { readonly id: number; readonly holdBytes?: number; readonly evict?: string };
 export interface ChildState {
   /** `handler.stats()`. */
   readonly stats: HandlerStats;
@@ -80,6 +83,11 @@ export class ChildServer {
   /** Makes the process hold `holdBytes` of memory besides its own, and says how it stands then. */
   async hold(holdBytes: number): Promise<ChildState> {
     return this.#ask({ holdBytes });
+  }
+
+  /** Takes a file out of the page cache, whatever the process has mapped of it. */
+  async evict(path: string): Promise<void> {
+    await this.#ask({ evict: path });
   }
 
   async #ask(request: Omit<ToChild, 'id'>): Promise<ChildState> {
