@@ -7,8 +7,8 @@ import { type Certificate, certificate } from '../helpers/certificate.js';
 import { KINDS, type RunningServer } from '../helpers/servers.js';
 
 /**
- * In megabytes. V8's young generation takes its time to grow to 16 and more, which in ten minutes looks like a leak: one that
- * is small is full grown soon, and what grows then is one.
+ * In megabytes. V8's young generation takes its time to grow to 16 and more, and each thread's arena of malloc to its size,
+ * which in ten minutes looks like a leak. Where the one is small, and one arena is for all, what grows then is one.
  */
 const V8_OPTIONS = ['--max-semi-space-size=2'];
 
@@ -100,7 +100,7 @@ export class Command {
   async #launch(): Promise<void> {
     const child = spawn(process.execPath, [...V8_OPTIONS, 'dist/cli.js', 'serve', ...this.#args], {
       stdio: ['ignore', 'pipe', 'pipe'],
-      env: { ...process.env, ...this.#environment },
+      env: { ...process.env, MALLOC_ARENA_MAX: '1', ...this.#environment },
     });
     this.#child = child;
     child.stderr.on('data', (text) => {
