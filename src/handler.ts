@@ -184,7 +184,8 @@ class CacheHandler implements Handler {
   async #put(exchange: Exchange, key: string, upload: UploadOperation, record: ResponseRecord): Promise<Outcome> {
     const maxBytes = Math.min(this.#settings.maxUploadBytes, upload.maxBytes ?? Number.POSITIVE_INFINITY);
     const expected = expectedBody(exchange, maxBytes, upload);
-    if (await this.#isRefused(exchange, key, record)) return 'answered';
+    const refusal = await this.#refusal('PUT', exchange, key, record);
+    if (refusal !== undefined) return refusal;
     const body = uploadBody(exchange, expected);
     const { size } = expected;
     const result = await this.#artifacts.put(exchange, key, body, { size, metadata: upload.metadata });
@@ -194,7 +195,8 @@ class CacheHandler implements Handler {
   }
 
   async #delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
-    if (await this.#isRefused(exchange, key, record)) return 'answered';
+    const refusal = await this.#refusal('DELETE', exchange, key, record);
+    if (refusal !== undefined) return refusal;
     if (!(await this.#artifacts.delete(exchange, key))) return 'missing';
     this.#reply(exchange, record, { status: 204 });
     return 'answered';
@@ -226,15 +228,22 @@ class CacheHandler implements Handler {
     return ANSWERED;
   }
 
-  /** Answers 412 where the preconditions of a request that writes do not hold (RFC 9110, 13.2.1). */
-  async #isRefused(exchange: Exchange, key: string, record: ResponseRecord): Promise<boolean> {
+  /** What becomes of a request that writes whose preconditions do not hold; 412 has been answered then. */
+  async #refusal(
+    method: 'PUT' | 'DELETE',
+    exchange: Exchange,
+    key: string,
+    record: ResponseRecord,
+  ): Promise<Outcome | undefined> {
     const { headers } = exchange;
-    if (!WRITE_PRECONDITIONS.some((name) => headers[name] !== undefined)) return false;
+    if (!WRITE_PRECONDITIONS.some((name) => headers[name] !== undefined)) return undefined;
     const current = await this.#artifacts.describe(exchange, key);
-    if (evaluatePreconditions('PUT', headers, current) === 'proceed') return false;
+    // What fails without its conditions fails with them in the same way (RFC 9110, 13.2.1).
+    if (method === 'DELETE' && current === undefined) return 'missing';
+    if (evaluatePreconditions(method, headers, current) === 'proceed') return undefined;
     exchange.refuseBody();
     this.#answerError(exchange, record, 412);
-    return true;
+    return 'answered';
   }
 
   #reply(exchange: Exchange, record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): void {

@@ -48,8 +48,8 @@ export class Sidecars {
     const directory = dirname(path);
     const text = Buffer.concat([Buffer.from(`${JSON.stringify(key)}\n`), metadata]);
     for (let attempt = 1; ; attempt++) {
-      const created = await mkdir(directory, { recursive: true });
       try {
+        const created = await mkdir(directory, { recursive: true });
         // What was there is a leftover: the number of its inode was free.
         const handle = await open(path, 'w');
         try {
@@ -61,7 +61,7 @@ export class Sidecars {
         await syncDirectories(created === undefined ? [directory] : upTo(dirname(created), directory));
         return;
       } catch (error) {
-        // Another process has removed the directory, which was empty.
+        // A sweep has removed the directory, which was empty, between any two of these steps.
         if (errnoCode(error) !== 'ENOENT' || attempt === 10) throw error;
       }
     }

@@ -62,7 +62,8 @@ const RANGES: [Headers, [number, number]?][] = [
   [{ range: 'bytes=a-b' }],
   [{ range: 'lines=1-2' }],
   [{ range: 'bytes=1-2', 'if-range': '"tag"' }, [1, 3]],
-  [{ range: 'bytes=1-2', 'if-range': LAST_MODIFIED }, [1, 3]],
+  // Two artifacts of one second have one date: it counts only for what has no tag.
+  [{ range: 'bytes=1-2', 'if-range': LAST_MODIFIED }],
   [{ range: 'bytes=1-2', 'if-range': '"other"' }],
   [{ range: 'bytes=1-2', 'if-range': 'W/"tag"' }],
   [{ range: 'bytes=1-2', 'if-range': AFTER }],

@@ -13,6 +13,7 @@ const STRONG: Validators = { etag: '"a"', lastModified: httpDate(CHANGED) };
 const WEAK: Validators = { etag: 'W/"a"', lastModified: httpDate(CHANGED) };
 const COMMA: Validators = { etag: '"a,b"', lastModified: undefined };
 const BARE: Validators = { etag: undefined, lastModified: undefined };
+const DATED: Validators = { etag: undefined, lastModified: httpDate(CHANGED) };
 
 const METHODS = ['GET', 'HEAD', 'PUT', 'DELETE'] as const;
 
@@ -128,10 +129,12 @@ for (const [value, current, holds] of [
   ['*', STRONG, false],
   ['', STRONG, false],
   ['a', STRONG, false],
-  [SAME_TIME, STRONG, true],
-  ['Mon May  6 07:08:09 2024', STRONG, true],
-  [EARLIER, STRONG, false],
-  [LATER, STRONG, false],
+  [SAME_TIME, STRONG, false],
+  [SAME_TIME, WEAK, false],
+  [SAME_TIME, DATED, true],
+  ['Mon May  6 07:08:09 2024', DATED, true],
+  [EARLIER, DATED, false],
+  [LATER, DATED, false],
   [SAME_TIME, BARE, false],
   ['garbage', BARE, false],
 ] as const) {

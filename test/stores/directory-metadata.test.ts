@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import type { UploadMetadata } from '../../src/artifact.js';
 import { type DirectoryStore, directoryStore } from '../../src/stores/directory.js';
+import { Sidecars } from '../../src/stores/directory-metadata.js';
 import { until } from '../helpers/poll.js';
 import { content, entriesBelow, located, put, refusal, temporaryDirectory } from './fixture.js';
 
@@ -225,5 +226,24 @@ test('whenever the process is killed, an artifact has its own metadata', async (
       t.is(said, body.startsWith('described') ? body : undefined, key);
     }
     await store.close();
+  }
+});
+
+test('an upload that says something about itself is taken while a sweep removes the directories for that', async (t) => {
+  const sidecars = new Sidecars(await temporaryDirectory(t));
+  let isOver = false;
+  const sweeping = (async () => {
+    while (!isOver) await sidecars.sweep(() => isOver);
+  })();
+  try {
+    for (let ino = 0n; ino < 2000n; ino++) {
+      const body = { ino, size: 1n, mtimeNs: 1n };
+      await sidecars.write('a', body, Buffer.from('{"t":"text/new"}'));
+      t.deepEqual(await sidecars.read('a', body), { contentType: 'text/new' });
+      await sidecars.remove('a', body);
+    }
+  } finally {
+    isOver = true;
+    await sweeping;
   }
 });

@@ -1,0 +1,136 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import { content } from '../../stores/fixture.js';
+import { type Conditions, conditions } from './conditions.js';
+
+/** Some that could be taken for each other, and one that another begins with. */
+export const KEYS = ['a', 'A', 'a/b', 'é %2F?', '%61'] as const;
+export type Key = (typeof KEYS)[number];
+
+export const MAX_UPLOAD_BYTES = 300_000;
+const UPLOADS = ['with its length', 'in chunks', 'with its digest', 'with another digest', 'cut off'] as const;
+const TYPES = ['application/octet-stream', 'application/x-cache', 'text/plain; charset=utf-8'] as const;
+
+export type Range =
+  | { readonly first: number; readonly last: number }
+  | { readonly first: number }
+  | { readonly suffix: number };
+
+export interface ReadOperation {
+  readonly do: 'GET' | 'HEAD';
+  readonly key: Key;
+  readonly range?: Range | undefined;
+  readonly conditions: Conditions;
+}
+
+export interface PutOperation {
+  readonly do: 'PUT';
+  readonly key: Key;
+  readonly size: number;
+  readonly seed: number;
+  readonly upload: (typeof UPLOADS)[number];
+  readonly contentType: (typeof TYPES)[number];
+  readonly conditions: Conditions;
+}
+
+export interface DeleteOperation {
+  readonly do: 'DELETE';
+  readonly key: Key;
+  readonly conditions: Conditions;
+}
+
+export type Operation = ReadOperation | PutOperation | DeleteOperation;
+
+// Where a store keeps small artifacts otherwise than large ones, where windows end, and what is too much.
+const EDGES = [0, 1, 255, 256, 257, 4096, 65_535, 65_536, 65_537, 262_144, 262_145, MAX_UPLOAD_BYTES];
+const size = fc.oneof(
+  { weight: 4, arbitrary: fc.integer({ min: 0, max: 2000 }) },
+  { weight: 2, arbitrary: fc.constantFrom(...EDGES) },
+  { weight: 1, arbitrary: fc.integer({ min: 60_000, max: MAX_UPLOAD_BYTES + 10 }) },
+);
+const position = fc.oneof({ weight: 3, arbitrary: fc.nat(2000) }, { weight: 1, arbitrary: fc.constantFrom(...EDGES) });
+const range: fc.Arbitrary<Range> = fc.oneof(
+  { weight: 3, arbitrary: fc.record({ first: position, last: position }) },
+  { weight: 1, arbitrary: fc.record({ first: position }) },
+  { weight: 1, arbitrary: fc.record({ suffix: position }) },
+);
+// Mostly the same, so that operations meet.
+const key = fc.oneof(
+  { weight: 3, arbitrary: fc.constantFrom(KEYS[0]) },
+  { weight: 2, arbitrary: fc.constantFrom(...KEYS) },
+);
+
+function readWith(conditions: fc.Arbitrary<Conditions>): fc.Arbitrary<ReadOperation> {
+  return fc.record({
+    do: fc.constantFrom('GET', 'GET', 'GET', 'HEAD'),
+    key,
+    range: fc.option(range, { nil: undefined, freq: 2 }),
+    conditions,
+  });
+}
+
+function putWith(
+  conditions: fc.Arbitrary<Conditions>,
+  uploads: readonly PutOperation['upload'][],
+): fc.Arbitrary<PutOperation> {
+  return fc
+    .record({
+      do: fc.constant('PUT'),
+      key,
+      size,
+      seed: fc.nat(255),
+      upload: fc.constantFrom(...uploads),
+      contentType: fc.constantFrom(...TYPES),
+      conditions,
+    })
+    .map((put) => (put.upload === 'cut off' ? { ...put, size: Math.min(put.size, MAX_UPLOAD_BYTES - 1) } : put));
+}
+
+function deleteWith(conditions: fc.Arbitrary<Conditions>): fc.Arbitrary<DeleteOperation> {
+  return fc.record({ do: fc.constant('DELETE'), key, conditions });
+}
+
+export const operation: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 5, arbitrary: readWith(conditions) },
+  { weight: 4, arbitrary: putWith(conditions, UPLOADS) },
+  { weight: 1, arbitrary: deleteWith(conditions) },
+);
+
+// Conditions that need no tag: what will be there when they are looked at is not known before.
+const ANY: fc.Arbitrary<Conditions> = fc.constantFrom({}, {}, {}, { ifMatch: 'any' }, { ifNoneMatch: 'any' });
+const NONE: fc.Arbitrary<Conditions> = fc.constant({});
+
+/** Several at the same time. */
+export const batch: fc.Arbitrary<Operation[]> = fc.array(
+  fc.oneof(
+    { weight: 3, arbitrary: putWith(ANY, ['with its length', 'in chunks', 'cut off']) },
+    { weight: 2, arbitrary: readWith(NONE) },
+    { weight: 1, arbitrary: deleteWith(ANY) },
+  ),
+  { minLength: 2, maxLength: 4 },
+);
+
+export function bytesOf({ size, seed }: PutOperation): Buffer {
+  return content(size, seed);
+}
+
+/** What is asked for of `length` bytes, the end excluded; undefined where the header is to be ignored. */
+export function selectedBy(asked: Range, length: number): readonly [number, number] | 'unsatisfiable' | undefined {
+  if ('suffix' in asked) {
+    if (asked.suffix === 0) return 'unsatisfiable';
+    // No Content-Range can say "all of nothing".
+    return length === 0 ? undefined : [Math.max(0, length - asked.suffix), length];
+  }
+  const last = 'last' in asked ? asked.last : Number.POSITIVE_INFINITY;
+  if (last < asked.first) return undefined;
+  return asked.first >= length ? 'unsatisfiable' : [asked.first, Math.min(last + 1, length)];
+}
+
+export function rangeHeader(asked: Range): string {
+  if ('suffix' in asked) return `bytes=-${asked.suffix}`;
+  return `bytes=${asked.first}-${'last' in asked ? asked.last : ''}`;
+}
+
+export function digestHeader(bytes: Uint8Array): string {
+  return `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`;
+}

@@ -1,0 +1,159 @@
+/**
+ * Which artifact a request is about, once more: by the segments of its path instead of patterns, percent-encoding by its
+ * bytes. For all protocols of `hotblob serve` but Tuist's.
+ */
+
+/** The key in the store, and what is to be done with it; or the status of a request that is refused. */
+export type Routed =
+  | { readonly key: string; readonly does: 'read' | 'upload' | 'delete' }
+  | 'unsupported'
+  | 'answered'
+  | 400
+  | 414;
+
+const TOOLS = ['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache'];
+const WEBDAV = ['PROPFIND', 'MKCOL'];
+const VERBS = { GET: 'read', HEAD: 'read', PUT: 'upload', DELETE: 'delete' } as const;
+
+export function routeAgain(method: string, path: string, query: string): Routed {
+  const all = path.slice(1).split('/');
+  // The slash of a base URL's end, and the one that a tool puts behind it.
+  const [first = '', ...rest] = all[0] === '' && all.length > 1 ? all.slice(1) : all;
+  if (first === 'v8' && rest[0] === 'artifacts') return turborepo(method, rest.slice(1), query);
+  // The tools below have a segment of their own, behind one slash: what follows may begin with another.
+  if (path.startsWith('//'))
+    return first === 'v1' && rest[0] === 'cache' && rest.length > 1 ? nx(method, rest.slice(1)) : plain(method, all);
+  if (first === 'v1' && rest[0] === 'cache' && rest.length > 1) return nx(method, rest.slice(1));
+  if (rest.length === 0) return plain(method, all);
+  const below = rest[0] === '' && rest.length > 1 ? rest.slice(1) : rest;
+  const [name = '', ...more] = below;
+  switch (first) {
+    case 'metro':
+      return ofTool(method, more.length === 0 && isOf(HEX_OF_ANY_CASE, name, 2, 128), `metro/${name.toLowerCase()}`);
+    case 'gradle':
+      return ofTool(method, more.length === 0 && isOf(HEX, name, 32, 128), `gradle/${name}`);
+    case 'bazel':
+      return bazel(method, below);
+    case 'ccache':
+      return ofTool(method, isCcache(below), `ccache/${below.join('/')}`, true);
+    case 'sccache':
+      return sccache(method, rest);
+    default:
+      return plain(method, all);
+  }
+}
+
+const HEX = '0123456789abcdef';
+const HEX_OF_ANY_CASE = `${HEX}ABCDEF`;
+const BASE_32 = `${HEX}ghijklmnopqrstuv`;
+const WORD = `${HEX_OF_ANY_CASE}${'ghijklmnopqrstuvwxyz'}${'GHIJKLMNOPQRSTUVWXYZ'}_-`;
+
+function isOf(alphabet: string, text: string, least: number, most = least): boolean {
+  return text.length >= least && text.length <= most && [...text].every((character) => alphabet.includes(character));
+}
+
+function ofTool(method: string, isKey: boolean, key: string, isDeletable = false): Routed {
+  if (!isKey) return 400;
+  if (!(method in VERBS) || (method === 'DELETE' && !isDeletable)) return 'unsupported';
+  return { key, does: VERBS[method as keyof typeof VERBS] };
+}
+
+function nx(method: string, [hash = '', ...more]: readonly string[]): Routed {
+  return ofTool(method, more.length === 0 && isOf(WORD, hash, 1, 128), `nx/${hash}`);
+}
+
+function turborepo(method: string, rest: readonly string[], query: string): Routed {
+  if (method === 'OPTIONS') return 'answered';
+  const parameters = new URLSearchParams(query);
+  const [team, of] = parameters.get('teamId') ? [parameters.get('teamId'), 'teams'] : [parameters.get('slug'), 'slugs'];
+  if (team?.includes('\uFFFD')) return 400;
+  const [name = '', ...more] = rest;
+  if (more.length === 0 && ['', 'status', 'events'].includes(name)) {
+    const isAnswered = name === 'status' ? method === 'GET' || method === 'HEAD' : method === 'POST';
+    return isAnswered ? 'answered' : 'unsupported';
+  }
+  const owner = team ? `${of}/${escaped(team)}` : 'no-team';
+  const isKey = more.length === 0 && isOf(WORD, name, 1, 128);
+  return withLength(ofTool(method, isKey, `turborepo/${owner}/${name}`));
+}
+
+function bazel(method: string, below: readonly string[]): Routed {
+  if (below.length === 1 && below[0] === 'status')
+    return method === 'GET' || method === 'HEAD' ? 'answered' : 'unsupported';
+  const [kind = '', hash = ''] = below.slice(-2);
+  const instance = below.slice(0, -2);
+  if (!['ac', 'cas'].includes(kind) || below.length < 2 || !isOf(HEX, hash, 64) || instance.includes('')) return 400;
+  const names = instance.map(decoded);
+  if (names.includes(undefined)) return 400;
+  if (names.join('/').includes('\uFFFD')) return 400;
+  const owner = names.length === 0 ? '' : `instances/${escaped(names.join('/'))}/`;
+  return withLength(ofTool(method, true, `bazel/${owner}${kind}/${hash}`));
+}
+
+function isCcache(below: readonly string[]): boolean {
+  const [first = '', second] = below;
+  if (below.length > 2) return false;
+  if (second === undefined) return isOf(BASE_32, first, 33) || isOf(HEX, first, 40);
+  const isOfBazel = first === 'ac' && isOf(HEX, second, 64);
+  const isOld = isOf(BASE_32, first, 2) && isOf(BASE_32, second, 31);
+  return isOfBazel || isOld || (isOf(HEX, first, 2) && isOf(HEX, second, 38));
+}
+
+function sccache(method: string, rest: readonly string[]): Routed {
+  const start = rest.findIndex((segment) => segment !== '');
+  const key = decoded((start === -1 ? [''] : rest.slice(start)).join('/'));
+  if (key === undefined) return 400;
+  if (WEBDAV.includes(method)) {
+    const isCollection = method === 'MKCOL' || key === '' || key.endsWith('/');
+    const refusal = isCollection && key !== '' ? refusalOf(key.replace(/\/$/, '')) : undefined;
+    return refusal ?? 'answered';
+  }
+  if (!(method in VERBS)) return 'unsupported';
+  return refusalOf(`sccache/${key}`) ?? { key: `sccache/${key}`, does: VERBS[method as keyof typeof VERBS] };
+}
+
+function plain(method: string, segments: readonly string[]): Routed {
+  const key = decoded(segments.join('/'));
+  if (key === undefined) return 400;
+  const refusal = refusalOf(key);
+  if (refusal !== undefined) return refusal;
+  const [first = ''] = key.split('/');
+  if (TOOLS.includes(first.toLowerCase())) return 400;
+  return method in VERBS ? { key, does: VERBS[method as keyof typeof VERBS] } : 'unsupported';
+}
+
+function withLength(routed: Routed): Routed {
+  return typeof routed === 'object' && Buffer.byteLength(routed.key) > 1024 ? 414 : routed;
+}
+
+function refusalOf(key: string): 400 | 414 | undefined {
+  const bytes = Buffer.from(key);
+  if (bytes.byteLength > 1024) return 414;
+  const hasOddBytes = bytes.some((byte) => byte < 32 || byte === 127 || byte === 92);
+  return hasOddBytes || key.split('/').some((segment) => ['', '.', '..'].includes(segment)) ? 400 : undefined;
+}
+
+/** Undefined for what is no percent-encoded UTF-8, and for encoded separators. */
+function decoded(text: string): string | undefined {
+  const runs = text.split(/((?:%[0-9A-Fa-f]{2})+)/);
+  const parts = runs.map((run, index) => {
+    if (index % 2 === 0) return run.includes('%') ? undefined : run;
+    const bytes = Buffer.from(run.replaceAll('%', ''), 'hex');
+    if (bytes.includes('/') || bytes.includes('\\')) return undefined;
+    try {
+      return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    } catch {
+      return undefined;
+    }
+  });
+  return parts.includes(undefined) ? undefined : parts.join('');
+}
+
+/** Free text as one segment. */
+function escaped(text: string): string {
+  const bytes = [...Buffer.from(text)].map((byte) => {
+    const character = String.fromCharCode(byte);
+    return byte < 128 && WORD.includes(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`;
+  });
+  return bytes.join('');
+}

@@ -1,0 +1,161 @@
+import { existsSync } from 'node:fs';
+import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
+import type { ExecutionContext } from 'ava';
+import { createHandler, type Handler } from '../../../src/handler.js';
+import { fixedMemoryPressure } from '../../../src/memory/pressure.js';
+import type { Store } from '../../../src/store.js';
+import { directoryStore } from '../../../src/stores/directory.js';
+import { memoryStore } from '../../../src/stores/memory.js';
+import { segmentStore } from '../../../src/stores/segments/store.js';
+import { type Response, request } from '../../helpers/client.js';
+import { KINDS, type RunningServer, startServer } from '../../helpers/servers.js';
+import { resolve, type Version } from './conditions.js';
+import type { Outcome, Traits } from './model.js';
+import {
+  bytesOf,
+  digestHeader,
+  MAX_UPLOAD_BYTES,
+  type Operation,
+  type PutOperation,
+  rangeHeader,
+} from './operations.js';
+
+type WritableStore = Required<Store>;
+
+/** A store of ours, and how to open it again in the same place. */
+export interface Subject extends Traits {
+  /** Whether what it holds is still there when it is opened again. */
+  readonly isLasting: boolean;
+  open(directory: string): Promise<WritableStore>;
+}
+
+export const SUBJECTS = {
+  memory: { isTree: false, isLasting: false, open: async () => memoryStore() },
+  directory: { isTree: true, isLasting: true, open: (directory) => directoryStore(directory) },
+  // Small segments, so that they are filled, sealed and compacted within a run.
+  segments: {
+    isTree: false,
+    isLasting: true,
+    open: async (directory) => (await segmentStore(directory, { segmentBytes: 1_000_000 })) as WritableStore,
+  },
+} as const satisfies Record<string, Subject>;
+
+/** A store behind a handler on a port that speaks HTTP/1.1 and HTTP/2. */
+export class FuzzSite {
+  readonly subject: Subject;
+  readonly #directory: string;
+  readonly #clients: readonly RunningServer[];
+  readonly #handled: { handler: Handler; store: WritableStore };
+  #asked = 0;
+
+  static async open(t: ExecutionContext, subject: Subject): Promise<FuzzSite> {
+    // Where there is memory to put files into: it is not the disk that is looked at here.
+    const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
+    const directory = await realpath(await mkdtemp(join(parent, 'hotblob-fuzz-')));
+    t.teardown(() => rm(directory, { recursive: true, force: true }));
+    const handled = await opened(subject, directory);
+    t.teardown(async () => {
+      handled.handler.close();
+      await handled.store.close();
+    });
+    const passing: Handler = {
+      handle: (exchange) => handled.handler.handle(exchange),
+      send: (exchange, artifact) => handled.handler.send(exchange, artifact),
+      stats: () => handled.handler.stats(),
+      close: () => {},
+    };
+    const server = await startServer(t, 'port-http', passing);
+    return new FuzzSite(subject, directory, handled, [server, { ...server, ...KINDS['port-h2c'], kind: 'port-h2c' }]);
+  }
+
+  private constructor(
+    subject: Subject,
+    directory: string,
+    handled: { handler: Handler; store: WritableStore },
+    clients: readonly RunningServer[],
+  ) {
+    this.subject = subject;
+    this.#directory = directory;
+    this.#handled = handled;
+    this.#clients = clients;
+  }
+
+  /** Closes the store and opens it again, as a process does that is started again. */
+  async reopen(): Promise<void> {
+    this.#handled.handler.close();
+    await this.#handled.store.close();
+    Object.assign(this.#handled, await opened(this.subject, this.#directory));
+  }
+
+  /** What is lent or held open now. */
+  inUse(): { readonly pooledBytes: number; readonly mappedBytes: number } {
+    const { pooledBytes, mappedBytes } = this.#handled.handler.stats();
+    return { pooledBytes, mappedBytes };
+  }
+
+  /** Does `operation` below `prefix`, over both protocols by turns. */
+  async perform(prefix: string, operation: Operation, current?: Version, earlier?: Version): Promise<Outcome> {
+    const { headers } = resolve(operation.conditions, current, earlier);
+    const path = `/${prefix}/${operation.key.split('/').map(encodeURIComponent).join('/')}`;
+    if (operation.do === 'PUT') return this.#upload(operation, path, headers);
+    const isPart = operation.do !== 'DELETE' && operation.range !== undefined;
+    return this.#request({
+      method: operation.do,
+      path,
+      headers: isPart ? { ...headers, range: rangeHeader(operation.range) } : headers,
+    });
+  }
+
+  async #upload(operation: PutOperation, path: string, conditions: Record<string, string>): Promise<Outcome> {
+    const bytes = bytesOf(operation);
+    const headers = { ...conditions, 'content-type': operation.contentType };
+    const put = { method: 'PUT', path };
+    switch (operation.upload) {
+      case 'with its length':
+        return this.#request({ ...put, headers, body: bytes });
+      case 'in chunks':
+        return this.#request({ ...put, headers, body: chunksOf(bytes) });
+      case 'with its digest':
+        return this.#request({ ...put, headers: { ...headers, 'content-digest': digestHeader(bytes) }, body: bytes });
+      case 'with another digest': {
+        const digest = digestHeader(Buffer.concat([bytes, Buffer.of(0)]));
+        return this.#request({ ...put, headers: { ...headers, 'content-digest': digest }, body: bytes });
+      }
+      case 'cut off': {
+        const leaving = new AbortController();
+        const body = leavingAfter(bytes, leaving);
+        const sent = { ...headers, 'content-length': String(bytes.byteLength + 1) };
+        return this.#request({ ...put, headers: sent, body, signal: leaving.signal }).catch((error: unknown) => {
+          if (leaving.signal.aborted) return undefined;
+          throw error;
+        });
+      }
+    }
+  }
+
+  #request(options: Parameters<typeof request>[1]): Promise<Response> {
+    const client = this.#clients[this.#asked++ % this.#clients.length];
+    if (client === undefined) throw new Error('no client');
+    return request(client, options);
+  }
+}
+
+async function opened(subject: Subject, directory: string): Promise<{ handler: Handler; store: WritableStore }> {
+  const store = await subject.open(join(directory, 'store'));
+  const memory = fixedMemoryPressure('normal');
+  return { store, handler: createHandler({ store, memory, maxUploadBytes: MAX_UPLOAD_BYTES }) };
+}
+
+async function* chunksOf(bytes: Buffer): AsyncGenerator<Uint8Array> {
+  for (let start = 0; start < bytes.byteLength; start += 50_000) yield bytes.subarray(start, start + 50_000);
+}
+
+async function* leavingAfter(bytes: Buffer, leaving: AbortController): AsyncGenerator<Uint8Array> {
+  if (bytes.byteLength > 0) yield bytes;
+  await setImmediate();
+  leaving.abort();
+  await new Promise(() => {});
+}
