@@ -14,7 +14,6 @@ export interface Answer {
 
 const MESSAGES: Readonly<Record<number, string>> = {
   400: 'The request is not valid.',
-  403: 'This is not allowed with this token, or without one.',
   404: 'Not found.',
   405: 'This method is not allowed here.',
   412: 'A precondition of the request does not hold.',
@@ -76,7 +75,7 @@ function responseOf(text: string, target: string): Answer {
     case '417':
       return { status: 417, headers: {}, body: '' };
     case 'text':
-      return withBody(Number(rest[0]), 'text/plain', messageOf(400, rest[0]));
+      return withBody(Number(rest[0]), 'text/plain', textOf(Number(rest[0])));
     case 'turbo':
       return turbo(Number(rest[0]), rest.slice(1).join(' '));
     default:
@@ -86,9 +85,9 @@ function responseOf(text: string, target: string): Answer {
 
 const empty = { 'content-length': '0', 'cache-control': 'no-store' };
 
-function messageOf(_default: number, status: string | undefined): string {
-  // An upload that Nx is not to take for a failure is said with another status, and its own message.
-  return (status === '403' ? MESSAGES[413] : MESSAGES[Number(status)]) ?? '';
+// An upload that is too large is 403 to Nx, so that it does not take it for a failure.
+function textOf(status: number): string {
+  return MESSAGES[status === 403 ? 413 : status] ?? '';
 }
 
 function error(status: number, detail: string): Answer {

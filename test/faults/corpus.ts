@@ -7,7 +7,7 @@ export interface CorpusRequest {
   readonly http2:
     | { readonly fields: readonly Field[]; readonly body: string | null; readonly expected: string }
     | undefined;
-  /** The first character of the artifact's key, which say what kind it is. */
+  /** It begins with what says which kind of artifact is asked for; empty where it is in the text alone. */
   readonly target: string;
 }
 export type Field = readonly [name: string, value: string];
