@@ -266,7 +266,7 @@ class CacheHandler implements Handler {
       exchange.destroy(cause);
       return;
     }
-    exchange.refuseBody();
+    if (mayHaveBody(exchange)) exchange.refuseBody();
     try {
       this.#answerError(exchange, record, statusOf(cause));
     } catch {

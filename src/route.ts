@@ -24,7 +24,8 @@ export function requestBelow({ method, url, headers }: Exchange, mountPath: stri
 const SLASH = 47;
 
 function absolutePath(url: string): string | undefined {
-  const match = /^https?:\/\/[^/?#]*(\/[^#]*)?/i.exec(url);
+  // One without a host, or with a user, is to be refused (RFC 9110, 4.2.1 and 4.2.4).
+  const match = /^https?:\/\/[^/?#@]+(?:(\/.*)|[?#]|$)/i.exec(url);
   return match === null ? undefined : (match[1] ?? '/');
 }
 

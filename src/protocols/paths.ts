@@ -69,6 +69,8 @@ function hexOf(character: string): string {
 }
 
 const ENCODED_SEPARATOR = /%2f|%5c/i;
+/** What a path cannot hold as it is (RFC 3986, 2): node:http refuses all of that, node:http2 only some. */
+const UNENCODED = /[^\x21-\x7e]/;
 
 /**
  * A path, or a segment of one, as the client means it.
@@ -77,6 +79,7 @@ const ENCODED_SEPARATOR = /%2f|%5c/i;
  * decoded, nobody could tell them from real ones
  */
 export function decodePath(encoded: string): string {
+  if (UNENCODED.test(encoded)) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key is percent-encoded');
   if (!encoded.includes('%')) return encoded;
   if (ENCODED_SEPARATOR.test(encoded)) {
     throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key has no encoded slashes');

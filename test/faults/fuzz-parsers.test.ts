@@ -21,7 +21,7 @@ function compare<T>(arbitrary: fc.Arbitrary<T>, isSame: (value: T) => boolean): 
     fc.property(arbitrary, (value) => {
       if (isSame(value)) compared++;
     }),
-    { numRuns: runs },
+    { numRuns: runs, includeErrorInReport: true },
   );
   return { runs, compared };
 }

@@ -9,6 +9,7 @@ import { FuzzSite, SUBJECTS } from './fuzz/site.js';
 
 /** Of all runs: a store in memory has most of them, because it is the quickest. */
 const SHARES = { memory: 0.5, directory: 0.25, segments: 0.25 } as const;
+const RUNS_OF_A_SESSION = 20;
 
 for (const name of ['memory', 'directory', 'segments'] as const) {
   test.serial(
@@ -21,6 +22,7 @@ for (const name of ['memory', 'directory', 'segments'] as const) {
       const property = fc.asyncProperty(commands, async (list) => {
         // Keys of its own, so that every run begins with nothing.
         const real: Real = { site, prefix: `run-${begun++}` };
+        if (begun % RUNS_OF_A_SESSION === 0) site.endSession();
         const model: Model = { versions: new Map(), earlier: new Map() };
         await fc.asyncModelRun(() => ({ model, real }), list);
         for (const key of model.versions.keys()) {
@@ -28,7 +30,7 @@ for (const name of ['memory', 'directory', 'segments'] as const) {
           assert.equal(response?.status, 204);
         }
       });
-      await fc.assert(property, { numRuns: runs });
+      await fc.assert(property, { numRuns: runs, includeErrorInReport: true });
       await settled(() => site.inUse());
       t.deepEqual(site.inUse(), { pooledBytes: 0, mappedBytes: 0 });
     },

@@ -2,7 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createHandler } from '../../src/handler.js';
 import { fixedMemoryPressure, type SystemMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
+import { PROTOCOL_NAMES, protocolsOf } from '../../src/serve-protocols.js';
 import type { ChildServerOptions, ChildState, FromChild, ToChild } from './child.js';
+import { echoStore } from './echo-store.js';
 import { filesOf } from './file-site.js';
 import { oddStore } from './odd-store.js';
 import { openServer } from './servers.js';
@@ -17,6 +19,7 @@ const {
   maxDescriptors,
   memory: kindOfMemory,
   odd,
+  echo,
   userId,
   ...handlerOptions
 } = options;
@@ -34,8 +37,9 @@ const measured = kindOfMemory === 'measured' ? systemMemoryPressure() : undefine
 const memory = measured ?? fixedMemoryPressure('normal', { headroomBytes: headroomBytes ?? 2 ** 29 });
 const files = filesOf(directory, artifact);
 const handler = createHandler({
-  store: odd ? oddStore(files) : files,
+  store: echo ? echoStore() : odd ? oddStore(files) : files,
   memory,
+  ...(echo && { protocols: protocolsOf(PROTOCOL_NAMES, directory) }),
   ...handlerOptions,
 });
 const PIECE_BYTES = 2 ** 20;

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { on, once } from 'node:events';
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
@@ -20,6 +20,8 @@ export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memo
   readonly maxDescriptors?: number;
   /** What {@link oddStore} does stands below `odd/`, beside the files. */
   readonly odd?: boolean;
+  /** {@link echoStore} takes the place of the files, with every protocol that `hotblob serve` speaks. */
+  readonly echo?: boolean;
   /** Whom the process becomes, when it is root. */
   readonly userId?: number;
 }
@@ -113,5 +115,9 @@ export class ChildServer {
   anonymousBytes(): number {
     const status = readFileSync(`/proc/${this.process.pid}/status`, 'latin1');
     return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+  }
+  /** How many descriptors it has open. */
+  descriptors(): number {
+    return readdirSync(`/proc/${this.process.pid}/fd`).length;
   }
 }

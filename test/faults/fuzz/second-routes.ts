@@ -135,6 +135,7 @@ function refusalOf(key: string): 400 | 414 | undefined {
 
 /** Undefined for what is no percent-encoded UTF-8, and for encoded separators. */
 function decoded(text: string): string | undefined {
+  if ([...text].some((character) => character <= ' ' || character > '~')) return undefined;
   const runs = text.split(/((?:%[0-9A-Fa-f]{2})+)/);
   const parts = runs.map((run, index) => {
     if (index % 2 === 0) return run.includes('%') ? undefined : run;

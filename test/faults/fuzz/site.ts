@@ -1,17 +1,19 @@
 import { existsSync } from 'node:fs';
 import { mkdtemp, realpath, rm } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { createHandler, type Handler } from '../../../src/handler.js';
+import { createHandler, type ExchangeHandler, type Handler } from '../../../src/handler.js';
 import { fixedMemoryPressure } from '../../../src/memory/pressure.js';
+import { createServer } from '../../../src/server/server.js';
 import type { Store } from '../../../src/store.js';
 import { directoryStore } from '../../../src/stores/directory.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { segmentStore } from '../../../src/stores/segments/store.js';
-import { type Response, request } from '../../helpers/client.js';
-import { KINDS, type RunningServer, startServer } from '../../helpers/servers.js';
+import { type Response, request, sessionOf } from '../../helpers/client.js';
+import { KINDS, type RunningServer } from '../../helpers/servers.js';
 import { resolve, type Version } from './conditions.js';
 import type { Outcome, Traits } from './model.js';
 import {
@@ -61,14 +63,13 @@ export class FuzzSite {
       handled.handler.close();
       await handled.store.close();
     });
-    const passing: Handler = {
-      handle: (exchange) => handled.handler.handle(exchange),
-      send: (exchange, artifact) => handled.handler.send(exchange, artifact),
-      stats: () => handled.handler.stats(),
-      close: () => {},
-    };
-    const server = await startServer(t, 'port-http', passing);
-    return new FuzzSite(subject, directory, handled, [server, { ...server, ...KINDS['port-h2c'], kind: 'port-h2c' }]);
+    const passing: ExchangeHandler = { handle: (exchange) => handled.handler.handle(exchange) };
+    const port = createServer(passing);
+    await port.listen({ port: 0, host: '127.0.0.1' });
+    t.teardown(() => port.close({ timeoutMs: 0 }));
+    const address = { port: (port.address() as AddressInfo).port, certificate: undefined }; // as it listens on a port
+    const clients = (['port-http', 'port-h2c'] as const).map((kind) => ({ ...KINDS[kind], kind, ...address }));
+    return new FuzzSite(subject, directory, handled, clients);
   }
 
   private constructor(
@@ -90,7 +91,12 @@ export class FuzzSite {
     Object.assign(this.#handled, await opened(this.subject, this.#directory));
   }
 
-  /** What is lent or held open now. */
+  /** Lets the session of HTTP/2 end when it is idle: one that is cut off often is asked to go by our server, and by nghttp2. */
+  endSession(): void {
+    for (const client of this.#clients.filter(({ version }) => version === 2)) sessionOf(client).close();
+  }
+
+  /** What is lent now. */
   inUse(): { readonly pooledBytes: number; readonly mappedBytes: number } {
     const { pooledBytes, mappedBytes } = this.#handled.handler.stats();
     return { pooledBytes, mappedBytes };

@@ -1,0 +1,142 @@
+import { storedTag } from '../helpers/echo-store.js';
+
+/** What has come back of one request, over either protocol. */
+export interface Answer {
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** As latin1. */
+  readonly body?: string;
+  /** Where there is no response: how the stream or the connection has ended. */
+  readonly end?: string;
+  /** Whether the next request on the connection has been answered (HTTP/1.1). */
+  readonly goesOn?: boolean;
+}
+
+const MESSAGES: Readonly<Record<number, string>> = {
+  400: 'The request is not valid.',
+  404: 'Not found.',
+  405: 'This method is not allowed here.',
+  412: 'A precondition of the request does not hold.',
+  413: 'The upload is too large.',
+  414: 'The key is too long.',
+  416: 'The range cannot be satisfied.',
+  431: 'The request has too many headers.',
+};
+const LAST_MODIFIED = 'Thu, 29 Feb 2024 12:00:00 GMT';
+const JSON_TYPE = 'application/json; charset=utf-8';
+
+/** The answer that the words of the corpus stand for. `target` begins with what says which validators the artifact has. */
+export function answerOf(words: string, target: string, isHttp1: boolean): Answer {
+  const [, text = '', ending] = /^(.*?)(?: (closes|later))?$/.exec(words) ?? [];
+  const answer = responseOf(text, target);
+  if (!isHttp1 || answer.goesOn !== undefined) return answer;
+  return { ...answer, goesOn: ending !== 'closes' };
+}
+
+function responseOf(text: string, target: string): Answer {
+  const [kind = '', ...rest] = text.split(' ');
+  const strings = [...text.matchAll(/"(?:[^"\\]|\\.)*"/g)].map(([each]) => JSON.parse(each) as string);
+  const [first = '', second = ''] = strings;
+  switch (kind) {
+    case 'bare':
+      return { status: Number(rest[0]), headers: {}, body: '', goesOn: false };
+    case 'lost':
+      return { end: 'closed', goesOn: false };
+    case 'reset':
+      return { end: `reset ${rest[0]}` };
+    case '200':
+      return { status: 200, headers: contentHeaders(target, byteLength(first)), body: bytesOf(first) };
+    case 'endless': {
+      const { 'content-length': _length, 'accept-ranges': _ranges, ...headers } = contentHeaders('', 0);
+      const { 'last-modified': _date, ...others } = headers;
+      return { status: 200, headers: others, body: bytesOf(first) };
+    }
+    case 'head':
+      if (strings.length === 0) return { ...error(Number(rest[0]), ''), body: '' };
+      return { status: 200, headers: contentHeaders(target, byteLength(first)), body: '' };
+    case '206': {
+      const range = { 'content-range': `bytes ${rest[0]}` };
+      return { status: 206, headers: { ...contentHeaders(target, byteLength(first)), ...range }, body: bytesOf(first) };
+    }
+    case '304': {
+      const { etag, 'last-modified': date } = validators(target);
+      return {
+        status: 304,
+        headers: { 'cache-control': 'no-transform', ...(etag && { etag }), ...(date && { 'last-modified': date }) },
+        body: '',
+      };
+    }
+    case 'stored':
+      return { status: 200, headers: { ...empty, etag: storedTag(first, Buffer.from(second)) }, body: '' };
+    case '204':
+      return { status: 204, headers: { 'cache-control': 'no-store' }, body: '' };
+    case 'created':
+      return { status: 201, headers: empty, body: '' };
+    case '417':
+      return { status: 417, headers: {}, body: '' };
+    case 'text':
+      return withBody(Number(rest[0]), 'text/plain', textOf(Number(rest[0])));
+    case 'turbo':
+      return turbo(Number(rest[0]), rest.slice(1).join(' '));
+    default:
+      return error(Number(kind), rest.join(' '));
+  }
+}
+
+const empty = { 'content-length': '0', 'cache-control': 'no-store' };
+
+// An upload that is too large is 403 to Nx, so that it does not take it for a failure.
+function textOf(status: number): string {
+  return MESSAGES[status === 403 ? 413 : status] ?? '';
+}
+
+function error(status: number, detail: string): Answer {
+  const message = `${JSON.stringify({ message: MESSAGES[status] })}\n`;
+  const further: Record<string, string> = {};
+  if (status === 405) further['allow'] = detail;
+  if (status === 416) further['content-range'] = `bytes ${detail}`;
+  return withBody(status, JSON_TYPE, message, further);
+}
+
+function turbo(status: number, allow: string): Answer {
+  const code = status === 405 ? 'method_not_allowed' : 'bad_request';
+  const text = JSON.stringify({ error: { code, message: MESSAGES[status] } });
+  return withBody(status, JSON_TYPE, text, allow === '' ? {} : { allow });
+}
+
+function withBody(status: number, type: string, body: string, further: Record<string, string> = {}): Answer {
+  const headers = {
+    'content-type': type,
+    'content-length': String(byteLength(body)),
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...further,
+  };
+  return { status, headers, body };
+}
+
+function contentHeaders(target: string, length: number): Record<string, string> {
+  return {
+    'content-type': 'application/octet-stream',
+    'content-length': String(length),
+    'accept-ranges': 'bytes',
+    'cache-control': 'no-transform',
+    'x-content-type-options': 'nosniff',
+    ...validators(target),
+  };
+}
+
+function validators(target: string): { readonly etag?: string; readonly 'last-modified'?: string } {
+  if (target.startsWith('/bare')) return {};
+  if (target.startsWith('/dated')) return { 'last-modified': LAST_MODIFIED };
+  return { etag: target.startsWith('/weak') ? 'W/"tag"' : '"tag"', 'last-modified': LAST_MODIFIED };
+}
+
+function byteLength(text: string): number {
+  return Buffer.byteLength(text);
+}
+
+/** UTF-8, each byte as a character. */
+function bytesOf(text: string): string {
+  return Buffer.from(text).toString('latin1');
+}

@@ -1,0 +1,160 @@
+// Requests as attackers and broken clients send them, with what is to be answered: by hand (requests.txt), and for every
+// combination of conditional headers by the rules of RFC 9110 (rfc9110.ts). Never what the code has answered once.
+import assert from 'node:assert/strict';
+import test, { type ExecutionContext } from 'ava';
+import { ChildServer } from '../helpers/child.js';
+import { request } from '../helpers/client.js';
+import { LARGE, storedTag } from '../helpers/echo-store.js';
+import { needsPeer } from '../helpers/peers.js';
+import { until } from '../helpers/poll.js';
+import { KINDS, type RunningServer } from '../helpers/servers.js';
+import { type Answer, answerOf } from './answers.js';
+import { ARTIFACT, type Combination, everyCombination } from './combinations.js';
+import { type CorpusRequest, readCorpus } from './corpus.js';
+import { sayHttp1, sayHttp2 } from './say.js';
+import { faultTable } from './table.js';
+
+const { fault } = faultTable(test, 'Paths and headers', ['what', 'requests']);
+const MAX_UPLOAD_BYTES = 1000;
+const AT_ONCE = 20;
+
+const teardowns: (() => unknown)[] = [];
+test.after.always(() => teardowns.map((teardown) => teardown()));
+let child: ChildServer;
+/** The port, for clients of HTTP/1.1 and of HTTP/2. */
+let clients: readonly RunningServer[];
+
+test.serial.before('a server in a process of its own', async () => {
+  const t = { teardown: (teardown: () => unknown): void => void teardowns.push(teardown) };
+  const options = { kind: 'port-http', directory: '/nowhere', echo: true, maxUploadBytes: MAX_UPLOAD_BYTES } as const;
+  child = await ChildServer.start(t, options);
+  clients = [child.server, { ...child.server, ...KINDS['port-h2c'], kind: 'port-h2c' }];
+});
+
+const corpus = readCorpus();
+for (const [heading, requests] of corpus) {
+  fault([heading, String(requests.length)], async (t) =>
+    needsPeer(t, 'python3-h2') ? answersTo(t, requests) : undefined,
+  );
+}
+
+/** Asserts the answer to each of them, and says in words what was answered how often. */
+async function answersTo(t: ExecutionContext, requests: readonly CorpusRequest[]): Promise<string> {
+  const byHttp1 = requests.flatMap((each) => each.http1 ?? []);
+  const byHttp2 = requests.flatMap((each) => each.http2 ?? []);
+  const found1 = await inTurns(byHttp1, (each) => sayHttp1(child.server.port, each, each.expected.endsWith(' later')));
+  const found2 = await sayHttp2(t, child.server.port, byHttp2);
+  const wrong: object[] = [];
+  const check = (line: string, found: Answer | undefined, expected: Answer): void => {
+    try {
+      assert.deepEqual(JSON.parse(JSON.stringify(found ?? null)), expected);
+    } catch {
+      wrong.push({ line: line.slice(0, 300), found, expected });
+    }
+  };
+  for (const { line, target, http1, http2 } of requests) {
+    if (http1 !== undefined)
+      check(`HTTP/1.1 ${line}`, found1[byHttp1.indexOf(http1)], answerOf(http1.expected, target, true));
+    if (http2 !== undefined)
+      check(`HTTP/2 ${line}`, found2[byHttp2.indexOf(http2)], answerOf(http2.expected, target, false));
+  }
+  t.deepEqual(wrong, []);
+  return alike(countsOf(found1), countsOf(found2));
+}
+
+async function inTurns<T, U>(items: readonly T[], run: (item: T) => Promise<U>): Promise<U[]> {
+  const results: U[] = [];
+  for (let start = 0; start < items.length; start += AT_ONCE) {
+    results.push(...(await Promise.all(items.slice(start, start + AT_ONCE).map(run))));
+  }
+  return results;
+}
+
+/** What was answered, the most frequent first. */
+function countsOf(answers: readonly Answer[]): string {
+  const counts = new Map<string, number>();
+  for (const { status, end = '' } of answers) {
+    const words = status === undefined ? ({ closed: 'closed without an answer' }[end] ?? end) : String(status);
+    counts.set(words, (counts.get(words) ?? 0) + 1);
+  }
+  const sorted = [...counts].sort(([a, most], [b, more]) => more - most || a.localeCompare(b));
+  return sorted.map(([words, count]) => `${words} (${count})`).join(', ');
+}
+
+function alike(http1: string, http2: string): string {
+  if (http2 === '') return `HTTP/1.1: ${http1}`;
+  return http1 === http2 ? `both: ${http1}` : `HTTP/1.1: ${http1}; HTTP/2: ${http2}`;
+}
+
+const combinations = everyCombination();
+const COMBINED =
+  'every combination of `Range`, `If-Range`, `If-Match`, `If-None-Match`, `If-Modified-Since`, `If-Unmodified-Since`';
+
+fault([`${COMBINED} with GET, HEAD, PUT and DELETE`, String(combinations.length)], async (t) => {
+  const counts: string[] = [];
+  const wrong: string[] = [];
+  for (const client of clients) {
+    const found = await inTurns(combinations, async (combination): Promise<Answer> => {
+      const { method, path, headers, verdict } = combination;
+      const body = method === 'PUT' ? Buffer.from('bytes') : undefined;
+      const response = await request(client, { method, path, headers, body });
+      try {
+        assertCombination(combination, response);
+      } catch (error) {
+        wrong.push(`${client.kind} ${method} ${JSON.stringify(headers)}: ${response.status} for ${verdict}: ${error}`);
+      }
+      return response.status === undefined ? {} : { status: response.status };
+    });
+    counts.push(countsOf(found));
+  }
+  t.deepEqual(wrong, []);
+  return alike(counts[0] ?? '', counts[1] ?? '');
+});
+
+function assertCombination(
+  { method, verdict, part }: Combination,
+  { status, headers, body }: Awaited<ReturnType<typeof request>>,
+): void {
+  assert.equal(status, verdict);
+  if (verdict === 200 && method === 'PUT') {
+    assert.equal(headers.etag, storedTag(ARTIFACT, Buffer.from('bytes')));
+    return;
+  }
+  assert.equal(headers['content-range'], { 206: 'bytes 2-4/10', 416: 'bytes */10' }[Number(verdict)]);
+  if (verdict >= 400) return;
+  const [first, last] = part ?? [0, ARTIFACT.length - 1];
+  const expected = verdict === 200 || verdict === 206 ? ARTIFACT.slice(first, last + 1) : '';
+  assert.equal(body.toString(), method === 'HEAD' ? '' : expected);
+  if (expected !== '') assert.equal(headers['content-length'], String(expected.length));
+  if (verdict !== 204) assert.equal(headers.etag, '"tag"');
+}
+
+fault(['all of these again, beside downloads on other connections', String(countOfCorpus())], async (t) => {
+  if (!needsPeer(t, 'python3-h2')) return undefined;
+  // Those of the clients that keep their connections among them.
+  const descriptors = child.descriptors();
+  let isOver = false;
+  const downloads = clients.map(async (client) => {
+    let whole = 0;
+    while (!isOver || whole === 0) {
+      const { status, body } = await request(client, { path: '/large' });
+      if (status !== 200 || !body.equals(LARGE)) return 'a download was not whole';
+      whole++;
+    }
+    return 'other downloads are whole';
+  });
+  for (const requests of corpus.values()) await answersTo(t, requests);
+  isOver = true;
+  const words = new Set<string>(await Promise.all(downloads));
+  await until('the descriptors are what they were', () => child.descriptors() <= descriptors + clients.length);
+  const { pooledBytes, mappedBytes } = await child.stats();
+  words.add(child.isAlive ? 'the process lives' : 'the process has ended');
+  words.add(pooledBytes + mappedBytes === 0 ? 'nothing stays lent' : 'something stays lent');
+  return [...words].join('; ');
+});
+
+function countOfCorpus(): number {
+  const count = [...corpus.values()].reduce((sum, requests) => sum + requests.length, 0);
+  if (count < 500) throw new Error(`a corpus of at least 500 requests, found ${count}`);
+  return count;
+}
