@@ -63,18 +63,22 @@ class CacheHandler implements Handler {
 
   constructor(settings: Settings) {
     this.#settings = settings;
-    this.#sender = new Sender(settings);
+    this.#sender = new Sender(settings, this);
     this.#download = this.#sender.download;
     this.#artifacts = new Artifacts(settings.store, this.#sender.openFiles, this.#download);
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
-    const record = this.#sender.begin(exchange);
+    const record = this.#sender.begin(exchange, 'none');
     try {
       let outcome = await this.#route(exchange, record);
       if (record.vanished !== undefined) outcome = await this.#lookAgain(exchange, record.vanished, record);
+      if (record.wasLookedUp) this.#sender.lookedUp(outcome === 'answered');
       if (outcome !== 'answered') {
-        if (outcome === 'foreign' || this.#settings.fallthrough) return false;
+        if (outcome === 'foreign' || this.#settings.fallthrough) {
+          this.#sender.leave();
+          return false;
+        }
         this.#answerError(exchange, record, 404);
       }
     } catch (error) {
@@ -85,9 +89,12 @@ class CacheHandler implements Handler {
   }
 
   async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
-    const record = this.#sender.begin(exchange);
+    const record = this.#sender.begin(exchange, 'send');
     try {
-      if ((await this.#download.answer(exchange, artifact, record)) === 'missing') return false;
+      if ((await this.#download.answer(exchange, artifact, record)) === 'missing') {
+        this.#sender.leave();
+        return false;
+      }
     } catch (error) {
       this.#fail(exchange, error, record);
     }
@@ -116,7 +123,9 @@ class CacheHandler implements Handler {
       if (fallthrough) return FOREIGN;
       throw error;
     }
-    return operation === undefined ? FOREIGN : this.#admit(exchange, operation, record);
+    if (operation === undefined) return FOREIGN;
+    record.operation = operation.kind;
+    return this.#admit(exchange, operation, record);
   }
 
   /** Looks at who asks, before anything is looked up. */
@@ -162,13 +171,16 @@ class CacheHandler implements Handler {
   }
 
   #get(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
+    record.wasLookedUp = true;
     const found = this.#settings.store.get(key, new RequestSignal(exchange));
     if (isPromise(found)) return found.then((artifact) => this.#sendFound(exchange, artifact, record));
     return this.#sendFound(exchange, found, record);
   }
 
   #sendFound(exchange: Exchange, artifact: Artifact | undefined, record: ResponseRecord): Promise<Outcome> {
-    return artifact === undefined ? MISSING : this.#download.answer(exchange, artifact, record);
+    if (artifact === undefined) return MISSING;
+    record.found();
+    return this.#download.answer(exchange, artifact, record);
   }
 
   /**
@@ -208,6 +220,7 @@ class CacheHandler implements Handler {
     const reply = await operation.answer(artifacts);
     if ('kind' in reply) {
       if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);
+      record.operation = reply.kind;
       return this.#perform(exchange, reply, record);
     }
     if (!artifacts.isBodyTaken && mayHaveBody(exchange)) exchange.refuseBody();

@@ -17,6 +17,7 @@ export { type ErrorCode, HotblobError } from './errors.js';
 export type { Exchange, ResponseHeaders } from './exchange.js';
 export { type FileArtifactOptions, fileArtifact } from './file-artifact.js';
 export { createHandler, type ExchangeHandler, type Handler } from './handler.js';
+export { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from './histogram.js';
 export {
   type FixedMemoryPressureOptions,
   fixedMemoryPressure,
@@ -32,8 +33,19 @@ export type { MapRefusal } from './page-cache/open-file.js';
 export type { ResponseReport } from './report.js';
 export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
 export { SendError } from './send-error.js';
-export type { HandlerStats } from './stats.js';
-export { assertKey, type GetOptions, MAX_KEY_BYTES, type PutOptions, type PutResult, type Store } from './store.js';
+export type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from './stats.js';
+export {
+  assertKey,
+  type GetOptions,
+  MAX_KEY_BYTES,
+  type PutOptions,
+  type PutResult,
+  type ReadWriteStore,
+  type Store,
+  type StoreEntry,
+  type StoreStats,
+  type UpstreamCount,
+} from './store.js';
 export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory.js';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.js';
 export type { BodyFault } from './stores/segments/reader.js';

@@ -28,6 +28,11 @@ export interface SenderOptions {
    * cut off all the same ends the process. `'never'` copies and reads. Default: `'auto'`.
    */
   readonly map?: 'auto' | 'always' | 'never' | undefined;
+  /**
+   * Whether downloads say in `Server-Timing` where they came from, and what the lookup and the first byte took. Default:
+   * false.
+   */
+  readonly timing?: boolean | undefined;
   /** Default: `systemMemoryPressure()`, shared by all handlers and senders. */
   readonly memory?: MemoryPressureProvider | undefined;
   /** For tests: the only source that files are sent from, as far as it can serve; reads do the rest. Default: all. */
@@ -62,6 +67,7 @@ export interface SenderSettings {
   readonly maxOpenFiles: number;
   readonly memory: MemoryPressureProvider;
   readonly policy: FilePolicy;
+  readonly timing: boolean;
   readonly bindings: BindingChoice;
 }
 
@@ -115,6 +121,7 @@ function sending(options: SenderOptions): SenderSettings {
     maxOpenFiles: maxOpenFiles(options.maxOpenFiles),
     memory,
     policy: { map: options.map ?? 'auto', only: options.only },
+    timing: options.timing ?? false,
     bindings: options.bindings ?? {},
   };
 }
@@ -125,6 +132,7 @@ const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
   processes: countFrom(1),
   maxOpenFiles: countFrom(1),
   map: oneOf('auto', 'always', 'never'),
+  timing: FLAG,
   memory: OBJECT,
   only: oneOf('mapped', 'copied', 'read'),
   bindings: OBJECT,

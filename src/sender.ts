@@ -5,10 +5,10 @@ import { type Exchange, headersSentError } from './exchange.js';
 import type { SenderSettings } from './options.js';
 import { type Bindings, loadBindings } from './page-cache/bindings.js';
 import { OpenFiles } from './page-cache/open-files.js';
-import { ResponseRecord, report } from './report.js';
+import { type Reporter, ResponseRecord, report } from './report.js';
 import { Leases } from './send/leases.js';
 import { SendError } from './send-error.js';
-import { type HandlerStats, Stats } from './stats.js';
+import { type HandlerStats, memoryStats, Stats } from './stats.js';
 
 /** Sends artifacts, whoever has found them: what handlers are built on, and what hosts use in routes of their own. */
 export class Sender {
@@ -18,8 +18,13 @@ export class Sender {
   readonly #bindings: Bindings;
   readonly #leases: Leases;
   readonly #stats = new Stats();
+  readonly #reporter: Reporter;
+  readonly #maxOpenFiles: number;
 
-  constructor(settings: SenderSettings) {
+  /** @param owner what reports name; default: the sender itself */
+  constructor(settings: SenderSettings, owner?: object) {
+    this.#reporter = { sender: owner ?? this, totals: this.#stats, timing: settings.timing };
+    this.#maxOpenFiles = settings.maxOpenFiles;
     this.#memory = settings.memory;
     this.#bindings = loadBindings(settings.bindings);
     this.#leases = new Leases(settings.poolBytes, settings.memory, settings.processes);
@@ -36,14 +41,20 @@ export class Sender {
   async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
     if (exchange.closed) throw new SendError(clientGone());
     if (exchange.headersSent) throw new SendError(headersSentError());
-    const record = this.begin(exchange);
+    const record = this.begin(exchange, 'send');
     try {
-      if ((await this.download.answer(exchange, artifact, record)) === 'missing') return false;
+      if ((await this.download.answer(exchange, artifact, record)) === 'missing') {
+        this.leave();
+        return false;
+      }
       // A closed exchange takes an answer without a body in silence.
       if (!exchange.headersSent) throw clientGone();
     } catch (error) {
       const reason = new SendError(error);
-      if (!exchange.headersSent || reason.code === 'ERR_HOTBLOB_HEADERS_SENT') throw reason;
+      if (!exchange.headersSent || reason.code === 'ERR_HOTBLOB_HEADERS_SENT') {
+        this.leave();
+        throw reason;
+      }
       record.error = error;
       record.complete = false;
       // Ended cleanly, the client would take half an artifact for the whole.
@@ -54,13 +65,26 @@ export class Sender {
   }
 
   /** The record of a response that begins. */
-  begin(exchange: Exchange): ResponseRecord {
-    return new ResponseRecord(exchange.method, this.#stats);
+  begin(exchange: Exchange, operation: 'send' | 'none'): ResponseRecord {
+    this.#stats.active++;
+    return new ResponseRecord(exchange, operation, this.#reporter);
+  }
+
+  /** A response that has begun is left to somebody else. */
+  leave(): void {
+    this.#stats.active--;
+  }
+
+  /** Counts a lookup. */
+  lookedUp(isHit: boolean): void {
+    if (isHit) this.#stats.hits++;
+    else this.#stats.misses++;
   }
 
   /** Counts a response that is over, and tells those who listen. */
   finish(record: ResponseRecord): void {
-    this.#stats.answered(record.status);
+    this.#stats.active--;
+    this.#stats.answered(record);
     report(record);
   }
 
@@ -71,10 +95,11 @@ export class Sender {
       mapper: this.#bindings.mapper?.name,
       copiesResident: this.#bindings.libc !== undefined,
       openFiles: this.openFiles.size,
+      maxOpenFiles: this.#maxOpenFiles,
       mappings: this.#bindings.mappings,
-      mappedBytes: this.#leases.mappedBytes,
-      pooledBytes: this.#leases.pooledBytes,
+      ...this.#leases.stats(),
       pressure: this.#memory.level,
+      memory: memoryStats(this.#memory),
     };
   }
 

@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { errnoCode } from './errors.js';
-import type { Store } from './store.js';
+import type { ReadWriteStore } from './store.js';
 import { type DirectoryStore, directoryStore } from './stores/directory.js';
 import { findLayout } from './stores/segments/layout.js';
 import { loadLmdb } from './stores/segments/lmdb.js';
@@ -32,7 +32,7 @@ export interface Upstream {
 
 /** The store of a server, and what the command line says about it. */
 export interface ServedStore {
-  readonly store: Required<Store>;
+  readonly store: ReadWriteStore;
   readonly kind: StoreKind;
   /** Whether its files may be mapped. */
   readonly immutable: boolean;
@@ -46,7 +46,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const local = await openLocal(options);
   if (remote === undefined) return local;
   const tiers = await tieredStore({ local: local.store, remote });
-  const store: Required<Store> = {
+  const store: ReadWriteStore = {
     get: (key, get) => tiers.get(key, get),
     put: (key, body, put) => tiers.put(key, body, put),
     // It has one, because the local store has.

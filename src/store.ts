@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import type { Artifact, UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
+import type { HistogramSnapshot } from './histogram.js';
 
 /** What comes with a key that is asked for. */
 export interface GetOptions {
@@ -41,8 +42,66 @@ export interface Store {
   put?(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
   /** Resolves to whether there was something to delete. Absent: 405. */
   delete?(key: string): Promise<boolean>;
+  /**
+   * Everything that is kept, in any order, as far as it can be told without reading bodies; what changes meanwhile may be
+   * told or not. Counts as no use. Absent: nobody can look at the store as a whole.
+   */
+  list?(): AsyncIterable<StoreEntry>;
+  /** What the store knows about itself. Answers at once, from memory. */
+  stats?(): StoreStats;
   /** Releases what the store holds. Called by whoever created the store. */
   close?(): Promise<void>;
+}
+
+/** A store that takes every request, and that is to be closed. */
+export type ReadWriteStore = Store & Required<Pick<Store, 'put' | 'delete' | 'close'>>;
+
+/** An artifact, as {@link Store.list} tells of it. */
+export interface StoreEntry {
+  /** What `get` finds it by. */
+  readonly key: string;
+  /** As `get` hands it back, perhaps without what its upload has said about it. */
+  readonly artifact: Artifact;
+  /** Bytes of the artifact. */
+  readonly size: number;
+  /** When it was last used, or put, as far as the store knows: in milliseconds since 1970; 0 where it does not. */
+  readonly usedAt: number;
+}
+
+/** What a store knows about itself, each as far as it does. Counts are since the store was opened. */
+export interface StoreStats {
+  /** Artifacts kept. */
+  readonly artifacts?: number | undefined;
+  /** Bytes that count against `maxBytes`. */
+  readonly bytes?: number | undefined;
+  /** What the store may hold, in bytes. */
+  readonly maxBytes?: number | undefined;
+  /** Artifacts that have made room for others. */
+  readonly evicted?: number | undefined;
+  /** Of a store in front of another one: whether that one is asked (`closed`), left alone (`open`), or tried again. */
+  readonly remote?: 'closed' | 'open' | 'half-open' | undefined;
+  /** Artifacts that come in from it. */
+  readonly flights?: number | undefined;
+  /** Misses of it that are remembered. */
+  readonly rememberedMisses?: number | undefined;
+  /** Keys that wait for it. */
+  readonly queued?: number | undefined;
+  /** Keys that it will not get, because too many have waited. */
+  readonly dropped?: number | undefined;
+  /** What another cache was asked. */
+  readonly requests?: readonly UpstreamCount[] | undefined;
+  /** From a request to another cache to the head of its answer. */
+  readonly latency?: HistogramSnapshot | undefined;
+}
+
+/** Requests to another cache that were alike. */
+export interface UpstreamCount {
+  /** What was asked. */
+  readonly operation: 'get' | 'put' | 'delete';
+  /** Found or done, nothing there, or neither: no answer, or another one. */
+  readonly outcome: 'ok' | 'missing' | 'failed';
+  /** How many. */
+  readonly count: number;
 }
 
 /** Longest key, in bytes of UTF-8. */

@@ -50,6 +50,9 @@ export interface Protocol {
 /** What a request asks for. Keys are as in `Store`, without the protocol's prefix. */
 export type Operation = ReadOperation | UploadOperation | DeleteOperation | AnswerOperation | UnsupportedOperation;
 
+/** What a request can ask for. */
+export type OperationKind = Operation['kind'];
+
 interface WithNamespace {
   /** Whose artifacts it is about (a team, a tenant), as access policies see it. */
   readonly namespace?: string | undefined;

@@ -29,14 +29,14 @@ interface Waiter {
  * connection holds more than an eighth of what the others leave free, so that one with many streams cannot take all.
  */
 export class BufferPool {
-  readonly #limit: number;
+  readonly limitBytes: number;
   readonly #idle: PooledBuffer[][] = CLASSES.map(() => []);
   #idleBytes = 0;
   #lentBytes = 0;
   readonly #waiting = new Set<Waiter>();
 
   constructor(limitBytes: number) {
-    this.#limit = limitBytes;
+    this.limitBytes = limitBytes;
   }
 
   get idleBytes(): number {
@@ -45,6 +45,11 @@ export class BufferPool {
 
   get lentBytes(): number {
     return this.#lentBytes;
+  }
+
+  /** How many wait for a buffer. */
+  get waiting(): number {
+    return this.#waiting.size;
   }
 
   /** A buffer for up to `length` bytes, perhaps a smaller one; undefined where none is free for this borrower now. */
@@ -94,7 +99,7 @@ export class BufferPool {
     for (const waiter of this.#waiting) {
       const buffer = this.#take(waiter.borrower, waiter.length, false);
       // One that its connection's share holds back must not hold back the others.
-      if (buffer === undefined && this.#limit - this.#lentBytes < FLOOR_BYTES) return;
+      if (buffer === undefined && this.limitBytes - this.#lentBytes < FLOOR_BYTES) return;
       if (buffer === undefined) continue;
       this.#waiting.delete(waiter);
       waiter.resolve(buffer);
@@ -102,7 +107,7 @@ export class BufferPool {
   }
 
   #take(borrower: Borrower, length: number, isSpare: boolean): PooledBuffer | undefined {
-    const free = this.#limit - this.#lentBytes;
+    const free = this.limitBytes - this.#lentBytes;
     const share = free / 8;
     const held = borrower.pooledBytes;
     for (let index = classFor(length); index >= 0; index--) {
@@ -125,7 +130,7 @@ export class BufferPool {
       return idle;
     }
     // Idle buffers of other sizes make room for one of this size.
-    if (this.#lentBytes + this.#idleBytes > this.#limit) this.trim();
+    if (this.#lentBytes + this.#idleBytes > this.limitBytes) this.trim();
     return { memory: Buffer.allocUnsafeSlow(bytes) };
   }
 }

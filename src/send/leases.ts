@@ -12,6 +12,16 @@ const FIRST_BUFFER_MS = 5000;
 /** So many bytes of idle buffers are kept even when memory is critical. */
 const KEPT_BYTES = 1024 * 1024;
 
+/** What is on loan, and how much may be; `HandlerStats` says what each is. */
+export interface LeaseStats {
+  readonly mappedBytes: number;
+  readonly maxMappedBytes: number;
+  readonly pooledBytes: number;
+  readonly idlePooledBytes: number;
+  readonly maxPooledBytes: number;
+  readonly waitingForBuffers: number;
+}
+
 /** All that bounds what is being sent: mapped bytes, pooled buffers, what each connection has in flight, turns of the loop. */
 export class Leases {
   readonly pressure: MemoryPressureProvider;
@@ -41,6 +51,18 @@ export class Leases {
   /** Bytes of pooled buffers on loan. */
   get pooledBytes(): number {
     return this.#pool.lentBytes;
+  }
+
+  /** What is on loan, and how much may be. */
+  stats(): LeaseStats {
+    return {
+      mappedBytes: this.#mappedBytes,
+      maxMappedBytes: this.servingPoolBytes,
+      pooledBytes: this.#pool.lentBytes,
+      idlePooledBytes: this.#pool.idleBytes,
+      maxPooledBytes: this.#pool.limitBytes,
+      waitingForBuffers: this.#pool.waiting,
+    };
   }
 
   /** What is known of the peer of an exchange. */

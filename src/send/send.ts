@@ -24,6 +24,7 @@ export async function send(
       const upcoming = source.next(position, Math.min(size, end - position));
       const window = upcoming instanceof Promise ? await upcoming : upcoming;
       if (position === start) {
+        record.begin(headers, window?.source);
         try {
           exchange.respond(status, headers);
         } catch (error) {
@@ -47,7 +48,10 @@ export async function send(
       const turn = leases.turns.pass(window.length);
       if (turn !== undefined) await turn;
     }
-    if (start >= end) exchange.respond(status, headers);
+    if (start >= end) {
+      record.begin(headers, undefined);
+      exchange.respond(status, headers);
+    }
     exchange.end();
     return 'answered';
   } finally {

@@ -1,3 +1,4 @@
+import type { ResponseHeaders } from '../exchange.js';
 import type { MapRefusal } from '../page-cache/open-file.js';
 
 /** Where bytes come from: memory, a mapping, a copy from the page cache, a read, or a store's stream. */
@@ -33,6 +34,20 @@ export function noBytes(): BytesBySource {
   return { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
 }
 
+/** Where most of a response came from; undefined where no byte of an artifact has left. */
+export function mainSource(bytes: Readonly<BytesBySource>): SourceName | undefined {
+  let main: SourceName | undefined;
+  let most = 0;
+  for (const source of SOURCES) {
+    if (bytes[source] <= most) continue;
+    most = bytes[source];
+    main = source;
+  }
+  return main;
+}
+
+const SOURCES = Object.keys(noBytes()) as SourceName[]; // its keys
+
 /** What came from one source. */
 export interface Count {
   /** Writes. */
@@ -50,10 +65,17 @@ export interface Totals {
 /** What one response has sent so far; adds to the totals as it goes. */
 export class Tally {
   readonly bytes = noBytes();
+  /** When the headers of an artifact left, by `performance.now()`; 0 before. */
+  begunAt = 0;
   readonly #totals: Totals;
 
   constructor(totals: Totals) {
     this.#totals = totals;
+  }
+
+  /** The headers leave; the first window, from `source`, follows. May add to them. */
+  begin(_headers: ResponseHeaders, _source: SourceName | undefined): void {
+    this.begunAt = performance.now();
   }
 
   /** Counts a window that has left the process. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../artifact.js';
 import { errnoCode, HotblobError } from '../errors.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
+import { assertKey, type GetOptions, type PutOptions, type PutResult, type ReadWriteStore } from '../store.js';
 import { assertOptions, BYTES, FLAG, invalidOption } from '../validation.js';
 import { discard } from './body.js';
 import { DirectoryEviction } from './directory-eviction.js';
@@ -27,7 +27,7 @@ export interface DirectoryStoreOptions {
 }
 
 /** A store whose artifacts are the files of a directory. */
-export interface DirectoryStore extends Required<Store> {
+export interface DirectoryStore extends ReadWriteStore {
   /** Whether its files are promised to be immutable. */
   readonly immutable: boolean;
   /** The directory, absolute and with symlinks resolved. */

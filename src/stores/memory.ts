@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { BytesArtifact, UploadMetadata } from '../artifact.js';
 import { HotblobError } from '../errors.js';
 import { decodeMetadata, encodeMetadata } from '../metadata.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../store.js';
+import { assertKey, type GetOptions, type PutOptions, type PutResult, type ReadWriteStore } from '../store.js';
 import { assertOptions, BYTES } from '../validation.js';
 import { chunksOf, discard } from './body.js';
 
@@ -17,7 +17,7 @@ export interface MemoryStoreOptions {
 }
 
 /** A store that can do everything and answers at once. */
-export interface MemoryStore extends Required<Store> {
+export interface MemoryStore extends ReadWriteStore {
   get(key: string, options?: GetOptions): BytesArtifact | undefined;
 }
 

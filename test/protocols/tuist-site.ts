@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava';
 import type { HandlerOptions } from '../../src/options.js';
 import { type TuistOptions, tuist } from '../../src/protocols/tuist/tuist.js';
-import type { Store } from '../../src/store.js';
+import type { ReadWriteStore } from '../../src/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { open, type Site } from '../behaviour/site.js';
 import type { Kind } from '../helpers/servers.js';
@@ -10,7 +10,7 @@ export const KINDS = ['http', 'port-h2c'] as const;
 export const SCOPE = 'tenant_id=acme&namespace_id=ios';
 
 /** A store in memory whose methods can be replaced one by one. */
-export function largeStore(): Required<Store> {
+export function largeStore(): ReadWriteStore {
   // More than any route takes, so that it is not the store that refuses.
   const store = memoryStore({ maxBytes: 2 ** 40 });
   return {

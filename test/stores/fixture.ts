@@ -5,10 +5,10 @@ import { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
 import type { FileArtifact } from '../../src/artifact.js';
 import { type ErrorCode, errnoCode } from '../../src/errors.js';
-import type { PutOptions, Store } from '../../src/store.js';
+import type { PutOptions, ReadWriteStore } from '../../src/store.js';
 import type { DirectoryStore } from '../../src/stores/directory.js';
 
-type WritableStore = Required<Store>;
+type WritableStore = ReadWriteStore;
 
 /** A directory of its own for a test, symlinks resolved. */
 export async function temporaryDirectory(t: ExecutionContext): Promise<string> {

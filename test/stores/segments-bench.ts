@@ -4,7 +4,7 @@ import { setMaxListeners } from 'node:events';
 import { lstat, mkdtemp, opendir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import type { Store } from '../../src/store.js';
+import type { ReadWriteStore, Store } from '../../src/store.js';
 import { directoryStore } from '../../src/stores/directory.js';
 import { segmentStore } from '../../src/stores/segments/store.js';
 
@@ -32,7 +32,7 @@ function bodyOf(index: number): Buffer {
   return noise.subarray(start, start + length);
 }
 
-async function write(store: Required<Store>, from: number, to: number): Promise<number> {
+async function write(store: ReadWriteStore, from: number, to: number): Promise<number> {
   const start = performance.now();
   let next = from;
   const client = async (): Promise<void> => {

@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import test from 'ava';
-import type { Store } from '../../src/store.js';
+import type { ReadWriteStore, Store } from '../../src/store.js';
 import { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from '../../src/stores/directory.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { type SegmentStore, type SegmentStoreOptions, segmentStore } from '../../src/stores/segments/store.js';
@@ -16,7 +16,7 @@ const temporary = await mkdtemp('/var/tmp/hotblob-conformance-');
 test.after.always(() => rm(temporary, { recursive: true, force: true }));
 let count = 0;
 
-const inMemory = (): Required<Store> => memoryStore({ maxBytes: 16 * MIB });
+const inMemory = (): ReadWriteStore => memoryStore({ maxBytes: 16 * MIB });
 const inDirectory = (options?: DirectoryStoreOptions): Promise<DirectoryStore> =>
   directoryStore(join(temporary, String(count++)), options);
 const inventory = ({ root }: DirectoryStore): Promise<string[]> => entriesBelow(root);

@@ -4,7 +4,7 @@ import { rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/artifact.js';
-import type { GetOptions, PutOptions, PutResult, Store } from '../../src/store.js';
+import type { GetOptions, PutOptions, PutResult, ReadWriteStore, Store } from '../../src/store.js';
 import { chunksOf } from '../../src/stores/body.js';
 import type { StoreConformanceOptions } from '../../src/testing/index.js';
 
@@ -23,7 +23,7 @@ export function isLarge(bytes: Uint8Array): boolean {
 }
 
 /** A store in memory that keeps every promise, in methods small enough for a subclass to break a single one. */
-export class PlainStore implements Required<Store> {
+export class PlainStore implements ReadWriteStore {
   protected readonly artifacts = new Map<string, Buffer>();
 
   get(key: string, _options: GetOptions): Artifact | undefined | Promise<Artifact | undefined> {
@@ -77,7 +77,7 @@ export class PlainStreamStore extends PlainStore {
 }
 
 /** The same with files, that are replaced by rename. */
-export class PlainFileStore implements Required<Store> {
+export class PlainFileStore implements ReadWriteStore {
   protected readonly directory: string;
 
   constructor(directory: string) {

@@ -3,10 +3,10 @@ import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/artifact.js';
 import { errnoCode } from '../../src/errors.js';
-import type { Store } from '../../src/store.js';
+import type { ReadWriteStore, Store } from '../../src/store.js';
 
 /** The same store, but for what is given. */
-export function withMethods<S extends Required<Store>>(store: S, methods: Partial<Store>): Required<Store> {
+export function withMethods<S extends ReadWriteStore>(store: S, methods: Partial<Store>): ReadWriteStore {
   return {
     get: (key, options) => store.get(key, options),
     put: (key, body, options) => store.put(key, body, options),
@@ -17,7 +17,7 @@ export function withMethods<S extends Required<Store>>(store: S, methods: Partia
 }
 
 /** The same store, whose lookups take their time. */
-export function answeringLater(store: Required<Store>): Required<Store> {
+export function answeringLater(store: ReadWriteStore): ReadWriteStore {
   return withMethods(store, {
     get: async (key, options) => {
       await new Promise((resolve) => setImmediate(resolve));
@@ -27,7 +27,7 @@ export function answeringLater(store: Required<Store>): Required<Store> {
 }
 
 /** The same store, whose artifacts are streams: with ranges, or without saying their size. */
-export function asStreams(store: Required<Store>, { sized }: { readonly sized: boolean }): Required<Store> {
+export function asStreams(store: ReadWriteStore, { sized }: { readonly sized: boolean }): ReadWriteStore {
   return withMethods(store, {
     get: async (key, options) => {
       const artifact = await store.get(key, options);

@@ -1,7 +1,14 @@
 import { Readable } from 'node:stream';
 import type { ByteRange, StreamArtifact } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
-import { assertKey, type GetOptions, MAX_KEY_BYTES, type PutOptions, type PutResult, type Store } from '../../store.js';
+import {
+  assertKey,
+  type GetOptions,
+  MAX_KEY_BYTES,
+  type PutOptions,
+  type PutResult,
+  type ReadWriteStore,
+} from '../../store.js';
 import { discard } from '../body.js';
 import { abandon, Bucket, type ObjectFacts } from './bucket.js';
 import { ByteBudget } from './byte-budget.js';
@@ -11,7 +18,7 @@ import { loadSdk, type Sdk } from './sdk.js';
 import { upload } from './upload.js';
 
 /** A store whose artifacts are the objects of a bucket. */
-export interface S3Store extends Required<Store> {
+export interface S3Store extends ReadWriteStore {
   /** The artifact under `key`, with S3's entity tag; undefined for a miss. */
   get(key: string, options?: GetOptions): Promise<StreamArtifact | undefined>;
 }

@@ -2,7 +2,14 @@ import type { Readable } from 'node:stream';
 import type { Artifact } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
 import { KeyLocks } from '../../key-locks.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../../store.js';
+import {
+  assertKey,
+  type GetOptions,
+  type PutOptions,
+  type PutResult,
+  type Store,
+  type StoreStats,
+} from '../../store.js';
 import { discard } from '../body.js';
 import type { BreakerState } from './breaker.js';
 import { Flight, type FlightOptions } from './flight.js';
@@ -18,16 +25,11 @@ import { isWritable, writeThrough } from './write-through.js';
 export type { TieredStoreOptions } from './options.js';
 
 /** What a tiered store is doing. */
-export interface TieredStats {
-  /** Whether the remote store is asked (`closed`), left alone (`open`), or tried again. */
+export interface TieredStats extends StoreStats {
   readonly remote: BreakerState;
-  /** Artifacts that come in from the remote store. */
   readonly flights: number;
-  /** Misses that are remembered. */
-  readonly misses: number;
-  /** Keys that wait for the remote store. */
+  readonly rememberedMisses: number;
   readonly queued: number;
-  /** Keys that it will not get, because too many have waited. */
   readonly dropped: number;
 }
 
@@ -111,7 +113,7 @@ class TwoTiers implements TieredStore {
     return {
       remote: this.#remote.state,
       flights: this.#open.size,
-      misses: this.#misses.size,
+      rememberedMisses: this.#misses.size,
       queued: this.#queue?.size ?? 0,
       dropped: this.#queue?.dropped ?? 0,
     };

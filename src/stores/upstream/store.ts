@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { StreamArtifact } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
 import { keptMetadata } from '../../metadata.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../../store.js';
+import { assertKey, type GetOptions, type PutOptions, type PutResult, type ReadWriteStore } from '../../store.js';
 import { discard } from '../body.js';
 import { artifactOf } from './download.js';
 import { upstreamRefused } from './errors.js';
@@ -14,7 +14,7 @@ import { Upload } from './upload.js';
 export type { UpstreamStoreOptions } from './options.js';
 
 /** A store that is another cache. */
-export interface UpstreamStore extends Required<Store> {
+export interface UpstreamStore extends ReadWriteStore {
   get(key: string, options: GetOptions): Promise<StreamArtifact | undefined>;
 }
 

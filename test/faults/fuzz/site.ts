@@ -8,7 +8,7 @@ import type { ExecutionContext } from 'ava';
 import { createHandler, type ExchangeHandler, type Handler } from '../../../src/handler.js';
 import { fixedMemoryPressure } from '../../../src/memory/pressure.js';
 import { createServer } from '../../../src/server/server.js';
-import type { Store } from '../../../src/store.js';
+import type { ReadWriteStore } from '../../../src/store.js';
 import { directoryStore } from '../../../src/stores/directory.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { segmentStore } from '../../../src/stores/segments/store.js';
@@ -25,7 +25,7 @@ import {
   rangeHeader,
 } from './operations.js';
 
-type WritableStore = Required<Store>;
+type WritableStore = ReadWriteStore;
 
 /** A store of ours, and how to open it again in the same place. */
 export interface Subject extends Traits {

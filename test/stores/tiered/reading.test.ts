@@ -256,9 +256,9 @@ test('a miss is remembered, for a time, and until somebody puts it', async (t) =
   await until('it is forgotten', async () => SMALL.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
   t.is(peer.requests.length, 2);
   for (const key of ['b', 'c', 'd']) t.is(await bytesIn(store, key), undefined);
-  t.is(store.stats().misses, 2);
+  t.is(store.stats().rememberedMisses, 2);
   await put(store as Required<typeof store>, 'd', SMALL);
-  t.is(store.stats().misses, 1);
+  t.is(store.stats().rememberedMisses, 1);
 });
 
 test('what is put while an older one comes in is what stays', async (t) => {
