@@ -112,6 +112,8 @@ function expressApp(options: AppOptions): App {
   const hot = createExpressSender();
   const artifactOf = artifactIn(options);
   const app = express();
+  // Loads end in the middle of downloads, and Express writes a line for each.
+  app.set('env', 'test');
   app.get('/:name', async (request, response) => {
     const { name } = request.params;
     if (way === 'usual') response.sendFile(name, { root: directory });
