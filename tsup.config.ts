@@ -12,6 +12,8 @@ export default defineConfig({
     'src/adapters/hono.ts',
     'src/protocols/index.ts',
     'src/stores/s3/index.ts',
+    'src/metrics/index.ts',
+    'src/opentelemetry.ts',
     'src/testing/index.ts',
   ],
   format: ['esm', 'cjs'],

@@ -37,7 +37,10 @@ export interface ResponseReport {
   readonly error: unknown;
 }
 
-const channel = diagnosticsChannel.channel('hotblob:response');
+/** Where {@link ResponseReport}s are published. */
+export const RESPONSE_CHANNEL = 'hotblob:response';
+
+const channel = diagnosticsChannel.channel(RESPONSE_CHANNEL);
 const logResponse = debug('hotblob:response');
 const logError = debug('hotblob:error');
 

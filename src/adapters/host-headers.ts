@@ -13,7 +13,8 @@ const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding',
 
 /**
  * Our headers for a response that may have some already: what the host has set stays, but for what frames the body, and
- * for what describes our own error bodies. `no-transform` is added to the host's Cache-Control.
+ * for what describes our own error bodies. `no-transform` is added to the host's Cache-Control, and our metrics to its
+ * Server-Timing.
  */
 export function besideHostHeaders(response: HostResponse, status: number, headers: ResponseHeaders): ResponseHeaders {
   const names = response.getHeaderNames();
@@ -25,6 +26,7 @@ export function besideHostHeaders(response: HostResponse, status: number, header
       if (merged[name] === undefined) response.removeHeader(name);
     } else if (status < 400 && merged[name] !== undefined && value !== undefined) {
       if (name === 'cache-control') merged[name] = withNoTransform(String(value));
+      else if (name === 'server-timing') merged[name] = `${value}, ${merged[name]}`;
       else delete merged[name];
     }
   }

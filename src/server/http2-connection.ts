@@ -6,6 +6,7 @@ import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import { RateLimit } from './rate-limit.js';
 import type { UploadBudget } from './receive-windows.js';
+import type { ConnectionTotals, CutOffReason } from './stats.js';
 import { WriteProgress } from './write-progress.js';
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } = constants;
@@ -18,6 +19,13 @@ const NOTICE_MS = 1000;
 /** So many streams are kept before those that have ended are looked for. */
 const SWEPT_STREAMS = 64;
 
+/** What the connections of one server have in common. */
+export interface ServerShares {
+  readonly limits: Limits;
+  readonly budget: UploadBudget;
+  readonly totals: ConnectionTotals;
+}
+
 interface OpenStream {
   readonly stream: ServerHttp2Stream;
   readonly hasBody: boolean;
@@ -28,11 +36,13 @@ type Phase = 'open' | 'asked' | 'refusing';
 
 /** A session of HTTP/2, and what Node does not watch about it. */
 export class Http2Connection implements LiveConnection {
+  readonly protocol = 'http2';
   readonly #session: ServerHttp2Session;
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #expiresAt: number;
   readonly #budget: UploadBudget;
+  readonly #totals: ConnectionTotals;
   #resets: RateLimit | undefined;
   #controls: RateLimit | undefined;
   /** Those that are open, and some that have ended since the last look. */
@@ -53,11 +63,18 @@ export class Http2Connection implements LiveConnection {
   /** When the answer to a PING has to be there; undefined while none is awaited. */
   #answerDueAt: number | undefined;
 
-  constructor(session: ServerHttp2Session, socket: Socket, limits: Limits, budget: UploadBudget, expiresAt: number) {
+  constructor(
+    session: ServerHttp2Session,
+    socket: Socket,
+    { limits, budget, totals }: ServerShares,
+    expiresAt: number,
+  ) {
     this.#session = session;
     this.#socket = socket;
     this.#limits = limits;
     this.#budget = budget;
+    this.#totals = totals;
+    totals.accepted.http2++;
     this.#expiresAt = expiresAt;
     this.#streamWindow = limits.streamWindowBytes;
     this.#setWindows();
@@ -69,6 +86,11 @@ export class Http2Connection implements LiveConnection {
     session.on('close', () => {
       for (const open of this.#streams.splice(0)) this.#forget(open);
     });
+  }
+
+  /** Streams that are open. */
+  get streams(): number {
+    return this.#streams.reduce((count, { stream }) => (isOver(stream) ? count : count + 1), 0);
   }
 
   get isRetiring(): boolean {
@@ -95,6 +117,7 @@ export class Http2Connection implements LiveConnection {
   retire(): void {
     if (this.#phase !== 'open' || this.#session.destroyed) return;
     this.#phase = 'asked';
+    this.#totals.retired.http2++;
     this.#askedAt = performance.now();
     this.#movedAt = this.#askedAt;
     this.#sweep();
@@ -115,6 +138,7 @@ export class Http2Connection implements LiveConnection {
 
   // Runs for every stream, and adds no listener to it: that would cost as much as the rest of a small request.
   #begin(stream: ServerHttp2Stream, hasBody: boolean): void {
+    this.#totals.streams++;
     this.#streams.push({ stream, hasBody });
     if (hasBody) {
       this.#uploads++;
@@ -145,13 +169,14 @@ export class Http2Connection implements LiveConnection {
   }
 
   #countReset(): void {
+    this.#totals.resets++;
     this.#resets ??= new RateLimit(this.#limits.resetBurst, this.#limits.resetsPerSecond);
-    if (!this.#resets.allows()) this.#calm('resets');
+    if (!this.#resets.allows()) this.#calm('resets', 'resets');
   }
 
   #countControl(): void {
     this.#controls ??= new RateLimit(this.#limits.controlBurst, this.#limits.controlsPerSecond);
-    if (!this.#controls.allows()) this.#calm('PING and SETTINGS');
+    if (!this.#controls.allows()) this.#calm('controls', 'PING and SETTINGS');
   }
 
   /** Streams that their client does not read are reset; when not even a PING is answered, the session ends. */
@@ -165,6 +190,7 @@ export class Http2Connection implements LiveConnection {
     if (stalled.length === 0) return;
     this.#ping(now, () => {
       logConnection('HTTP/2: of %d streams nothing has left for too long', stalled.length);
+      this.#totals.cutOff.stalled += stalled.length;
       for (const stream of stalled) stream.destroy(new Error('the client does not read'));
     });
   }
@@ -183,6 +209,7 @@ export class Http2Connection implements LiveConnection {
     const { pingIntervalMs, idleTimeoutMs } = this.#limits;
     if (this.#answerDueAt !== undefined && now > this.#answerDueAt) {
       logConnection('HTTP/2: no answer to a PING in time');
+      this.#totals.cutOff.ping++;
       this.destroy();
     } else if (this.#phase === 'open' && this.#streams.length === 0 && now - this.#idleSince > idleTimeoutMs) {
       this.retire();
@@ -215,11 +242,13 @@ export class Http2Connection implements LiveConnection {
     if (this.#phase === 'open' && this.#session.closed) {
       this.#phase = 'refusing';
       this.#movedAt = now;
+      this.#totals.retired.http2++;
     }
     if (now > this.#expiresAt) this.retire();
     if (this.#phase === 'asked' && now - this.#askedAt > NOTICE_MS) this.#refuse();
     if (this.#phase === 'open' || now - this.#movedAt <= this.#limits.graceMs) return;
     logConnection('HTTP/2: nothing has moved for too long after GOAWAY');
+    this.#totals.cutOff.grace++;
     this.destroy();
   }
 
@@ -229,8 +258,9 @@ export class Http2Connection implements LiveConnection {
     if (!this.#session.destroyed) this.#session.close();
   }
 
-  #calm(excess: string): void {
+  #calm(reason: CutOffReason, excess: string): void {
     if (this.#session.destroyed) return;
+    this.#totals.cutOff[reason]++;
     logConnection('HTTP/2: too many %s', excess);
     this.#session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
   }

@@ -20,13 +20,14 @@ import { Http1Exchange } from '../adapters/http1-exchange.js';
 import { answerError } from '../answer.js';
 import type { ExchangeHandler } from '../handler.js';
 import { Http1Connection } from './http1-connection.js';
-import { Http2Connection } from './http2-connection.js';
+import { Http2Connection, type ServerShares } from './http2-connection.js';
 import { listenersOf, type RequestListener } from './listeners.js';
 import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
 import { assertListener, type Limits, type ServerOptions, type ServerSettings, serverSettingsOf } from './options.js';
 import { onProtocol, type Protocol } from './preface.js';
 import { UploadBudget } from './receive-windows.js';
+import { ConnectionTotals, type ServerStats } from './stats.js';
 import { UnknownConnection } from './unknown-connection.js';
 
 /** The unit of node:http2's maxSessionMemory. */
@@ -47,6 +48,8 @@ export interface CacheServer {
   listen(options: ListenOptions): Promise<void>;
   /** Where it listens; null when it does not. */
   address(): AddressInfo | string | null;
+  /** What it has done so far, and which connections it has now. */
+  stats(): ServerStats;
   /**
    * Asks all clients to go, lets what is in flight complete, and cuts off what is left after `timeoutMs` (default: 30 s).
    * It listens until the connections of before are gone, so that its readiness can be asked for. Resolves when nothing
@@ -68,7 +71,7 @@ export function createServer(listener: RequestListener | ExchangeHandler, option
 
 class DualServer implements CacheServer {
   readonly #limits: Limits;
-  readonly #budget: UploadBudget;
+  readonly #shares: ServerShares;
   /** What listens: a server of node:http or node:https that gets only the connections that speak HTTP/1.1. */
   readonly #port: Http1Server;
   /** What node:http would do with every connection that it accepts. */
@@ -82,7 +85,7 @@ class DualServer implements CacheServer {
 
   constructor(listener: RequestListener | ExchangeHandler, { tls, handler, memory, limits }: ServerSettings) {
     this.#limits = limits;
-    this.#budget = new UploadBudget(memory, limits);
+    this.#shares = { limits, budget: new UploadBudget(memory, limits), totals: new ConnectionTotals() };
     const listeners = listenersOf(listener, handler);
     this.#http2 = createHttp2Server(http2Options(limits));
     listeners.attachTo(this.#http2);
@@ -126,6 +129,16 @@ class DualServer implements CacheServer {
     return this.#port.address();
   }
 
+  stats(): ServerStats {
+    const connections = { unknown: 0, http1: 0, http2: 0 };
+    let openStreams = 0;
+    for (const connection of this.#connections.values()) {
+      connections[connection.protocol]++;
+      if (connection instanceof Http2Connection) openStreams += connection.streams;
+    }
+    return { connections, openStreams, ...structuredClone({ ...this.#shares.totals }) };
+  }
+
   async close({ timeoutMs = DRAIN_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
     if (!this.#port.listening) return;
     this.#isDraining = true;
@@ -157,12 +170,12 @@ class DualServer implements CacheServer {
 
   #acceptPlain(socket: Socket): void {
     const { prefaceTimeoutMs } = this.#limits;
-    this.#keep(socket, new UnknownConnection(socket, performance.now() + prefaceTimeoutMs));
+    this.#keep(socket, new UnknownConnection(socket, this.#shares.totals, performance.now() + prefaceTimeoutMs));
     onProtocol(socket, (protocol, seen) => this.#begin(socket, protocol, seen));
   }
 
   #acceptSecure(socket: TLSSocket): void {
-    this.#keep(socket, new UnknownConnection(socket, Number.POSITIVE_INFINITY));
+    this.#keep(socket, new UnknownConnection(socket, this.#shares.totals, Number.POSITIVE_INFINITY));
     this.#begin(socket, socket.alpnProtocol === 'h2' ? 'http2' : 'http1');
   }
 
@@ -174,14 +187,14 @@ class DualServer implements CacheServer {
   /** Hands a connection on, with what has been read of it. */
   #begin(socket: Socket, protocol: Protocol, seen?: Buffer): void {
     if (protocol === 'http1') {
-      this.#connections.set(socket, new Http1Connection(socket, this.#limits, this.#expiry()));
+      this.#connections.set(socket, new Http1Connection(socket, this.#limits, this.#shares.totals, this.#expiry()));
       this.#http1(socket);
       // To the parser that listens now: cheaper than back into the socket, and out of it again.
       if (seen !== undefined) socket.emit('data', seen);
     } else if (protocol === 'http2') {
       // Emitted while the server takes the connection.
       this.#http2.once('session', (session: ServerHttp2Session) => {
-        const connection = new Http2Connection(session, socket, this.#limits, this.#budget, this.#expiry());
+        const connection = new Http2Connection(session, socket, this.#shares, this.#expiry());
         this.#connections.set(socket, connection);
         if (this.#isDraining) connection.retire();
       });
@@ -190,6 +203,7 @@ class DualServer implements CacheServer {
       if (seen !== undefined) socket.pause().unshift(seen);
       this.#http2.emit('connection', socket);
     } else {
+      this.#shares.totals.cutOff.preface++;
       logConnection(protocol === 'tls' ? 'TLS on a plain port' : 'neither HTTP/1.1 nor HTTP/2');
       socket.destroy();
     }

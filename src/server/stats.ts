@@ -6,12 +6,12 @@ export interface ServerStats {
   readonly accepted: Readonly<Record<'http1' | 'http2', number>>;
   /** Streams of HTTP/2 so far. */
   readonly streams: number;
-  /** Streams that are open, as far as the last look at their sessions knows. */
+  /** Streams that are open. */
   readonly openStreams: number;
   /** Streams that ended in a reset, whoever sent it. */
   readonly resets: number;
-  /** Connections whose client was asked to go: GOAWAY, or `Connection: close`. */
-  readonly retired: number;
+  /** Connections whose client was asked to go: by `Connection: close`, and by GOAWAY. */
+  readonly retired: Readonly<Record<'http1' | 'http2', number>>;
   /** Connections and streams that were cut off, by why. */
   readonly cutOff: Readonly<Record<CutOffReason, number>>;
 }
@@ -36,6 +36,6 @@ export class ConnectionTotals {
   readonly accepted = { http1: 0, http2: 0 };
   streams = 0;
   resets = 0;
-  retired = 0;
+  readonly retired = { http1: 0, http2: 0 };
   readonly cutOff: Record<CutOffReason, number> = { preface: 0, stalled: 0, ping: 0, grace: 0, resets: 0, controls: 0 };
 }
