@@ -125,6 +125,7 @@ function serveOptions(values: Values): ServeOptions {
   const { 'tls-cert': cert, 'tls-key': key } = values;
   if ((cert === undefined) !== (key === undefined)) throw usage('--tls-cert and --tls-key go together');
   return {
+    version: version(),
     kind: values.store === undefined ? undefined : storeKind(values.store),
     dir: values.dir ?? './artifacts',
     port,

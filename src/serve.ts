@@ -1,20 +1,19 @@
 import type { AddressInfo } from 'node:net';
 import type { AccessLevel } from './access/policy.js';
 import { tokenFile } from './access/token-file.js';
-import { answerError, answerReply } from './answer.js';
 import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
-import { jsonReply } from './protocols/protocol.js';
+import { OPERATOR_PATH, operatorPages } from './operator.js';
 import { type ProtocolName, protocolsOf } from './serve-protocols.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './serve-store.js';
 import { createServer } from './server/server.js';
 import type { Store } from './store.js';
 
-const READY_PATH = '/_hotblob/ready';
-
 /** What the command line asks for. */
 export interface ServeOptions extends ServedStoreOptions {
+  /** Of this package. */
+  readonly version: string;
   /** 0: any that is free. */
   readonly port: number;
   readonly host: string;
@@ -48,10 +47,15 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     memory,
   });
   let isDraining = false;
+  let pages: ExchangeHandler | undefined;
+  const operate = async (exchange: Exchange): Promise<boolean> =>
+    (await pages?.handle(exchange)) || handler.handle(exchange);
   const front: ExchangeHandler = {
-    handle: (exchange) => (exchange.url === READY_PATH ? answerReady(exchange, isDraining) : handler.handle(exchange)),
+    handle: (exchange) => (exchange.url.startsWith(OPERATOR_PATH) ? operate(exchange) : handler.handle(exchange)),
   };
   const server = createServer(front, { memory, tls });
+  const { version } = options;
+  pages = await operatorPages({ version, handler, server, store, access, isDraining: () => isDraining });
   await server.listen({ port: options.port, host: options.host });
   // a server that listens on a port has an address of this kind
   const { port } = server.address() as AddressInfo;
@@ -70,12 +74,6 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
 
 function readOnly(store: Store): Store {
   return { get: (key, options) => store.get(key, options) };
-}
-
-async function answerReady(exchange: Exchange, isDraining: boolean): Promise<boolean> {
-  if (isDraining) answerError(exchange, 503);
-  else answerReply(exchange, jsonReply(200, { status: 'ready' }));
-  return true;
 }
 
 function whatIsAtWork(

@@ -1,0 +1,110 @@
+import { type AccessPolicy, CHALLENGE, checkAccess } from './access/policy.js';
+import { answerError, answerReply } from './answer.js';
+import { errnoCode, statusOf } from './errors.js';
+import type { Exchange } from './exchange.js';
+import type { ExchangeHandler, Handler } from './handler.js';
+import type { Metrics } from './metrics/metrics.js';
+import { jsonReply, type Reply } from './protocols/protocol.js';
+import type { CacheServer } from './server/server.js';
+import type { ServerStats } from './server/stats.js';
+import type { HandlerStats } from './stats.js';
+import type { Store, StoreStats } from './store.js';
+import { mayHaveBody } from './upload.js';
+
+/** Below it the server of the command line answers about itself. */
+export const OPERATOR_PATH = '/_hotblob/';
+/** The protocol as which access policies know these answers: a token with `protocols=hotblob` is for them alone. */
+const OPERATOR_PROTOCOL = 'hotblob';
+
+/** What `GET /_hotblob/stats` answers. JSON has no infinity: `maxBytes` of the largest size class is null there. */
+export interface StatsDocument {
+  readonly version: string;
+  readonly uptimeSeconds: number;
+  readonly handler: HandlerStats;
+  readonly server: ServerStats;
+  readonly store: StoreStats;
+}
+
+/** What a server can say about itself. */
+export interface Operated {
+  readonly version: string;
+  readonly handler: Pick<Handler, 'stats'>;
+  readonly server: Pick<CacheServer, 'stats'>;
+  readonly store: Store;
+  readonly access: AccessPolicy | undefined;
+  /** Whether it closes, so that nobody should be sent to it any more. */
+  isDraining(): boolean;
+}
+
+/**
+ * Answers what operators ask: `ready` to everybody; `stats`, and `metrics` where `prom-client` is installed, to whoever may
+ * read. What else is below {@link OPERATOR_PATH} is left to whoever comes next.
+ */
+export async function operatorPages(operated: Operated): Promise<ExchangeHandler> {
+  const metrics = await loadMetrics(operated);
+  const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, statsOf(operated))]]);
+  if (metrics !== undefined) {
+    pages.set('metrics', async () => ({
+      status: 200,
+      body: { contentType: metrics.contentType, text: await metrics.text() },
+    }));
+  }
+  return {
+    async handle(exchange) {
+      const { url } = exchange;
+      if (!url.startsWith(OPERATOR_PATH)) return false;
+      const name = url.slice(OPERATOR_PATH.length).split('?', 1)[0] ?? '';
+      const page = name === 'ready' ? READY : pages.get(name);
+      if (page === undefined) return false;
+      try {
+        if (exchange.method !== 'GET' && exchange.method !== 'HEAD') refuse(exchange, 405, { allow: 'GET, HEAD' });
+        else if (page === READY && operated.isDraining()) answerError(exchange, 503);
+        else if (page === READY || (await admits(exchange, operated.access))) answerReply(exchange, await page());
+      } catch (error) {
+        if (exchange.headersSent)
+          exchange.destroy(new Error('an answer about the server has failed', { cause: error }));
+        else answerError(exchange, statusOf(error));
+      }
+      return true;
+    },
+  };
+}
+
+const READY = () => jsonReply(200, { status: 'ready' });
+
+/** Whether who asks may read; answers who may not. */
+async function admits(exchange: Exchange, access: AccessPolicy | undefined): Promise<boolean> {
+  const { authorization } = exchange.headers;
+  const refusal = access && (await checkAccess(access, { authorization, protocol: OPERATOR_PROTOCOL, needs: 'read' }));
+  if (refusal !== undefined) refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
+  return refusal === undefined;
+}
+
+function refuse(exchange: Exchange, status: number, headers: Record<string, string>): void {
+  if (mayHaveBody(exchange)) exchange.refuseBody();
+  answerError(exchange, status, headers);
+}
+
+function statsOf({ version, handler, server, store }: Operated): StatsDocument {
+  return {
+    version,
+    uptimeSeconds: Math.round(process.uptime()),
+    handler: handler.stats(),
+    server: server.stats(),
+    store: store.stats?.() ?? {},
+  };
+}
+
+/** Undefined where `prom-client` is not installed. */
+async function loadMetrics({ handler, server, store }: Operated): Promise<Metrics | undefined> {
+  try {
+    const { createMetrics } = await import('./metrics/metrics.js');
+    const { collectDefaultMetrics } = await import('prom-client');
+    const metrics = createMetrics({ handlers: { cache: handler }, servers: { main: server }, stores: { main: store } });
+    collectDefaultMetrics({ register: metrics.register });
+    return metrics;
+  } catch (error) {
+    if (errnoCode(error) === 'ERR_MODULE_NOT_FOUND') return undefined;
+    throw error;
+  }
+}
