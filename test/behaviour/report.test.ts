@@ -34,21 +34,27 @@ function subscribe(t: ExecutionContext): { reports: ResponseReport[]; next(): Pr
 for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] satisfies Kind[]) {
   test.serial(`${kind}: each response is published once`, async (t) => {
     const { reports, next } = subscribe(t);
-    const { ask } = await open(t, kind, { store: memoryStore(), mountPath: '/cache' });
+    const { ask, handler, server } = await open(t, kind, { store: memoryStore(), mountPath: '/cache' });
     const cases = [
-      ['PUT', 'key', 200, {}],
-      ['GET', 'key', 200, { bytes: 300_000 }],
-      ['HEAD', 'key', 200, {}],
-      ['GET', 'missing', 404, {}],
-      ['POST', 'key', 405, {}],
-      ['DELETE', 'key', 204, {}],
+      ['PUT', 'key', 200, {}, 'upload'],
+      ['GET', 'key', 200, { bytes: 300_000 }, 'read'],
+      ['HEAD', 'key', 200, {}, 'read'],
+      ['GET', 'missing', 404, {}, 'read'],
+      ['POST', 'key', 405, {}, 'unsupported'],
+      ['DELETE', 'key', 204, {}, 'delete'],
     ] as const;
-    for (const [method, key, status, bytes] of cases) {
+    for (const [method, key, status, bytes, operation] of cases) {
       const published = next();
       await ask(method, `/cache/${key}`, method === 'PUT' ? { body: BYTES } : {});
-      const { milliseconds, ...rest } = await published;
+      const { milliseconds, lookupMilliseconds, firstByteMilliseconds, exchange, sender, ...rest } = await published;
+      const expected = { method, protocol: 'plain', operation, key, status, complete: true, error: undefined };
+      t.deepEqual(rest, { ...expected, bytes: { ...NOTHING, ...bytes } });
+      t.is(exchange.headers.host ?? exchange.headers[':authority'], `127.0.0.1:${server.port}`);
+      t.is(sender, handler);
       t.true(milliseconds > 0 && milliseconds < 60_000);
-      t.deepEqual(rest, { method, key, status, bytes: { ...NOTHING, ...bytes }, complete: true, error: undefined });
+      const isFound = operation === 'read' && status === 200;
+      t.is(lookupMilliseconds !== undefined && lookupMilliseconds <= milliseconds, isFound);
+      t.is(firstByteMilliseconds !== undefined && firstByteMilliseconds <= milliseconds, method === 'GET' && isFound);
     }
     const bad = next();
     await ask('GET', '/cache/a//b');
