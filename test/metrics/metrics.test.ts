@@ -1,0 +1,161 @@
+import test from 'ava';
+import { Counter, Registry } from 'prom-client';
+import { createHandler } from '../../src/handler.js';
+import { createMetrics, type MetricsOptions } from '../../src/metrics/index.js';
+import type { StoreStats } from '../../src/store.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { open } from '../behaviour/site.js';
+import { MIB } from '../helpers/files.js';
+import { until } from '../helpers/poll.js';
+import { openPort } from '../server/fixture.js';
+import { content } from '../stores/fixture.js';
+import { parseMetrics } from './text.js';
+
+test('what a handler has done is there for Prometheus', async (t) => {
+  const store = memoryStore();
+  const { ask, handler } = await open(t, 'h2c', { store });
+  const metrics = createMetrics({ handlers: { cache: handler } });
+  t.is(metrics.contentType, 'text/plain; version=0.0.4; charset=utf-8');
+  await ask('PUT', '/key', { body: content(2 * MIB) });
+  await ask('GET', '/key');
+  await ask('GET', '/key', { headers: { range: 'bytes=0-9' } });
+  await ask('GET', '/missing');
+  await until('all are over', () => handler.stats().active === 0);
+  const series = parseMetrics(await metrics.text());
+  const value = (name: string): number | undefined => series.get(name);
+  const alike = 'handler="cache",protocol="plain"';
+  t.is(value(`hotblob_responses_total{${alike},operation="upload",status="200",source="none"}`), 1);
+  t.is(value(`hotblob_responses_total{${alike},operation="read",status="200",source="bytes"}`), 1);
+  t.is(value(`hotblob_responses_total{${alike},operation="read",status="206",source="bytes"}`), 1);
+  t.is(value(`hotblob_responses_total{${alike},operation="read",status="404",source="none"}`), 1);
+  t.is(value('hotblob_lookups_total{handler="cache",result="hit"}'), 2);
+  t.is(value('hotblob_lookups_total{handler="cache",result="miss"}'), 1);
+  t.is(value('hotblob_sent_bytes_total{handler="cache",source="bytes"}'), 2 * MIB + 10);
+  t.is(value('hotblob_active_responses{handler="cache"}'), 0);
+  t.is(value('hotblob_memory_pressure{handler="cache",level="normal"}'), handler.stats().pressure === 'normal' ? 1 : 0);
+  t.is(value('hotblob_pool_limit_bytes{handler="cache"}'), handler.stats().maxPooledBytes);
+  for (const [size, count] of [
+    ['64KiB', 1],
+    ['1MiB', 0],
+    ['16MiB', 1],
+    ['+Inf', 0],
+  ] as const) {
+    const labels = `handler="cache",size="${size}"`;
+    t.is(value(`hotblob_download_duration_seconds_bucket{${labels},le="+Inf"}`), count, size);
+    t.is(value(`hotblob_download_duration_seconds_count{${labels}}`), count);
+    t.is(value(`hotblob_first_byte_seconds_count{${labels}}`), count);
+  }
+  const buckets = [...series].filter(([name]) => /^hotblob_first_byte_seconds_bucket\{.*size="64KiB"/.test(name));
+  const counts = buckets.map(([, count]) => count);
+  t.deepEqual(
+    counts,
+    counts.toSorted((a, b) => a - b),
+    'each bucket holds those before it',
+  );
+});
+
+test('several of a kind are told apart, beside what a host counts itself', async (t) => {
+  const register = new Registry();
+  new Counter({ name: 'host_total', help: 'the host counts', registers: [register] }).inc(7);
+  const handlers = { one: createHandler({ store: memoryStore() }), two: createHandler({ store: memoryStore() }) };
+  t.teardown(() => {
+    for (const handler of Object.values(handlers)) handler.close();
+  });
+  const { server, session } = await openPort(t, (_request, response) => void response.end());
+  await session();
+  const metrics = createMetrics({ handlers, servers: { main: server }, register });
+  t.is(metrics.register, register);
+  const series = parseMetrics(await metrics.text());
+  t.is(series.get('host_total'), 7);
+  t.is(series.get('hotblob_open_files{handler="one"}'), 0);
+  t.is(series.get('hotblob_open_files{handler="two"}'), 0);
+  t.is(series.get('hotblob_connections{server="main",protocol="http2"}'), 1);
+  t.is(series.get('hotblob_cut_off_total{server="main",reason="resets"}'), 0);
+  t.throws(() => createMetrics({ handlers, register }), { message: /already been registered/ });
+});
+
+test('a store exports what it knows, and nothing else', async (t) => {
+  const full: StoreStats = {
+    artifacts: 1,
+    bytes: 2,
+    maxBytes: 3,
+    evicted: 4,
+    remote: 'half-open',
+    flights: 5,
+    rememberedMisses: 6,
+    queued: 7,
+    dropped: 8,
+    requests: [{ operation: 'get', outcome: 'missing', count: 9 }],
+    latency: { counts: [...new Array(16).fill(0), 2], sum: 200 },
+  };
+  const stores = { full: { stats: () => full }, little: { stats: () => ({ evicted: 1 }) }, silent: {} };
+  const series = parseMetrics(await createMetrics({ stores }).text());
+  const found = [...series].filter(([name]) => !name.includes('_bucket')).map(([name, value]) => `${name} ${value}`);
+  t.deepEqual(found, [
+    'hotblob_store_artifacts{store="full"} 1',
+    'hotblob_store_bytes{store="full"} 2',
+    'hotblob_store_limit_bytes{store="full"} 3',
+    'hotblob_store_evicted_total{store="full"} 4',
+    'hotblob_store_evicted_total{store="little"} 1',
+    'hotblob_store_remote{store="full",state="closed"} 0',
+    'hotblob_store_remote{store="full",state="half-open"} 1',
+    'hotblob_store_remote{store="full",state="open"} 0',
+    'hotblob_store_flights{store="full"} 5',
+    'hotblob_store_remembered_misses{store="full"} 6',
+    'hotblob_store_queued{store="full"} 7',
+    'hotblob_store_dropped_total{store="full"} 8',
+    'hotblob_upstream_requests_total{store="full",operation="get",outcome="missing"} 9',
+    'hotblob_upstream_latency_seconds_sum{store="full"} 200',
+    'hotblob_upstream_latency_seconds_count{store="full"} 2',
+  ]);
+});
+
+test('one scrape takes one look, and the next one another', async (t) => {
+  let looks = 0;
+  const handler = createHandler({ store: memoryStore() });
+  t.teardown(() => handler.close());
+  const counting = {
+    stats: () => {
+      looks++;
+      return handler.stats();
+    },
+  };
+  const metrics = createMetrics({ handlers: { cache: counting } });
+  await metrics.text();
+  t.is(looks, 1);
+  await metrics.text();
+  t.is(looks, 2);
+});
+
+test('registries of OpenMetrics, of several processes, and those that are set back', async (t) => {
+  const { ask, handler } = await open(t, 'http', { store: memoryStore() });
+  await ask('GET', '/missing');
+  await until('it is over', () => handler.stats().active === 0);
+  const register = new Registry();
+  const metrics = createMetrics({ handlers: { cache: handler }, register });
+  const labels = 'handler="cache",result="miss"';
+  const json = await register.getMetricsAsJSON();
+  t.like(
+    json.find(({ name }) => name === 'hotblob_lookups_total'),
+    { type: 'counter', aggregator: 'sum' },
+  );
+  register.resetMetrics();
+  t.is(parseMetrics(await metrics.text()).get(`hotblob_lookups_total{${labels}}`), 1, 'counters only grow');
+  register.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
+  const text = await metrics.text();
+  t.true(text.endsWith('# EOF\n'));
+  t.true(text.includes('# TYPE hotblob_lookups counter\n'));
+  t.is(parseMetrics(text).get(`hotblob_lookups_total{${labels}}`), 1);
+});
+
+test('what cannot be counted is refused', (t) => {
+  const cases: [object, RegExp][] = [
+    [{ handler: {} }, /^handler: expected one of the options handlers, servers, stores, register/],
+    [{ handlers: { cache: {} } }, /^handlers\.cache: expected something with stats\(\), found \{\}$/],
+    [{ servers: { main: undefined } }, /^servers\.main: expected something with stats\(\), found undefined$/],
+    [{ stores: 1 }, /^stores: expected an object, found 1$/],
+  ];
+  for (const [options, message] of cases) {
+    t.throws(() => createMetrics(options as MetricsOptions), { code: 'ERR_HOTBLOB_INVALID_OPTION', message });
+  }
+});

@@ -1,0 +1,174 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+import { createServer, type RequestListener } from 'node:http';
+import net, { type AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import test, { type ExecutionContext } from 'ava';
+import { createHandler } from '../../src/handler.js';
+import { createMetrics, type Metrics } from '../../src/metrics/index.js';
+import { directoryStore } from '../../src/stores/directory.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { tieredStore } from '../../src/stores/tiered/store.js';
+import { upstreamStore } from '../../src/stores/upstream/store.js';
+import { KIB, temporaryDirectory } from '../helpers/files.js';
+import { needsPeer } from '../helpers/peers.js';
+import { until } from '../helpers/poll.js';
+import { openPort } from '../server/fixture.js';
+import { content } from '../stores/fixture.js';
+
+interface Panel {
+  readonly title: string;
+  readonly targets?: readonly { readonly expr: string; readonly legendFormat: string }[];
+}
+
+const DASHBOARD = new URL('../../examples/grafana.json', import.meta.url);
+/** Longer than two scrapes, as `$__rate_interval` is. */
+const RATE_INTERVAL = '10s';
+
+/** A cache in front of another one, with all that can be measured, and its metrics. */
+async function cache(t: ExecutionContext): Promise<{ port: number; metrics: Metrics }> {
+  const far = createHandler({ store: memoryStore() });
+  const { port: farPort } = await openPort(t, far);
+  const remote = upstreamStore(`http://127.0.0.1:${farPort}`);
+  const local = await directoryStore(await temporaryDirectory(t), { maxBytes: 64 * KIB });
+  const store = await tieredStore({ local, remote });
+  const handler = createHandler({ store });
+  t.teardown(async () => {
+    handler.close();
+    far.close();
+    await store.close();
+    await local.close();
+    await remote.close();
+  });
+  const { port, server } = await openPort(t, handler);
+  const metrics = createMetrics({
+    handlers: { cache: handler },
+    servers: { main: server },
+    stores: { tiers: store, local, remote },
+  });
+  return { port, metrics };
+}
+
+/** Downloads, uploads, misses and evictions, until it is stopped. */
+function keepBusy(t: ExecutionContext, port: number): void {
+  let isOver = false;
+  const body = content(20 * KIB);
+  const rounds = (async () => {
+    for (let round = 0; !isOver; round++) {
+      const url = `http://127.0.0.1:${port}/key-${round % 10}`;
+      await fetch(url, { method: 'PUT', body });
+      for (const path of [url, url, `${url}-missing`]) await (await fetch(path)).arrayBuffer();
+    }
+  })();
+  t.teardown(async () => {
+    isOver = true;
+    await rounds;
+  });
+}
+
+async function serveMetrics(t: ExecutionContext, metrics: Metrics): Promise<number> {
+  const answer: RequestListener = async (_request, response) => {
+    response.setHeader('content-type', metrics.contentType).end(await metrics.text());
+  };
+  const server = createServer((request, response) => void answer(request, response)).listen(0, '127.0.0.1');
+  t.teardown(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  await once(server, 'listening');
+  // a server that listens on a port has an address of this kind
+  return (server.address() as AddressInfo).port;
+}
+
+test('promtool finds nothing to say against names, types and help texts', async (t) => {
+  if (!needsPeer(t, 'prometheus')) return;
+  const { metrics } = await cache(t);
+  const promtool = spawn('promtool', ['check', 'metrics'], { stdio: ['pipe', 'pipe', 'pipe'] });
+  promtool.stdin.end(await metrics.text());
+  const [said, complaints] = await Promise.all([text(promtool.stdout), text(promtool.stderr)]);
+  t.is(`${said}${complaints}`, '');
+});
+
+test('each query of the dashboard for Grafana finds what is exported', async (t) => {
+  if (!needsPeer(t, 'prometheus')) return;
+  const { port, metrics } = await cache(t);
+  keepBusy(t, port);
+  const target = await serveMetrics(t, metrics);
+  const directory = await temporaryDirectory(t);
+  const config = join(directory, 'prometheus.yml');
+  const scrape = { job_name: 'hotblob', static_configs: [{ targets: [`127.0.0.1:${target}`] }] };
+  // YAML understands JSON.
+  await writeFile(config, JSON.stringify({ global: { scrape_interval: '1s' }, scrape_configs: [scrape] }));
+  const api = await freePort();
+  const prometheus = spawn(
+    'prometheus',
+    [
+      `--config.file=${config}`,
+      `--storage.tsdb.path=${join(directory, 'data')}`,
+      `--web.listen-address=127.0.0.1:${api}`,
+      '--log.level=warn',
+    ],
+    { stdio: ['ignore', 'ignore', 'inherit'] },
+  );
+  const exited = once(prometheus, 'exit');
+  t.teardown(async () => {
+    prometheus.kill();
+    await exited;
+  });
+  const ask = async (expression: string): Promise<readonly Series[]> => {
+    const query = new URLSearchParams({ query: expression });
+    const answer = await fetch(`http://127.0.0.1:${api}/api/v1/query?${query}`);
+    const { status, error, data } = (await answer.json()) as Answer; // as its documentation says
+    if (status !== 'success') throw new Error(`${expression}: ${error}`);
+    return data.result;
+  };
+  const count = async (expression: string): Promise<number> => (await ask(expression).catch(() => [])).length;
+  await until('there is enough for a rate', async () => (await count('rate(hotblob_sent_bytes_total[10s]) > 0')) > 0);
+
+  const { panels } = JSON.parse(readFileSync(DASHBOARD, 'utf8')) as { readonly panels: readonly Panel[] }; // as written
+  let asked = 0;
+  for (const { title, targets = [] } of panels) {
+    for (const { expr, legendFormat } of targets) {
+      const expression = expr.replaceAll('$__rate_interval', RATE_INTERVAL).replaceAll('$instance', '.*');
+      t.notRegex(expression, /\$/, `${title}: a variable that the dashboard does not have`);
+      const found = await ask(expression);
+      t.true(found.length > 0, `${title}: nothing for ${expression}`);
+      for (const [, label = ''] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) {
+        t.true(
+          found.every(({ metric }) => metric[label] !== undefined),
+          `${title}: no label ${label}`,
+        );
+      }
+      asked++;
+    }
+  }
+  t.true(asked > 25, `${asked} queries`);
+  const [hitRate] = await ask(
+    'sum(rate(hotblob_lookups_total{result="hit"}[10s])) / sum(rate(hotblob_lookups_total[10s]))',
+  );
+  t.true(Math.abs(Number(hitRate?.value[1]) - 2 / 3) < 0.05, `two of three are hits: ${hitRate?.value[1]}`);
+});
+
+interface Series {
+  readonly metric: Readonly<Record<string, string>>;
+  readonly value: readonly [number, string];
+}
+
+interface Answer {
+  readonly status: string;
+  readonly error?: string;
+  readonly data: { readonly result: readonly Series[] };
+}
+
+async function freePort(): Promise<number> {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  // as above
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}

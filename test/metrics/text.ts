@@ -1,0 +1,12 @@
+/** The series of a text in the format of Prometheus, as they stand there: `name{label="value"}`. */
+export function parseMetrics(text: string): Map<string, number> {
+  const series = new Map<string, number>();
+  for (const line of text.split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const at = line.lastIndexOf(' ');
+    const name = line.slice(0, at);
+    if (series.has(name)) throw new Error(`twice in one text: ${name}`);
+    series.set(name, Number(line.slice(at + 1)));
+  }
+  return series;
+}
