@@ -1,25 +1,16 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import {
-  type Attributes,
-  type Context,
-  context,
-  propagation,
-  type Span,
-  SpanKind,
-  SpanStatusCode,
-  type TracerProvider,
-  trace,
-} from '@opentelemetry/api';
+import type * as Api from '@opentelemetry/api';
 import { HotblobError } from './errors.js';
 import type { Exchange } from './exchange.js';
+import { loadOptional } from './page-cache/load.js';
 import { RESPONSE_CHANNEL, type ResponseReport } from './report.js';
 import { mainSource } from './send/tally.js';
-import { assertOptions, OBJECT } from './validation.js';
+import { assertOptions, invalidOption, OBJECT } from './validation.js';
 
 /** What {@link traceResponses} takes. */
 export interface TracingOptions {
   /** Default: the global one, which the SDK sets. */
-  readonly tracerProvider?: TracerProvider | undefined;
+  readonly tracerProvider?: Api.TracerProvider | undefined;
 }
 
 /** Spans of responses, until they are ended. */
@@ -39,10 +30,11 @@ const METHODS = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH',
  *
  * The query is left out: it may hold tokens.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, also where `@opentelemetry/api` is not installed
  */
 export function traceResponses(options: TracingOptions = {}): Tracing {
   assertOptions(options, { tracerProvider: OBJECT });
+  const { context, propagation, SpanKind, SpanStatusCode, trace } = loadApi();
   const tracer = (options.tracerProvider ?? trace).getTracer('hotblob');
   const onResponse = (message: unknown): void => {
     const report = message as ResponseReport; // what `report()` publishes there
@@ -50,7 +42,7 @@ export function traceResponses(options: TracingOptions = {}): Tracing {
     const endTime = Date.now();
     const active = context.active();
     const isWithin = trace.getSpan(active) !== undefined;
-    const parent: Context = isWithin ? active : propagation.extract(active, exchange.headers);
+    const parent = isWithin ? active : propagation.extract(active, exchange.headers);
     const span = tracer.startSpan(
       isWithin ? `hotblob ${operation}` : methodName(method),
       {
@@ -60,7 +52,7 @@ export function traceResponses(options: TracingOptions = {}): Tracing {
       },
       parent,
     );
-    describeFailure(span, report);
+    if (describeFailure(span, report)) span.setStatus({ code: SpanStatusCode.ERROR });
     span.end(endTime);
   };
   subscribe(RESPONSE_CHANNEL, onResponse);
@@ -71,11 +63,18 @@ export function traceResponses(options: TracingOptions = {}): Tracing {
   };
 }
 
+function loadApi(): typeof Api {
+  // its types describe what its module holds
+  const api = loadOptional('@opentelemetry/api') as typeof Api | undefined;
+  if (api !== undefined) return api;
+  throw invalidOption('traceResponses', 'the package @opentelemetry/api (npm install @opentelemetry/api)', undefined);
+}
+
 function methodName(method: string): string {
   return METHODS.has(method) ? method : 'HTTP';
 }
 
-function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange): Attributes {
+function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange): Api.Attributes {
   const isKnown = METHODS.has(method);
   const host = headers[':authority'] ?? headers.host;
   const { address, port } = hostOf(typeof host === 'string' ? host : '');
@@ -92,7 +91,7 @@ function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange):
   };
 }
 
-function ownAttributes(report: ResponseReport): Attributes {
+function ownAttributes(report: ResponseReport): Api.Attributes {
   const { status, bytes, protocol, operation, key, lookupMilliseconds, firstByteMilliseconds } = report;
   const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
   return {
@@ -107,13 +106,12 @@ function ownAttributes(report: ResponseReport): Attributes {
   };
 }
 
-/** A client's mistake is no failure of the server's (semantic conventions, HTTP spans, status). */
-function describeFailure(span: Span, { status, complete, error }: ResponseReport): void {
+/** Whether it is ours: a client's mistake is no failure of the server's (semantic conventions, HTTP spans, status). */
+function describeFailure(span: Api.Span, { status, complete, error }: ResponseReport): boolean {
   if (error instanceof Error) span.recordException(error);
   if (status >= 400 || !complete)
     span.setAttribute('error.type', error instanceof HotblobError ? error.code : `${status}`);
-  const isOurs = status >= 500 || (!complete && !(error instanceof HotblobError && error.status < 500));
-  if (isOurs) span.setStatus({ code: SpanStatusCode.ERROR });
+  return status >= 500 || (!complete && !(error instanceof HotblobError && error.status < 500));
 }
 
 function hostOf(authority: string): { readonly address: string | undefined; readonly port: number | undefined } {

@@ -1,9 +1,11 @@
+import type * as PromClient from 'prom-client';
 import { type AccessPolicy, CHALLENGE, checkAccess } from './access/policy.js';
 import { answerError, answerReply } from './answer.js';
-import { errnoCode, statusOf } from './errors.js';
+import { statusOf } from './errors.js';
 import type { Exchange } from './exchange.js';
 import type { ExchangeHandler, Handler } from './handler.js';
-import type { Metrics } from './metrics/metrics.js';
+import { createMetrics, type Metrics } from './metrics/metrics.js';
+import { loadOptional } from './page-cache/load.js';
 import { jsonReply, type Reply } from './protocols/protocol.js';
 import type { CacheServer } from './server/server.js';
 import type { ServerStats } from './server/stats.js';
@@ -40,8 +42,8 @@ export interface Operated {
  * Answers what operators ask: `ready` to everybody; `stats`, and `metrics` where `prom-client` is installed, to whoever may
  * read. What else is below {@link OPERATOR_PATH} is left to whoever comes next.
  */
-export async function operatorPages(operated: Operated): Promise<ExchangeHandler> {
-  const metrics = await loadMetrics(operated);
+export function operatorPages(operated: Operated): ExchangeHandler {
+  const metrics = metricsOf(operated);
   const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, statsOf(operated))]]);
   if (metrics !== undefined) {
     pages.set('metrics', async () => ({
@@ -96,15 +98,11 @@ function statsOf({ version, handler, server, store }: Operated): StatsDocument {
 }
 
 /** Undefined where `prom-client` is not installed. */
-async function loadMetrics({ handler, server, store }: Operated): Promise<Metrics | undefined> {
-  try {
-    const { createMetrics } = await import('./metrics/metrics.js');
-    const { collectDefaultMetrics } = await import('prom-client');
-    const metrics = createMetrics({ handlers: { cache: handler }, servers: { main: server }, stores: { main: store } });
-    collectDefaultMetrics({ register: metrics.register });
-    return metrics;
-  } catch (error) {
-    if (errnoCode(error) === 'ERR_MODULE_NOT_FOUND') return undefined;
-    throw error;
-  }
+function metricsOf({ handler, server, store }: Operated): Metrics | undefined {
+  // its types describe what its module holds
+  const client = loadOptional('prom-client') as typeof PromClient | undefined;
+  if (client === undefined) return undefined;
+  const register = new client.Registry();
+  client.collectDefaultMetrics({ register });
+  return createMetrics({ handlers: { cache: handler }, servers: { main: server }, stores: { main: store }, register });
 }

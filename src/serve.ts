@@ -55,7 +55,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   };
   const server = createServer(front, { memory, tls });
   const { version } = options;
-  pages = await operatorPages({ version, handler, server, store, access, isDraining: () => isDraining });
+  pages = operatorPages({ version, handler, server, store, access, isDraining: () => isDraining });
   await server.listen({ port: options.port, host: options.host });
   // a server that listens on a port has an address of this kind
   const { port } = server.address() as AddressInfo;

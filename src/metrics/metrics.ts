@@ -1,4 +1,5 @@
-import { type Metric, Registry } from 'prom-client';
+import type * as PromClient from 'prom-client';
+import { loadOptional } from '../page-cache/load.js';
 import type { ServerStats } from '../server/stats.js';
 import type { HandlerStats } from '../stats.js';
 import type { Store, StoreStats } from '../store.js';
@@ -18,13 +19,13 @@ export interface MetricsOptions {
   /** Stores; one without `stats` has no metrics. Default: none. */
   readonly stores?: Readonly<Record<string, Pick<Store, 'stats'>>> | undefined;
   /** Where the metrics go, beside those that are there. Default: one of their own. */
-  readonly register?: Registry | undefined;
+  readonly register?: PromClient.Registry | undefined;
 }
 
 /** The metrics of handlers, servers and stores, for Prometheus. */
 export interface Metrics {
   /** Where they are. */
-  readonly register: Registry;
+  readonly register: PromClient.Registry;
   /** The `Content-Type` of {@link text}. */
   readonly contentType: string;
   /** All metrics of the registry as they are now. */
@@ -37,12 +38,12 @@ const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, register: OB
  * Exports what is counted, through `prom-client`, whose registry may have more: its own process metrics, or a host's.
  * Values are read when somebody asks for them, so that requests pay for nothing but the counting that is always done.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name, and for what has no `stats`; what `prom-client`
- * throws for a registry that has metrics of these names already
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name, for what has no `stats`, and where there is neither
+ * a registry nor `prom-client`; what `prom-client` throws for a registry that has metrics of these names already
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   assertOptions(options, CHECKS);
-  const { handlers = {}, servers = {}, stores = {}, register = new Registry() } = options;
+  const { handlers = {}, servers = {}, stores = {}, register = newRegistry() } = options;
   assertCounting('handlers', handlers);
   assertCounting('servers', servers);
   add(register, 'handler', handlers, HANDLER_METRICS);
@@ -57,8 +58,15 @@ export function createMetrics(options: MetricsOptions): Metrics {
   };
 }
 
+function newRegistry(): PromClient.Registry {
+  // prom-client's types describe what its module holds
+  const client = loadOptional('prom-client') as typeof PromClient | undefined;
+  if (client !== undefined) return new client.Registry();
+  throw invalidOption('register', 'a registry, or the package prom-client (npm install prom-client)', undefined);
+}
+
 function add<Stats>(
-  register: Registry,
+  register: PromClient.Registry,
   label: string,
   sources: Readonly<Record<string, Counting<Stats>>>,
   definitions: readonly Definition<Stats>[],
@@ -68,7 +76,7 @@ function add<Stats>(
   const snapshots = new Snapshots(named);
   // prom-client asks nothing of a metric but what CountedMetric has; its own classes count for themselves.
   for (const definition of definitions) {
-    register.registerMetric(new CountedMetric(label, snapshots, definition) as unknown as Metric<string>);
+    register.registerMetric(new CountedMetric(label, snapshots, definition) as unknown as PromClient.Metric<string>);
   }
 }
 
