@@ -1,23 +1,19 @@
 import type * as PromClient from 'prom-client';
-import { type AccessPolicy, CHALLENGE, checkAccess } from './access/policy.js';
+import type { AccessPolicy } from './access/policy.js';
 import { answerError, answerReply } from './answer.js';
 import { statusOf } from './errors.js';
-import type { Exchange } from './exchange.js';
 import type { ExchangeHandler, Handler } from './handler.js';
 import { createMetrics, type Metrics } from './metrics/metrics.js';
+import { admitsOperator, refuseOperator } from './operator-access.js';
 import { loadOptional } from './page-cache/load.js';
 import { jsonReply, type Reply } from './protocols/protocol.js';
 import type { CacheServer } from './server/server.js';
 import type { ServerStats } from './server/stats.js';
 import type { HandlerStats } from './stats.js';
 import type { Store, StoreStats } from './store.js';
-import { mayHaveBody } from './upload.js';
 
 /** Below it the server of the command line answers about itself. */
 export const OPERATOR_PATH = '/_hotblob/';
-/** The protocol as which access policies know these answers: a token with `protocols=hotblob` is for them alone. */
-const OPERATOR_PROTOCOL = 'hotblob';
-
 /** What `GET /_hotblob/stats` answers. JSON has no infinity: `maxBytes` of the largest size class is null there. */
 export interface StatsDocument {
   readonly version: string;
@@ -59,9 +55,11 @@ export function operatorPages(operated: Operated): ExchangeHandler {
       const page = name === 'ready' ? READY : pages.get(name);
       if (page === undefined) return false;
       try {
-        if (exchange.method !== 'GET' && exchange.method !== 'HEAD') refuse(exchange, 405, { allow: 'GET, HEAD' });
+        if (exchange.method !== 'GET' && exchange.method !== 'HEAD')
+          refuseOperator(exchange, 405, { allow: 'GET, HEAD' });
         else if (page === READY && operated.isDraining()) answerError(exchange, 503);
-        else if (page === READY || (await admits(exchange, operated.access))) answerReply(exchange, await page());
+        else if (page === READY || (await admitsOperator(exchange, operated.access)))
+          answerReply(exchange, await page());
       } catch (error) {
         if (exchange.headersSent)
           exchange.destroy(new Error('an answer about the server has failed', { cause: error }));
@@ -73,19 +71,6 @@ export function operatorPages(operated: Operated): ExchangeHandler {
 }
 
 const READY = () => jsonReply(200, { status: 'ready' });
-
-/** Whether who asks may read; answers who may not. */
-async function admits(exchange: Exchange, access: AccessPolicy | undefined): Promise<boolean> {
-  const { authorization } = exchange.headers;
-  const refusal = access && (await checkAccess(access, { authorization, protocol: OPERATOR_PROTOCOL, needs: 'read' }));
-  if (refusal !== undefined) refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
-  return refusal === undefined;
-}
-
-function refuse(exchange: Exchange, status: number, headers: Record<string, string>): void {
-  if (mayHaveBody(exchange)) exchange.refuseBody();
-  answerError(exchange, status, headers);
-}
 
 function statsOf({ version, handler, server, store }: Operated): StatsDocument {
   return {

@@ -83,7 +83,11 @@ export interface MemoryStats {
   readonly usedBytes: number | undefined;
   /** In bytes. */
   readonly limitBytes: number | undefined;
-  /** Bytes between the soft and the hard watermark. */
+  /** Where `constrained` begins, in bytes. */
+  readonly softBytes: number | undefined;
+  /** Where `critical` begins, in bytes. */
+  readonly hardBytes: number | undefined;
+  /** Bytes between the soft and the hard watermark, 64 MiB to 512 MiB. */
   readonly headroomBytes: number;
   /** Where the figures come from. */
   readonly sensor: string | undefined;
@@ -169,6 +173,8 @@ export function memoryStats(memory: MemoryPressureProvider): MemoryStats {
   return {
     usedBytes: numberOf(told.usedBytes),
     limitBytes: numberOf(told.limitBytes),
+    softBytes: numberOf(told.softBytes),
+    hardBytes: numberOf(told.hardBytes),
     headroomBytes: memory.headroomBytes,
     sensor: typeof told.sensor === 'string' ? told.sensor : undefined,
   };

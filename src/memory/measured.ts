@@ -20,6 +20,10 @@ export interface SystemMemoryPressure extends MemoryPressureProvider {
   readonly limitBytes: number;
   /** What counts against `limitBytes`: never clean file pages. In bytes; 0 where nothing can be measured. */
   readonly usedBytes: number;
+  /** Where `constrained` begins, of `limitBytes`. In bytes; 0 where nothing can be measured. */
+  readonly softBytes: number;
+  /** Where `critical` begins, of `limitBytes`. In bytes; 0 where nothing can be measured. */
+  readonly hardBytes: number;
   /** Where the figures come from. `none`: nothing can be measured. */
   readonly sensor: 'cgroup v2' | 'cgroup v1' | 'meminfo' | 'os' | 'none';
 }
@@ -78,6 +82,12 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
     },
     get usedBytes() {
       return current().nearest.usedBytes;
+    },
+    get softBytes() {
+      return Math.floor(current().nearest.limitBytes * watermarks.softRatio);
+    },
+    get hardBytes() {
+      return Math.floor(current().nearest.limitBytes * watermarks.hardRatio);
     },
     get sensor() {
       return current().sensor;

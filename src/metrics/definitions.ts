@@ -96,6 +96,8 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
   },
   gauge('hotblob_memory_used_bytes', 'What counts against the memory limit.', ({ memory }) => memory.usedBytes),
   gauge('hotblob_memory_limit_bytes', 'The memory limit.', ({ memory }) => memory.limitBytes),
+  gauge('hotblob_memory_soft_bytes', 'Where constrained begins.', ({ memory }) => memory.softBytes),
+  gauge('hotblob_memory_hard_bytes', 'Where critical begins.', ({ memory }) => memory.hardBytes),
   gauge('hotblob_memory_headroom_bytes', 'Soft to hard watermark.', ({ memory }) => memory.headroomBytes),
 ];
 

@@ -133,6 +133,8 @@ test('what bounds a handler is told beside what it uses', async (t) => {
   t.deepEqual(other.handler.stats().memory, {
     usedBytes: undefined,
     limitBytes: undefined,
+    softBytes: undefined,
+    hardBytes: undefined,
     headroomBytes: MIB,
     sensor: undefined,
   });
