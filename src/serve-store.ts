@@ -1,6 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { errnoCode } from './errors.js';
-import type { ReadWriteStore } from './store.js';
+import type { ReadWriteStore, Store } from './store.js';
 import { type DirectoryStore, directoryStore } from './stores/directory.js';
 import { findLayout } from './stores/segments/layout.js';
 import { loadLmdb } from './stores/segments/lmdb.js';
@@ -32,7 +32,7 @@ export interface Upstream {
 
 /** The store of a server, and what the command line says about it. */
 export interface ServedStore {
-  readonly store: ReadWriteStore;
+  readonly store: ReadWriteStore & Required<Pick<Store, 'list' | 'stats'>>;
   readonly kind: StoreKind;
   /** Whether its files may be mapped. */
   readonly immutable: boolean;
@@ -46,11 +46,13 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const local = await openLocal(options);
   if (remote === undefined) return local;
   const tiers = await tieredStore({ local: local.store, remote });
-  const store: ReadWriteStore = {
+  const store: ServedStore['store'] = {
     get: (key, get) => tiers.get(key, get),
     put: (key, body, put) => tiers.put(key, body, put),
     // It has one, because the local store has.
     delete: async (key) => (await tiers.delete?.(key)) ?? false,
+    list: () => local.store.list(),
+    stats: () => tiers.stats(),
     close: async () => {
       await tiers.close();
       await remote.close();

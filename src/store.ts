@@ -117,8 +117,7 @@ const FORBIDDEN = /[\u0000-\u001f\u007f\\]|(?:^|\/)\.{0,2}(?:\/|$)/;
  * @throws HotblobError `ERR_HOTBLOB_KEY_TOO_LONG` or `ERR_HOTBLOB_INVALID_KEY`
  */
 export function assertKey(key: string): void {
-  // No character takes more than three bytes per UTF-16 unit, so that short keys need no count.
-  if (key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES) {
+  if (isTooLong(key)) {
     throw new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', `a key has at most ${MAX_KEY_BYTES} bytes`);
   }
   if (FORBIDDEN.test(key)) {
@@ -127,4 +126,14 @@ export function assertKey(key: string): void {
       'a key is one or more segments joined by "/", none of them empty, "." or "..", without control characters and "\\"',
     );
   }
+}
+
+/** Whether {@link assertKey} takes it. */
+export function isKey(name: string): boolean {
+  return !isTooLong(name) && !FORBIDDEN.test(name);
+}
+
+function isTooLong(key: string): boolean {
+  // No character takes more than three bytes per UTF-16 unit, so that short keys need no count.
+  return key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES;
 }

@@ -8,6 +8,8 @@ const MAP_FAILED = 2n ** 64n - 1n;
 const RWF_NOWAIT = 8;
 const SC_PAGESIZE = 30;
 const SEEK_END = 2;
+/** The number of cachestat(2) on every 64-bit architecture of Linux that is bound here. */
+const SYS_CACHESTAT = 451n;
 
 /** A struct iovec over one buffer, made once and used again. */
 interface Iovec {
@@ -36,6 +38,17 @@ export interface Libc extends Mapper {
    * for, or -1 where the file system cannot do it.
    */
   copyResident(fd: number, target: CopyTarget, length: number, offset: number): number;
+  /**
+   * How many pages of `length` bytes at `offset` the page cache has for the inode behind `fd` (cachestat, Linux 6.5), or -1
+   * where the kernel does not say: it is older, the file is somebody else's, or a sandbox forbids the call. Pages that are
+   * still being read count too. A file of an overlay has none, since the pages are those of the file below it.
+   */
+  countCached(fd: number, offset: number, length: number): number;
+  /**
+   * Writes a byte for each page of `length` bytes at `offset`, a multiple of the page size, into `pages`: 1 for one that is in
+   * the page cache (mincore). Returns whether the kernel has answered. Only to be believed as `isResident` of a mapping is.
+   */
+  mapResident(fd: number, offset: number, length: number, pages: Uint8Array): boolean;
 }
 
 let loaded: Libc | undefined | null = null;
@@ -70,6 +83,7 @@ function bind(koffi: typeof Koffi): Libc {
   const mincore = lib.func('int mincore(void *addr, size_t length, void *vec)');
   const preadv2 = lib.func('int64_t preadv2(int fd, void *iov, int count, int64_t offset, int flags)');
   const lseek = lib.func('int64_t lseek(int fd, int64_t offset, int whence)');
+  const syscall = lib.func('int64_t syscall(int64_t number, int64_t fd, void *range, void *answer, int64_t flags)');
   const sysconf = lib.func('int64_t sysconf(int name)');
   const { EAGAIN, EINTR } = koffi.os.errno;
   const pageSize = Number(sysconf(SC_PAGESIZE));
@@ -81,6 +95,9 @@ function bind(koffi: typeof Koffi): Libc {
     // write over HTTP/1.1 refers to the Buffer, and over HTTP/2 the session's fence does, until the bytes are out.
     munmap(address, length);
   });
+  // struct cachestat_range: offset and length. struct cachestat: five counts, of which the first is that of cached pages.
+  const cachedRange = new BigUint64Array(Buffer.allocUnsafeSlow(16).buffer);
+  const cachedCounts = new BigUint64Array(Buffer.allocUnsafeSlow(40).buffer);
   // One byte a page. Node runs this in one thread, so that one vector serves all calls.
   let residency: Uint8Array = Buffer.allocUnsafeSlow(256);
 
@@ -139,6 +156,28 @@ function bind(koffi: typeof Koffi): Libc {
       if (copied >= 0) return copied;
       const errno = koffi.errno();
       return errno === EAGAIN || errno === EINTR ? 0 : -1;
+    },
+    countCached(fd, offset, length) {
+      if (length <= 0) return 0; // to the kernel 0 is "up to the end"
+      cachedRange[0] = BigInt(offset);
+      cachedRange[1] = BigInt(length);
+      // The kernel reads 16 bytes and writes 40: both have them. A kernel without the call touches neither.
+      const failed: number = syscall(SYS_CACHESTAT, fd, cachedRange, cachedCounts, 0);
+      return failed === 0 ? Number(cachedCounts[0]) : -1;
+    },
+    mapResident(fd, offset, length, pages) {
+      const count = Math.ceil(length / pageSize);
+      if (count > pages.byteLength) throw new RangeError(`${count} pages do not fit into ${pages.byteLength} bytes`);
+      if (count === 0) return true;
+      const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
+      if (BigInt.asUintN(64, address) === MAP_FAILED) return false;
+      // The vector has a byte for each page: the line above. No view of the mapping is made and no page of it touched, so that
+      // it can go at once, and that the file is cut off meanwhile does not matter.
+      const failed: number = mincore(address, length, pages);
+      munmap(address, length);
+      // The bit that counts is the lowest; the others are reserved (mincore(2)).
+      for (let page = 0; page < count; page++) pages[page] = (pages[page] ?? 0) & 1;
+      return failed === 0;
     },
   };
 }

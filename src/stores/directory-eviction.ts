@@ -1,21 +1,25 @@
-import { lstat, opendir, unlink } from 'node:fs/promises';
-import { errnoCode, HotblobError } from '../errors.js';
+import { lstat, unlink } from 'node:fs/promises';
+import { HotblobError } from '../errors.js';
+import type { StoreStats } from '../store.js';
 import type { Sidecars } from './directory-metadata.js';
-import { isReserved, prefixOf, removeEmptyParents } from './directory-paths.js';
+import { prefixOf, removeEmptyParents } from './directory-paths.js';
+import { filesBelow, isGone, type StoredFile } from './directory-walk.js';
 import { Recency } from './recency.js';
 
 /** Room is made down to this part of the limit, so that not every upload has to scan. */
 const LOW_WATERMARK = 0.9;
 /** Files evicted per scan at most: it bounds the list of candidates, and the time that sorting them takes. */
 const MAX_VICTIMS = 16_384;
-/** Files looked at together. More would keep the readers of cold artifacts from the thread pool. */
-const BATCH = 8;
+/** What a directory holds, as far as one process knows. */
+interface Holdings {
+  artifacts: number;
+  bytes: number;
+}
 
-interface StoredFile {
-  readonly key: string;
-  readonly bytes: number;
-  /** Milliseconds since 1970. */
-  readonly lastUse: number;
+interface Scan {
+  readonly held: Holdings;
+  /** The first to go comes first. */
+  readonly oldest: readonly StoredFile[];
 }
 
 /**
@@ -32,8 +36,14 @@ export class DirectoryEviction {
   readonly #maxBytes: number;
   readonly #sidecars: Sidecars;
   readonly #recency = new Recency();
-  /** At least what the directory holds, in bytes; undefined until it has been scanned. */
-  #storedBytes: number | undefined;
+  /** At least what the directory holds; undefined until it has been scanned. */
+  #held: Holdings | undefined;
+  /**
+   * What was deleted since the last scan began. Not taken off what is held: whether the scan has seen it nobody knows, and the
+   * limit must hold.
+   */
+  #deleted: Holdings = { artifacts: 0, bytes: 0 };
+  #evicted = 0;
   #queue: Promise<unknown> = Promise.resolve();
   #closed = false;
 
@@ -48,20 +58,41 @@ export class DirectoryEviction {
     this.#recency.touch(key);
   }
 
+  /** When a file was last used, in milliseconds since 1970. */
+  lastUse(file: StoredFile): number {
+    return Math.max(this.#recency.lastUse(file.key), file.usedAt);
+  }
+
+  /** Counts a file of `bytes` that somebody has deleted. */
+  forget(bytes: number): void {
+    this.#deleted.artifacts++;
+    this.#deleted.bytes += bytes;
+  }
+
+  /** What is known from the last scan, and from what has been put and deleted since. */
+  stats(): StoreStats {
+    const held = this.#held;
+    const left = held && {
+      artifacts: Math.max(0, held.artifacts - this.#deleted.artifacts),
+      bytes: Math.max(0, held.bytes - this.#deleted.bytes),
+    };
+    return { ...left, maxBytes: this.#maxBytes, evicted: this.#evicted };
+  }
+
   /** Finds out in the background what the directory holds. Unlinks nothing: a store that is only read never does. */
   measure(): void {
     this.#exclusively(async () => {
-      this.#storedBytes = (await this.#scan()).bytes;
+      await this.#scan();
     }).catch(() => {}); // the first upload tries again, and reports it
   }
 
   /**
    * Makes room for `bytes` and then calls `place`, which puts a file of that size under `key` and resolves to the size of
-   * the one that it replaced. One call at a time, so that neither the limit nor a count is ever wrong between two.
+   * the one that it replaced, undefined for none. One call at a time, so that neither the limit nor a count is ever wrong between two.
    *
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` when files cannot be unlinked; else what the system or `place` throws
    */
-  add<T extends { readonly replacedBytes: number }>(
+  add<T extends { readonly replacedBytes: number | undefined }>(
     key: string,
     bytes: number,
     signal: AbortSignal,
@@ -69,9 +100,13 @@ export class DirectoryEviction {
   ): Promise<T> {
     return this.#exclusively(async () => {
       signal.throwIfAborted();
-      if (this.#storedBytes === undefined || this.#storedBytes + bytes > this.#maxBytes) await this.#makeRoom(bytes);
+      let held = this.#held;
+      if (held === undefined || held.bytes + bytes > this.#maxBytes) {
+        held = await this.#makeRoom(bytes);
+      }
       const placed = await place();
-      this.#storedBytes = (this.#storedBytes ?? 0) + bytes - placed.replacedBytes;
+      held.bytes += bytes - (placed.replacedBytes ?? 0);
+      if (placed.replacedBytes === undefined) held.artifacts++;
       this.#recency.touch(key);
       return placed;
     });
@@ -89,21 +124,22 @@ export class DirectoryEviction {
     return result;
   }
 
-  async #makeRoom(bytes: number): Promise<void> {
+  async #makeRoom(bytes: number): Promise<Holdings> {
     for (;;) {
-      const scan = await this.#scan();
-      this.#storedBytes = scan.bytes;
-      if (this.#storedBytes + bytes <= this.#maxBytes) return;
+      const { held, oldest } = await this.#scan();
+      if (held.bytes + bytes <= this.#maxBytes) return held;
       let evicted = 0;
-      for (const file of scan.oldest) {
-        if (this.#storedBytes + bytes <= this.#maxBytes * LOW_WATERMARK) break;
+      for (const file of oldest) {
+        if (held.bytes + bytes <= this.#maxBytes * LOW_WATERMARK) break;
         if (!(await this.#evict(file.key))) continue;
         evicted++;
-        this.#storedBytes -= file.bytes;
+        held.artifacts--;
+        held.bytes -= file.bytes;
       }
-      if (this.#storedBytes + bytes <= this.#maxBytes) return;
+      this.#evicted += evicted;
+      if (held.bytes + bytes <= this.#maxBytes) return held;
       if (evicted === 0) {
-        const message = `files that cannot be deleted take ${this.#storedBytes} of ${this.#maxBytes} bytes`;
+        const message = `files that cannot be deleted take ${held.bytes} of ${this.#maxBytes} bytes`;
         throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
       }
     }
@@ -122,71 +158,25 @@ export class DirectoryEviction {
     return true;
   }
 
-  async #scan(): Promise<{ readonly bytes: number; readonly oldest: readonly StoredFile[] }> {
-    let bytes = 0;
+  /** Finds out what is held, and which of it was used longest ago. */
+  async #scan(): Promise<Scan> {
+    this.#deleted = { artifacts: 0, bytes: 0 };
+    const held = { artifacts: 0, bytes: 0 };
     const oldest: StoredFile[] = [];
     const keepOldest = (): void => {
-      oldest.sort((a, b) => a.lastUse - b.lastUse);
+      oldest.sort((a, b) => a.usedAt - b.usedAt);
       oldest.splice(MAX_VICTIMS);
     };
-    for await (const files of this.#files()) {
-      for (const file of files) bytes += file.bytes;
-      oldest.push(...files);
+    for await (const files of filesBelow(this.#root, () => this.#closed)) {
+      for (const file of files) {
+        held.artifacts++;
+        held.bytes += file.bytes;
+        oldest.push({ ...file, usedAt: this.lastUse(file) });
+      }
       if (oldest.length >= 2 * MAX_VICTIMS) keepOldest();
     }
     keepOldest();
-    return { bytes, oldest };
+    this.#held = held;
+    return { held, oldest };
   }
-
-  /** Every regular file but the store's own; no symlink is followed. */
-  async *#files(): AsyncGenerator<StoredFile[]> {
-    const prefix = prefixOf(this.#root);
-    const directories = [''];
-    for (let directory = directories.pop(); directory !== undefined; directory = directories.pop()) {
-      let keys: string[] = [];
-      for await (const entry of entriesOf(prefix + directory)) {
-        if (this.#closed) return;
-        const key = directory + entry.name;
-        if (isReserved(key)) continue;
-        if (entry.isDirectory()) directories.push(`${key}/`);
-        if (entry.isFile() && keys.push(key) === BATCH) {
-          yield await this.#look(keys);
-          keys = [];
-        }
-      }
-      yield await this.#look(keys);
-    }
-  }
-
-  async #look(keys: readonly string[]): Promise<StoredFile[]> {
-    const files = await Promise.all(keys.map((key) => this.#lookAt(key)));
-    return files.filter((file) => file !== undefined);
-  }
-
-  async #lookAt(key: string): Promise<StoredFile | undefined> {
-    try {
-      const { size, atimeMs, mtimeMs } = await lstat(prefixOf(this.#root) + key);
-      // A time that is still to come says nothing about the last use. (Date.now() has no fractions, these have.)
-      const now = Date.now() + 1;
-      const times = [atimeMs, mtimeMs].filter((time) => time <= now);
-      return { key, bytes: size, lastUse: Math.max(this.#recency.lastUse(key), ...times) };
-    } catch (error) {
-      if (isGone(error)) return undefined;
-      throw error;
-    }
-  }
-}
-
-async function* entriesOf(path: string) {
-  try {
-    yield* await opendir(path, { bufferSize: 256 });
-  } catch (error) {
-    // It has been removed meanwhile, or holds nothing of ours, such as a lost+found that we may not list.
-    if (!isGone(error) && errnoCode(error) !== 'EACCES') throw error;
-  }
-}
-
-function isGone(error: unknown): boolean {
-  const code = errnoCode(error);
-  return code === 'ENOENT' || code === 'ENOTDIR';
 }

@@ -20,7 +20,8 @@ const PLACE_ATTEMPTS = 10;
 interface Placed {
   /** What was there before. */
   readonly replaced: BodyIdentity | undefined;
-  readonly replacedBytes: number;
+  /** Undefined where that was no file. */
+  readonly replacedBytes: number | undefined;
   /** Those whose entries have changed. */
   readonly directories: ReadonlySet<string>;
 }
@@ -87,7 +88,7 @@ export class DirectoryUploads {
         await rename(temporary, path);
         return {
           replaced,
-          replacedBytes: replaced?.isFile() ? Number(replaced.size) : 0,
+          replacedBytes: replaced?.isFile() ? Number(replaced.size) : undefined,
           directories: new Set([path, ...made].map((each) => dirname(each))),
         };
       } catch (error) {

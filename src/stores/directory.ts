@@ -3,7 +3,16 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../artifact.js';
 import { errnoCode, HotblobError } from '../errors.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type ReadWriteStore } from '../store.js';
+import {
+  assertKey,
+  type GetOptions,
+  isKey,
+  type PutOptions,
+  type PutResult,
+  type ReadWriteStore,
+  type StoreEntry,
+  type StoreStats,
+} from '../store.js';
 import { assertOptions, BYTES, FLAG, invalidOption } from '../validation.js';
 import { discard } from './body.js';
 import { DirectoryEviction } from './directory-eviction.js';
@@ -11,6 +20,7 @@ import { MetadataLookups } from './directory-lookups.js';
 import { Sidecars } from './directory-metadata.js';
 import { hasParentInside, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './directory-paths.js';
 import { DirectoryUploads, UPLOADS_NAME } from './directory-uploads.js';
+import { filesBelow } from './directory-walk.js';
 
 /** What {@link directoryStore} takes. */
 export interface DirectoryStoreOptions {
@@ -37,6 +47,14 @@ export interface DirectoryStore extends ReadWriteStore {
    * from then on for what was looked at within the last second.
    */
   get(key: string, options?: GetOptions): FileArtifact | Promise<FileArtifact>;
+  /**
+   * The files whose paths are keys, without what uploads have said about them; symlinks are left out. Last used is the latest
+   * of a file's modification, its access as the file system has it (with `relatime` right to a day), and with `maxBytes` its
+   * last use here.
+   */
+  list(): AsyncIterable<StoreEntry>;
+  /** With `maxBytes` what it holds is known: from the last scan, and from what this process has put and deleted since. */
+  stats(): StoreStats;
 }
 
 const MARKER_NAME = 'immutable';
@@ -123,11 +141,26 @@ class FilesInDirectory implements DirectoryStore {
     assertStorable(key);
     this.#eviction?.touch(key);
     const path = this.#prefix + key;
-    const artifact: FileArtifact = { kind: 'file', path, immutable: this.immutable, root: this.root };
+    const artifact = this.#artifactAt(path);
     const metadata = this.#lookups.get(key, path);
     if (metadata === undefined) return artifact;
     if (metadata instanceof Promise) return metadata.then((found) => ({ ...artifact, ...found }));
     return { ...artifact, ...metadata };
+  }
+
+  async *list(): AsyncGenerator<StoreEntry> {
+    for await (const files of filesBelow(this.root, () => false)) {
+      for (const file of files) {
+        const { key, bytes: size } = file;
+        if (!isKey(key)) continue; // `get` would refuse it
+        const usedAt = this.#eviction?.lastUse(file) ?? file.usedAt;
+        yield { key, artifact: this.#artifactAt(this.#prefix + key), size, usedAt };
+      }
+    }
+  }
+
+  stats(): StoreStats {
+    return this.#eviction?.stats() ?? {};
   }
 
   /** Removes in the background what is said about artifacts that are gone. */
@@ -159,6 +192,7 @@ class FilesInDirectory implements DirectoryStore {
       // Asked for, because unlinking a directory is EISDIR on Linux, but EPERM in POSIX.
       if (body.isDirectory()) return false;
       await unlink(path);
+      if (body.isFile()) this.#eviction?.forget(Number(body.size));
       this.#lookups.expire(key);
       await this.#sidecars.remove(key, body);
     } catch (error) {
@@ -173,6 +207,10 @@ class FilesInDirectory implements DirectoryStore {
     this.#closed = true;
     await Promise.allSettled(this.#running);
     await this.#eviction?.close();
+  }
+
+  #artifactAt(path: string): FileArtifact {
+    return { kind: 'file', path, immutable: this.immutable, root: this.root };
   }
 }
 

@@ -6,6 +6,7 @@ import { deleting } from './checks/deleting.js';
 import { failedUploads } from './checks/failed-uploads.js';
 import { inFlight } from './checks/in-flight.js';
 import { keys } from './checks/keys.js';
+import { listing } from './checks/listing.js';
 import { lookups } from './checks/lookups.js';
 import { metadata } from './checks/metadata.js';
 import { reading } from './checks/reading.js';
@@ -24,6 +25,7 @@ const CHECKS: readonly Check[] = [
   ...concurrency,
   ...inFlight,
   ...deleting,
+  ...listing,
   ...keys,
   ...closing,
 ];

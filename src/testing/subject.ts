@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Readable } from 'node:stream';
 import type { Artifact, ByteRange, UploadMetadata } from '../artifact.js';
-import type { PutResult, Store } from '../store.js';
+import type { PutResult, Store, StoreEntry } from '../store.js';
 import { assertArtifact } from './artifacts.js';
 import { arriving, assertBytes } from './bodies.js';
 import type { Capabilities } from './options.js';
@@ -96,7 +96,11 @@ export class Subject {
   /** Begins to read what is under a key; undefined for a miss. */
   async open(key: string, range?: ByteRange, signal = this.signal()): Promise<Reading | undefined> {
     const artifact = await this.lookUp(key, signal);
-    if (artifact === undefined) return undefined;
+    return artifact && this.begin(artifact, range, signal);
+  }
+
+  /** Begins to read an artifact; undefined for a file that is not there. */
+  async begin(artifact: Artifact, range?: ByteRange, signal = this.signal()): Promise<Reading | undefined> {
     const reading = await this.within('opening an artifact', beginReading(artifact, range, signal));
     if (reading !== undefined) this.#open.set(reading, []);
     return reading;
@@ -151,6 +155,19 @@ export class Subject {
   async assertMiss(key: string): Promise<void> {
     const found = await this.read(key);
     assert(found === undefined, `${found?.byteLength} bytes are found under '${key}', where nothing should be`);
+  }
+
+  /** What the store lists, in the order of the keys. */
+  async list(): Promise<StoreEntry[]> {
+    const { store } = this;
+    const all = async (): Promise<StoreEntry[]> => {
+      const entries: StoreEntry[] = [];
+      assert(store.list !== undefined, 'the store has no list()');
+      for await (const entry of store.list()) entries.push(entry);
+      return entries;
+    };
+    const entries = await this.within('list()', all());
+    return entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   }
 
   /** What the store keeps, sorted; undefined where nobody can tell. */

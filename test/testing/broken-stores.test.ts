@@ -4,6 +4,7 @@ import test from 'ava';
 import { type StoreConformanceOptions, storeConformance } from '../../src/testing/index.js';
 import { brokenConcurrency } from './broken-concurrency.js';
 import { brokenInFlight } from './broken-in-flight.js';
+import { brokenListing } from './broken-listing.js';
 import { brokenLookups, brokenStreams } from './broken-lookups.js';
 import { brokenMetadata } from './broken-metadata.js';
 import { brokenRemovals } from './broken-removals.js';
@@ -19,6 +20,7 @@ const BROKEN: Readonly<Record<string, BrokenStore>> = {
   ...brokenInFlight,
   ...brokenMetadata,
   ...brokenRemovals,
+  ...brokenListing,
 };
 
 type Body = (...context: readonly unknown[]) => Promise<void>;

@@ -35,6 +35,7 @@ export class Compaction {
   /** Segments with bodies that cannot be read now: no use in trying again and again. */
   readonly #unreadable = new WeakSet<Segment>();
   #isSweeping = false;
+  #evicted = 0;
   #closed = false;
 
   constructor(index: SegmentIndex, segments: SegmentSet, committer: Committer, usage: Usage) {
@@ -42,6 +43,11 @@ export class Compaction {
     this.#segments = segments;
     this.#committer = committer;
     this.#usage = usage;
+  }
+
+  /** How many artifacts have gone to make room for others. */
+  get evicted(): number {
+    return this.#evicted;
   }
 
   /**
@@ -64,7 +70,7 @@ export class Compaction {
         return true;
       });
       await this.#copyForward(victim, kept);
-      await this.#drop(victim);
+      this.#evicted += await this.#drop(victim);
       return true;
     });
   }
@@ -170,15 +176,21 @@ export class Compaction {
     return true;
   }
 
-  /** Removes what is left of a segment from the index, and then its file: nobody is ever sent to one that is gone. */
-  async #drop(segment: Segment): Promise<void> {
+  /**
+   * Removes what is left of a segment from the index, and then its file: nobody is ever sent to one that is gone. Resolves to
+   * how many artifacts were left.
+   */
+  async #drop(segment: Segment): Promise<number> {
+    let left = 0;
     for (const part of this.#index.keysOf(segment.id)) {
-      await Promise.all(part.map(({ key, place }) => this.#committer.run({ kind: 'remove', key, onlyAt: place })));
+      const removals = part.map(({ key, place }) => this.#committer.run({ kind: 'remove', key, onlyAt: place }));
+      for (const { isDone } of await Promise.all(removals)) if (isDone) left++;
     }
     await this.#committer.run({ kind: 'forget', segment });
     this.#segments.remove(segment);
     this.#usage.forget(segment.id);
     await segment.unlink();
+    return left;
   }
 }
 

@@ -32,14 +32,15 @@ export class ArtifactReader {
    * @throws HotblobError `ERR_HOTBLOB_CORRUPT` where what is said about it is not what was put
    */
   artifact(key: string, entry: Entry): Artifact {
-    const artifact = this.#bodyOf(entry);
+    const artifact = this.bodyOf(entry);
     if (entry.metadata === undefined) return artifact;
     const metadata = decodeMetadata(entry.metadata);
     if (metadata === undefined) throw corrupt(this.#index.path, `the metadata of '${key}' in the index is damaged`);
     return { ...artifact, ...metadata };
   }
 
-  #bodyOf(entry: Entry): Artifact {
+  /** The same, without what is said about it. */
+  bodyOf(entry: Entry): Artifact {
     const { offset, length, inline } = entry;
     // Not those of the segment: both would change with each body that is appended, and with every copy.
     const validators = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };

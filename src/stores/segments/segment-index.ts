@@ -161,14 +161,16 @@ export class SegmentIndex {
     }
   }
 
-  /** Every key and its entry, undefined for one that is damaged; some at a time, each as the index is then. */
-  *entries(): Generator<{ readonly key: string; readonly entry: Entry | undefined }[]> {
+  /** Every key and its entry, undefined where damaged; as many at a time as are found in `maxMs`, as the index is then. */
+  *entries(maxMs = Number.POSITIVE_INFINITY): Generator<{ readonly key: string; readonly entry: Entry | undefined }[]> {
     let after: string | undefined;
     for (;;) {
       const found: { key: string; entry: Entry | undefined }[] = [];
       const range = after === undefined ? {} : { start: after, exclusiveStart: true };
+      const deadline = performance.now() + maxMs;
       for (const { key, value } of this.#keys.getRange({ ...range, limit: SLICE })) {
         found.push({ key, entry: decodeEntry(key, value, value.length) });
+        if (performance.now() >= deadline) break;
       }
       if (found.length === 0) return;
       after = found.at(-1)?.key;

@@ -80,6 +80,13 @@ export class SegmentSet {
     return bytes;
   }
 
+  /** How many bodies can be asked for. */
+  get artifacts(): number {
+    let artifacts = 0;
+    for (const segment of this.#segments.values()) artifacts += segment.counts.liveCount;
+    return artifacts;
+  }
+
   /** Reserves room for a body of `length` bytes. The region is pending until it is given to {@link settle}. */
   reserve(length: number): Region {
     // A large one gets a file of its own, which can go with it.

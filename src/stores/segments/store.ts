@@ -1,6 +1,15 @@
 import type { Readable } from 'node:stream';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Artifact } from '../../artifact.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type Store } from '../../store.js';
+import {
+  assertKey,
+  type GetOptions,
+  type PutOptions,
+  type PutResult,
+  type Store,
+  type StoreEntry,
+  type StoreStats,
+} from '../../store.js';
 import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../validation.js';
 import { discard } from '../body.js';
 import type { Entry } from './entry.js';
@@ -45,6 +54,13 @@ export interface SegmentStoreReader extends Store {
   readonly root: string;
   /** Synchronous, unless every read is verified. */
   get(key: string, options?: GetOptions): Artifact | undefined | Promise<Artifact | undefined>;
+  /**
+   * What the index has, without what uploads have said about it and without what is damaged in it. Nobody looks at bodies.
+   * Last used is when it was put: a read is written down nowhere.
+   */
+  list(): AsyncIterable<StoreEntry>;
+  /** Whoever only reads knows how many artifacts there are; whoever writes knows the rest. */
+  stats(): StoreStats;
   close(): Promise<void>;
 }
 
@@ -59,6 +75,9 @@ const DEFAULT_SEGMENT_BYTES = 256 * 1024 * 1024;
 const MIN_SEGMENTS = 8;
 /** The offset of a body in its segment has six bytes, and an inline one the upper half. */
 const MAX_SEGMENT_BYTES = 2 ** 40;
+
+/** Listing holds the event loop for so long at a time, in milliseconds, and then lets it turn. */
+const LISTING_MS = 3;
 
 const CHECKS = {
   maxBytes: BYTES,
@@ -136,7 +155,7 @@ class Reader implements SegmentStoreReader {
   }
 
   get(key: string, options?: GetOptions): Artifact | undefined | Promise<Artifact | undefined> {
-    if (this.#closing !== undefined) throw closed();
+    this.#assertOpen();
     assertKey(key);
     assertEncodable(key);
     const entry = this.index.get(key);
@@ -145,6 +164,25 @@ class Reader implements SegmentStoreReader {
     return this.#verifies
       ? this.#artifacts.verified(key, entry, options?.signal)
       : this.#artifacts.artifact(key, entry);
+  }
+
+  async *list(): AsyncGenerator<StoreEntry> {
+    this.#assertOpen();
+    for (const part of this.index.entries(LISTING_MS)) {
+      for (const { key, entry } of part) {
+        if (entry === undefined) continue;
+        yield { key, artifact: this.#artifacts.bodyOf(entry), size: entry.length, usedAt: entry.time };
+      }
+      await nextTurn();
+      this.#assertOpen();
+    }
+  }
+
+  stats(): StoreStats {
+    if (this.#closing !== undefined) return {};
+    let artifacts = 0;
+    for (const { liveCount } of this.index.segments().values()) artifacts += liveCount;
+    return { artifacts };
   }
 
   close(): Promise<void> {
@@ -156,6 +194,10 @@ class Reader implements SegmentStoreReader {
 
   protected release(): Promise<void> {
     return this.index.close();
+  }
+
+  #assertOpen(): void {
+    if (this.#closing !== undefined) throw closed();
   }
 }
 
@@ -184,6 +226,10 @@ class Writer extends Reader implements SegmentStore {
     assertKey(key);
     assertEncodable(key);
     return this.#writer.delete(key);
+  }
+
+  override stats(): StoreStats {
+    return this.#writer.stats();
   }
 
   protected override touch(key: string, entry: Entry): void {

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { PutOptions, PutResult } from '../../store.js';
+import type { PutOptions, PutResult, StoreStats } from '../../store.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
 import type { Entry } from './entry.js';
@@ -81,6 +81,12 @@ export class SegmentWriter {
   /** As the `delete` of a store. */
   delete(key: string): Promise<boolean> {
     return this.#run(async () => (await this.#committer.run({ kind: 'remove', key })).existed);
+  }
+
+  /** As the `stats` of a store. */
+  stats(): StoreStats {
+    const { artifacts, bytes } = this.#segments;
+    return { artifacts, bytes, maxBytes: this.#settings.maxBytes, evicted: this.#compaction.evicted };
   }
 
   /** Waits for what has begun, and refuses the rest. */

@@ -8,6 +8,7 @@ import {
   type PutOptions,
   type PutResult,
   type Store,
+  type StoreEntry,
   type StoreStats,
 } from '../../store.js';
 import { discard } from '../body.js';
@@ -24,7 +25,7 @@ import { isWritable, writeThrough } from './write-through.js';
 
 export type { TieredStoreOptions } from './options.js';
 
-/** What a tiered store is doing. */
+/** What a tiered store is doing; what its local store knows about itself, and what its remote store was asked, as far as they tell. */
 export interface TieredStats extends StoreStats {
   readonly remote: BreakerState;
   readonly flights: number;
@@ -36,6 +37,8 @@ export interface TieredStats extends StoreStats {
 /** A near store in front of a far one. */
 export interface TieredStore extends Store {
   put(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
+  /** What the local store lists; absent where it has no `list`. */
+  list?(): AsyncIterable<StoreEntry>;
   /** Ends what is under way. The two stores stay open: whoever has made them closes them. */
   close(): Promise<void>;
   /** What it has done since it was made, and how the remote store is. */
@@ -63,6 +66,7 @@ export async function tieredStore(options: TieredStoreOptions): Promise<TieredSt
 
 class TwoTiers implements TieredStore {
   delete?: (key: string) => Promise<boolean>;
+  list?: () => AsyncIterable<StoreEntry>;
   readonly #local: TieredSettings['local'];
   readonly #remote: Remote;
   readonly #misses: Misses;
@@ -91,6 +95,8 @@ class TwoTiers implements TieredStore {
     const memory = new SpoolMemory(spoolMemoryBytes);
     this.#flightOptions = { local, remote: this.#remote, lookupTimeoutMs, spoolDir, memory };
     if (local.delete !== undefined) this.delete = (key) => this.#delete(key);
+    const { list } = local;
+    if (list !== undefined) this.list = () => list.call(local);
   }
 
   // Not async: what is there is answered at once.
@@ -110,7 +116,11 @@ class TwoTiers implements TieredStore {
   }
 
   stats(): TieredStats {
+    const { requests, latency } = this.#remote.store.stats?.() ?? {};
     return {
+      ...this.#local.stats?.(),
+      requests,
+      latency,
       remote: this.#remote.state,
       flights: this.#open.size,
       rememberedMisses: this.#misses.size,

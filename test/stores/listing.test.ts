@@ -1,0 +1,217 @@
+import { chmod, mkdir, realpath, symlink, utimes, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import test from 'ava';
+import { openStore } from '../../src/serve-store.js';
+import type { Store, StoreEntry } from '../../src/store.js';
+import { directoryStore } from '../../src/stores/directory.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { segmentStore } from '../../src/stores/segments/store.js';
+import { tieredStore } from '../../src/stores/tiered/store.js';
+import {
+  content,
+  entriesBelow,
+  giveToUnprivileged,
+  never,
+  put,
+  refusal,
+  temporaryDirectory,
+  unprivileged,
+} from './fixture.js';
+import { bytesOf } from './segments/fixture.js';
+
+const HOUR_MS = 60 * 60 * 1000;
+
+async function listed(store: Store): Promise<StoreEntry[]> {
+  if (store.list === undefined) throw new Error('it has no list');
+  const entries: StoreEntry[] = [];
+  for await (const entry of store.list()) entries.push(entry);
+  return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
+}
+
+const keysOf = async (store: Store): Promise<string[]> => (await listed(store)).map(({ key }) => key);
+
+test.serial('directory: what may not be looked into is left out', async (t) => {
+  const dir = await temporaryDirectory(t);
+  await writeFile(join(dir, 'a'), 'a');
+  await mkdir(join(dir, 'secret'));
+  await writeFile(join(dir, 'secret', 'b'), 'b');
+  await giveToUnprivileged(dir);
+  await chmod(join(dir, 'secret'), 0);
+  await unprivileged(async () => t.deepEqual(await keysOf(await directoryStore(dir)), ['a']));
+  await chmod(join(dir, 'secret'), 0o700);
+});
+
+test('directory: every file whose path is a key, whoever has put it there; nothing of the store itself', async (t) => {
+  const dir = join(await temporaryDirectory(t), 'new');
+  const store = await directoryStore(dir);
+  await put(store, 'ac/01', content(1000), { metadata: { contentType: 'text/plain' } });
+  await put(store, 'ac/02', content(0));
+  await mkdir(join(dir, 'deep', 'deeper'), { recursive: true });
+  await writeFile(join(dir, 'deep', 'deeper', 'x y'), content(300));
+  await mkdir(join(dir, 'empty'));
+  await writeFile(join(dir, 'back\\slash'), 'no key');
+  await writeFile(join(dir, 'new\nline'), 'no key');
+  await symlink('ac/01', join(dir, 'link'));
+  await symlink('ac', join(dir, 'folder'));
+  t.true((await entriesBelow(dir)).some((name) => name.startsWith('.hotblob/metadata/')));
+  const root = await realpath(dir);
+  const artifact = (key: string) => ({ kind: 'file', path: join(root, key), root, immutable: true });
+  t.deepEqual(
+    (await listed(store)).map(({ usedAt: _, ...entry }) => entry),
+    [
+      { key: 'ac/01', size: 1000, artifact: artifact('ac/01') },
+      { key: 'ac/02', size: 0, artifact: artifact('ac/02') },
+      { key: 'deep/deeper/x y', size: 300, artifact: artifact('deep/deeper/x y') },
+    ] as never,
+  );
+});
+
+test('directory: last used is the latest of modification, access and, with a limit, what was asked for', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const now = Date.now();
+  const times = { read: [now - HOUR_MS, now - 2 * HOUR_MS], written: [now - 4 * HOUR_MS, now - 3 * HOUR_MS] } as const;
+  for (const [name, [accessed, modified]] of Object.entries(times)) {
+    await writeFile(join(dir, name), name);
+    await utimes(join(dir, name), accessed / 1000, modified / 1000);
+  }
+  await writeFile(join(dir, 'future'), 'future');
+  await utimes(join(dir, 'future'), now / 1000 + 3600, now / 1000 + 3600);
+  const usesOf = async (store: Store) =>
+    Object.fromEntries((await listed(store)).map(({ key, usedAt }) => [key, Math.round(usedAt)]));
+  const uses = { read: now - HOUR_MS, written: now - 3 * HOUR_MS, future: 0 };
+  const store = await directoryStore(dir);
+  store.get('written');
+  t.deepEqual(await usesOf(store), uses);
+  const limited = await directoryStore(dir, { maxBytes: 1e6 });
+  t.deepEqual(await usesOf(limited), uses);
+  const before = Date.now();
+  limited.get('written');
+  const { written = 0, ...rest } = await usesOf(limited);
+  t.true(written >= before && written <= Date.now() + 1);
+  t.deepEqual(rest, { read: uses.read, future: 0 });
+  await limited.close();
+});
+
+test('memory: each artifact with the time when it was put; listing is none, and comes to its end while others are read', async (t) => {
+  const overhead = 1024 + 2;
+  const store = memoryStore({ maxBytes: 3 * (100 + overhead) });
+  const before = Date.now();
+  for (const key of ['a', 'b', 'c']) await put(store, key, content(100));
+  const entries = await listed(store);
+  t.deepEqual(
+    entries.map(({ key, size }) => [key, size]),
+    [
+      ['a', 100],
+      ['b', 100],
+      ['c', 100],
+    ],
+  );
+  for (const { key, artifact, usedAt } of entries) {
+    t.true(usedAt >= before && usedAt <= Date.now());
+    t.is<unknown, unknown>(artifact, store.get(key));
+  }
+  store.get('a');
+  let count = 0;
+  for await (const { key } of store.list()) {
+    t.true(++count <= 3, 'it goes on for ever');
+    store.get(key);
+  }
+  t.is(count, 3);
+  store.get('a');
+  await listed(store);
+  await put(store, 'd', content(100));
+  t.deepEqual(await keysOf(store), ['a', 'c', 'd'], 'a was read, and b before c');
+  await store.close();
+  t.deepEqual(await keysOf(store), []);
+});
+
+for (const readOnly of [false, true]) {
+  test(`segments: what the index has, small bodies as bytes, ${readOnly ? 'as a reader sees it' : 'as the writer does'}`, async (t) => {
+    const dir = await temporaryDirectory(t);
+    const writer = await segmentStore(dir);
+    const before = Date.now();
+    await put(writer, 'small', content(100), { metadata: { contentType: 'text/plain' } });
+    await put(writer, 'large', content(100_000));
+    await put(writer, 'deleted', content(5000));
+    await put(writer, 'overwritten', content(5000));
+    await put(writer, 'overwritten', content(7000, 1));
+    await writer.delete('deleted');
+    const after = Date.now();
+    const store = readOnly ? await segmentStore(dir, { readOnly: true }) : writer;
+    const entries = await listed(store);
+    t.deepEqual(
+      entries.map(({ key, size, artifact }) => [key, size, artifact.kind]),
+      [
+        ['large', 100_000, 'file'],
+        ['overwritten', 7000, 'file'],
+        ['small', 100, 'bytes'],
+      ],
+    );
+    const bodies = [content(100_000), content(7000, 1), content(100)];
+    for (const [index, { key, artifact, usedAt }] of entries.entries()) {
+      t.true(usedAt >= before && usedAt <= after);
+      t.true((await bytesOf(artifact)).equals(bodies[index] ?? Buffer.alloc(0)), key);
+      t.is(artifact.etag, (await store.get(key, { signal: never() }))?.etag);
+    }
+    await store.close();
+    await t.throwsAsync(listed(store), refusal('ERR_HOTBLOB_OVERLOADED', /closed/));
+    await writer.close();
+  });
+}
+
+test('segments: others get their turn while a long list is made, and a list of a store that is closed meanwhile ends', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { durability: 'none' });
+  const keys = Array.from({ length: 3500 }, (_, index) => `key/${String(index).padStart(5, '0')}`);
+  await Promise.all(keys.map((key) => put(store, key, key)));
+  let turns = 0;
+  let turn = setImmediate(function next() {
+    turns++;
+    turn = setImmediate(next);
+  });
+  t.teardown(() => clearImmediate(turn));
+  const found: string[] = [];
+  const inTurn = new Map<number, number>();
+  for await (const { key } of store.list()) {
+    found.push(key);
+    inTurn.set(turns, (inTurn.get(turns) ?? 0) + 1);
+  }
+  t.deepEqual(found, keys);
+  t.true(Math.max(...inTurn.values()) <= 1000, `${[...inTurn.values()]}`);
+  let closing: Promise<void> | undefined;
+  await t.throwsAsync(
+    async () => {
+      for await (const _ of store.list()) closing ??= store.close();
+    },
+    refusal('ERR_HOTBLOB_OVERLOADED', /closed/),
+  );
+  await closing;
+});
+
+test('tiers: what the local store lists, where it can be listed', async (t) => {
+  const local = memoryStore();
+  const remote = memoryStore();
+  const store = await tieredStore({ local, remote });
+  await store.put('both', Readable.from([content(1000)]), { signal: never() });
+  await put(remote, 'far', content(2000));
+  t.deepEqual(await keysOf(store), ['both']);
+  const plain = { get: local.get.bind(local), put: local.put.bind(local) };
+  const unlisted = await tieredStore({ local: plain, remote });
+  t.is(unlisted.list, undefined);
+  await store.close();
+  await unlisted.close();
+});
+
+test('what is served can be listed, with another cache behind it too', async (t) => {
+  for (const kind of ['directory', 'segments'] as const) {
+    for (const upstream of [undefined, { url: 'http://127.0.0.1:9', token: undefined }]) {
+      const dir = await temporaryDirectory(t);
+      const options = { dir, kind, upstream, immutable: undefined, verifyReads: undefined, maxBytes: 1e6 };
+      const { store } = await openStore(options);
+      t.deepEqual(await listed(store), []);
+      t.is(store.stats().maxBytes, 1e6);
+      t.is(store.stats().remote, upstream && 'closed');
+      await store.close();
+    }
+  }
+});
