@@ -1,6 +1,7 @@
 import type { AddressInfo } from 'node:net';
 import type { AccessLevel } from './access/policy.js';
 import { tokenFile } from './access/token-file.js';
+import { createDashboard, type Dashboard } from './dashboard/dashboard.js';
 import type { Exchange } from './exchange.js';
 import { createHandler, type ExchangeHandler, type Handler } from './handler.js';
 import { systemMemoryPressure } from './memory/pressure.js';
@@ -48,14 +49,16 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   });
   let isDraining = false;
   let pages: ExchangeHandler | undefined;
+  let dashboard: Dashboard | undefined;
   const operate = async (exchange: Exchange): Promise<boolean> =>
-    (await pages?.handle(exchange)) || handler.handle(exchange);
+    (await pages?.handle(exchange)) || (await dashboard?.handle(exchange)) || handler.handle(exchange);
   const front: ExchangeHandler = {
     handle: (exchange) => (exchange.url.startsWith(OPERATOR_PATH) ? operate(exchange) : handler.handle(exchange)),
   };
   const server = createServer(front, { memory, tls });
   const { version } = options;
   pages = operatorPages({ version, handler, server, store, access, isDraining: () => isDraining });
+  dashboard = createDashboard({ handler, server, store, access, path: OPERATOR_PATH });
   await server.listen({ port: options.port, host: options.host });
   // a server that listens on a port has an address of this kind
   const { port } = server.address() as AddressInfo;
@@ -65,6 +68,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, served, options)})`,
     async close() {
       isDraining = true;
+      dashboard.close();
       await server.close();
       handler.close();
       await store.close();
