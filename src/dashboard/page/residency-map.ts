@@ -1,0 +1,210 @@
+import type { Cell, ResidencyMap } from '../residency.js';
+import { byId, element, setText, table } from './dom.js';
+import { bytesText, countText, shareText } from './format.js';
+import { type Rectangle, squarify } from './treemap.js';
+
+/** Names need some room. */
+const NAMED_WIDTH = 80;
+const NAMED_HEIGHT = 24;
+/** The smallest part of all bytes that is drawn: an artifact of a few bytes is to be found too. */
+const LEAST_SHARE = 1 / 20_000;
+const ROWS_IN_TABLE = 200;
+/** So many rows of about as many bytes each, the most downloaded artifacts in the first. */
+const BANDS = 3;
+
+/** The artifacts of a store, each as large as its bytes and filled as far as it is in the page cache. */
+export class MapOfArtifacts {
+  readonly #root = byId('map');
+  readonly #open: (key: string) => void;
+  #map: ResidencyMap | undefined;
+  #places: Rectangle[] = [];
+  #buttons = new Map<string, HTMLButtonElement>();
+  #focused = 0;
+
+  /** @param open shows one artifact */
+  constructor(open: (key: string) => void) {
+    this.#open = open;
+    this.#root.addEventListener('keydown', (event) => this.#move(event));
+    new ResizeObserver(() => this.#draw()).observe(this.#root);
+    byId<HTMLDetailsElement>('map-table').addEventListener('toggle', () => this.#fillTable());
+  }
+
+  /** Says why there is no map. */
+  explain(reason: string): void {
+    this.#map = undefined;
+    this.#buttons.clear();
+    setText('map-summary', '');
+    this.#root.replaceChildren(element('p', reason));
+  }
+
+  update(map: ResidencyMap): void {
+    this.#map = map;
+    const { total, cells, rest } = map;
+    const known = cells.filter(({ resident }) => resident !== null);
+    const knownBytes = known.reduce((sum, { size }) => sum + size, 0);
+    const share = knownBytes > 0 ? `${shareText(total.resident / knownBytes)} of ` : '';
+    const shown = rest.artifacts > 0 ? `; shown are ${countText(cells.length)} of them` : '';
+    setText('map-summary', `${share}${bytesText(total.bytes)} in ${countText(total.artifacts)} artifacts${shown}`);
+    if (cells.length === 0) this.#root.replaceChildren(element('p', 'The store is empty.'));
+    else this.#draw();
+  }
+
+  #draw(): void {
+    if (this.#map === undefined || this.#map.cells.length === 0) return;
+    const bytes = this.#map.cells.reduce((sum, { size }) => sum + size, 0);
+    const { clientWidth: width, clientHeight: height } = this.#root;
+    const weightOf = ({ size }: Cell): number => Math.max(size, bytes * LEAST_SHARE, 1);
+    const bands = inBands(this.#map.cells, weightOf);
+    const cells = bands.flat();
+    this.#places = placesOf(
+      bands.map((band) => band.map(weightOf)),
+      width,
+      height,
+    );
+    const before = this.#buttons;
+    this.#buttons = new Map();
+    this.#focused = Math.min(this.#focused, cells.length - 1);
+    const buttons = cells.map((cell, index) => {
+      const button = before.get(cell.key) ?? this.#button(cell.key);
+      this.#buttons.set(cell.key, button);
+      this.#dress(button, cell, this.#places[index] ?? { x: 0, y: 0, width: 0, height: 0 });
+      button.tabIndex = index === this.#focused ? 0 : -1;
+      return button;
+    });
+    const isSame =
+      buttons.length === this.#root.children.length && buttons.every((b, i) => this.#root.children[i] === b);
+    // Moving what has the focus would lose it.
+    const active = document.activeElement;
+    if (!isSame) this.#root.replaceChildren(...buttons);
+    if (active instanceof HTMLElement && this.#root.contains(active)) active.focus();
+  }
+
+  #button(key: string): HTMLButtonElement {
+    const button = element('button');
+    button.type = 'button';
+    button.append(element('span', '', 'fill'), element('span', key, 'name'));
+    button.addEventListener('click', () => this.#open(key));
+    button.addEventListener('focus', () => this.#focus([...this.#buttons.keys()].indexOf(key)));
+    return button;
+  }
+
+  #dress(button: HTMLButtonElement, cell: Cell, place: Rectangle): void {
+    const { style } = button;
+    style.left = `${place.x}px`;
+    style.top = `${place.y}px`;
+    style.width = `${place.width}px`;
+    style.height = `${place.height}px`;
+    const share = cell.resident === null ? undefined : cell.size === 0 ? 1 : cell.resident / cell.size;
+    button.classList.toggle('unknown', share === undefined);
+    const [fill, name] = button.children as unknown as HTMLElement[]; // as #button() has made them
+    if (fill !== undefined) fill.style.height = `${(share ?? 0) * 100}%`;
+    if (name !== undefined) name.hidden = place.width < NAMED_WIDTH || place.height < NAMED_HEIGHT;
+    const text = describe(cell);
+    if (button.title !== text) {
+      button.title = text;
+      button.setAttribute('aria-label', text);
+    }
+    button.dataset['resident'] = share === undefined ? '' : share.toFixed(3);
+    button.dataset['key'] = cell.key;
+  }
+
+  #focus(index: number): void {
+    if (index < 0) return;
+    const buttons = [...this.#buttons.values()];
+    const before = buttons[this.#focused];
+    if (before !== undefined) before.tabIndex = -1;
+    this.#focused = index;
+    const now = buttons[index];
+    if (now !== undefined) now.tabIndex = 0;
+  }
+
+  /** To the nearest one in the direction of an arrow, or to the largest and the smallest. */
+  #move(event: KeyboardEvent): void {
+    const last = this.#places.length - 1;
+    const target =
+      event.key === 'Home' ? 0 : event.key === 'End' ? last : nearest(this.#places, this.#focused, event.key);
+    if (target === undefined) return;
+    event.preventDefault();
+    this.#focus(target);
+    [...this.#buttons.values()][target]?.focus();
+  }
+
+  #fillTable(): void {
+    const details = byId<HTMLDetailsElement>('map-table');
+    const scroll = details.querySelector('.scroll');
+    if (!(scroll instanceof HTMLElement)) return;
+    scroll.tabIndex = details.open ? 0 : -1;
+    const cells = details.open ? (this.#map?.cells ?? []).slice(0, ROWS_IN_TABLE) : [];
+    const rows = cells.map((cell) => [
+      cell.key,
+      bytesText(cell.size),
+      cell.resident === null ? 'unknown' : shareText(cell.size === 0 ? 1 : cell.resident / cell.size),
+      countText(cell.downloads),
+    ]);
+    const heads = ['Artifact', 'Size', 'In the page cache', 'Downloads'];
+    scroll.replaceChildren(table('Artifacts, the most downloaded first', heads, rows));
+  }
+}
+
+/** The most downloaded first, in bands that are about as large; within a band the largest first, as a treemap wants it. */
+function inBands(cells: readonly Cell[], weightOf: (cell: Cell) => number): Cell[][] {
+  const whole = cells.reduce((sum, cell) => sum + weightOf(cell), 0);
+  const bands: Cell[][] = [];
+  let before = 0;
+  for (const cell of cells) {
+    const band = Math.min(BANDS - 1, Math.floor((before / whole) * BANDS));
+    (bands[band] ??= []).push(cell);
+    before += weightOf(cell);
+  }
+  return bands.filter((band) => band !== undefined).map((band) => band.toSorted((a, b) => b.size - a.size));
+}
+
+/** A band below the other, each as high as it is heavy. */
+function placesOf(bands: readonly (readonly number[])[], width: number, height: number): Rectangle[] {
+  const weights = bands.map((band) => band.reduce((sum, weight) => sum + weight, 0));
+  const whole = weights.reduce((sum, weight) => sum + weight, 0);
+  let y = 0;
+  return bands.flatMap((band, index) => {
+    const space = { x: 0, y, width, height: (height * (weights[index] ?? 0)) / whole };
+    y += space.height;
+    return squarify(band, space);
+  });
+}
+
+function describe({ key, size, resident, downloads }: Cell): string {
+  const share =
+    resident === null
+      ? 'unknown how much in the page cache'
+      : `${shareText(size === 0 ? 1 : resident / size)} in the page cache`;
+  return `${key}: ${bytesText(size)}, ${share}, ${countText(downloads)} downloads`;
+}
+
+function nearest(places: readonly Rectangle[], from: number, arrow: string): number | undefined {
+  const direction = DIRECTIONS[arrow];
+  const start = places[from];
+  if (direction === undefined || start === undefined) return undefined;
+  const centre = ({ x, y, width, height }: Rectangle) => ({ x: x + width / 2, y: y + height / 2 });
+  const own = centre(start);
+  let best: number | undefined;
+  let least = Number.POSITIVE_INFINITY;
+  for (const [index, place] of places.entries()) {
+    const other = centre(place);
+    const ahead = (other.x - own.x) * direction.x + (other.y - own.y) * direction.y;
+    const aside = Math.abs((other.x - own.x) * direction.y) + Math.abs((other.y - own.y) * direction.x);
+    if (index === from || ahead <= 0.5) continue;
+    // What lies straight ahead is nearer than what lies aside.
+    const distance = ahead + 3 * aside;
+    if (distance < least) {
+      least = distance;
+      best = index;
+    }
+  }
+  return best;
+}
+
+const DIRECTIONS: Readonly<Record<string, { readonly x: number; readonly y: number }>> = {
+  ArrowLeft: { x: -1, y: 0 },
+  ArrowRight: { x: 1, y: 0 },
+  ArrowUp: { x: 0, y: -1 },
+  ArrowDown: { x: 0, y: 1 },
+};

@@ -1,0 +1,82 @@
+import type { ServerStats } from '../../server/stats.js';
+import type { HandlerStats } from '../../stats.js';
+import type { StoreStats } from '../../store.js';
+
+/** What the server tells each second. */
+export interface Sample {
+  /** In milliseconds since 1970. */
+  readonly time: number;
+  readonly handler: HandlerStats;
+  readonly server?: ServerStats;
+  readonly store?: StoreStats;
+}
+
+export type SourceName = keyof HandlerStats['sent'];
+
+/** In the order in which they are stacked: the cheapest first. */
+export const SOURCES = ['mapped', 'copied', 'bytes', 'read', 'stream'] as const satisfies readonly SourceName[];
+
+/** What happened between two samples, a second. */
+export interface Rates {
+  readonly bytes: Readonly<Record<SourceName, number>>;
+  readonly allBytes: number;
+  readonly responses: number;
+  readonly lookups: number;
+  /** Undefined without lookups. */
+  readonly hitRate: number | undefined;
+  /** In seconds; undefined without downloads. */
+  readonly firstByte: { readonly median: number; readonly slow: number } | undefined;
+}
+
+/** @param bounds of the buckets of histograms, in seconds */
+export function ratesBetween(before: Sample, after: Sample, bounds: readonly number[]): Rates {
+  const seconds = Math.max(0.001, (after.time - before.time) / 1000);
+  const bytes = { mapped: 0, copied: 0, bytes: 0, read: 0, stream: 0 };
+  let allBytes = 0;
+  for (const source of SOURCES) {
+    bytes[source] = (after.handler.sent[source].bytes - before.handler.sent[source].bytes) / seconds;
+    allBytes += bytes[source];
+  }
+  const hits = after.handler.hits - before.handler.hits;
+  const lookups = hits + after.handler.misses - before.handler.misses;
+  return {
+    bytes,
+    allBytes,
+    responses: (responsesIn(after) - responsesIn(before)) / seconds,
+    lookups: lookups / seconds,
+    hitRate: lookups > 0 ? hits / lookups : undefined,
+    firstByte: firstByteBetween(before, after, bounds),
+  };
+}
+
+function responsesIn({ handler }: Sample): number {
+  return Object.values(handler.responses).reduce((sum, count) => sum + count, 0);
+}
+
+function firstByteBetween(before: Sample, after: Sample, bounds: readonly number[]): Rates['firstByte'] {
+  const counts = new Array<number>(bounds.length + 1).fill(0);
+  for (const [index, { firstByte }] of after.handler.latency.entries()) {
+    const earlier = before.handler.latency[index]?.firstByte.counts;
+    for (const [bucket, count] of firstByte.counts.entries()) {
+      counts[bucket] = (counts[bucket] ?? 0) + count - (earlier?.[bucket] ?? 0);
+    }
+  }
+  const median = quantile(counts, bounds, 0.5);
+  const slow = quantile(counts, bounds, 0.99);
+  return median === undefined || slow === undefined ? undefined : { median, slow };
+}
+
+/** Within a bucket times are taken to be spread evenly, as Prometheus does; behind the last bound they are that bound. */
+export function quantile(counts: readonly number[], bounds: readonly number[], share: number): number | undefined {
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  if (total <= 0) return undefined;
+  let left = total * share;
+  for (const [bucket, count] of counts.entries()) {
+    const from = bucket === 0 ? 0 : (bounds[bucket - 1] ?? 0);
+    const to = bounds[bucket];
+    if (to === undefined) return from;
+    if (count > 0 && left <= count) return from + ((to - from) * left) / count;
+    left -= count;
+  }
+  return bounds.at(-1);
+}
