@@ -88,9 +88,9 @@ export interface StoreStats {
   readonly queued?: number | undefined;
   /** Keys that it will not get, because too many have waited. */
   readonly dropped?: number | undefined;
-  /** What another cache was asked. */
+  /** What another cache was asked; requests whose clients have left before an answer are none of them. */
   readonly requests?: readonly UpstreamCount[] | undefined;
-  /** From a request to another cache to the head of its answer. */
+  /** From a request without a body to another cache to the head of its answer. */
   readonly latency?: HistogramSnapshot | undefined;
 }
 

@@ -1,6 +1,8 @@
 import { Readable } from 'node:stream';
 import type { CompletedPart, GetObjectCommandOutput, HeadObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import type { ArtifactMetadata, ByteRange } from '../../artifact.js';
+import type { StoreStats, UpstreamCount } from '../../store.js';
+import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { brokenAnswer, changedMeanwhile, failureOf, isMissing, isOutOfRange } from './failure.js';
 import { metadataOf, type ObjectDescription } from './metadata.js';
 import type { Sdk } from './sdk.js';
@@ -36,11 +38,17 @@ export class Bucket {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
   readonly #name: string;
+  readonly #tally = new RequestTally();
 
   constructor(sdk: Sdk, client: S3Client, name: string) {
     this.#sdk = sdk;
     this.#client = client;
     this.#name = name;
+  }
+
+  /** What the service was asked, and how long the heads of its answers took, with all attempts of a request. */
+  stats(): StoreStats {
+    return this.#tally.stats();
   }
 
   /** How often the client tries a request. */
@@ -52,7 +60,8 @@ export class Bucket {
   async head(key: string, signal?: AbortSignal): Promise<ObjectFacts | undefined> {
     const command = new this.#sdk.HeadObjectCommand({ Bucket: this.#name, Key: key });
     try {
-      const answer = await this.#client.send(command, { ...(signal && { abortSignal: signal }) });
+      const send = () => this.#client.send(command, { ...(signal && { abortSignal: signal }) });
+      const answer = await this.#ask('get', send, signal);
       return this.#factsOf(answer, answer.ContentLength);
     } catch (error) {
       if (isMissing(error)) return undefined;
@@ -97,7 +106,8 @@ export class Bucket {
     const command = new this.#sdk.PutObjectCommand(input);
     command.middlewareStack.add(sayHash(payload), SAY_HASH);
     try {
-      return this.#tagOf(await this.#client.send(command, WITH_BODY), 'writing to');
+      const answer = await this.#ask('put', () => this.#client.send(command, WITH_BODY));
+      return this.#tagOf(answer, 'writing to');
     } catch (error) {
       throw this.#failure(error, 'writing to');
     }
@@ -105,9 +115,9 @@ export class Bucket {
 
   /** Begins an upload in parts and resolves to its id. */
   async createUpload(key: string, description: ObjectDescription): Promise<string> {
-    const input = { Bucket: this.#name, Key: key, ...description };
+    const command = new this.#sdk.CreateMultipartUploadCommand({ Bucket: this.#name, Key: key, ...description });
     try {
-      const { UploadId } = await this.#client.send(new this.#sdk.CreateMultipartUploadCommand(input));
+      const { UploadId } = await this.#ask('put', () => this.#client.send(command));
       if (UploadId === undefined) throw brokenAnswer(this.#doing('writing to'), 'S3 gave the upload no id');
       return UploadId;
     } catch (error) {
@@ -127,7 +137,8 @@ export class Bucket {
     const command = new this.#sdk.UploadPartCommand(input);
     command.middlewareStack.add(sayHash(payload), SAY_HASH);
     try {
-      const answer = await this.#client.send(command, { ...WITH_BODY, abortSignal: signal });
+      const send = () => this.#client.send(command, { ...WITH_BODY, abortSignal: signal });
+      const answer = await this.#ask('put', send, signal);
       return { PartNumber: number, ETag: this.#tagOf(answer, 'writing to') };
     } catch (error) {
       throw this.#failure(error, 'writing to', signal);
@@ -137,8 +148,9 @@ export class Bucket {
   /** Makes an object of the parts, in their order, and resolves to its entity tag. */
   async completeUpload(key: string, uploadId: string, parts: readonly CompletedPart[]): Promise<string> {
     const input = { Bucket: this.#name, Key: key, UploadId: uploadId, MultipartUpload: { Parts: [...parts] } };
+    const command = new this.#sdk.CompleteMultipartUploadCommand(input);
     try {
-      const answer = await this.#client.send(new this.#sdk.CompleteMultipartUploadCommand(input), WITH_BODY);
+      const answer = await this.#ask('put', () => this.#client.send(command, WITH_BODY));
       return this.#tagOf(answer, 'writing to');
     } catch (error) {
       throw this.#failure(error, 'writing to');
@@ -157,8 +169,9 @@ export class Bucket {
 
   /** Deletes an object; the service does not say whether there was one. */
   async delete(key: string): Promise<void> {
+    const command = new this.#sdk.DeleteObjectCommand({ Bucket: this.#name, Key: key });
     try {
-      await this.#client.send(new this.#sdk.DeleteObjectCommand({ Bucket: this.#name, Key: key }));
+      await this.#ask('delete', () => this.#client.send(command));
     } catch (error) {
       if (!isMissing(error)) throw this.#failure(error, 'deleting from');
     }
@@ -172,7 +185,7 @@ export class Bucket {
       // Without it a new object's bytes could follow on the old one's.
       ...(etag === undefined ? {} : { IfMatch: etag }),
     });
-    const answer = await this.#client.send(command, { abortSignal: signal });
+    const answer = await this.#ask('get', () => this.#client.send(command, { abortSignal: signal }), signal);
     const body: unknown = answer.Body;
     if (!(body instanceof Readable)) throw brokenAnswer(this.#doing('reading from'), 'S3 answered without a body');
     try {
@@ -181,6 +194,22 @@ export class Bucket {
       abandon(body);
       throw error;
     }
+  }
+
+  #ask<T>(operation: UpstreamCount['operation'], send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return this.#tally.run({
+      operation,
+      hasBody: operation === 'put',
+      send,
+      outcomeOf: () => 'ok',
+      outcomeOfError: (error) => {
+        if (signal?.aborted === true) return isUpstreamError(signal.reason) ? 'silence' : undefined;
+        if (operation !== 'put' && isMissing(error)) return 'missing';
+        // There is an object, only a shorter one.
+        if (isOutOfRange(error)) return 'ok';
+        return 'silence';
+      },
+    });
   }
 
   #positionOf(answer: GetObjectCommandOutput): Pick<ObjectRead, 'facts' | 'range'> {

@@ -8,6 +8,7 @@ import {
   type PutOptions,
   type PutResult,
   type ReadWriteStore,
+  type StoreStats,
 } from '../../store.js';
 import { discard } from '../body.js';
 import { abandon, Bucket, type ObjectFacts } from './bucket.js';
@@ -21,6 +22,8 @@ import { upload } from './upload.js';
 export interface S3Store extends ReadWriteStore {
   /** The artifact under `key`, with S3's entity tag; undefined for a miss. */
   get(key: string, options?: GetOptions): Promise<StreamArtifact | undefined>;
+  /** What the service was asked, request by request: a long body takes several, and so does a deletion. */
+  stats(): StoreStats;
 }
 
 /**
@@ -91,6 +94,10 @@ class ObjectsInBucket implements S3Store {
     if ((await this.#bucket.head(name)) === undefined) return false;
     await this.#bucket.delete(name);
     return true;
+  }
+
+  stats(): StoreStats {
+    return this.#bucket.stats();
   }
 
   async close(): Promise<void> {

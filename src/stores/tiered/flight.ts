@@ -98,7 +98,9 @@ export class Flight {
     let isLate = false;
     const timer = setTimeout(() => {
       isLate = true;
-      this.#lookup.abort(new Error(`no answer of the remote store within ${lookupTimeoutMs} ms`));
+      const message = `no answer of the remote store within ${lookupTimeoutMs} ms`;
+      // With this code, so that the remote store counts it as a failure of its own, not as a client that has left.
+      this.#lookup.abort(new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', message));
     }, lookupTimeoutMs);
     try {
       const { signal } = this.#lookup;

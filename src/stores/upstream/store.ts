@@ -2,13 +2,24 @@ import type { Readable } from 'node:stream';
 import type { StreamArtifact } from '../../artifact.js';
 import { HotblobError } from '../../errors.js';
 import { keptMetadata } from '../../metadata.js';
-import { assertKey, type GetOptions, type PutOptions, type PutResult, type ReadWriteStore } from '../../store.js';
+import {
+  assertKey,
+  type GetOptions,
+  type PutOptions,
+  type PutResult,
+  type ReadWriteStore,
+  type StoreStats,
+  type UpstreamCount,
+} from '../../store.js';
 import { discard } from '../body.js';
+import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { artifactOf } from './download.js';
 import { upstreamRefused } from './errors.js';
 import { headersOf } from './metadata.js';
 import { type UpstreamSettings, type UpstreamStoreOptions, upstreamSettingsOf } from './options.js';
 import { Peer } from './peer.js';
+import type { UpstreamRequest } from './request.js';
+import type { UpstreamResponse } from './response.js';
 import { Upload } from './upload.js';
 
 export type { UpstreamStoreOptions } from './options.js';
@@ -16,9 +27,12 @@ export type { UpstreamStoreOptions } from './options.js';
 /** A store that is another cache. */
 export interface UpstreamStore extends ReadWriteStore {
   get(key: string, options: GetOptions): Promise<StreamArtifact | undefined>;
+  /** What the peer was asked, and how long the heads of its answers took. What was sent again counts once. */
+  stats(): StoreStats;
 }
 
 const MISSES = new Set([204, 404, 410]);
+const NOT_THERE = new Set([404, 410]);
 
 /**
  * A store that is another cache over HTTP: this package's own server, nginx with WebDAV, and whatever answers GET, PUT and
@@ -48,6 +62,7 @@ class ArtifactsOfPeer implements UpstreamStore {
   readonly #origin: string;
   readonly #headers: Readonly<Record<string, string>>;
   readonly #peer: Peer;
+  readonly #tally = new RequestTally();
 
   constructor(settings: UpstreamSettings) {
     const { origin, authorization } = settings;
@@ -60,7 +75,7 @@ class ArtifactsOfPeer implements UpstreamStore {
   async get(key: string, { signal }: GetOptions): Promise<StreamArtifact | undefined> {
     const path = this.#pathOf(key);
     const ask = (headers: Readonly<Record<string, string>>, until: AbortSignal) =>
-      this.#peer.request({ method: 'GET', path, headers: { ...this.#headers, ...headers }, signal: until });
+      this.#ask('get', { method: 'GET', path, headers: { ...this.#headers, ...headers }, signal: until });
     const response = await ask({}, signal);
     if (response.status === 200) {
       const { stallTimeoutMs, unopenedTimeoutMs } = this.#settings.limits;
@@ -75,7 +90,7 @@ class ArtifactsOfPeer implements UpstreamStore {
     try {
       const headers = headersOf(keptMetadata(options.metadata));
       const upload = new Upload(body, options);
-      const response = await this.#peer.request({
+      const response = await this.#ask('put', {
         method: 'PUT',
         path: this.#pathOf(key),
         headers: { 'content-type': 'application/octet-stream', ...headers, ...this.#headers },
@@ -83,7 +98,7 @@ class ArtifactsOfPeer implements UpstreamStore {
         signal: options.signal,
       });
       response.cancel();
-      if (response.status < 200 || response.status > 299) throw upstreamRefused(this.#origin, 'PUT', response.status);
+      if (!isSuccess(response.status)) throw upstreamRefused(this.#origin, 'PUT', response.status);
       return { created: response.status === 201, etag: response.headers.etag };
     } catch (error) {
       discard(body);
@@ -94,15 +109,29 @@ class ArtifactsOfPeer implements UpstreamStore {
   async delete(key: string): Promise<boolean> {
     const { signal } = new AbortController();
     const path = this.#pathOf(key);
-    const response = await this.#peer.request({ method: 'DELETE', path, headers: this.#headers, signal });
+    const response = await this.#ask('delete', { method: 'DELETE', path, headers: this.#headers, signal });
     response.cancel();
-    if (response.status >= 200 && response.status <= 299) return true;
-    if (response.status === 404 || response.status === 410) return false;
+    if (isSuccess(response.status)) return true;
+    if (NOT_THERE.has(response.status)) return false;
     throw upstreamRefused(this.#origin, 'DELETE', response.status);
+  }
+
+  stats(): StoreStats {
+    return this.#tally.stats();
   }
 
   close(): Promise<void> {
     return this.#peer.close();
+  }
+
+  #ask(operation: UpstreamCount['operation'], request: UpstreamRequest): Promise<UpstreamResponse> {
+    return this.#tally.run({
+      operation,
+      hasBody: request.upload !== undefined,
+      send: () => this.#peer.request(request),
+      outcomeOf: ({ status }) => outcomeOf(operation, status),
+      outcomeOfError: (error) => (isUpstreamError(error) ? 'silence' : undefined),
+    });
   }
 
   /** Percent-encoded segment by segment: a key may hold what a path gives another meaning. */
@@ -111,6 +140,16 @@ class ArtifactsOfPeer implements UpstreamStore {
     const { basePath, query } = this.#settings;
     return `${basePath}${key.split('/').map(encoded).join('/')}${query}`;
   }
+}
+
+function isSuccess(status: number): boolean {
+  return status >= 200 && status <= 299;
+}
+
+function outcomeOf(operation: UpstreamCount['operation'], status: number): UpstreamCount['outcome'] {
+  if (operation === 'get') return MISSES.has(status) ? 'missing' : status === 200 || status === 206 ? 'ok' : 'failed';
+  if (operation === 'delete' && NOT_THERE.has(status)) return 'missing';
+  return isSuccess(status) ? 'ok' : 'failed';
 }
 
 function encoded(segment: string): string {

@@ -1,0 +1,106 @@
+import { rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import test from 'ava';
+import type { StoreStats } from '../../src/store.js';
+import { directoryStore } from '../../src/stores/directory.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { segmentStore } from '../../src/stores/segments/store.js';
+import { tieredStore } from '../../src/stores/tiered/store.js';
+import { content, put, temporaryDirectory, until } from './fixture.js';
+
+test('directory: with a limit the artifacts and their bytes, from the first scan and what happens then', async (t) => {
+  const dir = await temporaryDirectory(t);
+  await writeFile(join(dir, 'before'), content(1000));
+  const store = await directoryStore(dir, { maxBytes: 10_000 });
+  await until(() => store.stats().artifacts !== undefined);
+  const assertStats = (expected: StoreStats) => t.deepEqual(store.stats(), { maxBytes: 10_000, ...expected });
+  assertStats({ artifacts: 1, bytes: 1000, evicted: 0 });
+  await put(store, 'a/b', content(2000));
+  assertStats({ artifacts: 2, bytes: 3000, evicted: 0 });
+  await put(store, 'a/b', content(2500));
+  assertStats({ artifacts: 2, bytes: 3500, evicted: 0 });
+  await store.delete('before');
+  await store.delete('a');
+  await store.delete('nothing');
+  assertStats({ artifacts: 1, bytes: 2500, evicted: 0 });
+  await writeFile(join(dir, 'other'), content(3000));
+  await put(store, 'c', content(6000));
+  assertStats({ artifacts: 2, bytes: 8500, evicted: 0 });
+  // What others have put is seen by the next scan, which is for want of room.
+  await put(store, 'd', content(3000));
+  const { artifacts = 0, bytes = 0, evicted = 0 } = store.stats();
+  t.is(artifacts + evicted, 4, 'a/b, other, c, d');
+  t.true(evicted >= 1 && bytes <= 9000);
+  await store.close();
+});
+
+test('directory: nothing is known without a limit, nor before the first scan', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const unlimited = await directoryStore(dir);
+  await put(unlimited, 'a', content(1000));
+  t.deepEqual(unlimited.stats(), {});
+  const store = await directoryStore(dir, { maxBytes: 10_000 });
+  t.deepEqual(store.stats(), { maxBytes: 10_000, evicted: 0 });
+  await rm(join(dir, 'a'));
+  await put(store, 'b', content(500));
+  const { artifacts = 0 } = store.stats();
+  t.true(artifacts >= 1);
+  await store.close();
+});
+
+test('memory: artifacts, what they take, and what has made room', async (t) => {
+  const perArtifact = 100 + 1024 + 2;
+  const store = memoryStore({ maxBytes: 3 * perArtifact });
+  t.deepEqual(store.stats(), { artifacts: 0, bytes: 0, maxBytes: 3 * perArtifact, evicted: 0 });
+  for (const key of ['a', 'b']) await put(store, key, content(100));
+  await put(store, 'b', content(100, 1));
+  t.deepEqual(store.stats(), { artifacts: 2, bytes: 2 * perArtifact, maxBytes: 3 * perArtifact, evicted: 0 });
+  await store.delete('a');
+  t.is(store.stats().artifacts, 1);
+  for (const key of ['c', 'd', 'e', 'f']) await put(store, key, content(100));
+  t.deepEqual(store.stats(), { artifacts: 3, bytes: 3 * perArtifact, maxBytes: 3 * perArtifact, evicted: 2 });
+});
+
+test('segments: what can be asked for, what it takes, and what has made room', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir, { maxBytes: 400_000 });
+  t.deepEqual(store.stats(), { artifacts: 0, bytes: 0, maxBytes: 400_000, evicted: 0 });
+  await put(store, 'a', content(10_000));
+  await put(store, 'small', content(100));
+  await put(store, 'a', content(11_000));
+  await put(store, 'b', content(12_000));
+  await store.delete('b');
+  await store.delete('nothing');
+  const { artifacts, bytes = 0, evicted } = store.stats();
+  t.deepEqual({ artifacts, evicted }, { artifacts: 2, evicted: 0 });
+  t.true(bytes > 11_000 && bytes < 40_000, `${bytes} bytes`);
+  const reader = await segmentStore(dir, { readOnly: true });
+  t.deepEqual(reader.stats(), { artifacts: 2 });
+  await reader.close();
+  t.deepEqual(reader.stats(), {});
+  for (let index = 0; index < 100; index++) await put(store, `k/${index}`, content(10_000, index));
+  const full = store.stats();
+  t.is((full.artifacts ?? 0) + (full.evicted ?? 0), 102);
+  t.true((full.artifacts ?? 0) < 40 && (full.bytes ?? 0) <= 400_000, JSON.stringify(full));
+  await store.close();
+  const again = await segmentStore(dir, { maxBytes: 400_000 });
+  t.deepEqual([again.stats().artifacts, again.stats().evicted], [full.artifacts, 0]);
+  await again.close();
+});
+
+test('tiers: what the local store knows, and what the remote one was asked', async (t) => {
+  const local = memoryStore({ maxBytes: 1e6 });
+  const requests = [{ operation: 'get', outcome: 'ok', count: 7 }] as const;
+  const latency = { counts: [7], sum: 0.5 };
+  const remote = { get: () => undefined, stats: () => ({ artifacts: 9, maxBytes: 99, requests, latency }) };
+  const store = await tieredStore({ local, remote });
+  await put(local, 'a', content(100));
+  const idle = { remote: 'closed', flights: 0, rememberedMisses: 0, queued: 0, dropped: 0 } as const;
+  t.deepEqual(store.stats(), { ...local.stats(), requests, latency, ...idle });
+  t.is(store.stats().artifacts, 1);
+  const plain = { get: local.get.bind(local), put: local.put.bind(local) };
+  const quiet = await tieredStore({ local: plain, remote: { get: () => undefined } });
+  t.deepEqual(quiet.stats(), { ...idle, requests: undefined, latency: undefined });
+  await store.close();
+  await quiet.close();
+});
