@@ -149,14 +149,14 @@ export class MapOfArtifacts {
 /** The most downloaded first, in bands that are about as large; within a band the largest first, as a treemap wants it. */
 function inBands(cells: readonly Cell[], weightOf: (cell: Cell) => number): Cell[][] {
   const whole = cells.reduce((sum, cell) => sum + weightOf(cell), 0);
-  const bands: Cell[][] = [];
+  const bands = Array.from({ length: BANDS }, (): Cell[] => []);
   let before = 0;
   for (const cell of cells) {
     const band = Math.min(BANDS - 1, Math.floor((before / whole) * BANDS));
-    (bands[band] ??= []).push(cell);
+    bands[band]?.push(cell);
     before += weightOf(cell);
   }
-  return bands.filter((band) => band !== undefined).map((band) => band.toSorted((a, b) => b.size - a.size));
+  return bands.filter((band) => band.length > 0).map((band) => band.toSorted((a, b) => b.size - a.size));
 }
 
 /** A band below the other, each as high as it is heavy. */

@@ -1,0 +1,300 @@
+import { once } from 'node:events';
+import { closeSync, openSync, readSync } from 'node:fs';
+import http, { type IncomingMessage } from 'node:http';
+import http2 from 'node:http2';
+import { join } from 'node:path';
+import type { Readable } from 'node:stream';
+import test, { type ExecutionContext } from 'ava';
+import { staticTokens } from '../../src/access/static-tokens.js';
+import type { FileArtifact } from '../../src/artifact.js';
+import { createDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.js';
+import type { ArtifactPages, ResidencyMap } from '../../src/dashboard/residency.js';
+import { createHandler, type Handler } from '../../src/handler.js';
+import { LATENCY_BOUNDS_SECONDS } from '../../src/histogram.js';
+import type { Store } from '../../src/store.js';
+import { directoryStore } from '../../src/stores/directory.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { evict, residentBytes } from '../helpers/page-cache.js';
+import { until } from '../helpers/poll.js';
+import { openPort, type Port } from '../server/fixture.js';
+import { content } from '../stores/fixture.js';
+
+interface Site extends Port {
+  readonly handler: Handler;
+  readonly dashboard: Dashboard;
+  readonly url: string;
+}
+
+/** A server with a handler, and its page in front. */
+async function openSite(t: ExecutionContext, store: Store, options: Partial<DashboardOptions> = {}): Promise<Site> {
+  const handler = createHandler({ store });
+  let dashboard: Dashboard | undefined;
+  const port = await openPort(t, {
+    handle: async (exchange) => (await dashboard?.handle(exchange)) || handler.handle(exchange),
+  });
+  dashboard = createDashboard({ handler, server: port.server, store, ...options });
+  t.teardown(() => {
+    dashboard?.close();
+    handler.close();
+  });
+  return { ...port, handler, dashboard, url: `http://127.0.0.1:${port.port}` };
+}
+
+/** The messages of a stream of events, as they come. */
+async function* messagesIn(stream: Readable): AsyncGenerator<Record<string, unknown>> {
+  let text = '';
+  for await (const chunk of stream) {
+    text += String(chunk);
+    for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n')) {
+      const message = text.slice(0, end);
+      if (!message.startsWith('data: ')) throw new Error(`no message: ${message}`);
+      yield JSON.parse(message.slice('data: '.length));
+      text = text.slice(end + 2);
+    }
+  }
+}
+
+async function json<T>(url: string): Promise<T> {
+  const response = await fetch(url);
+  if (!response.ok) throw new Error(`${response.status} for ${url}`);
+  return (await response.json()) as T; // as it is made
+}
+
+async function streamOf(t: ExecutionContext, { port }: Site, version: 1 | 2): Promise<Readable> {
+  if (version === 1) {
+    const request = http.get({ port, host: '127.0.0.1', path: '/_hotblob/events', agent: false });
+    t.teardown(() => request.destroy());
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    t.like(response.headers, { 'content-type': 'text/event-stream; charset=utf-8' });
+    return response.on('error', () => {});
+  }
+  const session = http2.connect(`http://127.0.0.1:${port}`).on('error', () => {});
+  t.teardown(() => session.destroy());
+  const stream = session.request({ ':path': '/_hotblob/events' }).on('error', () => {});
+  const [headers] = await once(stream, 'response');
+  t.is(headers[':status'], 200);
+  return stream;
+}
+
+test('the page, its script and its style come with a policy that lets nothing else in', async (t) => {
+  const { url } = await openSite(t, memoryStore());
+  for (const [name, type] of [
+    ['', 'text/html; charset=utf-8'],
+    ['page.js', 'text/javascript; charset=utf-8'],
+    ['page.css', 'text/css; charset=utf-8'],
+  ] as const) {
+    const response = await fetch(`${url}/_hotblob/${name}`);
+    t.is(response.status, 200);
+    t.is(response.headers.get('content-type'), type);
+    t.is(response.headers.get('x-content-type-options'), 'nosniff');
+    const policy = response.headers.get('content-security-policy') ?? '';
+    t.regex(policy, /^default-src 'none'; script-src 'self'; style-src 'self';/);
+    t.false(policy.includes('unsafe'));
+    t.true((await response.text()).length > 1000);
+  }
+  const bare = await fetch(`${url}/_hotblob`, { redirect: 'manual' });
+  t.is(bare.status, 308);
+  t.is(bare.headers.get('location'), '/_hotblob/');
+  t.is((await fetch(`${url}/_hotblob/events`, { method: 'POST' })).status, 405);
+  t.is((await fetch(`${url}/_hotblob/other`)).status, 404);
+});
+
+for (const version of [1, 2] as const) {
+  test(`HTTP/${version}: those who look get the figures, at once and each second`, async (t) => {
+    const site = await openSite(t, memoryStore());
+    await fetch(`${site.url}/key`, { method: 'PUT', body: content(1000) });
+    const messages = messagesIn(await streamOf(t, site, version));
+    const { value: first } = await messages.next();
+    t.deepEqual(first?.['bounds'], [...LATENCY_BOUNDS_SECONDS]);
+    t.like(first?.['handler'], { responses: { 200: 1 } });
+    t.true(Math.abs(Number(first?.['time']) - Date.now()) < 60_000);
+    t.is(typeof first?.['server'], 'object');
+    await (await fetch(`${site.url}/key`)).arrayBuffer();
+    const { value: second } = await messages.next();
+    t.is(second?.['bounds'], undefined);
+    t.like(second?.['handler'], { hits: 1, sent: { bytes: { bytes: 1000 } } });
+  });
+}
+
+test('closing ends the streams, and begins no other', async (t) => {
+  const site = await openSite(t, memoryStore());
+  const stream = await streamOf(t, site, 2);
+  stream.resume();
+  const ended = once(stream, 'end');
+  site.dashboard.close();
+  await ended;
+  t.is((await fetch(`${site.url}/_hotblob/events`)).status, 503);
+});
+
+test('only so many may look at the same time, and who leaves makes room', async (t) => {
+  const site = await openSite(t, memoryStore());
+  const session = await site.session();
+  const streams = Array.from({ length: 32 }, () =>
+    session.request({ ':path': '/_hotblob/events' }).on('error', () => {}),
+  );
+  await Promise.all(streams.map((stream) => once(stream, 'data')));
+  t.is((await fetch(`${site.url}/_hotblob/events`)).status, 503);
+  streams[0]?.destroy();
+  await until('there is room', async () => {
+    const response = await fetch(`${site.url}/_hotblob/events`);
+    await response.body?.cancel();
+    return response.status === 200;
+  });
+});
+
+test('who does not read gets one message, and holds nobody up', async (t) => {
+  const site = await openSite(t, memoryStore());
+  const session = await site.session({ settings: { initialWindowSize: 0 } });
+  const deaf = session.request({ ':path': '/_hotblob/events' }).on('error', () => {});
+  await once(deaf, 'response');
+  const messages = messagesIn(await streamOf(t, site, 1));
+  for (let count = 0; count < 4; count++) t.false((await messages.next()).done);
+  // Of what waits for the deaf one nothing is in the process but one message.
+  t.is(site.server.stats().openStreams, 1);
+  t.like(site.handler.stats(), { active: 0 });
+});
+
+test('what of the store is in the page cache, the most downloaded first', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const sizes = { cold: 256 * KIB, hot: 128 * KIB, part: 4 * MIB, tiny: 100 };
+  for (const [name, size] of Object.entries(sizes)) writePattern(directory, name, size, 1);
+  const store = await directoryStore(directory, { immutable: true });
+  t.teardown(() => store.close());
+  const site = await openSite(t, store);
+  evict(join(directory, 'cold'));
+  const part = join(directory, 'part');
+  evict(part);
+  // What stands before it comes along: how much is the kernel's to say.
+  const fd = openSync(part, 'r');
+  readSync(fd, Buffer.alloc(4096), 0, 4096, 0);
+  closeSync(fd);
+  // Downloads count from when somebody first looks.
+  await fetch(`${site.url}/_hotblob/`);
+  for (const name of ['hot', 'hot', 'tiny', 'missing']) await (await fetch(`${site.url}/${name}`)).arrayBuffer();
+  await until('they are over', () => site.handler.stats().active === 0);
+  const { cells, rest, total } = await json<ResidencyMap>(`${site.url}/_hotblob/residency.json`);
+  const expected = Object.entries(sizes).map(([key, size]) => ({
+    key,
+    size,
+    resident: Math.min(size, residentBytes(join(directory, key))),
+    downloads: key === 'hot' ? 2 : key === 'tiny' ? 1 : 0,
+  }));
+  t.deepEqual(
+    cells.map(({ key }) => key),
+    ['hot', 'tiny', 'part', 'cold'],
+  );
+  t.deepEqual(new Set(cells), new Set(expected));
+  t.is(cells.find(({ key }) => key === 'cold')?.resident, 0);
+  t.deepEqual(rest, { artifacts: 0, bytes: 0 });
+  const all = Object.values(sizes).reduce((sum, size) => sum + size, 0);
+  t.deepEqual(total, {
+    artifacts: 4,
+    bytes: all,
+    resident: cells.reduce((sum, cell) => sum + (cell.resident ?? 0), 0),
+  });
+
+  const some = await json<ArtifactPages>(`${site.url}/_hotblob/artifact.json?key=part`);
+  t.like(some, { key: 'part', size: 4 * MIB, pageBytes: 4096, responses: [] });
+  const [first, ...others] = some.runs ?? [];
+  t.is(first?.[0], 1);
+  t.deepEqual(others, [[0, 1024 - (first?.[1] ?? 0)]]);
+  t.is((first?.[1] ?? 0) * 4096, residentBytes(part));
+  const hot = await json<ArtifactPages>(`${site.url}/_hotblob/artifact.json?key=hot`);
+  t.deepEqual(hot.runs, [[1, 32]]);
+  t.is(hot.responses.length, 2);
+  t.like(hot.responses[0], { method: 'GET', status: 200, bytes: 128 * KIB, source: 'mapped', complete: true });
+  const missing = await fetch(`${site.url}/_hotblob/artifact.json?key=missing`);
+  t.is(missing.status, 404);
+  t.deepEqual(Object.keys((await missing.json()) as object), ['message']);
+});
+
+test('of a store with more artifacts than can be shown the rest is added up', async (t) => {
+  const artifact: FileArtifact = { kind: 'file', path: '/nowhere' };
+  const store: Store = {
+    get: () => undefined,
+    list: async function* () {
+      for (let index = 1; index <= 9000; index++) yield { key: `key-${index}`, artifact, size: index, usedAt: 0 };
+    },
+  };
+  const { url } = await openSite(t, store);
+  const { cells, rest, total } = await json<ResidencyMap>(`${url}/_hotblob/residency.json`);
+  t.is(cells.length, 2000);
+  t.deepEqual(cells[0], { key: 'key-9000', size: 9000, resident: null, downloads: 0 });
+  t.deepEqual(cells.at(-1)?.key, 'key-7001');
+  t.deepEqual(rest, { artifacts: 7000, bytes: (7000 * 7001) / 2 });
+  t.deepEqual(total, { artifacts: 9000, bytes: (9000 * 9001) / 2, resident: 0 });
+});
+
+test('a store is looked at once for all who ask, and not again at once', async (t) => {
+  let looks = 0;
+  const kept = memoryStore();
+  const store: Store = {
+    get: (key) => kept.get(key),
+    list: () => {
+      looks++;
+      return kept.list();
+    },
+  };
+  const { url } = await openSite(t, store);
+  await Promise.all(Array.from({ length: 5 }, () => fetch(`${url}/_hotblob/residency.json`)));
+  await fetch(`${url}/_hotblob/residency.json`);
+  t.is(looks, 1);
+});
+
+test('a store that cannot be listed has no map, one that fails an error', async (t) => {
+  const silent = await openSite(t, { get: () => undefined });
+  t.is((await fetch(`${silent.url}/_hotblob/residency.json`)).status, 404);
+  const failing = await openSite(t, {
+    get: () => undefined,
+    // biome-ignore lint/correctness/useYield: it fails before
+    list: async function* () {
+      throw new Error('the disk has gone');
+    },
+  });
+  const response = await fetch(`${failing.url}/_hotblob/residency.json`);
+  t.is(response.status, 500);
+  t.deepEqual(Object.keys((await response.json()) as object), ['message']);
+});
+
+test('only who may read may look; a browser is asked for a password', async (t) => {
+  const access = staticTokens([{ level: 'read', token: 'operator-token-0123456789', protocols: ['hotblob'] }]);
+  const { url } = await openSite(t, memoryStore(), { access });
+  const names = ['', 'page.js', 'page.css', 'events', 'residency.json', 'artifact.json?key=a'];
+  for (const name of names) {
+    const response = await fetch(`${url}/_hotblob/${name}`);
+    t.is(response.status, 401, name);
+    t.regex(response.headers.get('www-authenticate') ?? '', /^Basic realm="hotblob"/);
+  }
+  const authorization = `Basic ${Buffer.from('anybody:operator-token-0123456789').toString('base64')}`;
+  t.is((await fetch(`${url}/_hotblob/`, { headers: { authorization } })).status, 200);
+});
+
+test('responses of other handlers are not shown', async (t) => {
+  const store = memoryStore();
+  const other = createHandler({ store });
+  t.teardown(() => other.close());
+  const otherPort = await openPort(t, other);
+  const { url, handler } = await openSite(t, store);
+  await fetch(`${url}/key`, { method: 'PUT', body: content(10) });
+  await fetch(`${url}/_hotblob/`);
+  await (await fetch(`http://127.0.0.1:${otherPort.port}/key`)).arrayBuffer();
+  await (await fetch(`${url}/key`)).arrayBuffer();
+  await until('they are over', () => handler.stats().active + other.stats().active === 0);
+  const { cells } = await json<ResidencyMap>(`${url}/_hotblob/residency.json`);
+  t.deepEqual(cells, [{ key: 'key', size: 10, resident: 10, downloads: 1 }]);
+});
+
+test('what is no option is refused', (t) => {
+  const handler = createHandler({ store: memoryStore() });
+  t.teardown(() => handler.close());
+  for (const [options, message] of [
+    [{}, /^handler: expected something with stats\(\), found undefined$/],
+    [{ handler: {} }, /^handler: expected something with stats\(\)/],
+    [{ handler, path: '/_hotblob' }, /^path: expected a path that starts and ends with "\/"/],
+    [{ handler, token: 'x' }, /^token: expected one of the options/],
+    [{ handler, access: 'x' }, /^access: expected a function/],
+  ] as const) {
+    t.throws(() => createDashboard(options as never), { code: 'ERR_HOTBLOB_INVALID_OPTION', message });
+  }
+});
