@@ -173,19 +173,26 @@ test('what of the store is in the page cache, the most downloaded first', async 
   await fetch(`${site.url}/_hotblob/`);
   for (const name of ['hot', 'hot', 'tiny', 'missing']) await (await fetch(`${site.url}/${name}`)).arrayBuffer();
   await until('they are over', () => site.handler.stats().active === 0);
+  const residentNow = () => Object.keys(sizes).map((key) => [key, residentBytes(join(directory, key))] as const);
+  const before = new Map(residentNow());
   const { cells, rest, total } = await json<ResidencyMap>(`${site.url}/_hotblob/residency.json`);
-  const expected = Object.entries(sizes).map(([key, size]) => ({
-    key,
-    size,
-    resident: Math.min(size, residentBytes(join(directory, key))),
-    downloads: key === 'hot' ? 2 : key === 'tiny' ? 1 : 0,
-  }));
+  const after = new Map(residentNow());
   t.deepEqual(
-    cells.map(({ key }) => key),
-    ['hot', 'tiny', 'part', 'cold'],
+    cells.map(({ key, size, downloads }) => ({ key, size, downloads })),
+    [
+      { key: 'hot', size: sizes.hot, downloads: 2 },
+      { key: 'tiny', size: sizes.tiny, downloads: 1 },
+      { key: 'part', size: sizes.part, downloads: 0 },
+      { key: 'cold', size: sizes.cold, downloads: 0 },
+    ],
   );
-  for (const cell of cells) t.deepEqual(cell, expected.find(({ key }) => key === cell.key));
-  t.is(cells.find(({ key }) => key === 'cold')?.resident, 0);
+  for (const { key, size, resident } of cells) {
+    // The kernel may take pages back in between.
+    t.true(Number(resident) <= Math.min(size, before.get(key) ?? 0), `${key}: ${resident} of ${before.get(key)}`);
+    t.true(Number(resident) >= Math.min(size, after.get(key) ?? 0), `${key}: ${resident}, ${after.get(key)}`);
+  }
+  t.is(cells[3]?.resident, 0);
+  t.true(Number(cells[2]?.resident) > 0);
   t.deepEqual(rest, { artifacts: 0, bytes: 0 });
   const all = Object.values(sizes).reduce((sum, size) => sum + size, 0);
   t.deepEqual(total, {
@@ -196,14 +203,16 @@ test('what of the store is in the page cache, the most downloaded first', async 
 
   const some = await json<ArtifactPages>(`${site.url}/_hotblob/artifact.json?key=part`);
   t.like(some, { key: 'part', size: 4 * MIB, pageBytes: 4096, responses: [] });
-  const [first, ...others] = some.runs ?? [];
-  t.is(first?.[0], 1);
-  t.deepEqual(others, [[0, 1024 - (first?.[1] ?? 0)]]);
-  t.is((first?.[1] ?? 0) * 4096, residentBytes(part));
+  const pages = (runs: ArtifactPages['runs'], state: 0 | 1): number =>
+    (runs ?? []).reduce((sum, [isResident, count]) => (isResident === state ? sum + count : sum), 0);
+  t.is(pages(some.runs, 0) + pages(some.runs, 1), 1024);
+  t.deepEqual(some.runs?.at(-1)?.[0], 0);
+  t.true(pages(some.runs, 1) * 4096 <= (before.get('part') ?? 0));
   const hot = await json<ArtifactPages>(`${site.url}/_hotblob/artifact.json?key=hot`);
-  t.deepEqual(hot.runs, [[1, 32]]);
+  t.is(pages(hot.runs, 0) + pages(hot.runs, 1), 32);
+  t.true(pages(hot.runs, 1) * 4096 >= residentBytes(join(directory, 'hot')));
   t.is(hot.responses.length, 2);
-  t.like(hot.responses[0], { method: 'GET', status: 200, bytes: 128 * KIB, source: 'mapped', complete: true });
+  t.like(hot.responses[0], { method: 'GET', status: 200, bytes: 128 * KIB, complete: true });
   const missing = await fetch(`${site.url}/_hotblob/artifact.json?key=missing`);
   t.is(missing.status, 404);
   t.deepEqual(Object.keys((await missing.json()) as object), ['message']);

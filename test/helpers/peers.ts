@@ -16,6 +16,7 @@ const PEERS = {
   ccache: { debianPackage: 'ccache', probe: ['ccache', '--version'] },
   gradle: { debianPackage: 'gradle', probe: ['gradle', '--version'] },
   bindfs: { debianPackage: 'bindfs', probe: ['bindfs', '--version'] },
+  chromium: { debianPackage: 'chromium', probe: ['/usr/bin/chromium', '--version'] },
   prometheus: { debianPackage: 'prometheus', probe: ['promtool', '--version'] },
   wrk: { debianPackage: 'wrk', probe: ['wrk', '--version'] },
   'python3-h2': { debianPackage: 'python3-h2', probe: [PYTHON, '-c', 'import h2'] },

@@ -1,0 +1,266 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import test, { type ExecutionContext } from 'ava';
+import axe from 'axe-core';
+import { type Browser, chromium, type Page } from 'playwright-core';
+import { createDashboard, type Dashboard } from '../../src/dashboard/index.js';
+import { createHandler, type Handler } from '../../src/handler.js';
+import { directoryStore } from '../../src/stores/directory.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { evict } from '../helpers/page-cache.js';
+import { needsPeer } from '../helpers/peers.js';
+import { until } from '../helpers/poll.js';
+import { openPort } from '../server/fixture.js';
+
+/** Debian's own. */
+const CHROMIUM = '/usr/bin/chromium';
+const PAGE = '/_hotblob/';
+const SIZES = { 'web/large': 2 * MIB, 'web/small': 20 * KIB, 'api/cold': MIB, 'api/warm': 512 * KIB };
+
+let browser: Browser | undefined;
+test.after.always(() => browser?.close());
+
+interface Site {
+  readonly url: string;
+  readonly directory: string;
+  readonly handler: Handler;
+  /** Ends the page's streams, and puts another page into its place. */
+  restart(): void;
+}
+
+type ContextOptions = Parameters<Browser['newContext']>[0];
+
+/** A test with a tab of a real browser, where the page complains of nothing. */
+function pageTest(
+  title: string,
+  run: (t: ExecutionContext, page: Page, site: Site) => Promise<void>,
+  options: ContextOptions = {},
+): void {
+  test.serial(title, async (t) => {
+    if (!needsPeer(t, 'chromium')) return;
+    const site = await openSite(t);
+    const complaints: string[] = [];
+    const page = await openPage(t, `${site.url}${PAGE}`, options, complaints);
+    await run(t, page, site);
+    t.deepEqual(complaints, []);
+  });
+}
+
+async function openSite(t: ExecutionContext): Promise<Site> {
+  const directory = await temporaryDirectory(t);
+  for (const [key, size] of Object.entries(SIZES)) {
+    await mkdir(join(directory, key, '..'), { recursive: true });
+    writePattern(directory, key, size, 1);
+  }
+  evict(join(directory, 'api/cold'));
+  const store = await directoryStore(directory, { immutable: true });
+  const handler = createHandler({ store });
+  let dashboard: Dashboard | undefined;
+  const { port, server } = await openPort(t, {
+    handle: async (exchange) => (await dashboard?.handle(exchange)) || handler.handle(exchange),
+  });
+  dashboard = createDashboard({ handler, server, store });
+  t.teardown(async () => {
+    dashboard?.close();
+    handler.close();
+    await store.close();
+  });
+  const url = `http://127.0.0.1:${port}`;
+  const restart = (): void => {
+    dashboard?.close();
+    dashboard = createDashboard({ handler, server, store });
+  };
+  return { url, directory, handler, restart };
+}
+
+async function openPage(
+  t: ExecutionContext,
+  url: string,
+  options: ContextOptions,
+  complaints: string[],
+): Promise<Page> {
+  // In a container there is no user namespace for its sandbox.
+  browser ??= await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
+  const context = await browser.newContext(options);
+  t.teardown(() => context.close());
+  const page = await context.newPage();
+  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('console', (message) => {
+    // What violates the policy is an error of the console, too.
+    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+  });
+  await page.goto(url);
+  await page.locator('#map button').first().waitFor();
+  return page;
+}
+
+/** What the load does, until it is over. */
+async function load({ url }: Site, seconds: number): Promise<{ bytes: number; hits: number; lookups: number }> {
+  const done = { bytes: 0, hits: 0, lookups: 0 };
+  const until = performance.now() + seconds * 1000;
+  const keys = ['web/large', 'web/small', 'missing', 'web/small'];
+  for (let index = 0; performance.now() < until; index++) {
+    const response = await fetch(`${url}/${keys[index % keys.length]}`);
+    done.bytes += (await response.arrayBuffer()).byteLength * Number(response.ok);
+    done.lookups++;
+    done.hits += Number(response.ok);
+  }
+  return done;
+}
+
+pageTest('the page shows what a load does', async (t, page, site) => {
+  t.is(await page.locator('#status').textContent(), 'Live');
+  // Long enough for the mean of what the tiles show to be that of the load.
+  const loading = load(site, 14);
+  const shown: { bytesPerSecond: number; hitRate: number }[] = [];
+  let isOver = false;
+  const watching = (async () => {
+    const startedAt = performance.now();
+    while (!isOver) {
+      const [throughput = '', hitRate = ''] = await page.locator('#throughput, #hit-rate').allTextContents();
+      // From here on all that a tile is the mean of is of the load.
+      if (performance.now() - startedAt > 7000) {
+        shown.push({ bytesPerSecond: bytesIn(throughput), hitRate: Number.parseFloat(hitRate) / 100 });
+      }
+      await page.waitForTimeout(500);
+    }
+  })();
+  const startedAt = performance.now();
+  const { bytes, hits, lookups } = await loading;
+  const seconds = (performance.now() - startedAt) / 1000;
+  isOver = true;
+  await watching;
+  const mean = (values: readonly number[]): number => values.reduce((sum, value) => sum + value, 0) / values.length;
+  const rate = mean(shown.map(({ bytesPerSecond }) => bytesPerSecond));
+  const hitRate = mean(shown.map((each) => each.hitRate));
+  t.log(
+    `${(bytes / seconds / MIB).toFixed(1)} MiB/s, shown ${(rate / MIB).toFixed(1)}; hits ${(hits / lookups).toFixed(3)}, shown ${hitRate.toFixed(3)}`,
+  );
+  // What is counted is exact; how fast it goes changes from second to second where others use the machine as well.
+  t.true(Math.abs(hitRate - hits / lookups) < 0.05 * (hits / lookups));
+  t.true(Math.abs(rate - bytes / seconds) < 0.3 * (bytes / seconds));
+  const { sent } = site.handler.stats();
+  t.is(
+    Object.values(sent).reduce((sum, each) => sum + each.bytes, 0),
+    bytes,
+  );
+  const table = page.locator('#chart-throughput details');
+  await table.locator('summary').click();
+  await table.locator('tbody tr').first().waitFor();
+  const total = await totalIn(table.locator('tbody tr'));
+  t.true(Math.abs(total - bytes) < 0.05 * bytes, `${total} of ${bytes} bytes are in the chart`);
+});
+
+pageTest('cells are filled as far as their artifacts are in the page cache', async (t, page, site) => {
+  const residentShare = async (key: string): Promise<number> =>
+    Number(await page.locator(`#map button[data-key="${key}"]`).getAttribute('data-resident'));
+  t.is(await page.locator('#map button').count(), 4);
+  t.is(await residentShare('api/cold'), 0);
+  // Not all of it: the kernel may take single pages back.
+  t.true((await residentShare('api/warm')) > 0.5);
+  await (await fetch(`${site.url}/api/cold`)).arrayBuffer();
+  await until('it is hot', async () => (await residentShare('api/cold')) > 0.5);
+  evict(join(site.directory, 'api/warm'));
+  await until('it is cold', async () => (await residentShare('api/warm')) === 0);
+  const fill = page.locator('#map button[data-key="api/warm"] .fill');
+  t.is(await fill.evaluate((element) => element.clientHeight), 0);
+  const label = await page.locator('#map button[data-key="api/cold"]').getAttribute('aria-label');
+  t.regex(label ?? '', /^api\/cold: 1\.00 MiB, \d+% in the page cache, 1 downloads$/);
+  const share = await page.locator('#map').evaluate((map) => {
+    const area = (each: Element): number => each.clientWidth * each.clientHeight;
+    const [large, small] = ['web/large', 'api/warm'].map((key) => map.querySelector(`[data-key="${key}"]`));
+    return large && small ? area(large) / area(small) : 0;
+  });
+  t.true(share > 3.6 && share < 4.4, `an artifact of four times the size has ${share} times the area`);
+});
+
+pageTest('a click, or Enter, opens an artifact page by page; Escape closes it', async (t, page, site) => {
+  await (await fetch(`${site.url}/web/large`)).arrayBuffer();
+  await page.locator('#map button[data-key="web/large"]').click();
+  const dialog = page.locator('#artifact');
+  await dialog.getByText('of 512 pages of 4.00 KiB').waitFor();
+  t.is(await dialog.locator('h2').textContent(), 'web/large');
+  t.is(await dialog.locator('tbody tr').count(), 1);
+  t.deepEqual((await dialog.locator('tbody td').allTextContents()).slice(1, 3), ['GET 200', '2.00 MiB']);
+  await page.keyboard.press('Escape');
+  await dialog.waitFor({ state: 'hidden' });
+
+  // All cells are one stop of the Tab key; arrows move between them.
+  const focused = () => page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset['key']);
+  await page.locator('#map button[tabindex="0"]').focus();
+  await page.keyboard.press('Home');
+  const first = await focused();
+  const seen = new Set([first]);
+  for (const key of ['ArrowRight', 'ArrowDown', 'ArrowLeft', 'ArrowUp', 'End']) {
+    await page.keyboard.press(key);
+    seen.add(await focused());
+  }
+  t.true(seen.size >= 3 && !seen.has(undefined), [...seen].join(', '));
+  t.is(await page.locator('#map button[tabindex="0"]').count(), 1);
+  const last = await focused();
+  await page.keyboard.press('Enter');
+  await page.locator('#artifact').waitFor();
+  t.is(await dialog.locator('h2').textContent(), last ?? null);
+});
+
+for (const [name, options] of Object.entries({
+  light: { colorScheme: 'light', viewport: { width: 1440, height: 900 } },
+  dark: { colorScheme: 'dark', viewport: { width: 1440, height: 900 } },
+  phone: { colorScheme: 'light', viewport: { width: 360, height: 740 } },
+} as const)) {
+  const check = async (t: ExecutionContext, page: Page, site: Site): Promise<void> => {
+    await load(site, 2);
+    for (const summary of await page.locator('summary').all()) await summary.click();
+    await assertAccessible(t, page);
+    const [wide, room] = await page.evaluate(() => {
+      const { scrollWidth, clientWidth } = document.documentElement;
+      return [scrollWidth, clientWidth] as const;
+    });
+    t.true(wide <= room, `${wide} of ${room} pixels`);
+    await page.locator('#map button').first().click();
+    await page.locator('#artifact').getByText('pages of').waitFor();
+    await assertAccessible(t, page);
+  };
+  pageTest(`${name}: nothing stands in anybody's way, and nothing sticks out`, check, options);
+}
+
+test.serial('a page whose server goes says so, and goes on when there is one again', async (t) => {
+  if (!needsPeer(t, 'chromium')) return;
+  const site = await openSite(t);
+  const page = await openPage(t, `${site.url}${PAGE}`, {}, []);
+  const status = page.locator('#status');
+  await status.getByText('Live').waitFor();
+  const states = new Set<string | null>();
+  const watching = until('it is live again', async () => {
+    states.add(await status.textContent());
+    return states.size > 1 && (await status.textContent()) === 'Live';
+  });
+  site.restart();
+  await watching;
+  t.true(
+    [...states].some((state) => state?.startsWith('Reconnecting')),
+    [...states].join(', '),
+  );
+});
+
+/** Nothing that axe calls serious or critical: contrast, names, roles, the order of headings. */
+async function assertAccessible(t: ExecutionContext, page: Page): Promise<void> {
+  // Not as a script of the page: its policy would not let it in.
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run());
+  const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]?.html}`);
+  t.deepEqual(found, []);
+}
+
+function bytesIn(text: string): number {
+  const [value, unit = 'B'] = text.replace('/s', '').split(' ');
+  return Number(value) * 1024 ** ['B', 'KiB', 'MiB', 'GiB'].indexOf(unit);
+}
+
+/** All bytes in a table of bytes a second, a row each second. */
+async function totalIn(rows: ReturnType<Page['locator']>): Promise<number> {
+  const texts = await rows.evaluateAll((each) =>
+    each.map((row) => [...row.querySelectorAll('td')].slice(1).map((cell) => cell.textContent ?? '')),
+  );
+  return texts.flat().reduce((sum, text) => sum + bytesIn(text), 0);
+}
