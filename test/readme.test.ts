@@ -5,7 +5,9 @@ import { CreateBucketCommand, S3Client } from '@aws-sdk/client-s3';
 import test, { type ExecutionContext } from 'ava';
 import { staticTokens } from '../src/access/static-tokens.js';
 import { DEFAULT_MAX_STALE_MS, tokenFile } from '../src/access/token-file.js';
+import { createDashboard } from '../src/dashboard/dashboard.js';
 import { type ErrorCode, HotblobError, statusOf } from '../src/errors.js';
+import { HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from '../src/metrics/definitions.js';
 import { settingsOf } from '../src/options.js';
 import { serverSettingsOf } from '../src/server/options.js';
 import { memoryStore } from '../src/stores/memory.js';
@@ -141,6 +143,23 @@ test('the tables of the conformance suite name every option and capability, and 
   for (const name of ['writable', 'ranges', 'tellsCreated', 'survivesDelete', 'metadata'] as const) {
     t.is(capabilities.get(name), `\`${settings.capabilities[name]}\``, name);
   }
+});
+
+test('the table of metrics names each, with its type and what it is', async (t) => {
+  const page = await readFile('docs/operating.md', 'utf8');
+  const documented = [...page.matchAll(/^\| `(hotblob_\w+)` \| (\w+) \| (.*) \|$/gm)].map((row) => row.slice(1, 4));
+  const metrics = [...HANDLER_METRICS, ...SERVER_METRICS, ...STORE_METRICS];
+  t.deepEqual(
+    documented,
+    metrics.map(({ name, type, help }) => [name, type, help]),
+  );
+});
+
+test('the table of the page names every option, and the default that the code has', async (t) => {
+  const page = await readFile('docs/operating.md', 'utf8');
+  const [, rows = ''] = /\n\n(\| option \|.*?)\n\n/s.exec(page) ?? [];
+  const names = [...rows.matchAll(/^\| `(\w+)` \|/gm)].map(([, name = '']) => name);
+  t.deepEqual(names.sort(), namesIn(t.throws(() => createDashboard({ noSuchOption: 1 } as never))));
 });
 
 test('the guide to stores says which status an error becomes', (t) => {

@@ -166,11 +166,11 @@ pageTest('cells are filled as far as their artifacts are in the page cache', asy
   t.is(await fill.evaluate((element) => element.clientHeight), 0);
   const label = await page.locator('#map button[data-key="api/cold"]').getAttribute('aria-label');
   t.regex(label ?? '', /^api\/cold: 1\.00 MiB, \d+% in the page cache, 1 downloads$/);
-  const share = await page.locator('#map').evaluate((map) => {
-    const area = (each: Element): number => each.clientWidth * each.clientHeight;
-    const [large, small] = ['web/large', 'api/warm'].map((key) => map.querySelector(`[data-key="${key}"]`));
-    return large && small ? area(large) / area(small) : 0;
-  });
+  const areaOf = async (key: string): Promise<number> => {
+    const box = await page.locator(`#map button[data-key="${key}"]`).boundingBox();
+    return (box?.width ?? 0) * (box?.height ?? 0);
+  };
+  const share = (await areaOf('web/large')) / (await areaOf('api/warm'));
   t.true(share > 3.6 && share < 4.4, `an artifact of four times the size has ${share} times the area`);
 });
 

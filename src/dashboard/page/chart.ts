@@ -23,6 +23,8 @@ export interface ChartOptions {
   readonly top?: number;
   /** Whether the steps of the axis are powers of two. */
   readonly binary?: boolean;
+  /** Makes the axis one of powers of ten, from here on. */
+  readonly logFrom?: number;
 }
 
 /** Values of a line, the oldest first; null where there is none. */
@@ -76,7 +78,7 @@ export class Chart {
   #draw(): void {
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string): string => style.getPropertyValue(`--${name}`).trim();
-    const { lines, text, stacked, binary, top = 0 } = this.#options;
+    const { lines, text, stacked, binary, logFrom, top = 0 } = this.#options;
     const grid = { stroke: colour('line'), width: 1 };
     const axis = { stroke: colour('quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
     this.#plot?.destroy();
@@ -85,12 +87,25 @@ export class Chart {
         width: this.#width(),
         height: HEIGHT,
         cursor: { drag: { x: false, y: false } },
-        scales: { y: { range: (_plot, _least, most) => [0, Math.max(top, (most ?? 0) * 1.08) || 1] } },
+        legend: { markers: { width: 2, stroke: (_plot, index) => colour(lines[index - 1]?.colour ?? 'quiet') } },
+        scales: {
+          y:
+            logFrom === undefined
+              ? { range: (_plot, _least, most) => [0, Math.max(top, (most ?? 0) * 1.08) || 1] }
+              : { distr: 3, range: (_plot, _least, most) => [logFrom, powerOfTenFrom(Math.max(top, most ?? 0))] },
+        },
         axes: [
           axis,
           {
             ...axis,
             ...(binary ? { incrs: POWERS_OF_TWO } : {}),
+            ...(logFrom === undefined
+              ? {}
+              : {
+                  // All of them: by itself it would leave some out.
+                  filter: (_plot: uPlot, splits: number[]) => splits,
+                  splits: (_plot: uPlot, _axis: number, least: number, most: number) => powersOfTen(least, most),
+                }),
             size: 78,
             values: (_plot, values) => values.map((value) => text(value)),
           },
@@ -100,17 +115,18 @@ export class Chart {
           ...lines.map((line, index) => ({
             label: line.label,
             stroke: colour(line.colour),
-            width: 1.5,
+            // Layers without anything in them would hide the others by their lines.
+            width: stacked ? 0 : 1.5,
             points: { show: false },
             ...(line.dashed ? { dash: [5, 4] } : {}),
-            ...(stacked && index === 0 ? { fill: `${colour(line.colour)}66` } : {}),
+            ...(stacked && index === 0 ? { fill: `${colour(line.colour)}99` } : {}),
             value: (_plot: uPlot, _value: number | null, _series: number, at: number | null) =>
               this.#valueAt(index, at),
           })),
         ],
         // A layer is coloured down to the one below it.
         bands: stacked
-          ? lines.slice(1).map((line, index) => ({ series: [index + 2, index + 1], fill: `${colour(line.colour)}66` }))
+          ? lines.slice(1).map((line, index) => ({ series: [index + 2, index + 1], fill: `${colour(line.colour)}99` }))
           : [],
       },
       this.#data(),
@@ -152,6 +168,17 @@ export class Chart {
     scroll.append(table(caption, ['Time', ...lines.map(({ label }) => label)], rows.toReversed()));
     this.#details.append(scroll);
   }
+}
+
+function powerOfTenFrom(value: number): number {
+  return 10 ** Math.ceil(Math.log10(value));
+}
+
+function powersOfTen(least: number, most: number): number[] {
+  const powers: number[] = [];
+  for (let power = Math.round(Math.log10(least)); power <= Math.round(Math.log10(most)); power++)
+    powers.push(10 ** power);
+  return powers;
 }
 
 function timeText(seconds: number): string {

@@ -36,7 +36,8 @@ const firstByte = new Chart('chart-first-byte', {
     { label: '99%', colour: 'mapped', dashed: true },
   ],
   text: secondsText,
-  top: 0.001,
+  logFrom: 0.0001,
+  top: 0.01,
 });
 const hits = new Chart('chart-hits', { lines: [{ label: 'hits', colour: 'bytes' }], text: shareText, top: 1 });
 const memory = new Chart('chart-memory', {
@@ -93,7 +94,7 @@ function show(sample: Sample): void {
 
 function showTiles({ handler }: Sample, rates: Rates): void {
   setText('throughput', `${bytesText(rates.allBytes)}/s`);
-  const sources = SOURCES.filter((source) => rates.bytes[source] > 0);
+  const sources = SOURCES.filter((source) => rates.bytes[source] > rates.allBytes / 1000);
   const parts = sources.map((source) => `${source} ${shareText(rates.bytes[source] / rates.allBytes)}`);
   setText('throughput-sources', parts.join(', ') || 'nothing is sent');
   setText('responses', `${rateText(rates.responses)}/s`);
