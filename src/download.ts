@@ -33,16 +33,17 @@ export class Download {
   answer(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<DownloadOutcome> {
     // HTTP/1.1 pipelining starts hundreds of responses at once: none holds anything before its turn.
     const turn = exchange.turn();
-    if (turn !== undefined) return turn.then(() => this.#answerNow(exchange, artifact, record));
-    return this.#answerNow(exchange, artifact, record);
+    if (turn !== undefined) return turn.then(() => this.#answerNow(exchange, artifact, record, performance.now()));
+    // A clock that has just been looked at need not be asked again.
+    return this.#answerNow(exchange, artifact, record, record.foundAt || record.startedAt);
   }
 
   // Not async where the hot path goes: each promise on it costs as much as a step of its work.
-  #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<DownloadOutcome> {
+  #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord, now: number): Promise<DownloadOutcome> {
     if (exchange.closed) throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client left before its turn');
     switch (artifact.kind) {
       case 'file': {
-        const file = this.#openFiles.acquire(artifact);
+        const file = this.#openFiles.acquire(artifact, now);
         if (file instanceof Promise) return file.then((opened) => this.#answerFile(exchange, artifact, opened, record));
         return this.#answerFile(exchange, artifact, file, record);
       }

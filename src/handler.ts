@@ -173,13 +173,18 @@ class CacheHandler implements Handler {
   #get(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
     record.wasLookedUp = true;
     const found = this.#settings.store.get(key, new RequestSignal(exchange));
-    if (isPromise(found)) return found.then((artifact) => this.#sendFound(exchange, artifact, record));
-    return this.#sendFound(exchange, found, record);
+    if (isPromise(found)) return found.then((artifact) => this.#sendFound(exchange, artifact, record, true));
+    return this.#sendFound(exchange, found, record, false);
   }
 
-  #sendFound(exchange: Exchange, artifact: Artifact | undefined, record: ResponseRecord): Promise<Outcome> {
+  #sendFound(
+    exchange: Exchange,
+    artifact: Artifact | undefined,
+    record: ResponseRecord,
+    later: boolean,
+  ): Promise<Outcome> {
     if (artifact === undefined) return MISSING;
-    record.found();
+    record.found(later);
     return this.#download.answer(exchange, artifact, record);
   }
 
@@ -190,6 +195,7 @@ class CacheHandler implements Handler {
   async #lookAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
     const found = await this.#settings.store.get(record.key ?? '', new RequestSignal(exchange));
     if (found === undefined || (found.kind === 'file' && found.path === vanished.path)) return 'missing';
+    record.found(true);
     return this.#download.answer(exchange, found, record);
   }
 

@@ -65,7 +65,7 @@ export class ResponseRecord extends Tally implements Recognition {
   vanished: FileArtifact | undefined;
   /** Whether the store was asked for the artifact. */
   wasLookedUp = false;
-  /** When the store had found something, as `startedAt`; 0 before, and where nobody wants to know. */
+  /** When the store had found something, as `startedAt`; 0 before, and where that was at once and nobody wants to know. */
   foundAt = 0;
   status = 0;
   complete = true;
@@ -78,9 +78,9 @@ export class ResponseRecord extends Tally implements Recognition {
     this.reporter = reporter;
   }
 
-  /** The store has found something. */
-  found(): void {
-    if (this.reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
+  /** The store has found something, at once or `later`. */
+  found(later: boolean): void {
+    if (later || this.reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
   }
 
   override begin(headers: ResponseHeaders, source: SourceName | undefined): void {

@@ -1,6 +1,6 @@
 import { Histogram, type HistogramSnapshot } from './histogram.js';
 import type { MemoryPressureProvider } from './memory/pressure.js';
-import type { OperationKind } from './protocols/protocol.js';
+import type { OperationKind, Protocol } from './protocols/protocol.js';
 import type { ResponseRecord } from './report.js';
 import { type Count, mainSource, type SourceName, type Totals, type UnmappedReason } from './send/tally.js';
 
@@ -96,9 +96,13 @@ export interface MemoryStats {
 /** What divides downloads by what they send, in bytes. */
 const SIZE_CLASSES = [64 * KIB, MIB, 16 * MIB, Number.POSITIVE_INFINITY] as const;
 
-type BySource = Map<ResponseCount['source'], { count: number }>;
-type ByStatus = Map<number, BySource>;
-type ByOperation = Map<ResponseCount['operation'], ByStatus>;
+interface Alike {
+  readonly protocol: Protocol | undefined;
+  readonly operation: ResponseCount['operation'];
+  readonly status: number;
+  readonly source: SourceName | undefined;
+  count: number;
+}
 
 /** The counters of one handler. */
 export class Stats implements Totals {
@@ -107,8 +111,8 @@ export class Stats implements Totals {
   active = 0;
   hits = 0;
   misses = 0;
-  // A map in a map costs less on the hot path than any text made of all of it would.
-  readonly #responses = new Map<string, ByOperation>();
+  readonly #responses = new Map<string, Alike>();
+  #latest: Alike = { protocol: undefined, operation: 'none', status: 0, source: undefined, count: 0 };
   readonly #latency = SIZE_CLASSES.map((maxBytes) => ({
     maxBytes,
     firstByte: new Histogram(),
@@ -118,10 +122,19 @@ export class Stats implements Totals {
   /** Counts a response that is over. */
   answered(record: ResponseRecord): void {
     const source = mainSource(record.bytes);
-    const byOperation = at(this.#responses, record.protocol?.name ?? 'none', (): ByOperation => new Map());
-    const byStatus = at(byOperation, record.operation, (): ByStatus => new Map());
-    const bySource = at(byStatus, record.status, (): BySource => new Map());
-    at(bySource, source ?? 'none', newCount).count++;
+    const { protocol, operation, status } = record;
+    let alike = this.#latest;
+    // Most responses are like the one before.
+    if (
+      alike.protocol !== protocol ||
+      alike.operation !== operation ||
+      alike.status !== status ||
+      alike.source !== source
+    ) {
+      alike = this.#alike(protocol, operation, status, source);
+      this.#latest = alike;
+    }
+    alike.count++;
     if (source !== undefined && record.complete) this.#time(record);
   }
 
@@ -129,7 +142,11 @@ export class Stats implements Totals {
     HandlerStats,
     'responses' | 'responseCounts' | 'active' | 'hits' | 'misses' | 'latency' | 'sent' | 'unmapped'
   > {
-    const responseCounts = [...this.#counts()];
+    const responseCounts = Array.from(this.#responses.values(), ({ protocol, source, ...rest }) => ({
+      protocol: protocol?.name ?? 'none',
+      source: source ?? ('none' as const),
+      ...rest,
+    }));
     const responses: Record<number, number> = {};
     for (const { status, count } of responseCounts) responses[status] = (responses[status] ?? 0) + count;
     return {
@@ -148,20 +165,28 @@ export class Stats implements Totals {
     };
   }
 
-  #time({ bytes, startedAt, begunAt }: ResponseRecord): void {
-    const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
-    const latency = this.#latency.find(({ maxBytes }) => sent <= maxBytes);
-    latency?.firstByte.add(begunAt - startedAt);
-    latency?.duration.add(performance.now() - startedAt);
+  #alike(
+    protocol: Protocol | undefined,
+    operation: ResponseCount['operation'],
+    status: number,
+    source: SourceName | undefined,
+  ): Alike {
+    const name = `${protocol?.name} ${operation} ${status} ${source}`;
+    let alike = this.#responses.get(name);
+    if (alike === undefined) {
+      alike = { protocol, operation, status, source, count: 0 };
+      this.#responses.set(name, alike);
+    }
+    return alike;
   }
 
-  *#counts(): Generator<ResponseCount> {
-    for (const [protocol, byOperation] of this.#responses) {
-      for (const [operation, byStatus] of byOperation) {
-        for (const [status, bySource] of byStatus) {
-          for (const [source, { count }] of bySource) yield { protocol, operation, status, source, count };
-        }
-      }
+  #time({ bytes, startedAt, begunAt }: ResponseRecord): void {
+    const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
+    for (const { maxBytes, firstByte, duration } of this.#latency) {
+      if (sent > maxBytes) continue;
+      firstByte.add(begunAt - startedAt);
+      duration.add(performance.now() - startedAt);
+      return;
     }
   }
 }
@@ -178,19 +203,6 @@ export function memoryStats(memory: MemoryPressureProvider): MemoryStats {
     headroomBytes: memory.headroomBytes,
     sensor: typeof told.sensor === 'string' ? told.sensor : undefined,
   };
-}
-
-function at<K, V>(map: Map<K, V>, key: K, make: () => V): V {
-  let value = map.get(key);
-  if (value === undefined) {
-    value = make();
-    map.set(key, value);
-  }
-  return value;
-}
-
-function newCount(): { count: number } {
-  return { count: 0 };
 }
 
 function none(): Count {

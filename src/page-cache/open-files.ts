@@ -48,12 +48,12 @@ export class OpenFiles {
    * The open file of an artifact, entered once for the caller; undefined where there is no regular file, or where it lies
    * outside the artifact's root. Synchronous for a file that is open and was compared with its path a moment ago.
    *
+   * @param now by `performance.now()`
    * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` when every descriptor is in use; else the error of the system
    */
-  acquire(artifact: FileArtifact): OpenFile | undefined | Promise<OpenFile | undefined> {
+  acquire(artifact: FileArtifact, now = performance.now()): OpenFile | undefined | Promise<OpenFile | undefined> {
     const file = this.#files.get(artifact.path);
     if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
-    const now = performance.now();
     if (now - file.checkedAt >= CHECK_INTERVAL_MS || isBeyond(artifact, file)) return this.#acquireSlowly(artifact);
     // Whoever writes to a file expects to be answered with what has been written, as others do that stat each time.
     if (artifact.immutable !== true && file.hasChanged) return this.#acquireSlowly(artifact);
