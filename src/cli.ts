@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { type Command, UsageError } from './cli/command.js';
 import { doctorCommand } from './cli/doctor-command.js';
+import { residencyCommand } from './cli/residency-command.js';
 import { serveCommand } from './cli/serve-command.js';
 import { verifyCommand } from './cli/verify-command.js';
 import { errnoCode, HotblobError } from './errors.js';
@@ -10,7 +11,13 @@ const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
 
 const VERSION = version();
-const COMMANDS: readonly Command[] = [serveCommand(VERSION), verifyCommand, doctorCommand(VERSION)];
+const COMMANDS: readonly Command[] = [
+  serveCommand(VERSION),
+  residencyCommand,
+  warmCommand,
+  verifyCommand,
+  doctorCommand(VERSION),
+];
 
 const HELP = `hotblob: serves a build cache straight from the page cache
 
