@@ -5,6 +5,7 @@ import { doctorCommand } from './cli/doctor-command.js';
 import { residencyCommand } from './cli/residency-command.js';
 import { serveCommand } from './cli/serve-command.js';
 import { verifyCommand } from './cli/verify-command.js';
+import { warmCommand } from './cli/warm-command.js';
 import { errnoCode, HotblobError } from './errors.js';
 
 const EXIT_FAILED = 1;
