@@ -1,9 +1,10 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
-import { type Command, UsageError } from './cli/command.js';
+import { type Command, CommandError, UsageError } from './cli/command.js';
 import { doctorCommand } from './cli/doctor-command.js';
 import { residencyCommand } from './cli/residency-command.js';
 import { serveCommand } from './cli/serve-command.js';
+import { statsCommand } from './cli/stats-command.js';
 import { verifyCommand } from './cli/verify-command.js';
 import { warmCommand } from './cli/warm-command.js';
 import { errnoCode, HotblobError } from './errors.js';
@@ -16,6 +17,7 @@ const COMMANDS: readonly Command[] = [
   serveCommand(VERSION),
   residencyCommand,
   warmCommand,
+  statsCommand,
   verifyCommand,
   doctorCommand(VERSION),
 ];
@@ -65,7 +67,10 @@ function version(): string {
 
 function fail(error: unknown): void {
   const isExpected =
-    error instanceof UsageError || error instanceof HotblobError || (error instanceof Error && 'code' in error);
+    error instanceof UsageError ||
+    error instanceof CommandError ||
+    error instanceof HotblobError ||
+    (error instanceof Error && 'code' in error);
   console.error(isExpected ? `hotblob: ${(error as Error).message}` : error); // an Error, as just seen
   process.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED);
 }

@@ -1,9 +1,10 @@
 import { opendir, realpath, stat } from 'node:fs/promises';
-import { errnoCode, HotblobError } from '../errors.js';
+import { errnoCode } from '../errors.js';
 import { prefixOf } from '../stores/directory-paths.js';
 import { filesBelow } from '../stores/directory-walk.js';
 import { findLayout } from '../stores/segments/layout.js';
 import { segmentStore } from '../stores/segments/store.js';
+import { CommandError } from './command.js';
 
 /** An artifact, or a file, and where its bytes are. */
 export interface ArtifactFile {
@@ -26,8 +27,8 @@ export interface Region {
  * What is at `path`: each artifact of a segment store, each regular file below a directory, or the file itself. Nothing is
  * changed and no body is read, so that a server may run beside it.
  *
- * @throws HotblobError `ERR_HOTBLOB_NO_LMDB` for segments where `lmdb` does not load, `ERR_HOTBLOB_INVALID_OPTION` for what is
- * neither file nor directory; else what the system says
+ * @throws HotblobError `ERR_HOTBLOB_NO_LMDB` for segments where `lmdb` does not load, CommandError for what is neither file nor
+ * directory; else what the system says
  */
 export async function* artifactFiles(path: string): AsyncGenerator<ArtifactFile> {
   const stats = await stat(path);
@@ -36,7 +37,7 @@ export async function* artifactFiles(path: string): AsyncGenerator<ArtifactFile>
     const region = { path, offset: 0, length: size };
     yield { name: path, bytes: size, region, usedAt: Math.max(atimeMs, mtimeMs) };
   } else if (!stats.isDirectory()) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${path} is neither a file nor a directory`);
+    throw new CommandError(`${path} is neither a file nor a directory`);
   } else if (await isSegmentStore(path)) {
     yield* inSegments(path);
   } else {

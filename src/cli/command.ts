@@ -13,13 +13,17 @@ export interface Command {
    * Does it. What it found wrong it says, and sets `process.exitCode` to 1.
    *
    * @param args what stands behind the name
-   * @throws UsageError for arguments that it does not take; whatever keeps it from its work
+   * @throws UsageError for arguments that it does not take; CommandError, HotblobError or an error of the system for what
+   * keeps it from its work
    */
   run(args: string[]): Promise<void>;
 }
 
 /** Arguments that make no sense. */
 export class UsageError extends Error {}
+
+/** What keeps a command from its work, as a sentence for people. */
+export class CommandError extends Error {}
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 type Parsed<T extends Options> = ReturnType<typeof parseArgs<{ options: T; allowPositionals: true }>>;

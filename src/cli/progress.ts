@@ -1,4 +1,3 @@
-import type { WriteStream } from 'node:tty';
 import { bar, isTerminal, type Stream } from './terminal.js';
 
 const INTERVAL_MS = 100;
@@ -7,7 +6,7 @@ const ERASE_LINE = '\r\u001b[K';
 
 /** A line on a terminal that tells how far something is; nothing where `stream` is no terminal. */
 export class Progress {
-  readonly #stream: WriteStream | undefined;
+  readonly #stream: Stream | undefined;
   #shownAt = Number.NEGATIVE_INFINITY;
   #isShown = false;
 
@@ -29,10 +28,11 @@ export class Progress {
     this.#stream.write(`${ERASE_LINE}${line.slice(0, Math.max(0, (this.#stream.columns || 80) - 1))}`);
   }
 
-  /** Takes the line away. */
+  /** Takes the line away; the next one is shown at once. */
   clear(): void {
     if (this.#isShown) this.#stream?.write(ERASE_LINE);
     this.#isShown = false;
+    this.#shownAt = Number.NEGATIVE_INFINITY;
   }
 }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { loadBindings } from '../page-cache/bindings.js';
 import { formatBytes, formatCount, formatShare } from '../units.js';
 import { type ArtifactFile, artifactFiles } from './artifact-files.js';
-import { type Command, parse, UsageError } from './command.js';
+import { type Command, CommandError, parse, UsageError } from './command.js';
 import { Progress } from './progress.js';
 import { ResidencyReport, type ResidencySum, type ResidencySummary } from './residency.js';
 import { bar, painter, printable } from './terminal.js';
@@ -41,7 +41,7 @@ export const residencyCommand: Command = {
         await report.add(named(artifactFiles(path), path, paths, () => progress.show(() => progressOf(report))));
       } catch (error) {
         progress.clear();
-        if (!(error instanceof Error && 'code' in error)) throw error;
+        if (!(error instanceof CommandError || (error instanceof Error && 'code' in error))) throw error;
         process.stderr.write(`hotblob: ${printable(error.message)}\n`);
         process.exitCode = 1;
       }

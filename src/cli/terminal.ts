@@ -1,5 +1,3 @@
-import type { WriteStream } from 'node:tty';
-
 const CODES = { green: 32, yellow: 33, red: 31, dim: 2 } as const;
 
 /** What text may look like where colours are shown. */
@@ -12,10 +10,10 @@ export function painter(stream: Stream): (style: Style, text: string) => string 
 }
 
 /** A stream of this process, which may be a terminal. */
-export type Stream = WriteStream | NodeJS.WriteStream;
+export type Stream = NodeJS.WriteStream;
 
 /** Whether somebody looks at it. */
-export function isTerminal(stream: Stream): stream is WriteStream {
+export function isTerminal(stream: Stream): boolean {
   return stream.isTTY === true;
 }
 

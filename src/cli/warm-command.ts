@@ -1,9 +1,8 @@
 import { stat } from 'node:fs/promises';
-import { HotblobError } from '../errors.js';
 import { type SystemMemoryPressure, systemMemoryPressure } from '../memory/pressure.js';
 import { formatBytes, formatCount, formatShare } from '../units.js';
 import { type ArtifactFile, artifactFiles } from './artifact-files.js';
-import { type Command, maxSize, parse, UsageError } from './command.js';
+import { type Command, CommandError, maxSize, parse, UsageError } from './command.js';
 import { Progress } from './progress.js';
 import { printable } from './terminal.js';
 import { mostRecent, type WarmResult, warm } from './warm.js';
@@ -51,6 +50,7 @@ export const warmCommand: Command = {
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     const progress = new Progress();
     const chosen = mostRecent(await listed(dir, interruption.signal, progress), maxBytes);
+    progress.clear();
     const bytes = chosen.reduce((sum, file) => sum + file.bytes, 0);
     const result = await warm(chosen, {
       memory,
@@ -71,7 +71,7 @@ export const warmCommand: Command = {
 
 async function listed(dir: string, signal: AbortSignal, progress: Progress): Promise<ArtifactFile[]> {
   if (!(await stat(dir)).isDirectory()) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${dir} is not a directory`);
+    throw new CommandError(`${dir} is not a directory`);
   }
   const files: ArtifactFile[] = [];
   for await (const file of artifactFiles(dir)) {
