@@ -20,6 +20,11 @@ export function formatCount(count: number): string {
   return count.toLocaleString('en-US');
 }
 
+/** So many of something: `1 artifact`, `12,345 artifacts`. `noun` takes an s. */
+export function formatCountOf(count: number, noun: string): string {
+  return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
+}
+
 /** A share from 0 to 1 as whole percent. Neither all nor nothing is told of what is only nearly so. */
 export function formatShare(share: number): string {
   const percent = Math.round(share * 100);

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { loadBindings } from '../page-cache/bindings.js';
-import { formatBytes, formatCount, formatShare } from '../units.js';
+import { formatBytes, formatCount, formatCountOf, formatShare } from '../units.js';
 import { type ArtifactFile, artifactFiles } from './artifact-files.js';
 import { type Command, CommandError, parse, UsageError } from './command.js';
 import { Progress } from './progress.js';
@@ -51,7 +51,9 @@ export const residencyCommand: Command = {
     process.stdout.write(values.json ? `${JSON.stringify(summary, null, 2)}\n` : describe(summary));
     const { unknown } = summary.total;
     if (unknown.artifacts === 0) return;
-    process.stderr.write(`hotblob: of ${countOf(unknown.artifacts)} nobody can tell: ${whyUnknown()}\n`);
+    process.stderr.write(
+      `hotblob: of ${formatCountOf(unknown.artifacts, 'artifact')} nobody can tell: ${whyUnknown()}\n`,
+    );
     process.exitCode = 1;
   },
 };
@@ -75,7 +77,7 @@ async function* named(
 }
 
 function progressOf({ artifacts }: ResidencyReport): string {
-  return `${countOf(artifacts)} looked at`;
+  return `${formatCountOf(artifacts, 'artifact')} looked at`;
 }
 
 function whyUnknown(): string {
@@ -93,7 +95,7 @@ function describe({ artifacts, rest, total }: ResidencySummary): string {
     const name = `${formatCount(rest.artifacts)} more`;
     lines.push({ share: shareOfSum(rest), bytes: rest.bytes, name });
   }
-  const name = `${countOf(total.artifacts)}, ${formatBytes(total.residentBytes)} in the page cache`;
+  const name = `${formatCountOf(total.artifacts, 'artifact')}, ${formatBytes(total.residentBytes)} in the page cache`;
   lines.push({ share: shareOfSum(total), bytes: total.bytes, name });
   return lines.map(lineOf).join('');
 }
@@ -120,8 +122,4 @@ function shareOf(residentBytes: number | null, bytes: number): number | null {
 function shareOfSum({ artifacts, bytes, residentBytes, unknown }: ResidencySum): number | null {
   if (unknown.artifacts > 0 && unknown.artifacts === artifacts) return null;
   return shareOf(residentBytes, bytes - unknown.bytes);
-}
-
-function countOf(artifacts: number): string {
-  return artifacts === 1 ? '1 artifact' : `${formatCount(artifacts)} artifacts`;
 }

@@ -26,16 +26,24 @@ export interface StatsSource {
  */
 export function statsSource(text: string, token: string | undefined): StatsSource {
   const url = URL.canParse(withScheme(text)) ? new URL(withScheme(text)) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+  const credentials = url && credentialsOf(url);
+  if (url === undefined || credentials === undefined || !/^https?:$/.test(url.protocol)) {
     throw new UsageError('expected a URL such as http://127.0.0.1:8080');
   }
-  const { username, password } = url;
-  const credentials = `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
-  const named = username === '' && password === '' ? undefined : `Basic ${Buffer.from(credentials).toString('base64')}`;
+  const named = credentials === ':' ? undefined : `Basic ${Buffer.from(credentials).toString('base64')}`;
   Object.assign(url, { username: '', password: '', search: '', hash: '' });
   const mount = url.pathname.replace(/\/(?:_hotblob\/(?:stats)?)?$/, '');
   url.pathname = mount + PATH;
   return { url, authorization: named ?? (token ? `Bearer ${token}` : undefined) };
+}
+
+/** Undefined where what stands there is no UTF-8. */
+function credentialsOf({ username, password }: URL): string | undefined {
+  try {
+    return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+  } catch {
+    return undefined;
+  }
 }
 
 function withScheme(text: string): string {

@@ -1,5 +1,5 @@
 import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../histogram.js';
-import { formatBytes, formatCount, formatDuration, formatShare } from '../units.js';
+import { formatBytes, formatCount, formatCountOf, formatDuration, formatShare } from '../units.js';
 import type { StatsDocument } from './stats-document.js';
 import { printable, type Style } from './terminal.js';
 
@@ -138,7 +138,7 @@ function memory({ pressure, memory: { usedBytes, limitBytes, softBytes, sensor }
 
 function buffers({ pooledBytes, idlePooledBytes, maxPooledBytes, waitingForBuffers }: Handler): string {
   const use = `${formatBytes(pooledBytes)} in use, ${formatBytes(idlePooledBytes)} idle, ${formatBytes(maxPooledBytes)} at most`;
-  return waitingForBuffers === 0 ? use : `${use}; ${formatCount(waitingForBuffers)} responses wait`;
+  return waitingForBuffers === 0 ? use : `${use}; ${formatCountOf(waitingForBuffers, 'response')} waiting`;
 }
 
 function mappings({ mapper, mappings: alive, mappedBytes, maxMappedBytes }: Handler): string {
@@ -149,16 +149,16 @@ function mappings({ mapper, mappings: alive, mappedBytes, maxMappedBytes }: Hand
 function connections({ connections: { http1, http2, unknown }, openStreams, resets }: StatsDocument['server']): string {
   const parts = [
     `${formatCount(http1)} HTTP/1.1`,
-    `${formatCount(http2)} HTTP/2 with ${formatCount(openStreams)} streams`,
+    `${formatCount(http2)} HTTP/2 with ${formatCountOf(openStreams, 'stream')}`,
     ...(unknown === 0 ? [] : [`${formatCount(unknown)} undecided`]),
-    ...(resets === 0 ? [] : [`${formatCount(resets)} resets so far`]),
+    ...(resets === 0 ? [] : [`${formatCountOf(resets, 'reset')} so far`]),
   ];
   return parts.join(', ');
 }
 
 function kept({ artifacts, bytes, maxBytes, evicted }: StatsDocument['store']): string {
   const parts = [
-    ...(artifacts === undefined ? [] : [`${formatCount(artifacts)} artifacts`]),
+    ...(artifacts === undefined ? [] : [`${formatCountOf(artifacts, 'artifact')}`]),
     ...(bytes === undefined
       ? []
       : [`${formatBytes(bytes)}${maxBytes === undefined ? '' : ` of ${formatBytes(maxBytes)}`}`]),
@@ -173,9 +173,9 @@ function remote({ remote: state, flights, queued, dropped, requests = [], latenc
   const parts = [
     ...(state === undefined ? [] : [REMOTE[state] ?? printable(state)]),
     ...requests.map(({ operation, outcome, count }) => `${formatCount(count)} ${printable(`${operation} ${outcome}`)}`),
-    ...(flights ? [`${formatCount(flights)} come in`] : []),
-    ...(queued ? [`${formatCount(queued)} uploads wait`] : []),
-    ...(dropped ? [`${formatCount(dropped)} uploads given up`] : []),
+    ...(flights ? [`${formatCount(flights)} coming in`] : []),
+    ...(queued ? [`${formatCountOf(queued, 'upload')} waiting`] : []),
+    ...(dropped ? [`${formatCountOf(dropped, 'upload')} given up`] : []),
     ...(latency === undefined || latency.counts.every((count) => count === 0) ? [] : [`answers ${quantiles(latency)}`]),
   ];
   return [['remote', parts.join(', ')]];

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { type SystemMemoryPressure, systemMemoryPressure } from '../memory/pressure.js';
-import { formatBytes, formatCount, formatShare } from '../units.js';
+import { formatBytes, formatCount, formatCountOf, formatShare } from '../units.js';
 import { type ArtifactFile, artifactFiles } from './artifact-files.js';
 import { type Command, CommandError, maxSize, parse, UsageError } from './command.js';
 import { Progress } from './progress.js';
@@ -77,7 +77,7 @@ async function listed(dir: string, signal: AbortSignal, progress: Progress): Pro
   for await (const file of artifactFiles(dir)) {
     if (signal.aborted) break;
     files.push(file);
-    progress.show(() => `${formatCount(files.length)} artifacts found`);
+    progress.show(() => `${formatCountOf(files.length, 'artifact')} found`);
   }
   return files;
 }
@@ -85,7 +85,7 @@ async function listed(dir: string, signal: AbortSignal, progress: Progress): Pro
 function describe({ chosen, read, resident }: WarmReport): string {
   const done = read.artifacts + resident.artifacts;
   return (
-    `${formatCount(done)} of ${formatCount(chosen.artifacts)} artifacts (${formatBytes(chosen.bytes)}): ` +
+    `${formatCount(done)} of ${formatCountOf(chosen.artifacts, 'artifact')} (${formatBytes(chosen.bytes)}): ` +
     `${formatCount(read.artifacts)} read (${formatBytes(read.bytes)}), ` +
     `${formatCount(resident.artifacts)} in the page cache before (${formatBytes(resident.bytes)})\n`
   );
@@ -94,7 +94,7 @@ function describe({ chosen, read, resident }: WarmReport): string {
 function problemsOf({ stopped, failed, failure }: WarmReport, memory: SystemMemoryPressure): string[] {
   const problems: string[] = [];
   if (failed.artifacts > 0 && failure !== null) {
-    problems.push(`${formatCount(failed.artifacts)} artifacts cannot be read, such as: ${printable(failure)}`);
+    problems.push(`${formatCountOf(failed.artifacts, 'artifact')} cannot be read, such as: ${printable(failure)}`);
   }
   if (stopped === 'interrupted') problems.push('ended before all was done, as asked');
   if (stopped === 'pressure') problems.push(`ended before all was done: ${pressureOf(memory)}`);

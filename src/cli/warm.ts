@@ -60,6 +60,8 @@ export function mostRecent(files: readonly ArtifactFile[], maxBytes: number): Ar
 /** Reads what of `files` is not in the page cache, so that it is, in their order. Counts as no use of them. */
 export async function warm(files: readonly ArtifactFile[], options: WarmOptions): Promise<WarmResult> {
   const warming = new Warming(options);
+  // Also where there is nothing to do: memory may be so short that nothing was chosen.
+  if (warming.mustStop()) return warming.result;
   await concurrently(files, READERS, (file) => warming.add(file));
   return warming.result;
 }
@@ -81,7 +83,7 @@ class Warming {
   }
 
   async add(file: ArtifactFile): Promise<void> {
-    if (this.#mustStop()) return;
+    if (this.mustStop()) return;
     try {
       await this.#bring(file);
     } catch (error) {
@@ -111,7 +113,7 @@ class Warming {
     const buffer = this.#idleBuffers.pop() ?? Buffer.allocUnsafeSlow(WINDOW_BYTES);
     try {
       for await (const { position, size, isResident } of windowsOf(region, pageBytes)) {
-        if (this.#mustStop()) return false;
+        if (this.mustStop()) return false;
         if (!isResident) {
           const { bytesRead } = await file.read(buffer, 0, size, position);
           this.result.read.bytes += bytesRead;
@@ -131,7 +133,8 @@ class Warming {
     this.#options.onProgress(this.#doneBytes);
   }
 
-  #mustStop(): boolean {
+  /** Whether it ends here. */
+  mustStop(): boolean {
     const { signal, memory } = this.#options;
     if (signal.aborted) this.result.stopped ??= 'interrupted';
     else if (memory.level !== 'normal') this.result.stopped ??= 'pressure';
