@@ -34,8 +34,8 @@ seconds. The same signal a second time ends it at once.
                     DIR segments, where lmdb is installed)
   --upstream URL    another cache, asked for what is not here; uploads go to both. A URL holds user and password, or
                     HOTBLOB_UPSTREAM_TOKEN a bearer token
-  --protocol NAMES  what build tools speak, with commas between: ${PROTOCOL_NAMES.join(', ')}
-                    (all of them)
+  --protocol NAMES  what build tools speak, with commas between (all of them):
+                    ${PROTOCOL_NAMES.join(', ')}
   --tokens FILE     who may read and write: lines of 'read TOKEN' or 'write TOKEN', perhaps with protocols=a,b and
                     namespaces=c,d; looked at again when it changes
   --anonymous LEVEL what everybody may do beside them: none, read or write (none); with --tokens only
