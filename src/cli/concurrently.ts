@@ -9,14 +9,17 @@ export async function concurrently<T>(
 ): Promise<void> {
   const running = new Set<Promise<void>>();
   const errors: unknown[] = [];
-  for await (const item of items) {
-    const run = work(item)
-      .catch((error: unknown) => void errors.push(error))
-      .finally(() => running.delete(run));
-    running.add(run);
-    if (running.size >= concurrency) await Promise.race(running);
-    if (errors.length > 0) break;
+  try {
+    for await (const item of items) {
+      const run = work(item)
+        .catch((error: unknown) => void errors.push(error))
+        .finally(() => running.delete(run));
+      running.add(run);
+      if (running.size >= concurrency) await Promise.race(running);
+      if (errors.length > 0) break;
+    }
+  } finally {
+    await Promise.all(running);
   }
-  await Promise.all(running);
   if (errors.length > 0) throw errors[0];
 }

@@ -102,7 +102,7 @@ class Warming {
       this.result.resident.artifacts++;
       this.result.resident.bytes += bytes;
       this.#advance(bytes);
-    } else if (await this.#read(region, found?.pageBytes)) {
+    } else if (await this.#read(region, found?.resident === 0 ? undefined : found?.pageBytes)) {
       this.result.read.artifacts++;
     }
   }
@@ -149,7 +149,7 @@ interface Window {
   readonly isResident: boolean;
 }
 
-/** A region in order. Where the page cache cannot be asked nothing of it is taken for resident. */
+/** A region in order. Without `pageBytes` nothing of it is taken for resident, and nobody is asked. */
 async function* windowsOf({ path, offset, length }: Region, pageBytes: number | undefined): AsyncGenerator<Window> {
   for (let at = 0; at < length; at += MAP_BYTES) {
     const start = offset + at;

@@ -137,6 +137,9 @@ test('why there is no answer is said', async (t) => {
   const { url } = await start(t);
   const page = await foreign(t, (_request, response) => response.end('<html>It works!</html>'));
   const json = await foreign(t, (_request, response) => response.end('{"version":"1","uptimeSeconds":1,"handler":{}}'));
+  const real = (await (await fetch(`${url}/_hotblob/stats`)).json()) as StatsDocument;
+  const future = { ...real, handler: { ...real.handler, openFiles: { count: 1 } } };
+  const other = await foreign(t, (_request, response) => response.end(JSON.stringify(future)));
   const none = await foreign(t, (_request, response) => response.writeHead(404).end());
   const endless = await foreign(t, (_request, response) => {
     const more = () => response.write(Buffer.alloc(65_536, 'x'), (error) => error ?? setImmediate(more));
@@ -152,6 +155,7 @@ test('why there is no answer is said', async (t) => {
     ['http://hotblob.invalid', /is not there: nobody knows the name hotblob\.invalid|cannot be/],
     [page, /is no hotblob server, or one of another version: it has no \/_hotblob\/stats as this one knows it \(200\)/],
     [json, /is no hotblob server, or one of another version/],
+    [other, /is no hotblob server, or one of another version/],
     [none, /is no hotblob server, .* \(404\)/],
     [endless, /is no hotblob server/],
     [url.replace('http:', 'https:'), /does not speak TLS there \(\w+\): is it http:\?/],
