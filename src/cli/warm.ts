@@ -98,7 +98,7 @@ class Warming {
 
   async #bring({ bytes, region }: ArtifactFile): Promise<void> {
     const found = region && bytes > 0 ? await cachedPages(region.path, region.offset, region.length) : undefined;
-    if (region === undefined || bytes === 0 || found?.resident === found?.pages) {
+    if (region === undefined || bytes === 0 || (found !== undefined && found.resident === found.pages)) {
       this.result.resident.artifacts++;
       this.result.resident.bytes += bytes;
       this.#advance(bytes);
