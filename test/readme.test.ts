@@ -175,12 +175,12 @@ test('the guide to stores says which status an error becomes', (t) => {
   }
 });
 
-test('the table of the command line names its options, and only those', async (t) => {
-  const help = spawn(process.execPath, ['dist/cli.js', '--help']);
+test('the table of the command line names the options of `serve`, and only those', async (t) => {
+  const help = spawn(process.execPath, ['dist/cli.js', 'serve', '--help']);
   const lines: string[] = [];
   for await (const line of createInterface(help.stdout)) lines.push(line);
   const flags = (text: string) => [...new Set(text.match(/--[a-z][a-z-]+/g))].sort();
-  const documented = flags(readme.slice(readme.indexOf('| `--dir'), readme.indexOf('`GET /_hotblob/ready`')));
-  const offered = flags(lines.join('\n')).filter((flag) => flag !== '--help' && flag !== '--version');
-  t.deepEqual(documented, offered);
+  const table = readme.slice(readme.indexOf('| `--dir')).split('\n\n', 1)[0] ?? '';
+  t.true(flags(table).length > 10);
+  t.deepEqual(flags(table), flags(lines.join('\n')));
 });

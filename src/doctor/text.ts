@@ -1,3 +1,4 @@
+import { formatBytes } from '../units.js';
 import type { DirectoryDiagnosis, Residency } from './directory.js';
 import type { Diagnosis } from './doctor.js';
 
@@ -24,11 +25,11 @@ export function describe(diagnosis: Diagnosis): string {
       'memory pressure',
       memory.sensor === 'none'
         ? 'nothing can be measured, so that nothing is mapped'
-        : `${memory.level}, ${size(memory.usedBytes)} of ${size(memory.limitBytes)} in use (${memory.sensor})`,
+        : `${memory.level}, ${formatBytes(memory.usedBytes)} of ${formatBytes(memory.limitBytes)} in use (${memory.sensor})`,
     ],
     ['descriptors', `${limits.descriptors}, of which ${limits.openFiles} for files that are kept open`],
-    ['mappings', `${limits.mappings} at most, ${size(limits.mappedBytes)} of them in flight`],
-    ['buffers', `${size(limits.poolBytes)} at most`],
+    ['mappings', `${limits.mappings} at most, ${formatBytes(limits.mappedBytes)} of them in flight`],
+    ['buffers', `${formatBytes(limits.poolBytes)} at most`],
     ...diagnosis.directories.map((each): [string, string] => [each.directory, directory(each, diagnosis)]),
     ['to improve it', improvement === null ? 'nothing' : `${improvement.command}    # ${improvement.reason}`],
   ];
@@ -60,10 +61,4 @@ function directory(found: DirectoryDiagnosis, { mapper }: Diagnosis): string {
         : 'not copied, but read',
     RESIDENCY[found.residency] + (found.untrustedFile === null ? '' : `, such as ${found.untrustedFile}`),
   ].join('; ');
-}
-
-function size(bytes: number): string {
-  const units = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'];
-  const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), units.length - 1);
-  return `${Number((bytes / 1024 ** power).toFixed(1))} ${units[power]}`;
 }

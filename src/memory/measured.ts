@@ -24,6 +24,11 @@ export interface SystemMemoryPressure extends MemoryPressureProvider {
   readonly softBytes: number;
   /** Where `critical` begins, of `limitBytes`. In bytes; 0 where nothing can be measured. */
   readonly hardBytes: number;
+  /**
+   * How much more may be in use before `constrained` begins, under the limit that leaves least. In bytes; 0 where nothing can
+   * be measured. Page cache may take it, and what page cache has taken is not missing from it.
+   */
+  readonly roomBytes: number;
   /** Where the figures come from. `none`: nothing can be measured. */
   readonly sensor: 'cgroup v2' | 'cgroup v1' | 'meminfo' | 'os' | 'none';
 }
@@ -42,9 +47,16 @@ interface Measurement {
   readonly nearest: MemoryUse;
   /** The nearest limit may be a larger one that is shared; the pool has to fit into the smallest. */
   readonly smallestLimitBytes: number;
+  /** All limits that bind. */
+  readonly uses: readonly MemoryUse[];
 }
 
-const NOTHING: Measurement = { sensor: 'none', nearest: { usedBytes: 0, limitBytes: 0 }, smallestLimitBytes: 0 };
+const NOTHING: Measurement = {
+  sensor: 'none',
+  nearest: { usedBytes: 0, limitBytes: 0 },
+  smallestLimitBytes: 0,
+  uses: [],
+};
 
 /**
  * A pressure that samples its sources when a property is read and the last sample is older than 200 ms. Reading never
@@ -89,6 +101,10 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
     get hardBytes() {
       return Math.floor(current().nearest.limitBytes * watermarks.hardRatio);
     },
+    get roomBytes() {
+      const rooms = current().uses.map(({ usedBytes, limitBytes }) => limitBytes * watermarks.softRatio - usedBytes);
+      return rooms.length === 0 ? 0 : Math.max(0, Math.floor(Math.min(...rooms)));
+    },
     get sensor() {
       return current().sensor;
     },
@@ -109,9 +125,9 @@ function measuring({ read, readOs }: MemorySources): () => Measurement {
       if (bound) return bound;
     }
     const host = attempt(readHost);
-    if (host) return { sensor: 'meminfo', nearest: host, smallestLimitBytes: host.limitBytes };
+    if (host) return { sensor: 'meminfo', nearest: host, smallestLimitBytes: host.limitBytes, uses: [host] };
     const os = attempt(readOs);
-    return os ? { sensor: 'os', nearest: os, smallestLimitBytes: os.limitBytes } : NOTHING;
+    return os ? { sensor: 'os', nearest: os, smallestLimitBytes: os.limitBytes, uses: [os] } : NOTHING;
   };
 }
 
@@ -120,12 +136,14 @@ function bindingLimits(
   { version, uses }: CgroupReading,
   physicalBytes = Number.MAX_SAFE_INTEGER,
 ): Measurement | undefined {
-  const [first, ...others] = uses.filter(({ limitBytes }) => limitBytes <= physicalBytes);
+  const binding = uses.filter(({ limitBytes }) => limitBytes <= physicalBytes);
+  const [first, ...others] = binding;
   if (!first) return undefined;
   return {
     sensor: `cgroup v${version}`,
     nearest: others.reduce((a, b) => (usedRatio(b) > usedRatio(a) ? b : a), first),
     smallestLimitBytes: others.reduce((least, { limitBytes }) => Math.min(least, limitBytes), first.limitBytes),
+    uses: binding,
   };
 }
 

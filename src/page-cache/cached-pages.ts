@@ -1,7 +1,7 @@
-import { constants } from 'node:fs';
-import { type FileHandle, open, statfs } from 'node:fs/promises';
+import { type FileHandle, statfs } from 'node:fs/promises';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Bindings, loadBindings } from './bindings.js';
+import { openQuietly } from './open-quietly.js';
 import { canTrustMincore } from './residency.js';
 
 /** How much of a region of a file is in the page cache. */
@@ -26,8 +26,6 @@ const STEP_BYTES = 32 * 1024 * 1024;
 const SLOW_STEP_BYTES = 2 * 1024 * 1024;
 /** Of a page map, in bytes of the file: a million pages of 4 KiB. */
 const MAX_MAP_BYTES = 4 * 1024 * 1024 * 1024;
-// A FIFO must not wait for its writer, nor a terminal become ours.
-const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 /** File systems whose files may have their pages in another one, by the type that statfs(2) gives: overlay, FUSE, aufs. */
 const STACKED = new Set([0x794c7630, 0x65735546, 0x61756673]);
 
@@ -36,7 +34,7 @@ let shared: PageCacheView | undefined;
 /**
  * Counts how many pages of `length` bytes at `offset` are in the page cache; of the whole file by default. Never reads the
  * file, never waits for a disk but to open it, never holds the event loop for more than a few milliseconds. Follows
- * symlinks.
+ * symlinks. Counts as no access where the file is this user's.
  *
  * What is behind the end of the file is left out. Undefined where nobody can tell: neither `koffi` nor `mmap-io` loads, it
  * is no regular file, or the kernel does not tell the truth because it belongs to somebody else (see
@@ -95,7 +93,7 @@ async function within<T>(
 ): Promise<T | undefined> {
   assertBytes('offset', offset);
   if (length !== Number.POSITIVE_INFINITY) assertBytes('length', length);
-  const file: FileHandle = await open(path, OPEN_FLAGS);
+  const file: FileHandle = await openQuietly(path);
   try {
     const stats = await file.stat({ bigint: true });
     if (!stats.isFile()) return undefined;

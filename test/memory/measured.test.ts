@@ -60,6 +60,20 @@ test('the nearest limit decides, and the pool fits the smallest', (t) => {
   t.is(pressure.headroomBytes, Math.floor(0.15 * own.limit));
 });
 
+test('room is what the soft watermark leaves, of the limit where that is least', (t) => {
+  const soft = (limit: number) => Math.floor(0.7 * limit);
+  const own = v2Group(`${V2}/pod/box`, 1 * GIB, 100 * MIB);
+  const large = provider(t, v2Host('/pod/box', { ...v2Group(`${V2}/pod`, 64 * GIB, 1 * GIB), ...own })).pressure;
+  t.is(large.roomBytes, soft(1 * GIB) - 100 * MIB);
+  // The parent is the nearer one, and has more room all the same.
+  const parent = v2Group(`${V2}/pod`, 8 * GIB, 4 * GIB);
+  const busy = provider(t, v2Host('/pod/box', { ...parent, ...own })).pressure;
+  t.is(busy.limitBytes, 8 * GIB);
+  t.is(busy.roomBytes, soft(1 * GIB) - 100 * MIB);
+  t.is(provider(t, v2Host('/', v2Group(V2, 1 * GIB, 800 * MIB))).pressure.roomBytes, 0);
+  t.is(provider(t, {}).pressure.roomBytes, soft(8 * GIB) - 1 * GIB, 'what Node says, where nothing else does');
+});
+
 test('v1 and hybrid hosts: figures and level come from v1', (t) => {
   for (const mounts of [v1Mount(), v2Mount('/', '/sys/fs/cgroup/unified') + v1Mount()]) {
     const { pressure } = provider(t, {

@@ -1,0 +1,29 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import type { ExecutionContext } from 'ava';
+
+/** `hotblob serve`, as it was built, in a process of its own. */
+export interface ServeChild {
+  readonly child: ChildProcess;
+  readonly url: string;
+  /** Where its artifacts are: not on a tmpfs. */
+  readonly dir: string;
+}
+
+/** Starts one that ends with the test. */
+export async function startServe(t: Pick<ExecutionContext, 'teardown'>, args: readonly string[]): Promise<ServeChild> {
+  const root = await mkdtemp('/var/tmp/hotblob-serve-');
+  const dir = `${root}/artifacts`;
+  const child = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', dir, '--port', '0', ...args], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await rm(root, { recursive: true });
+  });
+  const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+  const url = /https?:\/\/\S+/.exec(line)?.[0];
+  if (url === undefined) throw new Error(`the server has not started: ${line}`);
+  return { child, url, dir };
+}
