@@ -33,7 +33,7 @@ export type { MapRefusal } from './page-cache/open-file.js';
 export type { ResponseReport } from './report.js';
 export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
 export { SendError } from './send-error.js';
-export type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from './stats.js';
+export type { Counting, HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from './stats.js';
 export {
   assertKey,
   type GetOptions,

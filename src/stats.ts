@@ -53,6 +53,12 @@ export interface HandlerStats {
   readonly memory: MemoryStats;
 }
 
+/** Something that counts: a handler, a sender of routes, a server. */
+export interface Counting<Stats> {
+  /** What it has counted so far, and what is in use now. */
+  stats(): Stats;
+}
+
 /** Responses that were alike. */
 export interface ResponseCount {
   /** The name of the protocol; `none` for what no protocol has recognised, and for what a host's own route sent. */

@@ -7,7 +7,7 @@ import { LATENCY_BOUNDS_SECONDS } from '../histogram.js';
 import { admitsOperator, refuseOperator } from '../operator-access.js';
 import { jsonReply, type Reply, type ReplyBody } from '../protocols/protocol.js';
 import type { ServerStats } from '../server/stats.js';
-import type { HandlerStats } from '../stats.js';
+import type { Counting, HandlerStats } from '../stats.js';
 import type { Store } from '../store.js';
 import { assertOptions, invalidOption, OBJECT, type OptionCheck } from '../validation.js';
 import { asset } from './assets.js';
@@ -18,9 +18,9 @@ import { Viewers } from './viewers.js';
 /** What {@link createDashboard} takes. */
 export interface DashboardOptions {
   /** Whose responses are shown. */
-  readonly handler: { stats(): HandlerStats };
+  readonly handler: Counting<HandlerStats>;
   /** Made by `createServer`. Default: none, and no connections are shown. */
-  readonly server?: { stats(): ServerStats } | undefined;
+  readonly server?: Counting<ServerStats> | undefined;
   /** What is shown of it is what it can tell: see `Store.list` and `Store.stats`. Default: none. */
   readonly store?: Pick<Store, 'list' | 'stats'> | undefined;
   /**

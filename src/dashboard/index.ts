@@ -1,1 +1,2 @@
+export type { Counting } from '../stats.js';
 export { createDashboard, type Dashboard, type DashboardOptions } from './dashboard.js';

@@ -1,14 +1,11 @@
 import type * as PromClient from 'prom-client';
 import { loadOptional } from '../page-cache/load.js';
 import type { ServerStats } from '../server/stats.js';
-import type { HandlerStats } from '../stats.js';
+import type { Counting, HandlerStats } from '../stats.js';
 import type { Store, StoreStats } from '../store.js';
 import { assertOptions, invalidOption, OBJECT } from '../validation.js';
 import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
 import type { Sample } from './sample.js';
-
-/** Something that counts. */
-type Counting<Stats> = { stats(): Stats };
 
 /** What {@link createMetrics} takes. Names become the label that tells several of a kind apart. */
 export interface MetricsOptions {
