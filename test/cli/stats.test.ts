@@ -9,7 +9,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { StatsDocument } from '../../src/cli/stats-document.js';
 import { type RunningServer, type ServeOptions, serve } from '../../src/serve.js';
 import { certificate } from '../helpers/certificate.js';
-import { runCommand, runOnTerminal, startCommand } from '../helpers/command-line.js';
+import { runCommand, runOnTerminal, startCommand, startOnTerminal } from '../helpers/command-line.js';
 import { temporaryDirectory } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
 
@@ -251,6 +251,22 @@ test('colours are for terminals', async (t) => {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: it begins every order to a terminal
   t.regex(shown.stdout, /\u001b\[2mhotblob/);
   t.false((await runOnTerminal('stdout', ['stats', url], { env: { NO_COLOR: '1' } })).stdout.includes('\u001b'));
+});
+
+test('on a terminal it stays in its place, until ^C', async (t) => {
+  const { url } = await start(t);
+  const child = startOnTerminal(['stats', '--watch', '--interval', '0.1', url]);
+  t.teardown(() => child.kill('SIGKILL'));
+  let screen = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    screen += chunk;
+  });
+  const ended = once(child, 'close');
+  await until('three times', () => screen.split('\u001b[H').length > 3);
+  child.stdin.write('\u0003');
+  t.deepEqual(await ended, [0, null]);
+  t.is(screen.split('\u001b[2J').length, 2, 'cleared once');
+  t.true(screen.includes('\u001b[K\r\n'), 'nothing of longer lines stays');
 });
 
 test('what makes no sense is refused', async (t) => {

@@ -1,4 +1,4 @@
-import { type ChildProcessByStdio, spawn } from 'node:child_process';
+import { type ChildProcessByStdio, type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -57,8 +57,7 @@ export async function runOnTerminal(shown: Shown, args: readonly string[], { env
   const directory = await mkdtemp(join(tmpdir(), 'hotblob-terminal-'));
   const other = join(directory, 'output');
   try {
-    const words = [process.execPath, CLI, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
-    const command = `stty columns 80; exec ${words} ${shown === 'stdout' ? '2' : ''}>'${other}'`;
+    const command = `stty columns 80; exec ${wordsOf(args)} ${shown === 'stdout' ? '2' : ''}>'${other}'`;
     const child = spawn('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null'], {
       env: { ...process.env, ...LOOKS, SHELL: '/bin/bash', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -69,6 +68,18 @@ export async function runOnTerminal(shown: Shown, args: readonly string[], { env
   } finally {
     await rm(directory, { recursive: true });
   }
+}
+
+/** Starts it with all of its streams on a terminal; what is written to `child.stdin` are keys, such as `\x03` for ^C. */
+export function startOnTerminal(args: readonly string[]): ChildProcessWithoutNullStreams {
+  const command = `stty columns 80; exec ${wordsOf(args)}`;
+  return spawn('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null'], {
+    env: { ...process.env, ...LOOKS, SHELL: '/bin/bash' },
+  });
+}
+
+function wordsOf(args: readonly string[]): string {
+  return [process.execPath, CLI, ...args].map((word) => `'${word.replaceAll("'", "'\\''")}'`).join(' ');
 }
 
 async function endOf(child: ChildProcessByStdio<null, Readable, Readable>): Promise<Ended> {
