@@ -1,12 +1,4 @@
-import type { Diagnosis, OptionalState } from './doctor.js';
-
-/** A command, and what it is for. */
-export interface Improvement {
-  /** For a POSIX shell, in the folder where hotblob is installed. */
-  readonly command: string;
-  /** A sentence. */
-  readonly reason: string;
-}
+import type { Diagnosis, Improvement, OptionalState } from './diagnosis.js';
 
 /** Sockets, files and mappings share them: with fewer a busy cache answers 503. */
 const ENOUGH_DESCRIPTORS = 16_384;

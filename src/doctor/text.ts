@@ -1,6 +1,6 @@
 import { formatBytes } from '../units.js';
+import type { Diagnosis } from './diagnosis.js';
 import type { DirectoryDiagnosis, Residency } from './directory.js';
-import type { Diagnosis } from './doctor.js';
 
 const RESIDENCY: Readonly<Record<Residency, string>> = {
   truthful: 'mincore tells what is in memory',
