@@ -35,7 +35,7 @@ const EXAMPLES: Record<string, Example> = {
 
 test('every example has a test', async (t) => {
   // What needs more than a directory has a test file of its own.
-  const elsewhere = ['before-and-after', 'mesh.ts', 's3.ts', 'turborepo-remote-cache.ts'];
+  const elsewhere = ['before-and-after', 'grafana.json', 'mesh.ts', 's3.ts', 'turborepo-remote-cache.ts'];
   t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), ...elsewhere].sort());
 });
 
