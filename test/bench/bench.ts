@@ -13,6 +13,7 @@ import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
 import { memory } from './memory.js';
 import { port } from './port.js';
 import { type Line, tableOf } from './table.js';
+import { watched } from './watched.js';
 
 const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>>> = {
   'hot-h1': hotHttp1,
@@ -22,10 +23,11 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
   port,
   far,
   frameworks,
+  watched,
 };
 /** The load generators that are not ours, and the Debian packages that have them. */
 const TOOLS = [
-  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks'] },
+  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks', 'watched'] },
   { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'port'] },
 ] as const;
 

@@ -6,14 +6,19 @@ import type { Server as NetServer } from 'node:net';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { createHandler, directoryStore, type HandlerStats } from 'hotblob';
+import { createDashboard } from 'hotblob/dashboard';
+import { createMetrics } from 'hotblob/metrics';
 import { nodeListener, streamListener } from 'hotblob/node';
 import { createServer as createPort, type RequestListener } from 'hotblob/server';
 import send from 'send';
 import { createApp, type Framework, type Way } from './framework-apps.js';
 import { type InMemory, inMemory } from './in-memory.js';
 
-/** Who serves: a way of a framework, the package `send`, or node:http and node:http2 without anything. */
-export type Contender = Way | 'send' | 'node';
+/**
+ * Who serves: a way of a framework, the package `send`, node:http and node:http2 without anything, or this package with
+ * nobody looking.
+ */
+export type Contender = Way | 'send' | 'node' | 'unwatched';
 export type Protocol = 'h1' | 'h2c';
 
 export interface ServerConfig {
@@ -25,6 +30,8 @@ export interface ServerConfig {
   readonly framework?: Framework;
   /** The files that a Buffer is made of. Default: none. */
   readonly names?: readonly string[];
+  /** Who may look at this package's figures. Default: nobody. */
+  readonly watch?: 'metrics' | 'page';
 }
 
 export type ServerCommand = 'reset' | 'report';
@@ -90,18 +97,33 @@ async function listenerPort({ contender, protocol }: ServerConfig): Promise<Addr
 async function createServer(config: ServerConfig): Promise<NetServer> {
   const { contender, protocol, framework, directory = '', names = [] } = config;
   const artifacts = new Map(names.map((name) => [name, inMemory(join(directory, name))]));
-  if (framework !== undefined && contender !== 'send' && contender !== 'node') {
+  if (framework !== undefined && contender !== 'send' && contender !== 'node' && contender !== 'unwatched') {
     const app = await createApp(framework, { way: contender, directory, inMemory: artifacts });
     stats = app.stats;
     return app.server;
   }
   if (contender === 'Buffer') return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
   if (contender === 'send') return sendServer(protocol, directory);
-  const handler = createHandler({ store: await directoryStore(directory, { immutable: true }) });
+  const store = await directoryStore(directory, { immutable: true });
+  const handler = createHandler({ store });
   stats = () => handler.stats();
-  return protocol === 'h1'
-    ? createHttp1Server(nodeListener(handler))
-    : createHttp2Server().on('stream', streamListener(handler));
+  if (protocol === 'h2c') return createHttp2Server().on('stream', streamListener(handler));
+  const listener = nodeListener(handler);
+  if (config.watch === 'page') {
+    const page = nodeListener(createDashboard({ handler, store }));
+    return createHttp1Server((request, response) => {
+      if (request.url?.startsWith('/_hotblob/')) page(request, response);
+      else listener(request, response);
+    });
+  }
+  if (config.watch === 'metrics') {
+    const metrics = createMetrics({ handlers: { cache: handler } });
+    return createHttp1Server((request, response) => {
+      if (request.url !== '/metrics') return listener(request, response);
+      void metrics.text().then((text) => response.end(text));
+    });
+  }
+  return createHttp1Server(listener);
 }
 
 function bufferOverHttp1(artifacts: ReadonlyMap<string, InMemory>): NetServer {
