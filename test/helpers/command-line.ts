@@ -31,7 +31,8 @@ export interface RunningCommand {
 }
 
 const CLI = 'dist/cli.js';
-const LOOKS = { NO_COLOR: undefined, FORCE_COLOR: undefined, TERM: 'xterm-256color' };
+/** Node shows no colours where CI is set, whatever the terminal. */
+const LOOKS = { NO_COLOR: undefined, FORCE_COLOR: undefined, CI: undefined, TERM: 'xterm-256color' };
 
 /** Starts `hotblob` with these arguments, as it was built. */
 export function startCommand(args: readonly string[], launch: Launch = {}): RunningCommand {
