@@ -15,7 +15,7 @@ import {
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
-import type { TLSSocket, TlsOptions } from 'node:tls';
+import { TLSSocket, type TlsOptions } from 'node:tls';
 import { Http1Exchange } from '../adapters/http1-exchange.js';
 import { answerError } from '../answer.js';
 import type { ExchangeHandler } from '../handler.js';
@@ -189,6 +189,7 @@ class DualServer implements CacheServer {
     if (protocol === 'http1') {
       this.#connections.set(socket, new Http1Connection(socket, this.#limits, this.#shares.totals, this.#expiry()));
       this.#http1(socket);
+      if (socket instanceof TLSSocket) readThroughStream(socket);
       // To the parser that listens now: cheaper than back into the socket, and out of it again.
       if (seen !== undefined) socket.emit('data', seen);
     } else if (protocol === 'http2') {
@@ -229,6 +230,15 @@ class DualServer implements CacheServer {
     const now = performance.now();
     for (const connection of this.#connections.values()) connection.check(now);
   }
+}
+
+/**
+ * Node's parser takes what a TLS socket has decrypted past what pauses it: when a request comes in two records of one read,
+ * head and body, while the answer before it is still being written, the connection ends (HPE_PAUSED, Node 20.20). Once somebody
+ * has asked for the socket's data it goes through the stream, which waits.
+ */
+function readThroughStream(socket: TLSSocket): void {
+  socket.on('data', ignore).off('data', ignore);
 }
 
 function http1Options(limits: Limits): Http1Options {
