@@ -120,6 +120,7 @@ export function report(record: ResponseRecord): void {
     complete,
     error,
   } satisfies ResponseReport);
+  if (!logResponse.enabled) return;
   const sources = Object.entries(bytes).filter(([, count]) => count > 0);
   const body = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
   logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), complete ? '' : ', cut off');

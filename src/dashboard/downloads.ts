@@ -2,8 +2,8 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { RESPONSE_CHANNEL, type ResponseReport } from '../report.js';
 import { mainSource, type SourceName } from '../send/tally.js';
 
-/** Keys that are remembered; those that were asked for longest ago are forgotten first. */
-const MAX_KEYS = 4096;
+/** Keys that are remembered, and at most as many of before; those that were asked for longest ago are forgotten first. */
+const MAX_KEYS = 2048;
 /** Responses that are remembered of each. */
 const MAX_RESPONSES = 10;
 
@@ -24,15 +24,17 @@ export interface PastResponse {
 
 interface Downloaded {
   count: number;
-  /** The latest comes last. */
   readonly responses: PastResponse[];
+  /** Where the next response goes: onto the oldest, where there are as many as are remembered. */
+  next: number;
 }
 
 /** Who was asked for, and what came of it: of one handler, from the moment on in which somebody looks. */
 export class Downloads {
   readonly #sender: object;
-  /** The one asked for longest ago comes first. */
-  readonly #keys = new Map<string, Downloaded>();
+  #keys = new Map<string, Downloaded>();
+  /** What `#keys` was when it was full. To order a Map by use, by taking out and putting in again, costs 1 us each time. */
+  #before = new Map<string, Downloaded>();
   readonly #onResponse = (message: unknown): void => this.#add(message as ResponseReport); // what `report()` publishes
   #isListening = false;
 
@@ -50,27 +52,29 @@ export class Downloads {
     if (this.#isListening) unsubscribe(RESPONSE_CHANNEL, this.#onResponse);
     this.#isListening = false;
     this.#keys.clear();
+    this.#before.clear();
   }
 
   /** How often an artifact was sent, as far as is remembered. */
   countOf(key: string): number {
-    return this.#keys.get(key)?.count ?? 0;
+    return this.#known(key)?.count ?? 0;
   }
 
   /** The last responses with an artifact; the latest comes first. */
   responsesOf(key: string): readonly PastResponse[] {
-    return this.#keys.get(key)?.responses.toReversed() ?? [];
+    const downloaded = this.#known(key);
+    if (downloaded === undefined) return [];
+    const { responses, next } = downloaded;
+    return [...responses.slice(next), ...responses.slice(0, next)].reverse();
   }
 
   #add(report: ResponseReport): void {
     const { sender, key, operation, status, bytes, method, complete } = report;
     if (sender !== this.#sender || operation !== 'read' || key === undefined || status === 404) return;
-    const downloaded = this.#keys.get(key) ?? { count: 0, responses: [] };
-    this.#keys.delete(key);
-    this.#keys.set(key, downloaded);
+    const downloaded = this.#remembered(key);
     const source = mainSource(bytes);
     if (source !== undefined) downloaded.count++;
-    downloaded.responses.push({
+    downloaded.responses[downloaded.next] = {
       time: Date.now(),
       method,
       status,
@@ -79,12 +83,23 @@ export class Downloads {
       milliseconds: report.milliseconds,
       firstByteMilliseconds: report.firstByteMilliseconds ?? null,
       complete,
-    });
-    if (downloaded.responses.length > MAX_RESPONSES) downloaded.responses.shift();
-    if (this.#keys.size <= MAX_KEYS) return;
-    for (const oldest of this.#keys.keys()) {
-      this.#keys.delete(oldest);
-      break;
+    };
+    downloaded.next = (downloaded.next + 1) % MAX_RESPONSES;
+  }
+
+  #known(key: string): Downloaded | undefined {
+    return this.#keys.get(key) ?? this.#before.get(key);
+  }
+
+  #remembered(key: string): Downloaded {
+    const current = this.#keys.get(key);
+    if (current !== undefined) return current;
+    const downloaded = this.#before.get(key) ?? { count: 0, responses: [], next: 0 };
+    if (this.#keys.size >= MAX_KEYS) {
+      this.#before = this.#keys;
+      this.#keys = new Map();
     }
+    this.#keys.set(key, downloaded);
+    return downloaded;
   }
 }

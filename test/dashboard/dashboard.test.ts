@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
-import type { FileArtifact } from '../../src/artifact.js';
+import type { BytesArtifact, FileArtifact } from '../../src/artifact.js';
 import { createDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.js';
 import type { ArtifactPages, ResidencyMap } from '../../src/dashboard/residency.js';
 import { createHandler, type Handler } from '../../src/handler.js';
@@ -277,6 +277,53 @@ test('only who may read may look; a browser is asked for a password', async (t) 
   }
   const authorization = `Basic ${Buffer.from('anybody:operator-token-0123456789').toString('base64')}`;
   t.is((await fetch(`${url}/_hotblob/`, { headers: { authorization } })).status, 200);
+});
+
+test('of each artifact the last ten responses are shown, the latest first', async (t) => {
+  const artifact: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(100) };
+  const store: Store = {
+    get: () => artifact,
+    list: async function* () {
+      yield { key: 'key', artifact, size: 100, usedAt: 0 };
+    },
+  };
+  const { url, handler } = await openSite(t, store);
+  const sizes = async (): Promise<number[]> =>
+    (await json<ArtifactPages>(`${url}/_hotblob/artifact.json?key=key`)).responses.map(({ bytes }) => bytes);
+  t.deepEqual(await sizes(), []);
+  for (let size = 1; size <= 13; size++) {
+    await (await fetch(`${url}/key`, { headers: { range: `bytes=0-${size - 1}` } })).arrayBuffer();
+    await until('it is over', () => handler.stats().active === 0);
+    if (size === 3) t.deepEqual(await sizes(), [3, 2, 1]);
+  }
+  t.deepEqual(await sizes(), [13, 12, 11, 10, 9, 8, 7, 6, 5, 4]);
+});
+
+test('what was asked for longest ago is forgotten, and what is asked for again is not', async (t) => {
+  const artifact: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(10) };
+  const store: Store = {
+    get: () => artifact,
+    list: async function* () {
+      for (const key of ['once', 'again']) yield { key, artifact, size: 10, usedAt: 0 };
+    },
+  };
+  const { url, handler } = await openSite(t, store);
+  await fetch(`${url}/_hotblob/`);
+  const ask = async (key: string): Promise<void> => void (await (await fetch(`${url}/${key}`)).arrayBuffer());
+  await ask('once');
+  for (let index = 0; index < 5000; index++) {
+    if (index % 1000 === 0) await ask('again');
+    await ask(`other-${index}`);
+  }
+  await until('they are over', () => handler.stats().active === 0);
+  const { cells } = await json<ResidencyMap>(`${url}/_hotblob/residency.json`);
+  t.deepEqual(
+    cells.map(({ key, downloads }) => [key, downloads]),
+    [
+      ['again', 5],
+      ['once', 0],
+    ],
+  );
 });
 
 test('responses of other handlers are not shown', async (t) => {
