@@ -234,8 +234,8 @@ class DualServer implements CacheServer {
 
 /**
  * Node's parser takes what a TLS socket has decrypted past what pauses it: when a request comes in two records of one read,
- * head and body, while the answer before it is still being written, the connection ends (HPE_PAUSED, Node 20.20). Once somebody
- * has asked for the socket's data it goes through the stream, which waits.
+ * head and body, while the answer before it is still being written, the connection ends (HPE_PAUSED, Node 20 to 26). Once
+ * somebody has asked for the socket's data it goes through the stream, which waits.
  */
 function readThroughStream(socket: TLSSocket): void {
   socket.on('data', ignore).off('data', ignore);
