@@ -1,13 +1,13 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs';
 import { type Command, CommandError, UsageError } from './cli/command.js';
-import { doctorCommand } from './cli/doctor-command.js';
-import { residencyCommand } from './cli/residency-command.js';
-import { serveCommand } from './cli/serve-command.js';
-import { statsCommand } from './cli/stats-command.js';
+import { doctorCommand } from './cli/doctor/doctor-command.js';
+import { residencyCommand } from './cli/residency/residency-command.js';
+import { serveCommand } from './cli/serve/serve-command.js';
+import { statsCommand } from './cli/stats/stats-command.js';
 import { verifyCommand } from './cli/verify-command.js';
-import { warmCommand } from './cli/warm-command.js';
-import { errnoCode, HotblobError } from './errors.js';
+import { warmCommand } from './cli/warm/warm-command.js';
+import { errnoCode, HotblobError } from './contract/errors.js';
 
 const EXIT_FAILED = 1;
 const EXIT_USAGE = 2;
@@ -37,7 +37,7 @@ async function main([name, ...args]: string[]): Promise<void> {
   const command = COMMANDS.find((each) => each.name === name);
   if (command === undefined) {
     const names = COMMANDS.map((each) => each.name).join(', ');
-    throw new UsageError(`expected one of the commands ${names}, found '${name ?? ''}'\nhotblob --help tells more`);
+    throw new UsageError(`expected one of the commands ${names}, received '${name ?? ''}'\nhotblob --help tells more`);
   }
   if (isAsked(['--help', '-h'], args)) return print(command.help);
   if (isAsked(['--version'], args)) return print(`${VERSION}\n`);

@@ -12,28 +12,11 @@ export type {
   FileArtifact,
   StreamArtifact,
   UploadMetadata,
-} from './artifact.js';
-export { type ErrorCode, HotblobError } from './errors.js';
-export type { Exchange, ResponseHeaders } from './exchange.js';
-export { type FileArtifactOptions, fileArtifact } from './file-artifact.js';
-export { createHandler, type ExchangeHandler, type Handler } from './handler.js';
-export { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from './histogram.js';
-export {
-  type FixedMemoryPressureOptions,
-  fixedMemoryPressure,
-  type MemoryPressureLevel,
-  type MemoryPressureProvider,
-  type SystemMemoryPressure,
-  type SystemMemoryPressureOptions,
-  systemMemoryPressure,
-} from './memory/pressure.js';
-export type { HandlerOptions, SenderOptions } from './options.js';
-export type { BindingChoice } from './page-cache/bindings.js';
-export type { MapRefusal } from './page-cache/open-file.js';
-export type { ResponseReport } from './report.js';
-export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
-export { SendError } from './send-error.js';
-export type { Counting, HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from './stats.js';
+} from './contract/artifact.js';
+export { type ErrorCode, HotblobError } from './contract/errors.js';
+export type { Exchange, ResponseHeaders } from './contract/exchange.js';
+export { type FileArtifactOptions, fileArtifact } from './contract/file-artifact.js';
+export { SendError } from './contract/send-error.js';
 export {
   assertKey,
   type GetOptions,
@@ -45,8 +28,24 @@ export {
   type StoreEntry,
   type StoreStats,
   type UpstreamCount,
-} from './store.js';
-export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory.js';
+} from './contract/store.js';
+export { createHandler, type ExchangeHandler, type Handler } from './handler/handler.js';
+export type { HandlerOptions, SenderOptions } from './handler/options.js';
+export type { ResponseReport } from './handler/response-record.js';
+export type { Counting, HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from './handler/stats.js';
+export {
+  type FixedMemoryPressureOptions,
+  fixedMemoryPressure,
+  type MemoryPressureLevel,
+  type MemoryPressureProvider,
+  type SystemMemoryPressure,
+  type SystemMemoryPressureOptions,
+  systemMemoryPressure,
+} from './memory/pressure.js';
+export type { BindingChoice } from './page-cache/bindings.js';
+export type { MapRefusal } from './page-cache/open-file.js';
+export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
+export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory/store.js';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.js';
 export type { BodyFault } from './stores/segments/reader.js';
 export {
@@ -60,3 +59,4 @@ export type { BreakerState } from './stores/tiered/breaker.js';
 export { type TieredStats, type TieredStore, type TieredStoreOptions, tieredStore } from './stores/tiered/store.js';
 export type { CertificateAuthorities } from './stores/upstream/options.js';
 export { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from './stores/upstream/store.js';
+export { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from './util/histogram.js';

@@ -1,11 +1,11 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type * as Api from '@opentelemetry/api';
-import { HotblobError } from './errors.js';
-import type { Exchange } from './exchange.js';
-import { loadOptional } from './page-cache/load.js';
-import { RESPONSE_CHANNEL, type ResponseReport } from './report.js';
+import { HotblobError } from './contract/errors.js';
+import type { Exchange } from './contract/exchange.js';
+import { assertOptions, invalidOption, OBJECT } from './contract/validation.js';
+import { RESPONSE_CHANNEL, type ResponseReport } from './handler/response-record.js';
 import { mainSource } from './send/tally.js';
-import { assertOptions, invalidOption, OBJECT } from './validation.js';
+import { loadOptional } from './util/load-optional.js';
 
 /** What {@link traceResponses} takes. */
 export interface TracingOptions {

@@ -7,10 +7,10 @@ import {
   SimpleSpanProcessor,
 } from '@opentelemetry/sdk-trace-base';
 import test, { type ExecutionContext } from 'ava';
+import type { Store } from '../src/contract/store.js';
 import { traceResponses } from '../src/opentelemetry.js';
 import { bazel } from '../src/protocols/bazel.js';
 import { plain } from '../src/protocols/plain.js';
-import type { Store } from '../src/store.js';
 import { memoryStore } from '../src/stores/memory.js';
 import { open } from './behaviour/site.js';
 import { until } from './helpers/poll.js';

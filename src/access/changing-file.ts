@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
-import { errnoCode, HotblobError } from '../errors.js';
+import { errnoCode, HotblobError } from '../contract/errors.js';
 
 /** Far more than anybody writes; what is larger is another file. */
 const MAX_BYTES = 1024 * 1024;

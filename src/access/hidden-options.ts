@@ -1,5 +1,5 @@
-import { HotblobError } from '../errors.js';
-import { OBJECT, type OptionCheck } from '../validation.js';
+import { HotblobError } from '../contract/errors.js';
+import { OBJECT, type OptionCheck } from '../contract/validation.js';
 
 /**
  * As `assertOptions`, but no message shows what was found, not even a name: it may be a token in the wrong place.
@@ -24,7 +24,7 @@ export function assertHiddenOptions<T extends object>(
 
 /** As `invalidOption`, but of what was found it tells the kind alone. */
 export function hiddenOption(name: string, expected: string, found: unknown): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, found ${kindOf(found)}`);
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${kindOf(found)}`);
 }
 
 function join(where: string, name: string): string {

@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import { type Credentials, credentialsOf } from './credentials.js';
 
 /** What somebody may do; each level includes those before it. To write is to upload and to delete. */
@@ -66,7 +66,7 @@ export function includes(level: AccessLevel, needed: AccessLevel): boolean {
 function refusalOf(level: AccessLevel, needs: AccessLevel): AccessRefusal | undefined {
   if (!LEVELS.includes(level)) {
     // What it is may be a secret.
-    const message = `access: expected the policy to answer 'none', 'read' or 'write', found ${typeof level === 'string' ? 'another string' : typeof level}`;
+    const message = `access: expected the policy to answer 'none', 'read' or 'write', received ${typeof level === 'string' ? 'another string' : typeof level}`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
   }
   if (includes(level, needs)) return undefined;

@@ -1,4 +1,4 @@
-import type { OptionCheck } from '../validation.js';
+import type { OptionCheck } from '../contract/validation.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
 import type { AccessLevel, AccessPolicy } from './policy.js';

@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import type { OptionCheck } from '../validation.js';
+import type { OptionCheck } from '../contract/validation.js';
 import { ChangingFile, type FileContent } from './changing-file.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';

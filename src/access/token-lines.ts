@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import type { AccessToken } from './token-set.js';
 import { LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
 

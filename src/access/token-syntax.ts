@@ -1,4 +1,4 @@
-import { type OptionCheck, oneOf } from '../validation.js';
+import { type OptionCheck, oneOf } from '../contract/validation.js';
 
 /** RFC 6750, 2.1. */
 export const TOKEN: OptionCheck = {

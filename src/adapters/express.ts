@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Artifact } from '../artifact.js';
-import type { ExchangeHandler } from '../handler.js';
-import type { SenderOptions } from '../options.js';
+import type { Artifact } from '../contract/artifact.js';
+import type { ExchangeHandler } from '../handler/handler.js';
+import type { SenderOptions } from '../handler/options.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { type RouteSender, routeSender } from './route-sender.js';
 

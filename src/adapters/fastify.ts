@@ -1,8 +1,8 @@
-import type { Artifact } from '../artifact.js';
-import type { Exchange } from '../exchange.js';
-import type { ExchangeHandler } from '../handler.js';
-import type { SenderOptions } from '../options.js';
-import { invalidOption } from '../validation.js';
+import type { Artifact } from '../contract/artifact.js';
+import type { Exchange } from '../contract/exchange.js';
+import { invalidOption } from '../contract/validation.js';
+import type { ExchangeHandler } from '../handler/handler.js';
+import type { SenderOptions } from '../handler/options.js';
 import { belowMount } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 import { type RouteSender, routeSender } from './route-sender.js';

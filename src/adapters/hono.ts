@@ -1,10 +1,10 @@
-import type { Artifact } from '../artifact.js';
-import { clientMessage } from '../errors.js';
-import type { Exchange } from '../exchange.js';
-import type { ExchangeHandler } from '../handler.js';
-import type { SenderOptions } from '../options.js';
-import { SendError } from '../send-error.js';
-import { assertOptions, invalidOption, type OptionCheck } from '../validation.js';
+import type { Artifact } from '../contract/artifact.js';
+import { clientMessage } from '../contract/errors.js';
+import type { Exchange } from '../contract/exchange.js';
+import { SendError } from '../contract/send-error.js';
+import { assertOptions, invalidOption, type OptionCheck } from '../contract/validation.js';
+import type { ExchangeHandler } from '../handler/handler.js';
+import type { SenderOptions } from '../handler/options.js';
 import { belowMount } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 import { type RouteSender, routeSender } from './route-sender.js';

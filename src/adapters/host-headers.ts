@@ -1,5 +1,5 @@
 import type { OutgoingHttpHeader } from 'node:http';
-import type { ResponseHeaders } from '../exchange.js';
+import type { ResponseHeaders } from '../contract/exchange.js';
 
 /** What a host may have set on its response before it came to us. */
 export interface HostResponse {

@@ -1,5 +1,5 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
-import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
 import { besideHostHeaders } from './host-headers.js';

@@ -1,6 +1,6 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
 import { Http2ServerResponse, type Http2Session, type ServerHttp2Stream } from 'node:http2';
-import { type Exchange, headersSentError, type ResponseHeaders } from '../exchange.js';
+import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';

@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { answerError } from '../answer.js';
-import type { Artifact } from '../artifact.js';
-import type { Exchange } from '../exchange.js';
-import type { ExchangeHandler } from '../handler.js';
-import type { SenderOptions } from '../options.js';
+import type { Artifact } from '../contract/artifact.js';
+import type { Exchange } from '../contract/exchange.js';
+import type { ExchangeHandler } from '../handler/handler.js';
+import type { SenderOptions } from '../handler/options.js';
+import { answerError } from '../handler/reply.js';
 import type { Host } from './host.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';

@@ -1,6 +1,6 @@
-import { type SenderOptions, senderSettingsOf } from '../options.js';
-import { Sender } from '../sender.js';
-import type { HandlerStats } from '../stats.js';
+import { type SenderOptions, senderSettingsOf } from '../handler/options.js';
+import { Sender } from '../handler/sender.js';
+import type { HandlerStats } from '../handler/stats.js';
 
 /** Sends artifacts from routes that exist. `Send` takes what a framework hands to its routes, and an artifact. */
 export interface RouteSender<Send> {

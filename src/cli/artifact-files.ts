@@ -1,7 +1,7 @@
 import { opendir, realpath, stat } from 'node:fs/promises';
-import { errnoCode } from '../errors.js';
-import { prefixOf } from '../stores/directory-paths.js';
-import { filesBelow } from '../stores/directory-walk.js';
+import { errnoCode } from '../contract/errors.js';
+import { prefixOf } from '../stores/directory/paths.js';
+import { filesBelow } from '../stores/directory/walk.js';
 import { findLayout } from '../stores/segments/layout.js';
 import { segmentStore } from '../stores/segments/store.js';
 import { CommandError } from './command.js';

@@ -1,6 +1,6 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
-import { errnoCode } from '../errors.js';
-import { parseBytes } from '../units.js';
+import { errnoCode } from '../contract/errors.js';
+import { parseBytes } from '../util/units.js';
 
 /** One of the things that the command line does. */
 export interface Command {
@@ -49,7 +49,7 @@ export function maxSize({ 'max-size': text }: { readonly 'max-size'?: string | u
   if (text === undefined) return undefined;
   const bytes = parseBytes(text);
   if (bytes === undefined)
-    throw new UsageError(`--max-size: expected a number of bytes such as 50GiB, found '${text}'`);
+    throw new UsageError(`--max-size: expected a number of bytes such as 50GiB, received '${text}'`);
   return bytes;
 }
 

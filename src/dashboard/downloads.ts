@@ -1,5 +1,5 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
-import { RESPONSE_CHANNEL, type ResponseReport } from '../report.js';
+import { RESPONSE_CHANNEL, type ResponseReport } from '../handler/response-record.js';
 import { mainSource, type SourceName } from '../send/tally.js';
 
 /** Keys that are remembered, and at most as many of before; those that were asked for longest ago are forgotten first. */

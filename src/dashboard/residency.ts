@@ -1,6 +1,6 @@
-import type { Artifact } from '../artifact.js';
+import type { Artifact } from '../contract/artifact.js';
+import type { Store, StoreEntry } from '../contract/store.js';
 import { cachedPages, pageMap } from '../page-cache/cached-pages.js';
-import type { Store, StoreEntry } from '../store.js';
 import type { Downloads, PastResponse } from './downloads.js';
 
 /** Artifacts that are shown by themselves. */

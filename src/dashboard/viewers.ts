@@ -1,5 +1,5 @@
-import { answerError } from '../answer.js';
-import type { Exchange } from '../exchange.js';
+import type { Exchange } from '../contract/exchange.js';
+import { answerError } from '../handler/reply.js';
 
 /** How many may look at the same time. */
 const MAX_VIEWERS = 32;

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import { type ErrorCode, HotblobError } from '../errors.js';
+import { type ErrorCode, HotblobError } from '../contract/errors.js';
 
 /** What a body must hash to. */
 export interface Digest {

@@ -1,5 +1,5 @@
-import type { ArtifactMetadata } from '../artifact.js';
-import type { ResponseHeaders } from '../exchange.js';
+import type { ArtifactMetadata } from '../contract/artifact.js';
+import type { ResponseHeaders } from '../contract/exchange.js';
 import type { HttpDate } from './http-date.js';
 
 /** An artifact as a response shows it, once it is known how long it is and what tells it from its other versions. */

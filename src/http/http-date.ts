@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 
 /** A moment that an HTTP header can carry: whole seconds, no finer. */
 export interface HttpDate {

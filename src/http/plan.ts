@@ -1,6 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { ByteRange } from '../artifact.js';
-import type { ResponseHeaders } from '../exchange.js';
+import type { ByteRange } from '../contract/artifact.js';
+import type { ResponseHeaders } from '../contract/exchange.js';
 import { contentHeaders, notModifiedHeaders, type Representation } from './headers.js';
 import { evaluatePreconditions, ifRangeHolds } from './preconditions.js';
 import { parseRange } from './range.js';

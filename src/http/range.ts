@@ -1,4 +1,4 @@
-import type { ByteRange } from '../artifact.js';
+import type { ByteRange } from '../contract/artifact.js';
 
 // One range between empty list members, with whitespace around each (RFC 9110, 5.6.1.2). The neighbouring parts have no
 // character in common, so that a match takes linear time.

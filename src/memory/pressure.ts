@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { assertOptions, BYTES, invalidOption, NUMBER, oneOf } from '../validation.js';
+import { assertOptions, BYTES, invalidOption, NUMBER, oneOf } from '../contract/validation.js';
 import { readOsMemory } from './host.js';
 import {
   DEFAULT_WATERMARKS,

@@ -1,6 +1,6 @@
+import type { StoreStats } from '../contract/store.js';
+import type { HandlerStats } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
-import type { HandlerStats } from '../stats.js';
-import type { StoreStats } from '../store.js';
 import { histogramSamples, type Labels, maybe, type Sample, samplesOf, stateSamples } from './sample.js';
 
 /** A metric, and how its values are read from what is counted. */

@@ -1,2 +1,2 @@
-export type { Counting } from '../stats.js';
+export type { Counting } from '../handler/stats.js';
 export { createMetrics, type Metrics, type MetricsOptions } from './metrics.js';

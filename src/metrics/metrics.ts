@@ -1,9 +1,9 @@
 import type * as PromClient from 'prom-client';
-import { loadOptional } from '../page-cache/load.js';
+import type { Store, StoreStats } from '../contract/store.js';
+import { assertOptions, invalidOption, OBJECT } from '../contract/validation.js';
+import type { Counting, HandlerStats } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
-import type { Counting, HandlerStats } from '../stats.js';
-import type { Store, StoreStats } from '../store.js';
-import { assertOptions, invalidOption, OBJECT } from '../validation.js';
+import { loadOptional } from '../util/load-optional.js';
 import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
 import type { Sample } from './sample.js';
 

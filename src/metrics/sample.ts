@@ -1,4 +1,4 @@
-import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../histogram.js';
+import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../util/histogram.js';
 
 /** What tells series of one metric apart. */
 export type Labels = Readonly<Record<string, string>>;

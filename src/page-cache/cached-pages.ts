@@ -107,7 +107,7 @@ async function within<T>(
 
 function assertBytes(name: string, value: number): void {
   if (Number.isSafeInteger(value) && value >= 0) return;
-  throw new RangeError(`${name}: expected a whole number of bytes, found ${value}`);
+  throw new RangeError(`${name}: expected a whole number of bytes, received ${value}`);
 }
 
 function pagesIn({ start, end }: Region, { pageSize }: Bindings): number {

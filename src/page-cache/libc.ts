@@ -1,5 +1,5 @@
 import type * as Koffi from 'koffi';
-import { loadOptional } from './load.js';
+import { loadOptional } from '../util/load-optional.js';
 import type { Mapper, Mapping } from './mapper.js';
 
 const PROT_READ = 1;

@@ -1,4 +1,4 @@
-import { loadOptional } from './load.js';
+import { loadOptional } from '../util/load-optional.js';
 import type { Mapper, Mapping } from './mapper.js';
 
 /** What is used of the package `mmap-io`; its own types describe a default export that it does not have in ESM. */

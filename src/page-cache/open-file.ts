@@ -1,5 +1,5 @@
 import { type BigIntStats, close, fstatSync, read } from 'node:fs';
-import type { FileArtifact } from '../artifact.js';
+import type { FileArtifact } from '../contract/artifact.js';
 import type { Bindings } from './bindings.js';
 import type { CopyTarget } from './libc.js';
 import type { Mapping } from './mapper.js';

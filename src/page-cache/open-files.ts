@@ -1,8 +1,8 @@
 import { type BigIntStats, close, constants, fstat, open, readlinkSync, realpath, stat } from 'node:fs';
 import { sep } from 'node:path';
 import { promisify } from 'node:util';
-import type { FileArtifact } from '../artifact.js';
-import { errnoCode, HotblobError } from '../errors.js';
+import type { FileArtifact } from '../contract/artifact.js';
+import { errnoCode, HotblobError } from '../contract/errors.js';
 import type { Bindings } from './bindings.js';
 import { OpenFile } from './open-file.js';
 

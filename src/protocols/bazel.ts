@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import { below, decodePath, keySegment, type PathOptions, pathFrom } from './paths.js';
 import { jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
 

@@ -1,6 +1,6 @@
 import { keyBelow, type PathOptions, pathFrom } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
-import { uploadMetadata } from './upload-metadata.js';
+import { uploadMetadata } from './request-metadata.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
 /** 32 digits; room for longer hashes. */

@@ -20,7 +20,7 @@ export {
   type UnsupportedOperation,
   type UploadOperation,
 } from './protocol.js';
+export { uploadMetadata } from './request-metadata.js';
 export { sccache } from './sccache.js';
 export { type TuistOptions, tuist } from './tuist/tuist.js';
 export { turborepo } from './turborepo.js';
-export { uploadMetadata } from './upload-metadata.js';

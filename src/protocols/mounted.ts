@@ -1,6 +1,6 @@
-import { HotblobError } from '../errors.js';
-import { assertKey } from '../store.js';
-import { invalidOption, OBJECT } from '../validation.js';
+import { HotblobError } from '../contract/errors.js';
+import { assertKey } from '../contract/store.js';
+import { invalidOption, OBJECT } from '../contract/validation.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 /** What is known of a request once a protocol has looked at it. */

@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import { below, type PathOptions, pathFrom } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 

@@ -1,5 +1,5 @@
-import { HotblobError } from '../errors.js';
-import { assertOptions, type OptionCheck } from '../validation.js';
+import { HotblobError } from '../contract/errors.js';
+import { assertOptions, type OptionCheck } from '../contract/validation.js';
 
 /** What every protocol of a tool takes. */
 export interface PathOptions {

@@ -1,6 +1,6 @@
 import { decodePath } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
-import { uploadMetadata } from './upload-metadata.js';
+import { uploadMetadata } from './request-metadata.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE'];
 

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
-import type { UploadMetadata } from '../artifact.js';
-import type { PutResult } from '../store.js';
+import type { UploadMetadata } from '../contract/artifact.js';
+import type { PutResult } from '../contract/store.js';
 
 /** The head of a request, as a protocol sees it. */
 export interface ProtocolRequest {

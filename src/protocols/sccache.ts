@@ -1,9 +1,9 @@
 import { finished } from 'node:stream/promises';
-import { clientMessage } from '../errors.js';
-import { assertKey } from '../store.js';
+import { clientMessage } from '../contract/errors.js';
+import { assertKey } from '../contract/store.js';
 import { below, decodePath, type PathOptions, pathFrom } from './paths.js';
 import { type AnswerOperation, jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
-import { uploadMetadata } from './upload-metadata.js';
+import { uploadMetadata } from './request-metadata.js';
 import { finiteDepth, multiStatus } from './webdav-xml.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE', 'PROPFIND', 'MKCOL'];

@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import { below, keySegment, type PathOptions, pathFrom } from './paths.js';
 import {
   type ArtifactDescription,
@@ -9,7 +9,7 @@ import {
   type ProtocolRequest,
   type Reply,
 } from './protocol.js';
-import { uploadMetadata } from './upload-metadata.js';
+import { uploadMetadata } from './request-metadata.js';
 
 const ROUTE = 'v8/artifacts';
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;

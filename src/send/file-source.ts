@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import type { PooledBuffer } from './buffer-pool.js';
 import { type MapPolicy, mappedWindow, type Region, refusal } from './mapped.js';
 import type { Source, Transfer, Window } from './source.js';

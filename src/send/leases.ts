@@ -1,5 +1,5 @@
-import { HotblobError } from '../errors.js';
-import type { Exchange } from '../exchange.js';
+import { HotblobError } from '../contract/errors.js';
+import type { Exchange } from '../contract/exchange.js';
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { OpenFile } from '../page-cache/open-file.js';
 import { BufferPool, type PooledBuffer } from './buffer-pool.js';

@@ -1,4 +1,4 @@
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import type { PlannedBody } from '../http/plan.js';
 import type { Source, Transfer } from './source.js';
 

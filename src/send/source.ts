@@ -1,4 +1,4 @@
-import type { Exchange } from '../exchange.js';
+import type { Exchange } from '../contract/exchange.js';
 import type { Connection } from './connection.js';
 import type { Leases } from './leases.js';
 import type { SourceName, Tally } from './tally.js';

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import { HotblobError } from '../errors.js';
+import { HotblobError } from '../contract/errors.js';
 import type { Source, Transfer, Window } from './source.js';
 
 /** The windows of a store's stream, as large as it hands them out and no larger than asked for. */

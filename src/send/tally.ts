@@ -1,4 +1,4 @@
-import type { ResponseHeaders } from '../exchange.js';
+import type { ResponseHeaders } from '../contract/exchange.js';
 import type { MapRefusal } from '../page-cache/open-file.js';
 
 /** Where bytes come from: memory, a mapping, a copy from the page cache, a read, or a store's stream. */

@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2';
 import { Http2Exchange } from '../adapters/http2-exchange.js';
 import { nodeListener, streamListener } from '../adapters/node.js';
-import type { ExchangeHandler } from '../handler.js';
+import type { ExchangeHandler } from '../handler/handler.js';
 import { safeForHttp2 } from './express.js';
 
 /**

@@ -1,8 +1,8 @@
 import type { TlsOptions } from 'node:tls';
-import { HotblobError } from '../errors.js';
-import type { ExchangeHandler } from '../handler.js';
+import { HotblobError } from '../contract/errors.js';
+import { assertOptions, countFrom, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
+import type { ExchangeHandler } from '../handler/handler.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
-import { assertOptions, countFrom, invalidOption, OBJECT, type OptionCheck } from '../validation.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -125,7 +125,7 @@ export function isExchangeHandler(value: unknown): value is ExchangeHandler {
 /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for what is neither a listener nor a handler */
 export function assertListener(listener: unknown): void {
   if (typeof listener === 'function' || isExchangeHandler(listener)) return;
-  const message = `listener: expected a function (request, response) or a handler, found ${typeof listener}`;
+  const message = `listener: expected a function (request, response) or a handler, received ${typeof listener}`;
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { HotblobError } from '../errors.js';
-import type { PutOptions } from '../store.js';
+import { HotblobError } from '../contract/errors.js';
+import type { PutOptions } from '../contract/store.js';
 
 /**
  * The bytes of an upload, chunk by chunk. It ends only when all of them have come, and fails as soon as it is known that

@@ -1,9 +1,8 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { BytesArtifact, UploadMetadata } from '../artifact.js';
-import { HotblobError } from '../errors.js';
-import { decodeMetadata, encodeMetadata } from '../metadata.js';
+import type { BytesArtifact, UploadMetadata } from '../contract/artifact.js';
+import { HotblobError } from '../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
@@ -12,8 +11,9 @@ import {
   type ReadWriteStore,
   type StoreEntry,
   type StoreStats,
-} from '../store.js';
-import { assertOptions, BYTES } from '../validation.js';
+} from '../contract/store.js';
+import { decodeMetadata, encodeMetadata } from '../contract/upload-metadata.js';
+import { assertOptions, BYTES } from '../contract/validation.js';
 import { chunksOf, discard } from './body.js';
 
 /** What {@link memoryStore} takes. */

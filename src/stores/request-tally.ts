@@ -1,6 +1,6 @@
-import { errnoCode } from '../errors.js';
-import { Histogram } from '../histogram.js';
-import type { StoreStats, UpstreamCount } from '../store.js';
+import { errnoCode } from '../contract/errors.js';
+import type { StoreStats, UpstreamCount } from '../contract/store.js';
+import { Histogram } from '../util/histogram.js';
 
 type Operation = UpstreamCount['operation'];
 type Outcome = UpstreamCount['outcome'];

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { Artifact } from '../artifact.js';
+import type { Artifact } from '../contract/artifact.js';
 
 /** RFC 9110, 8.8.3. */
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;

@@ -1,4 +1,4 @@
-import type { Store } from '../store.js';
+import type { Store } from '../contract/store.js';
 import type { Check } from './check.js';
 import { closing } from './checks/closing.js';
 import { concurrency } from './checks/concurrency.js';

@@ -1,5 +1,5 @@
-import type { Store } from '../store.js';
-import { assertOptions, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck } from '../validation.js';
+import type { Store } from '../contract/store.js';
+import { assertOptions, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
 
 /** What a store can do beyond `get`. What is not said is expected. */
 export interface StoreCapabilities {

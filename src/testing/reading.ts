@@ -3,8 +3,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { sep } from 'node:path';
 import type { Readable } from 'node:stream';
-import type { Artifact, ByteRange, FileArtifact, StreamArtifact } from '../artifact.js';
-import { errnoCode } from '../errors.js';
+import type { Artifact, ByteRange, FileArtifact, StreamArtifact } from '../contract/artifact.js';
+import { errnoCode } from '../contract/errors.js';
 
 const WINDOW_BYTES = 64 * 1024;
 /** What tells a handler that the artifact is not there. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { Readable } from 'node:stream';
-import type { Artifact, ByteRange, UploadMetadata } from '../artifact.js';
-import type { PutResult, Store, StoreEntry } from '../store.js';
+import type { Artifact, ByteRange, UploadMetadata } from '../contract/artifact.js';
+import type { PutResult, Store, StoreEntry } from '../contract/store.js';
 import { assertArtifact } from './artifacts.js';
 import { arriving, assertBytes } from './bodies.js';
 import type { Capabilities } from './options.js';

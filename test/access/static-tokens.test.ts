@@ -97,18 +97,18 @@ test('a token may do what the best of its entries allows, for the protocols and 
 const SECRET = 'S3CRET-that-nobody-may-see';
 
 for (const [what, tokens, options, message] of [
-  ['no array', SECRET, {}, /^tokens: expected an array, found another string$/],
-  ['a map', { [SECRET]: 'write' }, {}, /^tokens: expected an array, found object$/],
-  ['a string for an entry', [SECRET], {}, /^tokens\[0\]: expected an object, found another string$/],
-  ['null for an entry', [null], {}, /^tokens\[0\]: expected an object, found null$/],
+  ['no array', SECRET, {}, /^tokens: expected an array, received another string$/],
+  ['a map', { [SECRET]: 'write' }, {}, /^tokens: expected an array, received object$/],
+  ['a string for an entry', [SECRET], {}, /^tokens\[0\]: expected an object, received another string$/],
+  ['null for an entry', [null], {}, /^tokens\[0\]: expected an object, received null$/],
   [
     'an unknown name',
     [{ [SECRET]: 'write' }],
     {},
     /^tokens\[0\]: expected one of the options token, level, protocols, namespaces, found/,
   ],
-  ['no token', [{ level: 'read' }], {}, /^tokens\[0\]\.token: expected letters.*, found undefined$/],
-  ['an undefined token', [{ token: undefined, level: 'read' }], {}, /^tokens\[0\]\.token: .* found undefined$/],
+  ['no token', [{ level: 'read' }], {}, /^tokens\[0\]\.token: expected letters.*, received undefined$/],
+  ['an undefined token', [{ token: undefined, level: 'read' }], {}, /^tokens\[0\]\.token: .* received undefined$/],
   ['an empty token', [{ token: '', level: 'read' }], {}, /^tokens\[0\]\.token: .* found an empty string$/],
   [
     'a token with a blank',
@@ -119,7 +119,7 @@ for (const [what, tokens, options, message] of [
   ['a token with a line break', [{ token: `${SECRET}\n`, level: 'read' }], {}, /^tokens\[0\]\.token: /],
   ['a token that Bearer cannot carry', [{ token: `${SECRET}é`, level: 'read' }], {}, /^tokens\[0\]\.token: /],
   ['a number for a token', [{ token: 1234567812345678, level: 'read' }], {}, /^tokens\[0\]\.token: .* found number$/],
-  ['no level', [{ token: SECRET }], {}, /^tokens\[0\]\.level: expected 'read', 'write', found undefined$/],
+  ['no level', [{ token: SECRET }], {}, /^tokens\[0\]\.level: expected 'read', 'write', received undefined$/],
   [
     'token and level exchanged',
     [{ token: 'write', level: SECRET }],
@@ -148,13 +148,18 @@ for (const [what, tokens, options, message] of [
   ['no namespace at all', [{ token: SECRET, level: 'read', namespaces: [] }], {}, /^tokens\[0\]\.namespaces: /],
   ['an empty namespace', [{ token: SECRET, level: 'read', namespaces: [''] }], {}, /^tokens\[0\]\.namespaces: /],
   ['an error behind a good entry', [{ token: READER, level: 'read' }, { token: SECRET }], {}, /^tokens\[1\]\.level: /],
-  ['a string for the options', [], SECRET, /^options: expected an object, found another string$/],
-  ['an unknown option', [], { [SECRET]: 1 }, /^options: expected one of the options anonymous, found another string$/],
+  ['a string for the options', [], SECRET, /^options: expected an object, received another string$/],
+  [
+    'an unknown option',
+    [],
+    { [SECRET]: 1 },
+    /^options: expected one of the options anonymous, received another string$/,
+  ],
   [
     'an unknown level for anonymous',
     [],
     { anonymous: SECRET },
-    /^anonymous: expected 'none', 'read', 'write', found another string$/,
+    /^anonymous: expected 'none', 'read', 'write', received another string$/,
   ],
 ] as const) {
   test(`${what} is refused, and no token shown`, (t) => {

@@ -310,12 +310,12 @@ test('with the clock of the machine a change holds as well', async (t) => {
 
 test('options that cannot be are refused, and nothing of them shown', async (t) => {
   for (const [path, options, message] of [
-    ['', {}, /^path: expected the path of a file, found an empty string$/],
-    [undefined, {}, /^path: expected the path of a file, found undefined$/],
-    ['tokens', 'S3CRET', /^options: expected an object, found another string$/],
-    ['tokens', { S3CRET: 1 }, /^options: expected one of the options anonymous, maxStaleMs, found another string$/],
-    ['tokens', { anonymous: 'S3CRET' }, /^anonymous: expected 'none', 'read', 'write', found another string$/],
-    ['tokens', { maxStaleMs: -1 }, /^maxStaleMs: expected milliseconds from 0, found number$/],
+    ['', {}, /^path: expected the path of a file, received an empty string$/],
+    [undefined, {}, /^path: expected the path of a file, received undefined$/],
+    ['tokens', 'S3CRET', /^options: expected an object, received another string$/],
+    ['tokens', { S3CRET: 1 }, /^options: expected one of the options anonymous, maxStaleMs, received another string$/],
+    ['tokens', { anonymous: 'S3CRET' }, /^anonymous: expected 'none', 'read', 'write', received another string$/],
+    ['tokens', { maxStaleMs: -1 }, /^maxStaleMs: expected milliseconds from 0, received number$/],
     ['tokens', { maxStaleMs: Number.NaN }, /^maxStaleMs: /],
     ['tokens', { maxStaleMs: '1' }, /^maxStaleMs: /],
   ] as const) {

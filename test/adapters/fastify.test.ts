@@ -8,10 +8,10 @@ import fastifyHelmet from '@fastify/helmet';
 import test, { type ExecutionContext } from 'ava';
 import fastify, { type FastifyInstance } from 'fastify';
 import { type ArtifactReply, createSender, fastifyPlugin, fastifySender } from '../../src/adapters/fastify.js';
-import type { Artifact } from '../../src/artifact.js';
-import { HotblobError } from '../../src/errors.js';
-import { fileArtifact } from '../../src/file-artifact.js';
-import { createHandler } from '../../src/handler.js';
+import type { Artifact } from '../../src/contract/artifact.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import { fileArtifact } from '../../src/contract/file-artifact.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, storeOf } from '../behaviour/site.js';
 import { until } from '../helpers/poll.js';
@@ -247,7 +247,7 @@ test('a plugin without a handler does not start', async (t) => {
   const app = fastify();
   app.register(fastifyPlugin, { prefix: '/cache' } as never);
   const error = await t.throwsAsync(async () => app.ready(), { instanceOf: HotblobError });
-  t.regex(error?.message ?? '', /^handler: expected a handler, found undefined$/);
+  t.regex(error?.message ?? '', /^handler: expected a handler, received undefined$/);
 });
 
 test('a route that fails when its answer has begun does not cut it off', async (t) => {

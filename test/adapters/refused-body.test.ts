@@ -1,5 +1,5 @@
 import test from 'ava';
-import type { Store } from '../../src/store.js';
+import type { Store } from '../../src/contract/store.js';
 import { open } from '../behaviour/site.js';
 import { Frames } from '../helpers/frames.js';
 import { until } from '../helpers/poll.js';

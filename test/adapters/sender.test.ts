@@ -6,13 +6,13 @@ import * as onFastify from '../../src/adapters/fastify.js';
 import * as onHono from '../../src/adapters/hono.js';
 import * as onKoa from '../../src/adapters/koa.js';
 import * as onNode from '../../src/adapters/node.js';
-import { HotblobError } from '../../src/errors.js';
-import { fileArtifact } from '../../src/file-artifact.js';
-import { createHandler } from '../../src/handler.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import { fileArtifact } from '../../src/contract/file-artifact.js';
+import { SendError } from '../../src/contract/send-error.js';
+import { createHandler } from '../../src/handler/handler.js';
+import type { SenderOptions } from '../../src/handler/options.js';
+import type { ResponseReport } from '../../src/handler/response-record.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
-import type { SenderOptions } from '../../src/options.js';
-import type { ResponseReport } from '../../src/report.js';
-import { SendError } from '../../src/send-error.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody } from '../behaviour/site.js';
 import { request } from '../helpers/client.js';
@@ -32,11 +32,11 @@ for (const [name, createSender] of Object.entries({
 })) {
   test(`${name}: the options of a sender are checked, and those of a store are none`, (t) => {
     const refused: [unknown, RegExp][] = [
-      [null, /^options: expected an object, found null$/],
+      [null, /^options: expected an object, received null$/],
       [{ store: {} }, /^store: expected one of the options poolBytes, processes, maxOpenFiles, map, /],
       [{ mountPath: '/a' }, /^mountPath: expected one of/],
       [{ poolBytes: 5 }, /^poolBytes: /],
-      [{ map: true }, /^map: expected 'auto', 'always', 'never', found true$/],
+      [{ map: true }, /^map: expected 'auto', 'always', 'never', received true$/],
     ];
     for (const [options, message] of refused) {
       t.throws(() => createSender(options as SenderOptions), refusal('ERR_HOTBLOB_INVALID_OPTION', message));

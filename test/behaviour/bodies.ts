@@ -2,7 +2,7 @@ import { EventEmitter, once } from 'node:events';
 import { truncate, unlink, writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
-import type { Artifact, ByteRange } from '../../src/artifact.js';
+import type { Artifact, ByteRange } from '../../src/contract/artifact.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { assertBody, assertError, open, type Site, storeOf } from './site.js';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import test from 'ava';
-import type { Artifact } from '../../src/artifact.js';
+import type { Artifact } from '../../src/contract/artifact.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { assertBody, assertError, endToEnd, open, storeOf } from './site.js';

@@ -1,7 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { Artifact } from '../../src/artifact.js';
-import { createHandler, type Handler } from '../../src/handler.js';
+import type { Artifact } from '../../src/contract/artifact.js';
+import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { type Response, request } from '../helpers/client.js';
 import { HOST_BODY, KINDS, type Kind, startServer } from '../helpers/servers.js';

@@ -1,45 +1,45 @@
 import test from 'ava';
-import { HotblobError } from '../../src/errors.js';
-import { createHandler } from '../../src/handler.js';
-import type { HandlerOptions } from '../../src/options.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import { createHandler } from '../../src/handler/handler.js';
+import type { HandlerOptions } from '../../src/handler/options.js';
 import { memoryStore } from '../../src/stores/memory.js';
 
 const get = () => undefined;
 
 /** Options as JavaScript might pass them, the code that refuses them, and what the message must name. */
 const REFUSED: [unknown, 'OPTION' | 'STORE', RegExp][] = [
-  [undefined, 'OPTION', /^options: expected an object, found undefined$/],
-  [null, 'OPTION', /^options: expected an object, found null$/],
-  ['store', 'OPTION', /^options: expected an object, found 'store'$/],
-  [{}, 'OPTION', /^store: .*found undefined$/],
-  [{ store: null }, 'OPTION', /^store: .*found null$/],
-  [{ store: 'directory' }, 'OPTION', /^store: .*found 'directory'$/],
-  [{ store: {} }, 'STORE', /^store\.get: expected a function, found undefined$/],
-  [{ store: { get: 'x' } }, 'STORE', /^store\.get: expected a function, found string$/],
-  [{ store: { get, put: 1 } }, 'STORE', /^store\.put: expected a function, found number$/],
-  [{ store: { get, put: null } }, 'STORE', /^store\.put: expected a function, found object$/],
+  [undefined, 'OPTION', /^options: expected an object, received undefined$/],
+  [null, 'OPTION', /^options: expected an object, received null$/],
+  ['store', 'OPTION', /^options: expected an object, received 'store'$/],
+  [{}, 'OPTION', /^store: .*received undefined$/],
+  [{ store: null }, 'OPTION', /^store: .*received null$/],
+  [{ store: 'directory' }, 'OPTION', /^store: .*received 'directory'$/],
+  [{ store: {} }, 'STORE', /^store\.get: expected a function, received undefined$/],
+  [{ store: { get: 'x' } }, 'STORE', /^store\.get: expected a function, received string$/],
+  [{ store: { get, put: 1 } }, 'STORE', /^store\.put: expected a function, received number$/],
+  [{ store: { get, put: null } }, 'STORE', /^store\.put: expected a function, received object$/],
   [{ store: { get, delete: true } }, 'STORE', /^store\.delete: /],
   [{ store: { get, close: {} } }, 'STORE', /^store\.close: /],
-  [{ mountpath: '/a' }, 'OPTION', /^mountpath: expected one of the options .*\bmountPath\b.*, found 'mountpath'$/],
+  [{ mountpath: '/a' }, 'OPTION', /^mountpath: expected one of the options .*\bmountPath\b.*, received 'mountpath'$/],
   [{ prefix: undefined }, 'OPTION', /^prefix: expected one of the options /],
-  [{ mountPath: 'cache' }, 'OPTION', /^mountPath: expected a path that starts with "\/", found 'cache'$/],
+  [{ mountPath: 'cache' }, 'OPTION', /^mountPath: expected a path that starts with "\/", received 'cache'$/],
   [{ mountPath: '' }, 'OPTION', /^mountPath: /],
   [{ mountPath: 1 }, 'OPTION', /^mountPath: /],
-  [{ fallthrough: 'yes' }, 'OPTION', /^fallthrough: expected true or false, found 'yes'$/],
+  [{ fallthrough: 'yes' }, 'OPTION', /^fallthrough: expected true or false, received 'yes'$/],
   [{ maxUploadBytes: -1 }, 'OPTION', /^maxUploadBytes: .*found -1$/],
-  [{ maxUploadBytes: 1.5 }, 'OPTION', /^maxUploadBytes: .*found 1\.5$/],
-  [{ maxUploadBytes: '1GB' }, 'OPTION', /^maxUploadBytes: .*found '1GB'$/],
+  [{ maxUploadBytes: 1.5 }, 'OPTION', /^maxUploadBytes: .*received 1\.5$/],
+  [{ maxUploadBytes: '1GB' }, 'OPTION', /^maxUploadBytes: .*received '1GB'$/],
   [{ maxUploadBytes: Number.NaN }, 'OPTION', /^maxUploadBytes: .*found NaN$/],
-  [{ poolBytes: 1000 }, 'OPTION', /^poolBytes: expected a whole number from 1048576, found 1000$/],
+  [{ poolBytes: 1000 }, 'OPTION', /^poolBytes: expected a whole number from 1048576, received 1000$/],
   [{ poolBytes: Number.POSITIVE_INFINITY }, 'OPTION', /^poolBytes: /],
-  [{ maxOpenFiles: 0 }, 'OPTION', /^maxOpenFiles: expected a whole number from 1, found 0$/],
-  [{ map: 'sometimes' }, 'OPTION', /^map: expected 'auto', 'always', 'never', found 'sometimes'$/],
+  [{ maxOpenFiles: 0 }, 'OPTION', /^maxOpenFiles: expected a whole number from 1, received 0$/],
+  [{ map: 'sometimes' }, 'OPTION', /^map: expected 'auto', 'always', 'never', received 'sometimes'$/],
   [{ map: true }, 'OPTION', /^map: /],
-  [{ only: 'bytes' }, 'OPTION', /^only: expected 'mapped', 'copied', 'read', found 'bytes'$/],
-  [{ memory: 'low' }, 'OPTION', /^memory: expected an object, found 'low'$/],
-  [{ memory: {} }, 'OPTION', /^memory: expected an object with level and headroomBytes, found \{\}$/],
+  [{ only: 'bytes' }, 'OPTION', /^only: expected 'mapped', 'copied', 'read', received 'bytes'$/],
+  [{ memory: 'low' }, 'OPTION', /^memory: expected an object, received 'low'$/],
+  [{ memory: {} }, 'OPTION', /^memory: expected an object with level and headroomBytes, received \{\}$/],
   [{ memory: { level: 'normal', headroomBytes: '1' } }, 'OPTION', /^memory: /],
-  [{ bindings: false }, 'OPTION', /^bindings: expected an object, found false$/],
+  [{ bindings: false }, 'OPTION', /^bindings: expected an object, received false$/],
 ];
 
 for (const [index, [options, code, message]] of REFUSED.entries()) {

@@ -1,8 +1,8 @@
 import { Readable } from 'node:stream';
 import test from 'ava';
-import type { Artifact } from '../../src/artifact.js';
-import { HotblobError } from '../../src/errors.js';
-import type { Store } from '../../src/store.js';
+import type { Artifact } from '../../src/contract/artifact.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import type { Store } from '../../src/contract/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { KINDS, type Kind } from '../helpers/servers.js';
 import { assertError, open, storeOf } from './site.js';

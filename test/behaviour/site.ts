@@ -1,8 +1,8 @@
 import type { ExecutionContext } from 'ava';
-import type { Artifact } from '../../src/artifact.js';
-import { createHandler, type Handler } from '../../src/handler.js';
-import type { HandlerOptions } from '../../src/options.js';
-import type { Store } from '../../src/store.js';
+import type { Artifact } from '../../src/contract/artifact.js';
+import type { Store } from '../../src/contract/store.js';
+import { createHandler, type Handler } from '../../src/handler/handler.js';
+import type { HandlerOptions } from '../../src/handler/options.js';
 import { type Request, type Response, request } from '../helpers/client.js';
 import { KINDS, type Kind, type RunningServer, type ServerOptions, startServer } from '../helpers/servers.js';
 

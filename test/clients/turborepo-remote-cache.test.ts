@@ -1,6 +1,6 @@
 import { readdir, readFile, stat } from 'node:fs/promises';
 import test, { type ExecutionContext } from 'ava';
-import type { HandlerStats } from '../../src/stats.js';
+import type { HandlerStats } from '../../src/handler/stats.js';
 import { type RunningExample, startExample } from '../helpers/example.js';
 import { temporaryDirectory } from '../stores/fixture.js';
 import { TOKEN } from './cache-server.js';

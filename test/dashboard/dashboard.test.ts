@@ -6,14 +6,14 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
-import type { BytesArtifact, FileArtifact } from '../../src/artifact.js';
+import type { BytesArtifact, FileArtifact } from '../../src/contract/artifact.js';
+import type { Store } from '../../src/contract/store.js';
 import { createDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.js';
 import type { ArtifactPages, ResidencyMap } from '../../src/dashboard/residency.js';
-import { createHandler, type Handler } from '../../src/handler.js';
-import { LATENCY_BOUNDS_SECONDS } from '../../src/histogram.js';
-import type { Store } from '../../src/store.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import { createHandler, type Handler } from '../../src/handler/handler.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { LATENCY_BOUNDS_SECONDS } from '../../src/util/histogram.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { evict, residentBytes } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
@@ -345,7 +345,7 @@ test('what is no option is refused', (t) => {
   const handler = createHandler({ store: memoryStore() });
   t.teardown(() => handler.close());
   for (const [options, message] of [
-    [{}, /^handler: expected something with stats\(\), found undefined$/],
+    [{}, /^handler: expected something with stats\(\), received undefined$/],
     [{ handler: {} }, /^handler: expected something with stats\(\)/],
     [{ handler, path: '/_hotblob' }, /^path: expected a path that starts and ends with "\/"/],
     [{ handler, token: 'x' }, /^token: expected one of the options/],

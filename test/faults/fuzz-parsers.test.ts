@@ -4,12 +4,12 @@ import test from 'ava';
 import fc from 'fast-check';
 import fresh from 'fresh';
 import rangeParser from 'range-parser';
-import { HotblobError } from '../../src/errors.js';
+import { protocolsOf } from '../../src/cli/serve/protocol-names.js';
+import { HotblobError } from '../../src/contract/errors.js';
 import { httpDate, parseHttpDate } from '../../src/http/http-date.js';
 import { evaluatePreconditions } from '../../src/http/preconditions.js';
 import { parseRange } from '../../src/http/range.js';
 import { MountedProtocols, type Recognition } from '../../src/protocols/mounted.js';
-import { protocolsOf } from '../../src/serve-protocols.js';
 import { runsOf } from './fuzz/runs.js';
 import { type Routed, routeAgain } from './fuzz/second-routes.js';
 

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { HandlerStats } from '../../src/stats.js';
+import type { HandlerStats } from '../../src/handler/stats.js';
 import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';
 import { assertBytes } from '../helpers/file-site.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { HandlerStats } from '../../src/stats.js';
+import type { HandlerStats } from '../../src/handler/stats.js';
 import { type MemoryGroup, memoryGroup } from '../helpers/cgroup.js';
 import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';

@@ -1,8 +1,8 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { createHandler } from '../../src/handler.js';
+import { PROTOCOL_NAMES, protocolsOf } from '../../src/cli/serve/protocol-names.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { fixedMemoryPressure, type SystemMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
-import { PROTOCOL_NAMES, protocolsOf } from '../../src/serve-protocols.js';
 import type { ChildServerOptions, ChildState, FromChild, ToChild } from './child.js';
 import { echoStore } from './echo-store.js';
 import { filesOf } from './file-site.js';

@@ -3,10 +3,10 @@ import { on, once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
-import type { FileArtifact } from '../../src/artifact.js';
+import type { FileArtifact } from '../../src/contract/artifact.js';
+import type { HandlerOptions } from '../../src/handler/options.js';
+import type { HandlerStats } from '../../src/handler/stats.js';
 import type { SystemMemoryPressure } from '../../src/memory/pressure.js';
-import type { HandlerOptions } from '../../src/options.js';
-import type { HandlerStats } from '../../src/stats.js';
 import type { Kind, RunningServer } from './servers.js';
 
 export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memory'> {

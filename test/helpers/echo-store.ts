@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Readable } from 'node:stream';
-import type { Artifact } from '../../src/artifact.js';
-import type { Store } from '../../src/store.js';
+import type { Artifact } from '../../src/contract/artifact.js';
+import type { Store } from '../../src/contract/store.js';
 import { pattern } from './files.js';
 
 const LAST_MODIFIED = new Date('2024-02-29T12:00:00Z');

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { Exchange } from '../../src/exchange.js';
+import type { Exchange } from '../../src/contract/exchange.js';
 
 /** A GET without a network: the test says when what has been written has left, and when the client leaves. */
 export class FakeExchange implements Exchange {

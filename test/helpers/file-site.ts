@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import type { ExecutionContext } from 'ava';
-import type { FileArtifact } from '../../src/artifact.js';
-import type { Exchange } from '../../src/exchange.js';
-import { createHandler, type Handler } from '../../src/handler.js';
+import type { FileArtifact } from '../../src/contract/artifact.js';
+import type { Exchange } from '../../src/contract/exchange.js';
+import type { Store } from '../../src/contract/store.js';
+import { createHandler, type Handler } from '../../src/handler/handler.js';
+import type { HandlerOptions } from '../../src/handler/options.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
-import type { HandlerOptions } from '../../src/options.js';
 import type { SourceName } from '../../src/send/tally.js';
-import type { Store } from '../../src/store.js';
 import { type Request, type Response, request } from './client.js';
 import { MIB, temporaryDirectory } from './files.js';
 import { descriptorsBelow } from './page-cache.js';

@@ -6,7 +6,7 @@ import { fastifyPlugin } from '../../src/adapters/fastify.js';
 import { honoMiddleware } from '../../src/adapters/hono.js';
 import { koaMiddleware } from '../../src/adapters/koa.js';
 import { type NodeRequest, type NodeResponse, nodeListener } from '../../src/adapters/node.js';
-import type { ExchangeHandler, Handler } from '../../src/handler.js';
+import type { ExchangeHandler, Handler } from '../../src/handler/handler.js';
 
 export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono';
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { Readable } from 'node:stream';
-import type { Artifact, StreamArtifact } from '../../src/artifact.js';
-import type { Store } from '../../src/store.js';
+import type { Artifact, StreamArtifact } from '../../src/contract/artifact.js';
+import type { Store } from '../../src/contract/store.js';
 
 type Found = ReturnType<Store['get']>;
 type Put = NonNullable<Store['put']>;

@@ -5,7 +5,7 @@ import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { streamListener } from '../../src/adapters/node.js';
-import type { Handler } from '../../src/handler.js';
+import type { Handler } from '../../src/handler/handler.js';
 import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
 import { type Framework, type Listener, type MountOptions, requestListener } from './mounts.js';

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { StreamArtifact } from '../../src/artifact.js';
+import type { StreamArtifact } from '../../src/contract/artifact.js';
 
 /** An artifact whose last half comes when the test says so. */
 export class SlowArtifact {

@@ -1,6 +1,6 @@
 import test from 'ava';
 import fc from 'fast-check';
-import type { ArtifactMetadata } from '../../src/artifact.js';
+import type { ArtifactMetadata } from '../../src/contract/artifact.js';
 import { contentHeaders, notModifiedHeaders, type Representation } from '../../src/http/headers.js';
 import { httpDate } from '../../src/http/http-date.js';
 

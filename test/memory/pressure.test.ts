@@ -18,11 +18,11 @@ test('options that cannot be are refused, with what was expected and found', (t)
     [{ hardRatio: 1.01 }, /0 < softRatio/],
     [{ hardRatio: Number.NaN }, /found { softRatio: 0.7, hardRatio: NaN }/],
     [{ softRatio: -0.1 }, /0 < softRatio/],
-    [{ hardRatio: '0.9' }, /^hardRatio: expected a number, found '0.9'$/],
-    [{ softRatio: null }, /^softRatio: expected a number, found null$/],
-    [{ softratio: 0.5 }, /^softratio: expected one of the options softRatio, hardRatio, found 'softratio'$/],
-    [null, /an object, found null/],
-    ['0.7', /an object, found '0.7'/],
+    [{ hardRatio: '0.9' }, /^hardRatio: expected a number, received '0.9'$/],
+    [{ softRatio: null }, /^softRatio: expected a number, received null$/],
+    [{ softratio: 0.5 }, /^softratio: expected one of the options softRatio, hardRatio, received 'softratio'$/],
+    [null, /an object, received null/],
+    ['0.7', /an object, received '0.7'/],
   ] as const) {
     // @ts-expect-error: what a caller without types may pass
     t.throws(() => systemMemoryPressure(options), { code, message });
@@ -34,9 +34,12 @@ test('a fixed pressure stays, and refuses what it cannot be', (t) => {
   t.is(fixedMemoryPressure('normal', { headroomBytes: 0 }).headroomBytes, 0);
   const code = 'ERR_HOTBLOB_INVALID_OPTION';
   // @ts-expect-error: what a caller without types may pass
-  t.throws(() => fixedMemoryPressure('low'), { code, message: /'normal', 'constrained', 'critical', found 'low'/ });
+  t.throws(() => fixedMemoryPressure('low'), { code, message: /'normal', 'constrained', 'critical', received 'low'/ });
   // @ts-expect-error: what a caller without types may pass
-  t.throws(() => fixedMemoryPressure('normal', { headroom: 1 }), { code, message: /headroomBytes, found 'headroom'/ });
+  t.throws(() => fixedMemoryPressure('normal', { headroom: 1 }), {
+    code,
+    message: /headroomBytes, received 'headroom'/,
+  });
   for (const headroomBytes of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
     t.throws(() => fixedMemoryPressure('normal', { headroomBytes }), {
       code,

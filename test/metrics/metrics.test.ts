@@ -1,8 +1,8 @@
 import test from 'ava';
 import { Counter, Registry } from 'prom-client';
-import { createHandler } from '../../src/handler.js';
+import type { StoreStats } from '../../src/contract/store.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { createMetrics, type MetricsOptions } from '../../src/metrics/index.js';
-import type { StoreStats } from '../../src/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { open } from '../behaviour/site.js';
 import { MIB } from '../helpers/files.js';
@@ -151,9 +151,9 @@ test('registries of OpenMetrics, of several processes, and those that are set ba
 test('what cannot be counted is refused', (t) => {
   const cases: [object, RegExp][] = [
     [{ handler: {} }, /^handler: expected one of the options handlers, servers, stores, register/],
-    [{ handlers: { cache: {} } }, /^handlers\.cache: expected something with stats\(\), found \{\}$/],
-    [{ servers: { main: undefined } }, /^servers\.main: expected something with stats\(\), found undefined$/],
-    [{ stores: 1 }, /^stores: expected an object, found 1$/],
+    [{ handlers: { cache: {} } }, /^handlers\.cache: expected something with stats\(\), received \{\}$/],
+    [{ servers: { main: undefined } }, /^servers\.main: expected something with stats\(\), received undefined$/],
+    [{ stores: 1 }, /^stores: expected an object, received 1$/],
   ];
   for (const [options, message] of cases) {
     t.throws(() => createMetrics(options as MetricsOptions), { code: 'ERR_HOTBLOB_INVALID_OPTION', message });

@@ -1,7 +1,7 @@
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import anyTest, { type TestFn } from 'ava';
-import type { Diagnosis } from '../../src/doctor/diagnosis.js';
+import type { Diagnosis } from '../../src/cli/doctor/diagnosis.js';
 import { PACKAGE_MANAGERS, type Project, Publication } from '../helpers/installation.js';
 
 // What is published, installed into empty projects by real package managers: scripts do not run there.

@@ -1,9 +1,9 @@
 import test from 'ava';
 import type { AccessPolicy } from '../../src/access/policy.js';
 import { staticTokens } from '../../src/access/static-tokens.js';
+import type { Store } from '../../src/contract/store.js';
 import { plain } from '../../src/protocols/plain.js';
 import { jsonReply, type Operation, type Protocol } from '../../src/protocols/protocol.js';
-import type { Store } from '../../src/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, assertError, open } from '../behaviour/site.js';
 import { content, put } from '../stores/fixture.js';

@@ -1,7 +1,7 @@
 // Which keys requests come to: whatever a client sends, what is not the same is never the same key.
 import test from 'ava';
 import fc from 'fast-check';
-import { HotblobError } from '../../src/errors.js';
+import { HotblobError } from '../../src/contract/errors.js';
 import { bazel } from '../../src/protocols/bazel.js';
 import { ccache } from '../../src/protocols/ccache.js';
 import { gradle } from '../../src/protocols/gradle.js';

@@ -3,9 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'ava';
-import type { Artifact } from '../../src/artifact.js';
-import { HotblobError } from '../../src/errors.js';
-import { createHandler } from '../../src/handler.js';
+import type { Artifact } from '../../src/contract/artifact.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { plain } from '../../src/protocols/plain.js';
 import {
   jsonReply,
@@ -230,7 +230,7 @@ test('what is no protocol is refused, with its place', (t) => {
     })?.message ?? '';
   const route = () => undefined;
   t.regex(make(), /^protocols: expected/);
-  t.regex(make(plain(), 7), /^protocols\[1\]: expected a protocol, found 7/);
+  t.regex(make(plain(), 7), /^protocols\[1\]: expected a protocol, received 7/);
   t.regex(make({ name: 'A tool', route }), /^protocols\[0\]\.name: expected lower-case/);
   t.regex(make({ name: 'tool' }), /^protocols\[0\]\.route: expected a function/);
   t.regex(make({ name: 'tool', route, keyPrefix: 'tool' }), /^protocols\[0\]\.keyPrefix/);

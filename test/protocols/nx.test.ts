@@ -1,9 +1,9 @@
 import test from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
-import { HotblobError } from '../../src/errors.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import type { Store } from '../../src/contract/store.js';
 import { nx } from '../../src/protocols/nx.js';
 import { plain } from '../../src/protocols/plain.js';
-import type { Store } from '../../src/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, open } from '../behaviour/site.js';
 import { content, put } from '../stores/fixture.js';

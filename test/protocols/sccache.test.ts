@@ -6,7 +6,7 @@ import { plain } from '../../src/protocols/plain.js';
 import type { ProtocolArtifacts, ProtocolRequest, Reply } from '../../src/protocols/protocol.js';
 import { sccache } from '../../src/protocols/sccache.js';
 import { multiStatus } from '../../src/protocols/webdav-xml.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, assertError, open } from '../behaviour/site.js';
 import { PYTHON } from '../helpers/peers.js';

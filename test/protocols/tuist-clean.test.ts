@@ -1,9 +1,9 @@
 import { Readable } from 'node:stream';
 import test from 'ava';
+import type { Store } from '../../src/contract/store.js';
 import type { ProtocolArtifacts } from '../../src/protocols/protocol.js';
 import { Generations } from '../../src/protocols/tuist/generations.js';
-import type { Store } from '../../src/store.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { assertBody, assertError } from '../behaviour/site.js';
 import { until } from '../helpers/poll.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';

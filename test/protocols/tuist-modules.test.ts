@@ -3,7 +3,7 @@ import { mkdir, readdir, stat, truncate, utimes, writeFile } from 'node:fs/promi
 import { join } from 'node:path';
 import test from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
-import type { Store } from '../../src/store.js';
+import type { Store } from '../../src/contract/store.js';
 import { assertBody, assertError, type Site } from '../behaviour/site.js';
 import type { Request } from '../helpers/client.js';
 import { until } from '../helpers/poll.js';

@@ -5,9 +5,9 @@ import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import { nodeListener } from '../../src/adapters/node.js';
-import { createHandler } from '../../src/handler.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { tuist } from '../../src/protocols/tuist/tuist.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 
 const OWN_FILE = fileURLToPath(import.meta.url);
 

@@ -1,7 +1,7 @@
 import type { ExecutionContext } from 'ava';
-import type { HandlerOptions } from '../../src/options.js';
+import type { ReadWriteStore } from '../../src/contract/store.js';
+import type { HandlerOptions } from '../../src/handler/options.js';
 import { type TuistOptions, tuist } from '../../src/protocols/tuist/tuist.js';
-import type { ReadWriteStore } from '../../src/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { open, type Site } from '../behaviour/site.js';
 import type { Kind } from '../helpers/servers.js';

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { staticTokens } from '../../src/access/static-tokens.js';
 import type { Operation, Protocol, ProtocolArtifacts } from '../../src/protocols/protocol.js';
 import { tuist } from '../../src/protocols/tuist/tuist.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { assertBody, assertError, open } from '../behaviour/site.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';

@@ -4,7 +4,7 @@ import tls from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import test, { type ExecutionContext } from 'ava';
-import { createHandler, type Handler } from '../../src/handler.js';
+import { createHandler, type Handler } from '../../src/handler/handler.js';
 import type { MemoryPressureLevel } from '../../src/memory/level.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import { FakeExchange } from '../helpers/exchange.js';

@@ -1,6 +1,6 @@
 import test from 'ava';
-import type { BytesArtifact } from '../../src/artifact.js';
-import { createHandler } from '../../src/handler.js';
+import type { BytesArtifact } from '../../src/contract/artifact.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';
 import { MIB, temporaryDirectory, writePattern } from '../helpers/files.js';

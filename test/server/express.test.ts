@@ -2,7 +2,7 @@ import type http from 'node:http';
 import { setTimeout as wait } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import express from 'express';
-import { createHandler } from '../../src/handler.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { openPort, type Port } from './fixture.js';
 
 function application() {

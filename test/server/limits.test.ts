@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import http, { type OutgoingHttpHeaders } from 'node:http';
 import test from 'ava';
-import { HotblobError } from '../../src/errors.js';
+import { HotblobError } from '../../src/contract/errors.js';
 import type { MemoryPressureLevel } from '../../src/memory/pressure.js';
 import { DEFAULT_LIMITS, type ServerOptions, serverSettingsOf } from '../../src/server/options.js';
 import { createServer } from '../../src/server/server.js';
@@ -13,15 +13,15 @@ const MIB = 1024 * KIB;
 
 const REFUSED: [object, RegExp][] = [
   [{ port: 1 }, /^port: expected one of the options .*\bmaxStreams\b/],
-  [{ tls: 'cert' }, /^tls: expected an object, found 'cert'$/],
-  [{ handler: {} }, /^handler: expected a handler, found \{\}$/],
+  [{ tls: 'cert' }, /^tls: expected an object, received 'cert'$/],
+  [{ handler: {} }, /^handler: expected a handler, received \{\}$/],
   [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],
-  [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, found 0$/],
-  [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected whole milliseconds from 1 to 2147483647, found 0$/],
+  [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, received 0$/],
+  [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected whole milliseconds from 1 to 2147483647, received 0$/],
   [{ maxAgeMs: 2 ** 31 }, /^maxAgeMs: /],
-  [{ graceMs: '30s' }, /^graceMs: .*found '30s'$/],
+  [{ graceMs: '30s' }, /^graceMs: .*received '30s'$/],
   [{ streamWindowBytes: 1000 }, /^streamWindowBytes: expected whole bytes from 65535/],
-  [{ sessionWindowBytes: MIB }, /^sessionWindowBytes: expected at least streamWindowBytes, found 1048576$/],
+  [{ sessionWindowBytes: MIB }, /^sessionWindowBytes: expected at least streamWindowBytes, received 1048576$/],
   [{ processes: 1.5 }, /^processes: /],
 ];
 

@@ -3,7 +3,7 @@ import net from 'node:net';
 import { Readable } from 'node:stream';
 import tls from 'node:tls';
 import test from 'ava';
-import { createHandler } from '../../src/handler.js';
+import { createHandler } from '../../src/handler/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { certificate } from '../helpers/certificate.js';
 import { MIB } from '../helpers/files.js';

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { directoryStore } from '../../src/stores/directory.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 
 /** Overwrites a few artifacts, every other time with metadata that says what the body is, until it is killed. */
 const [directory = '', prefix = ''] = process.argv.slice(2);

@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
-import { directoryStore } from '../../src/stores/directory.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { content, entriesBelow, located, put, temporaryDirectory } from './fixture.js';
 
 const OWN_FILE = fileURLToPath(import.meta.url);

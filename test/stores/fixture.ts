@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
-import type { FileArtifact } from '../../src/artifact.js';
-import { type ErrorCode, errnoCode } from '../../src/errors.js';
-import type { PutOptions, ReadWriteStore } from '../../src/store.js';
-import type { DirectoryStore } from '../../src/stores/directory.js';
+import type { FileArtifact } from '../../src/contract/artifact.js';
+import { type ErrorCode, errnoCode } from '../../src/contract/errors.js';
+import type { PutOptions, ReadWriteStore } from '../../src/contract/store.js';
+import type { DirectoryStore } from '../../src/stores/directory/store.js';
 
 type WritableStore = ReadWriteStore;
 

@@ -2,9 +2,9 @@ import { chmod, mkdir, realpath, symlink, utimes, writeFile } from 'node:fs/prom
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'ava';
-import { openStore } from '../../src/serve-store.js';
-import type { Store, StoreEntry } from '../../src/store.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import { openStore } from '../../src/cli/serve/open-store.js';
+import type { Store, StoreEntry } from '../../src/contract/store.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { segmentStore } from '../../src/stores/segments/store.js';
 import { tieredStore } from '../../src/stores/tiered/store.js';

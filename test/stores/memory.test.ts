@@ -174,7 +174,10 @@ test('options are checked and left alone', (t) => {
   // @ts-expect-error an unknown option is what is tested
   t.throws(() => memoryStore({ maxByte: 1 }), refusal('ERR_HOTBLOB_INVALID_OPTION', /maxByte: expected .*maxBytes/));
   // @ts-expect-error a wrong type is what is tested
-  t.throws(() => memoryStore({ maxBytes: '1' }), refusal('ERR_HOTBLOB_INVALID_OPTION', /number of bytes.* found '1'/));
+  t.throws(
+    () => memoryStore({ maxBytes: '1' }),
+    refusal('ERR_HOTBLOB_INVALID_OPTION', /number of bytes.* received '1'/),
+  );
   for (const maxBytes of [-1, 1.5, Number.NaN, Number.POSITIVE_INFINITY]) {
     t.throws(() => memoryStore({ maxBytes }), refusal('ERR_HOTBLOB_INVALID_OPTION'));
   }

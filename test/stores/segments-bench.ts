@@ -4,8 +4,8 @@ import { setMaxListeners } from 'node:events';
 import { lstat, mkdtemp, opendir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import type { ReadWriteStore, Store } from '../../src/store.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import type { ReadWriteStore, Store } from '../../src/contract/store.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { segmentStore } from '../../src/stores/segments/store.js';
 
 const KIB = 1024;

@@ -1,8 +1,8 @@
 import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
-import type { StoreStats } from '../../src/store.js';
-import { directoryStore } from '../../src/stores/directory.js';
+import type { StoreStats } from '../../src/contract/store.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { segmentStore } from '../../src/stores/segments/store.js';
 import { tieredStore } from '../../src/stores/tiered/store.js';

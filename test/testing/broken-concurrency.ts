@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { HotblobError } from '../../src/errors.js';
-import type { PutOptions, PutResult } from '../../src/store.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import type { PutOptions, PutResult } from '../../src/contract/store.js';
 import { type BrokenStore, PlainStore } from './plain-stores.js';
 
 /** Uploads at a time. */

@@ -1,6 +1,6 @@
 import { truncateSync, unlinkSync, writeFileSync } from 'node:fs';
 import { rename, rm, stat } from 'node:fs/promises';
-import type { FileArtifact } from '../../src/artifact.js';
+import type { FileArtifact } from '../../src/contract/artifact.js';
 import { type BrokenStore, isLarge, LARGE_BYTES, PlainFileStore, PlainStore } from './plain-stores.js';
 
 const LIMIT = 2 * 1024 * 1024;

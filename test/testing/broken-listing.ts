@@ -1,4 +1,4 @@
-import type { StoreEntry } from '../../src/store.js';
+import type { StoreEntry } from '../../src/contract/store.js';
 import { type BrokenStore, isLarge, PlainStore } from './plain-stores.js';
 
 const LISTED = 'a store that can be listed lists what is there: each artifact once, with its key and its size';

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
-import type { Artifact, StreamArtifact } from '../../src/artifact.js';
-import type { GetOptions, PutOptions, PutResult } from '../../src/store.js';
+import type { Artifact, StreamArtifact } from '../../src/contract/artifact.js';
+import type { GetOptions, PutOptions, PutResult } from '../../src/contract/store.js';
 import {
   type BrokenStore,
   isLarge,

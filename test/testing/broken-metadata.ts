@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import type { Artifact, UploadMetadata } from '../../src/artifact.js';
-import type { PutOptions, PutResult } from '../../src/store.js';
+import type { Artifact, UploadMetadata } from '../../src/contract/artifact.js';
+import type { PutOptions, PutResult } from '../../src/contract/store.js';
 import { type BrokenStore, isLarge, PlainStore } from './plain-stores.js';
 
 const CAPABILITIES = { capabilities: { metadata: true } };

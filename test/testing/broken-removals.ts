@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { HotblobError } from '../../src/errors.js';
-import type { GetOptions, PutOptions, PutResult } from '../../src/store.js';
+import { HotblobError } from '../../src/contract/errors.js';
+import type { GetOptions, PutOptions, PutResult } from '../../src/contract/store.js';
 import { type BrokenStore, isLarge, PlainStore } from './plain-stores.js';
 
 const KEPT_APART = ['odd keys are kept apart, or refused as keys'];

@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
-import { errnoCode } from '../../src/errors.js';
-import type { PutOptions, PutResult } from '../../src/store.js';
+import { errnoCode } from '../../src/contract/errors.js';
+import type { PutOptions, PutResult } from '../../src/contract/store.js';
 import { never } from '../stores/fixture.js';
 import { type BrokenStore, etagOf, PlainFileStore, PlainStore, turn } from './plain-stores.js';
 

@@ -1,8 +1,8 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import test from 'ava';
-import type { ReadWriteStore, Store } from '../../src/store.js';
-import { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from '../../src/stores/directory.js';
+import type { ReadWriteStore, Store } from '../../src/contract/store.js';
+import { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { type SegmentStore, type SegmentStoreOptions, segmentStore } from '../../src/stores/segments/store.js';
 import { storeConformance } from '../../src/testing/index.js';

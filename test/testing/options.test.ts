@@ -15,7 +15,7 @@ function titlesOf(options: Partial<Parameters<typeof storeConformance>[0]>): str
 
 const WRONG: readonly (readonly [string, object, RegExp])[] = [
   ['an unknown option', { capability: {} }, /capability: expected one of the options .*capabilities/],
-  ['no test function', { test: undefined }, /test: expected a function, found undefined/],
+  ['no test function', { test: undefined }, /test: expected a function, received undefined/],
   ['no store', { createStore: undefined }, /createStore: expected a function/],
   ['a store for what makes one', { createStore: memoryStore() }, /createStore: expected a function/],
   [
@@ -23,9 +23,17 @@ const WRONG: readonly (readonly [string, object, RegExp])[] = [
     { capabilities: { writeable: false } },
     /writeable: expected one of the options .*writable/,
   ],
-  ['a capability that is no flag', { capabilities: { ranges: 'yes' } }, /ranges: expected true or false, found 'yes'/],
+  [
+    'a capability that is no flag',
+    { capabilities: { ranges: 'yes' } },
+    /ranges: expected true or false, received 'yes'/,
+  ],
   ['a read-only store without a seed', { capabilities: { writable: false } }, /seed: expected a function/],
-  ['a limit below four large artifacts', { capabilities: { evictsAbove: 12 * MIB } }, /evictsAbove: .* found 12582912/],
+  [
+    'a limit below four large artifacts',
+    { capabilities: { evictsAbove: 12 * MIB } },
+    /evictsAbove: .* received 12582912/,
+  ],
   ['large artifacts that are small', { largeBytes: 1000 }, /largeBytes: expected a whole number from 262144/],
   ['no time', { timeoutMs: 0 }, /timeoutMs/],
 ];

@@ -3,8 +3,8 @@ import { mkdirSync } from 'node:fs';
 import { rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
-import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/artifact.js';
-import type { GetOptions, PutOptions, PutResult, ReadWriteStore, Store } from '../../src/store.js';
+import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/contract/artifact.js';
+import type { GetOptions, PutOptions, PutResult, ReadWriteStore, Store } from '../../src/contract/store.js';
 import { chunksOf } from '../../src/stores/body.js';
 import type { StoreConformanceOptions } from '../../src/testing/index.js';
 

@@ -1,9 +1,9 @@
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/artifact.js';
-import { errnoCode } from '../../src/errors.js';
-import type { ReadWriteStore, Store } from '../../src/store.js';
+import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/contract/artifact.js';
+import { errnoCode } from '../../src/contract/errors.js';
+import type { ReadWriteStore, Store } from '../../src/contract/store.js';
 
 /** The same store, but for what is given. */
 export function withMethods<S extends ReadWriteStore>(store: S, methods: Partial<Store>): ReadWriteStore {

@@ -1,6 +1,6 @@
+import type { StoreStats } from '../../contract/store.js';
+import type { HandlerStats } from '../../handler/stats.js';
 import type { ServerStats } from '../../server/stats.js';
-import type { HandlerStats } from '../../stats.js';
-import type { StoreStats } from '../../store.js';
 
 /** What the server tells each second. */
 export interface Sample {

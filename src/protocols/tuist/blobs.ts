@@ -1,6 +1,6 @@
 import { decodePath } from '../paths.js';
 import type { Operation, ProtocolRequest, Reply, UploadOperation } from '../protocol.js';
-import { uploadMetadata } from '../upload-metadata.js';
+import { uploadMetadata } from '../request-metadata.js';
 import { CHECKSUM_HEADER, checksumOf } from './checksum.js';
 import type { Generations } from './generations.js';
 import { keyPart, scopeOf } from './scope.js';

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 
 /**
  * The SHA-256 that a client says its artifact has. The server compares, keeps it, and gives it back with the artifact

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { Readable } from 'node:stream';
-import { KeyLocks } from '../../key-locks.js';
+import { KeyLocks } from '../../util/key-locks.js';
 import type { Operation, ProtocolArtifacts, ReadOperation, UploadOperation } from '../protocol.js';
 import type { Scope } from './scope.js';
 

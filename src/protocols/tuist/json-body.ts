@@ -1,4 +1,4 @@
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import type { ProtocolArtifacts } from '../protocol.js';
 
 /** More than any client has to say. */

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import { decodePath } from '../paths.js';
 import type { AnswerOperation, Operation, ProtocolRequest } from '../protocol.js';
 import type { Generations } from './generations.js';

@@ -2,8 +2,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
-import { errnoCode, HotblobError } from '../../errors.js';
-import { KeyLocks } from '../../key-locks.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { KeyLocks } from '../../util/key-locks.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
 import type { Scope } from './scope.js';
 

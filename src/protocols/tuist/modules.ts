@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import { decodePath } from '../paths.js';
 import {
   type AnswerOperation,

@@ -1,4 +1,4 @@
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 
 /**
  * Whose artifacts a request is about: `tenant/namespace`, each percent-encoded. It begins every key, and it is what access

@@ -1,4 +1,4 @@
-import { assertOptions, countFrom, type OptionCheck } from '../../validation.js';
+import { assertOptions, countFrom, type OptionCheck } from '../../contract/validation.js';
 import { PATH, type PathOptions } from '../paths.js';
 import type { Operation, Protocol, ProtocolRequest } from '../protocol.js';
 import { BLOB_ROUTES, blobOperation } from './blobs.js';

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { CompletedPart, GetObjectCommandOutput, HeadObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
-import type { ArtifactMetadata, ByteRange } from '../../artifact.js';
-import type { StoreStats, UpstreamCount } from '../../store.js';
+import type { ArtifactMetadata, ByteRange } from '../../contract/artifact.js';
+import type { StoreStats, UpstreamCount } from '../../contract/store.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { brokenAnswer, changedMeanwhile, failureOf, isMissing, isOutOfRange } from './failure.js';
 import { metadataOf, type ObjectDescription } from './metadata.js';

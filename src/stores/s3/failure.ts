@@ -1,4 +1,4 @@
-import { type ErrorCode, errnoCode, HotblobError } from '../../errors.js';
+import { type ErrorCode, errnoCode, HotblobError } from '../../contract/errors.js';
 
 /** Of what the service says, wherever the name is clearer than the status, and of the SDK's own errors. */
 const CODE_OF_NAME: Readonly<Record<string, ErrorCode>> = {

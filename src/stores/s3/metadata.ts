@@ -1,4 +1,4 @@
-import type { UploadMetadata } from '../../artifact.js';
+import type { UploadMetadata } from '../../contract/artifact.js';
 
 /** What stands before the names of further headers in an object's metadata: that of other programs means other things. */
 const PREFIX = 'hotblob-';

@@ -1,7 +1,7 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
-import { HotblobError } from '../../errors.js';
-import { assertKey } from '../../store.js';
-import { assertOptions, countFrom, FLAG, invalidOption, type OptionCheck } from '../../validation.js';
+import { HotblobError } from '../../contract/errors.js';
+import { assertKey } from '../../contract/store.js';
+import { assertOptions, countFrom, FLAG, invalidOption, type OptionCheck } from '../../contract/validation.js';
 import type { Sdk } from './sdk.js';
 
 const KIB = 1024;
@@ -130,7 +130,7 @@ function prefixOf(prefix: string | undefined): string {
   try {
     assertKey(segments);
   } catch (cause) {
-    const message = `prefix: expected segments joined by "/", as in a key, found '${prefix}'`;
+    const message = `prefix: expected segments joined by "/", as in a key, received '${prefix}'`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
   return `${segments}/`;
@@ -140,7 +140,7 @@ function assertClient(client: unknown): void {
   if (client === undefined) return;
   if (typeof client === 'object' && client !== null && 'send' in client && typeof client.send === 'function') return;
   // Without what was found: it may be a configuration.
-  throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', 'client: expected an S3Client, found something else');
+  throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', 'client: expected an S3Client, received something else');
 }
 
 function assertEndpoint(endpoint: unknown): void {
@@ -148,7 +148,7 @@ function assertEndpoint(endpoint: unknown): void {
   const url = typeof endpoint === 'string' && URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '') return;
   // Without what was found: it may have a password in it.
-  const message = 'endpoint: expected an http or https URL without a user, found something else';
+  const message = 'endpoint: expected an http or https URL without a user, received something else';
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
@@ -159,7 +159,7 @@ function assertCredentials(credentials: unknown): void {
     if (TEXT.accepts(accessKeyId) && TEXT.accepts(secretAccessKey)) return;
   }
   const message =
-    'credentials: expected { accessKeyId, secretAccessKey } or a function that resolves to it, found something else';
+    'credentials: expected { accessKeyId, secretAccessKey } or a function that resolves to it, received something else';
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import type { PutOptions } from '../../store.js';
+import type { PutOptions } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
 import type { Payload } from './bucket.js';
 import type { ByteBudget } from './byte-budget.js';

@@ -1,4 +1,4 @@
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 
 /** The SDK's module, which is an optional peer. */
 export type Sdk = typeof import('@aws-sdk/client-s3');
@@ -12,7 +12,7 @@ export async function loadSdk(): Promise<Sdk> {
   try {
     return await import('@aws-sdk/client-s3');
   } catch (cause) {
-    const message = 's3Store: expected the package @aws-sdk/client-s3 (npm install @aws-sdk/client-s3), found none';
+    const message = 's3Store: expected the package @aws-sdk/client-s3 (npm install @aws-sdk/client-s3), received none';
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
 }

@@ -1,6 +1,6 @@
 import { Readable } from 'node:stream';
-import type { ByteRange, StreamArtifact } from '../../artifact.js';
-import { HotblobError } from '../../errors.js';
+import type { ByteRange, StreamArtifact } from '../../contract/artifact.js';
+import { HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
@@ -9,7 +9,7 @@ import {
   type PutResult,
   type ReadWriteStore,
   type StoreStats,
-} from '../../store.js';
+} from '../../contract/store.js';
 import { discard } from '../body.js';
 import { abandon, Bucket, type ObjectFacts } from './bucket.js';
 import { ByteBudget } from './byte-budget.js';

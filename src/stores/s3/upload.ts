@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { CompletedPart } from '@aws-sdk/client-s3';
 import debug from 'debug';
-import { keptMetadata } from '../../metadata.js';
-import type { PutOptions, PutResult } from '../../store.js';
+import type { PutOptions, PutResult } from '../../contract/store.js';
+import { keptMetadata } from '../../contract/upload-metadata.js';
 import type { Bucket } from './bucket.js';
 import { descriptionOf, type ObjectDescription } from './metadata.js';
 import { type Part, partsOf, type UploadLimits } from './parts.js';

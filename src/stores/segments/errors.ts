@@ -1,4 +1,4 @@
-import { errnoCode, HotblobError } from '../../errors.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
 
 /** `file` does not hold what was written to it. */
 export function corrupt(file: string, what: string, cause?: unknown): HotblobError {

@@ -1,5 +1,5 @@
 import { type FileHandle, open } from 'node:fs/promises';
-import { errnoCode } from '../../errors.js';
+import { errnoCode } from '../../contract/errors.js';
 
 /**
  * Looks at the trees of an lmdb file without lmdb. That maps the file and trusts what is there: a page that has gone bad, or

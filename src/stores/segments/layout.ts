@@ -1,7 +1,7 @@
 import { mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { errnoCode } from '../../errors.js';
-import { invalidOption } from '../../validation.js';
+import { errnoCode } from '../../contract/errors.js';
+import { invalidOption } from '../../contract/validation.js';
 import { syncDirectory } from './segment.js';
 
 /** Where the parts of a segment store are. */
@@ -117,7 +117,7 @@ function unusableOr(dir: string, error: unknown): unknown {
 
 function unusable(dir: string, found: string, expected: string, cause?: unknown) {
   const error = invalidOption('dir', expected, dir);
-  error.message = `dir: expected ${expected}, found ${found} at '${dir}'`;
+  error.message = `dir: expected ${expected}, received ${found} at '${dir}'`;
   if (cause !== undefined) error.cause = cause;
   return error;
 }

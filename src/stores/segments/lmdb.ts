@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 import type * as Lmdb from 'lmdb';
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 
 const require = createRequire(import.meta.url);
 

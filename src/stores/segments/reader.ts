@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { open } from 'node:fs/promises';
-import type { Artifact } from '../../artifact.js';
-import { errnoCode, HotblobError } from '../../errors.js';
-import { decodeMetadata } from '../../metadata.js';
+import type { Artifact } from '../../contract/artifact.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { DIGEST_BYTES, type Entry } from './entry.js';
 import { corrupt } from './errors.js';
 import type { SegmentIndex } from './segment-index.js';

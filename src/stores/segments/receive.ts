@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Readable } from 'node:stream';
-import { encodeMetadata } from '../../metadata.js';
-import type { PutOptions } from '../../store.js';
+import type { PutOptions } from '../../contract/store.js';
+import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { chunksOf } from '../body.js';
 import { DIGEST_BYTES } from './entry.js';
 import type { ReceivedBody } from './operations.js';

@@ -1,7 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Database, RootDatabase } from 'lmdb';
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import {
   decodeEntry,
   decodePlace,

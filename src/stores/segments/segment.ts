@@ -1,6 +1,6 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
-import { errnoCode } from '../../errors.js';
+import { errnoCode } from '../../contract/errors.js';
 
 /** Counted in the index as well, so that nobody has to look for them. */
 export interface SegmentCounts {

@@ -1,4 +1,4 @@
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import type { SegmentSet } from './segment-set.js';
 
 /** Where room comes from. */

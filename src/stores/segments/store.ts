@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { Artifact } from '../../artifact.js';
+import type { Artifact } from '../../contract/artifact.js';
 import {
   assertKey,
   type GetOptions,
@@ -9,8 +9,8 @@ import {
   type Store,
   type StoreEntry,
   type StoreStats,
-} from '../../store.js';
-import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../validation.js';
+} from '../../contract/store.js';
+import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../contract/validation.js';
 import { discard } from '../body.js';
 import type { Entry } from './entry.js';
 import { closed } from './errors.js';

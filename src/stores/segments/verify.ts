@@ -1,5 +1,5 @@
-import { errnoCode } from '../../errors.js';
-import { decodeMetadata } from '../../metadata.js';
+import { errnoCode } from '../../contract/errors.js';
+import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { type Entry, isAt } from './entry.js';
 import { findLayout } from './layout.js';
 import { type BodyFault, DESCRIPTIONS, faultOf } from './reader.js';

@@ -4,7 +4,7 @@ import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
-import { errnoCode, HotblobError } from '../../errors.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { corrupt } from './errors.js';
 import { damageOf } from './index-check.js';
 import { loadLmdb } from './lmdb.js';

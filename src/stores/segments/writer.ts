@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { PutOptions, PutResult, StoreStats } from '../../store.js';
+import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
 import type { Entry } from './entry.js';

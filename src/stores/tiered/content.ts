@@ -1,8 +1,8 @@
 import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import type { Artifact, ByteRange, FileArtifact } from '../../artifact.js';
-import { errnoCode, HotblobError } from '../../errors.js';
-import { prefixOf } from '../directory-paths.js';
+import type { Artifact, ByteRange, FileArtifact } from '../../contract/artifact.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { prefixOf } from '../directory/paths.js';
 
 /** The bytes of an artifact, whatever its kind. */
 export interface Content {

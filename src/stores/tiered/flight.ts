@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream';
-import type { Artifact, ByteRange, StreamArtifact, UploadMetadata } from '../../artifact.js';
-import { HotblobError } from '../../errors.js';
-import { uploadMetadataOf } from '../../metadata.js';
+import type { Artifact, ByteRange, StreamArtifact, UploadMetadata } from '../../contract/artifact.js';
+import { HotblobError } from '../../contract/errors.js';
+import { uploadMetadataOf } from '../../contract/upload-metadata.js';
 import type { Attempt } from './breaker.js';
 import { type Content, contentOf } from './content.js';
 import { logTiered } from './log.js';

@@ -1,7 +1,15 @@
 import { tmpdir } from 'node:os';
-import { HotblobError } from '../../errors.js';
-import type { Store } from '../../store.js';
-import { assertOptions, BYTES, countFrom, invalidOption, OBJECT, type OptionCheck, oneOf } from '../../validation.js';
+import { HotblobError } from '../../contract/errors.js';
+import type { Store } from '../../contract/store.js';
+import {
+  assertOptions,
+  BYTES,
+  countFrom,
+  invalidOption,
+  OBJECT,
+  type OptionCheck,
+  oneOf,
+} from '../../contract/validation.js';
 
 /** What {@link tieredStore} takes. Times are in milliseconds, sizes in bytes. */
 export interface TieredStoreOptions extends LimitOptions {
@@ -93,7 +101,7 @@ function assertMethods(name: string, store: Store, required: readonly (keyof Sto
   for (const method of ['get', 'put', 'delete', 'close'] as const) {
     const found: unknown = store[method];
     if (typeof found === 'function' || (found === undefined && !required.includes(method))) continue;
-    const message = `${name}.${method}: expected a function, found ${typeof found}`;
+    const message = `${name}.${method}: expected a function, received ${typeof found}`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', message);
   }
 }

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises';
-import type { FileArtifact } from '../../artifact.js';
+import type { FileArtifact } from '../../contract/artifact.js';
 
 /** For so long a file that was there is taken to be there: as long as the handler does with what it has open. */
 const TRUSTED_MS = 1000;

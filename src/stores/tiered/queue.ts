@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
-import { errnoCode } from '../../errors.js';
-import { invalidOption } from '../../validation.js';
-import { syncDirectories } from '../directory-paths.js';
+import { errnoCode } from '../../contract/errors.js';
+import { invalidOption } from '../../contract/validation.js';
+import { syncDirectories } from '../directory/paths.js';
 import { logTiered } from './log.js';
 
 /** What the remote store is still to do. */

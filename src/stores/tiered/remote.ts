@@ -1,5 +1,5 @@
-import { HotblobError } from '../../errors.js';
-import type { Store } from '../../store.js';
+import { HotblobError } from '../../contract/errors.js';
+import type { Store } from '../../contract/store.js';
 import { type Attempt, type BreakerState, CircuitBreaker } from './breaker.js';
 import type { TieredLimits } from './options.js';
 

@@ -1,5 +1,5 @@
-import { uploadMetadataOf } from '../../metadata.js';
-import type { Store } from '../../store.js';
+import type { Store } from '../../contract/store.js';
+import { uploadMetadataOf } from '../../contract/upload-metadata.js';
 import { discard } from '../body.js';
 import type { Attempt } from './breaker.js';
 import { contentOf } from './content.js';

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import type { ByteRange } from '../../artifact.js';
+import type { ByteRange } from '../../contract/artifact.js';
 import type { Spool } from './spool.js';
 
 const READ_BYTES = 128 * 1024;

@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
-import type { Artifact } from '../../artifact.js';
-import { HotblobError } from '../../errors.js';
-import { KeyLocks } from '../../key-locks.js';
+import type { Artifact } from '../../contract/artifact.js';
+import { HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
@@ -10,7 +9,8 @@ import {
   type Store,
   type StoreEntry,
   type StoreStats,
-} from '../../store.js';
+} from '../../contract/store.js';
+import { KeyLocks } from '../../util/key-locks.js';
 import { discard } from '../body.js';
 import type { BreakerState } from './breaker.js';
 import { Flight, type FlightOptions } from './flight.js';

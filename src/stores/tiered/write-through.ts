@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { PutOptions, PutResult, Store } from '../../store.js';
+import type { PutOptions, PutResult, Store } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
 import { logTiered } from './log.js';
 import type { WritableStore } from './options.js';

@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { ArtifactMetadata, ByteRange, StreamArtifact } from '../../artifact.js';
+import type { ArtifactMetadata, ByteRange, StreamArtifact } from '../../contract/artifact.js';
 import { UpstreamBody } from './body.js';
 import { upstreamFailed, upstreamRefused } from './errors.js';
 import { metadataIn } from './metadata.js';
@@ -65,7 +65,7 @@ export function artifactOf(source: DownloadSource, response: UpstreamResponse, s
       if (!found.startsWith(expected) || !['*', String(size)].includes(found.slice(expected.length))) {
         throw upstreamFailed(
           source.origin,
-          new Error(`expected ${expected}${size}, found ${found || 'no Content-Range'}`),
+          new Error(`expected ${expected}${size}, received ${found || 'no Content-Range'}`),
         );
       }
       return bodyOf(source, answer, { start: 0, end: range.end - range.start });

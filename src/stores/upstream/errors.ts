@@ -1,4 +1,4 @@
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 
 /** What a cache that cannot be had makes of a request. `origin` holds no credentials. */
 export function upstreamFailed(origin: string, cause: unknown): HotblobError {

@@ -1,5 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { UploadMetadata } from '../../artifact.js';
+import type { UploadMetadata } from '../../contract/artifact.js';
 
 /**
  * What is said about the message, the connection, the server, or how a browser is to treat it: nothing about the artifact,

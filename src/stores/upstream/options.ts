@@ -1,5 +1,13 @@
-import { HotblobError } from '../../errors.js';
-import { assertOptions, BYTES, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck } from '../../validation.js';
+import { HotblobError } from '../../contract/errors.js';
+import {
+  assertOptions,
+  BYTES,
+  countFrom,
+  FLAG,
+  invalidOption,
+  OBJECT,
+  type OptionCheck,
+} from '../../contract/validation.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -157,7 +165,7 @@ function decode(component: string): string {
 
 /** As {@link invalidOption}, but it does not show what was found. */
 function hidden(name: string, expected: string): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, found something else`);
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received something else`);
 }
 
 /** setTimeout ends at 2^31 - 1. */

@@ -1,5 +1,5 @@
 import { connect } from 'node:net';
-import { HotblobError } from '../../errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import { Unanswered, upstreamFailed } from './errors.js';
 import { Http1Transport, hostOf } from './http1.js';
 import { Http2Sessions } from './http2.js';

@@ -1,4 +1,4 @@
-import type { PutOptions } from '../../store.js';
+import type { PutOptions } from '../../contract/store.js';
 import type { UpstreamResponse } from './response.js';
 import type { Upload } from './upload.js';
 

@@ -1,7 +1,6 @@
 import type { Readable } from 'node:stream';
-import type { StreamArtifact } from '../../artifact.js';
-import { HotblobError } from '../../errors.js';
-import { keptMetadata } from '../../metadata.js';
+import type { StreamArtifact } from '../../contract/artifact.js';
+import { HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
@@ -10,7 +9,8 @@ import {
   type ReadWriteStore,
   type StoreStats,
   type UpstreamCount,
-} from '../../store.js';
+} from '../../contract/store.js';
+import { keptMetadata } from '../../contract/upload-metadata.js';
 import { discard } from '../body.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { artifactOf } from './download.js';

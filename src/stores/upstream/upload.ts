@@ -1,5 +1,5 @@
 import type { Readable, Writable } from 'node:stream';
-import type { PutOptions } from '../../store.js';
+import type { PutOptions } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
 import type { Deadline } from './deadline.js';
 

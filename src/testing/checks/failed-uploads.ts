@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import { errnoCode, HotblobError } from '../../errors.js';
-import type { PutResult } from '../../store.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
+import type { PutResult } from '../../contract/store.js';
 import { arriving, content, StagedBody } from '../bodies.js';
 import { type Check, ifWritable } from '../check.js';
 import { type Outcome, turn } from '../steps.js';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { errnoCode } from '../../errors.js';
+import { errnoCode } from '../../contract/errors.js';
 import { arriving, content } from '../bodies.js';
 import { type Check, ifDeletable, ifWritable } from '../check.js';
 import { outcomeOf } from '../steps.js';

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { StoreEntry } from '../../store.js';
+import type { StoreEntry } from '../../contract/store.js';
 import { assertArtifact } from '../artifacts.js';
 import { assertBytes, content } from '../bodies.js';
 import { type Check, ifDeletable, ifWritable } from '../check.js';

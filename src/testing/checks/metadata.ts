@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { UploadMetadata } from '../../artifact.js';
+import type { UploadMetadata } from '../../contract/artifact.js';
 import { arriving, assertBytes, content, StagedBody } from '../bodies.js';
 import type { Check } from '../check.js';
 import type { Capabilities } from '../options.js';

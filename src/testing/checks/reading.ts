@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import type { ByteRange } from '../../artifact.js';
+import type { ByteRange } from '../../contract/artifact.js';
 import { assertBytes, content } from '../bodies.js';
 import type { Check } from '../check.js';
 

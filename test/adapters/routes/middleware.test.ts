@@ -10,7 +10,7 @@ import morgan from 'morgan';
 import onFinished from 'on-finished';
 import { pinoHttp } from 'pino-http';
 import responseTime from 'response-time';
-import { fileArtifact } from '../../../src/file-artifact.js';
+import { fileArtifact } from '../../../src/contract/file-artifact.js';
 import { assertBody } from '../../behaviour/site.js';
 import type { Middleware } from '../../helpers/mounts.js';
 import { until } from '../../helpers/poll.js';

@@ -1,7 +1,7 @@
 import { chmod, writeFile } from 'node:fs/promises';
 import test from 'ava';
-import { fileArtifact } from '../../../src/file-artifact.js';
-import { SendError } from '../../../src/send-error.js';
+import { fileArtifact } from '../../../src/contract/file-artifact.js';
+import { SendError } from '../../../src/contract/send-error.js';
 import { openRoute, ROUTE_KINDS } from '../../helpers/routes.js';
 import { temporaryDirectory, unprivileged } from '../../stores/fixture.js';
 

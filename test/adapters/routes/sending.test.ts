@@ -1,8 +1,8 @@
 import { mkdir, realpath, symlink, writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import test from 'ava';
-import type { Artifact } from '../../../src/artifact.js';
-import { fileArtifact } from '../../../src/file-artifact.js';
+import type { Artifact } from '../../../src/contract/artifact.js';
+import { fileArtifact } from '../../../src/contract/file-artifact.js';
 import { assertBody, endToEnd } from '../../behaviour/site.js';
 import { MISS_BODY, openRoute, ROUTE_KINDS } from '../../helpers/routes.js';
 import { content, temporaryDirectory } from '../../stores/fixture.js';

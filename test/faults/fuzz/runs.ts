@@ -6,7 +6,7 @@ const SHRINKING_MS = 10 * 60_000;
 
 /** A share of all runs, and how long they may take. */
 export function runsOf(share: number): { readonly runs: number; readonly timeoutMs: number } {
-  if (!(ALL >= 1)) throw new Error(`FUZZ_RUNS: expected a number of runs, found ${process.env['FUZZ_RUNS']}`);
+  if (!(ALL >= 1)) throw new Error(`FUZZ_RUNS: expected a number of runs, received ${process.env['FUZZ_RUNS']}`);
   const runs = Math.ceil(ALL * share);
   return { runs, timeoutMs: runs * SLOWEST_RUN_MS + SHRINKING_MS };
 }

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import test from 'ava';
-import { statusOf } from '../../../src/errors.js';
+import { statusOf } from '../../../src/contract/errors.js';
 import { s3Store } from '../../../src/stores/s3/index.js';
 import { until } from '../../helpers/poll.js';
 import { BUCKET } from '../../helpers/s3rver.js';

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import { S3Client } from '@aws-sdk/client-s3';
 import type { ExecutionContext, TestFn } from 'ava';
-import type { StreamArtifact } from '../../../src/artifact.js';
+import type { StreamArtifact } from '../../../src/contract/artifact.js';
 import type { S3Store, S3StoreOptions } from '../../../src/stores/s3/index.js';
 import { s3Store } from '../../../src/stores/s3/index.js';
 import { BUCKET, CREDENTIALS, S3rver } from '../../helpers/s3rver.js';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { createHandler } from '../../../src/handler.js';
+import { createHandler } from '../../../src/handler/handler.js';
 import { type Request, request } from '../../helpers/client.js';
 import { startPaused } from '../../helpers/paused.js';
 import { until } from '../../helpers/poll.js';

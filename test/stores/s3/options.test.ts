@@ -23,10 +23,10 @@ test('options are checked and left alone', async (t) => {
   const client = new S3Client({ region: 'us-east-1' });
   t.teardown(() => client.destroy());
   for (const [options, message] of [
-    [{}, /^bucket: expected a string that is not empty, found undefined/],
+    [{}, /^bucket: expected a string that is not empty, received undefined/],
     [{ bucket: '' }, /^bucket: /],
     [{ bucket: 'b', buckets: 'b' }, /^buckets: expected one of the options bucket, prefix/],
-    [{ bucket: 'b', prefix: '/a' }, /^prefix: expected segments .* found '\/a'/],
+    [{ bucket: 'b', prefix: '/a' }, /^prefix: expected segments .* received '\/a'/],
     [{ bucket: 'b', prefix: 'a/../b' }, /^prefix: /],
     [{ bucket: 'b', region: 1 }, /^region: /],
     [{ bucket: 'b', endpoint: 'minio:9000' }, /^endpoint: expected an http or https URL/],
@@ -37,7 +37,10 @@ test('options are checked and left alone', async (t) => {
     [{ bucket: 'b', partBytes: 6 * 1024 * MIB }, /^partBytes: /],
     [{ bucket: 'b', uploadBytes: 16 * MIB - 1 }, /^uploadBytes: expected at least one part of 16777216 bytes/],
     [{ bucket: 'b', firstBytes: -1 }, /^firstBytes: /],
-    [{ bucket: 'b', client, region: 'us-east-1' }, /^client: expected none of endpoint, .* beside it, found 'region'/],
+    [
+      { bucket: 'b', client, region: 'us-east-1' },
+      /^client: expected none of endpoint, .* beside it, received 'region'/,
+    ],
     [{ bucket: 'b', client, maxAttempts: 1 }, /^client: /],
     [{ bucket: 'b', client: {} }, /^client: expected an S3Client/],
   ] as const) {

@@ -154,7 +154,7 @@ test('files that are no index, and no record of who writes', async (t) => {
 
 test('verify says where there is nothing to verify, and finds no fault with an empty store', async (t) => {
   const dir = await temporaryDirectory(t);
-  await t.throwsAsync(findingsIn(join(dir, 'none')), refusal('ERR_HOTBLOB_INVALID_OPTION', /found none/));
+  await t.throwsAsync(findingsIn(join(dir, 'none')), refusal('ERR_HOTBLOB_INVALID_OPTION', /received none/));
   await (await segmentStore(join(dir, 'empty'))).close();
   t.deepEqual(await findingsIn(join(dir, 'empty')), { findings: [], artifacts: 0, bytes: 0 });
 });

@@ -1,7 +1,7 @@
 import { open } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { ExecutionContext } from 'ava';
-import type { Artifact } from '../../../src/artifact.js';
+import type { Artifact } from '../../../src/contract/artifact.js';
 import type { SegmentStoreReader } from '../../../src/stores/segments/store.js';
 import { type SegmentFinding, verifySegments } from '../../../src/stores/segments/verify.js';
 import { content, never } from '../fixture.js';

@@ -22,9 +22,9 @@ test('options and directories that cannot be are refused', async (t) => {
   await t.throwsAsync(segmentStore(''), invalid(/^dir/));
   await writeFile(join(dir, 'file'), '');
   await t.throwsAsync(segmentStore(join(dir, 'file')), invalid(/found a file/));
-  await t.throwsAsync(segmentStore(join(dir, 'none'), { readOnly: true }), invalid(/found none at .*none'/));
+  await t.throwsAsync(segmentStore(join(dir, 'none'), { readOnly: true }), invalid(/received none at .*none'/));
   await mkdir(join(dir, 'foreign', '.hotblob'), { recursive: true });
-  await t.throwsAsync(segmentStore(join(dir, 'foreign')), invalid(/found '.hotblob'/));
+  await t.throwsAsync(segmentStore(join(dir, 'foreign')), invalid(/received '.hotblob'/));
 });
 
 test('durability none: closed and opened again everything is there', async (t) => {

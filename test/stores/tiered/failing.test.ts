@@ -1,7 +1,7 @@
 import net, { type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
-import type { Store } from '../../../src/store.js';
-import { directoryStore } from '../../../src/stores/directory.js';
+import type { Store } from '../../../src/contract/store.js';
+import { directoryStore } from '../../../src/stores/directory/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';
 import { content, never, put, temporaryDirectory } from '../fixture.js';

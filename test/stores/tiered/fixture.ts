@@ -1,8 +1,8 @@
 import { buffer } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
-import type { Artifact } from '../../../src/artifact.js';
-import type { Store } from '../../../src/store.js';
-import { type DirectoryStore, directoryStore } from '../../../src/stores/directory.js';
+import type { Artifact } from '../../../src/contract/artifact.js';
+import type { Store } from '../../../src/contract/store.js';
+import { type DirectoryStore, directoryStore } from '../../../src/stores/directory/store.js';
 import { contentOf } from '../../../src/stores/tiered/content.js';
 import { type TieredStore, type TieredStoreOptions, tieredStore } from '../../../src/stores/tiered/store.js';
 import { never, temporaryDirectory } from '../fixture.js';

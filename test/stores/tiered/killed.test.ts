@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { readdir } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { directoryStore } from '../../../src/stores/directory.js';
+import { directoryStore } from '../../../src/stores/directory/store.js';
 import { until } from '../../helpers/poll.js';
 import { temporaryDirectory } from '../fixture.js';
 import { cacheOf, startTiers } from './fixture.js';

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import test from 'ava';
-import { directoryStore } from '../../../src/stores/directory.js';
+import { directoryStore } from '../../../src/stores/directory/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import type { TieredStore } from '../../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';

@@ -35,11 +35,11 @@ test('stores without what is needed are refused', async (t) => {
   const readOnly = { get: () => undefined };
   await t.throwsAsync(
     tieredStore(untyped({ local: readOnly, remote })),
-    refusal('ERR_HOTBLOB_INVALID_STORE', /local\.put: expected a function, found undefined/),
+    refusal('ERR_HOTBLOB_INVALID_STORE', /local\.put: expected a function, received undefined/),
   );
   await t.throwsAsync(
     tieredStore(untyped({ local, remote: { get: 1 } })),
-    refusal('ERR_HOTBLOB_INVALID_STORE', /remote\.get: expected a function, found number/),
+    refusal('ERR_HOTBLOB_INVALID_STORE', /remote\.get: expected a function, received number/),
   );
 });
 

@@ -2,7 +2,7 @@ import { readdir } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import test from 'ava';
-import { createHandler } from '../../../src/handler.js';
+import { createHandler } from '../../../src/handler/handler.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { request } from '../../helpers/client.js';
 import { until } from '../../helpers/poll.js';

@@ -1,5 +1,5 @@
 import { Readable } from 'node:stream';
-import { directoryStore } from '../../../src/stores/directory.js';
+import { directoryStore } from '../../../src/stores/directory/store.js';
 import { tieredStore } from '../../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 

@@ -6,8 +6,8 @@ import type { AddressInfo, Server, Socket } from 'node:net';
 import { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import type { ExecutionContext } from 'ava';
-import type { StreamArtifact } from '../../../src/artifact.js';
-import type { Store } from '../../../src/store.js';
+import type { StreamArtifact } from '../../../src/contract/artifact.js';
+import type { Store } from '../../../src/contract/store.js';
 import { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from '../../../src/stores/upstream/store.js';
 import { certificate } from '../../helpers/certificate.js';
 import { never } from '../fixture.js';
@@ -93,7 +93,7 @@ export function storeOf(t: ExecutionContext, peer: Peer, options: UpstreamStoreO
 /** The artifact under `key`; fails where it is a miss. */
 export async function found(store: Store, key: string, signal = never()): Promise<StreamArtifact> {
   const artifact = await store.get(key, { signal });
-  if (artifact?.kind !== 'stream') throw new Error(`expected an artifact that is a stream, found ${artifact?.kind}`);
+  if (artifact?.kind !== 'stream') throw new Error(`expected an artifact that is a stream, received ${artifact?.kind}`);
   return artifact;
 }
 

@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import test from 'ava';
-import { HotblobError } from '../../../src/errors.js';
+import { HotblobError } from '../../../src/contract/errors.js';
 import { type UpstreamStoreOptions, upstreamStore } from '../../../src/stores/upstream/store.js';
 import { content, never, put, refusal } from '../fixture.js';
 import { found, read, startPeer, storeOf, WIRES } from './fixture.js';

@@ -1,11 +1,11 @@
 import type { AddressInfo } from 'node:net';
-import { createHandler } from '../../../src/handler.js';
+import type { Store } from '../../../src/contract/store.js';
+import { createHandler } from '../../../src/handler/handler.js';
 import { fixedMemoryPressure } from '../../../src/memory/pressure.js';
 import { plain } from '../../../src/protocols/plain.js';
 import type { Protocol } from '../../../src/protocols/protocol.js';
-import { uploadMetadata } from '../../../src/protocols/upload-metadata.js';
+import { uploadMetadata } from '../../../src/protocols/request-metadata.js';
 import { createServer } from '../../../src/server/server.js';
-import type { Store } from '../../../src/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { type UpstreamStore, upstreamStore } from '../../../src/stores/upstream/store.js';
 import { certificate } from '../../helpers/certificate.js';

@@ -1,9 +1,9 @@
 import test from 'ava';
-import { LATENCY_BOUNDS_SECONDS } from '../../../src/histogram.js';
-import type { Store } from '../../../src/store.js';
+import type { Store } from '../../../src/contract/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { tieredStore } from '../../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
+import { LATENCY_BOUNDS_SECONDS } from '../../../src/util/histogram.js';
 import { until } from '../../helpers/poll.js';
 import { bodyOf, content, never, put } from '../fixture.js';
 import { found, read, startPeer, storeOf, WIRES } from './fixture.js';

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { createHandler } from '../../../src/handler.js';
+import { createHandler } from '../../../src/handler/handler.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';

@@ -1,0 +1,234 @@
+import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import http, { type IncomingMessage } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { createInterface } from 'node:readline';
+import test, { type ExecutionContext } from 'ava';
+import { until } from '../helpers/poll.js';
+
+interface Running {
+  readonly child: ChildProcessWithoutNullStreams;
+  readonly line: string;
+  readonly url: string;
+  readonly dir: string;
+}
+
+/** The last argument may be variables of its environment. */
+async function start(t: ExecutionContext, ...given: (string | Record<string, string>)[]): Promise<Running> {
+  const args = given.filter((each) => typeof each === 'string');
+  const environment = Object.assign({}, process.env, ...given.filter((each) => typeof each === 'object'));
+  const dir = await mkdtemp(`${tmpdir()}/hotblob-cli-`);
+  const child = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', `${dir}/artifacts`, '--port', '0', ...args], {
+    env: environment,
+  });
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await rm(dir, { recursive: true });
+  });
+  const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+  const url = /https?:\/\/\S+/.exec(line)?.[0] ?? '';
+  return { child, line, url, dir: `${dir}/artifacts` };
+}
+
+async function bytesOf(url: string): Promise<Buffer> {
+  const response = await fetch(url);
+  if (response.status !== 200) throw new Error(`${response.status} for ${url}`);
+  return Buffer.from(await response.arrayBuffer());
+}
+
+async function run(...args: string[]): Promise<{ code: number; output: string }> {
+  const child = spawn(process.execPath, ['dist/cli.js', ...args]);
+  const output: Buffer[] = [];
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk));
+  const [code] = (await once(child, 'close')) as [number];
+  return { code, output: Buffer.concat(output).toString() };
+}
+
+test('it creates its directory, says what is at work, takes an upload and gives it back', async (t) => {
+  const { url, line, dir } = await start(t, '--store', 'directory');
+  t.regex(
+    line,
+    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; protocols: tuist, turborepo, .*plain; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
+  );
+  const body = Buffer.alloc(300_000, 'artifact');
+  t.is((await fetch(`${url}/a/b`, { method: 'PUT', body })).status, 200);
+  t.deepEqual(Buffer.from(await (await fetch(`${url}/a/b`)).arrayBuffer()), body);
+  t.deepEqual(await readFile(`${dir}/a/b`), body);
+  t.deepEqual(await readdir(`${dir}/.hotblob/uploads`), []);
+  t.is((await fetch(`${url}/.hotblob/immutable`)).status, 400);
+});
+
+test('a new directory holds segments, which survive a kill; what is hurt in them is found', async (t) => {
+  const { url, line, dir, child } = await start(t);
+  t.regex(line, /\(store: segments; /);
+  const bodies = Array.from({ length: 20 }, (_, index) => Buffer.alloc(5000 + index, `artifact ${index}`));
+  for (const [index, body] of bodies.entries()) {
+    t.is((await fetch(`${url}/key/${index}`, { method: 'PUT', body })).status, 200);
+  }
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  const whole = await run('verify', dir);
+  t.is(whole.code, 0, whole.output);
+  t.regex(whole.output, /^20 artifacts with \d+ bytes, all whole\n$/);
+
+  const [name = ''] = await readdir(`${dir}/segments`);
+  const segment = await readFile(`${dir}/segments/${name}`);
+  const at = segment.indexOf(bodies[7] ?? '');
+  segment.write('hurt', at + 100);
+  await writeFile(`${dir}/segments/${name}`, segment);
+  const hurt = await run('verify', dir);
+  t.is(hurt.code, 1);
+  t.regex(hurt.output, /key\/7.*\n20 artifacts with \d+ bytes, not all whole\n$/);
+
+  const again = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', dir, '--port', '0']);
+  t.teardown(() => again.kill('SIGKILL'));
+  const { value = '' } = await createInterface(again.stdout)[Symbol.asyncIterator]().next();
+  const found = await fetch(`${/https?:\/\/\S+/.exec(value)?.[0]}/key/3`);
+  t.deepEqual(Buffer.from(await found.arrayBuffer()), bodies[3]);
+  const second = await run('serve', '--dir', dir, '--port', '0');
+  t.is(second.code, 1);
+  t.regex(second.output, /process \d+ writes to/);
+});
+
+for (const kind of ['directory', 'segments']) {
+  test(`with an upstream it gives what that one has, and keeps it; uploads go to both (${kind})`, async (t) => {
+    const far = await start(t, '--max-size', '1GiB');
+    const near = await start(t, '--store', kind, '--max-size', '1GiB', '--upstream', `${far.url}/shared`);
+    t.true(near.line.includes(`; upstream: ${far.url}; `));
+    const body = Buffer.alloc(300_000, 'artifact');
+    t.is((await fetch(`${far.url}/shared/a`, { method: 'PUT', body })).status, 200);
+    t.deepEqual(await bytesOf(`${near.url}/a`), body);
+    t.is((await fetch(`${near.url}/b/c`, { method: 'PUT', body })).status, 200);
+    t.deepEqual(await bytesOf(`${far.url}/shared/b/c`), body);
+    t.is((await fetch(`${near.url}/nothing`)).status, 404);
+
+    far.child.kill('SIGKILL');
+    await once(far.child, 'exit');
+    t.deepEqual(await bytesOf(`${near.url}/a`), body);
+    t.deepEqual(await bytesOf(`${near.url}/b/c`), body);
+    t.is((await fetch(`${near.url}/never/asked/for`)).status, 404);
+    near.child.kill('SIGTERM');
+    t.deepEqual(await once(near.child, 'exit'), [0, null]);
+  });
+}
+
+test('an upstream gets the token of the environment', async (t) => {
+  const seen: (string | undefined)[] = [];
+  const peer = http.createServer((request, response) => {
+    seen.push(request.headers.authorization);
+    response.writeHead(404).end();
+  });
+  await once(peer.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => peer.close());
+  const { port } = peer.address() as AddressInfo; // it listens on a port
+  const { url } = await start(t, '--upstream', `http://127.0.0.1:${port}`, {
+    HOTBLOB_UPSTREAM_TOKEN: 'of-the-upstream',
+  });
+  t.is((await fetch(`${url}/a`)).status, 404);
+  t.deepEqual(seen, ['Bearer of-the-upstream']);
+});
+
+test('it speaks the protocols of build tools: all of them, or those that are named', async (t) => {
+  const all = await start(t);
+  const body = Buffer.alloc(1000, 'artifact');
+  for (const path of ['/v8/artifacts/abc?slug=acme', '/v1/cache/123', `/gradle/${'0'.repeat(32)}`, '/any/key']) {
+    t.true((await fetch(all.url + path, { method: 'PUT', body })).ok, path);
+    t.deepEqual(await bytesOf(all.url + path), body);
+  }
+  t.is((await fetch(`${all.url}/nx/123`)).status, 400, 'by its key in the store');
+  const { url, line } = await start(t, '--protocol', 'nx,gradle');
+  t.regex(line, /; protocols: nx, gradle; /);
+  t.is((await fetch(`${url}/v1/cache/123`, { method: 'PUT', body })).status, 200);
+  for (const path of ['/v8/artifacts/abc', '/any/key']) {
+    t.is((await fetch(url + path, { method: 'PUT', body })).status, 404, path);
+  }
+});
+
+test('with tokens it tells who may read and write, and sees when they change', async (t) => {
+  const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
+  await writeFile(file, 'write ci-0b6f2c9a41d84e57\nread dev-55c1a8e07b3f9d24 # of a developer\n', { mode: 0o600 });
+  const { url } = await start(t, '--host', '0.0.0.0', '--tokens', file);
+  const key = `${url.replace('0.0.0.0', '127.0.0.1')}/key`;
+  const ask = async (method: string, token?: string) => {
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    return (await fetch(key, { method, headers, ...(method === 'PUT' ? { body: 'x' } : {}) })).status;
+  };
+  t.is(await ask('PUT', 'ci-0b6f2c9a41d84e57'), 200);
+  t.is(await ask('PUT', 'dev-55c1a8e07b3f9d24'), 403);
+  t.is(await ask('GET', 'dev-55c1a8e07b3f9d24'), 200);
+  t.is(await ask('GET'), 401);
+  await writeFile(`${file}.new`, 'read of-everybody-else-0123\n');
+  await rename(`${file}.new`, file);
+  await until('the new tokens hold', async () => (await ask('GET', 'of-everybody-else-0123')) === 200);
+  t.is(await ask('PUT', 'ci-0b6f2c9a41d84e57'), 401);
+  const open = await start(t, '--tokens', file, '--anonymous', 'read');
+  t.is((await fetch(`${open.url}/key`)).status, 404);
+  t.is((await fetch(`${open.url}/key`, { method: 'PUT', body: 'x' })).status, 403);
+});
+
+test('beyond this machine it takes uploads only when told to', async (t) => {
+  const closed = await start(t, '--host', '0.0.0.0');
+  const put = (url: string) => fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/key`, { method: 'PUT', body: 'x' });
+  const refused = await put(closed.url);
+  t.is(refused.status, 405);
+  t.is(refused.headers.get('allow'), 'GET, HEAD');
+  t.is((await put((await start(t, '--host', '0.0.0.0', '--writable')).url)).status, 200);
+});
+
+test('it drains: not ready, what is in flight completes, exit code 0', async (t) => {
+  const { child, url, dir } = await start(t, '--store', 'directory');
+  t.is((await fetch(`${url}/_hotblob/ready`)).status, 200);
+  const exit = once(child, 'exit');
+  const size = 32 * 1024 * 1024;
+  await writeFile(`${dir}/large`, Buffer.alloc(size, 'x'));
+  const [response] = (await once(http.get(`${url}/large`), 'response')) as [IncomingMessage];
+  let received = 0;
+  response.once('data', (chunk: Buffer) => {
+    received += chunk.byteLength;
+    response.pause();
+    child.kill('SIGTERM');
+  });
+  const isDraining = async (): Promise<boolean> => (await fetch(`${url}/_hotblob/ready`)).status === 503;
+  while (!(await isDraining()));
+  response.on('data', (chunk: Buffer) => {
+    received += chunk.byteLength;
+  });
+  response.resume();
+  await once(response, 'end');
+  t.is(received, size);
+  const [code] = (await exit) as [number];
+  t.is(code, 0);
+});
+
+test('what it cannot do it says, with an exit code', async (t) => {
+  t.regex((await run('--version')).output, /^\d+\.\d+\.\d+\n$/);
+  const cases: [string[], number, RegExp][] = [
+    [[], 2, /expected one of the commands serve, .*, received ''/],
+    [['sevre'], 2, /expected one of the commands serve, .*, received 'sevre'/],
+    [['serve', '--prot', '1'], 2, /serve: --prot is none of its options: --dir, /],
+    [['serve', '--json'], 2, /serve: --json is none of its options/],
+    [['verify', '--json', '.'], 2, /verify: --json is none of its options: there are none/],
+    [['verify'], 2, /verify: expected one directory/],
+    [['serve', 'here'], 2, /serve: expected options alone, received 'here'/],
+    [['doctor', '--port', '1'], 2, /doctor: --port is none of its options: --json/],
+    [['serve', '--port', '99999'], 2, /--port: expected 0 to 65535, received '99999'/],
+    [['serve', '--max-size', 'huge'], 2, /--max-size/],
+    [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, received 'cloud'/],
+    [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
+    [['serve', '--protocol', 'nx,make'], 2, /--protocol: expected some of tuist, turborepo, .*, received 'make'/],
+    [['serve', '--anonymous', 'read'], 2, /--anonymous goes with --tokens/],
+    [['serve', '--tokens', 'package.json', '--anonymous', 'all'], 2, /--anonymous: expected/],
+    [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
+    [['verify', '.'], 1, /a segment store/],
+    [['serve', '--tls-cert', 'x'], 2, /go together/],
+    [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],
+  ];
+  for (const [args, code, message] of cases) {
+    const result = await run(...args);
+    t.is(result.code, code, result.output);
+    t.regex(result.output, message);
+    t.notRegex(result.output, /\n {4}at |secret/);
+  }
+});

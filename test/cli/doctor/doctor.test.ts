@@ -1,0 +1,162 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, writeFileSync } from 'node:fs';
+import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import test, { type ExecutionContext } from 'ava';
+import { adviceFor } from '../../../src/cli/doctor/advice.js';
+import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.js';
+import { examineDirectory } from '../../../src/cli/doctor/directory.js';
+import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
+import { directoryStore } from '../../../src/stores/directory/store.js';
+import { temporaryDirectory } from '../../helpers/files.js';
+
+const run = promisify(execFile);
+const NOBODY = 65534;
+
+interface Ended {
+  readonly code: number;
+  readonly stdout: string;
+}
+
+interface Launch {
+  /** Whom the process becomes, when it is root. */
+  readonly uid?: number;
+  /** What the shell runs before it. */
+  readonly before?: string;
+}
+
+async function doctor(args: readonly string[], { uid, before = ':' }: Launch = {}): Promise<Ended> {
+  const command = ['-c', `${before}; exec "$0" "$@"`, process.execPath, 'dist/cli.js', 'doctor', ...args];
+  try {
+    const { stdout } = await run('bash', command, { ...(uid !== undefined && { uid, gid: uid }) });
+    return { code: 0, stdout };
+  } catch (error) {
+    const { code, stdout } = Object(error) as Ended; // what execFile rejects with
+    return { code, stdout };
+  }
+}
+
+async function diagnose(directories: readonly string[], launch?: Launch): Promise<Diagnosis & { code: number }> {
+  const { code, stdout } = await doctor(['--json', ...directories], launch);
+  return { code, ...JSON.parse(stdout) };
+}
+
+/** What the system calls the file system of a directory. */
+async function typeOf(directory: string): Promise<string> {
+  const { stdout } = await run('findmnt', ['--noheadings', '--output=FSTYPE', '--target', directory]);
+  return stdout.trim();
+}
+
+async function created(t: ExecutionContext, directory: string): Promise<string> {
+  await directoryStore(directory);
+  await writeFile(join(directory, 'artifact'), 'artifact');
+  t.teardown(() => rm(directory, { recursive: true }));
+  return directory;
+}
+
+test('it says what is at work, and what it holds for directories on different file systems', async (t) => {
+  const onDisk = await created(t, join(await temporaryDirectory(t), 'artifacts'));
+  const inMemory = await mkdtemp('/dev/shm/hotblob-doctor-');
+  t.teardown(() => rm(inMemory, { recursive: true }));
+  await writeFile(join(inMemory, 'artifact'), 'artifact');
+  const found = await diagnose([onDisk, inMemory]);
+  t.is(found.code, 0);
+  t.deepEqual(found.optional, { 'mmap-io': 'active', koffi: 'active', lmdb: 'active' });
+  t.like(found, { mapper: 'mmap-io', copiesResident: true, node: process.version });
+  t.like(found.directories[0], {
+    directory: onDisk,
+    problem: null,
+    store: 'directory',
+    immutable: true,
+    residency: 'truthful',
+    fileSystem: await typeOf(onDisk),
+  });
+  // tmpfs has no RWF_NOWAIT.
+  t.like(found.directories[1], {
+    store: 'directory',
+    immutable: false,
+    copiesResident: false,
+    residency: 'truthful',
+    fileSystem: 'tmpfs',
+  });
+  t.deepEqual(await readdir(inMemory), ['artifact']);
+  t.deepEqual(await readdir(onDisk), ['.hotblob', 'artifact']);
+});
+
+test('as text it has a line for each thing, and for each directory', async (t) => {
+  const directory = await created(t, join(await temporaryDirectory(t), 'artifacts'));
+  const { code, stdout } = await doctor([directory]);
+  t.is(code, 0);
+  const lines = stdout.split('\n');
+  for (const name of [
+    'hotblob',
+    'mapping',
+    'page-cache copy',
+    'memory pressure',
+    'descriptors',
+    'buffers',
+    directory,
+  ]) {
+    t.true(
+      lines.some((line) => line.startsWith(`${name} `)),
+      `${name}: ${stdout}`,
+    );
+  }
+  t.regex(stdout, /; mapped; /);
+});
+
+test('a directory that cannot be served is named, the others are looked at all the same: exit code 1', async (t) => {
+  const root = await temporaryDirectory(t);
+  await mkdir(join(root, 'good'));
+  await writeFile(join(root, 'file'), '');
+  const { code, directories } = await diagnose([join(root, 'absent'), join(root, 'good'), join(root, 'file')]);
+  t.is(code, 1);
+  t.deepEqual(
+    directories.map(({ problem }) => problem),
+    ['it does not exist', null, 'it is not a directory'],
+  );
+  t.deepEqual(await readdir(root), ['file', 'good']);
+  t.regex((await doctor([join(root, 'absent')])).stdout, /absent +cannot be served: it does not exist\n/);
+});
+
+test('files of another user are not mapped, and what changes that is said', async (t) => {
+  if (process.getuid?.() !== 0) {
+    t.log('only root can become somebody else');
+    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    return;
+  }
+  const root = await temporaryDirectory(t);
+  chmodSync(root, 0o755);
+  const theirs = await created(t, join(root, 'theirs'));
+  await mkdir(join(root, 'closed'), { mode: 0o700 });
+  writeFileSync(join(root, 'closed', 'artifact'), '');
+  const found = await diagnose([theirs, join(root, 'closed')], { uid: NOBODY });
+  t.is(found.code, 1);
+  t.like(found.directories[0], { problem: null, residency: 'untrusted', untrustedFile: join(theirs, 'artifact') });
+  t.is(found.directories[1]?.problem, 'this user may not read it');
+  t.is(found.improvement?.command, `chown -R "$(id -u)" ${theirs}`);
+  t.like((await diagnose([theirs])).directories[0], { residency: 'truthful', untrustedFile: null });
+});
+
+test('limits are those of the process', async (t) => {
+  const { limits, improvement } = await diagnose([], { before: 'ulimit -n 1000' });
+  t.like(limits, { descriptors: 1000, openFiles: 500, mappings: 500 });
+  t.regex(improvement?.command ?? '', /^ulimit -n \d+$/);
+});
+
+test('where koffi cannot map, the command that builds mmap-io is what improves it', async (t) => {
+  const here = await diagnose([]);
+  const mac = { ...here, platform: 'darwin arm64', mapper: null, copiesResident: false } as const;
+  const advice = (state: string) => adviceFor({ ...mac, optional: { ...here.optional, 'mmap-io': state } })?.command;
+  t.is(advice('absent'), 'CXXFLAGS=-std=gnu++20 npm install mmap-io@^1.1.7 --ignore-scripts=false');
+  t.is(advice('no bindings file'), 'CXXFLAGS=-std=gnu++20 npm rebuild mmap-io --ignore-scripts=false');
+});
+
+test('where every page is said to be in memory, that is not believed', async (t) => {
+  const bindings: Bindings = {
+    ...loadBindings(),
+    map: (_fd, _offset, length) => ({ bytes: new Uint8Array(length), isResident: () => true }),
+  };
+  t.is((await examineDirectory(await temporaryDirectory(t), bindings)).residency, 'lying');
+});

@@ -1,0 +1,190 @@
+import { execFile } from 'node:child_process';
+import { chmodSync, readdirSync, writeFileSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import test from 'ava';
+import type { ResidencySummary } from '../../../src/cli/residency/residency.js';
+import { runCommand, runOnTerminal } from '../../helpers/command-line.js';
+import { MIB, temporaryDirectory, writePattern } from '../../helpers/files.js';
+import { evict, residentBytes } from '../../helpers/page-cache.js';
+import { until } from '../../helpers/poll.js';
+import { startServe } from '../../helpers/serve-child.js';
+
+const run = promisify(execFile);
+const NOBODY = 65534;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it begins every order to a terminal
+const ESCAPE = /\u001b/;
+
+async function residency(args: readonly string[]): Promise<ResidencySummary> {
+  const { stdout } = await runCommand(['residency', '--json', ...args]);
+  return JSON.parse(stdout);
+}
+
+test('what is in the page cache is told of each artifact and of all, and nothing is read', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await mkdir(join(directory, 'sub'));
+  writePattern(directory, 'sub/cold', 4 * MIB, 1);
+  writePattern(directory, 'warm', 2 * MIB, 2);
+  writeFileSync(join(directory, 'empty'), '');
+  const cold = join(directory, 'sub/cold');
+  const warm = join(directory, 'warm');
+  // Whatever else runs on this machine may take pages away, but brings none of these.
+  await until('the page cache has one and not the other', async () => {
+    evict(cold);
+    writePattern(directory, 'warm', 2 * MIB, 2);
+    const { artifacts, rest, total } = await residency([directory]);
+    t.deepEqual(
+      artifacts.map(({ name, bytes }) => [name, bytes]),
+      [
+        ['sub/cold', 4 * MIB],
+        ['warm', 2 * MIB],
+        ['empty', 0],
+      ],
+    );
+    t.deepEqual(rest, { artifacts: 0, bytes: 0, residentBytes: 0, unknown: { artifacts: 0, bytes: 0 } });
+    const resident = artifacts[1]?.residentBytes ?? 0;
+    t.is(artifacts[0]?.residentBytes, 0);
+    t.deepEqual(total, {
+      artifacts: 3,
+      bytes: 6 * MIB,
+      residentBytes: resident,
+      unknown: { artifacts: 0, bytes: 0 },
+    });
+    t.is(residentBytes(cold), 0);
+    return resident === 2 * MIB;
+  });
+  await until('so it is told to people too', async () => {
+    writePattern(directory, 'warm', 2 * MIB, 2);
+    const { code, stdout, stderr } = await runCommand(['residency', warm, cold]);
+    t.is(code, 0, stderr);
+    t.is(stderr, '');
+    const [first, second, all] = stdout.split('\n');
+    t.is(first, `  0% ····················        4 MiB  ${cold}`);
+    return second === `100% ████████████████████        2 MiB  ${warm}` && /^ 33% .* 6 MiB {2}2 art/.test(all ?? '');
+  });
+});
+
+test('the largest are shown, the rest is summed up; several directories have their names in front', async (t) => {
+  const directory = await temporaryDirectory(t);
+  for (const part of ['one', 'two']) {
+    await mkdir(join(directory, part));
+    for (const size of [1000, 2000, 3000]) writePattern(join(directory, part), `f${size}`, size, size);
+  }
+  const [one, two] = [join(directory, 'one'), join(directory, 'two')];
+  const { artifacts, rest, total } = await residency(['--top', '2', one, two]);
+  t.deepEqual(
+    artifacts.map(({ name }) => name),
+    [join(one, 'f3000'), join(two, 'f3000')],
+  );
+  t.like(rest, { artifacts: 4, bytes: 6000 });
+  t.like(total, { artifacts: 6, bytes: 12000 });
+  const { stdout } = await runCommand(['residency', '--top', '1', one]);
+  t.regex(stdout, /^.* f3000\n.* 2\.9 KiB {2}2 more\n.* 5\.9 KiB {2}3 artifacts, .* in the page cache\n$/);
+  t.is((await residency(['--top', '0', one])).rest.artifacts, 3);
+});
+
+test('of segments each artifact is told, beside the server that writes them', async (t) => {
+  const { url, dir } = await startServe(t, ['--store', 'segments']);
+  const put = async (key: string, size: number) =>
+    t.is((await fetch(`${url}/${key}`, { method: 'PUT', body: Buffer.alloc(size, key) })).status, 200);
+  await put('large', 3 * MIB);
+  await put('middle', MIB);
+  await put('tiny', 10);
+  const segments = readdirSync(join(dir, 'segments')).map((name) => join(dir, 'segments', name));
+  await until('the page cache has none of it', async () => {
+    for (const path of segments) evict(path);
+    const { artifacts } = await residency([dir]);
+    t.deepEqual(
+      artifacts.map(({ name, bytes }) => [name, bytes]),
+      [
+        ['large', 3 * MIB],
+        ['middle', MIB],
+        ['tiny', 10],
+      ],
+    );
+    t.is(artifacts[2]?.residentBytes, 10, 'it is in the index');
+    return artifacts[0]?.residentBytes === 0 && artifacts[1]?.residentBytes === 0;
+  });
+  await until('the page cache has one of them', async () => {
+    await (await fetch(`${url}/large`)).arrayBuffer();
+    const [large] = (await residency([dir])).artifacts;
+    return large?.residentBytes === 3 * MIB;
+  });
+  await put('after', 100_000);
+  t.is((await residency([dir])).total.artifacts, 4);
+});
+
+test('what nobody can tell is said: exit code 1', async (t) => {
+  if (process.getuid?.() !== 0) {
+    t.log('only root can become somebody else');
+    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    return;
+  }
+  const directory = await temporaryDirectory(t);
+  chmodSync(directory, 0o755);
+  writePattern(directory, 'theirs', 5000, 1);
+  writePattern(directory, 'closed', 5000, 1);
+  chmodSync(join(directory, 'theirs'), 0o644);
+  chmodSync(join(directory, 'closed'), 0o600);
+  const people = await runCommand(['residency', directory], { uid: NOBODY });
+  t.is(people.code, 1);
+  t.regex(people.stdout, /^ {3}\? ·{20} +4\.9 KiB {2}closed\n {3}\? .*theirs\n {3}\? .* 2 artifacts, 0 bytes/);
+  t.is(
+    people.stderr,
+    'hotblob: of 2 artifacts nobody can tell: the kernel tells it to the owner of a file, and to root\n',
+  );
+  const programs = await runCommand(['residency', '--json', directory], { uid: NOBODY });
+  t.is(programs.code, 1);
+  const { artifacts, total }: ResidencySummary = JSON.parse(programs.stdout);
+  t.is(artifacts[0]?.residentBytes, null);
+  t.deepEqual(total.unknown, { artifacts: 2, bytes: 10_000 });
+});
+
+test('what cannot be looked at is said, and the rest is told all the same', async (t) => {
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'there', 5000, 1);
+  await run('mkfifo', [join(directory, 'fifo')]);
+  const paths = ['absent', 'there', 'fifo'].map((name) => join(directory, name));
+  const { code, stdout, stderr } = await runCommand(['residency', ...paths]);
+  t.is(code, 1);
+  t.regex(stdout, /there\n.* 1 artifact, /);
+  t.regex(stderr, /^hotblob: ENOENT: .*absent'\nhotblob: .*fifo is neither a file nor a directory\n$/);
+  t.like(await runCommand(['residency']), { code: 2, stdout: '' });
+  t.regex(
+    (await runCommand(['residency', '--top', 'all', '.'])).stderr,
+    /--top: expected .*, received 'all'\nhotblob res/,
+  );
+});
+
+test('colours and progress are for terminals, and a name gives no orders to one', async (t) => {
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'plain', 5000, 1);
+  writePattern(directory, 'evil\u001b]0;title\u0007\nname', 6000, 1);
+  const evil = / evil\\x1b\]0;title\\x07\\x0aname\r?\n/;
+  const piped = await runCommand(['residency', directory]);
+  t.notRegex(piped.stdout, ESCAPE);
+  t.is(piped.stderr, '');
+  t.regex(piped.stdout, evil);
+  const shown = await runOnTerminal('stdout', ['residency', directory]);
+  t.is(shown.code, 0);
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it begins every order to a terminal
+  t.regex(shown.stdout, /\u001b\[32m█+/);
+  t.regex(shown.stdout, evil);
+  t.is(shown.stderr, '');
+  t.notRegex((await runOnTerminal('stdout', ['residency', directory], { env: { NO_COLOR: '1' } })).stdout, ESCAPE);
+  t.notRegex((await runOnTerminal('stdout', ['residency', directory], { env: { TERM: 'dumb' } })).stdout, ESCAPE);
+  const progress = await runOnTerminal('stderr', ['residency', directory]);
+  t.is(progress.stdout, piped.stdout);
+  t.regex(progress.stderr, /artifacts looked at/);
+  t.true(progress.stderr.endsWith('\r\u001b[K'), 'it is taken away');
+});
+
+test('whoever has read enough may go', async (t) => {
+  const directory = await temporaryDirectory(t);
+  for (let index = 0; index < 800; index++) writeFileSync(join(directory, `${index}`.padStart(200, 'x')), 'x');
+  const command = '"$0" dist/cli.js residency --top 800 "$1" | head -n 1; echo $PIPESTATUS';
+  const { stdout, stderr } = await run('bash', ['-c', command, process.execPath, directory]);
+  t.regex(stdout, /^.*x+\d+\n0\n$/);
+  t.is(stderr, '');
+});

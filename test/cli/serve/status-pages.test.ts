@@ -1,0 +1,96 @@
+import { once } from 'node:events';
+import { writeFile } from 'node:fs/promises';
+import http2 from 'node:http2';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import test, { type ExecutionContext } from 'ava';
+import { type ServeOptions, serve } from '../../../src/cli/serve/serve.js';
+import type { StatsDocument } from '../../../src/cli/serve/status-pages.js';
+import { temporaryDirectory } from '../../helpers/files.js';
+import { parseMetrics } from '../../metrics/text.js';
+
+async function start(t: ExecutionContext, options: Partial<ServeOptions> = {}): Promise<string> {
+  const server = await serve({
+    version: '1.2.3',
+    kind: 'directory',
+    dir: await temporaryDirectory(t),
+    immutable: undefined,
+    verifyReads: undefined,
+    maxBytes: undefined,
+    upstream: undefined,
+    port: 0,
+    host: '127.0.0.1',
+    writable: true,
+    protocols: ['bazel', 'plain'],
+    access: undefined,
+    tls: undefined,
+    ...options,
+  });
+  t.teardown(() => server.close());
+  return `http://127.0.0.1:${server.port}`;
+}
+
+test('a server tells what it has done', async (t) => {
+  const url = await start(t);
+  await fetch(`${url}/key`, { method: 'PUT', body: 'ten bytes.' });
+  await (await fetch(`${url}/key`)).text();
+  const response = await fetch(`${url}/_hotblob/stats`);
+  t.is(response.headers.get('content-type'), 'application/json; charset=utf-8');
+  t.is(response.headers.get('cache-control'), 'no-store');
+  const { version, uptimeSeconds, handler, server, store } = (await response.json()) as StatsDocument; // as it says
+  t.is(version, '1.2.3');
+  t.true(uptimeSeconds >= 0);
+  t.like(handler, { hits: 1, misses: 0, responses: { 200: 2 } });
+  t.true(server.accepted.http1 >= 1);
+  t.is(typeof store, 'object');
+});
+
+test('and Prometheus too, with what its process takes', async (t) => {
+  const url = await start(t);
+  await fetch(`${url}/missing`);
+  const response = await fetch(`${url}/_hotblob/metrics`);
+  t.is(response.headers.get('content-type'), 'text/plain; version=0.0.4; charset=utf-8');
+  const series = parseMetrics(await response.text());
+  t.is(series.get('hotblob_lookups_total{handler="cache",result="miss"}'), 1);
+  t.true((series.get('hotblob_connections{server="main",protocol="http1"}') ?? 0) >= 1);
+  t.true((series.get('process_resident_memory_bytes') ?? 0) > 0);
+});
+
+test('over HTTP/2, to a HEAD, and to nothing else', async (t) => {
+  const url = await start(t);
+  const session = http2.connect(url);
+  t.teardown(() => session.destroy());
+  const stream = session.request({ ':path': '/_hotblob/stats?pretty' });
+  const [headers] = await once(stream, 'response');
+  t.is(headers[':status'], 200);
+  t.true(JSON.parse(await text(stream)).server.openStreams >= 1);
+  const head = await fetch(`${url}/_hotblob/metrics`, { method: 'HEAD' });
+  t.is(head.status, 200);
+  t.true(Number(head.headers.get('content-length')) > 0);
+  const post = await fetch(`${url}/_hotblob/stats`, { method: 'POST', body: 'x' });
+  t.is(post.status, 405);
+  t.is(post.headers.get('allow'), 'GET, HEAD');
+  // The rest is the store's, where no key begins so.
+  t.is((await fetch(`${url}/_hotblob/statistics`)).status, 404);
+});
+
+test('only those who may read; a token may be for this alone', async (t) => {
+  const file = join(await temporaryDirectory(t), 'tokens');
+  await writeFile(
+    file,
+    'read operator-token-0123456789 protocols=hotblob\nread bazel-token-0123456789 protocols=bazel\n',
+  );
+  const url = await start(t, { access: { file, anonymous: undefined } });
+  const ask = (path: string, token?: string) =>
+    fetch(`${url}/_hotblob/${path}`, token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } });
+  t.is((await ask('ready')).status, 200);
+  for (const path of ['stats', 'metrics']) {
+    const refused = await ask(path);
+    t.is(refused.status, 401);
+    t.regex(refused.headers.get('www-authenticate') ?? '', /^Basic realm=/);
+    t.is((await ask(path, 'bazel-token-0123456789')).status, 401);
+    t.is((await ask(path, 'operator-token-0123456789')).status, 200);
+  }
+  const artifact = await fetch(`${url}/key`, { headers: { authorization: 'Bearer operator-token-0123456789' } });
+  t.is(artifact.status, 401);
+});
