@@ -173,8 +173,8 @@ test('a closed store is empty and takes nothing', async (t) => {
 test('options are checked and left alone', (t) => {
   // @ts-expect-error an unknown option is what is tested
   t.throws(() => memoryStore({ maxByte: 1 }), refusal('ERR_HOTBLOB_INVALID_OPTION', /maxByte: expected .*maxBytes/));
-  // @ts-expect-error a wrong type is what is tested
   t.throws(
+    // @ts-expect-error a caller without types
     () => memoryStore({ maxBytes: '1' }),
     refusal('ERR_HOTBLOB_INVALID_OPTION', /number of bytes.* received '1'/),
   );
