@@ -10,6 +10,7 @@ import {
   type Reply,
   type UploadOperation,
 } from '../protocols/protocol.js';
+import { isPromise } from '../util/is-promise.js';
 import type { Download } from './download.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { answerError, answerReply } from './reply.js';
@@ -299,7 +300,3 @@ const MISSING = Promise.resolve<Outcome>('missing');
 const FOREIGN = Promise.resolve<Outcome>('foreign');
 const READABLE = ['GET', 'HEAD'];
 const WRITE_PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const;
-
-function isPromise<T extends object>(value: T | undefined | Promise<T | undefined>): value is Promise<T | undefined> {
-  return value !== undefined && 'then' in value;
-}

@@ -10,6 +10,7 @@ import {
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
+import { isPromise } from '../../util/is-promise.js';
 import { KeyLocks } from '../../util/key-locks.js';
 import { discard } from '../body.js';
 import type { BreakerState } from './breaker.js';
@@ -240,8 +241,4 @@ class TwoTiers implements TieredStore {
   #assertOpen(): void {
     if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
   }
-}
-
-function isPromise<T extends object>(value: T | undefined | Promise<T | undefined>): value is Promise<T | undefined> {
-  return value !== undefined && 'then' in value;
 }

@@ -1,0 +1,9 @@
+/**
+ * Returns whether `value` is a promise. Any object with a `then` counts: stores may return thenables, and promises of
+ * another realm (Jest) fail `instanceof Promise`.
+ */
+export function isPromise<T extends object>(
+  value: T | undefined | Promise<T | undefined>,
+): value is Promise<T | undefined> {
+  return value !== undefined && 'then' in value;
+}
