@@ -90,7 +90,7 @@ function serveOptions(version: string, values: Values): ServeOptions {
   return {
     version,
     kind: values.store === undefined ? undefined : storeKind(values.store),
-    dir: values.dir ?? '../artifacts',
+    dir: values.dir ?? './artifacts',
     port,
     host,
     // With tokens it is they who say who may write.
