@@ -26,6 +26,8 @@ const STATUS_OF_CODE = {
   ERR_HOTBLOB_STORAGE_FULL: 507,
   /** Descriptors or buffers are all in use; trying again later helps. */
   ERR_HOTBLOB_OVERLOADED: 503,
+  /** The store has been closed. */
+  ERR_HOTBLOB_CLOSED: 503,
   /** A file or stream ended before the length that was promised. */
   ERR_HOTBLOB_TRUNCATED: 500,
   /** A file was rewritten in place while it was being sent. */

@@ -9,7 +9,11 @@ import type { PutOptions } from '../contract/store.js';
  * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above `maxBytes` (before the first chunk, if the announced size is),
  * `ERR_HOTBLOB_INCOMPLETE` when the length is not the announced one
  */
-export async function* chunksOf(body: Readable, options: PutOptions, maxBytes: number): AsyncGenerator<Uint8Array> {
+export async function* chunksOf(
+  body: Readable,
+  options: Partial<PutOptions>,
+  maxBytes: number,
+): AsyncGenerator<Uint8Array> {
   const { signal, size } = options;
   let received = 0;
   const assertFits = (bytes: number): void => {
@@ -27,11 +31,11 @@ export async function* chunksOf(body: Readable, options: PutOptions, maxBytes: n
   assertFits(size ?? 0);
   const chunks: AsyncIterator<unknown> = body[Symbol.asyncIterator]();
   let fail = (_reason: unknown): void => {};
-  const onAbort = (): void => fail(signal.reason);
-  signal.addEventListener('abort', onAbort);
+  const onAbort = (): void => fail(signal?.reason);
+  signal?.addEventListener('abort', onAbort);
   try {
     for (;;) {
-      signal.throwIfAborted();
+      signal?.throwIfAborted();
       // Not Promise.race with one promise of the abort: that one would collect a reaction for each chunk.
       const next = await new Promise<IteratorResult<unknown>>((resolve, reject) => {
         fail = reject;
@@ -44,10 +48,10 @@ export async function* chunksOf(body: Readable, options: PutOptions, maxBytes: n
       assertLength(size === undefined || received <= size);
       yield chunk;
     }
-    signal.throwIfAborted();
+    signal?.throwIfAborted();
     assertLength(size === undefined || received === size);
   } finally {
-    signal.removeEventListener('abort', onAbort);
+    signal?.removeEventListener('abort', onAbort);
   }
 }
 
