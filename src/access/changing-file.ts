@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { type BigIntStats, constants } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { errnoCode, HotblobError } from '../contract/errors.js';
+import { OPEN_FLAGS } from '../util/open-flags.js';
 
 /** Far more than anybody writes; what is larger is another file. */
 const MAX_BYTES = 1024 * 1024;
@@ -9,8 +10,6 @@ const MAX_BYTES = 1024 * 1024;
 const ATTEMPTS = 3;
 /** The coarsest clock of a file system (FAT): a change so close behind another may leave the inode as it was. */
 const CLOCK_MS = 2000;
-// A FIFO must not wait for its writer, nor a terminal become ours.
-const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 
 /** What a file held at one moment. */
 export interface FileContent {

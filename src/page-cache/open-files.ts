@@ -1,8 +1,9 @@
-import { type BigIntStats, close, constants, fstat, open, readlinkSync, realpath, stat } from 'node:fs';
+import { type BigIntStats, close, fstat, open, readlinkSync, realpath, stat } from 'node:fs';
 import { sep } from 'node:path';
 import { promisify } from 'node:util';
 import type { FileArtifact } from '../contract/artifact.js';
 import { errnoCode, HotblobError } from '../contract/errors.js';
+import { OPEN_FLAGS } from '../util/open-flags.js';
 import type { Bindings } from './bindings.js';
 import { OpenFile } from './open-file.js';
 
@@ -15,8 +16,6 @@ const realpathAsync = promisify(realpath);
 const CHECK_INTERVAL_MS = 1000;
 /** A descriptor that nobody uses is closed after this time: until then the space of a deleted file is not free. */
 const IDLE_MS = 30_000;
-// A FIFO must not wait for its writer, nor a terminal become ours.
-const OPEN_FLAGS = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (constants.O_NOCTTY ?? 0);
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
 
 /**
