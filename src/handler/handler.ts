@@ -116,17 +116,17 @@ class CacheHandler implements Handler {
     const { mountPath, protocols, fallthrough } = this.#settings;
     const request = requestBelow(exchange, mountPath);
     if (request === undefined) return FOREIGN;
-    let operation: Operation | undefined;
-    try {
-      operation = protocols.recognise(request, record);
-    } catch (error) {
-      // What cannot be a key here may be a path of those who come next.
+    const recognition = protocols.recognise(request);
+    if (recognition === undefined) return FOREIGN;
+    record.protocol = recognition.protocol;
+    if (recognition.operation === undefined) {
+      // A path that is not valid as a key may be a path of the next handler.
       if (fallthrough) return FOREIGN;
-      throw error;
+      throw recognition.error;
     }
-    if (operation === undefined) return FOREIGN;
-    record.operation = operation.kind;
-    return this.#admit(exchange, operation, record);
+    record.key = recognition.key;
+    record.operation = recognition.operation.kind;
+    return this.#admit(exchange, recognition.operation, record);
   }
 
   /** Looks at who asks, before anything is looked up. */
@@ -223,7 +223,7 @@ class CacheHandler implements Handler {
 
   /** An answer of the protocol's own. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
-    const artifacts = new RequestArtifacts(exchange, record, this.#settings, this.#artifacts);
+    const artifacts = new RequestArtifacts(exchange, record.protocol, this.#settings, this.#artifacts);
     const reply = await operation.answer(artifacts);
     if ('kind' in reply) {
       if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);

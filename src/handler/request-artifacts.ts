@@ -2,8 +2,7 @@ import type { Readable } from 'node:stream';
 import type { UploadMetadata } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { PutResult } from '../contract/store.js';
-import type { Recognition } from '../protocols/mounted.js';
-import type { ArtifactDescription, ProtocolArtifacts } from '../protocols/protocol.js';
+import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
 import type { Settings } from './options.js';
 import { RequestSignal } from './request-signal.js';
 import type { Artifacts } from './store-access.js';
@@ -14,14 +13,14 @@ export class RequestArtifacts implements ProtocolArtifacts {
   /** Whether somebody has asked for the request's body. */
   isBodyTaken = false;
   readonly #exchange: Exchange;
-  readonly #recognition: Recognition;
+  readonly #protocol: Protocol | undefined;
   readonly #settings: Settings;
   readonly #artifacts: Artifacts;
   readonly #signal: RequestSignal;
 
-  constructor(exchange: Exchange, recognition: Recognition, settings: Settings, artifacts: Artifacts) {
+  constructor(exchange: Exchange, protocol: Protocol | undefined, settings: Settings, artifacts: Artifacts) {
     this.#exchange = exchange;
-    this.#recognition = recognition;
+    this.#protocol = protocol;
     this.#settings = settings;
     this.#artifacts = artifacts;
     this.#signal = new RequestSignal(exchange);
@@ -33,8 +32,7 @@ export class RequestArtifacts implements ProtocolArtifacts {
 
   /** The key in the store. @throws HotblobError for what is none */
   storeKey(key: string): string {
-    const { protocol } = this.#recognition;
-    return protocol === undefined ? key : this.#settings.protocols.storeKey(protocol, key);
+    return this.#protocol === undefined ? key : this.#settings.protocols.storeKey(this.#protocol, key);
   }
 
   async describe(key: string): Promise<ArtifactDescription | undefined> {

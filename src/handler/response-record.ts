@@ -3,7 +3,6 @@ import debug from 'debug';
 import type { FileArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
-import type { Recognition } from '../protocols/mounted.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
 import { type BytesBySource, type SourceName, Tally, type Totals } from '../send/tally.js';
 
@@ -54,7 +53,7 @@ export interface Reporter {
 }
 
 /** One response, from the request on. */
-export class ResponseRecord extends Tally implements Recognition {
+export class ResponseRecord extends Tally {
   readonly startedAt = performance.now();
   readonly exchange: Exchange;
   readonly reporter: Reporter;

@@ -3,13 +3,18 @@ import { assertKey } from '../contract/store.js';
 import { invalidOption, OBJECT } from '../contract/validation.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
-/** What is known of a request once a protocol has looked at it. */
-export interface Recognition {
-  /** The one that was asked last: it has recognised the request, or has found it wrong. */
-  protocol: Protocol | undefined;
-  /** The key in the store. */
-  key: string | undefined;
-}
+/**
+ * Request that a protocol recognised: the operation that it maps to, or the error of a request that is not valid. The error is
+ * returned instead of thrown because the body of its response has the form of the protocol.
+ */
+export type Recognition =
+  | {
+      readonly protocol: Protocol;
+      readonly operation: Operation;
+      /** Key in the store, with the protocol's prefix; `undefined` for an operation without a key. */
+      readonly key: string | undefined;
+    }
+  | { readonly protocol: Protocol; readonly operation: undefined; readonly error: unknown };
 
 /** The protocols of a handler, in the order in which they are asked. */
 export class MountedProtocols {
@@ -30,26 +35,26 @@ export class MountedProtocols {
     this.#prefixes = protocols.map(prefixOf).filter((prefix) => prefix !== '');
   }
 
-  /**
-   * What the request asks for; undefined where no protocol knows it.
-   *
-   * @throws HotblobError for a request that is not valid, and for a key that is none
-   */
-  recognise(request: ProtocolRequest, recognition: Recognition): Operation | undefined {
+  /** Returns the first protocol that recognises the request, and its operation; `undefined` if no protocol does. */
+  recognise(request: ProtocolRequest): Recognition | undefined {
     for (const protocol of this.#protocols) {
-      recognition.protocol = protocol;
-      const operation = protocol.route(request);
-      if (operation === undefined) continue;
-      if ('key' in operation && operation.key !== undefined) {
-        recognition.key = this.storeKey(protocol, operation.key);
+      try {
+        const operation = protocol.route(request);
+        if (operation === undefined) continue;
+        const hasKey = 'key' in operation && operation.key !== undefined;
+        return { protocol, operation, key: hasKey ? this.storeKey(protocol, operation.key) : undefined };
+      } catch (error) {
+        return { protocol, operation: undefined, error };
       }
-      return operation;
     }
-    recognition.protocol = undefined;
     return undefined;
   }
 
-  /** @throws HotblobError for a key that is none, or one that another protocol would make */
+  /**
+   * Returns the key in the store: `key` with the protocol's prefix.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for an invalid key, and for a key that belongs to another protocol
+   */
   storeKey(protocol: Protocol, key: string): string {
     const prefix = prefixOf(protocol);
     const whole = prefix + key;

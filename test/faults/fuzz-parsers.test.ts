@@ -9,7 +9,7 @@ import { HotblobError } from '../../src/contract/errors.js';
 import { httpDate, parseHttpDate } from '../../src/http/http-date.js';
 import { evaluatePreconditions } from '../../src/http/preconditions.js';
 import { parseRange } from '../../src/http/range.js';
-import { MountedProtocols, type Recognition } from '../../src/protocols/mounted.js';
+import { MountedProtocols } from '../../src/protocols/mounted.js';
 import { runsOf } from './fuzz/runs.js';
 import { type Routed, routeAgain } from './fuzz/second-routes.js';
 
@@ -133,18 +133,17 @@ const mounted = new MountedProtocols(
 );
 
 function routed(method: string, path: string, query: string): Routed {
-  const recognition: Recognition = { protocol: undefined, key: undefined };
-  try {
-    const request = { method, path, query: new URLSearchParams(query), headers: {} };
-    const operation = mounted.recognise(request, recognition);
-    if (operation === undefined) throw new Error('plain() takes every path');
-    if (operation.kind === 'unsupported') return 'unsupported';
-    if (operation.kind === 'answer') return 'answered';
-    return { key: recognition.key ?? '', does: operation.kind };
-  } catch (error) {
+  const recognition = mounted.recognise({ method, path, query: new URLSearchParams(query), headers: {} });
+  if (recognition === undefined) throw new Error('plain() recognises every path');
+  if (recognition.operation === undefined) {
+    const { error } = recognition;
     if (error instanceof HotblobError && (error.status === 400 || error.status === 414)) return error.status;
     throw error;
   }
+  const { operation, key = '' } = recognition;
+  if (operation.kind === 'unsupported') return 'unsupported';
+  if (operation.kind === 'answer') return 'answered';
+  return { key, does: operation.kind };
 }
 
 const hex = fc.constantFrom(2, 31, 32, 33, 38, 40, 64, 128, 129).map((length) => '0a'.repeat(65).slice(0, length));

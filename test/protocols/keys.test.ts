@@ -6,7 +6,7 @@ import { bazel } from '../../src/protocols/bazel.js';
 import { ccache } from '../../src/protocols/ccache.js';
 import { gradle } from '../../src/protocols/gradle.js';
 import { metro } from '../../src/protocols/metro.js';
-import { MountedProtocols, type Recognition } from '../../src/protocols/mounted.js';
+import { MountedProtocols } from '../../src/protocols/mounted.js';
 import { nx } from '../../src/protocols/nx.js';
 import { keySegment } from '../../src/protocols/paths.js';
 import { plain } from '../../src/protocols/plain.js';
@@ -17,8 +17,9 @@ const mounted = new MountedProtocols([turborepo(), nx(), metro(), gradle(), baze
 
 /** The key in the store; undefined for a request that has none. */
 function keyOf(path: string, query = ''): string | undefined {
-  const recognition: Recognition = { protocol: undefined, key: undefined };
-  mounted.recognise({ method: 'PUT', path, query: new URLSearchParams(query), headers: {} }, recognition);
+  const recognition = mounted.recognise({ method: 'PUT', path, query: new URLSearchParams(query), headers: {} });
+  if (recognition === undefined) return undefined;
+  if (recognition.operation === undefined) throw recognition.error;
   return recognition.key;
 }
 
