@@ -1,9 +1,10 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { RESPONSE_CHANNEL, type ResponseReport } from '../handler/response-record.js';
 import { mainSource, type SourceName } from '../send/tally.js';
+import { TwoGenerationMap } from '../util/two-generation-map.js';
 
-/** Keys that are remembered, and at most as many of before; those that were asked for longest ago are forgotten first. */
-const MAX_KEYS = 2048;
+/** Keys in a generation. Keys that were requested longest ago are forgotten first. */
+const GENERATION_SIZE = 2048;
 /** Responses that are remembered of each. */
 const MAX_RESPONSES = 10;
 
@@ -32,9 +33,7 @@ interface Downloaded {
 /** Who was asked for, and what came of it: of one handler, from the moment on in which somebody looks. */
 export class Downloads {
   readonly #sender: object;
-  #keys = new Map<string, Downloaded>();
-  /** What `#keys` was when it was full. To order a Map by use, by taking out and putting in again, costs 1 us each time. */
-  #before = new Map<string, Downloaded>();
+  readonly #keys = new TwoGenerationMap<string, Downloaded>(GENERATION_SIZE);
   readonly #onResponse = (message: unknown): void => this.#add(message as ResponseReport); // what `report()` publishes
   #isListening = false;
 
@@ -52,17 +51,16 @@ export class Downloads {
     if (this.#isListening) unsubscribe(RESPONSE_CHANNEL, this.#onResponse);
     this.#isListening = false;
     this.#keys.clear();
-    this.#before.clear();
   }
 
   /** How often an artifact was sent, as far as is remembered. */
   countOf(key: string): number {
-    return this.#known(key)?.count ?? 0;
+    return this.#keys.get(key)?.count ?? 0;
   }
 
   /** The last responses with an artifact; the latest comes first. */
   responsesOf(key: string): readonly PastResponse[] {
-    const downloaded = this.#known(key);
+    const downloaded = this.#keys.get(key);
     if (downloaded === undefined) return [];
     const { responses, next } = downloaded;
     return [...responses.slice(next), ...responses.slice(0, next)].reverse();
@@ -71,7 +69,8 @@ export class Downloads {
   #add(report: ResponseReport): void {
     const { sender, key, operation, status, bytes, method, complete } = report;
     if (sender !== this.#sender || operation !== 'read' || key === undefined || status === 404) return;
-    const downloaded = this.#remembered(key);
+    const downloaded = this.#keys.get(key) ?? { count: 0, responses: [], next: 0 };
+    this.#keys.set(key, downloaded);
     const source = mainSource(bytes);
     if (source !== undefined) downloaded.count++;
     downloaded.responses[downloaded.next] = {
@@ -85,21 +84,5 @@ export class Downloads {
       complete,
     };
     downloaded.next = (downloaded.next + 1) % MAX_RESPONSES;
-  }
-
-  #known(key: string): Downloaded | undefined {
-    return this.#keys.get(key) ?? this.#before.get(key);
-  }
-
-  #remembered(key: string): Downloaded {
-    const current = this.#keys.get(key);
-    if (current !== undefined) return current;
-    const downloaded = this.#before.get(key) ?? { count: 0, responses: [], next: 0 };
-    if (this.#keys.size >= MAX_KEYS) {
-      this.#before = this.#keys;
-      this.#keys = new Map();
-    }
-    this.#keys.set(key, downloaded);
-    return downloaded;
   }
 }

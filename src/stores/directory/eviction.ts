@@ -1,15 +1,18 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
+import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import type { Sidecars } from './metadata.js';
 import { prefixOf, removeEmptyParents } from './paths.js';
-import { Recency } from './recency.js';
 import { filesBelow, isGone, type StoredFile } from './walk.js';
 
 /** Room is made down to this part of the limit, so that not every upload has to scan. */
 const LOW_WATERMARK = 0.9;
 /** Files evicted per scan at most: it bounds the list of candidates, and the time that sorting them takes. */
 const MAX_VICTIMS = 16_384;
+/** Keys in a generation of the map of last uses. With keys of 100 characters both generations take some 15 MB. */
+const GENERATION_SIZE = 32_768;
+
 /** What a directory holds, as far as one process knows. */
 interface Holdings {
   artifacts: number;
@@ -35,7 +38,12 @@ export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
   readonly #sidecars: Sidecars;
-  readonly #recency = new Recency();
+  /**
+   * When this process last used a key, in milliseconds since 1970. Bounded, because a lookup of a key that does not exist
+   * counts as a use too.
+   */
+  readonly #uses = new TwoGenerationMap<string, number>(GENERATION_SIZE);
+  #latestUse = 0;
   /** At least what the directory holds; undefined until it has been scanned. */
   #held: Holdings | undefined;
   /**
@@ -55,12 +63,14 @@ export class DirectoryEviction {
 
   /** Counts a use of `key`. */
   touch(key: string): void {
-    this.#recency.touch(key);
+    // Strictly increasing, so that uses within one millisecond keep their order.
+    this.#latestUse = Math.max(Date.now(), this.#latestUse + 0.001);
+    this.#uses.set(key, this.#latestUse);
   }
 
   /** When a file was last used, in milliseconds since 1970. */
   lastUse(file: StoredFile): number {
-    return Math.max(this.#recency.lastUse(file.key), file.usedAt);
+    return Math.max(this.#uses.get(file.key) ?? 0, file.usedAt);
   }
 
   /** Counts a file of `bytes` that somebody has deleted. */
@@ -107,7 +117,7 @@ export class DirectoryEviction {
       const placed = await place();
       held.bytes += bytes - (placed.replacedBytes ?? 0);
       if (placed.replacedBytes === undefined) held.artifacts++;
-      this.#recency.touch(key);
+      this.touch(key);
       return placed;
     });
   }

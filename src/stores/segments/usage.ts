@@ -1,5 +1,7 @@
-/** Keys per generation. With keys of 100 characters both take some 15 MB. */
-const GENERATION = 32_768;
+import { TwoGenerationMap } from '../../util/two-generation-map.js';
+
+/** Keys in a generation. With keys of 100 characters both take some 15 MB. */
+const GENERATION_SIZE = 32_768;
 
 interface Heat {
   /** As of `clock`. */
@@ -15,10 +17,8 @@ interface Heat {
  */
 export class Usage {
   readonly #halfLife: number;
-  // Two generations instead of one map in order of use: taking the oldest out of a Map walks over what was deleted before.
-  // Values are clocks, negative where the key has been written and not read since.
-  #young = new Map<string, number>();
-  #old = new Map<string, number>();
+  /** Clock of the last use of a key; negative if the key was written and not read since. */
+  readonly #clocks = new TwoGenerationMap<string, number>(GENERATION_SIZE);
   readonly #heat = new Map<number, Heat>();
   #clock = 0;
 
@@ -32,14 +32,14 @@ export class Usage {
     this.#clock += length + 1;
     // However often it is read, a body makes its segment no hotter than its own size.
     this.#warm(segment, length * (1 - this.#weightOf(Math.abs(this.#lookUp(key)))));
-    this.#remember(key, this.#clock);
+    this.#clocks.set(key, this.#clock);
   }
 
   /** A body has been put. */
   written(key: string, segment: number, length: number): void {
     this.#clock += length + 1;
     this.#warm(segment, length);
-    this.#remember(key, -this.#clock);
+    this.#clocks.set(key, -this.#clock);
   }
 
   /** A body has been copied to another segment. */
@@ -64,14 +64,7 @@ export class Usage {
   }
 
   #lookUp(key: string): number {
-    return this.#young.get(key) ?? this.#old.get(key) ?? 0;
-  }
-
-  #remember(key: string, clock: number): void {
-    this.#young.set(key, clock);
-    if (this.#young.size < GENERATION) return;
-    this.#old = this.#young;
-    this.#young = new Map();
+    return this.#clocks.get(key) ?? 0;
   }
 
   #warm(segment: number, bytes: number): void {

@@ -1,0 +1,36 @@
+/**
+ * Map of bounded size that forgets the entries that were set longest ago.
+ *
+ * It always holds the `generationSize` keys that were set last, and never more than twice as many. Reading an entry does
+ * not prolong its life: set it again for that.
+ *
+ * Entries are in two generations. When the young one is full, it becomes the old one, and the previous old one is
+ * dropped. A single Map ordered by use would be slower: V8 leaves a hole for each deleted entry, and finding the oldest
+ * entry walks over these holes.
+ */
+export class TwoGenerationMap<K, V> {
+  readonly #generationSize: number;
+  #young = new Map<K, V>();
+  #old = new Map<K, V>();
+
+  constructor(generationSize: number) {
+    this.#generationSize = generationSize;
+  }
+
+  get(key: K): V | undefined {
+    return this.#young.get(key) ?? this.#old.get(key);
+  }
+
+  set(key: K, value: V): void {
+    if (this.#young.size >= this.#generationSize && !this.#young.has(key)) {
+      this.#old = this.#young;
+      this.#young = new Map();
+    }
+    this.#young.set(key, value);
+  }
+
+  clear(): void {
+    this.#young.clear();
+    this.#old.clear();
+  }
+}
