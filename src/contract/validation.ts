@@ -19,6 +19,25 @@ export const BYTES: OptionCheck = {
   accepts: (value) => Number.isSafeInteger(value) && Number(value) >= 0,
 };
 
+const MAX_INT32 = 2 ** 31 - 1;
+
+/** Delay of a timer in milliseconds. `setTimeout` takes a signed 32-bit number: it replaces a longer delay with 1 ms. */
+export const MILLISECONDS: OptionCheck = {
+  expected: `a whole number of milliseconds from 1 to ${MAX_INT32}`,
+  accepts: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_INT32,
+};
+
+const DEFAULT_WINDOW_BYTES = 65_535;
+
+/**
+ * Size of an HTTP/2 flow-control window, in bytes. RFC 9113, section 6.9.1, limits it to 2^31 - 1. The lower bound is the
+ * initial window of section 6.9.2: a peer may send that much before it has received the setting.
+ */
+export const WINDOW_BYTES: OptionCheck = {
+  expected: `a whole number of bytes from ${DEFAULT_WINDOW_BYTES} to ${MAX_INT32}`,
+  accepts: (value) => Number.isInteger(value) && Number(value) >= DEFAULT_WINDOW_BYTES && Number(value) <= MAX_INT32,
+};
+
 /** A whole number that is no less than `least`. */
 export function countFrom(least: number): OptionCheck {
   return {

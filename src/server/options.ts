@@ -1,6 +1,14 @@
 import type { TlsOptions } from 'node:tls';
 import { HotblobError } from '../contract/errors.js';
-import { assertOptions, countFrom, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
+import {
+  assertOptions,
+  countFrom,
+  invalidOption,
+  MILLISECONDS,
+  OBJECT,
+  type OptionCheck,
+  WINDOW_BYTES,
+} from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
 
@@ -129,17 +137,6 @@ export function assertListener(listener: unknown): void {
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
-/** A time that a timer can count: setTimeout and the sockets' own end at 2^31 - 1. */
-const TIME: OptionCheck = {
-  expected: 'whole milliseconds from 1 to 2147483647',
-  accepts: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 2 ** 31 - 1,
-};
-/** RFC 9113, 6.9.1: a window has at most 2^31 - 1 bytes; below Node's own default there is nothing to gain. */
-const WINDOW: OptionCheck = {
-  expected: 'whole bytes from 65535 to 2147483647',
-  accepts: (value) => Number.isInteger(value) && Number(value) >= 65_535 && Number(value) <= 2 ** 31 - 1,
-};
-
 const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   tls: OBJECT,
   handler: OBJECT,
@@ -149,18 +146,18 @@ const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   maxHeaderBytes: countFrom(KIB),
   maxHeaders: countFrom(1),
   maxSessionBytes: countFrom(10 * MIB),
-  streamWindowBytes: WINDOW,
-  sessionWindowBytes: WINDOW,
-  prefaceTimeoutMs: TIME,
-  headersTimeoutMs: TIME,
-  keepAliveTimeoutMs: TIME,
-  idleTimeoutMs: TIME,
-  pingIntervalMs: TIME,
-  pingTimeoutMs: TIME,
-  writeTimeoutMs: TIME,
+  streamWindowBytes: WINDOW_BYTES,
+  sessionWindowBytes: WINDOW_BYTES,
+  prefaceTimeoutMs: MILLISECONDS,
+  headersTimeoutMs: MILLISECONDS,
+  keepAliveTimeoutMs: MILLISECONDS,
+  idleTimeoutMs: MILLISECONDS,
+  pingIntervalMs: MILLISECONDS,
+  pingTimeoutMs: MILLISECONDS,
+  writeTimeoutMs: MILLISECONDS,
   minBytesPerSecond: countFrom(1),
-  maxAgeMs: TIME,
-  graceMs: TIME,
+  maxAgeMs: MILLISECONDS,
+  graceMs: MILLISECONDS,
   resetBurst: countFrom(1),
   resetsPerSecond: countFrom(1),
   controlBurst: countFrom(1),

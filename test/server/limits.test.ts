@@ -17,10 +17,10 @@ const REFUSED: [object, RegExp][] = [
   [{ handler: {} }, /^handler: expected a handler, received \{\}$/],
   [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],
   [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, received 0$/],
-  [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected whole milliseconds from 1 to 2147483647, received 0$/],
+  [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected a whole number of milliseconds from 1 to 2147483647, received 0$/],
   [{ maxAgeMs: 2 ** 31 }, /^maxAgeMs: /],
   [{ graceMs: '30s' }, /^graceMs: .*received '30s'$/],
-  [{ streamWindowBytes: 1000 }, /^streamWindowBytes: expected whole bytes from 65535/],
+  [{ streamWindowBytes: 1000 }, /^streamWindowBytes: expected a whole number of bytes from 65535 to 2147483647,/],
   [{ sessionWindowBytes: MIB }, /^sessionWindowBytes: expected at least streamWindowBytes, received 1048576$/],
   [{ processes: 1.5 }, /^processes: /],
 ];

@@ -6,6 +6,7 @@ import {
   BYTES,
   countFrom,
   invalidOption,
+  MILLISECONDS,
   OBJECT,
   type OptionCheck,
   oneOf,
@@ -110,11 +111,6 @@ const PATH: OptionCheck = {
   expected: 'the path of a directory',
   accepts: (value) => typeof value === 'string' && value !== '',
 };
-/** setTimeout ends at 2^31 - 1. */
-const TIME: OptionCheck = {
-  expected: 'whole milliseconds from 1 to 2147483647',
-  accepts: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 2 ** 31 - 1,
-};
 
 const CHECKS: Readonly<Record<keyof TieredStoreOptions, OptionCheck>> = {
   local: OBJECT,
@@ -122,11 +118,11 @@ const CHECKS: Readonly<Record<keyof TieredStoreOptions, OptionCheck>> = {
   writes: oneOf('writeThrough', 'writeBack'),
   queueDir: PATH,
   spoolDir: PATH,
-  lookupTimeoutMs: TIME,
+  lookupTimeoutMs: MILLISECONDS,
   missTtlMs: countFrom(0),
   maxMisses: countFrom(0),
   spoolMemoryBytes: BYTES,
   failureThreshold: countFrom(1),
-  cooldownMs: TIME,
+  cooldownMs: MILLISECONDS,
   maxQueued: countFrom(1),
 };

@@ -1,12 +1,13 @@
 import { HotblobError } from '../../contract/errors.js';
 import {
   assertOptions,
-  BYTES,
   countFrom,
   FLAG,
   invalidOption,
+  MILLISECONDS,
   OBJECT,
   type OptionCheck,
+  WINDOW_BYTES,
 } from '../../contract/validation.js';
 
 const KIB = 1024;
@@ -168,16 +169,6 @@ function hidden(name: string, expected: string): HotblobError {
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received something else`);
 }
 
-/** setTimeout ends at 2^31 - 1. */
-const TIME: OptionCheck = {
-  expected: 'whole milliseconds from 1 to 2147483647',
-  accepts: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= 2 ** 31 - 1,
-};
-/** RFC 9113, 6.9.1, and the default of the protocol as the least. */
-const WINDOW: OptionCheck = {
-  expected: 'whole bytes from 65535 to 2147483647',
-  accepts: (value) => BYTES.accepts(value) && Number(value) >= 65_535 && Number(value) <= 2 ** 31 - 1,
-};
 const AUTHORITIES: OptionCheck = {
   expected: 'certificates in PEM',
   accepts: (value) => (Array.isArray(value) ? value : [value]).every(isCertificate),
@@ -190,11 +181,11 @@ function isCertificate(value: unknown): boolean {
 const CHECKS: Readonly<Record<Exclude<keyof UpstreamStoreOptions, 'token' | 'credentials'>, OptionCheck>> = {
   h2c: FLAG,
   ca: AUTHORITIES,
-  connectTimeoutMs: TIME,
-  firstByteTimeoutMs: TIME,
-  stallTimeoutMs: TIME,
-  unopenedTimeoutMs: TIME,
-  streamWindowBytes: WINDOW,
-  sessionWindowBytes: WINDOW,
+  connectTimeoutMs: MILLISECONDS,
+  firstByteTimeoutMs: MILLISECONDS,
+  stallTimeoutMs: MILLISECONDS,
+  unopenedTimeoutMs: MILLISECONDS,
+  streamWindowBytes: WINDOW_BYTES,
+  sessionWindowBytes: WINDOW_BYTES,
   maxConnections: countFrom(1),
 };
