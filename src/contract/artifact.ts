@@ -1,78 +1,86 @@
 import type { Readable } from 'node:stream';
 
-/** Bytes `start` (included) to `end` (excluded) of an artifact. */
+/** Bytes `start` (inclusive) to `end` (exclusive) of an artifact. */
 export interface ByteRange {
-  /** The first byte, from 0. */
+  /** Offset of the first byte, from 0. */
   readonly start: number;
-  /** The byte behind the last. */
+  /** Offset after the last byte. */
   readonly end: number;
 }
 
-/** What every kind of artifact may say about itself. */
+/** Response headers of an artifact, common to all kinds. */
 export interface ArtifactMetadata {
   /**
-   * The entity tag as it stands in the header, quotes included: `"abc"`, or `W/"abc"` for a weak one (RFC 9110, 8.8.3).
-   * A file without one gets a strong tag of its inode, size and modification time in nanoseconds.
+   * Entity tag as it appears in the header, quotes included: `"abc"`, or `W/"abc"` for a weak one (RFC 9110, section 8.8.3).
+   * Default: for a file, a strong tag of its inode, size and modification time in nanoseconds; otherwise none.
    */
   readonly etag?: string | undefined;
-  /** Default: the file's modification time; none for bytes and streams. */
+  /** Value of `Last-Modified`. Default: the file's modification time; none for bytes and streams. */
   readonly lastModified?: Date | undefined;
-  /** Default: `application/octet-stream`. */
+  /** Value of `Content-Type`. Default: `application/octet-stream`. */
   readonly contentType?: string | undefined;
-  /** How the bytes are coded; they are sent as they are. Default: none. */
+  /** Value of `Content-Encoding`. The bytes are sent as they are. Default: none. */
   readonly contentEncoding?: string | undefined;
-  /** `no-transform` is always added, because bodies are opaque. Default: `no-transform` alone. */
+  /**
+   * Value of `Cache-Control`. `no-transform` is always added, because no intermediary may re-encode an artifact (RFC 9111,
+   * section 5.2.2.6). Default: `no-transform`.
+   */
   readonly cacheControl?: string | undefined;
-  /** Further response headers; they cannot replace those that frame the body. */
+  /** Further response headers, names in lower case. Headers that frame the body, such as `content-length`, are ignored. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
- * What an upload says about its artifact, and what comes back with it; names of headers in lower case. What is the default
- * of {@link ArtifactMetadata} need not come back.
+ * Headers that a client sends with an upload and that downloads of the artifact repeat. Names of `headers` are in lower case. A
+ * store need not return a field whose value is the default of {@link ArtifactMetadata}.
  */
 export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEncoding' | 'cacheControl' | 'headers'>;
 
-/** An artifact that is in memory. The bytes must not change while they are being sent. */
+/** Artifact in memory. */
 export interface BytesArtifact extends ArtifactMetadata {
-  /** Bytes in memory. */
+  /** Discriminates {@link Artifact}. */
   readonly kind: 'bytes';
-  /** All of them. */
+  /** Whole artifact. Must not change while a response sends it. */
   readonly bytes: Uint8Array;
 }
 
-/**
- * A region of a regular file. Opening, descriptors and mappings are the handler's;
- * a file that has vanished by the time it is opened is a miss.
- */
+/** Regular file, or a region of one. The handler opens, maps and closes it. A file that no longer exists is a miss. */
 export interface FileArtifact extends ArtifactMetadata {
-  /** A file, or a region of one. */
+  /** Discriminates {@link Artifact}. */
   readonly kind: 'file';
-  /** Absolute, or relative to the working directory of the process. */
+  /** Absolute path, or a path relative to the working directory of the process. */
   readonly path: string;
-  /** Where the artifact begins in the file, in bytes. Default: 0. */
+  /** Offset of the artifact in the file, in bytes. Default: 0. */
   readonly offset?: number | undefined;
-  /** How long it is, in bytes. Default: up to the end of the file. */
+  /** Length of the artifact in bytes. Default: up to the end of the file. */
   readonly length?: number | undefined;
   /**
-   * The store's promise that this file is only ever appended to, replaced by rename, or unlinked: never truncated and
-   * never rewritten in place. Only then is it mapped: a page of a mapping that is cut off ends the process (SIGBUS).
-   * Default: false.
+   * Promise of the store that the file is only appended to, replaced by rename, or unlinked: never truncated and never
+   * rewritten in place. The handler maps only such files, because reading a mapped page past the end of a truncated file ends
+   * the process with SIGBUS (mmap(2)). Default: false.
    */
   readonly immutable?: boolean | undefined;
-  /** A directory, symlinks resolved: a path that leads out of it, through whatever symlink, is a miss. Default: no check. */
+  /**
+   * Directory that the file must be in, with its symbolic links resolved. A path that leaves it, also through a symbolic link, is
+   * a miss. Default: no check.
+   */
   readonly root?: string | undefined;
 }
 
-/** An artifact that only a stream can give, such as one from another cache. */
+/** Artifact that is available only as a stream, for example from another cache. */
 export interface StreamArtifact extends ArtifactMetadata {
-  /** A stream that is opened for each response. */
+  /** Discriminates {@link Artifact}. */
   readonly kind: 'stream';
-  /** Bytes in all. Without it the body is sent without a length, and ranges are not served. */
+  /** Length in bytes. Default: unknown; then the response has no `Content-Length` and ranges are ignored. */
   readonly size?: number | undefined;
-  /** Called at most once a response, after the headers are decided. `range` is undefined for the whole artifact. */
+  /**
+   * Opens the stream. Called at most once per response, after the response headers are decided.
+   *
+   * @param range bytes to return; undefined for the whole artifact
+   * @param options `signal` aborts when the client disconnects
+   */
   open(range: ByteRange | undefined, options: { readonly signal: AbortSignal }): Readable | Promise<Readable>;
 }
 
-/** What a store hands back, discriminated by `kind`. */
+/** Value that a store returns for a hit, discriminated by `kind`. */
 export type Artifact = BytesArtifact | FileArtifact | StreamArtifact;

@@ -1,78 +1,62 @@
-/** Stable codes, each with the HTTP status that a client sees when a request ends with it. */
-const STATUS_OF_CODE = {
-  /** An option is missing, unknown, or of the wrong type. Thrown at construction. */
-  ERR_HOTBLOB_INVALID_OPTION: 500,
-  /** A store lacks a method that the contract asks for. Thrown at construction. */
-  ERR_HOTBLOB_INVALID_STORE: 500,
-  /** A store handed back something that is not an artifact. */
-  ERR_HOTBLOB_INVALID_ARTIFACT: 500,
-  ERR_HOTBLOB_INVALID_KEY: 400,
-  ERR_HOTBLOB_KEY_TOO_LONG: 414,
-  /** An upload is larger than the limit. */
-  ERR_HOTBLOB_TOO_LARGE: 413,
-  /** An upload ended before the length that it announced. */
-  ERR_HOTBLOB_INCOMPLETE: 400,
-  /** An upload does not hash to what it, or its key, says. */
-  ERR_HOTBLOB_DIGEST: 400,
-  /** A request that its protocol does not allow. */
-  ERR_HOTBLOB_BAD_REQUEST: 400,
-  /** A request that is well-formed, and that its protocol cannot do all the same. */
-  ERR_HOTBLOB_UNPROCESSABLE: 422,
-  /** The store takes no uploads, or deletes nothing. */
-  ERR_HOTBLOB_READ_ONLY: 405,
-  /** What an upload says about itself is longer than what a store keeps of that. */
-  ERR_HOTBLOB_METADATA_TOO_LARGE: 431,
-  /** The backend has no room left. */
-  ERR_HOTBLOB_STORAGE_FULL: 507,
-  /** Descriptors or buffers are all in use; trying again later helps. */
-  ERR_HOTBLOB_OVERLOADED: 503,
-  /** The store has been closed. */
-  ERR_HOTBLOB_CLOSED: 503,
-  /** A file or stream ended before the length that was promised. */
-  ERR_HOTBLOB_TRUNCATED: 500,
-  /** A file was rewritten in place while it was being sent. */
-  ERR_HOTBLOB_REWRITTEN: 500,
-  /** A file of a store does not hold what was written to it; the message names the file. */
-  ERR_HOTBLOB_CORRUPT: 500,
-  /** Another process writes to the directory. */
-  ERR_HOTBLOB_LOCKED: 500,
-  /** The optional dependency `lmdb` is absent, or does not load here. */
-  ERR_HOTBLOB_NO_LMDB: 500,
-  /** Another cache cannot be reached, has cut its answer off, or has answered with what is no answer. */
-  ERR_HOTBLOB_UPSTREAM: 502,
-  /** Another cache takes the credentials for wrong, or for too little. */
-  ERR_HOTBLOB_UPSTREAM_DENIED: 502,
-  /** Another cache has not answered in time, or has stopped in the middle. */
-  ERR_HOTBLOB_UPSTREAM_TIMEOUT: 504,
-  /** The host has answered by itself, or has begun to. */
-  ERR_HOTBLOB_HEADERS_SENT: 500,
-  /** The client went away, or the host has ended the response. Nobody is left to see a status. */
-  ERR_HOTBLOB_CLIENT_GONE: 499,
-} as const;
+/**
+ * Every error code, with the HTTP status of a request that fails with it and a summary that names no path, key or host. The
+ * page docs/troubleshooting.md has an entry for each code: the cause, and what to do.
+ */
+const CODES = {
+  ERR_HOTBLOB_INVALID_OPTION: { status: 500, summary: 'an option is missing, unknown or of the wrong type' },
+  ERR_HOTBLOB_INVALID_STORE: { status: 500, summary: 'the store lacks a required method' },
+  ERR_HOTBLOB_INVALID_ARTIFACT: { status: 500, summary: 'the value is not a valid artifact' },
+  ERR_HOTBLOB_NOT_FOUND: { status: 404, summary: 'the file does not exist or is not a regular file' },
+  ERR_HOTBLOB_INVALID_KEY: { status: 400, summary: 'the key or path is not valid' },
+  ERR_HOTBLOB_KEY_TOO_LONG: { status: 414, summary: 'the key is too long' },
+  ERR_HOTBLOB_TOO_LARGE: { status: 413, summary: 'the upload is larger than the limit' },
+  ERR_HOTBLOB_INCOMPLETE: { status: 400, summary: 'the upload ended before its announced length' },
+  ERR_HOTBLOB_DIGEST: { status: 400, summary: 'the upload does not match its digest' },
+  ERR_HOTBLOB_BAD_REQUEST: { status: 400, summary: 'the request is not valid in its protocol' },
+  ERR_HOTBLOB_UNPROCESSABLE: { status: 422, summary: 'the request is well-formed but cannot be processed' },
+  ERR_HOTBLOB_READ_ONLY: { status: 405, summary: 'the store is read-only' },
+  ERR_HOTBLOB_METADATA_TOO_LARGE: { status: 431, summary: 'the metadata of the upload is too large' },
+  ERR_HOTBLOB_STORAGE_FULL: { status: 507, summary: 'the store is full' },
+  ERR_HOTBLOB_OVERLOADED: { status: 503, summary: 'all descriptors or buffers are in use' },
+  ERR_HOTBLOB_CLOSED: { status: 503, summary: 'the store is closed' },
+  ERR_HOTBLOB_TRUNCATED: { status: 500, summary: 'the file or stream is shorter than the artifact' },
+  ERR_HOTBLOB_REWRITTEN: { status: 500, summary: 'the file was rewritten in place while it was sent' },
+  ERR_HOTBLOB_CORRUPT: { status: 500, summary: 'the stored bytes differ from what was written' },
+  ERR_HOTBLOB_LOCKED: { status: 500, summary: 'another process writes to the directory' },
+  ERR_HOTBLOB_NO_LMDB: { status: 500, summary: 'the optional dependency lmdb is not installed or does not load' },
+  ERR_HOTBLOB_UPSTREAM: { status: 502, summary: 'the upstream cache is unreachable or its response is not valid' },
+  ERR_HOTBLOB_UPSTREAM_DENIED: { status: 502, summary: 'the upstream cache rejected the credentials' },
+  ERR_HOTBLOB_UPSTREAM_TIMEOUT: { status: 504, summary: 'the upstream cache did not respond in time' },
+  ERR_HOTBLOB_HEADERS_SENT: { status: 500, summary: 'the response headers were already sent' },
+  ERR_HOTBLOB_CLIENT_GONE: { status: 499, summary: 'the client disconnected or the host ended the response' },
+} as const satisfies Record<string, { readonly status: number; readonly summary: string }>;
 
-/** What an error of this package is about; stable from version to version. */
-export type ErrorCode = keyof typeof STATUS_OF_CODE;
+/**
+ * Code of a {@link HotblobError}. Codes are stable across versions. Each has an entry in docs/troubleshooting.md, for example
+ * `docs/troubleshooting.md#err_hotblob_invalid_option`.
+ */
+export type ErrorCode = keyof typeof CODES;
 
-/** Every error of this package. Messages are for programmers and logs; clients get a sentence about the status. */
+/** Every error that this package throws. Messages are for programmers and logs; clients get {@link clientMessage}. */
 export class HotblobError extends Error {
-  /** The name of the class. */
+  /** Class name. */
   override readonly name = 'HotblobError';
-  /** What to compare with: messages may change. */
+  /** Identifies the error. Compare this, not the message: messages may change. */
   readonly code: ErrorCode;
+  // Own, writable properties: Koa and others assign to them.
+  /** HTTP status of a request that fails with this error. */
+  status: number;
+  /** Same as `status`, under the name that Express and Fastify read. */
+  statusCode: number;
+  /** Whether a framework may show the message to the client. False, because messages name files. */
+  expose: boolean;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
     this.code = code;
-  }
-
-  /** The HTTP status for a request that ends with this error. */
-  get status(): number {
-    return STATUS_OF_CODE[this.code];
-  }
-
-  /** The same, under the name that some hosts know. */
-  get statusCode(): number {
-    return this.status;
+    this.status = CODES[code].status;
+    this.statusCode = this.status;
+    this.expose = false;
   }
 }
 
@@ -84,16 +68,26 @@ const STATUS_OF_ERRNO: Readonly<Record<string, number>> = {
   ENOMEM: 503,
 };
 
-/** The HTTP status for whatever a store or the system threw; 500 where it says nothing better. */
+/** Returns the HTTP status for a value that a store or the system threw: 500 unless its code has a better one. */
 export function statusOf(error: unknown): number {
   if (error instanceof HotblobError) return error.status;
   const code = errnoCode(error);
   return (code !== undefined && STATUS_OF_ERRNO[code]) || 500;
 }
 
+/** Returns the summary of an error code: a sentence without paths, keys or hosts. */
+export function summaryOf(code: ErrorCode): string {
+  return CODES[code].summary;
+}
+
+/** Whether `code` is an {@link ErrorCode}. */
+export function isErrorCode(code: string): code is ErrorCode {
+  return Object.hasOwn(CODES, code);
+}
+
 /**
- * The `code` of whatever was thrown: `ENOENT`, `EMFILE` and so on for an error of the system. Not by instanceof: Jest runs
- * tests in a realm with an Error of its own.
+ * Returns the `code` of a thrown value, such as `ENOENT`. Does not use instanceof: Jest runs tests in a realm with its own
+ * Error class.
  */
 export function errnoCode(error: unknown): string | undefined {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;
@@ -102,24 +96,24 @@ export function errnoCode(error: unknown): string | undefined {
 
 const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   400: 'The request is not valid.',
-  401: 'A token is required that is good for this.',
-  403: 'This is not allowed with this token, or without one.',
+  401: 'Authentication required.',
+  403: 'Access denied.',
   404: 'Not found.',
-  405: 'This method is not allowed here.',
-  412: 'A precondition of the request does not hold.',
+  405: 'Method not allowed.',
+  412: 'A precondition of the request failed.',
   413: 'The upload is too large.',
   414: 'The key is too long.',
   416: 'The range cannot be satisfied.',
-  422: 'The request cannot be done as it is.',
-  431: 'The request has too many headers.',
-  500: 'The server failed to answer.',
-  502: 'Another server failed to answer this one.',
+  422: 'The request cannot be processed.',
+  431: 'The request headers are too large.',
+  500: 'Internal server error.',
+  502: 'The upstream cache failed to respond.',
   503: 'The server is busy. Try again later.',
-  504: 'Another server did not answer this one in time.',
-  507: 'The server has no room left.',
+  504: 'The upstream cache did not respond in time.',
+  507: 'The server has no storage space left.',
 };
 
-/** What a client is told about a status: never a stack, a path or a key. */
+/** Returns the text that a client gets with an HTTP status. It never contains a stack, a path or a key. */
 export function clientMessage(status: number): string {
   return CLIENT_MESSAGES[status] ?? `Status ${status}.`;
 }

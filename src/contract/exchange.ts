@@ -2,68 +2,74 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 import { HotblobError } from './errors.js';
 
-/** Headers of a response; names in lower case. */
+/** Response headers, names in lower case. */
 export type ResponseHeaders = Record<string, string | number>;
 
 /**
- * One request and the way to answer it, whatever the server. The adapters make them; the handler knows nothing else.
- * Implement it to mount the handler into a server that has no adapter.
+ * One HTTP request and its response, independent of the server framework. Adapters create exchanges; the handler uses nothing
+ * else of a server. To mount the handler into a server without an adapter, implement this interface (docs/writing-an-adapter.md).
  */
 export interface Exchange {
-  /** As the client sent it. */
+  /** Request method. */
   readonly method: string;
-  /** Path and query as the client sent them; a framework that mounts below a path has removed it. */
+  /** Request target: path and query. If a framework mounts the handler below a path, without that path. */
   readonly url: string;
-  /** Lower-case names, as in node:http. */
+  /** Request headers, names in lower case as in node:http. */
   readonly headers: IncomingHttpHeaders;
-  /** The request's body. Asking for it tells a client that waits with it to send it (RFC 9110, 10.1.1). */
+  /** Request body. Reading this property sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1). */
   readonly body: Readable;
-  /** What stands for the peer in budgets: the socket, or the session that carries many streams. */
+  /** Object that identifies the connection, for per-connection limits: the socket, or the HTTP/2 session. */
   readonly connection: object;
-  /** Whether other exchanges share the connection at the same time (HTTP/2). */
+  /** Whether the connection carries several exchanges at the same time (HTTP/2). */
   readonly multiplexed: boolean;
-  /** Whether the kernel copies the bytes (a plain socket). TLS reads them in user space instead. */
+  /** Whether the kernel copies the written bytes itself (a socket without TLS). TLS reads them in user space. */
   readonly plain: boolean;
   /**
-   * Whether {@link write} knows when the bytes have left. False when somebody has replaced the response's `write`
-   * (compression, recorders): what is written then must never be used again.
+   * Whether {@link write} resolves only after the bytes have left the process. False if middleware has replaced the response's
+   * `write`, as compression does; then the memory of written chunks is never reused.
    */
   readonly tracked: boolean;
-  /** Whether the peer or the host has ended it early. */
+  /** Whether the client or the host ended the exchange early. */
   readonly closed: boolean;
 
-  /** Calls `listener` once when the exchange ends, well or not; soon, if it has. Returns what takes the listener away. */
+  /**
+   * Calls `listener` once when the exchange ends, whether complete or not. If it has ended, calls it soon. Returns a function that
+   * removes the listener.
+   */
   onClose(listener: () => void): () => void;
-  /** Undefined when it is this response's turn on the connection; else a promise of it, or of its end (HTTP/1.1 pipelining). */
+  /**
+   * Returns a promise that resolves when this response may be sent, or when the exchange ends (HTTP/1.1 pipelining). Returns
+   * undefined if it may be sent now.
+   */
   turn(): Promise<void> | undefined;
-  /** Whether the headers have gone. */
+  /** Whether the response headers have been sent. */
   readonly headersSent: boolean;
-  /** Says that what is left of the request's body will not be read. Called before {@link respond}. */
+  /** Declares that the rest of the request body will not be read. Called before {@link respond}. */
   refuseBody(): void;
   /**
-   * Sends status and headers; the object is the exchange's from then on. What the host has set before stays, but for what
-   * frames the body. Does nothing on an exchange that is closed.
+   * Sends status and response headers. Takes ownership of `headers`. Headers that the host has set are kept, except those that
+   * frame the body. Does nothing if the exchange is closed.
    *
-   * @throws HotblobError `ERR_HOTBLOB_HEADERS_SENT` when the headers have gone; whatever the server throws for headers that
-   * cannot be sent
+   * @throws HotblobError `ERR_HOTBLOB_HEADERS_SENT` if the headers have been sent
+   * @throws whatever the server throws for invalid headers
    */
   respond(status: number, headers: ResponseHeaders): void;
   /**
-   * Writes `chunks`, in one go; `last` ends the response with them. Resolves to true when their bytes have left the
-   * process, to false when the exchange closed first. Never rejects.
+   * Writes `chunks` in order. If `last`, ends the response after them. Resolves to true when the bytes have left the process, or to
+   * false if the exchange closes first. Never rejects.
    */
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean>;
-  /** Ends a response that has no more bytes. */
+  /** Ends the response. */
   end(): void;
-  /** Calls `release` once nothing can read the chunks of a write that resolved to false. */
+  /** Calls `release` when nothing can read the chunks of a write that resolved to false any more. */
   retire(release: () => void): void;
-  /** Asks the peer for another connection: this one takes no more exchanges, and ends with its last (HTTP/2: GOAWAY). */
+  /** Makes the client open a new connection after the exchanges in flight (HTTP/2: GOAWAY). */
   replaceConnection(): void;
-  /** Cuts the response off, so that the client cannot take it for whole: resets the stream, destroys the socket. */
+  /** Ends an incomplete response so that the client notices: resets the HTTP/2 stream, destroys the HTTP/1.1 socket. */
   destroy(error: Error): void;
 }
 
-/** What {@link Exchange.respond} throws when somebody else has answered. */
+/** Returns the error that {@link Exchange.respond} throws if the headers have been sent. */
 export function headersSentError(): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_HEADERS_SENT', 'the host has sent headers already');
+  return new HotblobError('ERR_HOTBLOB_HEADERS_SENT', 'the response headers were already sent by the host');
 }

@@ -1,29 +1,44 @@
-import { errnoCode, HotblobError, statusOf } from './errors.js';
+import { getSystemErrorMap } from 'node:util';
+import { errnoCode, HotblobError, isErrorCode, statusOf, summaryOf } from './errors.js';
 
 /**
- * Why an artifact could not be sent. Nothing has been answered: that is the error handling's of the host, which finds here
- * what Express, Koa and Fastify look for. The message names no path, because some hosts show it to clients; the `cause` does.
+ * Reason why an artifact could not be sent. Nothing has been sent, so the error handler of the host can still respond: Express,
+ * Koa, Fastify and Nest read the properties below. The message names no path, because some hosts show it to clients; `cause` does.
  */
 export class SendError extends Error {
-  /** `SendError`. */
+  /** Class name. */
   override readonly name = 'SendError';
-  /** One of `ErrorCode`, or the system's: `EACCES`, `EIO` and so on; `ERR_HOTBLOB_INTERNAL` for an error without a code. */
+  /**
+   * An {@link ErrorCode}, a code of the system such as `EACCES`, or `ERR_HOTBLOB_INTERNAL` if the cause has no code. A missing
+   * file has `ERR_HOTBLOB_NOT_FOUND`.
+   */
   readonly code: string;
-  /** The HTTP status that fits. */
-  readonly status: number;
-  /** The same, under the name that some hosts know. */
-  readonly statusCode: number;
-  /** Response headers that belong to the status. */
+  // Own, writable properties: Koa and others assign to them.
+  /** HTTP status: 404 for a missing file, 403 for a denied one, 503 under load, otherwise the status of the cause. */
+  status: number;
+  /** Same as `status`, under the name that Express and Fastify read. */
+  statusCode: number;
+  /** Whether a framework may show the message to the client. True below 500, as in the http-errors package. */
+  expose: boolean;
+  /** Response headers that belong to the status: `retry-after` for 503. */
   readonly headers: Readonly<Record<string, string>>;
 
   constructor(cause: unknown) {
-    const code = cause instanceof HotblobError ? cause.code : (errnoCode(cause) ?? 'ERR_HOTBLOB_INTERNAL');
-    super(`the artifact cannot be sent: ${code}`, { cause });
+    const code = errnoCode(cause) ?? 'ERR_HOTBLOB_INTERNAL';
+    super(`cannot send the artifact: ${summary(cause, code)}`, { cause });
     this.code = code;
     this.status = DENIED.has(code) ? 403 : statusOf(cause);
     this.statusCode = this.status;
+    this.expose = this.status < 500;
     this.headers = this.status === 503 ? { 'retry-after': '1' } : {};
   }
 }
 
 const DENIED = new Set(['EACCES', 'EPERM']);
+
+function summary(cause: unknown, code: string): string {
+  if (cause instanceof HotblobError && isErrorCode(code)) return summaryOf(code);
+  const errno = typeof cause === 'object' && cause !== null && 'errno' in cause ? Number(cause.errno) : 0;
+  const text = getSystemErrorMap().get(errno)?.[1];
+  return text === undefined ? 'internal error' : `${text} (${code})`;
+}

@@ -3,137 +3,150 @@ import type { HistogramSnapshot } from '../util/histogram.js';
 import type { Artifact, UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
 
-/** What comes with a key that is asked for. */
+/** Options that the handler passes to {@link Store.get}. The stores of this package accept calls without them. */
 export interface GetOptions {
-  /** Aborted when the client has gone. */
+  /** Aborts when the client disconnects. */
   readonly signal: AbortSignal;
 }
 
-/** What comes with an upload. */
+/** Options that the handler passes to {@link Store.put}. The stores of this package accept calls without them. */
 export interface PutOptions {
-  /** Aborted when the client has gone. */
+  /** Aborts when the client disconnects. */
   readonly signal: AbortSignal;
-  /** The length that the client announced, in bytes; undefined for a chunked upload. A body of another length is to be refused. */
+  /**
+   * Length in bytes that the client announced; undefined for a chunked upload. If the body has another length, the store must
+   * reject.
+   */
   readonly size?: number | undefined;
-  /** What comes back with the artifact; the next upload replaces it. A store that cannot keep it may leave it out. */
+  /** Metadata to return with the artifact, until the next upload replaces it. A store that cannot keep it may drop it. */
   readonly metadata?: UploadMetadata | undefined;
 }
 
-/** What has become of an upload. */
+/** Result of an upload. */
 export interface PutResult {
-  /** Whether the key was free before. */
+  /** Whether the key had no artifact before. */
   readonly created: boolean;
-  /** The new entity tag, as in {@link Artifact}. */
+  /** New entity tag, as in {@link ArtifactMetadata.etag}. */
   readonly etag?: string | undefined;
+  /**
+   * Path of the file that the upload replaced by rename. The handler then stops using an open descriptor of the old file at
+   * once; without it, an immutable file is revalidated after up to one second. Default: none.
+   */
+  readonly replacedPath?: string | undefined;
 }
 
 /**
- * What a backend implements: `get` alone makes a read-only one.
+ * Storage backend. `get` alone makes a read-only store.
  *
- * Keys are checked by the handler before a store sees them (see {@link assertKey}).
+ * The handler validates keys with {@link assertKey} before it calls a store.
  */
 export interface Store {
-  /** The artifact under `key`, or undefined for a miss. May answer synchronously: the hot path does. */
+  /**
+   * Returns the artifact under `key`, or undefined for a miss. A synchronous result is faster: the handler then creates no promise.
+   */
   get(key: string, options: GetOptions): Artifact | undefined | Promise<Artifact | undefined>;
   /**
-   * Keeps `body` under `key`, replacing what was there. Resolves once the artifact can be read back. When `body` fails
-   * or `signal` aborts it rejects, and nothing of the upload stays. Absent in a read-only store: uploads then get 405.
+   * Stores `body` under `key` and replaces the previous artifact. Resolves when `get` returns the new artifact. If `body` fails or
+   * `signal` aborts, it must reject and discard the upload. Default: none; uploads are answered with 405.
    */
   put?(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
-  /** Resolves to whether there was something to delete. Absent: 405. */
+  /** Deletes the artifact under `key`. Resolves to whether there was one. Default: none; DELETE is answered with 405. */
   delete?(key: string): Promise<boolean>;
   /**
-   * Everything that is kept, in any order, as far as it can be told without reading bodies; what changes meanwhile may be
-   * told or not. Counts as no use. Absent: nobody can look at the store as a whole.
+   * Lists every artifact, in any order, without reading bodies. Artifacts that change during the iteration may be missing. Does not
+   * count as a use for eviction. Default: none; the dashboard then shows no artifacts.
    */
   list?(): AsyncIterable<StoreEntry>;
-  /** What the store knows about itself. Answers at once, from memory. */
+  /** Returns statistics from memory, without I/O. */
   stats?(): StoreStats;
-  /** Releases what the store holds. Called by whoever created the store. */
+  /** Releases the resources of the store. Called by its owner, never by the handler. */
   close?(): Promise<void>;
 }
 
-/** A store that takes every request, and that is to be closed. */
+/** Store with every method that changes it, and `close`. */
 export type ReadWriteStore = Store & Required<Pick<Store, 'put' | 'delete' | 'close'>>;
 
-/** An artifact, as {@link Store.list} tells of it. */
+/** Artifact in a listing. See {@link Store.list}. */
 export interface StoreEntry {
-  /** What `get` finds it by. */
+  /** Key that `get` finds the artifact under. */
   readonly key: string;
-  /** As `get` hands it back, perhaps without what its upload has said about it. */
+  /** Artifact as `get` returns it; the metadata of its upload may be missing. */
   readonly artifact: Artifact;
-  /** Bytes of the artifact. */
+  /** Size of the artifact in bytes. */
   readonly size: number;
-  /** When it was last used, or put, as far as the store knows: in milliseconds since 1970; 0 where it does not. */
+  /** Time of the last use or upload in milliseconds since 1970; 0 if unknown. */
   readonly usedAt: number;
 }
 
-/** What a store knows about itself, each as far as it does. Counts are since the store was opened. */
+/** Statistics of a store. Counters start when the store is opened. A store leaves out what it does not know. */
 export interface StoreStats {
-  /** Artifacts kept. */
+  /** Number of artifacts. */
   readonly artifacts?: number | undefined;
-  /** Bytes that count against `maxBytes`. */
+  /** Bytes that count towards `maxBytes`. */
   readonly bytes?: number | undefined;
-  /** What the store may hold, in bytes. */
+  /** Size limit in bytes. */
   readonly maxBytes?: number | undefined;
-  /** Artifacts that have made room for others. */
+  /** Number of artifacts evicted. */
   readonly evicted?: number | undefined;
-  /** Of a store in front of another one: whether that one is asked (`closed`), left alone (`open`), or tried again. */
+  /** State of the circuit breaker in front of a remote store: `closed` means that the remote is used. */
   readonly remote?: 'closed' | 'open' | 'half-open' | undefined;
-  /** Artifacts that come in from it. */
+  /** Number of artifacts that are being fetched from the remote store. */
   readonly flights?: number | undefined;
-  /** Misses of it that are remembered. */
+  /** Number of cached misses of the remote store. */
   readonly rememberedMisses?: number | undefined;
-  /** Keys that wait for it. */
+  /** Number of keys in the replication queue. */
   readonly queued?: number | undefined;
-  /** Keys that it will not get, because too many have waited. */
+  /** Number of keys dropped because the replication queue was full. */
   readonly dropped?: number | undefined;
-  /** What another cache was asked; requests whose clients have left before an answer are none of them. */
+  /** Requests to an upstream cache. Excludes those whose client disconnected before the response. */
   readonly requests?: readonly UpstreamCount[] | undefined;
-  /** From a request without a body to another cache to the head of its answer. */
+  /** Time from a request without a body to the response headers of the upstream cache. */
   readonly latency?: HistogramSnapshot | undefined;
 }
 
-/** Requests to another cache that were alike. */
+/** Number of requests to an upstream cache with the same operation and outcome. */
 export interface UpstreamCount {
-  /** What was asked. */
+  /** Operation requested. */
   readonly operation: 'get' | 'put' | 'delete';
-  /** Found or done, nothing there, or neither: no answer, or another one. */
+  /** `ok`: success. `missing`: no artifact under the key. `failed`: no response, or another one. */
   readonly outcome: 'ok' | 'missing' | 'failed';
-  /** How many. */
+  /** Number of requests. */
   readonly count: number;
 }
 
-/** Longest key, in bytes of UTF-8. */
+/** Maximum length of a key in bytes of UTF-8. */
 export const MAX_KEY_BYTES = 1024;
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it refuses
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the expression rejects control characters
 const FORBIDDEN = /[\u0000-\u001f\u007f\\]|(?:^|\/)\.{0,2}(?:\/|$)/;
 
 /**
- * Refuses what cannot be a key. A key is one or more segments joined by `/`: no segment is empty, `.` or `..`, and none
- * holds a control character or a backslash; 1,024 bytes of UTF-8 at most.
+ * Validates a key. A key is one or more segments joined by `/`. No segment is empty, `.` or `..`, and none contains a control
+ * character or a backslash. A key has at most 1,024 bytes of UTF-8.
  *
  * @throws HotblobError `ERR_HOTBLOB_KEY_TOO_LONG` or `ERR_HOTBLOB_INVALID_KEY`
  */
 export function assertKey(key: string): void {
   if (isTooLong(key)) {
-    throw new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', `a key has at most ${MAX_KEY_BYTES} bytes`);
+    throw new HotblobError(
+      'ERR_HOTBLOB_KEY_TOO_LONG',
+      `key: expected at most ${MAX_KEY_BYTES} bytes, received ${Buffer.byteLength(key)}`,
+    );
   }
   if (FORBIDDEN.test(key)) {
     throw new HotblobError(
       'ERR_HOTBLOB_INVALID_KEY',
-      'a key is one or more segments joined by "/", none of them empty, "." or "..", without control characters and "\\"',
+      'key: expected segments joined by "/", none of them empty, "." or "..", without control characters and backslashes',
     );
   }
 }
 
-/** Whether {@link assertKey} takes it. */
+/** Whether `name` is a valid key. See {@link assertKey}. */
 export function isKey(name: string): boolean {
   return !isTooLong(name) && !FORBIDDEN.test(name);
 }
 
 function isTooLong(key: string): boolean {
-  // No character takes more than three bytes per UTF-16 unit, so that short keys need no count.
+  // A UTF-16 code unit takes at most three bytes of UTF-8, so short keys need no count.
   return key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES;
 }

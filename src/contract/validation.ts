@@ -1,19 +1,19 @@
 import { inspect } from 'node:util';
 import { HotblobError } from './errors.js';
 
-/** What an option must be. */
+/** Check of one option. */
 export interface OptionCheck {
+  /** Completes the sentence "expected ...". */
   readonly expected: string;
   accepts(value: unknown): boolean;
 }
 
-/** True or false. */
 export const FLAG: OptionCheck = {
   expected: 'true or false',
   accepts: (value) => typeof value === 'boolean',
 };
 
-/** A number of bytes, 0 included. */
+/** Number of bytes, 0 included. */
 export const BYTES: OptionCheck = {
   expected: 'a whole number of bytes from 0',
   accepts: (value) => Number.isSafeInteger(value) && Number(value) >= 0,
@@ -38,7 +38,7 @@ export const WINDOW_BYTES: OptionCheck = {
   accepts: (value) => Number.isInteger(value) && Number(value) >= DEFAULT_WINDOW_BYTES && Number(value) <= MAX_INT32,
 };
 
-/** A whole number that is no less than `least`. */
+/** Accepts integers from `least`. */
 export function countFrom(least: number): OptionCheck {
   return {
     expected: `a whole number from ${least}`,
@@ -46,7 +46,7 @@ export function countFrom(least: number): OptionCheck {
   };
 }
 
-/** One of these strings. */
+/** Accepts one of `values`. */
 export function oneOf(...values: readonly string[]): OptionCheck {
   return {
     expected: values.map((value) => `'${value}'`).join(', '),
@@ -54,38 +54,43 @@ export function oneOf(...values: readonly string[]): OptionCheck {
   };
 }
 
-/** An object; what it holds is checked by who takes it. */
+/** Object. Its properties are checked elsewhere. */
 export const OBJECT: OptionCheck = {
   expected: 'an object',
   accepts: (value) => typeof value === 'object' && value !== null,
 };
 
-/** A number, whole or not. NaN passes: whoever compares it with a bound refuses it. */
+/** Number, NaN included: the bounds check that follows rejects it. */
 export const NUMBER: OptionCheck = {
   expected: 'a number',
   accepts: (value) => typeof value === 'number',
 };
 
 /**
- * Refuses what is not an option. An option that is undefined counts as absent.
+ * Validates options. An option whose value is undefined counts as absent.
  *
- * @param checks what each option must be
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
  */
 export function assertOptions<T extends object>(options: T, checks: Readonly<Record<keyof T, OptionCheck>>): void {
   if (!OBJECT.accepts(options)) throw invalidOption('options', 'an object', options);
   for (const key of Object.keys(options)) {
     const name = key as string & keyof T;
     const value = options[name];
-    // Some options come with every request: nothing is made for them.
+    // Runs once per request for fileArtifact(): allocates nothing.
     const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
-    if (check === undefined) throw invalidOption(name, `one of the options ${Object.keys(checks).join(', ')}`, name);
+    if (check === undefined) throw unknownOption(name, Object.keys(checks));
     if (value !== undefined && !check.accepts(value)) throw invalidOption(name, check.expected, value);
   }
 }
 
-/** An `ERR_HOTBLOB_INVALID_OPTION` that says what was expected and what was found. */
-export function invalidOption(name: string, expected: string, found: unknown): HotblobError {
-  const seen = inspect(found, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${seen}`);
+/** Returns the error for an option that is not one of `known`. */
+export function unknownOption(name: string, known: readonly string[]): HotblobError {
+  const message = `unknown option '${name}'; expected one of ${known.join(', ')}`;
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+}
+
+/** Returns the error for an option with an invalid value: what was expected and what was received. */
+export function invalidOption(name: string, expected: string, received: unknown): HotblobError {
+  const value = inspect(received, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${value}`);
 }

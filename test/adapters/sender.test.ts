@@ -33,7 +33,7 @@ for (const [name, createSender] of Object.entries({
   test(`${name}: the options of a sender are checked, and those of a store are none`, (t) => {
     const refused: [unknown, RegExp][] = [
       [null, /^options: expected an object, received null$/],
-      [{ store: {} }, /^store: expected one of the options poolBytes, processes, maxOpenFiles, map, /],
+      [{ store: {} }, /^unknown option 'store'; expected one of poolBytes, processes, maxOpenFiles, map, /],
       [{ mountPath: '/a' }, /^mountPath: expected one of/],
       [{ poolBytes: 5 }, /^poolBytes: /],
       [{ map: true }, /^map: expected 'auto', 'always', 'never', received true$/],

@@ -4,8 +4,8 @@ import type { UploadMetadata } from '../../src/contract/artifact.js';
 import {
   decodeMetadata,
   encodeMetadata,
-  keptMetadata,
   MAX_METADATA_BYTES,
+  normalizeMetadata,
 } from '../../src/contract/upload-metadata.js';
 import { refusal } from '../stores/fixture.js';
 
@@ -45,14 +45,14 @@ test('what is said of every artifact takes no room, and names of headers are in 
   ]) {
     t.is(encodeMetadata(nothing), undefined);
   }
-  t.deepEqual(keptMetadata({ contentType: '', headers: { 'X-Tag': 'Abc', empty: '' } }), {
+  t.deepEqual(normalizeMetadata({ contentType: '', headers: { 'X-Tag': 'Abc', empty: '' } }), {
     headers: { 'x-tag': 'Abc', empty: '' },
   });
 });
 
 test('a copy is kept: what the caller does with its object afterwards changes nothing', (t) => {
   const headers: Record<string, string> = { tag: 'a' };
-  const kept = keptMetadata({ headers });
+  const kept = normalizeMetadata({ headers });
   headers['tag'] = 'b';
   t.deepEqual(kept, { headers: { tag: 'a' } });
 });
@@ -87,7 +87,11 @@ test('what cannot be sent as a header is refused', (t) => {
     { contentEncoding: 7 as unknown as string },
   ];
   for (const each of wrong) {
-    t.throws(() => encodeMetadata(each), refusal('ERR_HOTBLOB_BAD_REQUEST', /cannot be sent/), JSON.stringify(each));
+    t.throws(
+      () => encodeMetadata(each),
+      refusal('ERR_HOTBLOB_BAD_REQUEST', /is not a valid header/),
+      JSON.stringify(each),
+    );
   }
 });
 

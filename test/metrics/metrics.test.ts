@@ -150,7 +150,7 @@ test('registries of OpenMetrics, of several processes, and those that are set ba
 
 test('what cannot be counted is refused', (t) => {
   const cases: [object, RegExp][] = [
-    [{ handler: {} }, /^handler: expected one of the options handlers, servers, stores, register/],
+    [{ handler: {} }, /^unknown option 'handler'; expected one of handlers, servers, stores, register/],
     [{ handlers: { cache: {} } }, /^handlers\.cache: expected something with stats\(\), received \{\}$/],
     [{ servers: { main: undefined } }, /^servers\.main: expected something with stats\(\), received undefined$/],
     [{ stores: 1 }, /^stores: expected an object, received 1$/],

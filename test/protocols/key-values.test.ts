@@ -195,7 +195,7 @@ test('each may begin somewhere else', async (t) => {
   for (const path of ['gradle', '/gradle/', '/a b', '//', 7]) {
     t.throws(() => gradle({ path } as never), { code: 'ERR_HOTBLOB_INVALID_OPTION', message: /^path: expected ''/ });
   }
-  t.throws(() => nx({ prefix: '' } as never), { message: /^prefix: expected one of the options path/ });
+  t.throws(() => nx({ prefix: '' } as never), { message: /^unknown option 'prefix'; expected one of path/ });
 });
 
 async function* chunks(): AsyncGenerator<Buffer> {

@@ -12,7 +12,7 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 const REFUSED: [object, RegExp][] = [
-  [{ port: 1 }, /^port: expected one of the options .*\bmaxStreams\b/],
+  [{ port: 1 }, /^unknown option 'port'; expected one of .*\bmaxStreams\b/],
   [{ tls: 'cert' }, /^tls: expected an object, received 'cert'$/],
   [{ handler: {} }, /^handler: expected a handler, received \{\}$/],
   [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],

@@ -14,14 +14,14 @@ function titlesOf(options: Partial<Parameters<typeof storeConformance>[0]>): str
 }
 
 const WRONG: readonly (readonly [string, object, RegExp])[] = [
-  ['an unknown option', { capability: {} }, /capability: expected one of the options .*capabilities/],
+  ['an unknown option', { capability: {} }, /unknown option 'capability'; expected one of .*capabilities/],
   ['no test function', { test: undefined }, /test: expected a function, received undefined/],
   ['no store', { createStore: undefined }, /createStore: expected a function/],
   ['a store for what makes one', { createStore: memoryStore() }, /createStore: expected a function/],
   [
     'an unknown capability',
     { capabilities: { writeable: false } },
-    /writeable: expected one of the options .*writable/,
+    /unknown option 'writeable'; expected one of .*writable/,
   ],
   [
     'a capability that is no flag',

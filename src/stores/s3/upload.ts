@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { CompletedPart } from '@aws-sdk/client-s3';
 import debug from 'debug';
 import type { PutOptions, PutResult } from '../../contract/store.js';
-import { keptMetadata } from '../../contract/upload-metadata.js';
+import { normalizeMetadata } from '../../contract/upload-metadata.js';
 import type { Bucket } from './bucket.js';
 import { descriptionOf, type ObjectDescription } from './metadata.js';
 import { type Part, partsOf, type UploadLimits } from './parts.js';
@@ -20,7 +20,7 @@ const log = debug('hotblob:s3');
  * It does without `Upload` of @aws-sdk/lib-storage, which lets parts on their way go on when it is aborted, fails before
  * they are deleted, and where their deletion fails too says that instead of what was wrong.
  *
- * @throws HotblobError as {@link partsOf} and {@link keptMetadata}; else what the body, the signal or the bucket says
+ * @throws HotblobError as {@link partsOf} and {@link normalizeMetadata}; else what the body, the signal or the bucket says
  */
 export async function upload(
   bucket: Bucket,
@@ -29,7 +29,7 @@ export async function upload(
   { signal, size, metadata }: PutOptions,
   limits: UploadLimits,
 ): Promise<PutResult> {
-  const description = descriptionOf(keptMetadata(metadata));
+  const description = descriptionOf(normalizeMetadata(metadata));
   const failure = new AbortController();
   const either = AbortSignal.any([signal, failure.signal]);
   // Asked while the body comes in, so that it takes no time of its own.

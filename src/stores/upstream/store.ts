@@ -10,7 +10,7 @@ import {
   type StoreStats,
   type UpstreamCount,
 } from '../../contract/store.js';
-import { keptMetadata } from '../../contract/upload-metadata.js';
+import { normalizeMetadata } from '../../contract/upload-metadata.js';
 import { discard } from '../body.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { artifactOf } from './download.js';
@@ -88,7 +88,7 @@ class ArtifactsOfPeer implements UpstreamStore {
 
   async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
     try {
-      const headers = headersOf(keptMetadata(options.metadata));
+      const headers = headersOf(normalizeMetadata(options.metadata));
       const upload = new Upload(body, options);
       const response = await this.#ask('put', {
         method: 'PUT',

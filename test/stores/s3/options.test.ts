@@ -25,7 +25,7 @@ test('options are checked and left alone', async (t) => {
   for (const [options, message] of [
     [{}, /^bucket: expected a string that is not empty, received undefined/],
     [{ bucket: '' }, /^bucket: /],
-    [{ bucket: 'b', buckets: 'b' }, /^buckets: expected one of the options bucket, prefix/],
+    [{ bucket: 'b', buckets: 'b' }, /^unknown option 'buckets'; expected one of bucket, prefix/],
     [{ bucket: 'b', prefix: '/a' }, /^prefix: expected segments .* received '\/a'/],
     [{ bucket: 'b', prefix: 'a/../b' }, /^prefix: /],
     [{ bucket: 'b', region: 1 }, /^region: /],
