@@ -181,6 +181,6 @@ function maxOpenFiles(wanted: number | undefined): number {
 }
 
 function defaultPoolBytes(memory: MemoryPressureProvider, processes: number): number {
-  const limit = ('limitBytes' in memory && Number(memory.limitBytes)) || totalmem();
+  const limit = memory.limitBytes || totalmem(); // 0: nothing can be measured
   return Math.max(MIB, Math.floor(Math.min(64 * MIB, limit / 16) / processes));
 }

@@ -197,18 +197,10 @@ export class Stats implements Totals {
   }
 }
 
-/** What a provider tells about itself, beyond what it must. */
+/** Returns the figures of a provider, with `undefined` for those that it does not report. */
 export function memoryStats(memory: MemoryPressureProvider): MemoryStats {
-  const told: MemoryPressureProvider & Partial<Record<keyof MemoryStats, unknown>> = memory;
-  const numberOf = (value: unknown): number | undefined => (typeof value === 'number' ? value : undefined);
-  return {
-    usedBytes: numberOf(told.usedBytes),
-    limitBytes: numberOf(told.limitBytes),
-    softBytes: numberOf(told.softBytes),
-    hardBytes: numberOf(told.hardBytes),
-    headroomBytes: memory.headroomBytes,
-    sensor: typeof told.sensor === 'string' ? told.sensor : undefined,
-  };
+  const { usedBytes, limitBytes, softBytes, hardBytes, headroomBytes, sensor } = memory;
+  return { usedBytes, limitBytes, softBytes, hardBytes, headroomBytes, sensor };
 }
 
 function none(): Count {

@@ -1,42 +1,42 @@
-import { type MemoryUse, parseRows, type ReadFile, sumRows } from './sensor.js';
+import { type MemoryUsage, parseRows, type ReadFile, sumRows } from './sensor.js';
 
-/** Where the memory controller keeps the books of this process. */
+/** Memory cgroup of this process. */
 export interface MemoryCgroup {
   readonly version: 1 | 2;
-  /** Directories whose limit can be read: the process's own group first, then its ancestors up to the mount. */
+  /** Directories with a readable limit: the cgroup of the process first, then its ancestors up to the mount point. */
   readonly directories: readonly string[];
 }
 
 /**
- * The limits on the way up from this process's group. v2 levels without one are left out; on v1 they show up with a limit
- * near 2^63, which is how v1 writes "unlimited".
+ * Limits of the cgroup of this process and of its ancestors, with their usage. Levels of v2 without a limit are omitted. Levels
+ * of v1 without a limit are included, because v1 reports "unlimited" as a limit near 2^63.
  */
 export interface CgroupReading {
   readonly version: 1 | 2;
-  readonly uses: readonly MemoryUse[];
+  readonly usages: readonly MemoryUsage[];
 }
 
 interface Mount {
   readonly version: 1 | 2;
-  /** The group that is mounted, as a path of the hierarchy. */
+  /** Path in the cgroup hierarchy of the group at the mount point. */
   readonly root: string;
   readonly directory: string;
 }
 
 /**
- * Finds the group that this process's memory is charged to, through /proc/self/cgroup and /proc/self/mountinfo
- * (proc(5), cgroups(7)). A controller lives in one hierarchy at a time, so whichever version has limit files on the way
- * up from the process's group is the one; on hybrid hosts v2 is mounted too, and has none.
+ * Finds the cgroup that the memory of this process is charged to, from /proc/self/cgroup and /proc/self/mountinfo (proc(5),
+ * cgroups(7)). A controller is attached to one hierarchy at a time, so the version that has limit files in the cgroup of the
+ * process or an ancestor is the right one. Hybrid hosts mount v2 as well, but without limit files.
  *
- * @returns undefined where no level has a limit that can be read, as in the root group of v2
- * @throws Error when one of the two files cannot be read
+ * @returns `undefined` if no level has a readable limit, as in the root cgroup of v2
+ * @throws Error if one of the two files cannot be read
  */
 export function findMemoryCgroup(read: ReadFile): MemoryCgroup | undefined {
   const groups = parseGroups(read('/proc/self/cgroup'));
   const mounts = parseMounts(read('/proc/self/mountinfo'));
   for (const { version, path } of groups) {
-    for (const mount of bestFirst(mounts, version, path)) {
-      const directories = levels(mount, path).filter((directory) => canUse(version, directory, read));
+    for (const mount of mountsByDepth(mounts, version, path)) {
+      const directories = groupDirectories(mount, path).filter((directory) => isReadable(version, directory, read));
       if (directories.length > 0) return { version, directories };
     }
   }
@@ -44,26 +44,24 @@ export function findMemoryCgroup(read: ReadFile): MemoryCgroup | undefined {
 }
 
 /**
- * A function that reads the limits and what is used of each. It looks for the group when it is first called, and once
- * more when a level that was there can no longer be read.
- *
- * The function never throws; it returns undefined where no group is found or none can be read.
+ * Returns a function that reads the limits and their usage. The function searches for the cgroup on the first call, and again
+ * when a level can no longer be read. It never throws: it returns `undefined` if no cgroup is found or readable.
  */
 export function cgroupReader(read: ReadFile): () => CgroupReading | undefined {
   let cgroup: MemoryCgroup | undefined;
   let searched = false;
   const search = () => {
-    // A group that was found before is kept when none is found now: it is tried again, and looked for again, next time.
+    // If nothing is found, the previous cgroup is kept, and the next call reads it or searches again.
     cgroup = findMemoryCgroup(read) ?? cgroup;
     searched = true;
   };
-  const readAll = () => cgroup && { version: cgroup.version, uses: readUses(cgroup, read) };
+  const readAll = () => cgroup && { version: cgroup.version, usages: readUsages(cgroup, read) };
   return () => {
     try {
       if (!searched) search();
       return readAll();
     } catch {
-      // Moved, removed, or not what the kernel writes.
+      // The process was moved, the cgroup was removed, or a file is malformed.
     }
     try {
       search();
@@ -74,17 +72,17 @@ export function cgroupReader(read: ReadFile): () => CgroupReading | undefined {
   };
 }
 
-/** One entry for each level that has a limit. @throws Error when a level cannot be read */
-function readUses({ version, directories }: MemoryCgroup, read: ReadFile): MemoryUse[] {
-  return directories.map((directory) => READ_USE[version](directory, read)).filter((use) => use !== undefined);
+/** Reads the usage of each level that has a limit. @throws Error if a level cannot be read */
+function readUsages({ version, directories }: MemoryCgroup, read: ReadFile): MemoryUsage[] {
+  return directories.map((directory) => READ_USAGE[version](directory, read)).filter((usage) => usage !== undefined);
 }
 
-const READ_USE = { 1: readUseV1, 2: readUseV2 } as const;
+const READ_USAGE = { 1: readUsageV1, 2: readUsageV2 } as const;
 
-/** A level that is hidden or broken is passed over: the limits of the others hold all the same. */
-function canUse(version: 1 | 2, directory: string, read: ReadFile): boolean {
+/** An unreadable or malformed level is skipped, because the limits of the other levels still apply. */
+function isReadable(version: 1 | 2, directory: string, read: ReadFile): boolean {
   try {
-    READ_USE[version](directory, read);
+    READ_USAGE[version](directory, read);
     return true;
   } catch {
     return false;
@@ -92,36 +90,36 @@ function canUse(version: 1 | 2, directory: string, read: ReadFile): boolean {
 }
 
 /**
- * v2 (Documentation/admin-guide/cgroup-v2.rst). Rows cover the group and all below it. `memory.high` is a limit like
- * `memory.max`: above it the kernel puts every thread of the group to sleep, the event loop too.
+ * Reads a level of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst). The rows include all descendant groups. `memory.high`
+ * is treated as a limit like `memory.max`: above it, the kernel throttles every thread of the group, including the event loop.
  */
-function readUseV2(directory: string, read: ReadFile): MemoryUse | undefined {
+function readUsageV2(directory: string, read: ReadFile): MemoryUsage | undefined {
   const limitBytes = Math.min(
     parseLimit(read(`${directory}/memory.max`)),
     parseLimit(tryRead(read, `${directory}/memory.high`) ?? 'max'),
   );
   if (limitBytes === Number.POSITIVE_INFINITY) return undefined;
   const rows = parseRows(read(`${directory}/memory.stat`));
-  if (!rows.has('anon')) throw new Error(`${directory}/memory.stat lacks anon`);
-  const held = sumRows(rows, ['anon', 'shmem', 'sock', 'hugetlb', 'file_dirty', 'file_writeback']);
-  return { usedBytes: held + heldByKernelV2(rows), limitBytes };
+  if (!rows.has('anon')) throw new Error(`${directory}/memory.stat: expected a row anon`);
+  const userBytes = sumRows(rows, ['anon', 'shmem', 'sock', 'hugetlb', 'file_dirty', 'file_writeback']);
+  return { usedBytes: userBytes + kernelBytesV2(rows), limitBytes };
 }
 
-function heldByKernelV2(rows: ReadonlyMap<string, number>): number {
+function kernelBytesV2(rows: ReadonlyMap<string, number>): number {
   const kernel = rows.get('kernel');
   if (kernel !== undefined) return Math.max(0, kernel - sumRows(rows, ['slab_reclaimable']));
-  // Before Linux 5.18 there is no such row.
+  // The row `kernel` exists since Linux 5.18.
   return sumRows(rows, ['kernel_stack', 'pagetables', 'percpu', 'vmalloc', 'slab_unreclaimable']);
 }
 
 /**
- * v1 (Documentation/admin-guide/cgroup-v1/memory.rst). `total_` rows cover the groups below as well. There are no rows
- * for kernel memory and sockets, and `memory.kmem.usage_in_bytes` counts reclaimable slab: both stay out.
- * `hierarchical_memory_limit` is the smallest limit from here up, ancestors beyond the mount included.
+ * Reads a level of cgroup v1 (Documentation/admin-guide/cgroup-v1/memory.rst). `total_` rows include all descendant groups.
+ * Kernel memory and sockets do not count: they have no rows, and `memory.kmem.usage_in_bytes` includes reclaimable slab.
+ * `hierarchical_memory_limit` is the smallest limit of this group and all ancestors, including those above the mount point.
  */
-function readUseV1(directory: string, read: ReadFile): MemoryUse | undefined {
+function readUsageV1(directory: string, read: ReadFile): MemoryUsage | undefined {
   const rows = parseRows(read(`${directory}/memory.stat`));
-  if (!rows.has('total_rss')) throw new Error(`${directory}/memory.stat lacks total_rss`);
+  if (!rows.has('total_rss')) throw new Error(`${directory}/memory.stat: expected a row total_rss`);
   const ownLimit = parseLimit(read(`${directory}/memory.limit_in_bytes`));
   return {
     usedBytes: sumRows(rows, ['total_rss', 'total_shmem', 'total_dirty', 'total_writeback']),
@@ -129,15 +127,15 @@ function readUseV1(directory: string, read: ReadFile): MemoryUse | undefined {
   };
 }
 
-/** Bytes, or Infinity for `max`. @throws Error for anything else */
+/** Parses a number of bytes, or `max` as Infinity. @throws Error for anything else */
 function parseLimit(text: string): number {
   const limit = text.trim();
   if (limit === 'max') return Number.POSITIVE_INFINITY;
-  if (!/^\d+$/.test(limit)) throw new Error(`not a memory limit: ${limit}`);
+  if (!/^\d+$/.test(limit)) throw new Error(`memory limit: expected a number of bytes or max, received ${limit}`);
   return Number(limit);
 }
 
-/** Lines are `hierarchy:controllers:path`; v2 is hierarchy 0 without controllers. The path may hold colons. */
+/** Lines are `hierarchy:controllers:path`. v2 is hierarchy 0 without controllers. The path may contain colons. */
 function parseGroups(text: string): { version: 1 | 2; path: string }[] {
   return text.split('\n').flatMap((line): { version: 1 | 2; path: string }[] => {
     const [, hierarchy, controllers, path] = /^(\d+):([^:]*):(\/.*)$/.exec(line) ?? [];
@@ -159,21 +157,21 @@ function parseMounts(text: string): Mount[] {
   });
 }
 
-/** mountinfo writes space, tab, newline and backslash as `\040` and so on. */
+/** Decodes the octal escapes of mountinfo: space, tab, newline and backslash are written as `\040` and so on. */
 export function unescapeOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
-/** Mounts that hold the group before those that do not, and among them the one that shows the most ancestors. */
-function bestFirst(mounts: readonly Mount[], version: 1 | 2, path: string): Mount[] {
-  const rank = ({ root }: Mount) => (below(root, path) === undefined ? Number.POSITIVE_INFINITY : root.length);
-  // Not a subtraction: Infinity - Infinity is not a number.
+/** Sorts the mounts that contain the group before the others, and the mount that shows the most ancestors first. */
+function mountsByDepth(mounts: readonly Mount[], version: 1 | 2, path: string): Mount[] {
+  const rank = ({ root }: Mount) => (pathBelow(root, path) === undefined ? Number.POSITIVE_INFINITY : root.length);
+  // Not a subtraction, because Infinity - Infinity is NaN.
   const compare = (a: Mount, b: Mount) => (rank(a) === rank(b) ? 0 : rank(a) < rank(b) ? -1 : 1);
   return mounts.filter((mount) => mount.version === version).sort(compare);
 }
 
-/** The rest of `path` under `root`, `''` for the same group, or undefined where it does not lie below. */
-function below(root: string, path: string): string | undefined {
+/** Returns the rest of `path` below `root`: `''` for the same group, `undefined` if `path` is not below `root`. */
+function pathBelow(root: string, path: string): string | undefined {
   const prefix = root === '/' ? '' : root;
   const rest = path === '/' ? '' : path;
   if (rest !== prefix && !rest.startsWith(`${prefix}/`)) return undefined;
@@ -182,12 +180,12 @@ function below(root: string, path: string): string | undefined {
 }
 
 /**
- * The directories from the group up to the mount. With cgroup namespaces the group may lie outside the mount (a root or
- * a path of `/..`): then the mount itself is all there is to see, an ancestor or what the container was given.
+ * Returns the directories from the group up to the mount point. With cgroup namespaces, the group can be outside the mount (its
+ * path or the root contains `/..`). Then only the mount point is visible: an ancestor, or the group of the container.
  */
-function levels(mount: Mount, path: string): string[] {
+function groupDirectories(mount: Mount, path: string): string[] {
   const base = mount.directory === '/' ? '' : mount.directory;
-  let tail = below(mount.root, path) ?? '';
+  let tail = pathBelow(mount.root, path) ?? '';
   const directories = [];
   for (; tail !== ''; tail = tail.slice(0, tail.lastIndexOf('/'))) directories.push(base + tail);
   return [...directories, base];

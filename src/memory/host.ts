@@ -1,15 +1,14 @@
 import os from 'node:os';
-import { type MemoryUse, parseRows, type ReadFile, sumRows } from './sensor.js';
+import { type MemoryUsage, parseRows, type ReadFile, sumRows } from './sensor.js';
 
 /**
- * Rows of /proc/meminfo that hold memory the kernel cannot simply drop (Documentation/filesystems/proc.rst). They do
- * not overlap.
+ * Rows of /proc/meminfo that hold unreclaimable memory (Documentation/filesystems/proc.rst). The rows do not overlap.
  *
- * Not `MemTotal - MemAvailable`: MemAvailable holds back the zones' low watermarks, of free memory, page cache and slab
- * each, so that clean pages would count. Not `MemTotal - MemFree - cache` either: memory that has no row of its own, such
- * as the cache of ZFS, would count.
+ * `MemTotal - MemAvailable` is not used: MemAvailable deducts the low watermarks of the zones from free memory, page cache and
+ * slab, so clean pages would count. `MemTotal - MemFree - cache` is not used either: it counts memory without a row of its own,
+ * such as the ZFS cache.
  */
-const HELD_ROWS = [
+const UNRECLAIMABLE_ROWS = [
   'AnonPages',
   'Shmem',
   'SUnreclaim',
@@ -18,7 +17,7 @@ const HELD_ROWS = [
   'SecPageTables',
   'Percpu',
   'Zswap',
-  // Set aside for huge pages whether in use or not, and in no other row.
+  // Reserved for huge pages, used or not, and counted in no other row.
   'Hugetlb',
   'Dirty',
   'Writeback',
@@ -26,29 +25,29 @@ const HELD_ROWS = [
 ];
 
 /**
- * The whole machine, from /proc/meminfo: the limit is physical memory. Socket buffers and locked file pages are not
- * counted, because no row tells them apart.
+ * Reads the memory usage of the machine from /proc/meminfo. The limit is physical memory. Socket buffers and locked file pages
+ * do not count, because they have no rows of their own.
  *
- * @throws Error when the file cannot be read or lacks MemTotal or AnonPages
+ * @throws Error if the file cannot be read or lacks MemTotal or AnonPages
  */
-export function readHostMemory(read: ReadFile): MemoryUse {
+export function readHostMemory(read: ReadFile): MemoryUsage {
   const rows = parseRows(read('/proc/meminfo'));
   const total = rows.get('MemTotal');
-  if (!total || !rows.has('AnonPages')) throw new Error('/proc/meminfo lacks MemTotal or AnonPages');
+  if (!total || !rows.has('AnonPages')) throw new Error('/proc/meminfo: expected the rows MemTotal and AnonPages');
   // Every row is in units of 1,024 bytes.
-  return { usedBytes: sumRows(rows, HELD_ROWS) * 1024, limitBytes: total * 1024 };
+  return { usedBytes: sumRows(rows, UNRECLAIMABLE_ROWS) * 1024, limitBytes: total * 1024 };
 }
 
 /**
- * The machine as Node sees it, where there is no /proc: the limit is physical memory.
+ * Reads the memory usage of the machine through Node, for systems without /proc. The limit is physical memory.
  *
- * - Windows: `os.freemem()` counts the standby list, which is clean cache, as free: what is not free is used.
- * - Elsewhere (macOS, the BSDs) `os.freemem()` counts cache as used and would show pressure for ever. This process's
- *   resident set stands in: other processes go unseen, and file pages that this process has mapped and touched count.
+ * - Windows: `os.freemem()` counts the standby list (clean cache) as free, so everything else is used.
+ * - macOS and the BSDs: `os.freemem()` counts cache as used, which would always show pressure. The resident set size of this
+ *   process is used instead. It does not include other processes, and it includes mapped file pages that this process touched.
  *
- * @throws Error when the resident set cannot be read: Node itself reads /proc for it on Linux
+ * @throws Error if the resident set size cannot be read (on Linux, Node reads it from /proc)
  */
-export function readOsMemory(platform: NodeJS.Platform = process.platform): MemoryUse {
+export function readOsMemory(platform: NodeJS.Platform = process.platform): MemoryUsage {
   const limitBytes = os.totalmem();
   const usedBytes = platform === 'win32' ? limitBytes - os.freemem() : process.memoryUsage.rss();
   return { usedBytes, limitBytes };

@@ -1,33 +1,55 @@
-/** From plenty to hardly any: at `constrained` serving stops mapping files, at `critical` memory is about to run out. */
+/**
+ * Memory pressure, from low to high. At `constrained` the handler no longer maps files; at `critical` the process is about to
+ * run out of memory.
+ */
 export type MemoryPressureLevel = 'normal' | 'constrained' | 'critical';
 
-/** Tells how short memory is. Both properties are read on the hot path: they answer at once and never throw. */
+/**
+ * Reports memory pressure to handlers and servers. `level` and `headroomBytes` are read on the hot path: they must return at once
+ * and never throw. The optional members describe the measurement: absent or `undefined` means unknown.
+ */
 export interface MemoryPressureProvider {
-  /** How short memory is now. */
+  /** Current memory pressure. */
   readonly level: MemoryPressureLevel;
-  /** Bytes between the soft and the hard watermark; sizes the serving pool. */
+  /**
+   * Bytes between the soft and the hard watermark. A handler has at most this many mapped bytes in flight, and the uploads of
+   * a server buffer at most this many unread bytes. With `processes: n`, each process takes the n-th part.
+   */
   readonly headroomBytes: number;
+  /** Bytes in use that count against `limitBytes`. Reported in `stats()` and in the metrics. */
+  readonly usedBytes?: number | undefined;
+  /**
+   * Memory limit in bytes. Read at construction for the default of `maxPooledBytes` (a sixteenth of the limit, at most 64 MiB),
+   * and reported in `stats()` and in the metrics. If it is absent or 0, that default is derived from `os.totalmem()`.
+   */
+  readonly limitBytes?: number | undefined;
+  /** Value of `usedBytes` from which the level is `constrained`. Reported in `stats()` and in the metrics. */
+  readonly softBytes?: number | undefined;
+  /** Value of `usedBytes` from which the level is `critical`. Reported in `stats()` and in the metrics. */
+  readonly hardBytes?: number | undefined;
+  /** Name of the source of these figures, such as `cgroup v2`. Reported in `stats()`. */
+  readonly sensor?: string | undefined;
 }
 
-/** Where `constrained` and `critical` begin, as shares of a limit: 0 < softRatio < hardRatio <= 1. */
+/** Start of `constrained` and `critical`, as shares of the limit: 0 < softRatio < hardRatio <= 1. */
 export interface Watermarks {
   readonly softRatio: number;
   readonly hardRatio: number;
 }
 
-/** What holds where nothing else is asked for; the figures have served in production. */
+/** Watermarks of `systemMemoryPressure()` without options. */
 export const DEFAULT_WATERMARKS: Watermarks = { softRatio: 0.7, hardRatio: 0.85 };
 
 const MIB = 2 ** 20;
-/** The least headroom, in bytes, however small the limit. */
+/** Minimum headroom in bytes, for any limit. */
 export const MIN_HEADROOM_BYTES = 64 * MIB;
 const MAX_HEADROOM_BYTES = 512 * MIB;
-/** A level is left only this far below its watermark, so that it does not flap. */
+/** Hysteresis: a level ends at this share of its watermark, so that usage near the watermark does not make it flap. */
 const LEAVE_FACTOR = 0.9;
 
 /**
- * The level after `previous` when `usedRatio` of the limit is in use. A level is entered at its watermark and left below
- * 90% of it, so that usage has to move by a tenth of a watermark before the level can come back.
+ * Returns the level that follows `previous` when `usedRatio` of the limit is in use. A level begins at its watermark and ends
+ * below 90% of it.
  */
 export function nextLevel(
   previous: MemoryPressureLevel,
@@ -40,7 +62,7 @@ export function nextLevel(
   return usedRatio >= softRatio * (wasConstrained ? LEAVE_FACTOR : 1) ? 'constrained' : 'normal';
 }
 
-/** Hard minus soft watermark of a limit in bytes, at least 64 MiB and at most 512 MiB. */
+/** Returns the bytes between the two watermarks of a limit, at least 64 MiB and at most 512 MiB. */
 export function headroomOf(limitBytes: number, { softRatio, hardRatio }: Watermarks): number {
   const gap = Math.floor((hardRatio - softRatio) * limitBytes);
   return Math.min(Math.max(gap, MIN_HEADROOM_BYTES), MAX_HEADROOM_BYTES);

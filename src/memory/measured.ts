@@ -8,74 +8,76 @@ import {
   nextLevel,
   type Watermarks,
 } from './level.js';
-import type { MemoryUse, ReadFile } from './sensor.js';
+import type { MemoryUsage, ReadFile } from './sensor.js';
 
 const debug = createDebug('hotblob:memory');
 
 const MAX_SAMPLE_AGE_MS = 200;
 
-/** What is measured, besides the level and the headroom. */
+/** Memory pressure measured by {@link systemMemoryPressure}. All members are present. */
 export interface SystemMemoryPressure extends MemoryPressureProvider {
-  /** The limit whose watermarks are nearest, in bytes; 0 where nothing can be measured. */
+  /** Limit with the highest share in use, in bytes. 0 if nothing can be measured. */
   readonly limitBytes: number;
-  /** What counts against `limitBytes`: never clean file pages. In bytes; 0 where nothing can be measured. */
+  /** Unreclaimable bytes that count against `limitBytes`, without clean page cache. 0 if nothing can be measured. */
   readonly usedBytes: number;
-  /** Where `constrained` begins, of `limitBytes`. In bytes; 0 where nothing can be measured. */
+  /** Value of `usedBytes` from which the level is `constrained`. 0 if nothing can be measured. */
   readonly softBytes: number;
-  /** Where `critical` begins, of `limitBytes`. In bytes; 0 where nothing can be measured. */
+  /** Value of `usedBytes` from which the level is `critical`. 0 if nothing can be measured. */
   readonly hardBytes: number;
   /**
-   * How much more may be in use before `constrained` begins, under the limit that leaves least. In bytes; 0 where nothing can
-   * be measured. Page cache may take it, and what page cache has taken is not missing from it.
+   * Bytes left until `constrained` begins, under the limit that leaves the fewest. Clean page cache does not reduce it. 0 if
+   * nothing can be measured.
    */
   readonly roomBytes: number;
-  /** Where the figures come from. `none`: nothing can be measured. */
+  /** Source of the figures. `none`: nothing can be measured. */
   readonly sensor: 'cgroup v2' | 'cgroup v1' | 'meminfo' | 'os' | 'none';
 }
 
-/** What the measuring rests on; tests put others in place. */
+/** Sources of a measurement. Tests pass their own. */
 export interface MemorySources {
   readonly read: ReadFile;
-  /** The last resort; throws where even that fails. */
-  readonly readOs: () => MemoryUse;
-  /** Milliseconds of a clock that never goes back. */
+  /** Fallback without /proc. Throws if it fails too. */
+  readonly readOs: () => MemoryUsage;
+  /** Milliseconds of a monotonic clock. */
   readonly now: () => number;
 }
 
 interface Measurement {
   readonly sensor: SystemMemoryPressure['sensor'];
-  readonly nearest: MemoryUse;
-  /** The nearest limit may be a larger one that is shared; the pool has to fit into the smallest. */
+  /** Usage of the limit with the highest share in use. It can be a large limit that several groups share. */
+  readonly fullest: MemoryUsage;
+  /** Smallest limit: headroom is derived from it, because mapped files and buffers have to fit into every limit. */
   readonly smallestLimitBytes: number;
-  /** All limits that bind. */
-  readonly uses: readonly MemoryUse[];
+  /** Usage of every limit that applies. */
+  readonly usages: readonly MemoryUsage[];
 }
 
-const NOTHING: Measurement = {
+const UNMEASURED: Measurement = {
   sensor: 'none',
-  nearest: { usedBytes: 0, limitBytes: 0 },
+  fullest: { usedBytes: 0, limitBytes: 0 },
   smallestLimitBytes: 0,
-  uses: [],
+  usages: [],
 };
 
 /**
- * A pressure that samples its sources when a property is read and the last sample is older than 200 ms. Reading never
- * throws. Where nothing can be measured the level is `constrained`: what nobody can see is not taken for plenty.
+ * Creates a provider that samples its sources when a property is read and the last sample is older than 200 ms. Reading a
+ * property never throws. If nothing can be measured, the level is `constrained`, the safe assumption.
  */
 export function measuredMemoryPressure(sources: MemorySources, watermarks: Watermarks): SystemMemoryPressure {
-  const measure = measuring(sources);
+  const measure = measurementOf(sources);
   let sampledAt = Number.NEGATIVE_INFINITY;
   let level: MemoryPressureLevel = 'normal';
-  let sample = NOTHING;
+  let sample = UNMEASURED;
 
   const current = () => {
     const now = sources.now();
     if (now - sampledAt > MAX_SAMPLE_AGE_MS) {
       sampledAt = now;
       sample = measure();
-      const { sensor, nearest } = sample;
-      const next = sensor === 'none' ? 'constrained' : nextLevel(level, usedRatio(nearest), watermarks);
-      if (next !== level) debug('%s: %d of %d bytes (%s)', next, nearest.usedBytes, nearest.limitBytes, sensor);
+      const { sensor, fullest } = sample;
+      const next = sensor === 'none' ? 'constrained' : nextLevel(level, usedRatio(fullest), watermarks);
+      if (next !== level)
+        debug('pressure %s: %d of %d bytes in use (%s)', next, fullest.usedBytes, fullest.limitBytes, sensor);
       level = next;
     }
     return sample;
@@ -90,19 +92,19 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
       return headroomOf(current().smallestLimitBytes, watermarks);
     },
     get limitBytes() {
-      return current().nearest.limitBytes;
+      return current().fullest.limitBytes;
     },
     get usedBytes() {
-      return current().nearest.usedBytes;
+      return current().fullest.usedBytes;
     },
     get softBytes() {
-      return Math.floor(current().nearest.limitBytes * watermarks.softRatio);
+      return Math.floor(current().fullest.limitBytes * watermarks.softRatio);
     },
     get hardBytes() {
-      return Math.floor(current().nearest.limitBytes * watermarks.hardRatio);
+      return Math.floor(current().fullest.limitBytes * watermarks.hardRatio);
     },
     get roomBytes() {
-      const rooms = current().uses.map(({ usedBytes, limitBytes }) => limitBytes * watermarks.softRatio - usedBytes);
+      const rooms = current().usages.map(({ usedBytes, limitBytes }) => limitBytes * watermarks.softRatio - usedBytes);
       return rooms.length === 0 ? 0 : Math.max(0, Math.floor(Math.min(...rooms)));
     },
     get sensor() {
@@ -111,44 +113,44 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
   };
 }
 
-/** A function that asks the cgroups first, then the machine, then Node. It never throws. */
-function measuring({ read, readOs }: MemorySources): () => Measurement {
+/** Returns a function that measures the cgroups, or else the machine through /proc, or else through Node. It never throws. */
+function measurementOf({ read, readOs }: MemorySources): () => Measurement {
   const readCgroups = cgroupReader(read);
   const readHost = () => readHostMemory(read);
   let physicalBytes: number | undefined;
 
   return () => {
     const cgroups = readCgroups();
-    if (cgroups && cgroups.uses.length > 0) {
+    if (cgroups && cgroups.usages.length > 0) {
       physicalBytes ??= (attempt(readHost) ?? attempt(readOs))?.limitBytes;
-      const bound = bindingLimits(cgroups, physicalBytes);
-      if (bound) return bound;
+      const measurement = applicableLimits(cgroups, physicalBytes);
+      if (measurement) return measurement;
     }
     const host = attempt(readHost);
-    if (host) return { sensor: 'meminfo', nearest: host, smallestLimitBytes: host.limitBytes, uses: [host] };
+    if (host) return { sensor: 'meminfo', fullest: host, smallestLimitBytes: host.limitBytes, usages: [host] };
     const os = attempt(readOs);
-    return os ? { sensor: 'os', nearest: os, smallestLimitBytes: os.limitBytes, uses: [os] } : NOTHING;
+    return os ? { sensor: 'os', fullest: os, smallestLimitBytes: os.limitBytes, usages: [os] } : UNMEASURED;
   };
 }
 
-/** Limits above physical memory bind nothing: the machine runs out first. v1's "unlimited" is one of them. */
-function bindingLimits(
-  { version, uses }: CgroupReading,
+/** Ignores limits above physical memory, such as "unlimited" of cgroup v1, because the machine runs out of memory first. */
+function applicableLimits(
+  { version, usages }: CgroupReading,
   physicalBytes = Number.MAX_SAFE_INTEGER,
 ): Measurement | undefined {
-  const binding = uses.filter(({ limitBytes }) => limitBytes <= physicalBytes);
-  const [first, ...others] = binding;
+  const applicable = usages.filter(({ limitBytes }) => limitBytes <= physicalBytes);
+  const [first, ...others] = applicable;
   if (!first) return undefined;
   return {
     sensor: `cgroup v${version}`,
-    nearest: others.reduce((a, b) => (usedRatio(b) > usedRatio(a) ? b : a), first),
-    smallestLimitBytes: others.reduce((least, { limitBytes }) => Math.min(least, limitBytes), first.limitBytes),
-    uses: binding,
+    fullest: others.reduce((a, b) => (usedRatio(b) > usedRatio(a) ? b : a), first),
+    smallestLimitBytes: Math.min(...applicable.map(({ limitBytes }) => limitBytes)),
+    usages: applicable,
   };
 }
 
-/** 1 is full, which a limit of 0 always is. */
-function usedRatio({ usedBytes, limitBytes }: MemoryUse): number {
+/** Returns the share of the limit that is in use. A limit of 0 is always full. */
+function usedRatio({ usedBytes, limitBytes }: MemoryUsage): number {
   return limitBytes > 0 ? usedBytes / limitBytes : 1;
 }
 

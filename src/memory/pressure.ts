@@ -13,37 +13,39 @@ import { type MemorySources, measuredMemoryPressure, type SystemMemoryPressure }
 export type { MemoryPressureLevel, MemoryPressureProvider } from './level.js';
 export type { SystemMemoryPressure } from './measured.js';
 
-/** What {@link systemMemoryPressure} takes: 0 < softRatio < hardRatio <= 1. */
+/** Options of {@link systemMemoryPressure}: 0 < softRatio < hardRatio <= 1. */
 export interface SystemMemoryPressureOptions {
-  /** The soft watermark, as a share of the limit: from here on the level is `constrained`. Default: 0.7. */
+  /** Soft watermark: share of the limit from which the level is `constrained`. Default: 0.7. */
   readonly softRatio?: number | undefined;
-  /** The hard watermark, as a share of the limit: from here on the level is `critical`. Default: 0.85. */
+  /** Hard watermark: share of the limit from which the level is `critical`. Default: 0.85. */
   readonly hardRatio?: number | undefined;
 }
 
-/** What {@link fixedMemoryPressure} takes. */
+/** Options of {@link fixedMemoryPressure}. */
 export interface FixedMemoryPressureOptions {
-  /** Default: 64 MiB, the least that a measured pressure gives. */
+  /** Headroom in bytes. Default: 64 MiB, the minimum of {@link systemMemoryPressure}. */
   readonly headroomBytes?: number | undefined;
 }
 
 const LEVEL = oneOf('normal', 'constrained', 'critical');
 
 const SYSTEM: MemorySources = {
-  // Kernel memory, no disk: microseconds, where a trip to the threadpool would take longer.
+  // Synchronous: /proc and cgroupfs are in kernel memory. The read takes microseconds, less than a round trip to the thread pool.
   read: (path) => readFileSync(path, 'utf8'),
   readOs: () => readOsMemory(),
   now: () => performance.now(),
 };
 
 /**
- * Measures the memory that this process may use: every cgroup limit that holds for it, v2 or v1, and where none is below
- * physical memory, the machine. Counted is what the kernel cannot simply drop: anonymous and shared memory, kernel memory
- * without reclaimable slab, socket buffers, dirty pages and pages under writeback, as far as the sensor shows them. Clean
- * page cache never counts: a cache server fills its limit with it, and should.
+ * Creates a provider that measures the memory available to this process: every cgroup limit (v2 or v1) that applies to it, or
+ * physical memory if no limit is lower.
  *
- * A property that is read takes a new sample when the last one is older than 200 ms. There is no timer, nothing to close,
- * and no I/O at construction. Where nothing can be measured the level is `constrained`.
+ * Only unreclaimable memory counts: anonymous and shared memory, kernel memory without reclaimable slab, socket buffers, dirty
+ * pages and pages under writeback, as far as the sensor reports them. Clean page cache does not count, because a cache server
+ * is expected to fill its limit with it.
+ *
+ * Reading a property takes a new sample if the last one is older than 200 ms. The provider has no timer, needs no close, and
+ * does no I/O at construction. If nothing can be measured, the level is `constrained`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` unless 0 < softRatio < hardRatio <= 1, and for unknown options
  */
@@ -51,25 +53,31 @@ export function systemMemoryPressure(options: SystemMemoryPressureOptions = {}):
   return measuredMemoryPressure(SYSTEM, watermarksOf(options));
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for what is no provider */
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `memory` is not a provider */
 export function assertMemoryPressure(memory: MemoryPressureProvider): void {
-  if (typeof memory.level === 'string' && typeof memory.headroomBytes === 'number') return;
-  throw invalidOption('memory', 'an object with level and headroomBytes', memory);
+  if (!(typeof memory.level === 'string' && typeof memory.headroomBytes === 'number')) {
+    throw invalidOption('memory', 'an object with level and headroomBytes', memory);
+  }
+  for (const name of ['usedBytes', 'limitBytes', 'softBytes', 'hardBytes'] as const) {
+    const value = memory[name];
+    if (value !== undefined && !NUMBER.accepts(value)) throw invalidOption(`memory.${name}`, NUMBER.expected, value);
+  }
+  const { sensor } = memory;
+  if (!(sensor === undefined || typeof sensor === 'string')) throw invalidOption('memory.sensor', 'a string', sensor);
 }
 
 let shared: SystemMemoryPressure | undefined;
 
-/** The {@link systemMemoryPressure} of everything in this process that is not given one of its own. */
+/** Returns the {@link systemMemoryPressure} that all handlers and servers without the option `memory` share. */
 export function sharedMemoryPressure(): SystemMemoryPressure {
   shared ??= systemMemoryPressure();
   return shared;
 }
 
 /**
- * A pressure that never changes: for tests, and for hosts that know better.
+ * Creates a provider whose level never changes, for tests and for hosts with a fixed memory budget.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for anything that is not a level or a number of bytes, and for
- *   unknown options
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid level or number of bytes, and for unknown options
  */
 export function fixedMemoryPressure(
   level: MemoryPressureLevel,

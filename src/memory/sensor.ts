@@ -1,15 +1,15 @@
-/** Reads one file of /proc or cgroupfs, whole; throws what the system throws. Tests put a fixture tree behind it. */
+/** Reads one file of /proc or cgroupfs completely. Throws the error of the system call. Tests pass a fixture tree. */
 export type ReadFile = (path: string) => string;
 
-/** What a sensor found of one limit: bytes that cannot simply be dropped, and how many there may be. */
-export interface MemoryUse {
+/** Memory limit, and the memory that counts against it: bytes that the kernel cannot reclaim without I/O or swap. */
+export interface MemoryUsage {
   readonly usedBytes: number;
   readonly limitBytes: number;
 }
 
 /**
- * The rows of `memory.stat` (`anon 4096`, in bytes) or `/proc/meminfo` (`AnonPages:  4 kB`), by name, as they stand:
- * units are the caller's. Lines of any other form are left out.
+ * Parses the rows of `memory.stat` (`anon 4096`, in bytes) or of `/proc/meminfo` (`AnonPages:  4 kB`). Values are not converted:
+ * the caller knows the unit. Lines of any other form are skipped.
  */
 export function parseRows(text: string): ReadonlyMap<string, number> {
   const rows = new Map<string, number>();
@@ -19,7 +19,7 @@ export function parseRows(text: string): ReadonlyMap<string, number> {
   return rows;
 }
 
-/** The sum of the named rows. An absent row counts 0: older kernels have fewer of them. */
+/** Returns the sum of the named rows. A missing row counts as 0, because older kernels have fewer rows. */
 export function sumRows(rows: ReadonlyMap<string, number>, names: readonly string[]): number {
   return names.reduce((sum, name) => sum + (rows.get(name) ?? 0), 0);
 }

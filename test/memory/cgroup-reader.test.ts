@@ -5,22 +5,22 @@ import { GIB, hostTree, proc, v1Group, v1Mount, v2Group, v2Mount } from './fixtu
 const V2 = '/sys/fs/cgroup';
 const V1 = '/sys/fs/cgroup/memory';
 
-test('the reader follows a process whose group was removed, and comes back when it was only away', (t) => {
+test('finds the new cgroup of a process whose cgroup was removed, and reads one that reappears', (t) => {
   const tree = hostTree(t, { ...proc('0::/old\n', v2Mount()), ...v2Group(`${V2}/old`, GIB, 1) });
   const read = cgroupReader(tree.read);
-  t.is(read()?.uses[0]?.usedBytes, 1);
+  t.is(read()?.usages[0]?.usedBytes, 1);
 
   tree.remove(`${V2}/old`);
   tree.write({ '/proc/self/cgroup': '0::/new\n', ...v2Group(`${V2}/new`, GIB, 2) });
-  t.is(read()?.uses[0]?.usedBytes, 2);
+  t.is(read()?.usages[0]?.usedBytes, 2);
 
   tree.remove(V2);
   t.is(read(), undefined);
   tree.write(v2Group(`${V2}/new`, GIB, 3));
-  t.is(read()?.uses[0]?.usedBytes, 3);
+  t.is(read()?.usages[0]?.usedBytes, 3);
 });
 
-test('an ancestor that is hidden or breaks does not hide the limit of the group', (t) => {
+test('reads the limit of the cgroup if an ancestor is unreadable or becomes malformed', (t) => {
   const own = `${V2}/pod/box`;
   const tree = hostTree(t, {
     ...proc('0::/pod/box\n', v2Mount()),
@@ -29,12 +29,12 @@ test('an ancestor that is hidden or breaks does not hide the limit of the group'
     [`${V2}/memory.max`]: 'max\n',
   });
   const read = cgroupReader(tree.read);
-  t.is(read()?.uses.length, 2);
+  t.is(read()?.usages.length, 2);
   tree.write({ [`${V2}/pod/memory.stat`]: '' });
-  t.deepEqual(read()?.uses, [{ usedBytes: 1, limitBytes: GIB }]);
+  t.deepEqual(read()?.usages, [{ usedBytes: 1, limitBytes: GIB }]);
 });
 
-test('the group is looked for once', (t) => {
+test('searches for the cgroup once', (t) => {
   const tree = hostTree(t, { ...proc('0::/\n', v2Mount()), ...v2Group(V2, GIB, 1) });
   const read = cgroupReader(tree.read);
   t.is(tree.reads.length, 0);
@@ -42,7 +42,7 @@ test('the group is looked for once', (t) => {
   t.is(tree.reads.filter((path) => path === '/proc/self/mountinfo').length, 1);
 });
 
-test('malformed files give nothing and never throw', (t) => {
+test('returns undefined for malformed files', (t) => {
   const good = { ...proc('0::/\n', v2Mount()), ...v2Group(V2, GIB, 1) };
   const v1 = { ...proc('4:memory:/\n', v1Mount()), ...v1Group(V1, GIB, 1) };
   const garbage = ['', '\0\0\0', 'max max', '-1', '1e9', 'anon', 'anon x\n', '0::\n', ': - :\n', '  -  \n'.repeat(50)];

@@ -6,13 +6,13 @@ import type { ReadFile } from '../../src/memory/sensor.js';
 
 export const MIB = 2 ** 20;
 export const GIB = 2 ** 30;
-/** What v1 writes for "unlimited" where pages have 4 KiB. */
+/** Limit that cgroup v1 reports for "unlimited" with pages of 4 KiB. */
 export const V1_UNLIMITED = '9223372036854771712';
 
-/** A directory that stands for the root of a host: /proc and /sys as far as a test needs them. */
+/** Root directory of a fake host, with the files of /proc and /sys that a test needs. */
 export interface HostTree {
   readonly read: ReadFile;
-  /** Every path that was asked for, in order. */
+  /** Paths that were read, in order. */
   readonly reads: string[];
   write(files: Record<string, string>): void;
   remove(path: string): void;
@@ -39,14 +39,14 @@ export function hostTree(t: ExecutionContext, files: Record<string, string>): Ho
   return tree;
 }
 
-/** `name value` lines, as memory.stat has them. */
+/** Returns the rows in the format of memory.stat: `name value` lines. */
 export function stat(rows: Record<string, number | string>): string {
   return Object.entries(rows)
     .map(([name, value]) => `${name} ${value}\n`)
     .join('');
 }
 
-/** /proc/meminfo of a machine whose cache is clean but for what `rows` say; all in bytes. */
+/** Returns the /proc/meminfo of a machine with clean page cache, and with `rows`. All values are in bytes. */
 export function meminfo(totalBytes: number, rows: Record<string, number> = {}): string {
   const all = {
     MemTotal: totalBytes,
@@ -61,15 +61,15 @@ export function meminfo(totalBytes: number, rows: Record<string, number> = {}): 
     .join('');
 }
 
-/** The memory.stat rows of a v2 group that holds `bytes` of anonymous memory. */
+/** Returns the memory.stat of a v2 group with `bytes` of anonymous memory. */
 export const v2Stat = (bytes: number, rows: Record<string, number> = {}) =>
   stat({ anon: bytes, file: 0, kernel: 0, shmem: 0, file_dirty: 0, file_writeback: 0, slab_reclaimable: 0, ...rows });
 
-/** The memory.stat rows of a v1 group that holds `bytes` of anonymous memory, as far as they matter. */
+/** Returns the relevant rows of memory.stat of a v1 group with `bytes` of anonymous memory. */
 export const v1Stat = (bytes: number, rows: Record<string, number | string> = {}) =>
   stat({ cache: 1, rss: 1, hierarchical_memory_limit: V1_UNLIMITED, total_cache: 0, total_rss: bytes, ...rows });
 
-/** The files of one v2 group. */
+/** Returns the files of a v2 group. */
 export function v2Group(directory: string, limit: number | 'max', usedBytes: number): Record<string, string> {
   return {
     [`${directory}/memory.max`]: `${limit}\n`,
@@ -78,7 +78,7 @@ export function v2Group(directory: string, limit: number | 'max', usedBytes: num
   };
 }
 
-/** The files of one v1 group. */
+/** Returns the files of a v1 group. */
 export function v1Group(directory: string, limit: number | string, usedBytes: number): Record<string, string> {
   return {
     [`${directory}/memory.limit_in_bytes`]: `${limit}\n`,
@@ -86,18 +86,18 @@ export function v1Group(directory: string, limit: number | string, usedBytes: nu
   };
 }
 
-/** A line of /proc/self/mountinfo for v2. */
+/** Returns the line of /proc/self/mountinfo for a v2 mount. */
 export const v2Mount = (root = '/', directory = '/sys/fs/cgroup') =>
   `30 24 0:26 ${root} ${directory} rw,nosuid,nodev,noexec,relatime shared:9 - cgroup2 cgroup2 rw,nsdelegate\n`;
 
-/** A line of /proc/self/mountinfo for v1. */
+/** Returns the line of /proc/self/mountinfo for a v1 mount. */
 export const v1Mount = (root = '/', directory = '/sys/fs/cgroup/memory', controllers = 'memory') =>
   `35 31 0:32 ${root} ${directory} rw,relatime - cgroup cgroup rw,${controllers}\n`;
 
 const OTHER_MOUNTS =
   '22 27 0:21 / /proc rw,relatime - proc proc rw\n23 27 0:22 / /sys rw,relatime shared:2 master:1 - sysfs sysfs rw\n';
 
-/** The two files of /proc that tell where the groups are. */
+/** Returns the two files of /proc from which the cgroups are found. */
 export const proc = (cgroup: string, mounts: string) => ({
   '/proc/self/cgroup': cgroup,
   '/proc/self/mountinfo': OTHER_MOUNTS + mounts,

@@ -4,12 +4,12 @@ import { readHostMemory, readOsMemory } from '../../src/memory/host.js';
 import { parseRows } from '../../src/memory/sensor.js';
 import { GIB, hostTree, MIB, meminfo } from './fixture.js';
 
-test('rows are read with and without a colon and a unit; other lines are left out', (t) => {
+test('parseRows accepts rows with and without a colon and a unit, and skips other lines', (t) => {
   const rows = parseRows('anon 12\nActive(anon):   34 kB\nHugePages_Total:       0\nbad x\nlow 1 2\n\nnull\nlast 5');
   t.deepEqual(Object.fromEntries(rows), { anon: 12, 'Active(anon)': 34, HugePages_Total: 0, last: 5 });
 });
 
-test('the machine: what cannot be dropped counts, whatever the cache holds', (t) => {
+test('readHostMemory counts unreclaimable rows and ignores the page cache', (t) => {
   const counted = {
     AnonPages: 1 * MIB,
     Shmem: 2 * MIB,
@@ -26,17 +26,19 @@ test('the machine: what cannot be dropped counts, whatever the cache holds', (t)
   t.deepEqual(readHostMemory(tree.read), { usedBytes: 511 * MIB, limitBytes: 16 * GIB });
 });
 
-test('the machine: an error where the file is absent or not what it should be', (t) => {
+test('readHostMemory throws if the file is missing or malformed', (t) => {
   t.throws(() => readHostMemory(hostTree(t, {}).read), { code: 'ENOENT' });
   for (const text of ['', 'MemTotal: 0 kB\nAnonPages: 1 kB\n', 'MemTotal: 5 kB\n', '<html>']) {
-    t.throws(() => readHostMemory(hostTree(t, { '/proc/meminfo': text }).read), { message: /lacks/ });
+    t.throws(() => readHostMemory(hostTree(t, { '/proc/meminfo': text }).read), {
+      message: '/proc/meminfo: expected the rows MemTotal and AnonPages',
+    });
   }
 });
 
-test('without /proc: memory that is not free on Windows, this process elsewhere', (t) => {
+test('readOsMemory returns the memory in use on Windows, and the resident set size elsewhere', (t) => {
   const own = readOsMemory('darwin');
   t.is(own.limitBytes, os.totalmem());
-  // Node itself has tens of MiB; other processes and the cache would show up as far more than its resident set.
+  // Node uses tens of MiB. If other processes or the cache counted, the difference would be larger.
   t.true(own.usedBytes > 10 * MIB && Math.abs(own.usedBytes - process.memoryUsage.rss()) < 64 * MIB);
 
   const windows = readOsMemory('win32');

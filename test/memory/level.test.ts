@@ -11,7 +11,7 @@ const anyWatermarks = fc
   .uniqueArray(fc.double({ min: 0.01, max: 1, noNaN: true }), { minLength: 2, maxLength: 2 })
   .map(([a = 0, b = 0]) => ({ softRatio: Math.min(a, b), hardRatio: Math.max(a, b) }));
 
-test('levels: at or above a watermark its level holds, a tenth below it never, whatever came before', (t) => {
+test('a level applies at or above its watermark and never a tenth below it, after any level', (t) => {
   fc.assert(
     fc.property(anyLevel, anyRatio, anyWatermarks, (previous, used, watermarks) => {
       const { softRatio, hardRatio } = watermarks;
@@ -24,7 +24,7 @@ test('levels: at or above a watermark its level holds, a tenth below it never, w
   );
 });
 
-test('levels: more usage never lowers, nor does a higher level before', (t) => {
+test('neither more usage nor a higher previous level lowers the level', (t) => {
   fc.assert(
     fc.property(anyLevel, anyLevel, anyRatio, anyRatio, anyWatermarks, (p, q, a, b, watermarks) => {
       const [lower, higher] = rank(p) <= rank(q) ? [p, q] : [q, p];
@@ -35,27 +35,27 @@ test('levels: more usage never lowers, nor does a higher level before', (t) => {
   );
 });
 
-test('levels: usage that moves by less than a tenth of a watermark does not flap', (t) => {
-  const wobble = fc.array(fc.double({ min: 0.951, max: 1.049, noNaN: true }), { minLength: 2, maxLength: 40 });
+test('the level does not flap while usage varies by less than a tenth of a watermark', (t) => {
+  const variation = fc.array(fc.double({ min: 0.951, max: 1.049, noNaN: true }), { minLength: 2, maxLength: 40 });
   fc.assert(
-    fc.property(fc.constantFrom(0.7, 0.85), wobble, (watermark, factors) => {
+    fc.property(fc.constantFrom(0.7, 0.85), variation, (watermark, factors) => {
       let level: MemoryPressureLevel = 'normal';
-      const seen: MemoryPressureLevel[] = [];
+      const changes: MemoryPressureLevel[] = [];
       for (const factor of factors) {
         const next = nextLevel(level, watermark * factor, DEFAULT_WATERMARKS);
-        if (next !== level) seen.push(next);
+        if (next !== level) changes.push(next);
         level = next;
       }
-      // Upwards only, once per level.
+      // Each level is entered at most once, in ascending order.
       t.deepEqual(
-        seen,
-        [...new Set(seen)].sort((a, b) => rank(a) - rank(b)),
+        changes,
+        [...new Set(changes)].sort((a, b) => rank(a) - rank(b)),
       );
     }),
   );
 });
 
-test('headroom: hard minus soft, from 64 MiB to 512 MiB', (t) => {
+test('headroom is the distance between the watermarks, from 64 MiB to 512 MiB', (t) => {
   t.is(headroomOf(2000 * MIB, DEFAULT_WATERMARKS), 300 * MIB);
   t.is(headroomOf(100 * MIB, DEFAULT_WATERMARKS), 64 * MIB);
   t.is(headroomOf(64 * GIB, DEFAULT_WATERMARKS), 512 * MIB);

@@ -21,7 +21,7 @@ const V2 = '/sys/fs/cgroup';
 const V1 = '/sys/fs/cgroup/memory';
 const OS_USE = { usedBytes: 1 * GIB, limitBytes: 8 * GIB };
 
-/** A provider over a fixture tree, whose clock moves only when it is told to. */
+/** Returns a provider over a fixture tree with a clock that the test sets. */
 function provider(t: ExecutionContext, files: Record<string, string>, watermarks = DEFAULT_WATERMARKS) {
   const tree = hostTree(t, files);
   const clock = { now: 0 };
@@ -35,7 +35,7 @@ const v2Host = (path: string, groups: Record<string, string>) => ({
   ...groups,
 });
 
-test('v2: figures and level come from the limit of the group', (t) => {
+test('v2: derives the figures and the level from the limit of the cgroup', (t) => {
   const { pressure } = provider(t, v2Host('/', v2Group(V2, 1 * GIB, 800 * MIB)));
   t.is(pressure.sensor, 'cgroup v2');
   t.is(pressure.level, 'constrained');
@@ -44,7 +44,7 @@ test('v2: figures and level come from the limit of the group', (t) => {
   t.is(pressure.headroomBytes, Math.floor(0.15 * GIB));
 });
 
-test('the nearest limit decides, and the pool fits the smallest', (t) => {
+test('the limit with the highest share in use decides the level, the smallest limit the headroom', (t) => {
   const own = { limit: 1 * GIB, used: 100 * MIB };
   const parent = { limit: 2 * GIB, used: 1800 * MIB };
   const { pressure } = provider(
@@ -60,21 +60,25 @@ test('the nearest limit decides, and the pool fits the smallest', (t) => {
   t.is(pressure.headroomBytes, Math.floor(0.15 * own.limit));
 });
 
-test('room is what the soft watermark leaves, of the limit where that is least', (t) => {
+test('roomBytes is the distance to the soft watermark of the limit that leaves the least', (t) => {
   const soft = (limit: number) => Math.floor(0.7 * limit);
   const own = v2Group(`${V2}/pod/box`, 1 * GIB, 100 * MIB);
   const large = provider(t, v2Host('/pod/box', { ...v2Group(`${V2}/pod`, 64 * GIB, 1 * GIB), ...own })).pressure;
   t.is(large.roomBytes, soft(1 * GIB) - 100 * MIB);
-  // The parent is the nearer one, and has more room all the same.
+  // A larger share of the parent is in use, but it has more bytes left.
   const parent = v2Group(`${V2}/pod`, 8 * GIB, 4 * GIB);
   const busy = provider(t, v2Host('/pod/box', { ...parent, ...own })).pressure;
   t.is(busy.limitBytes, 8 * GIB);
   t.is(busy.roomBytes, soft(1 * GIB) - 100 * MIB);
   t.is(provider(t, v2Host('/', v2Group(V2, 1 * GIB, 800 * MIB))).pressure.roomBytes, 0);
-  t.is(provider(t, {}).pressure.roomBytes, soft(8 * GIB) - 1 * GIB, 'what Node says, where nothing else does');
+  t.is(
+    provider(t, {}).pressure.roomBytes,
+    soft(8 * GIB) - 1 * GIB,
+    'without cgroups and /proc, the figures of Node count',
+  );
 });
 
-test('v1 and hybrid hosts: figures and level come from v1', (t) => {
+test('v1 and hybrid hosts: derives the figures and the level from v1', (t) => {
   for (const mounts of [v1Mount(), v2Mount('/', '/sys/fs/cgroup/unified') + v1Mount()]) {
     const { pressure } = provider(t, {
       ...proc('4:memory:/job\n0::/job\n', mounts),
@@ -89,7 +93,7 @@ test('v1 and hybrid hosts: figures and level come from v1', (t) => {
   }
 });
 
-test('no limit below physical memory: the machine is measured', (t) => {
+test('measures the machine if no limit is below physical memory', (t) => {
   const machine = { '/proc/meminfo': meminfo(16 * GIB, { AnonPages: 12 * GIB }) };
   const v1 = proc('4:memory:/\n', v1Mount());
   for (const files of [
@@ -107,18 +111,18 @@ test('no limit below physical memory: the machine is measured', (t) => {
   }
 });
 
-test('nothing to read: Node is asked, and without an answer the level is constrained', (t) => {
+test('uses the figures of Node if no file can be read, and reports constrained if these fail too', (t) => {
   const { pressure } = provider(t, {});
   t.like(pressure, { sensor: 'os', level: 'normal', limitBytes: 8 * GIB, usedBytes: 1 * GIB });
 
   const fail = () => {
-    throw new Error('no');
+    throw new Error('unreadable');
   };
-  const blind = measuredMemoryPressure({ read: fail, readOs: fail, now: () => 0 }, DEFAULT_WATERMARKS);
-  t.like(blind, { sensor: 'none', level: 'constrained', limitBytes: 0, usedBytes: 0, headroomBytes: 64 * MIB });
+  const unmeasured = measuredMemoryPressure({ read: fail, readOs: fail, now: () => 0 }, DEFAULT_WATERMARKS);
+  t.like(unmeasured, { sensor: 'none', level: 'constrained', limitBytes: 0, usedBytes: 0, headroomBytes: 64 * MIB });
 });
 
-test('clean page cache up to the limit is normal', (t) => {
+test('the level is normal when clean page cache fills the limit', (t) => {
   const { pressure } = provider(
     t,
     v2Host('/', {
@@ -131,7 +135,7 @@ test('clean page cache up to the limit is normal', (t) => {
   t.is(pressure.usedBytes, 50 * MIB);
 });
 
-test('the level rises at a watermark and falls a tenth below it', (t) => {
+test('a level begins at its watermark and ends a tenth below it', (t) => {
   const limit = 1000 * MIB;
   const { pressure, tree, clock } = provider(t, v2Host('/', v2Group(V2, limit, 0)));
   const steps: readonly (readonly [usedMib: number, level: MemoryPressureLevel])[] = [
@@ -156,9 +160,9 @@ test('the level rises at a watermark and falls a tenth below it', (t) => {
   }
 });
 
-test('a new sample is taken only when the last is older than 200 ms, for all properties together', (t) => {
+test('takes one sample for all properties, and a new one only after 200 ms', (t) => {
   const { pressure, tree, clock } = provider(t, v2Host('/', v2Group(V2, 1 * GIB, 0)));
-  t.deepEqual(tree.reads, [], 'nothing is read at construction');
+  t.deepEqual(tree.reads, [], 'no read at construction');
   t.is(pressure.level, 'normal');
   const reads = tree.reads.length;
   tree.write(v2Group(V2, 1 * GIB, 1 * GIB));
@@ -170,10 +174,10 @@ test('a new sample is taken only when the last is older than 200 ms, for all pro
   clock.now = 200.5;
   t.is(pressure.headroomBytes, Math.floor(0.15 * GIB));
   t.like(pressure, { level: 'critical', usedBytes: 1 * GIB });
-  t.is(tree.reads.length, reads + 3, 'max, high and stat, once');
+  t.is(tree.reads.length, reads + 3, 'one read each of memory.max, memory.high and memory.stat');
 });
 
-test('a limit that changes while the process runs is followed', (t) => {
+test('follows a limit that changes while the process runs', (t) => {
   const { pressure, tree, clock } = provider(t, v2Host('/', v2Group(V2, 1 * GIB, 900 * MIB)));
   t.is(pressure.level, 'critical');
   tree.write(v2Group(V2, 2 * GIB, 900 * MIB));
@@ -181,17 +185,17 @@ test('a limit that changes while the process runs is followed', (t) => {
   t.like(pressure, { level: 'normal', limitBytes: 2 * GIB });
 });
 
-test('sensors that vanish or turn to garbage while the process runs: the next one answers, then the first again', (t) => {
+test('falls back to the next sensor while one is missing or malformed, and returns to it afterwards', (t) => {
   const files = v2Host('/', v2Group(V2, 1 * GIB, 0));
-  const breaks: readonly ((tree: HostTree) => void)[] = [
+  const failures: readonly ((tree: HostTree) => void)[] = [
     (tree) => tree.remove(V2),
     (tree) => tree.write({ [`${V2}/memory.stat`]: '' }),
     (tree) => tree.write({ [`${V2}/memory.max`]: 'x' }),
   ];
-  for (const breakIt of breaks) {
+  for (const fail of failures) {
     const { pressure, tree, clock } = provider(t, files);
     t.is(pressure.sensor, 'cgroup v2');
-    breakIt(tree);
+    fail(tree);
     clock.now += 201;
     t.like(pressure, { sensor: 'meminfo', level: 'critical' });
     tree.write({ '/proc/meminfo': 'x' });
@@ -203,7 +207,7 @@ test('sensors that vanish or turn to garbage while the process runs: the next on
   }
 });
 
-test('whatever the files hold, reading never throws and gives numbers', (t) => {
+test('reading never throws and returns finite numbers, for any content of the files', (t) => {
   const paths = ['/proc/self/cgroup', '/proc/self/mountinfo', '/proc/meminfo', '/m/memory.max', '/m/memory.stat'];
   const text = fc.oneof(
     fc.string(),
@@ -227,7 +231,7 @@ test('whatever the files hold, reading never throws and gives numbers', (t) => {
   );
 });
 
-test('other watermarks', (t) => {
+test('applies custom watermarks', (t) => {
   const files = v2Host('/', v2Group(V2, 2 * GIB, 1 * GIB));
   t.is(provider(t, files, { softRatio: 0.5, hardRatio: 0.85 }).pressure.level, 'constrained');
   const { pressure } = provider(t, files, { softRatio: 0.4, hardRatio: 0.5 });
@@ -235,6 +239,6 @@ test('other watermarks', (t) => {
   t.is(pressure.headroomBytes, Math.floor((0.5 - 0.4) * 2 * GIB));
 });
 
-test('a limit of 0 is always full', (t) => {
+test('a limit of 0 is critical', (t) => {
   t.is(provider(t, v2Host('/', v2Group(V2, 0, 0))).pressure.level, 'critical');
 });

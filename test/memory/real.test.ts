@@ -3,8 +3,8 @@ import test from 'ava';
 import { systemMemoryPressure } from '../../src/memory/pressure.js';
 import { MIB } from './fixture.js';
 
-// What it says in a cgroup that fills up: test/faults/pressure.test.ts.
-test('this machine has a sensor, and its figures are plausible', (t) => {
+// test/faults/pressure.test.ts measures a cgroup that fills up.
+test('measures this machine with plausible figures', (t) => {
   const { sensor, limitBytes, usedBytes, headroomBytes, level } = systemMemoryPressure();
   t.log(`${sensor}: ${level}, ${Math.round(usedBytes / MIB)} of ${Math.round(limitBytes / MIB)} MiB`);
   const sensors = process.platform === 'linux' ? ['cgroup v2', 'cgroup v1', 'meminfo'] : ['os'];
