@@ -1,25 +1,28 @@
-/** One timer that is set again and again. */
+/** Timer that can be set repeatedly; each call of `set` replaces the previous one. */
 export class Deadline {
-  readonly #onExpire: (waitedFor: string) => void;
+  readonly #onExpire: (expectation: string) => void;
   #timer: NodeJS.Timeout | undefined;
-  #turn: NodeJS.Immediate | undefined;
+  #immediate: NodeJS.Immediate | undefined;
 
-  /** `onExpire` is told what was waited for. */
-  constructor(onExpire: (waitedFor: string) => void) {
+  /** @param onExpire receives what did not happen in time, such as `connection within 5000 ms (connectTimeoutMs)` */
+  constructor(onExpire: (expectation: string) => void) {
     this.#onExpire = onExpire;
   }
 
-  /** Expires after `ms`, in the place of whatever was set before. */
-  set(ms: number, waitedFor: string): void {
+  /**
+   * @param option name of the option that sets the time
+   * @param event what has to happen within `ms`, as a noun
+   */
+  set(option: string, ms: number, event: string): void {
     this.clear();
     this.#timer = setTimeout(() => {
-      // After a long turn of the event loop timers come before what the sockets have received meanwhile.
-      this.#turn = setImmediate(() => this.#onExpire(`${waitedFor} within ${ms} ms`));
+      // After a long turn of the event loop, Node runs timers before it reads from sockets. The response may be there.
+      this.#immediate = setImmediate(() => this.#onExpire(`${event} within ${ms} ms (${option})`));
     }, ms);
   }
 
   clear(): void {
     clearTimeout(this.#timer);
-    clearImmediate(this.#turn);
+    clearImmediate(this.#immediate);
   }
 }

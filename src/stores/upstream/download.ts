@@ -1,37 +1,40 @@
 import type { Readable } from 'node:stream';
 import type { ArtifactMetadata, ByteRange, StreamArtifact } from '../../contract/artifact.js';
-import { UpstreamBody } from './body.js';
-import { upstreamFailed, upstreamRefused } from './errors.js';
-import { metadataIn } from './metadata.js';
+import { unexpectedStatus, upstreamError } from './errors.js';
+import { metadataOf } from './metadata.js';
 import type { UpstreamResponse } from './response.js';
+import { ResponseBody } from './response-body.js';
 
-/** How a download asks the peer. */
-export interface DownloadSource {
+export interface DownloadOptions {
   readonly origin: string;
   readonly stallTimeoutMs: number;
   readonly unopenedTimeoutMs: number;
-  /** Sends the GET once more. */
-  again(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<UpstreamResponse>;
+  /** Sends another GET for the same key. */
+  sendGet(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<UpstreamResponse>;
 }
 
 /**
- * The answer to a GET as an artifact. Its body waits to be opened, so that a download takes one request. It is let go
- * when it is not wanted: when somebody asks for a range, when whoever looked it up leaves (a HEAD, a 304), or after
- * a time. Opened afterwards, it is asked for again.
+ * Returns the response to a GET as an artifact. The response body waits until the artifact is opened, so that a download
+ * takes one request. It is cancelled when a range is opened, when `signal` aborts (the response had no body: HEAD, 304),
+ * or after `unopenedTimeoutMs`. Opening the artifact after that sends another GET.
  */
-export function artifactOf(source: DownloadSource, response: UpstreamResponse, signal: AbortSignal): StreamArtifact {
-  const metadata = metadataOf(response);
+export function streamArtifactOf(
+  options: DownloadOptions,
+  response: UpstreamResponse,
+  signal: AbortSignal,
+): StreamArtifact {
+  const metadata = artifactMetadataOf(response);
   const { length: size } = response;
-  let held: UpstreamResponse | undefined = response;
-  const take = (): UpstreamResponse | undefined => {
-    const taken = held;
-    held = undefined;
+  let waiting: UpstreamResponse | undefined = response;
+  const takeResponse = (): UpstreamResponse | undefined => {
+    const taken = waiting;
+    waiting = undefined;
     clearTimeout(timer);
     signal.removeEventListener('abort', release);
     return taken?.source.destroyed ? undefined : taken;
   };
-  const release = (): void => take()?.cancel();
-  const timer = setTimeout(release, source.unopenedTimeoutMs).unref();
+  const release = (): void => takeResponse()?.cancel();
+  const timer = setTimeout(release, options.unopenedTimeoutMs).unref();
   signal.addEventListener('abort', release);
   if (signal.aborted) release();
 
@@ -39,58 +42,60 @@ export function artifactOf(source: DownloadSource, response: UpstreamResponse, s
     ...metadata,
     kind: 'stream',
     size,
-    async open(range, options): Promise<Readable> {
-      const whole = range === undefined ? take() : release();
-      const body = whole ? bodyOf(source, whole, { start: 0, end: size }) : await reopened(range, options.signal);
+    async open(range, { signal: openSignal }): Promise<Readable> {
+      const first = range === undefined ? takeResponse() : release();
+      const body = first ? bodyOf(options, first, { start: 0, end: size }) : await requestAgain(range, openSignal);
       const onAbort = (): void => void body.destroy();
-      options.signal.addEventListener('abort', onAbort);
-      body.once('close', () => options.signal.removeEventListener('abort', onAbort));
-      if (options.signal.aborted) onAbort();
+      openSignal.addEventListener('abort', onAbort);
+      body.once('close', () => openSignal.removeEventListener('abort', onAbort));
+      if (openSignal.aborted) onAbort();
       return body;
     },
   };
 
-  async function reopened(range: ByteRange | undefined, until: AbortSignal): Promise<UpstreamBody> {
+  async function requestAgain(range: ByteRange | undefined, openSignal: AbortSignal): Promise<ResponseBody> {
     const headers: Record<string, string> = range ? { range: `bytes=${range.start}-${range.end - 1}` } : {};
-    const answer = await source.again(headers, until);
+    const again = await options.sendGet(headers, openSignal);
     try {
-      if (answer.status !== 200 && !(range && answer.status === 206)) {
-        throw upstreamRefused(source.origin, 'GET', answer.status);
+      if (again.status !== 200 && !(range && again.status === 206)) {
+        throw unexpectedStatus(options.origin, 'GET', again.status);
       }
-      assertSame(answer);
-      // Not every cache knows ranges: of the whole that it sends instead, the rest is left out.
-      if (range === undefined || answer.status === 200) return bodyOf(source, answer, range ?? { start: 0, end: size });
+      assertUnchanged(again);
+      // An upstream without range support sends the whole artifact: the body leaves out the rest.
+      if (range === undefined || again.status === 200) return bodyOf(options, again, range ?? { start: 0, end: size });
       const expected = `bytes ${range.start}-${range.end - 1}/`;
-      const found = answer.headers['content-range'] ?? '';
-      if (!found.startsWith(expected) || !['*', String(size)].includes(found.slice(expected.length))) {
-        throw upstreamFailed(
-          source.origin,
-          new Error(`expected ${expected}${size}, received ${found || 'no Content-Range'}`),
+      const received = again.headers['content-range'] ?? '';
+      if (!received.startsWith(expected) || !['*', String(size)].includes(received.slice(expected.length))) {
+        throw upstreamError(
+          options.origin,
+          new Error(`Content-Range: expected ${expected}${size}, received ${received || 'none'}`),
         );
       }
-      return bodyOf(source, answer, { start: 0, end: range.end - range.start });
+      return bodyOf(options, again, { start: 0, end: range.end - range.start });
     } catch (error) {
-      answer.cancel();
+      again.cancel();
       throw error;
     }
   }
 
-  /** What has been said about the first answer goes for this one, or else its bytes must not be mixed. */
-  function assertSame(answer: UpstreamResponse): void {
-    const now = metadataOf(answer);
+  /** Throws if the artifact differs from the first response, whose metadata the caller has already used. */
+  function assertUnchanged(again: UpstreamResponse): void {
+    const now = artifactMetadataOf(again);
     const isSame =
       now.etag === metadata.etag &&
       now.lastModified?.getTime() === metadata.lastModified?.getTime() &&
       now.contentEncoding === metadata.contentEncoding &&
-      (answer.status === 206 || answer.length === size);
-    if (!isSame) throw upstreamFailed(source.origin, new Error('the artifact has changed since it was looked up'));
+      (again.status === 206 || again.length === size);
+    if (!isSame) throw upstreamError(options.origin, new Error('the artifact has changed since the lookup'));
   }
 }
 
-function bodyOf(source: DownloadSource, response: UpstreamResponse, part: { start: number; end: number | undefined }) {
-  const { start, end } = part;
-  const { origin, stallTimeoutMs } = source;
-  return new UpstreamBody(response, {
+function bodyOf(
+  { origin, stallTimeoutMs }: DownloadOptions,
+  response: UpstreamResponse,
+  { start, end }: { start: number; end: number | undefined },
+): ResponseBody {
+  return new ResponseBody(response, {
     skip: start,
     length: end === undefined ? undefined : end - start,
     stallTimeoutMs,
@@ -98,11 +103,11 @@ function bodyOf(source: DownloadSource, response: UpstreamResponse, part: { star
   });
 }
 
-function metadataOf({ headers }: UpstreamResponse): ArtifactMetadata {
+function artifactMetadataOf({ headers }: UpstreamResponse): ArtifactMetadata {
   const modified = new Date(headers['last-modified'] ?? '');
   return {
     etag: headers.etag,
     lastModified: Number.isNaN(modified.getTime()) ? undefined : modified,
-    ...metadataIn(headers),
+    ...metadataOf(headers),
   };
 }

@@ -6,34 +6,37 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Socket } from 'node:net';
-import { converse, type Outgoing } from './conversation.js';
 import { Deadline } from './deadline.js';
-import { Unanswered, upstreamFailed, upstreamLate } from './errors.js';
+import { ConnectionLostError, upstreamError, upstreamTimeout } from './errors.js';
 import type { UpstreamSettings } from './options.js';
 import type { UpstreamRequest } from './request.js';
 import { UpstreamResponse } from './response.js';
+import { type OutgoingRequest, sendRequest } from './send-request.js';
 
 const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM } = constants;
-/** After so long without a stream the peer is asked by PING whether it is still there: what forgets connections says nothing. */
-const TRUSTED_IDLE_MS = 10_000;
-/** So long the peer may take to close its side of a session that has ended. */
+/**
+ * Idle time after which a PING checks the session before its next stream. A NAT gateway or firewall may drop an idle
+ * connection without notice.
+ */
+const MAX_UNCHECKED_IDLE_MS = 10_000;
+/** Time for the upstream to close its side of a session that has ended. */
 const LINGER_MS = 1000;
-/** The unit of maxSessionMemory. Uploads are written chunk by chunk, so that this bounds only what no stream has. */
+/** `maxSessionMemory` of node:http2. Uploads wait for each chunk to be written, so they stay far below it. */
 const SESSION_MEGABYTES = 64;
 
-/** One session of HTTP/2 with the peer. It keeps the process alive only while it has a stream. */
+/** HTTP/2 session with the upstream. It keeps the process alive only while it has streams. */
 export class Http2Session {
-  /** Resolves when it is gone, for whatever reason. */
+  /** Resolves when the session has closed, with or without an error. */
   readonly closed: Promise<void>;
   readonly #session: ClientHttp2Session;
   readonly #socket: Socket;
   readonly #settings: UpstreamSettings;
-  #streams = 0;
-  #usedAt = performance.now();
-  #isRetired = false;
+  #streamCount = 0;
+  #idleSince = performance.now();
+  #isDrained = false;
   #verifying: Promise<boolean> | undefined;
 
-  /** Takes over `socket`, which connects to a peer that speaks HTTP/2, or has done so. */
+  /** Opens a session on `socket`, which is connected or connecting to an upstream that speaks HTTP/2. */
   static open(settings: UpstreamSettings, socket: Socket): Promise<Http2Session> {
     const { origin, limits } = settings;
     return new Promise((resolve, reject) => {
@@ -42,13 +45,13 @@ export class Http2Session {
         settings: { enablePush: false, initialWindowSize: limits.streamWindowBytes },
         maxSessionMemory: SESSION_MEGABYTES,
       });
-      const deadline = new Deadline((waitedFor) => session.destroy(upstreamLate(origin.origin, waitedFor)));
-      deadline.set(limits.connectTimeoutMs, 'connection');
-      // It stays: without a listener an error would end the process.
-      session.on('error', (error) => reject(upstreamFailed(origin.origin, error)));
+      const deadline = new Deadline((expectation) => session.destroy(upstreamTimeout(origin.origin, expectation)));
+      deadline.set('connectTimeoutMs', limits.connectTimeoutMs, 'connection');
+      // Never removed: without a listener, an error would end the process.
+      session.on('error', (error) => reject(upstreamError(origin.origin, error)));
       session.on('close', () => {
         deadline.clear();
-        reject(upstreamFailed(origin.origin, new Error('the connection was closed at its beginning')));
+        reject(upstreamError(origin.origin, new Error('the connection was closed before the session was established')));
       });
       session.once('connect', () => {
         deadline.clear();
@@ -66,79 +69,80 @@ export class Http2Session {
     this.closed = new Promise((resolve) => session.once('close', resolve));
   }
 
-  /** Whether a new stream may begin: not after GOAWAY, which Node takes for the end of its own side too. */
+  /** `true` if a new stream may be opened. After a GOAWAY, Node opens none either. */
   get isUsable(): boolean {
-    return !(this.#isRetired || this.#session.closed || this.#session.destroyed);
+    return !(this.#isDrained || this.#session.closed || this.#session.destroyed);
   }
 
-  /** As {@link isUsable}; a session that has been idle for long is asked first. */
+  /** Resolves to {@link isUsable}, after a PING if the session has been idle for a long time. */
   async verify(): Promise<boolean> {
     if (!this.isUsable) return false;
-    if (this.#streams > 0 || performance.now() - this.#usedAt < TRUSTED_IDLE_MS) return true;
+    if (this.#streamCount > 0 || performance.now() - this.#idleSince < MAX_UNCHECKED_IDLE_MS) return true;
     this.#verifying ??= this.#ping().finally(() => {
       this.#verifying = undefined;
     });
     return this.#verifying;
   }
 
-  /** As {@link Transport.send}. */
+  /** Like `Transport.send`. */
   async send(request: UpstreamRequest): Promise<UpstreamResponse> {
     const { origin, limits } = this.#settings;
     const { method, path, headers, upload } = request;
-    const all: OutgoingHttpHeaders = { ...headers, ':method': method, ':path': path };
-    if (upload?.size !== undefined) all['content-length'] = upload.size;
+    const fields: OutgoingHttpHeaders = { ...headers, ':method': method, ':path': path };
+    if (upload?.size !== undefined) fields['content-length'] = upload.size;
     let stream: ClientHttp2Stream;
     try {
-      // nginx takes a DELETE that does not end with its headers for one that has a body, and answers 415.
-      stream = this.#session.request(all, { endStream: upload === undefined });
+      // nginx answers a DELETE with 415 if its headers do not end the stream: it expects a body.
+      stream = this.#session.request(fields, { endStream: upload === undefined });
     } catch (cause) {
-      throw new Unanswered(true, cause); // the session has ended since it was looked at
+      throw new ConnectionLostError(true, cause); // the session has ended since `verify`
     }
-    this.#begin(stream);
-    const answer = converse(new Http2Outgoing(stream, this.#session, origin.origin), request, limits, origin.origin);
-    // A peer that does not answer one request may be gone altogether: the next one tries a new connection.
-    answer.catch((error) => isTimeout(error) && this.retire());
-    return answer;
+    this.#track(stream);
+    const outgoing = new OutgoingHttp2Request(stream, this.#session, origin.origin);
+    const response = sendRequest(outgoing, request, limits, origin.origin);
+    // After a timeout the connection may be dead: the next request opens another one.
+    response.catch((error) => isTimeout(error) && this.drain());
+    return response;
   }
 
-  /** Lets streams that have begun complete, and then ends. */
-  retire(): void {
-    this.#isRetired = true;
+  /** Opens no more streams, and closes the session when the open ones have completed. */
+  drain(): void {
+    this.#isDrained = true;
     if (!this.#session.destroyed) this.#session.close();
-    this.#rest();
+    this.#releaseIfIdle();
   }
 
-  /** Ends it with all its streams. */
+  /** Closes the session and its socket at once, and aborts every stream. */
   destroy(): void {
     this.#session.destroy();
     this.#socket.destroy();
   }
 
-  #begin(stream: ClientHttp2Stream): void {
-    if (this.#streams++ === 0) this.#socket.ref();
+  #track(stream: ClientHttp2Stream): void {
+    if (this.#streamCount++ === 0) this.#socket.ref();
     stream.once('close', () => {
-      this.#usedAt = performance.now();
-      this.#streams--;
-      this.#rest();
+      this.#idleSince = performance.now();
+      this.#streamCount--;
+      this.#releaseIfIdle();
     });
   }
 
-  /** Without streams it keeps no process alive, and on its way out it has nothing more to wait for. */
-  #rest(): void {
-    if (this.#streams > 0) return;
+  /** Without streams, the socket does not keep the process alive; a drained session is closed. */
+  #releaseIfIdle(): void {
+    if (this.#streamCount > 0) return;
     this.#socket.unref();
-    // Node waits for the peer to close its side as well, however long.
+    // Node waits without a limit for the upstream to close its side.
     if (!this.isUsable) setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
   }
 
   #ping(): Promise<boolean> {
     return new Promise((resolve) => {
       const deadline = new Deadline(() => this.#session.destroy());
-      deadline.set(this.#settings.limits.connectTimeoutMs, 'answer to a PING');
+      deadline.set('connectTimeoutMs', this.#settings.limits.connectTimeoutMs, 'answer to a PING');
       this.#socket.ref();
       const isSent = this.#session.ping((error) => {
         deadline.clear();
-        this.#rest();
+        this.#releaseIfIdle();
         resolve(error === null && this.isUsable);
       });
       if (isSent) return;
@@ -148,7 +152,7 @@ export class Http2Session {
   }
 }
 
-class Http2Outgoing implements Outgoing {
+class OutgoingHttp2Request implements OutgoingRequest {
   readonly sink: ClientHttp2Stream;
   readonly #session: ClientHttp2Session;
   readonly #origin: string;
@@ -159,31 +163,33 @@ class Http2Outgoing implements Outgoing {
     this.#origin = origin;
   }
 
-  watch({ connected, answered }: Parameters<Outgoing['watch']>[0]): void {
+  subscribe({ onConnected, onResponse }: Parameters<OutgoingRequest['subscribe']>[0]): void {
     const { sink } = this;
-    connected();
+    onConnected();
     sink.on('response', ({ ':status': status, ...headers }) => {
-      answered(new UpstreamResponse(status ?? 0, headers, sink, () => this.abort()));
+      onResponse(new UpstreamResponse(status ?? 0, headers, sink, () => this.abort()));
     });
   }
 
   abort(): void {
     const { sink } = this;
     if (sink.closed || sink.destroyed) return;
-    // close() would end the body first, and the peer take what it has of an upload for the whole.
+    // close() would end the body first, and the upstream would store a truncated upload as if it were complete.
     if (sink.writableEnded) sink.close(NGHTTP2_CANCEL);
-    else sink.destroy(Object.assign(new Error('the request is given up'), { code: 'ABORT_ERR' }));
+    else sink.destroy(Object.assign(new Error('the request was aborted'), { code: 'ABORT_ERR' }));
   }
 
   explain(error: Error | undefined): Error {
     const { rstCode } = this.sink;
     const cause = error ?? new Error(`the stream was reset with code ${rstCode}`);
-    // What a GOAWAY names as not processed, nghttp2 ends with this code, too.
-    if (rstCode === NGHTTP2_REFUSED_STREAM) return new Unanswered(true, cause);
-    // Node says so of every stream of a session that has lost too much of what was queued in streams that were reset.
-    const isWorn = rstCode === NGHTTP2_ENHANCE_YOUR_CALM;
-    if (isWorn || this.#session.closed || this.#session.destroyed) return new Unanswered(false, cause);
-    return upstreamFailed(this.#origin, cause);
+    // nghttp2 closes streams that a GOAWAY excludes with this code, too.
+    if (rstCode === NGHTTP2_REFUSED_STREAM) return new ConnectionLostError(true, cause);
+    // Node closes every stream with this code when too many bytes were queued in streams that were reset.
+    const isOverResetBudget = rstCode === NGHTTP2_ENHANCE_YOUR_CALM;
+    if (isOverResetBudget || this.#session.closed || this.#session.destroyed) {
+      return new ConnectionLostError(false, cause);
+    }
+    return upstreamError(this.#origin, cause);
   }
 }
 

@@ -1,27 +1,28 @@
 import { isIP } from 'node:net';
 import { connect, type TLSSocket } from 'node:tls';
 import { Deadline } from './deadline.js';
-import { upstreamFailed, upstreamLate } from './errors.js';
-import { hostOf, trust } from './http1.js';
+import { upstreamError, upstreamTimeout } from './errors.js';
+import { caOptions, hostOf } from './http1-transport.js';
 import type { UpstreamSettings } from './options.js';
 
 /**
- * Makes a connection of TLS on which peer and client have agreed on HTTP/2 (ALPN); undefined where the peer wants
- * HTTP/1.1. Asked anew for each connection: a peer that is restarted may have learned something.
+ * Opens a TLS connection and negotiates the protocol (ALPN). Resolves to `undefined` if the upstream chooses HTTP/1.1.
+ * The result is not cached here: an upstream may learn HTTP/2 when it is restarted.
  *
- * @throws HotblobError `ERR_HOTBLOB_UPSTREAM`, also where the certificate is not trusted, or `ERR_HOTBLOB_UPSTREAM_TIMEOUT`
+ * @throws HotblobError `ERR_HOTBLOB_UPSTREAM`, also for a certificate that is not trusted, or
+ * `ERR_HOTBLOB_UPSTREAM_TIMEOUT`
  */
 export async function negotiateHttp2(settings: UpstreamSettings): Promise<TLSSocket | undefined> {
   const { origin, ca, limits } = settings;
   const host = hostOf(origin);
-  // Here, because it is a quarter of what importing this package takes, and few ask other caches over TLS.
+  // Imported here because it takes a quarter of the import time of this package, and only HTTPS upstreams need it.
   const { auto } = await import('http2-wrapper');
   const resolveProtocol = auto.createResolveProtocol(new Map(), new Map(), (options, onConnect) => {
     const socket = connect(options, onConnect);
-    const deadline = new Deadline((waitedFor) => socket.destroy(upstreamLate(origin.origin, waitedFor)));
-    deadline.set(limits.connectTimeoutMs, 'connection');
+    const deadline = new Deadline((expectation) => socket.destroy(upstreamTimeout(origin.origin, expectation)));
+    deadline.set('connectTimeoutMs', limits.connectTimeoutMs, 'connection');
     socket.once('secureConnect', () => deadline.clear()).once('close', () => deadline.clear());
-    // It stays: without a listener an error between two owners would end the process.
+    // Never removed: the socket can fail before the session adds its listener, and the error would end the process.
     return socket.on('error', () => {});
   });
   const options = {
@@ -30,15 +31,15 @@ export async function negotiateHttp2(settings: UpstreamSettings): Promise<TLSSoc
     servername: isIP(host) === 0 ? host : '',
     ALPNProtocols: ['h2', 'http/1.1'],
     resolveSocket: true,
-    ...trust(ca),
+    ...caOptions(ca),
   };
-  let agreed: Awaited<ReturnType<typeof resolveProtocol>>;
+  let negotiated: Awaited<ReturnType<typeof resolveProtocol>>;
   try {
-    agreed = await resolveProtocol(options);
+    negotiated = await resolveProtocol(options);
   } catch (cause) {
-    throw upstreamFailed(origin.origin, cause);
+    throw upstreamError(origin.origin, cause);
   }
-  if (agreed.alpnProtocol === 'h2' && agreed.socket !== undefined) return agreed.socket;
-  agreed.socket?.destroy();
+  if (negotiated.alpnProtocol === 'h2' && negotiated.socket !== undefined) return negotiated.socket;
+  negotiated.socket?.destroy();
   return undefined;
 }

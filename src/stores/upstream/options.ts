@@ -14,45 +14,45 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 const SECOND = 1000;
 
-/** What {@link upstreamStore} takes. Times are in milliseconds, sizes in bytes. */
+/** Options of `upstreamStore`. Times are in milliseconds, sizes in bytes. */
 export interface UpstreamStoreOptions extends LimitOptions {
-  /** HTTP/2 without TLS, by prior knowledge (RFC 9113, 3.3): only for `http:` URLs. Default: false, HTTP/1.1. */
+  /** Uses HTTP/2 over cleartext with prior knowledge (RFC 9113, 3.3). Only for `http:` URLs. Default: `false` (HTTP/1.1). */
   readonly h2c?: boolean | undefined;
-  /** Certificates to trust instead of those that Node brings, in PEM. What is not signed by one of them is refused. */
+  /** Certificate authorities in PEM, which replace those of Node. Only for `https:` URLs. */
   readonly ca?: CertificateAuthorities | undefined;
-  /** Sent as `Authorization: Bearer`. Never logged. */
+  /** Token to send as `Authorization: Bearer`. Never logged. */
   readonly token?: string | undefined;
-  /** Sent as `Authorization: Basic`, in the place of what the URL holds. Never logged. */
+  /** Credentials to send as `Authorization: Basic`, instead of those in the URL. Never logged. */
   readonly credentials?:
     | {
-        /** Without a colon (RFC 7617, 2). */
+        /** User name. It must not contain a colon (RFC 7617, 2). */
         readonly username: string;
-        /** As it is, not percent-encoded. */
+        /** Password, not percent-encoded. */
         readonly password: string;
       }
     | undefined;
 }
 
-/** One certificate or several, in PEM. */
+/** One or more certificates in PEM. */
 export type CertificateAuthorities = string | Uint8Array | readonly (string | Uint8Array)[];
 
 type LimitOptions = { readonly [Name in keyof UpstreamLimits]?: UpstreamLimits[Name] | undefined };
 
-/** The times and sizes, each with its default in {@link DEFAULT_LIMITS}. */
+/** Timeouts and sizes of an upstream store. */
 export interface UpstreamLimits {
-  /** From the first packet to a connection that can be used, TLS included. */
+  /** Time to open a connection, including the TLS handshake. Default: 5 s. */
   readonly connectTimeoutMs: number;
-  /** From the end of a request to the headers of its answer, the wait for a free connection or stream included. */
+  /** Time from the end of a request to the response headers, and to get a free connection or stream. Default: 15 s. */
   readonly firstByteTimeoutMs: number;
-  /** How long a body may stand still, up or down, while this side is ready for more. */
+  /** Time without progress of a request body or response body while this side is ready for more. Default: 30 s. */
   readonly stallTimeoutMs: number;
-  /** How long an answer waits for somebody to read its body before it is let go: who comes later costs another request. */
+  /** Time that a response body waits to be opened. After it the body is cancelled; opening sends another GET. Default: 10 s. */
   readonly unopenedTimeoutMs: number;
-  /** What the peer may send of one body before it is read (HTTP/2). */
+  /** HTTP/2 flow-control window of a stream: bytes that the upstream may send before they are read. Default: 4 MiB. */
   readonly streamWindowBytes: number;
-  /** The same for all bodies of the session (HTTP/2). */
+  /** HTTP/2 flow-control window of the session. At least `streamWindowBytes`. Default: 32 MiB. */
   readonly sessionWindowBytes: number;
-  /** Connections at the same time (HTTP/1.1). */
+  /** Maximum number of HTTP/1.1 connections. Default: 128. */
   readonly maxConnections: number;
 }
 
@@ -66,37 +66,37 @@ export const DEFAULT_LIMITS: UpstreamLimits = {
   maxConnections: 128,
 };
 
-/** Where the peer is and how to speak to it. */
+/** Validated options with defaults filled in. */
 export interface UpstreamSettings {
-  /** Scheme, host and port; without credentials, so that it may stand in messages. */
+  /** Scheme, host and port. Contains no credentials, so error messages may show it. */
   readonly origin: URL;
-  /** What precedes the key, with a slash at its end. */
+  /** Path in front of the key, with a trailing slash. */
   readonly basePath: string;
-  /** The URL's own query, with its question mark; empty without one. */
+  /** Query of the URL with its question mark, or the empty string. */
   readonly query: string;
   readonly h2c: boolean;
   readonly ca: CertificateAuthorities | undefined;
-  /** The value of the Authorization header. */
+  /** Value of the `Authorization` header. */
   readonly authorization: string | undefined;
   readonly limits: UpstreamLimits;
 }
 
 /**
- * Fills in the defaults. No message of it shows the URL or a credential.
+ * Validates the options and fills in the defaults. Error messages never contain the URL or credentials.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function upstreamSettingsOf(url: string | URL, options: UpstreamStoreOptions): UpstreamSettings {
   const parsed = parse(url);
   if (!OBJECT.accepts(options)) throw invalidOption('options', 'an object', typeof options);
-  const { token, credentials, ...shown } = options;
-  assertOptions(shown, CHECKS);
-  const { h2c, ca, ...given } = shown;
+  const { token, credentials, ...nonSecret } = options;
+  assertOptions(nonSecret, CHECKS);
+  const { h2c, ca, ...limitOptions } = nonSecret;
   const isTls = parsed.protocol === 'https:';
-  if (h2c === true && isTls) throw invalidOption('h2c', 'an http: URL with it', 'an https: URL');
-  if (ca !== undefined && !isTls) throw invalidOption('ca', 'an https: URL with it', 'an http: URL');
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const limits: UpstreamLimits = { ...DEFAULT_LIMITS, ...set };
+  if (h2c === true && isTls) throw invalidOption('h2c', 'an http: URL with this option', 'an https: URL');
+  if (ca !== undefined && !isTls) throw invalidOption('ca', 'an https: URL with this option', 'an http: URL');
+  const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
+  const limits: UpstreamLimits = { ...DEFAULT_LIMITS, ...givenLimits };
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
     throw invalidOption('sessionWindowBytes', 'at least streamWindowBytes', limits.sessionWindowBytes);
   }
@@ -117,12 +117,13 @@ function parse(url: string | URL): URL {
   try {
     parsed = new URL(url);
   } catch {
-    // Not as the cause either: that one holds the URL, and with it the password.
-    throw invalidOption('url', expected, typeof url === 'string' ? 'a string that is none' : typeof url);
+    // The original error is not set as the cause either: it contains the URL, and with it the password.
+    throw invalidOption('url', expected, typeof url === 'string' ? 'a string that is not a URL' : typeof url);
   }
-  if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:')
+  if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
     throw invalidOption('url', expected, parsed.protocol);
-  if (parsed.hash !== '') throw invalidOption('url', expected, 'one with a fragment');
+  }
+  if (parsed.hash !== '') throw invalidOption('url', expected, 'a URL with a fragment');
   return parsed;
 }
 
@@ -132,11 +133,11 @@ function authorizationOf(
   credentials: UpstreamStoreOptions['credentials'],
 ): string | undefined {
   if (token !== undefined) {
-    // RFC 6750, 2.1: a header can carry no more, and a line break from a file must be seen here.
+    // A header cannot carry other characters (RFC 6750, 2.1). A line break at the end of a token file is found here.
     const isToken = typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
-    if (!isToken) throw hidden('token', 'visible ASCII characters');
+    if (!isToken) throw invalidSecret('token', 'visible ASCII characters');
     if (credentials !== undefined || url.username !== '' || url.password !== '') {
-      throw hidden('token', 'no other credentials with it');
+      throw invalidSecret('token', 'no other credentials with this option');
     }
     return `Bearer ${token}`;
   }
@@ -145,9 +146,9 @@ function authorizationOf(
     return basic(decode(url.username), decode(url.password));
   }
   const { username, password } = Object(credentials) as { readonly username?: unknown; readonly password?: unknown };
-  // RFC 7617, 2: the first colon ends the name.
+  // The first colon ends the user name (RFC 7617, 2).
   if (typeof username !== 'string' || typeof password !== 'string' || username.includes(':')) {
-    throw hidden('credentials', '{ username, password }, two strings, the first without ":"');
+    throw invalidSecret('credentials', '{ username, password }, two strings, the first without ":"');
   }
   return basic(username, password);
 }
@@ -160,17 +161,17 @@ function decode(component: string): string {
   try {
     return decodeURIComponent(component);
   } catch {
-    throw hidden('url', 'credentials in percent-encoding');
+    throw invalidSecret('url', 'valid percent-encoding in the credentials');
   }
 }
 
-/** As {@link invalidOption}, but it does not show what was found. */
-function hidden(name: string, expected: string): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received something else`);
+/** Like {@link invalidOption}, but without the received value, which is secret. */
+function invalidSecret(name: string, expected: string): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received another value`);
 }
 
 const AUTHORITIES: OptionCheck = {
-  expected: 'certificates in PEM',
+  expected: 'one or more certificates in PEM',
   accepts: (value) => (Array.isArray(value) ? value : [value]).every(isCertificate),
 };
 

@@ -1,27 +1,30 @@
-import type { PutOptions } from '../../contract/store.js';
 import type { UpstreamResponse } from './response.js';
 import type { Upload } from './upload.js';
 
-/** What is asked of the peer, in whatever protocol. */
+/** Request to the upstream, independent of the HTTP version. */
 export interface UpstreamRequest {
   readonly method: 'GET' | 'PUT' | 'DELETE';
-  /** With the query. */
+  /** Path and query. */
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly upload?: Upload | undefined;
-  /** Ends the request while it has no answer, but not an upload of which all has been sent. What is left of the answer afterwards is its reader's. */
-  readonly signal: PutOptions['signal'];
+  /**
+   * Aborts the request until the response headers have arrived. An upload that has been sent completely is not aborted.
+   * The reader of the response body ends the body.
+   */
+  readonly signal: AbortSignal;
 }
 
-/** One way to the peer. */
+/** Sends requests over one HTTP version. */
 export interface Transport {
   /**
-   * Resolves when the headers of the answer are there.
+   * Resolves when the response headers have arrived. Rejects with the signal's reason if it aborts, and with the error
+   * of the upload body if that fails.
    *
-   * @throws Unanswered where a connection that was there before has ended; HotblobError `ERR_HOTBLOB_UPSTREAM` or
-   * `ERR_HOTBLOB_UPSTREAM_TIMEOUT`; the reason of the signal; what the upload's body says
+   * @throws ConnectionLostError if an existing connection ended before the response
+   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` or `ERR_HOTBLOB_UPSTREAM_TIMEOUT`
    */
   send(request: UpstreamRequest): Promise<UpstreamResponse>;
-  /** Ends every connection, and what is in flight with it. */
+  /** Closes every connection and aborts the requests in flight. */
   close(): Promise<void>;
 }

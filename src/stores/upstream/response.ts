@@ -1,21 +1,24 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 
-/** As much is read of a body that nobody wants, so that its connection, or the peer's count of resets, is spared. */
-const DRAINED_BYTES = 64 * 1024;
-const DRAINED_MS = 1000;
+/**
+ * Limits for reading and discarding a body that is not needed. Up to these limits it is read to the end, because a reset
+ * costs the connection (HTTP/1.1) or counts against the upstream's limit of resets (HTTP/2).
+ */
+const MAX_DISCARDED_BYTES = 64 * 1024;
+const MAX_DISCARDING_MS = 1000;
 
-/** An answer, from its headers on. Its body waits. */
+/** Response whose headers have arrived. The body is paused until it is read or cancelled. */
 export class UpstreamResponse {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Bytes of the body, as announced. */
+  /** Value of `Content-Length`, if it is valid. */
   readonly length: number | undefined;
-  /** Errors of it may go unheard. */
+  /** Body. It has an error listener, so an error without another listener does not end the process. */
   readonly source: Readable;
   readonly #abort: () => void;
 
-  /** `abort` ends it early, whatever else that costs. */
+  /** @param abort ends the response early, at the cost of its connection or stream */
   constructor(status: number, headers: IncomingHttpHeaders, source: Readable, abort: () => void) {
     this.status = status;
     this.headers = headers;
@@ -24,25 +27,29 @@ export class UpstreamResponse {
     this.source = source;
     this.#abort = abort;
     source.on('error', () => {});
-    // Said at once: what nobody has begun to read, node:http2 may throw away.
+    // Must happen now: node:http2 may discard the data of a stream that is neither read nor paused.
     source.pause();
   }
 
-  /** Lets go of what has not been read; `received` says how much has been. */
+  /**
+   * Releases the rest of the body: discards a short rest, aborts a long one.
+   *
+   * @param received bytes of the body that have been read
+   */
   cancel(received = 0): void {
     const { source, length } = this;
     if (source.readableEnded || source.destroyed) return;
-    if (length !== undefined && length - received > DRAINED_BYTES) {
+    if (length !== undefined && length - received > MAX_DISCARDED_BYTES) {
       this.#abort();
       return;
     }
-    let drained = 0;
-    const timer = setTimeout(this.#abort, DRAINED_MS).unref();
+    let discarded = 0;
+    const timer = setTimeout(this.#abort, MAX_DISCARDING_MS).unref();
     source.on('close', () => clearTimeout(timer));
     source.on('end', () => clearTimeout(timer));
     source.on('data', (chunk: Uint8Array) => {
-      drained += chunk.byteLength;
-      if (drained > DRAINED_BYTES) this.#abort();
+      discarded += chunk.byteLength;
+      if (discarded > MAX_DISCARDED_BYTES) this.#abort();
     });
     source.resume();
   }

@@ -13,55 +13,59 @@ import {
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
 import { discard } from '../body.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
-import { artifactOf } from './download.js';
-import { upstreamRefused } from './errors.js';
-import { headersOf } from './metadata.js';
+import { UpstreamClient } from './client.js';
+import { streamArtifactOf } from './download.js';
+import { unexpectedStatus } from './errors.js';
+import { uploadHeadersOf } from './metadata.js';
 import { type UpstreamSettings, type UpstreamStoreOptions, upstreamSettingsOf } from './options.js';
-import { Peer } from './peer.js';
 import type { UpstreamRequest } from './request.js';
 import type { UpstreamResponse } from './response.js';
 import { Upload } from './upload.js';
 
 export type { UpstreamStoreOptions } from './options.js';
 
-/** A store that is another cache. */
+/** Store that keeps its artifacts in another HTTP cache. Created by {@link upstreamStore}. */
 export interface UpstreamStore extends ReadWriteStore {
-  get(key: string, options: GetOptions): Promise<StreamArtifact | undefined>;
-  /** What the peer was asked, and how long the heads of its answers took. What was sent again counts once. */
+  get(key: string, options?: Partial<GetOptions>): Promise<StreamArtifact | undefined>;
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  /** Counts of requests to the upstream, and times until their response headers. A retried request counts once. */
   stats(): StoreStats;
 }
 
-const MISSES = new Set([204, 404, 410]);
-const NOT_THERE = new Set([404, 410]);
+const MISS_STATUSES = new Set([204, 404, 410]);
+const NOT_FOUND_STATUSES = new Set([404, 410]);
 
 /**
- * A store that is another cache over HTTP: this package's own server, nginx with WebDAV, and whatever answers GET, PUT and
- * DELETE of `url/key` as caches for Bazel do. Credentials in the URL are sent as `Authorization: Basic`.
+ * Creates a store that keeps its artifacts in another HTTP cache: a hotblob server, nginx with WebDAV, or any server that
+ * answers GET, PUT and DELETE of `url/key`, as caches for Bazel do. Credentials in the URL are sent as
+ * `Authorization: Basic`.
  *
- * Over `https:` ALPN chooses HTTP/2 or HTTP/1.1; over `http:` it is HTTP/1.1, or HTTP/2 where `h2c` says so. HTTP/2 uses
- * one session for everything. A request that the peer has refused unseen, or that its GOAWAY has overtaken, is sent once
- * more on a fresh session. Idle connections keep no process alive. Redirects are not followed.
+ * Over `https:`, ALPN selects HTTP/2 or HTTP/1.1. Over `http:`, the store uses HTTP/1.1, or HTTP/2 with the option `h2c`.
+ * Over HTTP/2, all requests share one session. A request that the upstream refused without processing it, or that a
+ * GOAWAY excluded, is sent once more on a new session. Idle connections do not keep the process alive. Redirects are not
+ * followed.
  *
- * A lookup is a GET, whose body becomes the download: nothing is asked for twice, but for ranges. Where the body is not
- * wanted (HEAD, 304) what is on its way of it is lost.
+ * A lookup sends a GET, and its response body becomes the download, so that a hit takes one request. A range takes
+ * another. If the body is not needed (HEAD, 304), the bytes in flight are discarded.
  *
- * What an upload says about itself goes with it as headers of the request, and the same headers of an answer come back; but
- * for those that are about the message, the connection or the server. Whether a peer keeps them is the peer's.
+ * Metadata of an upload is sent as request headers and read from the response headers of a lookup. Headers that describe
+ * the message, the connection or the server are left out. Whether metadata is stored depends on the upstream.
  *
- * Its methods throw HotblobError `ERR_HOTBLOB_UPSTREAM` where the peer cannot be reached or answers with something else,
- * `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, and `ERR_HOTBLOB_UPSTREAM_DENIED` for 401 and 403.
+ * Its methods reject with a HotblobError: `ERR_HOTBLOB_UPSTREAM` if the upstream cannot be reached or sends an unexpected
+ * response, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, `ERR_HOTBLOB_UPSTREAM_DENIED` for status 401 and 403, and
+ * `ERR_HOTBLOB_CLOSED` after `close()`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function upstreamStore(url: string | URL, options: UpstreamStoreOptions = {}): UpstreamStore {
-  return new ArtifactsOfPeer(upstreamSettingsOf(url, options));
+  return new HttpUpstreamStore(upstreamSettingsOf(url, options));
 }
 
-class ArtifactsOfPeer implements UpstreamStore {
+class HttpUpstreamStore implements UpstreamStore {
   readonly #settings: UpstreamSettings;
   readonly #origin: string;
   readonly #headers: Readonly<Record<string, string>>;
-  readonly #peer: Peer;
+  readonly #client: UpstreamClient;
   readonly #tally = new RequestTally();
 
   constructor(settings: UpstreamSettings) {
@@ -69,36 +73,36 @@ class ArtifactsOfPeer implements UpstreamStore {
     this.#settings = settings;
     this.#origin = origin.origin;
     this.#headers = authorization === undefined ? {} : { authorization };
-    this.#peer = new Peer(settings);
+    this.#client = new UpstreamClient(settings);
   }
 
-  async get(key: string, { signal }: GetOptions): Promise<StreamArtifact | undefined> {
+  async get(key: string, { signal = neverAborted() }: Partial<GetOptions> = {}): Promise<StreamArtifact | undefined> {
     const path = this.#pathOf(key);
-    const ask = (headers: Readonly<Record<string, string>>, until: AbortSignal) =>
-      this.#ask('get', { method: 'GET', path, headers: { ...this.#headers, ...headers }, signal: until });
-    const response = await ask({}, signal);
+    const sendGet = (headers: Readonly<Record<string, string>>, requestSignal: AbortSignal) =>
+      this.#send('get', { method: 'GET', path, headers: { ...this.#headers, ...headers }, signal: requestSignal });
+    const response = await sendGet({}, signal);
     if (response.status === 200) {
       const { stallTimeoutMs, unopenedTimeoutMs } = this.#settings.limits;
-      return artifactOf({ origin: this.#origin, stallTimeoutMs, unopenedTimeoutMs, again: ask }, response, signal);
+      return streamArtifactOf({ origin: this.#origin, stallTimeoutMs, unopenedTimeoutMs, sendGet }, response, signal);
     }
     response.cancel();
-    if (MISSES.has(response.status)) return undefined;
-    throw upstreamRefused(this.#origin, 'GET', response.status);
+    if (MISS_STATUSES.has(response.status)) return undefined;
+    throw unexpectedStatus(this.#origin, 'GET', response.status);
   }
 
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
+    const { signal = neverAborted() } = options;
     try {
-      const headers = headersOf(normalizeMetadata(options.metadata));
-      const upload = new Upload(body, options);
-      const response = await this.#ask('put', {
+      const headers = uploadHeadersOf(normalizeMetadata(options.metadata));
+      const response = await this.#send('put', {
         method: 'PUT',
         path: this.#pathOf(key),
         headers: { 'content-type': 'application/octet-stream', ...headers, ...this.#headers },
-        upload,
-        signal: options.signal,
+        upload: new Upload(body, { ...options, signal }),
+        signal,
       });
       response.cancel();
-      if (!isSuccess(response.status)) throw upstreamRefused(this.#origin, 'PUT', response.status);
+      if (!isSuccess(response.status)) throw unexpectedStatus(this.#origin, 'PUT', response.status);
       return { created: response.status === 201, etag: response.headers.etag };
     } catch (error) {
       discard(body);
@@ -107,13 +111,16 @@ class ArtifactsOfPeer implements UpstreamStore {
   }
 
   async delete(key: string): Promise<boolean> {
-    const { signal } = new AbortController();
-    const path = this.#pathOf(key);
-    const response = await this.#ask('delete', { method: 'DELETE', path, headers: this.#headers, signal });
+    const response = await this.#send('delete', {
+      method: 'DELETE',
+      path: this.#pathOf(key),
+      headers: this.#headers,
+      signal: neverAborted(),
+    });
     response.cancel();
     if (isSuccess(response.status)) return true;
-    if (NOT_THERE.has(response.status)) return false;
-    throw upstreamRefused(this.#origin, 'DELETE', response.status);
+    if (NOT_FOUND_STATUSES.has(response.status)) return false;
+    throw unexpectedStatus(this.#origin, 'DELETE', response.status);
   }
 
   stats(): StoreStats {
@@ -121,25 +128,29 @@ class ArtifactsOfPeer implements UpstreamStore {
   }
 
   close(): Promise<void> {
-    return this.#peer.close();
+    return this.#client.close();
   }
 
-  #ask(operation: UpstreamCount['operation'], request: UpstreamRequest): Promise<UpstreamResponse> {
+  #send(operation: UpstreamCount['operation'], request: UpstreamRequest): Promise<UpstreamResponse> {
     return this.#tally.run({
       operation,
       hasBody: request.upload !== undefined,
-      send: () => this.#peer.request(request),
+      send: () => this.#client.request(request),
       outcomeOf: ({ status }) => outcomeOf(operation, status),
       outcomeOfError: (error) => (isUpstreamError(error) ? 'silence' : undefined),
     });
   }
 
-  /** Percent-encoded segment by segment: a key may hold what a path gives another meaning. */
+  /** Encodes each segment of the key: a key may contain characters with a meaning in URLs, such as `?` and `%`. */
   #pathOf(key: string): string {
     assertKey(key);
     const { basePath, query } = this.#settings;
-    return `${basePath}${key.split('/').map(encoded).join('/')}${query}`;
+    return `${basePath}${key.split('/').map(encodeSegment).join('/')}${query}`;
   }
+}
+
+function neverAborted(): AbortSignal {
+  return new AbortController().signal;
 }
 
 function isSuccess(status: number): boolean {
@@ -147,15 +158,21 @@ function isSuccess(status: number): boolean {
 }
 
 function outcomeOf(operation: UpstreamCount['operation'], status: number): UpstreamCount['outcome'] {
-  if (operation === 'get') return MISSES.has(status) ? 'missing' : status === 200 || status === 206 ? 'ok' : 'failed';
-  if (operation === 'delete' && NOT_THERE.has(status)) return 'missing';
+  if (operation === 'get') {
+    return MISS_STATUSES.has(status) ? 'missing' : status === 200 || status === 206 ? 'ok' : 'failed';
+  }
+  if (operation === 'delete' && NOT_FOUND_STATUSES.has(status)) return 'missing';
   return isSuccess(status) ? 'ok' : 'failed';
 }
 
-function encoded(segment: string): string {
+function encodeSegment(segment: string): string {
   try {
     return encodeURIComponent(segment);
   } catch (cause) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key with half a surrogate pair has no URL', { cause });
+    throw new HotblobError(
+      'ERR_HOTBLOB_INVALID_KEY',
+      'key: expected well-formed Unicode, received a lone surrogate, which has no URL encoding',
+      { cause },
+    );
   }
 }

@@ -3,12 +3,12 @@ import type { PutOptions } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
 import type { Deadline } from './deadline.js';
 
-/** The body of a request. It can be sent once: nobody keeps its bytes. */
+/** Body of a PUT request. It can be sent only once, because its bytes are not kept. */
 export class Upload {
   readonly size: number | undefined;
   readonly #body: Readable;
   readonly #options: PutOptions;
-  #isTouched = false;
+  #isStarted = false;
 
   constructor(body: Readable, options: PutOptions) {
     this.#body = body;
@@ -16,35 +16,37 @@ export class Upload {
     this.size = options.size;
   }
 
-  /** Whether bytes of it may be gone. */
-  get isTouched(): boolean {
-    return this.#isTouched;
+  /** `true` once the body may have been read, so that it cannot be sent again. */
+  get isStarted(): boolean {
+    return this.#isStarted;
   }
 
   /**
-   * Sends all of it and ends `sink`. The last chunk waits for the body's end: a peer that knows the length would take the
-   * upload for whole before whoever gives the body has said that it is. `deadline` runs while the peer takes nothing.
-   * Rejects with what the body or the signal says; a sink that fails is its owner's to see, `isOver` says that it has.
+   * Sends the body and ends `sink`. The last chunk is held back until the body has ended: an upstream that knows the
+   * length would otherwise store the upload before the body could fail. Rejects with the error of the body or the
+   * reason of the signal. Errors of `sink` are handled by its owner, and `isSettled` then returns `true`.
+   *
+   * @param deadline runs while `sink` accepts no data
    */
-  async sendTo(sink: Writable, deadline: Deadline, stallTimeoutMs: number, isOver: () => boolean): Promise<void> {
-    this.#isTouched = true;
+  async sendTo(sink: Writable, deadline: Deadline, stallTimeoutMs: number, isSettled: () => boolean): Promise<void> {
+    this.#isStarted = true;
     let last: Uint8Array | undefined;
     for await (const chunk of chunksOf(this.#body, this.#options, Number.POSITIVE_INFINITY)) {
-      if (isOver()) return;
-      if (last !== undefined && !sink.write(last) && !isOver()) {
-        deadline.set(stallTimeoutMs, 'room for more of the upload');
-        await drained(sink);
+      if (isSettled()) return;
+      if (last !== undefined && !sink.write(last) && !isSettled()) {
+        deadline.set('stallTimeoutMs', stallTimeoutMs, 'progress of the upload');
+        await drainOrClose(sink);
         deadline.clear();
       }
       last = chunk;
     }
-    if (isOver()) return;
+    if (isSettled()) return;
     if (last === undefined) sink.end();
     else sink.end(last);
   }
 }
 
-function drained(sink: Writable): Promise<void> {
+function drainOrClose(sink: Writable): Promise<void> {
   return new Promise((resolve) => {
     const settle = (): void => {
       sink.off('drain', settle).off('close', settle);

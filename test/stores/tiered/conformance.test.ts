@@ -8,7 +8,7 @@ import { memoryStore } from '../../../src/stores/memory.js';
 import { type TieredStore, type TieredStoreOptions, tieredStore } from '../../../src/stores/tiered/store.js';
 import { storeConformance } from '../../../src/testing/index.js';
 import { entriesBelow } from '../fixture.js';
-import { endServer, ownServer } from '../upstream/own-server.js';
+import { closeHotblobUpstream, openHotblobUpstream } from '../upstream/hotblob-upstream.js';
 
 interface Parts {
   readonly local: Store;
@@ -36,7 +36,7 @@ async function dispose(store: Store): Promise<void> {
   const parts = partsOf.get(store);
   if (parts === undefined) return;
   await parts.local.close?.();
-  await endServer(parts.remote);
+  await closeHotblobUpstream(parts.remote);
   await rm(parts.directory, { recursive: true, force: true });
 }
 
@@ -60,7 +60,7 @@ storeConformance({
 storeConformance({
   test,
   name: 'a directory before h2c',
-  createStore: () => create(directoryStore, () => ownServer('h2c')),
+  createStore: () => create(directoryStore, () => openHotblobUpstream('h2c')),
   disposeStore: dispose,
   capabilities: { metadata: true },
   inventory,
@@ -69,7 +69,7 @@ storeConformance({
 storeConformance({
   test,
   name: 'a directory before HTTP/1.1, in the background',
-  createStore: () => create(directoryStore, () => ownServer('HTTP/1.1'), 'writeBack'),
+  createStore: () => create(directoryStore, () => openHotblobUpstream('HTTP/1.1'), 'writeBack'),
   disposeStore: dispose,
   capabilities: { metadata: true },
   inventory,
@@ -84,7 +84,7 @@ const forgetful = (): Store & Pick<Required<Store>, 'put'> => {
 storeConformance({
   test,
   name: 'a store that keeps nothing before h2c',
-  createStore: () => create(forgetful, () => ownServer('h2c')),
+  createStore: () => create(forgetful, () => openHotblobUpstream('h2c')),
   disposeStore: dispose,
   capabilities: { tellsCreated: false, metadata: true },
 });

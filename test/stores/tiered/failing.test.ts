@@ -5,7 +5,7 @@ import { directoryStore } from '../../../src/stores/directory/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';
 import { content, never, put, temporaryDirectory } from '../fixture.js';
-import { listen, startPeer, storeOf } from '../upstream/fixture.js';
+import { listen, startUpstream, storeOf } from '../upstream/fixture.js';
 import { bytesIn, startTiers, tiered } from './fixture.js';
 
 const BYTES = content(20_000);
@@ -13,10 +13,11 @@ const THRESHOLD = 3;
 
 const FAULTS: Record<string, (t: ExecutionContext) => Promise<Store>> = {
   'nothing listens': async () => upstreamStore('http://127.0.0.1:1'),
-  '503': async (t) => storeOf(t, await startPeer(t, 'h2c', (_request, response) => void response.writeHead(503).end())),
+  '503': async (t) =>
+    storeOf(t, await startUpstream(t, 'h2c', (_request, response) => void response.writeHead(503).end())),
   '401': async (t) =>
-    storeOf(t, await startPeer(t, 'http', (_request, response) => void response.writeHead(401).end())),
-  'no answer': async (t) => storeOf(t, await startPeer(t, 'h2c', () => {})),
+    storeOf(t, await startUpstream(t, 'http', (_request, response) => void response.writeHead(401).end())),
+  'no answer': async (t) => storeOf(t, await startUpstream(t, 'h2c', () => {})),
   'no handshake': async (t) => {
     const sockets: Socket[] = [];
     const port = await listen(

@@ -6,13 +6,13 @@ import { type DirectoryStore, directoryStore } from '../../../src/stores/directo
 import { contentOf } from '../../../src/stores/tiered/content.js';
 import { type TieredStore, type TieredStoreOptions, tieredStore } from '../../../src/stores/tiered/store.js';
 import { never, temporaryDirectory } from '../fixture.js';
-import { type Listener, type Peer, startPeer, storeOf, type Wire } from '../upstream/fixture.js';
+import { type Listener, startUpstream, storeOf, type TestUpstream, type Wire } from '../upstream/fixture.js';
 
 export interface Tiers {
   readonly store: TieredStore;
   readonly local: DirectoryStore;
   readonly remote: Store;
-  readonly peer: Peer;
+  readonly peer: TestUpstream;
 }
 
 /** A directory in front of a peer that answers as a test says. */
@@ -22,7 +22,7 @@ export async function startTiers(
   options: Partial<TieredStoreOptions> = {},
   wire: Wire = 'h2c',
 ): Promise<Tiers> {
-  const peer = await startPeer(t, wire, listener);
+  const peer = await startUpstream(t, wire, listener);
   const remote = storeOf(t, peer);
   const local = await directoryStore(await temporaryDirectory(t));
   const store = await tiered(t, { local, remote, ...options });

@@ -8,7 +8,7 @@ import { request } from '../../helpers/client.js';
 import { until } from '../../helpers/poll.js';
 import { startServer } from '../../helpers/servers.js';
 import { content, entriesBelow, never, put, refusal, temporaryDirectory } from '../fixture.js';
-import { found, type Listener, read, WIRES } from '../upstream/fixture.js';
+import { type Listener, lookUp, read, WIRES } from '../upstream/fixture.js';
 import { answering, artifactIn, bytesIn, cacheOf, startTiers, tiered } from './fixture.js';
 
 const SMALL = content(20_000);
@@ -46,12 +46,12 @@ test('one request, however many ask; the bytes flow to all of them while it come
     response.write(LARGE.subarray(0, 1_000_000));
     finish = () => void response.end(LARGE.subarray(1_000_000));
   });
-  const clients = await Promise.all(Array.from({ length: 20 }, () => found(store, 'a')));
+  const clients = await Promise.all(Array.from({ length: 20 }, () => lookUp(store, 'a')));
   const bodies = await Promise.all(clients.map((artifact) => artifact.open(undefined, { signal: never() })));
   const readers = bodies.map((body) => new Progress(body));
   await until('everybody has what is there', () => readers.every(({ bytes }) => bytes === 1_000_000));
   // Who comes late gets it from its beginning.
-  const late = new Progress(await (await found(store, 'a')).open(undefined, { signal: never() }));
+  const late = new Progress(await (await lookUp(store, 'a')).open(undefined, { signal: never() }));
   await until('so has the one who has come late', () => late.bytes === 1_000_000);
   t.is(await bytesIn(local, 'a'), undefined, 'nothing is kept before it is whole');
   finish();
@@ -64,7 +64,7 @@ test('one request, however many ask; the bytes flow to all of them while it come
 test('a client that does not read holds nobody up, and gets all of it when it does', async (t) => {
   const spoolDir = await temporaryDirectory(t);
   const { store, local } = await startTiers(t, answering(LARGE), { spoolDir });
-  const slow = await (await found(store, 'a')).open(undefined, { signal: never() });
+  const slow = await (await lookUp(store, 'a')).open(undefined, { signal: never() });
   t.true(LARGE.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
   await until('it has landed', () => store.stats().flights === 0);
   t.true(LARGE.equals((await bytesIn(local, 'a')) ?? Buffer.of()));
@@ -76,7 +76,7 @@ test('a client that does not read holds nobody up, and gets all of it when it do
 
 test('without room in memory even small artifacts go through a file', async (t) => {
   const { store, local } = await startTiers(t, answering(SMALL), { spoolMemoryBytes: 0 });
-  const clients = await Promise.all([found(store, 'a'), found(store, 'a')]);
+  const clients = await Promise.all([lookUp(store, 'a'), lookUp(store, 'a')]);
   for (const body of await Promise.all(clients.map((artifact) => read(artifact)))) t.true(SMALL.equals(body));
   await until('it has landed', () => store.stats().flights === 0);
   t.true(SMALL.equals((await bytesIn(local, 'a')) ?? Buffer.of()));
@@ -99,8 +99,8 @@ test('a client that leaves cancels nothing for the others', async (t) => {
     finish = () => void response.end(LARGE.subarray(1_000_000));
   });
   const first = new AbortController();
-  const leaving = await (await found(store, 'a', first.signal)).open(undefined, { signal: first.signal });
-  const staying = new Progress(await (await found(store, 'a')).open(undefined, { signal: never() }));
+  const leaving = await (await lookUp(store, 'a', first.signal)).open(undefined, { signal: first.signal });
+  const staying = new Progress(await (await lookUp(store, 'a')).open(undefined, { signal: never() }));
   await until('the bytes flow', () => staying.bytes === 1_000_000);
   first.abort();
   t.true(leaving.destroyed);
@@ -155,7 +155,7 @@ for (const [name, cut] of Object.entries(CUTS)) {
       'http',
     );
     const bodies = await Promise.all(
-      [1, 2].map(async () => (await found(store, 'a')).open(undefined, { signal: never() })),
+      [1, 2].map(async () => (await lookUp(store, 'a')).open(undefined, { signal: never() })),
     );
     const readers = bodies.map((body) => new Progress(body));
     await until('the bytes flow', () => readers.every(({ bytes }) => bytes === 1_000_000));
@@ -192,7 +192,7 @@ test('ranges: of what comes in, and far ahead of it', async (t) => {
     if (range === undefined) response.write(part.subarray(0, 1_000_000));
     else response.end(part);
   });
-  const artifact = await found(store, 'a');
+  const artifact = await lookUp(store, 'a');
   const near = await read(artifact, { start: 500_000, end: 600_000 });
   t.true(LARGE.subarray(500_000, 600_000).equals(near));
   const far = await read(artifact, { start: 7_000_000, end: 7_100_000 });
@@ -269,7 +269,7 @@ test('what is put while an older one comes in is what stays', async (t) => {
     response.write(LARGE.subarray(0, 1_000_000));
     finish = () => void response.end(LARGE.subarray(1_000_000));
   });
-  const old = new Progress(await (await found(store, 'a')).open(undefined, { signal: never() }));
+  const old = new Progress(await (await lookUp(store, 'a')).open(undefined, { signal: never() }));
   await until('the old one comes', () => old.bytes === 1_000_000);
   await put(store as Required<typeof store>, 'a', SMALL);
   t.true(SMALL.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
@@ -286,8 +286,8 @@ test('closing ends what comes in, and neither of the two stores', async (t) => {
     response.setHeader('content-length', LARGE.byteLength);
     response.write('x');
   });
-  const reading = read(await found(store, 'a'));
-  const unopened = await found(store, 'c');
+  const reading = read(await lookUp(store, 'a'));
+  const unopened = await lookUp(store, 'c');
   await store.close();
   await t.throwsAsync(reading);
   t.is(unopened.kind, 'stream');

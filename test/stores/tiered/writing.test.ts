@@ -7,7 +7,7 @@ import type { TieredStore } from '../../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';
 import { bodyOf, content, entriesBelow, never, put, refusal, temporaryDirectory } from '../fixture.js';
-import { chunked, WIRES } from '../upstream/fixture.js';
+import { streamOf, WIRES } from '../upstream/fixture.js';
 import { bytesIn, cacheOf, startTiers, tiered } from './fixture.js';
 
 const BYTES = content(3_000_000);
@@ -22,7 +22,7 @@ for (const wire of WIRES) {
     t.true((await put(writable(store), 'a/b', BYTES)).created);
     t.true(BYTES.equals(artifacts.get('/a/b') ?? Buffer.of()));
     t.true(BYTES.equals((await bytesIn(local, 'a/b')) ?? Buffer.of()));
-    t.false((await store.put('a/b', chunked(OTHER), { signal: never() })).created);
+    t.false((await store.put('a/b', streamOf(OTHER), { signal: never() })).created);
     t.true(OTHER.equals(artifacts.get('/a/b') ?? Buffer.of()));
     t.true(OTHER.equals((await bytesIn(store, 'a/b')) ?? Buffer.of()));
     t.true(await writable(store).delete('a/b'));

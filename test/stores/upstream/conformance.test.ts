@@ -1,14 +1,14 @@
 import test from 'ava';
 import { storeConformance } from '../../../src/testing/index.js';
-import { endServer, ownServer, WAYS } from './own-server.js';
+import { closeHotblobUpstream, openHotblobUpstream, TRANSPORTS } from './hotblob-upstream.js';
 
-for (const way of WAYS) {
+for (const transport of TRANSPORTS) {
   storeConformance({
     test,
-    name: way,
-    createStore: () => ownServer(way),
-    disposeStore: endServer,
-    // The server answers every upload with 200: clients of caches expect it.
+    name: transport,
+    createStore: () => openHotblobUpstream(transport),
+    disposeStore: closeHotblobUpstream,
+    // The server responds to every upload with 200, because build tools expect it.
     capabilities: { tellsCreated: false, metadata: true },
   });
 }

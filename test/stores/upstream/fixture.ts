@@ -12,31 +12,32 @@ import { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from '..
 import { certificate } from '../../helpers/certificate.js';
 import { never } from '../fixture.js';
 
-/** What a peer may speak. Over TLS `https` agrees on HTTP/1.1, `h2` on HTTP/2. */
+/** Protocols of a test upstream. Over TLS, `https` negotiates HTTP/1.1 and `h2` negotiates HTTP/2. */
 export const WIRES = ['http', 'https', 'h2c', 'h2'] as const;
 export type Wire = (typeof WIRES)[number];
 export const isHttp2 = (wire: Wire): boolean => wire === 'h2c' || wire === 'h2';
 
 type Request = http.IncomingMessage | http2.Http2ServerRequest;
-/** What the responses of both protocols have in common. */
+/** `Http2ServerResponse` implements the methods that the tests use. */
 type Response = http.ServerResponse;
 export type Listener = (request: Request, response: Response) => void;
 
-/** Another cache that answers as a test says. */
-export interface Peer {
+/** HTTP server that stands for another cache. */
+export interface TestUpstream {
   readonly wire: Wire;
   readonly url: string;
   readonly port: number;
   /** `METHOD path` of each request. */
   readonly requests: string[];
-  /** How many connections have been accepted. */
+  /** Accepted connections. */
   readonly connections: Socket[];
   readonly sessions: ServerHttp2Session[];
-  /** What a client must say to reach it. */
+  /** Options that a store needs to reach the server. */
   readonly options: UpstreamStoreOptions;
 }
 
-export async function startPeer(t: ExecutionContext, wire: Wire, listener: Listener): Promise<Peer> {
+/** Starts a server that passes every request to `listener`. It is closed when the test ends. */
+export async function startUpstream(t: ExecutionContext, wire: Wire, listener: Listener): Promise<TestUpstream> {
   const tls = wire === 'https' || wire === 'h2' ? await certificate() : undefined;
   const server = create(wire, tls);
   const requests: string[] = [];
@@ -69,7 +70,7 @@ function create(wire: Wire, tls: { cert: string; key: string } | undefined): Any
 
 type AnyServer = Http1Server | Http2Server | Http2SecureServer;
 
-/** Listens on a free port, until the test is over. */
+/** Listens on a free port. Closes the server and the connections in `open` when the test ends. */
 export async function listen(t: ExecutionContext, server: Server | AnyServer, open: Iterable<Socket>): Promise<number> {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -79,25 +80,29 @@ export async function listen(t: ExecutionContext, server: Server | AnyServer, op
     for (const socket of open) socket.destroy();
     await closed;
   });
-  // a server that listens on a port has an address of this kind
+  // A server that listens on a port has an AddressInfo.
   return (server.address() as AddressInfo).port;
 }
 
-/** A store of that peer, closed with the test. */
-export function storeOf(t: ExecutionContext, peer: Peer, options: UpstreamStoreOptions = {}): UpstreamStore {
-  const store = upstreamStore(peer.url, { ...peer.options, ...options });
+/** Creates a store for the upstream. It is closed when the test ends. */
+export function storeOf(
+  t: ExecutionContext,
+  upstream: TestUpstream,
+  options: UpstreamStoreOptions = {},
+): UpstreamStore {
+  const store = upstreamStore(upstream.url, { ...upstream.options, ...options });
   t.teardown(() => store.close());
   return store;
 }
 
-/** The artifact under `key`; fails where it is a miss. */
-export async function found(store: Store, key: string, signal = never()): Promise<StreamArtifact> {
+/** Returns the artifact under `key`. Throws for a miss. */
+export async function lookUp(store: Store, key: string, signal = never()): Promise<StreamArtifact> {
   const artifact = await store.get(key, { signal });
-  if (artifact?.kind !== 'stream') throw new Error(`expected an artifact that is a stream, received ${artifact?.kind}`);
+  if (artifact?.kind !== 'stream') throw new Error(`expected a stream artifact, received ${artifact?.kind}`);
   return artifact;
 }
 
-/** All bytes of an artifact, or of a part of it. */
+/** Reads an artifact, or a range of it. */
 export async function read(
   artifact: StreamArtifact,
   range?: { start: number; end: number },
@@ -106,9 +111,11 @@ export async function read(
   return buffer(await artifact.open(range, { signal }));
 }
 
-/** A body of `bytes`, in chunks. */
-export function chunked(bytes: Uint8Array, size = 16 * 1024): Readable {
+/** Returns a stream of `bytes` in chunks. */
+export function streamOf(bytes: Uint8Array, chunkBytes = 16 * 1024): Readable {
   const chunks: Uint8Array[] = [];
-  for (let start = 0; start < bytes.byteLength; start += size) chunks.push(bytes.subarray(start, start + size));
+  for (let start = 0; start < bytes.byteLength; start += chunkBytes) {
+    chunks.push(bytes.subarray(start, start + chunkBytes));
+  }
   return Readable.from(chunks);
 }

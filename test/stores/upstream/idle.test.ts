@@ -3,18 +3,18 @@ import { once } from 'node:events';
 import { buffer } from 'node:stream/consumers';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
-import { startPeer, WIRES } from './fixture.js';
+import { startUpstream, WIRES } from './fixture.js';
 
 const PROGRAM = fileURLToPath(new URL('./idle-process.ts', import.meta.url));
 
 for (const wire of WIRES) {
-  test(`${wire}: an idle connection keeps no process alive`, async (t) => {
-    const peer = await startPeer(t, wire, (_request, response) => {
+  test(`${wire}: an idle connection does not keep the process alive`, async (t) => {
+    const upstream = await startUpstream(t, wire, (_request, response) => {
       response.setHeader('content-length', 1);
-      // In two steps, so that there is something to wait for.
+      // Headers and body arrive separately, so that the client waits for the body.
       setImmediate(() => response.end('x'));
     });
-    const child = spawn(process.execPath, ['--import=tsx', PROGRAM, peer.url, JSON.stringify(peer.options)], {
+    const child = spawn(process.execPath, ['--import=tsx', PROGRAM, upstream.url, JSON.stringify(upstream.options)], {
       stdio: ['ignore', 'pipe', 'inherit'],
     });
     t.teardown(() => child.kill('SIGKILL'));

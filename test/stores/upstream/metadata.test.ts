@@ -1,17 +1,17 @@
 import test from 'ava';
 import { content, put, refusal } from '../fixture.js';
-import { found, startPeer, storeOf, WIRES } from './fixture.js';
+import { lookUp, startUpstream, storeOf, WIRES } from './fixture.js';
 
 const BYTES = content(1000);
 
 for (const wire of WIRES) {
-  test(`${wire}: what an upload says goes with it as headers, and nothing else in their place`, async (t) => {
+  test(`${wire}: metadata of an upload is sent as request headers, except for excluded headers`, async (t) => {
     const seen: Record<string, unknown>[] = [];
-    const peer = await startPeer(t, wire, (request, response) => {
+    const upstream = await startUpstream(t, wire, (request, response) => {
       seen.push(request.headers);
       request.resume().on('end', () => response.end());
     });
-    const store = storeOf(t, peer, { token: 'secret' });
+    const store = storeOf(t, upstream, { token: 'secret' });
     await put(store, 'a', BYTES);
     await put(store, 'a', BYTES, {
       metadata: {
@@ -22,11 +22,11 @@ for (const wire of WIRES) {
           'X-Artifact-Tag': 'abc',
           'tuist-checksum-sha256': '00ff',
           'x-latin': 'caf\u00e9',
-          authorization: 'Bearer of-the-client',
+          authorization: 'Bearer from-the-client',
           connection: 'close',
           'content-length': '7',
           'transfer-encoding': 'chunked',
-          host: 'elsewhere',
+          host: 'other.example',
           'if-none-match': '*',
           'x-amz-meta-a': 'b',
           cookie: 'a=b',
@@ -49,11 +49,11 @@ for (const wire of WIRES) {
     });
     for (const name of ['transfer-encoding', 'if-none-match', 'x-amz-meta-a', 'cookie'])
       t.is(described?.[name], undefined);
-    t.not(described?.['host'], 'elsewhere');
+    t.not(described?.['host'], 'other.example');
   });
 
-  test(`${wire}: of an answer that is taken which is said about the artifact`, async (t) => {
-    const peer = await startPeer(t, wire, (_request, response) => {
+  test(`${wire}: only response headers about the artifact become metadata`, async (t) => {
+    const upstream = await startUpstream(t, wire, (_request, response) => {
       response.setHeader('content-type', 'text/x-artifact');
       response.setHeader('x-artifact-tag', 'abc');
       response.setHeader('x-latin', 'caf\u00e9');
@@ -64,20 +64,20 @@ for (const wire of WIRES) {
       response.setHeader('x-content-type-options', 'nosniff');
       response.end(BYTES);
     });
-    const artifact = await found(storeOf(t, peer), 'a');
+    const artifact = await lookUp(storeOf(t, upstream), 'a');
     t.is(artifact.contentType, 'text/x-artifact');
     t.deepEqual(artifact.headers, { 'x-artifact-tag': 'abc', 'x-latin': 'caf\u00e9' });
   });
 }
 
-test('an answer that says nothing has no headers', async (t) => {
-  const peer = await startPeer(t, 'http', (_request, response) => void response.end(BYTES));
-  t.is((await found(storeOf(t, peer), 'a')).headers, undefined);
+test('a response without metadata yields an artifact without headers', async (t) => {
+  const upstream = await startUpstream(t, 'http', (_request, response) => void response.end(BYTES));
+  t.is((await lookUp(storeOf(t, upstream), 'a')).headers, undefined);
 });
 
-test('too much is refused without asking the peer', async (t) => {
-  const peer = await startPeer(t, 'http', (_request, response) => void response.end());
+test('metadata that is too large is refused without a request', async (t) => {
+  const upstream = await startUpstream(t, 'http', (_request, response) => void response.end());
   const metadata = { headers: { tag: 'x'.repeat(5000) } };
-  await t.throwsAsync(put(storeOf(t, peer), 'a', BYTES, { metadata }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
-  t.deepEqual(peer.requests, []);
+  await t.throwsAsync(put(storeOf(t, upstream), 'a', BYTES, { metadata }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
+  t.deepEqual(upstream.requests, []);
 });

@@ -8,7 +8,7 @@ import { certificate } from '../../helpers/certificate.js';
 import { NGINX, needsPeer } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
 import { content, never, put, refusal, temporaryDirectory } from '../fixture.js';
-import { chunked, found, read } from './fixture.js';
+import { lookUp, read, streamOf } from './fixture.js';
 
 const LARGE = content(5_000_000);
 
@@ -20,7 +20,7 @@ const SERVERS = {
 } as const;
 
 for (const [name, { listen, scheme, h2c }] of Object.entries(SERVERS)) {
-  test(`nginx with WebDAV, ${name}`, async (t) => {
+  test(`stores, reads and deletes artifacts in nginx with WebDAV over ${name}`, async (t) => {
     if (!needsPeer(t, 'nginx')) return;
     const port = await startNginx(t, listen);
     const { cert } = await certificate();
@@ -30,24 +30,24 @@ for (const [name, { listen, scheme, h2c }] of Object.entries(SERVERS)) {
 
     t.is(await store.get('a/b', { signal: never() }), undefined);
     t.deepEqual(await put(store, 'a/b', LARGE), { created: true, etag: undefined });
-    t.false((await store.put('a/b', chunked(LARGE), { signal: never() })).created);
-    const artifact = await found(store, 'a/b');
+    t.false((await store.put('a/b', streamOf(LARGE), { signal: never() })).created);
+    const artifact = await lookUp(store, 'a/b');
     t.is(artifact.size, LARGE.byteLength);
     t.regex(artifact.etag ?? '', /^"[0-9a-f]+-[0-9a-f]+"$/);
     t.true(LARGE.equals(await read(artifact)));
     t.true(LARGE.subarray(1000, 4_000_000).equals(await read(artifact, { start: 1000, end: 4_000_000 })));
     await put(store, 'odd key/%?', 'x');
-    t.is((await read(await found(store, 'odd key/%?'))).toString(), 'x');
+    t.is((await read(await lookUp(store, 'odd key/%?'))).toString(), 'x');
     t.true(await store.delete('a/b'));
     t.false(await store.delete('a/b'));
     t.is(await store.get('a/b', { signal: never() }), undefined);
 
-    const stranger = upstreamStore(`${scheme}://127.0.0.1:${port}/cache/`, {
+    const anonymous = upstreamStore(`${scheme}://127.0.0.1:${port}/cache/`, {
       h2c,
       ca: scheme === 'https' ? cert : undefined,
     });
-    t.teardown(() => stranger.close());
-    await t.throwsAsync(stranger.get('a/b', { signal: never() }), refusal('ERR_HOTBLOB_UPSTREAM_DENIED'));
+    t.teardown(() => anonymous.close());
+    await t.throwsAsync(anonymous.get('a/b', { signal: never() }), refusal('ERR_HOTBLOB_UPSTREAM_DENIED'));
   });
 }
 
@@ -92,15 +92,15 @@ async function startNginx(t: ExecutionContext, listen: string): Promise<number> 
     await closed;
   });
   await until('nginx listens', () => nginx.exitCode !== null || canConnect(port));
-  if (nginx.exitCode !== null) throw new Error(`nginx has ended with ${nginx.exitCode}`);
+  if (nginx.exitCode !== null) throw new Error(`nginx exited with code ${nginx.exitCode}`);
   return port;
 }
 
-/** nginx cannot say which port it has been given, so that one must be found for it. */
+/** Returns a port that was free a moment ago: nginx cannot report a port that the kernel chose. */
 async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  const { port } = server.address() as net.AddressInfo; // of a server that listens on a port
+  const { port } = server.address() as net.AddressInfo; // a server that listens on a port
   server.close();
   await once(server, 'close');
   return port;

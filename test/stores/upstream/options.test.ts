@@ -3,21 +3,21 @@ import test from 'ava';
 import { HotblobError } from '../../../src/contract/errors.js';
 import { type UpstreamStoreOptions, upstreamStore } from '../../../src/stores/upstream/store.js';
 import { content, never, put, refusal } from '../fixture.js';
-import { found, read, startPeer, storeOf, WIRES } from './fixture.js';
+import { lookUp, read, startUpstream, storeOf, WIRES } from './fixture.js';
 
 const SECRET = 'correct-horse';
 
-/** Options that no type would let through. */
+/** Options that the type does not allow. */
 const untyped = (options: unknown): UpstreamStoreOptions => options as UpstreamStoreOptions;
 
-const WRONG: Record<string, readonly [string, UpstreamStoreOptions]> = {
+const INVALID: Record<string, readonly [string, UpstreamStoreOptions]> = {
   url: ['not a URL', {}],
   'url: expected an http: or https: URL': ['ftp://host', {}],
   'url: expected .* without a fragment': ['http://host/#part', {}],
   'one of the options': ['http://host', untyped({ tokens: SECRET })],
   h2c: ['https://host', { h2c: true }],
   ca: ['http://host', { ca: 'pem' }],
-  'ca: expected certificates': ['https://host', untyped({ ca: [1] })],
+  'ca: expected one or more certificates in PEM': ['https://host', untyped({ ca: [1] })],
   token: ['http://host', { token: `${SECRET}\n` }],
   'token: expected no other': ['http://user:pass@host', { token: SECRET }],
   'token: expected visible': ['http://host', untyped({ token: 1 })],
@@ -31,8 +31,8 @@ const WRONG: Record<string, readonly [string, UpstreamStoreOptions]> = {
   options: ['http://host', untyped(null)],
 };
 
-for (const [message, [url, options]] of Object.entries(WRONG)) {
-  test(`refused, with a message about it: ${message}, ${inspect(options, { depth: 0 })}`, (t) => {
+for (const [message, [url, options]] of Object.entries(INVALID)) {
+  test(`refuses ${inspect(options, { depth: 0 })} with a message that matches ${message}`, (t) => {
     const error = t.throws(() => upstreamStore(url, options), {
       instanceOf: HotblobError,
       code: 'ERR_HOTBLOB_INVALID_OPTION',
@@ -42,27 +42,27 @@ for (const [message, [url, options]] of Object.entries(WRONG)) {
   });
 }
 
-test('a URL that cannot be parsed is not shown: it may hold a password', (t) => {
+test('the error for an invalid URL does not contain the URL, which may contain a password', (t) => {
   const error = t.throws(() => upstreamStore(`https://user:${SECRET}@:99999/`));
   t.false(inspect(error, { depth: 5 }).includes(SECRET));
 });
 
 for (const wire of WIRES) {
-  test(`${wire}: credentials go with every request, and stand in no message`, async (t) => {
+  test(`${wire}: credentials are sent with every request and appear in no error`, async (t) => {
     const seen: (string | undefined)[] = [];
     let status = 200;
-    const peer = await startPeer(t, wire, (request, response) => {
+    const upstream = await startUpstream(t, wire, (request, response) => {
       seen.push(request.headers.authorization);
       request.resume().on('end', () => response.writeHead(status).end('x'));
     });
-    const url = new URL(peer.url);
+    const url = new URL(upstream.url);
     url.username = 'us%40er';
     url.password = `${SECRET}%2F`;
     const stores = [
-      storeOf(t, peer, { token: SECRET }),
-      storeOf(t, { ...peer, url: url.href }),
-      storeOf(t, { ...peer, url: url.href }, { credentials: { username: 'other', password: SECRET } }),
-      storeOf(t, peer),
+      storeOf(t, upstream, { token: SECRET }),
+      storeOf(t, { ...upstream, url: url.href }),
+      storeOf(t, { ...upstream, url: url.href }, { credentials: { username: 'other', password: SECRET } }),
+      storeOf(t, upstream),
     ];
     const base64 = (text: string): string => Buffer.from(text).toString('base64');
     const expected = [
@@ -74,7 +74,7 @@ for (const wire of WIRES) {
     for (const [index, store] of stores.entries()) {
       seen.length = 0;
       await put(store, 'a', content(10));
-      const artifact = await found(store, 'a');
+      const artifact = await lookUp(store, 'a');
       await read(artifact);
       await read(artifact, { start: 0, end: 1 }).catch(() => {});
       await store.delete('a');
@@ -90,10 +90,10 @@ for (const wire of WIRES) {
 }
 
 for (const wire of ['https', 'h2'] as const) {
-  test(`${wire}: a certificate that is not trusted is refused`, async (t) => {
-    const peer = await startPeer(t, wire, (_request, response) => void response.end('x'));
-    const store = storeOf(t, { ...peer, options: {} });
+  test(`${wire}: rejects when the certificate is not trusted`, async (t) => {
+    const upstream = await startUpstream(t, wire, (_request, response) => void response.end('x'));
+    const store = storeOf(t, { ...upstream, options: {} });
     await t.throwsAsync(store.get('a', { signal: never() }), refusal('ERR_HOTBLOB_UPSTREAM', /self-signed/));
-    t.deepEqual(peer.requests, []);
+    t.deepEqual(upstream.requests, []);
   });
 }

@@ -10,23 +10,27 @@ import { memoryStore } from '../../../src/stores/memory.js';
 import { type UpstreamStore, upstreamStore } from '../../../src/stores/upstream/store.js';
 import { certificate } from '../../helpers/certificate.js';
 
-/** What leads to this package's own server. */
-export const WAYS = ['HTTP/1.1', 'h2c', 'HTTP/2 over TLS'] as const;
-export type Way = (typeof WAYS)[number];
+/** Transports between an upstream store and a hotblob server. */
+export const TRANSPORTS = ['HTTP/1.1', 'h2c', 'HTTP/2 over TLS'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
 
 const closers = new WeakMap<Store, () => Promise<void>>();
 
-/** A store that is a server of this package, with nothing in it. */
-export async function ownServer(way: Way): Promise<UpstreamStore> {
+/** Starts a hotblob server with an empty memory store, and returns an upstream store for it. */
+export async function openHotblobUpstream(transport: Transport): Promise<UpstreamStore> {
   const memory = fixedMemoryPressure('normal');
-  const tls = way === 'HTTP/2 over TLS' ? await certificate() : undefined;
-  const handler = createHandler({ store: memoryStore({ maxBytes: 2 ** 28 }), memory, protocols: [describing()] });
+  const tls = transport === 'HTTP/2 over TLS' ? await certificate() : undefined;
+  const handler = createHandler({
+    store: memoryStore({ maxBytes: 2 ** 28 }),
+    memory,
+    protocols: [plainWithMetadata()],
+  });
   const server = createServer(handler, { tls, memory });
   await server.listen({ port: 0, host: '127.0.0.1' });
-  // a server that listens on a port has an address of this kind
+  // A server that listens on a port has an AddressInfo.
   const { port } = server.address() as AddressInfo;
   const url = `${tls ? 'https' : 'http'}://127.0.0.1:${port}/`;
-  const store = upstreamStore(url, { ca: tls?.cert, ...(way === 'h2c' && { h2c: true }) });
+  const store = upstreamStore(url, { ca: tls?.cert, ...(transport === 'h2c' && { h2c: true }) });
   closers.set(store, async () => {
     await store.close();
     await server.close({ timeoutMs: 0 });
@@ -35,13 +39,13 @@ export async function ownServer(way: Way): Promise<UpstreamStore> {
   return store;
 }
 
-/** The path is the key, and all that the suite says of an upload is kept. */
-function describing(): Protocol {
-  const paths = plain();
+/** `plain()` that also stores the metadata of the conformance suite. */
+function plainWithMetadata(): Protocol {
+  const protocol = plain();
   return {
-    ...paths,
+    ...protocol,
     route(request) {
-      const operation = paths.route(request);
+      const operation = protocol.route(request);
       if (operation?.kind !== 'upload') return operation;
       const { headers } = request;
       const names = Object.keys(headers).filter((name) => name.startsWith('x-artifact-'));
@@ -51,7 +55,7 @@ function describing(): Protocol {
   };
 }
 
-/** Ends the server behind a store. */
-export async function endServer(store: Store): Promise<void> {
+/** Closes the store and its server. */
+export async function closeHotblobUpstream(store: Store): Promise<void> {
   await closers.get(store)?.();
 }

@@ -1,54 +1,54 @@
-import { Unanswered } from './errors.js';
+import { ConnectionLostError } from './errors.js';
 import type { Http2Session } from './http2-session.js';
 import type { UpstreamRequest } from './request.js';
 import type { UpstreamResponse } from './response.js';
 
 /**
- * HTTP/2 on one session: made when it is first needed, shared by all requests, and made anew when it has ended, is on its
- * way out, or answers no more. The old one completes what it has.
+ * HTTP/2 over one session that all requests share. The session is opened by the first request. It is replaced when it
+ * has ended, was drained by a GOAWAY, or does not answer a PING; requests in flight on the old session complete.
  */
-export class Http2Sessions {
+export class Http2Transport {
   readonly #open: () => Promise<Http2Session | undefined>;
   readonly #sessions = new Set<Http2Session>();
   #current: Promise<Http2Session | undefined> | undefined;
 
-  /** `open` makes a session; undefined where the peer does not speak HTTP/2, and then it is not asked again. */
+  /** @param open opens a session; resolves to `undefined` if the upstream speaks only HTTP/1.1, which is remembered */
   constructor(open: () => Promise<Http2Session | undefined>) {
     this.#open = open;
   }
 
-  /** As `send` of a transport; undefined where the peer does not speak HTTP/2. */
+  /** Like `Transport.send`, but resolves to `undefined` if the upstream speaks only HTTP/1.1. */
   async send(request: UpstreamRequest): Promise<UpstreamResponse | undefined> {
-    const session = await unlessAborted(this.#session(), request.signal);
+    const session = await abortable(this.#session(), request.signal);
     if (session === undefined) return undefined;
     try {
       return await session.send(request);
     } catch (error) {
-      // Sent again, it takes another session: this one has refused it, or ends.
-      if (error instanceof Unanswered) session.retire();
+      // A retry needs another session: this one has refused the stream, or is ending.
+      if (error instanceof ConnectionLostError) session.drain();
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    await this.#current?.catch(() => {}); // those who have asked for it know
+    await this.#current?.catch(() => {}); // reported to the requests that wait for the session
     const sessions = [...this.#sessions];
     for (const session of sessions) session.destroy();
     await Promise.all(sessions.map((session) => session.closed));
   }
 
   async #session(): Promise<Http2Session | undefined> {
-    const known = this.#current;
-    if (known !== undefined) {
-      const session = await known;
+    const current = this.#current;
+    if (current !== undefined) {
+      const session = await current;
       if (session === undefined || (await session.verify())) return session;
-      if (this.#current === known) this.#current = undefined;
+      if (this.#current === current) this.#current = undefined;
     }
-    this.#current ??= this.#begin();
+    this.#current ??= this.#openSession();
     return this.#current;
   }
 
-  #begin(): Promise<Http2Session | undefined> {
+  #openSession(): Promise<Http2Session | undefined> {
     const opening = this.#open();
     opening.then(
       (session) => {
@@ -64,8 +64,8 @@ export class Http2Sessions {
   }
 }
 
-/** The promise, or the reason of the signal: a request that is given up need not wait for a connection that others use. */
-function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+/** Rejects with the signal's reason when it aborts. The connection attempt continues, because other requests share it. */
+function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);
     if (signal.aborted) onAbort();
