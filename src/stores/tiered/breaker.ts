@@ -1,28 +1,29 @@
-const LONGEST_COOLDOWN_MS = 60_000;
+const MAX_COOLDOWN_MS = 60_000;
 
-/** How one request to the remote store has gone. The first call counts. */
+/** Outcome of one request to the remote store. Only the first call counts. */
 export interface Attempt {
   succeeded(): void;
   failed(): void;
-  /** Nobody knows, because whoever wanted it has left. */
+  /** Records no outcome, for example because the client has left. */
   abandoned(): void;
 }
 
-/** Closed: requests pass. Open: none does. Half-open: the next one tries. */
+/** `closed`: requests are sent. `open`: no request is sent. `half-open`: the next request probes the remote store. */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /**
- * Keeps requests from a store that fails. Closed: they pass; after some failures in a row it opens, and none does. After
- * a time it is half-open: one request tries, and closes it, or opens it for twice as long.
+ * Circuit breaker: stops requests to a store that fails. It opens after `threshold` consecutive failures. After the
+ * cooldown it is half-open and admits one request, the probe. If the probe succeeds, the breaker closes. If it fails, the
+ * breaker opens for twice as long, up to one minute.
  */
 export class CircuitBreaker {
   readonly #threshold: number;
   readonly #cooldownMs: number;
-  #failures = 0;
-  /** While it is not closed: from when on one may try. */
-  #opensUntil: number | undefined;
+  #consecutiveFailures = 0;
+  /** Time of the next probe; undefined while the breaker is closed. */
+  #retryAt: number | undefined;
   #currentCooldownMs: number;
-  #trying: Attempt | undefined;
+  #probe: Attempt | undefined;
 
   constructor(threshold: number, cooldownMs: number) {
     this.#threshold = threshold;
@@ -31,44 +32,44 @@ export class CircuitBreaker {
   }
 
   get state(): BreakerState {
-    if (this.#opensUntil === undefined) return 'closed';
-    return performance.now() < this.#opensUntil ? 'open' : 'half-open';
+    if (this.#retryAt === undefined) return 'closed';
+    return performance.now() < this.#retryAt ? 'open' : 'half-open';
   }
 
-  /** Undefined: leave the store alone. Otherwise say how it has gone. */
-  enter(): Attempt | undefined {
+  /** Admits a request, or returns undefined if it must not be sent. The caller reports the outcome to the attempt. */
+  admit(): Attempt | undefined {
     const { state } = this;
-    if (state === 'open' || this.#trying !== undefined) return undefined;
-    const attempt = this.#attempt();
-    if (state === 'half-open') this.#trying = attempt;
+    if (state === 'open' || this.#probe !== undefined) return undefined;
+    const attempt = this.#createAttempt();
+    if (state === 'half-open') this.#probe = attempt;
     return attempt;
   }
 
-  #attempt(): Attempt {
-    let isOver = false;
-    const once = (consequence: () => void) => () => {
-      if (isOver) return;
-      isOver = true;
-      consequence();
-      if (this.#trying === attempt) this.#trying = undefined;
+  #createAttempt(): Attempt {
+    let isReported = false;
+    const once = (apply: () => void) => () => {
+      if (isReported) return;
+      isReported = true;
+      apply();
+      if (this.#probe === attempt) this.#probe = undefined;
     };
     const attempt: Attempt = {
       succeeded: once(() => this.#close()),
-      failed: once(() => this.#fail(this.#trying === attempt)),
+      failed: once(() => this.#recordFailure(this.#probe === attempt)),
       abandoned: once(() => {}),
     };
     return attempt;
   }
 
   #close(): void {
-    this.#failures = 0;
-    this.#opensUntil = undefined;
+    this.#consecutiveFailures = 0;
+    this.#retryAt = undefined;
     this.#currentCooldownMs = this.#cooldownMs;
   }
 
-  #fail(hasTried: boolean): void {
-    if (hasTried) this.#currentCooldownMs = Math.min(2 * this.#currentCooldownMs, LONGEST_COOLDOWN_MS);
-    else if (this.#opensUntil !== undefined || ++this.#failures < this.#threshold) return;
-    this.#opensUntil = performance.now() + this.#currentCooldownMs;
+  #recordFailure(isProbe: boolean): void {
+    if (isProbe) this.#currentCooldownMs = Math.min(2 * this.#currentCooldownMs, MAX_COOLDOWN_MS);
+    else if (this.#retryAt !== undefined || ++this.#consecutiveFailures < this.#threshold) return;
+    this.#retryAt = performance.now() + this.#currentCooldownMs;
   }
 }

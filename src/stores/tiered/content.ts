@@ -4,14 +4,15 @@ import type { Artifact, ByteRange, FileArtifact } from '../../contract/artifact.
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { prefixOf } from '../directory/paths.js';
 
-/** The bytes of an artifact, whatever its kind. */
+/** Bytes of an artifact of any kind. */
 export interface Content {
-  /** Bytes; undefined where nobody knows before the end. */
+  /** Size in bytes; undefined if it is known only at the end of the stream. */
   readonly size: number | undefined;
+  /** Opens a range, or all bytes if `range` is undefined. */
   open(range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
 }
 
-/** Undefined for a file that is not there. */
+/** Returns the content of an artifact, or undefined if its file does not exist. */
 export async function contentOf(artifact: Artifact): Promise<Content | undefined> {
   if (artifact.kind === 'stream') {
     return { size: artifact.size, open: async (range, signal) => artifact.open(range, { signal }) };
@@ -22,7 +23,7 @@ export async function contentOf(artifact: Artifact): Promise<Content | undefined
   }
   const size = await sizeOf(artifact);
   if (size === undefined) return undefined;
-  return { size, open: (range, signal) => openRegion(artifact, range ?? { start: 0, end: size }, signal) };
+  return { size, open: (range, signal) => openRange(artifact, range ?? { start: 0, end: size }, signal) };
 }
 
 async function sizeOf(artifact: FileArtifact): Promise<number | undefined> {
@@ -35,15 +36,17 @@ async function sizeOf(artifact: FileArtifact): Promise<number | undefined> {
   }
 }
 
-async function openRegion(artifact: FileArtifact, range: ByteRange, signal: AbortSignal): Promise<Readable> {
+async function openRange(artifact: FileArtifact, range: ByteRange, signal: AbortSignal): Promise<Readable> {
   const handle = await openFile(artifact);
-  if (handle === undefined) throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `the file has vanished: ${artifact.path}`);
+  if (handle === undefined) {
+    throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `file deleted before it was read: ${artifact.path}`);
+  }
   const offset = artifact.offset ?? 0;
   if (range.end === range.start) {
     await handle.close();
     return Readable.from([]);
   }
-  // It closes the descriptor at its end, whichever that is.
+  // The stream closes the descriptor when it ends, fails or is destroyed.
   return handle.createReadStream({ start: offset + range.start, end: offset + range.end - 1, signal });
 }
 
@@ -51,8 +54,8 @@ async function openFile({ path, root }: FileArtifact): Promise<FileHandle | unde
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, 'r');
-    const isBelow = root === undefined || (await realpath(path)).startsWith(prefixOf(root));
-    if (isBelow && (await handle.stat()).isFile()) return handle;
+    const isBelowRoot = root === undefined || (await realpath(path)).startsWith(prefixOf(root));
+    if (isBelowRoot && (await handle.stat()).isFile()) return handle;
   } catch (error) {
     const isMissing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EISDIR'].includes(errnoCode(error) ?? '');
     if (!isMissing) {

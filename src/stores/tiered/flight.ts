@@ -6,16 +6,16 @@ import type { Attempt } from './breaker.js';
 import { type Content, contentOf } from './content.js';
 import { logTiered } from './log.js';
 import type { WritableStore } from './options.js';
-import { type Remote, settle } from './remote.js';
+import { type Remote, reportError } from './remote.js';
 import { Spool, type SpoolMemory } from './spool.js';
 import { SpoolReader } from './spool-reader.js';
 
-/** A range that begins so far ahead of what has come is asked for by itself: its reader would wait for long. */
-const FAR_BYTES = 4 * 1024 * 1024;
-/** So long an artifact that has been found waits for its first reader. */
-const UNOPENED_MS = 10_000;
+/** A range that starts further ahead of the received bytes gets its own request: waiting for it would take too long. */
+const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
+/** Time that a found artifact waits for its first reader. */
+const OPEN_TIMEOUT_MS = 10_000;
 
-/** What all flights of a store share. */
+/** Parts of the store that all flights share. */
 export interface FlightOptions {
   readonly local: WritableStore;
   readonly remote: Remote;
@@ -25,105 +25,116 @@ export interface FlightOptions {
 }
 
 /**
- * One request to the remote store for an artifact, however many want it. It comes in once, at the pace of the remote
- * store; its readers follow, each at its own, and so does the local store, which gets to see its end only when all is
- * there. It goes on when readers leave, because it has been paid for; before the first one has begun to read, it ends
- * with the last who wants it.
+ * Download of one artifact from the remote store, shared by all clients that request it. The artifact is received once, at
+ * the pace of the remote store. Each client reads it at its own pace, and the local store stores it. The local store sees
+ * the end of the artifact only when all bytes have been received.
+ *
+ * Before the first reader opens the artifact, the flight is cancelled when its last client leaves. Afterwards it
+ * completes without clients, so that the local store gets the artifact.
  */
 export class Flight {
   readonly key: string;
-  /** Resolves when the local store has it, or will not get it: who looks there from then on finds what there is. */
-  readonly over: Promise<void>;
-  #end: () => void = () => {};
+  /** Resolves when the local store has the artifact, or will not get it. */
+  readonly done: Promise<void>;
+  #finish: () => void = () => {};
   readonly #options: FlightOptions;
   readonly #found: Promise<StreamArtifact | undefined>;
-  readonly #lookup = new AbortController();
-  readonly #transfer = new AbortController();
-  readonly #keeping = new AbortController();
-  readonly #interested = new Set<AbortSignal>();
-  #mayKeep: boolean;
-  #kept: Promise<void> = Promise.resolve();
+  readonly #lookupAbort = new AbortController();
+  readonly #transferAbort = new AbortController();
+  readonly #localPutAbort = new AbortController();
+  /** Signals of the clients that have not left. */
+  readonly #clients = new Set<AbortSignal>();
+  #storesLocally: boolean;
+  #localPut: Promise<void> = Promise.resolve();
   #spool: Spool | undefined;
-  #isLeft = false;
-  #unopened: NodeJS.Timeout | undefined;
+  #isCancelled = false;
+  #openTimer: NodeJS.Timeout | undefined;
 
-  /** `mayKeep`: whether the local store is to get it. `onMiss` is told when the remote store does not have it. */
-  constructor(key: string, attempt: Attempt, mayKeep: boolean, options: FlightOptions, onMiss: () => void) {
+  /**
+   * Starts the lookup.
+   *
+   * @param storesLocally whether to put the artifact into the local store
+   * @param onMiss called if the remote store does not have the artifact
+   */
+  constructor(key: string, attempt: Attempt, storesLocally: boolean, options: FlightOptions, onMiss: () => void) {
     this.key = key;
     this.#options = options;
-    this.#mayKeep = mayKeep;
-    this.over = new Promise((resolve) => {
-      this.#end = resolve;
+    this.#storesLocally = storesLocally;
+    this.done = new Promise((resolve) => {
+      this.#finish = resolve;
     });
-    this.#found = this.#look(attempt, onMiss);
+    this.#found = this.#lookUp(attempt, onMiss);
   }
 
   /**
-   * What the remote store has; undefined where it has nothing, fails, or takes too long.
+   * Returns the artifact for one more client, or undefined if the remote store does not have it, fails, or takes too long.
    *
    * @throws the reason of the signal
    */
   async join(signal: AbortSignal): Promise<Artifact | undefined> {
     signal.throwIfAborted();
-    this.#interested.add(signal);
+    this.#clients.add(signal);
     return new Promise((resolve, reject) => {
       const onAbort = (): void => {
-        this.#interested.delete(signal);
-        if (this.#interested.size === 0) this.#leave();
+        this.#clients.delete(signal);
+        if (this.#clients.size === 0) this.#cancel();
         reject(signal.reason);
       };
       signal.addEventListener('abort', onAbort);
       // A signal may outlive many flights.
-      void this.over.then(() => signal.removeEventListener('abort', onAbort));
+      void this.done.then(() => signal.removeEventListener('abort', onAbort));
       this.#found.then(resolve, reject);
     });
   }
 
-  /** Keeps it from the local store, which is to get another one. Resolves when nothing of it will be put there any more. */
+  /**
+   * Keeps the artifact out of the local store, because a newer one is being written. Resolves when the flight will no
+   * longer change the local store.
+   */
   supersede(): Promise<void> {
-    this.#mayKeep = false;
-    this.#keeping.abort(new Error('another artifact has taken its place'));
-    return this.#kept;
+    this.#storesLocally = false;
+    this.#localPutAbort.abort(new Error('the artifact has been replaced'));
+    return this.#localPut;
   }
 
-  /** Ends it, and its readers. */
+  /** Aborts the flight. Its readers fail with `reason`. */
   destroy(reason: Error): void {
-    this.#lookup.abort(reason);
-    this.#transfer.abort(reason);
-    if (this.#spool === undefined) this.#end();
+    this.#lookupAbort.abort(reason);
+    this.#transferAbort.abort(reason);
+    if (this.#spool === undefined) this.#finish();
   }
 
-  async #look(attempt: Attempt, onMiss: () => void): Promise<StreamArtifact | undefined> {
+  async #lookUp(attempt: Attempt, onMiss: () => void): Promise<StreamArtifact | undefined> {
     const { remote, lookupTimeoutMs } = this.#options;
-    let isLate = false;
+    let isTimedOut = false;
     const timer = setTimeout(() => {
-      isLate = true;
-      const message = `no answer of the remote store within ${lookupTimeoutMs} ms`;
-      // With this code, so that the remote store counts it as a failure of its own, not as a client that has left.
-      this.#lookup.abort(new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', message));
+      isTimedOut = true;
+      const message = `no response of the remote store within ${lookupTimeoutMs} ms`;
+      // By this code the remote store distinguishes its own timeout from a client that has left.
+      this.#lookupAbort.abort(new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', message));
     }, lookupTimeoutMs);
     try {
-      const { signal } = this.#lookup;
-      const artifact = await unlessAborted(async () => remote.store.get(this.key, { signal }), signal);
+      const { signal } = this.#lookupAbort;
+      const artifact = await rejectOnAbort(async () => remote.store.get(this.key, { signal }), signal);
       const content = artifact && (await contentOf(artifact));
       attempt.succeeded();
-      if (artifact !== undefined && content !== undefined) return this.#present(artifact, content);
+      if (artifact !== undefined && content !== undefined) return this.#toStreamArtifact(artifact, content);
       onMiss();
     } catch (error) {
-      if (this.#lookup.signal.aborted && !isLate) attempt.abandoned();
-      else settle(attempt, error);
-      logTiered('GET %s: a miss, because the remote store failed: %O', this.key, error);
+      if (this.#lookupAbort.signal.aborted && !isTimedOut) attempt.abandoned();
+      else reportError(attempt, error);
+      logTiered('GET %s: answered as a miss, the lookup in the remote store failed: %O', this.key, error);
     } finally {
       clearTimeout(timer);
     }
-    this.#end();
+    this.#finish();
     return undefined;
   }
 
-  #present(artifact: Artifact, content: Content): StreamArtifact {
+  #toStreamArtifact(artifact: Artifact, content: Content): StreamArtifact {
     const { etag, lastModified } = artifact;
     const metadata = uploadMetadataOf(artifact);
-    this.#unopened = setTimeout(() => this.#leave(), UNOPENED_MS).unref();
+    this.#openTimer = setTimeout(() => this.#cancel(), OPEN_TIMEOUT_MS).unref();
     const { size } = content;
     const open = (range: ByteRange | undefined, { signal }: { readonly signal: AbortSignal }): Promise<Readable> =>
       this.#open(content, metadata, range, signal);
@@ -137,11 +148,11 @@ export class Flight {
     signal: AbortSignal,
   ): Promise<Readable> {
     signal.throwIfAborted();
-    const isFar = range !== undefined && range.start > (this.#spool?.length ?? 0) + FAR_BYTES;
-    const isTooLate = this.#isLeft || this.#spool?.isOpen === false;
-    if (isFar || isTooLate) return content.open(range, signal);
+    const isFarAhead = range !== undefined && range.start > (this.#spool?.length ?? 0) + MAX_AHEAD_BYTES;
+    const isOver = this.#isCancelled || this.#spool?.isOpen === false;
+    if (isFarAhead || isOver) return content.open(range, signal);
     if (this.#spool === undefined) {
-      clearTimeout(this.#unopened);
+      clearTimeout(this.#openTimer);
       this.#spool = new Spool(this.#options.spoolDir, this.#options.memory);
       void this.#transferTo(this.#spool, content, metadata);
     }
@@ -152,53 +163,54 @@ export class Flight {
     return reader;
   }
 
-  /** Owns the writer's use of the spool. Never rejects. */
+  /** Fills the spool and releases its first reference. Never rejects. */
   async #transferTo(spool: Spool, content: Content, metadata: UploadMetadata): Promise<void> {
-    if (this.#mayKeep) this.#kept = this.#keep(spool, content.size, metadata);
+    if (this.#storesLocally) this.#localPut = this.#putLocally(spool, content.size, metadata);
     try {
-      const { signal } = this.#transfer;
+      const { signal } = this.#transferAbort;
       const body = await content.open(undefined, signal);
       signal.addEventListener('abort', () => body.destroy(signal.reason));
       if (signal.aborted) body.destroy(signal.reason);
       for await (const chunk of body) await spool.append(chunk);
       if (content.size !== undefined && spool.length !== content.size) {
-        const message = `the artifact ended at ${spool.length} of ${content.size} bytes`;
+        const message = `${this.key}: expected ${content.size} bytes from the remote store, received ${spool.length}`;
         throw new HotblobError('ERR_HOTBLOB_TRUNCATED', message);
       }
       spool.complete();
     } catch (error) {
-      logTiered('GET %s: cut off after %d bytes: %O', this.key, spool.length, error);
+      logTiered('GET %s: transfer failed after %d bytes: %O', this.key, spool.length, error);
       spool.fail(error);
     }
-    spool.leave();
-    await this.#kept;
-    this.#end();
+    spool.release();
+    await this.#localPut;
+    this.#finish();
   }
 
   /** Never rejects. */
-  async #keep(spool: Spool, size: number | undefined, metadata: UploadMetadata): Promise<void> {
+  async #putLocally(spool: Spool, size: number | undefined, metadata: UploadMetadata): Promise<void> {
     const body = new SpoolReader(spool);
-    const { signal } = this.#keeping;
+    const { signal } = this.#localPutAbort;
     signal.addEventListener('abort', () => body.destroy(signal.reason));
     try {
       await this.#options.local.put(this.key, body, { signal, size, metadata });
     } catch (error) {
-      logTiered('%s is not kept: %O', this.key, error);
+      logTiered('GET %s: not stored locally: %O', this.key, error);
     }
     body.destroy();
   }
 
-  /** Nobody wants it, or nobody has come to read it. */
-  #leave(): void {
-    if (this.#spool !== undefined || this.#isLeft) return;
-    this.#isLeft = true;
-    clearTimeout(this.#unopened);
-    this.#lookup.abort(new Error('nobody wants it any more'));
-    this.#end();
+  /** Cancels a flight that no client has started to read. */
+  #cancel(): void {
+    if (this.#spool !== undefined || this.#isCancelled) return;
+    this.#isCancelled = true;
+    clearTimeout(this.#openTimer);
+    this.#lookupAbort.abort(new Error('all clients have left'));
+    this.#finish();
   }
 }
 
-function unlessAborted<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
+/** Rejects with the reason of the signal as soon as it aborts, even if the store ignores its signal. */
+function rejectOnAbort<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
     request().then(resolve, reject);

@@ -1,4 +1,4 @@
 import debug from 'debug';
 
-/** `DEBUG=hotblob:tiered`: what the remote store has failed to do, and what has been given up. */
+/** Logs failures of the remote store, and uploads and deletions that it will not receive. Enabled by `DEBUG=hotblob:tiered`. */
 export const logTiered = debug('hotblob:tiered');

@@ -1,13 +1,13 @@
-/** Keys that the remote store did not have a moment ago. */
+/** Keys that were recently missing from the remote store (a negative cache). */
 export class Misses {
   readonly #ttlMs: number;
-  readonly #max: number;
-  /** When each is forgotten; the next one to be comes first. */
+  readonly #maxKeys: number;
+  /** Expiry time by key. All keys have the same lifetime, so that insertion order is expiry order. */
   readonly #expiries = new Map<string, number>();
 
-  constructor(ttlMs: number, max: number) {
+  constructor(ttlMs: number, maxKeys: number) {
     this.#ttlMs = ttlMs;
-    this.#max = max;
+    this.#maxKeys = maxKeys;
   }
 
   get size(): number {
@@ -23,10 +23,10 @@ export class Misses {
   }
 
   add(key: string): void {
-    if (this.#ttlMs === 0 || this.#max === 0) return;
+    if (this.#ttlMs === 0 || this.#maxKeys === 0) return;
     this.#expiries.delete(key);
     for (const oldest of this.#expiries.keys()) {
-      if (this.#expiries.size < this.#max) break;
+      if (this.#expiries.size < this.#maxKeys) break;
       this.#expiries.delete(oldest);
     }
     this.#expiries.set(key, performance.now() + this.#ttlMs);

@@ -12,43 +12,48 @@ import {
   oneOf,
 } from '../../contract/validation.js';
 
-/** What {@link tieredStore} takes. Times are in milliseconds, sizes in bytes. */
+/** Options of {@link tieredStore}. Times are in milliseconds, sizes in bytes. */
 export interface TieredStoreOptions extends LimitOptions {
-  /** The near store, which answers what it has and keeps what the other one gives. It must have `put`. */
+  /** Store that is searched first and stores downloads from `remote`. It must have `put`. */
   readonly local: Store;
-  /** The far store. Without `put` and `delete` it is only read. */
+  /** Store that is searched on a miss in `local`. Uploads and deletions are sent to it if it has `put` and `delete`. */
   readonly remote: Store;
   /**
-   * `'writeThrough'`: an upload has succeeded once both have it. `'writeBack'`: once the local store has it; the remote
-   * one gets it in the background. Default: `'writeThrough'`.
+   * When an upload resolves. `'writeThrough'`: when both stores have it. `'writeBack'`: when the local store has it; the
+   * remote store receives it in the background. Default: `'writeThrough'`.
    */
   readonly writes?: 'writeThrough' | 'writeBack' | undefined;
   /**
-   * Where it is noted what the remote store is still to get; created when absent. Required for `'writeBack'`. Processes
+   * Directory of the replication queue; created if absent. Required with `'writeBack'`, not allowed otherwise. Processes
    * that share it must share the local store, too.
    */
   readonly queueDir?: string | undefined;
-  /** Where artifacts lie while they come in, unlinked from the beginning on; an existing directory. Default: that of the system. */
+  /**
+   * Existing directory for artifacts in flight. Its files are unlinked as soon as they are open. Default: `os.tmpdir()`.
+   */
   readonly spoolDir?: string | undefined;
 }
 
 type LimitOptions = { readonly [Name in keyof TieredLimits]?: TieredLimits[Name] | undefined };
 
-/** The times and sizes, each with its default in {@link DEFAULT_LIMITS}. */
+/** Limits of a tiered store. Defaults: {@link DEFAULT_LIMITS}. */
 export interface TieredLimits {
-  /** How long the remote store may take to say whether it has an artifact: then it is a miss. */
+  /** Time until the remote store must have answered a lookup. After it, the lookup is a miss. Default: 5,000. */
   readonly lookupTimeoutMs: number;
-  /** How long a miss is remembered; 0: not at all. */
+  /** Time for which a miss of the remote store is remembered. `0` disables this. Default: 2,000. */
   readonly missTtlMs: number;
-  /** How many misses are remembered. */
+  /** Maximum number of remembered misses. Default: 10,000. */
   readonly maxMisses: number;
-  /** What artifacts that come in may take of memory, all together, before they go to `spoolDir`. */
+  /** Memory for all artifacts in flight together. Beyond it they are written to `spoolDir`. Default: 64 MiB. */
   readonly spoolMemoryBytes: number;
-  /** After so many failures in a row the remote store is left alone. */
+  /** Number of consecutive failures of the remote store that opens the circuit breaker. Default: 5. */
   readonly failureThreshold: number;
-  /** For so long, before one request tries again; twice as long after each that fails, up to a minute. */
+  /**
+   * Time until an open circuit breaker admits one request as a probe. It doubles with each failed probe, up to one minute.
+   * Default: 2,000.
+   */
   readonly cooldownMs: number;
-  /** How many keys may wait for the remote store (`'writeBack'`); those that have waited longest are given up for new ones. */
+  /** Maximum number of keys in the replication queue (`'writeBack'`). A full queue drops its oldest key. Default: 10,000. */
   readonly maxQueued: number;
 }
 
@@ -62,11 +67,11 @@ export const DEFAULT_LIMITS: TieredLimits = {
   maxQueued: 10_000,
 };
 
-/** The options with nothing left out. */
+/** Validated options with all defaults applied. */
 export interface TieredSettings {
   readonly local: WritableStore;
   readonly remote: Store;
-  /** Undefined where writes go through. */
+  /** Undefined with `'writeThrough'`. */
   readonly queueDir: string | undefined;
   readonly spoolDir: string;
   readonly limits: TieredLimits;
@@ -75,7 +80,7 @@ export interface TieredSettings {
 export type WritableStore = Store & Pick<Required<Store>, 'put'>;
 
 /**
- * Fills in the defaults.
+ * Validates the options and applies the defaults.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, `ERR_HOTBLOB_INVALID_STORE`
  */
@@ -87,27 +92,27 @@ export function tieredSettingsOf(options: TieredStoreOptions): TieredSettings {
   if ((writes === 'writeBack') !== (queueDir !== undefined)) {
     throw invalidOption('queueDir', "a directory with writes: 'writeBack', and only with it", queueDir);
   }
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  const limits = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return {
-    local: local as WritableStore, // it has just been looked at
+    local: local as WritableStore, // assertMethods has checked it.
     remote,
     queueDir,
     spoolDir: spoolDir ?? tmpdir(),
-    limits: { ...DEFAULT_LIMITS, ...set },
+    limits: { ...DEFAULT_LIMITS, ...limits },
   };
 }
 
 function assertMethods(name: string, store: Store, required: readonly (keyof Store)[]): void {
   if (!OBJECT.accepts(store)) throw invalidOption(name, 'a store', store);
   for (const method of ['get', 'put', 'delete', 'close'] as const) {
-    const found: unknown = store[method];
-    if (typeof found === 'function' || (found === undefined && !required.includes(method))) continue;
-    const message = `${name}.${method}: expected a function, received ${typeof found}`;
+    const value: unknown = store[method];
+    if (typeof value === 'function' || (value === undefined && !required.includes(method))) continue;
+    const message = `${name}.${method}: expected a function, received ${typeof value}`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', message);
   }
 }
 
-const PATH: OptionCheck = {
+const DIRECTORY: OptionCheck = {
   expected: 'the path of a directory',
   accepts: (value) => typeof value === 'string' && value !== '',
 };
@@ -116,8 +121,8 @@ const CHECKS: Readonly<Record<keyof TieredStoreOptions, OptionCheck>> = {
   local: OBJECT,
   remote: OBJECT,
   writes: oneOf('writeThrough', 'writeBack'),
-  queueDir: PATH,
-  spoolDir: PATH,
+  queueDir: DIRECTORY,
+  spoolDir: DIRECTORY,
   lookupTimeoutMs: MILLISECONDS,
   missTtlMs: countFrom(0),
   maxMisses: countFrom(0),

@@ -17,23 +17,23 @@ export class Remote {
     return this.#breaker.state;
   }
 
-  /** Undefined: leave it alone. Otherwise say how it has gone. */
-  enter(): Attempt | undefined {
-    return this.#breaker.enter();
+  /** See {@link CircuitBreaker.admit}. */
+  admit(): Attempt | undefined {
+    return this.#breaker.admit();
   }
 
   /**
-   * Runs a request that must not be skipped.
+   * Sends a request and reports its outcome to the breaker.
    *
-   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` at once while the breaker is open; else what `request` says. `isOurs` tells
-   * failures that are not the remote store's.
+   * @param isUnrelated whether the rejection of `request` says nothing about the remote store
+   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` if the breaker does not admit the request; else the rejection of `request`
    */
-  async run<T>(request: () => Promise<T>, isOurs: () => boolean = () => false): Promise<T> {
-    const attempt = this.enter();
+  async run<T>(request: () => Promise<T>, isUnrelated: () => boolean = () => false): Promise<T> {
+    const attempt = this.admit();
     if (attempt === undefined) {
       throw new HotblobError(
         'ERR_HOTBLOB_UPSTREAM',
-        'the remote store has failed several times in a row and is left alone',
+        'circuit breaker open: the remote store has failed repeatedly, and the request was not sent',
       );
     }
     try {
@@ -41,20 +41,20 @@ export class Remote {
       attempt.succeeded();
       return result;
     } catch (error) {
-      if (isOurs()) attempt.abandoned();
-      else settle(attempt, error);
+      if (isUnrelated()) attempt.abandoned();
+      else reportError(attempt, error);
       throw error;
     }
   }
 }
 
-/** A store that refuses a request for what it is works. */
-export function settle(attempt: Attempt, error: unknown): void {
-  if (isRefusal(error)) attempt.succeeded();
+/** Reports an error of the remote store. A store that rejects an invalid request is healthy: that counts as a success. */
+export function reportError(attempt: Attempt, error: unknown): void {
+  if (isClientError(error)) attempt.succeeded();
   else attempt.failed();
 }
 
-/** Whether the request is at fault, so that it would be refused again. */
-export function isRefusal(error: unknown): boolean {
+/** Returns whether the request itself is at fault (status below 500), so that a retry would fail again. */
+export function isClientError(error: unknown): boolean {
   return error instanceof HotblobError && error.status < 500;
 }

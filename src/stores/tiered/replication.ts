@@ -4,56 +4,59 @@ import { discard } from '../body.js';
 import type { Attempt } from './breaker.js';
 import { contentOf } from './content.js';
 import { logTiered } from './log.js';
-import type { Task, TaskQueue } from './queue.js';
-import { isRefusal, type Remote, settle } from './remote.js';
+import { isClientError, type Remote, reportError } from './remote.js';
+import type { ReplicationQueue, ReplicationTask } from './replication-queue.js';
 
 const CONCURRENCY = 4;
-/** The first wait after a failure; each is twice as long as the one before. */
-const FIRST_RETRY_MS = 500;
-const LONGEST_RETRY_MS = 60_000;
-/** How often it is asked whether the remote store may be tried again. */
-const LOOK_MS = 250;
+/** Delay after the first failure of a task. It doubles with each further failure. */
+const INITIAL_RETRY_MS = 500;
+const MAX_RETRY_MS = 60_000;
+/** Interval at which waiting tasks are checked. */
+const POLL_MS = 250;
 
-/** Does the tasks of a queue with the remote store, in the background. */
+/** Sends the tasks of the replication queue to the remote store in the background. */
 export class Replication {
-  readonly #queue: TaskQueue;
+  readonly #queue: ReplicationQueue;
   readonly #local: Store;
   readonly #remote: Remote;
   readonly #running = new Map<string, { readonly controller: AbortController; readonly done: Promise<void> }>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  constructor(queue: TaskQueue, local: Store, remote: Remote) {
+  constructor(queue: ReplicationQueue, local: Store, remote: Remote) {
     this.#queue = queue;
     this.#local = local;
     this.#remote = remote;
-    this.#work();
+    this.#startDueTasks();
   }
 
-  /** Whether what the remote store has under the key is to be replaced or deleted. */
+  /** Returns whether the artifact of the remote store is outdated: its upload or deletion is still in the queue. */
   isPending(key: string): boolean {
     return this.#queue.get(key) !== undefined;
   }
 
-  /** Notes that the remote store is to get what the local one has. */
+  /** Queues the upload of the local artifact. Resolves when the task is durable. */
   async put(key: string): Promise<void> {
     await this.#queue.add('put', key);
-    this.#work();
+    this.#startDueTasks();
   }
 
-  /** Deletes from the remote store: now, or, where that fails, later. Resolves to whether there was, or may be, something. */
+  /**
+   * Deletes the artifact from the remote store. If that fails, the deletion stays in the queue. Resolves to whether the
+   * remote store had the artifact, or to true if that is not known.
+   */
   async delete(key: string): Promise<boolean> {
-    // Durable first: what an upload in flight has left behind is deleted then, whatever happens.
+    // Queued first: if the process ends, the deletion still follows an upload that is in flight.
     await this.#queue.add('delete', key);
     const running = this.#running.get(key);
     running?.controller.abort(new Error('the artifact has been deleted'));
     await running?.done;
-    // With the end of that upload the deletion may have begun already.
-    const begun = this.#running.get(key);
-    await begun?.done;
+    // The end of that upload may have started the deletion.
+    const deletion = this.#running.get(key);
+    await deletion?.done;
     const task = this.#queue.get(key);
-    if (begun !== undefined || task?.operation !== 'delete') return true;
-    const attempt = this.#remote.enter();
+    if (deletion !== undefined || task?.operation !== 'delete') return true;
+    const attempt = this.#remote.admit();
     if (attempt === undefined) return true;
     let isDeleted = true;
     await this.#run(task, attempt, async () => {
@@ -62,7 +65,7 @@ export class Replication {
     return isDeleted;
   }
 
-  /** Ends what is under way. It stays in the queue. */
+  /** Aborts the tasks in flight. They stay in the queue. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -71,7 +74,7 @@ export class Replication {
     await Promise.all(running.map(({ done }) => done));
   }
 
-  #work(): void {
+  #startDueTasks(): void {
     if (this.#isClosed) return;
     clearTimeout(this.#timer);
     const now = performance.now();
@@ -81,27 +84,28 @@ export class Replication {
       if (this.#running.has(task.key)) continue;
       isWaiting = true;
       if (task.dueAt > now) continue;
-      const attempt = this.#remote.enter();
+      const attempt = this.#remote.admit();
       if (attempt === undefined) break;
-      void this.#run(task, attempt, (signal) => this.#do(task, attempt, signal));
+      void this.#run(task, attempt, (signal) => this.#execute(task, attempt, signal));
     }
-    // It is on the disk: it keeps no process alive.
-    if (isWaiting) this.#timer = setTimeout(() => this.#work(), LOOK_MS).unref();
+    // The queue is on disk, so the timer need not keep the process alive.
+    if (isWaiting) this.#timer = setTimeout(() => this.#startDueTasks(), POLL_MS).unref();
   }
 
   /** Never rejects. */
-  #run(task: Task, attempt: Attempt, action: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  #run(task: ReplicationTask, attempt: Attempt, action: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const controller = new AbortController();
-    const done = this.#try(task, attempt, action, controller.signal).finally(() => {
+    const done = this.#settle(task, attempt, action, controller.signal).finally(() => {
       this.#running.delete(task.key);
-      this.#work();
+      this.#startDueTasks();
     });
     this.#running.set(task.key, { controller, done });
     return done;
   }
 
-  async #try(
-    task: Task,
+  /** Runs `action`, then removes its task or schedules a retry. */
+  async #settle(
+    task: ReplicationTask,
     attempt: Attempt,
     action: (signal: AbortSignal) => Promise<void>,
     signal: AbortSignal,
@@ -115,30 +119,32 @@ export class Replication {
         attempt.abandoned();
         return;
       }
-      settle(attempt, error);
-      logTiered('%s of %s: %O', task.operation, task.key, error);
-      if (isRefusal(error)) {
-        await this.#queue.remove(task).catch((cause: unknown) => logTiered('the queue: %O', cause));
+      reportError(attempt, error);
+      logTiered('replication: %s of %s failed: %O', task.operation, task.key, error);
+      if (isClientError(error)) {
+        await this.#queue.remove(task).catch((cause: unknown) => {
+          logTiered('replication queue: removing %s failed: %O', task.name, cause);
+        });
         return;
       }
-      task.dueAt = performance.now() + Math.min(LONGEST_RETRY_MS, FIRST_RETRY_MS * 2 ** task.failures++);
+      task.dueAt = performance.now() + Math.min(MAX_RETRY_MS, INITIAL_RETRY_MS * 2 ** task.failures++);
       this.#queue.postpone(task);
     }
   }
 
-  async #do({ operation, key }: Task, attempt: Attempt, signal: AbortSignal): Promise<void> {
+  async #execute({ operation, key }: ReplicationTask, attempt: Attempt, signal: AbortSignal): Promise<void> {
     const { store } = this.#remote;
     if (operation === 'delete') {
       await store.delete?.(key);
       return;
     }
-    const body = await this.#read(key, signal).catch((error: unknown) => {
-      attempt.abandoned(); // of the remote store it says nothing
+    const body = await this.#readLocal(key, signal).catch((error: unknown) => {
+      attempt.abandoned(); // An error of the local store.
       throw error;
     });
     if (body === undefined) {
       attempt.abandoned();
-      logTiered('put of %s: the local store has it no more', key);
+      logTiered('replication: put of %s skipped: no longer in the local store', key);
       return;
     }
     try {
@@ -148,7 +154,7 @@ export class Replication {
     }
   }
 
-  async #read(key: string, signal: AbortSignal) {
+  async #readLocal(key: string, signal: AbortSignal) {
     const artifact = await this.#local.get(key, { signal });
     const content = artifact && (await contentOf(artifact));
     if (artifact === undefined || content === undefined) return undefined;

@@ -4,39 +4,39 @@ import type { Spool } from './spool.js';
 
 const READ_BYTES = 128 * 1024;
 
-/** What a spool holds, or a part of it, as it comes in. */
+/** Reads a spool, or a range of it, while the spool is being written. */
 export class SpoolReader extends Readable {
   readonly #spool: Spool;
   readonly #end: number;
   #position: number;
 
-  /** Uses the spool until it is destroyed or at its end. */
+  /** Retains the spool until the stream ends or is destroyed. */
   constructor(spool: Spool, { start, end }: ByteRange = { start: 0, end: Number.POSITIVE_INFINITY }) {
     super({ highWaterMark: READ_BYTES });
-    // It may fail before its reader listens, and an error without a listener would end the process.
+    // The stream may fail before its consumer listens, and an unhandled 'error' event would end the process.
     this.on('error', () => {});
     this.#spool = spool;
     this.#position = start;
     this.#end = end;
-    spool.enter();
+    spool.retain();
   }
 
   override _read(): void {
-    void this.#next().then(
+    void this.#readNext().then(
       (chunk) => this.push(chunk ?? null),
       (error) =>
-        this.destroy(error instanceof Error ? error : new Error('the artifact cannot be read', { cause: error })),
+        this.destroy(error instanceof Error ? error : new Error('reading the artifact failed', { cause: error })),
     );
   }
 
   override _destroy(error: Error | null, callback: (error?: Error | null) => void): void {
-    this.#spool.leave();
+    this.#spool.release();
     callback(error);
   }
 
-  async #next(): Promise<Buffer | undefined> {
-    const wanted = Math.min(READ_BYTES, this.#end - this.#position);
-    const chunk = wanted > 0 ? await this.#spool.read(this.#position, wanted) : undefined;
+  async #readNext(): Promise<Buffer | undefined> {
+    const maxBytes = Math.min(READ_BYTES, this.#end - this.#position);
+    const chunk = maxBytes > 0 ? await this.#spool.read(this.#position, maxBytes) : undefined;
     this.#position += chunk?.byteLength ?? 0;
     return chunk;
   }

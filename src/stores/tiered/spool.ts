@@ -2,32 +2,35 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** What one artifact may have in memory: most artifacts of builds are smaller. */
-const MEMORY_BYTES = 256 * 1024;
-const FIRST_BYTES = 16 * 1024;
+/** Largest artifact that is kept in memory. Most build artifacts are smaller. */
+const MAX_MEMORY_BYTES = 256 * 1024;
+const INITIAL_BYTES = 16 * 1024;
 
-/** Bounds the memory of all spools together. */
+/** Limits the memory of all spools together. */
 export class SpoolMemory {
-  #free: number;
+  #freeBytes: number;
 
   constructor(bytes: number) {
-    this.#free = bytes;
+    this.#freeBytes = bytes;
   }
 
-  take(bytes: number): boolean {
-    if (bytes > this.#free) return false;
-    this.#free -= bytes;
+  /** Reserves memory. Returns false if there is not enough. */
+  reserve(bytes: number): boolean {
+    if (bytes > this.#freeBytes) return false;
+    this.#freeBytes -= bytes;
     return true;
   }
 
-  give(bytes: number): void {
-    this.#free += bytes;
+  release(bytes: number): void {
+    this.#freeBytes += bytes;
   }
 }
 
 /**
- * An artifact while it comes in: one writes, many read, each at its own pace. A small one is in memory, a larger one in a
- * file that has no name, so that nothing of it is left whatever happens.
+ * Buffer for an artifact in flight, with one writer and any number of readers, each at its own pace. A small artifact is
+ * held in memory. A larger one is written to a file that is unlinked at once, so that it disappears with the process.
+ *
+ * Reference-counted: the writer holds the first reference, and the last {@link release} frees the memory or the file.
  */
 export class Spool {
   readonly #directory: string;
@@ -35,101 +38,106 @@ export class Spool {
   #buffer: Buffer = Buffer.alloc(0);
   #file: FileHandle | undefined;
   #length = 0;
-  #end: 'complete' | { readonly error: unknown } | undefined;
-  /** The writer, and the readers. */
-  #users = 1;
+  #outcome: 'complete' | { readonly error: unknown } | undefined;
+  #references = 1;
+  /** Resolve the reads that wait for more bytes. */
   #waiting: (() => void)[] = [];
 
-  /** It begins with its writer as its user. */
   constructor(directory: string, memory: SpoolMemory) {
     this.#directory = directory;
     this.#memory = memory;
   }
 
+  /** Number of bytes written so far. */
   get length(): number {
     return this.#length;
   }
 
-  /** Whether what it holds may be read: until the last user has left. */
+  /** Whether new readers may retain it. */
   get isOpen(): boolean {
-    return this.#users > 0;
+    return this.#references > 0;
   }
 
-  enter(): void {
-    this.#users++;
+  retain(): void {
+    this.#references++;
   }
 
-  /** The last one closes it. */
-  leave(): void {
-    if (--this.#users > 0) return;
-    this.#memory.give(this.#buffer.byteLength);
+  release(): void {
+    if (--this.#references > 0) return;
+    this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);
-    // It waits for reads that are under way. What it could say concerns nobody any more.
+    // FileHandle.close() waits for pending reads. A failure affects no reader: all have released the spool.
     this.#file?.close().catch(() => {});
   }
 
-  /** Adds to the end. Only one call at a time. Rejects with what the file system says. */
+  /**
+   * Appends a chunk. Only one call at a time.
+   *
+   * @throws the error of the file system
+   */
   async append(chunk: Uint8Array): Promise<void> {
-    if (this.#file === undefined && !this.#hasRoom(chunk.byteLength)) await this.#spill();
+    if (this.#file === undefined && !this.#ensureRoom(chunk.byteLength)) await this.#moveToFile();
     if (this.#file === undefined) {
       this.#buffer.set(chunk, this.#length);
     } else {
       await writeAll(this.#file, chunk, this.#length);
     }
     this.#length += chunk.byteLength;
-    this.#wake();
+    this.#wakeReaders();
   }
 
-  /** No more will come. */
+  /** Marks the artifact as complete. */
   complete(): void {
-    this.#end = 'complete';
-    this.#wake();
+    this.#outcome = 'complete';
+    this.#wakeReaders();
   }
 
-  /** No more will come, and what is there is not all: readers fail when they get there. */
+  /** Marks the artifact as incomplete. A reader fails with `error` when it has read what is there. */
   fail(error: unknown): void {
-    this.#end = { error };
-    this.#wake();
+    this.#outcome = { error };
+    this.#wakeReaders();
   }
 
   /**
-   * Some of the bytes from `position` on, `max` at most: as soon as there are any. Undefined at the end. They must not be
-   * written to. Rejects with what {@link fail} was told. Only for those who have entered.
+   * Reads up to `maxBytes` from `position`. Waits until there is at least one byte. Returns undefined at the end. The
+   * caller must hold a reference and must not modify the result.
+   *
+   * @throws the error given to {@link fail}, or the error of the file system
    */
-  async read(position: number, max: number): Promise<Buffer | undefined> {
+  async read(position: number, maxBytes: number): Promise<Buffer | undefined> {
     while (position >= this.#length) {
-      if (this.#end === 'complete') return undefined;
-      if (this.#end !== undefined) throw this.#end.error;
+      if (this.#outcome === 'complete') return undefined;
+      if (this.#outcome !== undefined) throw this.#outcome.error;
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
-    const bytes = Math.min(max, this.#length - position);
+    const bytes = Math.min(maxBytes, this.#length - position);
     if (this.#file === undefined) return this.#buffer.subarray(position, position + bytes);
     const { bytesRead, buffer } = await this.#file.read(Buffer.allocUnsafe(bytes), 0, bytes, position);
     return buffer.subarray(0, bytesRead);
   }
 
-  #wake(): void {
+  #wakeReaders(): void {
     const waiting = this.#waiting;
     this.#waiting = [];
     for (const resume of waiting) resume();
   }
 
-  /** Whether memory holds `bytes` more, after it has been asked for them. */
-  #hasRoom(bytes: number): boolean {
+  /** Grows the buffer for `bytes` more. Returns false if the artifact has to move to a file. */
+  #ensureRoom(bytes: number): boolean {
     const needed = this.#length + bytes;
-    const has = this.#buffer.byteLength;
-    if (needed <= has) return true;
-    if (needed > MEMORY_BYTES) return false;
-    const wanted = Math.max(FIRST_BYTES, 2 ** Math.ceil(Math.log2(needed)));
-    if (!this.#memory.take(wanted - has)) return false;
-    // What readers have of the old one stays as it is.
-    const larger = Buffer.allocUnsafeSlow(wanted);
+    const capacity = this.#buffer.byteLength;
+    if (needed <= capacity) return true;
+    if (needed > MAX_MEMORY_BYTES) return false;
+    const newCapacity = Math.max(INITIAL_BYTES, 2 ** Math.ceil(Math.log2(needed)));
+    if (!this.#memory.reserve(newCapacity - capacity)) return false;
+    // The old buffer is never written to again: readers may still hold slices of it.
+    const larger = Buffer.allocUnsafeSlow(newCapacity);
     larger.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = larger;
     return true;
   }
 
-  async #spill(): Promise<void> {
+  async #moveToFile(): Promise<void> {
     const path = join(this.#directory, `hotblob-${randomUUID()}`);
     const file = await open(path, 'wx+', 0o600);
     try {
@@ -139,9 +147,9 @@ export class Spool {
       await file.close();
       throw error;
     }
-    // In one step, because readers look at both.
+    // No await between these lines: readers use either the file or the buffer.
     this.#file = file;
-    this.#memory.give(this.#buffer.byteLength);
+    this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);
   }
 }

@@ -12,81 +12,95 @@ import {
 } from '../../contract/store.js';
 import { isPromise } from '../../util/is-promise.js';
 import { KeyLocks } from '../../util/key-locks.js';
+import { neverAborted } from '../../util/never-aborted.js';
 import { discard } from '../body.js';
 import type { BreakerState } from './breaker.js';
+import { FilePresence } from './file-presence.js';
 import { Flight, type FlightOptions } from './flight.js';
 import { Misses } from './misses.js';
 import { type TieredSettings, type TieredStoreOptions, tieredSettingsOf } from './options.js';
-import { Presence } from './presence.js';
-import { TaskQueue } from './queue.js';
 import { Remote } from './remote.js';
 import { Replication } from './replication.js';
+import { ReplicationQueue } from './replication-queue.js';
 import { SpoolMemory } from './spool.js';
 import { isWritable, writeThrough } from './write-through.js';
 
 export type { TieredStoreOptions } from './options.js';
 
-/** What a tiered store is doing; what its local store knows about itself, and what its remote store was asked, as far as they tell. */
+/**
+ * Statistics of a tiered store, in addition to those of its local store. `requests` and `latency` are those of the remote
+ * store. Counts start when the store is created.
+ */
 export interface TieredStats extends StoreStats {
+  /** State of the circuit breaker. `closed`: requests are sent to the remote store. */
   readonly remote: BreakerState;
+  /** Downloads from the remote store that are in flight. */
   readonly flights: number;
+  /** Keys whose miss in the remote store is remembered. */
   readonly rememberedMisses: number;
+  /** Keys in the replication queue. */
   readonly queued: number;
+  /** Keys that were dropped because the replication queue was full. */
   readonly dropped: number;
 }
 
-/** A near store in front of a far one. */
+/** Store that combines a local and a remote store. Created by {@link tieredStore}. */
 export interface TieredStore extends Store {
-  put(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
-  /** What the local store lists; absent where it has no `list`. */
+  get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  /** Lists the artifacts of the local store; absent if that has no `list`. */
   list?(): AsyncIterable<StoreEntry>;
-  /** Ends what is under way. The two stores stay open: whoever has made them closes them. */
+  /** Aborts what is in flight. Does not close the two stores: their owner does. */
   close(): Promise<void>;
-  /** What it has done since it was made, and how the remote store is. */
   stats(): TieredStats;
 }
 
 /**
- * A local store in front of a remote one: what is asked for comes from the remote store once, is passed on while it comes,
- * and stays in the local one, with what is said about it: from then on it is served with the local store's own entity tag
- * and time, and all else as the remote store has it. What is said in too many bytes for the local store is passed on but not
- * kept. A local store that keeps no metadata is for artifacts without.
+ * Creates a store that combines a local and a remote store.
  *
- * A remote store that fails makes misses: `DEBUG=hotblob:tiered` says why. After some failures in a row it is left alone
- * for a time. Uploads and deletions go to both; with `'writeBack'` the remote store gets them in the background, from a
- * queue that survives the process. A deletion or an upload that goes through fails with the remote store.
+ * On a local miss, the artifact is downloaded once from the remote store, sent to all clients that wait for it, and put
+ * into the local store with its metadata. Later hits have the entity tag and modification time of the local store. An
+ * artifact whose metadata is too large for the local store is sent but not stored. If the local store discards metadata,
+ * all artifacts must do without.
+ *
+ * A lookup that fails in the remote store is a miss; `DEBUG=hotblob:tiered` logs the reason. After `failureThreshold`
+ * consecutive failures the circuit breaker opens, and no request is sent until the cooldown has passed.
+ *
+ * Uploads and deletions go to both stores. With `'writeThrough'` they fail if the remote store fails. With `'writeBack'`
+ * the remote store receives them in the background, from a queue that survives the process.
+ *
+ * After `close()`, `put` and `delete` reject with `ERR_HOTBLOB_CLOSED`, and `get` returns only local artifacts.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` or `ERR_HOTBLOB_INVALID_STORE`
  */
 export async function tieredStore(options: TieredStoreOptions): Promise<TieredStore> {
   const settings = tieredSettingsOf(options);
   const { queueDir, limits } = settings;
-  const queue = queueDir === undefined ? undefined : await TaskQueue.open(queueDir, limits.maxQueued);
-  return new TwoTiers(settings, queue);
+  const queue = queueDir === undefined ? undefined : await ReplicationQueue.open(queueDir, limits.maxQueued);
+  return new LocalAndRemoteStore(settings, queue);
 }
 
-class TwoTiers implements TieredStore {
+class LocalAndRemoteStore implements TieredStore {
   delete?: (key: string) => Promise<boolean>;
   list?: () => AsyncIterable<StoreEntry>;
   readonly #local: TieredSettings['local'];
   readonly #remote: Remote;
   readonly #misses: Misses;
-  readonly #presence = new Presence();
-  /** Those that may be joined. */
+  readonly #presence = new FilePresence();
+  /** Flights that further clients may join, by key. */
   readonly #flights = new Map<string, Flight>();
-  /** Those that have not ended. */
-  readonly #open = new Set<Flight>();
+  /** All flights that have not ended, superseded ones included. */
+  readonly #activeFlights = new Set<Flight>();
   readonly #flightOptions: FlightOptions;
-  readonly #queue: TaskQueue | undefined;
+  readonly #queue: ReplicationQueue | undefined;
   readonly #replication: Replication | undefined;
   readonly #locks = new KeyLocks();
-  /** How many writes of each key are under way. */
-  readonly #writing = new Map<string, number>();
-  /** Flights that have ended so far. */
-  #landed = 0;
+  /** Number of uploads and deletions in flight, by key. */
+  readonly #writes = new Map<string, number>();
+  #finishedFlights = 0;
   #isClosed = false;
 
-  constructor({ local, remote, spoolDir, limits }: TieredSettings, queue: TaskQueue | undefined) {
+  constructor({ local, remote, spoolDir, limits }: TieredSettings, queue: ReplicationQueue | undefined) {
     this.#local = local;
     this.#remote = new Remote(remote, limits);
     this.#misses = new Misses(limits.missTtlMs, limits.maxMisses);
@@ -100,16 +114,18 @@ class TwoTiers implements TieredStore {
     if (list !== undefined) this.list = () => list.call(local);
   }
 
-  // Not async: what is there is answered at once.
-  get(key: string, options: GetOptions): Artifact | undefined | Promise<Artifact | undefined> {
-    return this.#get(key, options, this.#landed);
+  // Not async, so that a synchronous hit of the local store stays synchronous.
+  get(key: string, options: Partial<GetOptions> = {}): Artifact | undefined | Promise<Artifact | undefined> {
+    const { signal = neverAborted() } = options;
+    return this.#get(key, signal, this.#finishedFlights);
   }
 
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     try {
       assertKey(key);
       this.#assertOpen();
-      return await this.#write(key, () => this.#put(key, body, options));
+      const { signal = neverAborted() } = options;
+      return await this.#write(key, () => this.#put(key, body, { ...options, signal }));
     } catch (error) {
       discard(body);
       throw error;
@@ -123,7 +139,7 @@ class TwoTiers implements TieredStore {
       requests,
       latency,
       remote: this.#remote.state,
-      flights: this.#open.size,
+      flights: this.#activeFlights.size,
       rememberedMisses: this.#misses.size,
       queued: this.#queue?.size ?? 0,
       dropped: this.#queue?.dropped ?? 0,
@@ -132,53 +148,58 @@ class TwoTiers implements TieredStore {
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    const flights = [...this.#open];
-    for (const flight of flights)
-      flight.destroy(new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed'));
-    await Promise.all([...flights.map((flight) => flight.over), this.#replication?.close()]);
+    const flights = [...this.#activeFlights];
+    for (const flight of flights) flight.destroy(closedError());
+    await Promise.all([...flights.map((flight) => flight.done), this.#replication?.close()]);
   }
 
-  /** `landed`: how many flights had ended before; undefined where that makes no difference. */
-  #get(key: string, options: GetOptions, landed?: number): Artifact | undefined | Promise<Artifact | undefined> {
-    const artifact = this.#local.get(key, options);
-    if (isPromise(artifact)) return artifact.then((found) => this.#answer(key, found, options, landed));
-    return this.#answer(key, artifact, options, landed);
+  /** `finishedFlights` is the count before the local lookup, or undefined in the second lookup. */
+  #get(
+    key: string,
+    signal: AbortSignal,
+    finishedFlights: number | undefined,
+  ): Artifact | undefined | Promise<Artifact | undefined> {
+    const artifact = this.#local.get(key, { signal });
+    if (isPromise(artifact)) return artifact.then((found) => this.#getOrFetch(key, found, signal, finishedFlights));
+    return this.#getOrFetch(key, artifact, signal, finishedFlights);
   }
 
-  #answer(
+  #getOrFetch(
     key: string,
     artifact: Artifact | undefined,
-    options: GetOptions,
-    landed: number | undefined,
+    signal: AbortSignal,
+    finishedFlights: number | undefined,
   ): Artifact | Promise<Artifact | undefined> {
-    if (artifact === undefined) return this.#fetch(key, options, landed);
+    if (artifact === undefined) return this.#fetch(key, signal, finishedFlights);
     if (artifact.kind !== 'file') return artifact;
-    const isThere = this.#presence.isThere(artifact);
-    if (isThere === true) return artifact;
-    return isThere.then((found) => (found ? artifact : this.#fetch(key, options, landed)));
+    const exists = this.#presence.exists(artifact);
+    if (exists === true) return artifact;
+    return exists.then((isFile) => (isFile ? artifact : this.#fetch(key, signal, finishedFlights)));
   }
 
-  async #fetch(key: string, options: GetOptions, landed: number | undefined): Promise<Artifact | undefined> {
+  async #fetch(key: string, signal: AbortSignal, finishedFlights: number | undefined): Promise<Artifact | undefined> {
     if (this.#misses.has(key) || this.#replication?.isPending(key) === true || this.#isClosed) return undefined;
-    const flight = this.#flights.get(key);
-    if (flight !== undefined) return flight.join(options.signal);
-    // One may have landed while the local store was being asked: it has the artifact by now.
-    if (landed !== undefined && landed !== this.#landed) return this.#get(key, options);
-    const attempt = this.#remote.enter();
+    const joinable = this.#flights.get(key);
+    if (joinable !== undefined) return joinable.join(signal);
+    // A flight that ended during the local lookup may have stored the artifact: look again, once.
+    if (finishedFlights !== undefined && finishedFlights !== this.#finishedFlights) {
+      return this.#get(key, signal, undefined);
+    }
+    const attempt = this.#remote.admit();
     if (attempt === undefined) return undefined;
-    const begun: Flight = new Flight(key, attempt, !this.#writing.has(key), this.#flightOptions, () => {
-      if (this.#flights.get(key) === begun) this.#misses.add(key);
+    const flight: Flight = new Flight(key, attempt, !this.#writes.has(key), this.#flightOptions, () => {
+      if (this.#flights.get(key) === flight) this.#misses.add(key);
     });
-    this.#flights.set(key, begun);
-    this.#open.add(begun);
-    void begun.over.then(() => this.#land(begun));
-    return begun.join(options.signal);
+    this.#flights.set(key, flight);
+    this.#activeFlights.add(flight);
+    void flight.done.then(() => this.#onFlightDone(flight));
+    return flight.join(signal);
   }
 
-  #land(flight: Flight): void {
-    this.#open.delete(flight);
+  #onFlightDone(flight: Flight): void {
+    this.#activeFlights.delete(flight);
     if (this.#flights.get(flight.key) === flight) this.#flights.delete(flight.key);
-    this.#landed++;
+    this.#finishedFlights++;
   }
 
   async #put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
@@ -193,7 +214,7 @@ class TwoTiers implements TieredStore {
     try {
       await this.#replication.put(key);
     } catch (error) {
-      // An upload that fails leaves nothing: here alone it would never get to the others.
+      // A failed upload must leave nothing: without a task the artifact would never reach the remote store.
       await this.#local.delete?.(key);
       throw error;
     }
@@ -203,10 +224,10 @@ class TwoTiers implements TieredStore {
   async #delete(key: string): Promise<boolean> {
     assertKey(key);
     this.#assertOpen();
-    return this.#write(key, () => this.#locks.run(key, () => this.#deleteBoth(key)));
+    return this.#write(key, () => this.#locks.run(key, () => this.#deleteFromBoth(key)));
   }
 
-  async #deleteBoth(key: string): Promise<boolean> {
+  async #deleteFromBoth(key: string): Promise<boolean> {
     const { store } = this.#remote;
     const isLocal = (await this.#local.delete?.(key)) ?? false;
     if (store.delete === undefined) return isLocal;
@@ -215,23 +236,23 @@ class TwoTiers implements TieredStore {
     return isRemote === true || isLocal;
   }
 
-  /** Runs a change of a key. What comes in for it meanwhile is older: it may be read, but not kept. */
-  async #write<T>(key: string, change: () => Promise<T>): Promise<T> {
-    this.#writing.set(key, (this.#writing.get(key) ?? 0) + 1);
+  /** Runs an upload or a deletion. Downloads of the key that overlap with it are sent to clients but not stored. */
+  async #write<T>(key: string, write: () => Promise<T>): Promise<T> {
+    this.#writes.set(key, (this.#writes.get(key) ?? 0) + 1);
     try {
-      await this.#supersede(key);
-      return await change();
+      await this.#supersedeFlight(key);
+      return await write();
     } finally {
-      const left = (this.#writing.get(key) ?? 1) - 1;
-      if (left === 0) this.#writing.delete(key);
-      else this.#writing.set(key, left);
-      await this.#supersede(key);
+      const remaining = (this.#writes.get(key) ?? 1) - 1;
+      if (remaining === 0) this.#writes.delete(key);
+      else this.#writes.set(key, remaining);
+      await this.#supersedeFlight(key);
       this.#misses.delete(key);
       this.#presence.clear();
     }
   }
 
-  async #supersede(key: string): Promise<void> {
+  async #supersedeFlight(key: string): Promise<void> {
     const flight = this.#flights.get(key);
     if (flight === undefined) return;
     this.#flights.delete(key);
@@ -239,6 +260,10 @@ class TwoTiers implements TieredStore {
   }
 
   #assertOpen(): void {
-    if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+    if (this.#isClosed) throw closedError();
   }
+}
+
+function closedError(): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_CLOSED', 'the tiered store has been closed');
 }

@@ -1,12 +1,12 @@
 import { Readable } from 'node:stream';
 
-/** One of several copies of a body. It holds what its reader has not taken, one chunk more than it asks for at most. */
+/** One copy of a body that is written to several stores. Buffers at most one chunk more than its high-water mark. */
 export class Branch extends Readable {
   #resume: (() => void) | undefined;
 
   constructor() {
     super();
-    // It may fail before its reader listens, and an error without a listener would end the process.
+    // The stream may fail before its consumer listens, and an unhandled 'error' event would end the process.
     this.on('error', () => {});
   }
 
@@ -19,7 +19,7 @@ export class Branch extends Readable {
     callback(error);
   }
 
-  /** Resolves when there is room for more, or when nobody reads any more. */
+  /** Resolves when the branch has room for another chunk, or is destroyed. */
   async write(chunk: Uint8Array): Promise<void> {
     if (this.destroyed || this.push(chunk)) return;
     await new Promise<void>((resolve) => {
@@ -28,7 +28,7 @@ export class Branch extends Readable {
     this.#resume = undefined;
   }
 
-  /** Only after this does its reader see the end. */
+  /** Lets the consumer see the end of the body. */
   end(): void {
     if (!this.destroyed) this.push(null);
   }

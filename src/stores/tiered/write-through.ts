@@ -6,15 +6,15 @@ import type { WritableStore } from './options.js';
 import type { Remote } from './remote.js';
 import { Branch } from './tee.js';
 
-/** Gets one upload at a time past a point, so that uploads of one key end in the same order everywhere. */
-export type Gate = <T>(commit: () => Promise<T>) => Promise<T>;
+/** Runs the commits of one key one after another, so that concurrent uploads end in the same order in both stores. */
+export type CommitLock = <T>(commit: () => Promise<T>) => Promise<T>;
 
 /**
- * Puts a body into both stores at once. The remote one decides: the local one gets to see the end of the body when the
- * remote one has it, so that a failure leaves both as they were. When the local store fails, what it had before is
- * deleted, and the upload has succeeded: it can be read back.
+ * Streams a body to both stores. The local store sees the end of the body only when the remote store has the artifact, so
+ * that a failed upload changes neither store. If the local store fails, its previous artifact is deleted and the upload
+ * succeeds: the remote store serves the new artifact.
  *
- * Rejects with what the body, the signal or the remote store says.
+ * @throws the error of the body or the remote store, or the reason of the signal
  */
 export async function writeThrough(
   key: string,
@@ -23,71 +23,80 @@ export async function writeThrough(
   local: WritableStore,
   remote: Remote,
   remoteStore: WritableStore,
-  gate: Gate,
+  lock: CommitLock,
 ): Promise<PutResult> {
-  const { size, metadata } = options;
-  const over = new AbortController();
-  const near = new Branch();
-  const far = new Branch();
-  let isOurs = false;
-  const putLocal = local.put(key, near, { signal: over.signal, size, metadata });
-  const localResult = putLocal.catch((error: unknown) => {
-    near.destroy();
+  const { signal, size, metadata } = options;
+  const abort = new AbortController();
+  const localBody = new Branch();
+  const remoteBody = new Branch();
+  /** Whether the body or the signal ended the upload, which says nothing about the remote store. */
+  let isClientFailure = false;
+  const localResult = local.put(key, localBody, { signal: abort.signal, size, metadata }).catch((error: unknown) => {
+    localBody.destroy();
     return { error };
   });
   const onAbort = (): void => {
-    isOurs = true;
-    over.abort(options.signal.reason);
+    isClientFailure = true;
+    abort.abort(signal.reason);
   };
-  options.signal.addEventListener('abort', onAbort);
+  signal.addEventListener('abort', onAbort);
   try {
     return await remote.run(
       async () => {
-        const putRemote = remoteStore.put(key, far, { signal: over.signal, size, metadata });
-        putRemote.catch(() => far.destroy());
-        const copied = copy(body, options, [near, far], () => far.destroyed);
+        const remoteResult = remoteStore.put(key, remoteBody, { signal: abort.signal, size, metadata });
+        remoteResult.catch(() => remoteBody.destroy());
+        const copied = copy(body, options, [localBody, remoteBody], () => remoteBody.destroyed);
         copied.catch(() => {
-          isOurs = true;
+          isClientFailure = true;
         });
-        // It may have failed before the end of the body: then the rest need not come.
-        await Promise.race([copied, putRemote.then(() => copied)]);
-        return gate(async () => {
-          options.signal.throwIfAborted();
-          // From here on the remote store decides: only its answer tells what there is.
-          options.signal.removeEventListener('abort', onAbort);
-          far.end();
-          const farResult = await putRemote;
-          near.end();
-          const nearResult = await localResult;
-          if (!('error' in nearResult)) return nearResult;
-          logTiered('PUT %s: only the remote store has it: %O', key, nearResult.error);
+        // If the remote store fails before the end of the body, the rest is not read.
+        await Promise.race([copied, remoteResult.then(() => copied)]);
+        return lock(async () => {
+          signal.throwIfAborted();
+          // Once the remote store has seen the end, only its response tells whether it has the artifact.
+          signal.removeEventListener('abort', onAbort);
+          remoteBody.end();
+          const result = await remoteResult;
+          localBody.end();
+          const localOutcome = await localResult;
+          if (!('error' in localOutcome)) return localOutcome;
+          logTiered('PUT %s: stored only remotely, the local store failed: %O', key, localOutcome.error);
           await local.delete?.(key);
-          return farResult;
+          return result;
         });
       },
-      () => isOurs,
+      () => isClientFailure,
     );
   } catch (error) {
     const reason = error instanceof Error ? error : new Error('the upload has failed', { cause: error });
-    over.abort(reason);
-    near.destroy(reason);
-    far.destroy(reason);
+    abort.abort(reason);
+    localBody.destroy(reason);
+    remoteBody.destroy(reason);
     await localResult;
     throw error;
   } finally {
-    options.signal.removeEventListener('abort', onAbort);
+    signal.removeEventListener('abort', onAbort);
   }
 }
 
-/** Rejects with what the body or the signal says. */
-async function copy(body: Readable, options: PutOptions, to: readonly Branch[], isOver: () => boolean): Promise<void> {
+/**
+ * Copies the body to all branches, at the pace of the slowest.
+ *
+ * @throws the error of the body or the reason of the signal
+ */
+async function copy(
+  body: Readable,
+  options: PutOptions,
+  branches: readonly Branch[],
+  isOver: () => boolean,
+): Promise<void> {
   for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) {
     if (isOver()) return;
-    await Promise.all(to.map((branch) => branch.write(chunk)));
+    await Promise.all(branches.map((branch) => branch.write(chunk)));
   }
 }
 
-/** Whether a store takes uploads. */
+/** Returns whether a store accepts uploads. */
 export function isWritable(store: Store): store is WritableStore {
   return store.put !== undefined;
 }

@@ -6,24 +6,24 @@ const LONG_MS = 60_000;
 
 test('failures in a row open it, and nothing passes', (t) => {
   const breaker = new CircuitBreaker(3, LONG_MS);
-  const fail = (): void => breaker.enter()?.failed();
+  const fail = (): void => breaker.admit()?.failed();
   fail();
   fail();
-  breaker.enter()?.succeeded();
+  breaker.admit()?.succeeded();
   fail();
   fail();
   t.is(breaker.state, 'closed', 'not in a row');
   fail();
   t.is(breaker.state, 'open');
-  t.is(breaker.enter(), undefined);
+  t.is(breaker.admit(), undefined);
 });
 
 test('an attempt counts once', (t) => {
   const breaker = new CircuitBreaker(2, LONG_MS);
-  const attempt = breaker.enter();
+  const attempt = breaker.admit();
   for (let count = 0; count < 5; count++) attempt?.failed();
   t.is(breaker.state, 'closed');
-  const other = breaker.enter();
+  const other = breaker.admit();
   other?.abandoned();
   other?.failed();
   t.is(breaker.state, 'closed');
@@ -31,31 +31,31 @@ test('an attempt counts once', (t) => {
 
 test('half-open it lets one try, which closes it or opens it for twice as long', async (t) => {
   const breaker = new CircuitBreaker(1, 100);
-  const late = breaker.enter();
-  breaker.enter()?.failed();
+  const late = breaker.admit();
+  breaker.admit()?.failed();
   const halfOpen = () => until('it is half-open', () => breaker.state === 'half-open');
   await halfOpen();
-  const first = breaker.enter();
+  const first = breaker.admit();
   t.not(first, undefined);
-  t.is(breaker.enter(), undefined);
+  t.is(breaker.admit(), undefined);
   first?.abandoned();
-  const second = breaker.enter();
+  const second = breaker.admit();
   const openedAt = performance.now();
   second?.failed();
   t.is(breaker.state, 'open');
   late?.failed();
   await halfOpen();
   t.true(performance.now() - openedAt >= 200);
-  breaker.enter()?.succeeded();
+  breaker.admit()?.succeeded();
   t.is(breaker.state, 'closed');
-  t.not(breaker.enter(), undefined);
-  t.not(breaker.enter(), undefined);
+  t.not(breaker.admit(), undefined);
+  t.not(breaker.admit(), undefined);
 });
 
 test('what has begun before it opened and succeeds closes it', (t) => {
   const breaker = new CircuitBreaker(1, LONG_MS);
-  const slow = breaker.enter();
-  breaker.enter()?.failed();
+  const slow = breaker.admit();
+  breaker.admit()?.failed();
   t.is(breaker.state, 'open');
   slow?.succeeded();
   t.is(breaker.state, 'closed');

@@ -1,4 +1,5 @@
 import { writeFile } from 'node:fs/promises';
+import { Readable } from 'node:stream';
 import test from 'ava';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { type TieredStoreOptions, tieredStore } from '../../../src/stores/tiered/store.js';
@@ -7,14 +8,14 @@ import { refusal, temporaryDirectory } from '../fixture.js';
 const local = memoryStore();
 const remote = memoryStore();
 
-/** Options that no type would let through. */
+/** Passes options that the type forbids. */
 const untyped = (options: unknown): TieredStoreOptions => options as TieredStoreOptions;
 
-const WRONG: Record<string, TieredStoreOptions> = {
+const INVALID: Record<string, TieredStoreOptions> = {
   'options: expected': untyped(undefined),
   'local: expected a store': untyped({ remote }),
   'remote: expected a store': untyped({ local }),
-  'one of the options': untyped({ local, remote, remot: remote }),
+  remot: untyped({ local, remote, remot: remote }),
   'writes: expected': untyped({ local, remote, writes: 'both' }),
   'queueDir: expected a directory with': { local, remote, writes: 'writeBack' },
   'queueDir: expected .* only with it': { local, remote, queueDir: '/tmp/queue' },
@@ -25,13 +26,13 @@ const WRONG: Record<string, TieredStoreOptions> = {
   'spoolMemoryBytes: expected': { local, remote, spoolMemoryBytes: -1 },
 };
 
-for (const [message, options] of Object.entries(WRONG)) {
-  test(`refused: ${message}`, async (t) => {
+for (const [message, options] of Object.entries(INVALID)) {
+  test(`rejects invalid options: ${message}`, async (t) => {
     await t.throwsAsync(tieredStore(options), refusal('ERR_HOTBLOB_INVALID_OPTION', new RegExp(message)));
   });
 }
 
-test('stores without what is needed are refused', async (t) => {
+test('rejects stores that lack a method', async (t) => {
   const readOnly = { get: () => undefined };
   await t.throwsAsync(
     tieredStore(untyped({ local: readOnly, remote })),
@@ -43,11 +44,19 @@ test('stores without what is needed are refused', async (t) => {
   );
 });
 
-test('a queue that cannot be a directory', async (t) => {
+test('rejects a queue directory that cannot be created', async (t) => {
   const path = `${await temporaryDirectory(t)}/file`;
   await writeFile(path, '');
   await t.throwsAsync(
     tieredStore({ local, remote, writes: 'writeBack', queueDir: path }),
-    refusal('ERR_HOTBLOB_INVALID_OPTION', /queueDir: expected a directory .*EEXIST/),
+    refusal('ERR_HOTBLOB_INVALID_OPTION', /queueDir: expected a writable directory, received '.*\/file' \(EEXIST\)/),
   );
+});
+
+test('get and put need no signal', async (t) => {
+  const store = await tieredStore({ local: memoryStore(), remote: memoryStore() });
+  t.is(await store.get('a'), undefined);
+  t.true((await store.put('a', Readable.from([Buffer.from('x')]))).created);
+  t.like(await store.get('a'), { kind: 'bytes', bytes: Buffer.from('x') });
+  await store.close();
 });

@@ -292,7 +292,7 @@ test('closing ends what comes in, and neither of the two stores', async (t) => {
   await t.throwsAsync(reading);
   t.is(unopened.kind, 'stream');
   t.is(await bytesIn(store, 'd'), undefined);
-  await t.throwsAsync(put(store as Required<typeof store>, 'a', SMALL), refusal('ERR_HOTBLOB_OVERLOADED'));
+  await t.throwsAsync(put(store as Required<typeof store>, 'a', SMALL), refusal('ERR_HOTBLOB_CLOSED'));
   t.is((await bytesIn(remote, 'b'))?.toString(), 'x');
   await put(local, 'e', SMALL);
   t.deepEqual(await entriesBelow(local.root), ['e']);
