@@ -47,7 +47,7 @@ export type { MapRefusal } from './page-cache/open-file.js';
 export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
 export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory/store.js';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.js';
-export type { BodyFault } from './stores/segments/reader.js';
+export type { BodyFault } from './stores/segments/body-check.js';
 export {
   type SegmentStore,
   type SegmentStoreOptions,

@@ -1,8 +1,7 @@
 import { opendir, realpath, stat } from 'node:fs/promises';
-import { errnoCode } from '../contract/errors.js';
 import { prefixOf } from '../stores/directory/paths.js';
 import { filesBelow } from '../stores/directory/walk.js';
-import { findLayout } from '../stores/segments/layout.js';
+import { isSegmentStore } from '../stores/segments/layout.js';
 import { segmentStore } from '../stores/segments/store.js';
 import { CommandError } from './command.js';
 
@@ -69,15 +68,5 @@ async function* below(dir: string): AsyncGenerator<ArtifactFile> {
     for (const { key, bytes, usedAt } of files) {
       yield { name: key, bytes, region: { path: prefixOf(root) + key, offset: 0, length: bytes }, usedAt };
     }
-  }
-}
-
-async function isSegmentStore(dir: string): Promise<boolean> {
-  try {
-    await findLayout(dir);
-    return true;
-  } catch (error) {
-    if (errnoCode(error) === 'ERR_HOTBLOB_INVALID_OPTION') return false;
-    throw error;
   }
 }

@@ -155,7 +155,7 @@ for (const readOnly of [false, true]) {
       t.is(artifact.etag, (await store.get(key, { signal: never() }))?.etag);
     }
     await store.close();
-    await t.throwsAsync(listed(store), refusal('ERR_HOTBLOB_OVERLOADED', /closed/));
+    await t.throwsAsync(listed(store), refusal('ERR_HOTBLOB_CLOSED', /closed/));
     await writer.close();
   });
 }
@@ -183,7 +183,7 @@ test('segments: others get their turn while a long list is made, and a list of a
     async () => {
       for await (const _ of store.list()) closing ??= store.close();
     },
-    refusal('ERR_HOTBLOB_OVERLOADED', /closed/),
+    refusal('ERR_HOTBLOB_CLOSED', /closed/),
   );
   await closing;
 });

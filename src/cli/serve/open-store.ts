@@ -3,7 +3,7 @@ import { errnoCode } from '../../contract/errors.js';
 import type { ReadWriteStore, Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
 import { type DirectoryStore, directoryStore } from '../../stores/directory/store.js';
-import { findLayout } from '../../stores/segments/layout.js';
+import { isSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
 import { type SegmentStore, segmentStore } from '../../stores/segments/store.js';
 import { tieredStore } from '../../stores/tiered/store.js';
@@ -80,13 +80,6 @@ export async function kindOf(dir: string, immutable: boolean | undefined): Promi
   if (await isSegmentStore(dir)) return 'segments';
   // Files that are there are to be served, and only files can be vouched for.
   return (await isNew(dir)) && immutable === undefined && hasLmdb() ? 'segments' : 'directory';
-}
-
-function isSegmentStore(dir: string): Promise<boolean> {
-  return findLayout(dir).then(
-    () => true,
-    () => false,
-  );
 }
 
 async function isNew(dir: string): Promise<boolean> {

@@ -1,192 +1,197 @@
-import { Draft } from './draft.js';
+import { ChangeSet } from './change-set.js';
 import type { Operation, Outcome } from './operations.js';
 import type { Segment } from './segment.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { Region, SegmentSet } from './segment-set.js';
 
-interface Waiting {
+interface QueuedOperation {
   readonly operation: Operation;
   region: Region | undefined;
   resolve(outcome: Outcome): void;
   reject(reason: unknown): void;
 }
 
-/** Bytes written with one sync and one commit, at most: whoever comes later does not wait for all of them. */
-const BATCH_BYTES = 16 * 1024 * 1024;
-const BATCH_OPERATIONS = 512;
-/** Fewer than these are not worth two groups. */
-const SPLIT_OPERATIONS = 16;
+type Fail = (queued: QueuedOperation, reason: unknown) => void;
+
+/** Most bytes and operations in one sync and one commit. A larger group would delay its first operations. */
+const MAX_GROUP_BYTES = 16 * 1024 * 1024;
+const MAX_GROUP_OPERATIONS = 512;
+/** Fewer operations than this are not divided into two groups. */
+const MIN_SPLIT_OPERATIONS = 16;
 
 /**
- * Makes operations durable, many at a time: writes the bodies, syncs their segments, commits the index, in this order, and
- * only then says so. While one group is being committed the next is written.
+ * Applies operations durably, in groups (group commit). A group writes its bodies, syncs their segments and commits the
+ * index, in this order, and then resolves its operations. The next group is written while one is committed.
  */
 export class Committer {
   readonly #index: SegmentIndex;
   readonly #segments: SegmentSet;
-  readonly #syncs: boolean;
-  #waiting: Waiting[] = [];
+  readonly #fsync: boolean;
+  #queue: QueuedOperation[] = [];
+  #draining: Promise<void> | undefined;
+  /** Settles when the group that is being written is on the disk. */
   #writing: Promise<void> | undefined;
-  /** The group that is being written. */
-  #written: Promise<void> | undefined;
   #committing: Promise<void> = Promise.resolve();
-  /** How many are in that commit. */
+  /** Number of operations in the commit in flight. */
   #committingCount = 0;
-  /** The lowest id that the index would give to a new segment. */
+  /** Next segment id as stored in the index. */
   #nextSegment: number;
 
-  constructor(index: SegmentIndex, segments: SegmentSet, syncs: boolean) {
+  /** @param fsync whether to sync the segments before each commit */
+  constructor(index: SegmentIndex, segments: SegmentSet, fsync: boolean) {
     this.#index = index;
     this.#segments = segments;
-    this.#syncs = syncs;
+    this.#fsync = fsync;
     this.#nextSegment = index.nextSegment();
   }
 
-  /** Carries out one operation. @throws what the system says; then nothing has changed */
-  run(operation: Operation): Promise<Outcome> {
+  /** Applies an operation. Nothing has changed if it rejects. @throws the error of the system or of the index */
+  apply(operation: Operation): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const region = operation.kind === 'put' && operation.body.kind === 'region' ? operation.body.region : undefined;
-      this.#waiting.push({ operation, region, resolve, reject });
-      this.#writing ??= this.#writeAll();
+      this.#queue.push({ operation, region, resolve, reject });
+      this.#draining ??= this.#drainQueue();
     });
   }
 
-  /** Resolves when the group that is under way is done; undefined when nothing is. */
+  /** Resolves when the current step is done. Undefined if nothing is in flight. */
   progress(): Promise<void> | undefined {
     if (this.#committingCount > 0) return this.#committing;
-    return this.#writing === undefined ? undefined : this.#written;
+    return this.#draining === undefined ? undefined : this.#writing;
   }
 
-  /** Resolves when nothing is under way. */
+  /** Resolves when nothing is in flight. */
   async idle(): Promise<void> {
-    while (this.#writing !== undefined) await this.#writing;
+    while (this.#draining !== undefined) await this.#draining;
     await this.#committing;
   }
 
-  async #writeAll(): Promise<void> {
-    // Those who come in the same turn go together.
+  async #drainQueue(): Promise<void> {
+    // Operations queued in the same turn form one group.
     await undefined;
-    while (this.#waiting.length > 0) {
-      const writing = this.#write(this.#take());
-      this.#written = writing.then(() => {});
+    while (this.#queue.length > 0) {
+      const writing = this.#writeGroup(this.#nextGroup());
+      this.#writing = writing.then(() => {});
       const group = await writing;
-      const before = this.#committing;
-      // One group is committed while the next one is written, and no more: what comes meanwhile gathers.
-      await before;
+      // At most one group is committed at a time. Operations that arrive in the meantime wait in the queue.
+      await this.#committing;
       this.#committingCount = group.length;
-      this.#committing = this.#commit(group);
+      this.#committing = this.#commitGroup(group);
     }
-    this.#writing = undefined;
+    this.#draining = undefined;
   }
 
-  #take(): Waiting[] {
-    // Clients that all wait for one group would come back at the same time, and the disk would wait for them in turn.
-    const half = Math.ceil((this.#waiting.length + this.#committingCount) / 2);
-    const most = Math.min(BATCH_OPERATIONS, Math.max(SPLIT_OPERATIONS, half));
+  #nextGroup(): QueuedOperation[] {
+    // Half of the operations: if all clients waited for one group, they would all return at the same time, and the disk
+    // would be idle until then.
+    const half = Math.ceil((this.#queue.length + this.#committingCount) / 2);
+    const maxOperations = Math.min(MAX_GROUP_OPERATIONS, Math.max(MIN_SPLIT_OPERATIONS, half));
     let bytes = 0;
     let count = 0;
-    for (const { operation } of this.#waiting) {
+    for (const { operation } of this.#queue) {
       bytes += operation.kind === 'put' && operation.body.kind === 'memory' ? operation.length : 0;
-      if (count === most || (count > 0 && bytes > BATCH_BYTES)) break;
+      if (count === maxOperations || (count > 0 && bytes > MAX_GROUP_BYTES)) break;
       count++;
     }
-    return this.#waiting.splice(0, count);
+    return this.#queue.splice(0, count);
   }
 
-  /** Writes and syncs. Returns those whose bodies are on the disk; the others have been rejected. */
-  async #write(group: readonly Waiting[]): Promise<Waiting[]> {
-    const bySegment = new Map<Segment, Waiting[]>();
-    for (const waiting of group) {
-      const { operation } = waiting;
-      if (operation.kind !== 'put') continue;
-      if (operation.body.kind === 'inline') {
-        waiting.region = this.#segments.reserveInline();
-        continue;
-      }
-      if (operation.body.kind === 'memory') {
-        waiting.region = this.#segments.reserve(operation.length);
-        operation.onReserved?.();
-      }
-      if (waiting.region === undefined) continue;
-      const others = bySegment.get(waiting.region.segment);
-      if (others === undefined) bySegment.set(waiting.region.segment, [waiting]);
-      else others.push(waiting);
-    }
-    const failed = new Set<Waiting>();
-    const fail = (waiting: Waiting, reason: unknown): void => {
-      failed.add(waiting);
-      if (waiting.region !== undefined) this.#segments.giveUp(waiting.region);
-      waiting.reject(reason);
+  /** Writes and syncs the bodies of a group. Rejects the operations that fail and returns the others. */
+  async #writeGroup(group: readonly QueuedOperation[]): Promise<QueuedOperation[]> {
+    const bySegment = this.#assignRegions(group);
+    const failed = new Set<QueuedOperation>();
+    const fail: Fail = (queued, reason) => {
+      failed.add(queued);
+      if (queued.region !== undefined) this.#segments.discard(queued.region);
+      queued.reject(reason);
     };
     const writes = [...bySegment].map(async ([segment, members]) => {
       await writeBodies(segment, members, fail);
-      if (!this.#syncs) return;
+      if (!this.#fsync) return;
       try {
         await segment.sync();
       } catch (reason) {
         this.#segments.seal(segment);
-        for (const waiting of members) if (!failed.has(waiting)) fail(waiting, reason);
+        for (const queued of members) if (!failed.has(queued)) fail(queued, reason);
       }
     });
     await Promise.all(writes);
-    return group.filter((waiting) => !failed.has(waiting));
+    return group.filter((queued) => !failed.has(queued));
   }
 
-  async #commit(group: readonly Waiting[]): Promise<void> {
-    const draft = new Draft(this.#index, this.#segments);
-    const outcomes = new Map<Waiting, Outcome>();
+  /** Reserves a region for each body that has none. Returns the operations that need a sync, by segment. */
+  #assignRegions(group: readonly QueuedOperation[]): Map<Segment, QueuedOperation[]> {
+    const bySegment = new Map<Segment, QueuedOperation[]>();
+    for (const queued of group) {
+      const { operation } = queued;
+      if (operation.kind !== 'put') continue;
+      if (operation.body.kind === 'inline') {
+        queued.region = this.#segments.reserveInline();
+        continue;
+      }
+      if (operation.body.kind === 'memory') {
+        queued.region = this.#segments.reserve(operation.length);
+        operation.onReserved?.();
+      }
+      if (queued.region === undefined) continue;
+      const members = bySegment.get(queued.region.segment);
+      if (members === undefined) bySegment.set(queued.region.segment, [queued]);
+      else members.push(queued);
+    }
+    return bySegment;
+  }
+
+  async #commitGroup(group: readonly QueuedOperation[]): Promise<void> {
+    const changes = new ChangeSet(this.#index, this.#segments);
+    const outcomes = new Map<QueuedOperation, Outcome>();
     try {
-      for (const waiting of group) outcomes.set(waiting, draft.add(waiting.operation, waiting.region));
-      await draft.commit(this.#nextSegment);
+      for (const queued of group) outcomes.set(queued, changes.add(queued.operation, queued.region));
+      await changes.commit(this.#nextSegment);
     } catch (reason) {
       this.#committingCount = 0;
-      // Nobody knows whether the index has them after all: their places stay taken.
-      for (const waiting of group) {
-        if (waiting.region !== undefined) this.#segments.settle(waiting.region);
-        waiting.reject(reason);
+      // The index may contain the entries in spite of the error: their regions must not be reused.
+      for (const queued of group) {
+        if (queued.region !== undefined) this.#segments.settle(queued.region);
+        queued.reject(reason);
       }
       return;
     }
-    this.#nextSegment = Math.max(this.#nextSegment, draft.nextSegment);
+    this.#nextSegment = Math.max(this.#nextSegment, changes.nextSegment);
     this.#committingCount = 0;
-    for (const waiting of group) this.#resolve(waiting, outcomes.get(waiting));
+    for (const queued of group) this.#finish(queued, outcomes.get(queued));
   }
 
-  #resolve(waiting: Waiting, outcome: Outcome | undefined): void {
-    if (waiting.region !== undefined) this.#segments.settle(waiting.region);
-    const { operation } = waiting;
-    if (operation.kind === 'put' && operation.signal?.aborted && outcome?.isDone === false) {
-      waiting.reject(operation.signal.reason);
+  #finish(queued: QueuedOperation, outcome: Outcome | undefined): void {
+    if (queued.region !== undefined) this.#segments.settle(queued.region);
+    const { operation } = queued;
+    if (operation.kind === 'put' && operation.signal?.aborted && outcome?.isApplied === false) {
+      queued.reject(operation.signal.reason);
     } else if (outcome !== undefined) {
-      waiting.resolve(outcome);
+      queued.resolve(outcome);
     }
   }
 }
 
-/** Writes the bodies of one segment, all with one call where that works. */
-async function writeBodies(
-  segment: Segment,
-  members: readonly Waiting[],
-  fail: (waiting: Waiting, reason: unknown) => void,
-): Promise<void> {
-  const bodies = members.flatMap((waiting) => {
-    const { operation, region } = waiting;
+/** Writes the bodies of one segment, with a single call if that succeeds. */
+async function writeBodies(segment: Segment, members: readonly QueuedOperation[], fail: Fail): Promise<void> {
+  const bodies = members.flatMap((queued) => {
+    const { operation, region } = queued;
     if (region === undefined || operation.kind !== 'put' || operation.body.kind !== 'memory') return [];
-    return [{ waiting, chunks: operation.body.chunks, offset: region.offset }];
+    return [{ queued, chunks: operation.body.chunks, offset: region.offset }];
   });
   const first = bodies[0];
   if (first === undefined) return;
   try {
-    // They were reserved one after the other without a wait, so that there is no gap between them.
+    // The regions are contiguous, because #assignRegions reserves them without awaiting in between.
     await segment.write(
       bodies.flatMap(({ chunks }) => chunks),
       first.offset,
     );
   } catch (error) {
-    if (bodies.length === 1) return fail(first.waiting, error);
-    // On a disk that is nearly full the small ones may still fit.
-    for (const { waiting, chunks, offset } of bodies) {
-      await segment.write(chunks, offset).catch((reason: unknown) => fail(waiting, reason));
+    if (bodies.length === 1) return fail(first.queued, error);
+    // On a nearly full disk, the small bodies may still fit.
+    for (const { queued, chunks, offset } of bodies) {
+      await segment.write(chunks, offset).catch((reason: unknown) => fail(queued, reason));
     }
   }
 }

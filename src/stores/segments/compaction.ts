@@ -1,39 +1,40 @@
-import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
+import { hasDigest } from './body-check.js';
 import type { Committer } from './committer.js';
-import { DIGEST_BYTES, type Entry, indexBytesOf, isAt, type Place } from './entry.js';
+import { estimateIndexBytes, type IndexEntry, isAt, type Location } from './index-entry.js';
 import type { Segment } from './segment.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
 import type { Usage } from './usage.js';
 
-/** A sealed segment is rewritten when no more than this part of it can still be asked for. */
-const WASTE_RATIO = 0.5;
-/** Of a segment that is evicted at most this part is kept, by copying it: else nothing would be gained. */
-const KEPT_RATIO = 0.5;
-/** What has been read within two half-lives is copied forward. */
-const POPULAR_RECENCY = 0.25;
-/** Bytes copied at the same time. */
-const COPIES_BYTES = 8 * 1024 * 1024;
-const SLICE = 256;
+/** A sealed segment is compacted when at most this part of its bytes is live. */
+const MAX_LIVE_RATIO = 0.5;
+/** Largest part of an evicted segment that is copied forward. Without a limit, an eviction might free no space. */
+const MAX_RETAINED_RATIO = 0.5;
+/** An eviction copies artifacts forward that were read within two half-lives. */
+const MIN_RETAINED_RECENCY = 0.25;
+/** Most bytes and bodies to copy at the same time. */
+const MAX_COPY_BYTES = 8 * 1024 * 1024;
+const MAX_COPIES = 256;
 
+/** Artifact in a segment that is compacted or evicted. */
 interface Candidate {
   readonly key: string;
-  readonly place: Place;
-  readonly entry: Entry;
-  /** As in {@link Usage.recencyOf}. */
+  readonly location: Location;
+  readonly entry: IndexEntry;
+  /** See {@link Usage.recencyOf}. */
   readonly recency: number;
 }
 
-/** Gets space back, by unlinking whole segments once what is wanted of them has been copied forward. */
+/** Frees disk space: copies the bodies to retain into other segments, then unlinks the whole segment file. */
 export class Compaction {
   readonly #index: SegmentIndex;
   readonly #segments: SegmentSet;
   readonly #committer: Committer;
   readonly #usage: Usage;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Segments with bodies that cannot be read now: no use in trying again and again. */
-  readonly #unreadable = new WeakSet<Segment>();
+  /** Segments with bodies that could not be copied. They are not tried again. */
+  readonly #uncopyable = new WeakSet<Segment>();
   #isSweeping = false;
   #evicted = 0;
   #closed = false;
@@ -45,56 +46,56 @@ export class Compaction {
     this.#usage = usage;
   }
 
-  /** How many artifacts have gone to make room for others. */
+  /** Number of artifacts that were evicted. */
   get evicted(): number {
     return this.#evicted;
   }
 
   /**
-   * Evicts the coldest segment: the one with the fewest bytes of late use for its size; of equals the oldest. What was read
-   * of late is kept as far as `freeBytes` allow. Resolves to false when there is none that nobody writes to.
+   * Evicts the coldest segment: the one with the least heat per byte, and the oldest among equals. Recently read
+   * artifacts are retained as far as `freeBytes` allow. Resolves to `false` if all segments have pending regions.
    */
   evictColdest(freeBytes: () => number): Promise<boolean> {
     return this.#exclusively(async () => {
-      const victim = this.#coldest();
+      const victim = this.#findColdest();
       if (victim === undefined) return false;
       this.#segments.seal(victim);
-      const candidates = (await this.#candidates(victim)).filter(({ recency }) => recency > POPULAR_RECENCY);
-      candidates.sort((a, b) => b.recency - a.recency);
-      let budget = Math.min(victim.bytes * KEPT_RATIO, freeBytes());
-      const kept = candidates.filter(({ key, entry }) => {
-        // With its part of the index: tiny bodies have nothing else, and copying them all would go on for ever.
-        const cost = (entry.inline === undefined ? entry.length : 0) + indexBytesOf(key, entry);
+      const recent = (await this.#candidatesIn(victim)).filter(({ recency }) => recency > MIN_RETAINED_RECENCY);
+      recent.sort((a, b) => b.recency - a.recency);
+      let budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes());
+      const retained = recent.filter(({ key, entry }) => {
+        // Includes the index entry. Inline bodies have no other cost, and copying all of them would never free space.
+        const cost = (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
         if (cost > budget) return false;
         budget -= cost;
         return true;
       });
-      await this.#copyForward(victim, kept);
-      this.#evicted += await this.#drop(victim);
+      await this.#copyForward(victim, retained);
+      this.#evicted += await this.#dropSegment(victim);
       return true;
     });
   }
 
-  /** Gets back what overwritten, deleted and failed bodies take, in the background. */
+  /** Compacts segments with much dead space (overwritten, deleted and failed bodies) in the background. */
   sweep(freeBytes: () => number): void {
     if (this.#isSweeping || this.#closed) return;
-    const isWorth = (segment: Segment): boolean => isWasteful(segment) && !this.#unreadable.has(segment);
-    const wasteful = this.#segments.takeSuspects().filter(isWorth);
-    if (wasteful.length === 0) return;
+    const shouldCompact = (segment: Segment): boolean => isMostlyDead(segment) && !this.#uncopyable.has(segment);
+    const segments = this.#segments.takeChanged().filter(shouldCompact);
+    if (segments.length === 0) return;
     this.#isSweeping = true;
     this.#exclusively(async () => {
-      for (const segment of wasteful) {
-        if (this.#closed || !isWorth(segment) || segment.counts.liveBytes > freeBytes()) continue;
-        if (await this.#copyForward(segment, await this.#candidates(segment))) await this.#drop(segment);
+      for (const segment of segments) {
+        if (this.#closed || !shouldCompact(segment) || segment.counts.liveBytes > freeBytes()) continue;
+        if (await this.#copyForward(segment, await this.#candidatesIn(segment))) await this.#dropSegment(segment);
       }
     })
-      .catch(() => {}) // a disk that is full or broken says so to the next upload
+      .catch(() => {}) // a full or failing disk is reported by the next upload
       .finally(() => {
         this.#isSweeping = false;
       });
   }
 
-  /** Ends the sweep after what it is doing, and waits for that. */
+  /** Ends the sweep after the current step. Resolves when nothing is in flight. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#queue;
@@ -106,100 +107,97 @@ export class Compaction {
     return result;
   }
 
-  #coldest(): Segment | undefined {
-    const heat = (segment: Segment): number => this.#usage.heatOf(segment.id) / segment.bytes;
+  #findColdest(): Segment | undefined {
+    const heatPerByte = (segment: Segment): number => this.#usage.heatOf(segment.id) / segment.bytes;
     let coldest: Segment | undefined;
     for (const segment of this.#segments.all) {
-      if (segment.pending > 0 || segment.bytes === 0) continue;
-      // They come in the order of their ids, the oldest first.
-      if (coldest === undefined || heat(segment) < heat(coldest)) coldest = segment;
+      if (segment.pendingRegions > 0 || segment.bytes === 0) continue;
+      // The segments are in the order of their ids: the oldest comes first and wins a tie.
+      if (coldest === undefined || heatPerByte(segment) < heatPerByte(coldest)) coldest = segment;
     }
     return coldest;
   }
 
-  async #candidates(segment: Segment): Promise<Candidate[]> {
-    const found: Candidate[] = [];
-    for (const part of this.#index.keysOf(segment.id)) {
-      for (const { key, place } of part) {
-        const entry = this.#entryOf(key);
-        if (entry !== undefined && isAt(entry, place)) {
-          found.push({ key, place, entry, recency: this.#usage.recencyOf(key) });
+  async #candidatesIn(segment: Segment): Promise<Candidate[]> {
+    const candidates: Candidate[] = [];
+    for (const batch of this.#index.keysOf(segment.id)) {
+      for (const { key, location } of batch) {
+        const entry = this.#readEntry(key);
+        if (entry !== undefined && isAt(entry, location)) {
+          candidates.push({ key, location, entry, recency: this.#usage.recencyOf(key) });
         }
       }
       await setImmediate();
     }
-    return found;
+    return candidates;
   }
 
-  #entryOf(key: string): Entry | undefined {
+  #readEntry(key: string): IndexEntry | undefined {
     try {
       return this.#index.get(key);
     } catch {
-      return undefined; // damaged: nobody knows where its body would be
+      return undefined; // corrupt: the location of the body is unknown
     }
   }
 
-  /** Resolves to whether all of them have been copied; a body that is damaged is not worth it. */
+  /** Copies bodies to other segments. Resolves to `false` if one could not be copied. Corrupt bodies are skipped. */
   async #copyForward(from: Segment, candidates: readonly Candidate[]): Promise<boolean> {
-    const rest = [...candidates];
-    while (rest.length > 0) {
+    const remaining = [...candidates];
+    while (remaining.length > 0) {
       if (this.#closed) return false;
       let bytes = 0;
-      const count = rest.findIndex(({ entry }, index) => {
+      const count = remaining.findIndex(({ entry }, index) => {
         bytes += entry.length;
-        return index > 0 && (bytes > COPIES_BYTES || index === SLICE);
+        return index > 0 && (bytes > MAX_COPY_BYTES || index === MAX_COPIES);
       });
-      const part = rest.splice(0, count === -1 ? rest.length : count);
-      const copied = await Promise.all(part.map((candidate) => this.#copy(from, candidate)));
-      if (copied.includes(false)) return false;
+      const group = remaining.splice(0, count === -1 ? remaining.length : count);
+      const results = await Promise.all(group.map((candidate) => this.#copy(from, candidate)));
+      if (results.includes(false)) return false;
     }
     return true;
   }
 
-  async #copy(from: Segment, { key, place, entry }: Candidate): Promise<boolean> {
+  async #copy(from: Segment, { key, location, entry }: Candidate): Promise<boolean> {
     const { length, time, digest, inline, metadata } = entry;
-    const operation = { kind: 'put', key, length, time, digest, metadata, movedFrom: place } as const;
+    const operation = { kind: 'put', key, length, time, digest, metadata, expectedLocation: location } as const;
     try {
       if (inline === undefined) {
         const bytes = await from.read(entry.offset, length);
         if (!hasDigest(bytes, digest)) return true;
-        await this.#committer.run({ ...operation, body: { kind: 'memory', chunks: [bytes] } });
+        await this.#committer.apply({ ...operation, body: { kind: 'memory', chunks: [bytes] } });
       } else {
-        await this.#committer.run({ ...operation, body: { kind: 'inline', bytes: inline } });
+        await this.#committer.apply({ ...operation, body: { kind: 'inline', bytes: inline } });
       }
     } catch {
-      this.#unreadable.add(from);
+      this.#uncopyable.add(from);
       return false;
     }
-    const now = this.#entryOf(key);
-    if (now !== undefined) this.#usage.moved(key, now.segment, length);
+    const current = this.#readEntry(key);
+    if (current !== undefined) this.#usage.recordMove(key, current.segment, length);
     return true;
   }
 
   /**
-   * Removes what is left of a segment from the index, and then its file: nobody is ever sent to one that is gone. Resolves to
-   * how many artifacts were left.
+   * Removes the remaining artifacts of a segment from the index and then unlinks its file, so that no entry ever names a
+   * missing file. Resolves to the number of artifacts removed.
    */
-  async #drop(segment: Segment): Promise<number> {
-    let left = 0;
-    for (const part of this.#index.keysOf(segment.id)) {
-      const removals = part.map(({ key, place }) => this.#committer.run({ kind: 'remove', key, onlyAt: place }));
-      for (const { isDone } of await Promise.all(removals)) if (isDone) left++;
+  async #dropSegment(segment: Segment): Promise<number> {
+    let removed = 0;
+    for (const batch of this.#index.keysOf(segment.id)) {
+      const removals = batch.map(({ key, location }) =>
+        this.#committer.apply({ kind: 'delete', key, expectedLocation: location }),
+      );
+      for (const { isApplied } of await Promise.all(removals)) if (isApplied) removed++;
     }
-    await this.#committer.run({ kind: 'forget', segment });
+    await this.#committer.apply({ kind: 'drop-segment', segment });
     this.#segments.remove(segment);
-    this.#usage.forget(segment.id);
+    this.#usage.forgetSegment(segment.id);
     await segment.unlink();
-    return left;
+    return removed;
   }
 }
 
-function isWasteful({ isSealed, pending, end, counts }: Segment): boolean {
-  if (!isSealed || pending > 0) return false;
-  return counts.liveCount === 0 || (end > 0 && counts.liveBytes <= end * WASTE_RATIO);
-}
-
-/** Whether `bytes` are those that were put. */
-export function hasDigest(bytes: Uint8Array, digest: Uint8Array): boolean {
-  return createHash('sha256').update(bytes).digest().subarray(0, DIGEST_BYTES).equals(digest);
+function isMostlyDead({ isSealed, pendingRegions, end, counts }: Segment): boolean {
+  if (!isSealed || pendingRegions > 0) return false;
+  return counts.liveCount === 0 || (end > 0 && counts.liveBytes <= end * MAX_LIVE_RATIO);
 }

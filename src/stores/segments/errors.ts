@@ -1,18 +1,17 @@
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 
-/** `file` does not hold what was written to it. */
-export function corrupt(file: string, what: string, cause?: unknown): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_CORRUPT', `${what}: ${file}`, cause === undefined ? undefined : { cause });
+/** Returns an `ERR_HOTBLOB_CORRUPT` whose message is the problem, followed by the path of the corrupt file. */
+export function corruptError(file: string, problem: string, cause?: unknown): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_CORRUPT', `${problem}: ${file}`, cause === undefined ? undefined : { cause });
 }
 
-/** What the system says about a disk without room, in our words; anything else as it is. */
-export function fullOr(cause: unknown): unknown {
-  const code = errnoCode(cause);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return cause;
-  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', `the file system has no room left (${code})`, { cause });
+/** Returns `ERR_HOTBLOB_STORAGE_FULL` if `error` is a full disk or an exhausted disk quota, and `error` itself otherwise. */
+export function toStorageError(error: unknown): unknown {
+  const code = errnoCode(error);
+  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
+  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', `no space left on the file system (${code})`, { cause: error });
 }
 
-/** An `ERR_HOTBLOB_OVERLOADED` for whoever still asks. */
-export function closed(): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+export function closedError(): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_CLOSED', 'the segment store is closed');
 }

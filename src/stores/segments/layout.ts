@@ -4,48 +4,53 @@ import { errnoCode } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
 import { syncDirectory } from './segment.js';
 
-/** Where the parts of a segment store are. */
+/** Paths of a segment store. */
 export interface Layout {
-  /** The directory, absolute and with symlinks resolved. */
+  /** Directory of the store, absolute and with symlinks resolved. */
   readonly root: string;
+  /** File of the index. */
   readonly index: string;
+  /** Directory of the segment files. */
   readonly segments: string;
 }
 
 const INDEX_NAME = 'index.mdb';
 const SEGMENTS_NAME = 'segments';
-/** There while bodies are acknowledged that may not be on the disk. It holds the {@link bootId}. */
+/** Exists while acknowledged bodies may not be on the disk (`durability: 'none'`). Contains the {@link readBootId}. */
 const UNSYNCED_NAME = 'unsynced';
-const FOREIGN = /^(?!lost\+found$|writer[.-])/;
+/** `lost+found` is the file system's, and another process may already have created the files of the writer lock. */
+const FOREIGN_NAME = /^(?!lost\+found$|writer[.-])/;
 
 /**
- * The parts of the store in `dir`, which is created where it is absent.
+ * Returns the paths of the store in `dir`. Creates the directory if it does not exist.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` where `dir` is a file, cannot be reached, or holds something else
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` is a file, is inaccessible, or contains anything but a segment store
  */
 export async function createLayout(dir: string): Promise<Layout> {
   try {
-    const created = await mkdir(dir, { recursive: true });
+    const firstCreated = await mkdir(dir, { recursive: true });
     const layout = layoutOf(await realpath(dir));
-    if (created !== undefined) await syncDirectory(dirname(created));
-    // In one look, and never failing because it is there by now: others may be starting at the same moment.
+    if (firstCreated !== undefined) await syncDirectory(dirname(firstCreated));
+    // Other processes may create the store at the same time: list the directory once, and accept what exists by then.
     const names = await readdir(layout.root);
     if (!names.includes(SEGMENTS_NAME)) {
-      const foreign = names.find((name) => FOREIGN.test(name));
-      if (foreign !== undefined) throw unusable(dir, `'${foreign}'`, 'a directory of a segment store, or an empty one');
+      const foreign = names.find((name) => FOREIGN_NAME.test(name));
+      if (foreign !== undefined) {
+        throw directoryError(dir, 'an empty directory or the directory of a segment store', `'${foreign}'`);
+      }
       await mkdir(layout.segments, { recursive: true });
       await syncDirectory(layout.root);
     }
     return layout;
   } catch (error) {
-    throw unusableOr(dir, error);
+    throw toDirectoryError(dir, error);
   }
 }
 
 /**
- * The parts of the store that is in `dir` already.
+ * Returns the paths of the store in `dir`, which must exist.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` where there is none
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` is inaccessible or does not contain a segment store
  */
 export async function findLayout(dir: string): Promise<Layout> {
   try {
@@ -54,37 +59,48 @@ export async function findLayout(dir: string): Promise<Layout> {
     await stat(layout.index);
     return layout;
   } catch (error) {
-    if (errnoCode(error) === 'ENOENT') throw unusable(dir, 'none', 'a segment store', error);
-    throw unusableOr(dir, error);
+    if (errnoCode(error) === 'ENOENT') throw directoryError(dir, 'a segment store', 'none', error);
+    throw toDirectoryError(dir, error);
+  }
+}
+
+/** Returns whether `dir` is a directory that contains a segment store. An inaccessible directory counts as none. */
+export async function isSegmentStore(dir: string): Promise<boolean> {
+  try {
+    await findLayout(dir);
+    return true;
+  } catch (error) {
+    if (errnoCode(error) === 'ERR_HOTBLOB_INVALID_OPTION') return false;
+    throw error;
   }
 }
 
 /**
- * Starts anew where bodies were acknowledged before they were on the disk and the system has gone down since: nobody could
- * tell which of them are whole.
+ * Empties the store if the system went down while acknowledged bodies were not on the disk: which of them are complete
+ * is unknown.
  */
 export async function discardUnsynced(layout: Layout): Promise<void> {
   const marker = await readMarker(layout);
-  if (marker === undefined || (marker !== '' && marker === (await bootId()))) return;
-  // The index first: without it nobody is sent to a segment.
+  if (marker === undefined || (marker !== '' && marker === (await readBootId()))) return;
+  // The index goes first: an index entry must never name a segment that is missing.
   for (const name of [INDEX_NAME, `${INDEX_NAME}-lock`]) await rm(join(layout.root, name), { force: true });
   await syncDirectory(layout.root);
   for (const name of await readdir(layout.segments)) await unlink(join(layout.segments, name));
   await unmarkUnsynced(layout);
 }
 
-/** Says that from now on bodies are acknowledged before they are on the disk. */
+/** Records that uploads are acknowledged before they are on the disk. */
 export async function markUnsynced(layout: Layout): Promise<void> {
-  const id = await bootId();
-  if ((await readMarker(layout)) === id) return;
-  // By rename: a process that is killed here must not leave an empty one, which would be that of another boot.
+  const bootId = await readBootId();
+  if ((await readMarker(layout)) === bootId) return;
+  // Renamed into place: a process killed while writing would leave an empty marker, which reads as one of another boot.
   const path = join(layout.root, UNSYNCED_NAME);
-  await writeFile(`${path}.new`, id, { flush: true });
+  await writeFile(`${path}.new`, bootId, { flush: true });
   await rename(`${path}.new`, path);
   await syncDirectory(layout.root);
 }
 
-/** Says that all of them are. */
+/** Records that all acknowledged uploads are on the disk. */
 export async function unmarkUnsynced(layout: Layout): Promise<void> {
   await rm(join(layout.root, UNSYNCED_NAME), { force: true });
   await syncDirectory(layout.root);
@@ -97,8 +113,8 @@ function readMarker(layout: Layout): Promise<string | undefined> {
   });
 }
 
-/** What changes whenever the system starts; empty where it does not say. */
-async function bootId(): Promise<string> {
+/** Reads an id that changes with every boot (proc_sys_kernel(5)). Empty on systems without it. */
+async function readBootId(): Promise<string> {
   return readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
 }
 
@@ -106,18 +122,19 @@ function layoutOf(root: string): Layout {
   return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME) };
 }
 
-function unusableOr(dir: string, error: unknown): unknown {
+/** Returns `error` as an invalid `dir` option if the directory is at fault, and unchanged otherwise. */
+function toDirectoryError(dir: string, error: unknown): unknown {
   const code = errnoCode(error);
-  if (code === 'EEXIST' || code === 'ENOTDIR') return unusable(dir, 'a file', 'a directory', error);
+  if (code === 'EEXIST' || code === 'ENOTDIR') return directoryError(dir, 'a directory', 'a file', error);
   if (code === 'EACCES' || code === 'EROFS') {
-    return unusable(dir, code, 'a directory that can be read and written to, or created', error);
+    return directoryError(dir, 'a directory that this process can read and write, or create', code, error);
   }
   return error;
 }
 
-function unusable(dir: string, found: string, expected: string, cause?: unknown) {
+function directoryError(dir: string, expected: string, received: string, cause?: unknown) {
   const error = invalidOption('dir', expected, dir);
-  error.message = `dir: expected ${expected}, received ${found} at '${dir}'`;
+  error.message = `dir: expected ${expected}, received ${received} at '${dir}'`;
   if (cause !== undefined) error.cause = cause;
   return error;
 }

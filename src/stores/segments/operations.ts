@@ -1,8 +1,11 @@
-import type { Place } from './entry.js';
+import type { Location } from './index-entry.js';
 import type { Segment } from './segment.js';
 import type { Region } from './segment-set.js';
 
-/** A body that has been received: to be written, in the index alone, or in its segment already. */
+/**
+ * Body of an upload. `memory`: to be written to a segment. `inline`: to be stored in the index. `region`: already written
+ * to a segment.
+ */
 export type ReceivedBody =
   | { readonly kind: 'memory'; readonly chunks: readonly Uint8Array[] }
   | { readonly kind: 'inline'; readonly bytes: Uint8Array }
@@ -16,31 +19,32 @@ export interface PutOperation {
   readonly digest: Uint8Array;
   readonly body: ReceivedBody;
   readonly metadata?: Uint8Array | undefined;
-  /** Only if this is still where the key's body is: for a copy. */
-  readonly movedFrom?: Place | undefined;
-  /** Called once the body's bytes are counted in a segment; never for an inline one. */
+  /** Applies the operation only if the body of `key` is still here. Set by compaction. */
+  readonly expectedLocation?: Location | undefined;
+  /** Called when the bytes of a `memory` body count as part of a segment. */
   readonly onReserved?: (() => void) | undefined;
-  /** Asked last, before anything of it can be seen. */
+  /** Checked immediately before the commit: an aborted upload never becomes visible. */
   readonly signal?: AbortSignal | undefined;
 }
 
-export interface RemoveOperation {
-  readonly kind: 'remove';
+export interface DeleteOperation {
+  readonly kind: 'delete';
   readonly key: string;
-  /** Only if this is still where the key's body is. */
-  readonly onlyAt?: Place | undefined;
+  /** Applies the operation only if the body of `key` is still here. Set by compaction. */
+  readonly expectedLocation?: Location | undefined;
 }
 
-/** Takes a segment out of the index, after all that it held. */
-export interface ForgetOperation {
-  readonly kind: 'forget';
+/** Removes the row of a segment from the index. All its entries must have been removed before. */
+export interface DropSegmentOperation {
+  readonly kind: 'drop-segment';
   readonly segment: Segment;
 }
 
-export type Operation = PutOperation | RemoveOperation | ForgetOperation;
+export type Operation = PutOperation | DeleteOperation | DropSegmentOperation;
 
-/** Whether there was an entry before, and whether the operation was carried out. */
 export interface Outcome {
+  /** Whether the key had an entry before the operation. */
   readonly existed: boolean;
-  readonly isDone: boolean;
+  /** Whether the operation took effect. */
+  readonly isApplied: boolean;
 }

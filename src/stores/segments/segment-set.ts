@@ -1,51 +1,51 @@
 import { join } from 'node:path';
-import { INLINE_BASE, type Place } from './entry.js';
+import { INLINE_BASE, type Location } from './index-entry.js';
 import { NO_COUNTS, Segment, type SegmentCounts } from './segment.js';
 
-/** Segments that are appended to at the same time, at most; but for those that are lent. */
-const MAX_WRITABLE = 4;
+/** Most segments that accept bodies at the same time, not counting those reserved for a body of unknown length. */
+const MAX_WRITABLE_SEGMENTS = 4;
 
-/** Where the file of a segment is. */
+/** Returns the path of a segment file. */
 export function segmentPath(directory: string, id: number): string {
   return join(directory, `${String(id).padStart(10, '0')}.segment`);
 }
 
-/** The id in the name of a file; undefined for a file that is not a segment. */
+/** Returns the segment id in a file name, or `undefined` if the name is not that of a segment. */
 export function segmentIdOf(name: string): number | undefined {
   const digits = /^(\d{10})\.segment$/.exec(name)?.[1];
   return digits === undefined ? undefined : Number(digits);
 }
 
-/** A part of a segment that one body alone has. */
-export interface Region extends Pick<Place, 'offset'> {
+/** Part of a segment that is reserved for one body. */
+export interface Region extends Pick<Location, 'offset'> {
   readonly segment: Segment;
-  /** Bytes; undefined while its end is not known, so that nobody else may append to the segment. */
+  /** Length in bytes. Undefined while the length of the body is unknown: no other body may be appended until then. */
   readonly length: number | undefined;
 }
 
-/** All segments of a store that writes, and which of them the next body goes to. */
+/** All segments of a store that is open for writing. Chooses the segment of each new body. */
 export class SegmentSet {
   readonly #directory: string;
   readonly #segmentBytes: number;
   readonly #segments = new Map<number, Segment>();
-  /** The oldest first. */
+  /** Segments that accept bodies, oldest first. */
   #writable: Segment[] = [];
-  /** Those that may have become wasteful since somebody looked. */
-  readonly #suspects = new Set<Segment>();
+  /** Segments that changed since the last {@link takeChanged}. */
+  readonly #changed = new Set<Segment>();
   #nextId: number;
 
-  /** @param nextId an id that no segment has ever had */
+  /** @param nextId id that was never used for a segment */
   constructor(directory: string, segmentBytes: number, nextId: number) {
     this.#directory = directory;
     this.#segmentBytes = segmentBytes;
     this.#nextId = nextId;
   }
 
-  /** Adds a segment that was there before, and writes on in it where it has room. */
+  /** Adds an existing segment. Further bodies are appended to it unless it is sealed or full. */
   add(segment: Segment): void {
     this.#segments.set(segment.id, segment);
     this.#nextId = Math.max(this.#nextId, segment.id + 1);
-    if (segment.isSealed) this.#suspects.add(segment);
+    if (segment.isSealed) this.#changed.add(segment);
     else this.#writable.push(segment);
     this.#sealFull();
   }
@@ -54,104 +54,108 @@ export class SegmentSet {
     return this.#segments.get(id);
   }
 
+  /** All segments, in the order of their ids. */
   get all(): Iterable<Segment> {
     return this.#segments.values();
   }
 
-  /** The segments that something happened to since the last call. */
-  takeSuspects(): Segment[] {
-    const suspects = [...this.#suspects];
-    this.#suspects.clear();
-    return suspects;
+  /** Returns the segments that changed since the last call: only these can have become worth compacting. */
+  takeChanged(): Segment[] {
+    const changed = [...this.#changed];
+    this.#changed.clear();
+    return changed;
   }
 
-  /** What the index counts for a segment now. */
+  /** Sets the counts of a segment after a commit. */
   setCounts(id: number, counts: SegmentCounts): void {
     const segment = this.#segments.get(id);
-    if (segment === undefined) return; // lost with its file
+    if (segment === undefined) return; // the segment file was lost
     segment.counts = counts;
-    this.#suspects.add(segment);
+    this.#changed.add(segment);
   }
 
-  /** What all of them take on the disk, in bytes. */
+  /** Disk usage of all segments in bytes. */
   get bytes(): number {
     let bytes = 0;
     for (const segment of this.#segments.values()) bytes += segment.bytes;
     return bytes;
   }
 
-  /** How many bodies can be asked for. */
+  /** Number of artifacts. */
   get artifacts(): number {
     let artifacts = 0;
     for (const segment of this.#segments.values()) artifacts += segment.counts.liveCount;
     return artifacts;
   }
 
-  /** Reserves room for a body of `length` bytes. The region is pending until it is given to {@link settle}. */
+  /** Reserves `length` bytes for a body. The region is pending until {@link settle} or {@link discard}. */
   reserve(length: number): Region {
-    // A large one gets a file of its own, which can go with it.
+    // A large body gets its own segment, whose space is freed as soon as the body is deleted.
+    const isLarge = length > this.#segmentBytes / 4;
     const fits = (segment: Segment): boolean => segment.end + length <= this.#segmentBytes;
-    const segment =
-      length > this.#segmentBytes / 4 ? this.#create() : (this.#writable.find(fits) ?? this.#createWritable());
-    segment.pending++;
+    const segment = isLarge ? this.#create() : (this.#writable.find(fits) ?? this.#createWritable());
+    segment.pendingRegions++;
     const offset = segment.reserve(length);
-    if (length > this.#segmentBytes / 4) segment.isSealed = true;
+    if (isLarge) segment.isSealed = true;
     this.#sealFull();
     return { segment, offset, length };
   }
 
-  /** Lends a segment to a body of unknown length, which appends to it by `segment.reserve`, until {@link settle}. */
-  lend(): Region {
+  /**
+   * Reserves a whole segment for a body of unknown length. The caller appends to it with `segment.reserve`. No other
+   * body is appended until {@link settle} or {@link discard}.
+   */
+  reserveSegment(): Region {
     const segment = this.#writable[0] ?? this.#createWritable();
     this.#writable = this.#writable.filter((each) => each !== segment);
-    segment.pending++;
+    segment.pendingRegions++;
     return { segment, offset: segment.end, length: undefined };
   }
 
-  /** A place for an inline body, pending like a region. */
+  /** Assigns an inline body to a segment. Its region has no bytes in the file, and is pending like any other. */
   reserveInline(): Region {
     const segment = this.#writable[0] ?? this.#createWritable();
-    segment.pending++;
-    return { segment, offset: INLINE_BASE + ++segment.inlines, length: 0 };
+    segment.pendingRegions++;
+    return { segment, offset: INLINE_BASE + ++segment.inlineCount, length: 0 };
   }
 
-  /** A region is in the index now, or nobody will ever want it. */
+  /** Ends the reservation of a region that is in the index, or may be. */
   settle({ segment, length }: Region): void {
-    segment.pending--;
-    this.#suspects.add(segment);
+    segment.pendingRegions--;
+    this.#changed.add(segment);
     if (length === undefined && !segment.isSealed) this.#writable.push(segment);
     this.#sealFull();
-    releaseIfDone(segment);
+    closeIfFinished(segment);
   }
 
-  /** As {@link settle}, for a region that the index has never had: its place is free again. */
-  giveUp(region: Region): void {
+  /** Ends the reservation of a region that was never in the index, and frees its space. */
+  discard(region: Region): void {
     const { segment, offset, length } = region;
-    segment.giveBack(offset, length ?? segment.end - offset);
+    segment.freeRegion(offset, length ?? segment.end - offset);
     this.settle(region);
   }
 
-  /** Ends the writing to a segment. */
+  /** Stops adding bodies to a segment. */
   seal(segment: Segment): void {
     segment.isSealed = true;
-    this.#suspects.add(segment);
+    this.#changed.add(segment);
     this.#writable = this.#writable.filter((each) => each !== segment);
-    releaseIfDone(segment);
+    closeIfFinished(segment);
   }
 
-  /** Forgets a segment. */
+  /** Removes a segment from the set. The file stays. */
   remove(segment: Segment): void {
     this.seal(segment);
     this.#segments.delete(segment.id);
-    this.#suspects.delete(segment);
+    this.#changed.delete(segment);
   }
 
   #sealFull(): void {
     for (const segment of this.#writable) {
       if (segment.isSealed || segment.bytes >= this.#segmentBytes) this.seal(segment);
     }
-    // Several were lent at once, or each new body was too large for the rest of the others.
-    while (this.#writable.length > MAX_WRITABLE) {
+    // More than the limit: several segments were reserved at once, or new bodies did not fit into the writable ones.
+    while (this.#writable.length > MAX_WRITABLE_SEGMENTS) {
       this.seal(this.#writable.reduce((fullest, each) => (each.end > fullest.end ? each : fullest)));
     }
   }
@@ -170,7 +174,8 @@ export class SegmentSet {
   }
 }
 
-/** A descriptor for each segment that was ever written to would be too many. */
-function releaseIfDone(segment: Segment): void {
-  if (segment.isSealed && segment.pending === 0) segment.release().catch(() => {}); // the descriptor is gone all the same
+/** Closes the descriptor of a segment without further writes, so that only writable segments occupy one. */
+function closeIfFinished(segment: Segment): void {
+  // A failed close(2) has released the descriptor as well.
+  if (segment.isSealed && segment.pendingRegions === 0) segment.closeHandle().catch(() => {});
 }

@@ -1,62 +1,68 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { dirname } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 
-/** Counted in the index as well, so that nobody has to look for them. */
+/** Totals of a segment. The index stores them too, so that a start does not have to scan its entries. */
 export interface SegmentCounts {
-  /** Bytes of the bodies in the file that can still be asked for. */
+  /** Total length of the bodies in the file that the index refers to, in bytes. */
   readonly liveBytes: number;
-  /** Those, and the inline bodies. */
+  /** Number of those bodies, and of the inline bodies of the segment. */
   readonly liveCount: number;
-  /** What their entries take in the index. */
+  /** Estimated size of their index entries in bytes. */
   readonly indexBytes: number;
 }
 
 export const NO_COUNTS: SegmentCounts = { liveBytes: 0, liveCount: 0, indexBytes: 0 };
 
+/** IOV_MAX on Linux, macOS and the BSDs: the most buffers that one writev(2) accepts. */
+const IOV_MAX = 1024;
+
 /**
- * One file that is only ever appended to, and unlinked as a whole. Who wants to write reserves a region first, so that
- * many can write at the same time; a region whose body never comes is given back, because nobody was ever sent there.
+ * One segment file. Bytes that the index refers to never change: the file grows at its end and is unlinked as a whole.
+ *
+ * A writer reserves a region before it writes, so that several bodies can be written at the same time. The region of a
+ * failed upload can be reused, because the index never referred to it.
  */
 export class Segment {
   readonly id: number;
   readonly path: string;
-  /** Where the next region begins, in bytes. */
+  /** Offset of the next region, in bytes. */
   end: number;
   counts: SegmentCounts;
-  /** Inline bodies that ever had a place here. */
-  inlines: number;
-  /** Nobody reserves anything here any more. */
+  /** Number of inline bodies that were ever assigned to this segment. Gives the next one its offset. */
+  inlineCount: number;
+  /** Whether the segment accepts no further bodies. */
   isSealed = false;
-  /** Regions that are neither in the index nor given up. */
-  pending = 0;
-  /** Why nothing that was written here since the last sync can be trusted to be on the disk. */
-  failure: unknown;
-  /** Whether something has been written since the last sync. */
+  /** Number of regions that are neither in the index nor discarded. */
+  pendingRegions = 0;
+  /** First error of a sync. Everything written since the sync before it may be lost. */
+  syncError: unknown;
+  /** Whether bytes were written since the last sync. */
   isDirty = false;
 
-  /** Regions that were given back before those behind them: from where they end to where they begin. */
-  readonly #free = new Map<number, number>();
+  /** Freed regions that others follow, by end offset. The value is the start offset. */
+  readonly #freedRegions = new Map<number, number>();
   #handle: Promise<FileHandle> | undefined;
-  /** Whether the directory is known to hold the name, whatever happens to the system. */
-  #isListed: boolean;
+  /** Whether the directory entry of the file is on the disk. */
+  #isNameSynced: boolean;
 
-  /** @param end what the file has now, or 0 for one that is not there yet */
-  constructor(id: number, path: string, end: number, counts: SegmentCounts, inlines: number) {
+  /** @param end current size of the file, or 0 if it does not exist yet */
+  constructor(id: number, path: string, end: number, counts: SegmentCounts, inlineCount: number) {
     this.id = id;
     this.path = path;
     this.end = end;
     this.counts = counts;
-    this.inlines = inlines;
-    this.#isListed = end > 0;
+    this.inlineCount = inlineCount;
+    this.#isNameSynced = end > 0;
   }
 
-  /** What it takes on the disk, in bytes: the dead bytes in the file too, but in the index only the living. */
+  /** Disk usage in bytes: the whole file, including dead bytes, and the index entries of its live bodies. */
   get bytes(): number {
     return this.end + this.counts.indexBytes;
   }
 
-  /** Reserves `length` bytes and returns where. */
+  /** Reserves `length` bytes and returns their offset. */
   reserve(length: number): number {
     const offset = this.end;
     this.end += length;
@@ -64,34 +70,36 @@ export class Segment {
   }
 
   /**
-   * Frees a region to which nobody was ever sent, once all that is reserved behind it is free as well: uploads that fail
-   * again and again must not fill the disk.
+   * Frees a region that the index never referred to. The space is reused once all regions after it are free as well.
+   * Without this, repeatedly failing uploads would fill the disk.
    */
-  giveBack(offset: number, length: number): void {
+  freeRegion(offset: number, length: number): void {
     if (this.isSealed || length === 0) return;
-    this.#free.set(offset + length, offset);
-    for (let start = this.#free.get(this.end); start !== undefined; start = this.#free.get(this.end)) {
-      this.#free.delete(this.end);
+    this.#freedRegions.set(offset + length, offset);
+    for (;;) {
+      const start = this.#freedRegions.get(this.end);
+      if (start === undefined) return;
+      this.#freedRegions.delete(this.end);
       this.end = start;
     }
   }
 
-  /** Writes all of `chunks`, one behind the other. */
+  /** Writes all `chunks` consecutively, starting at `position`. */
   async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     this.isDirty = true;
     const handle = await this.#open();
     let written = 0;
     if (chunks.length > 1) {
-      for (let first = 0, at = position; first < chunks.length; first += MAX_VECTORS) {
-        const part = chunks.slice(first, first + MAX_VECTORS);
-        const wanted = part.reduce((sum, chunk) => sum + chunk.byteLength, 0);
-        const { bytesWritten } = await handle.writev(part, at);
+      for (let first = 0, partPosition = position; first < chunks.length; first += IOV_MAX) {
+        const part = chunks.slice(first, first + IOV_MAX);
+        const partBytes = part.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+        const { bytesWritten } = await handle.writev(part, partPosition);
         written += bytesWritten;
-        if (bytesWritten < wanted) break;
-        at += wanted;
+        if (bytesWritten < partBytes) break;
+        partPosition += partBytes;
       }
     }
-    // One by one what a disk that is nearly full did not take at once: that tells what is wrong.
+    // A nearly full disk accepts only a part. Writing the rest chunk by chunk succeeds or fails with the actual error.
     let start = 0;
     for (const chunk of chunks) {
       for (let done = Math.max(0, written - start); done < chunk.byteLength; ) {
@@ -101,48 +109,52 @@ export class Segment {
     }
   }
 
-  /** Resolves when everything that has been written is on the disk, and so is the file's name. */
+  /** Resolves when all written bytes and the name of the file are on the disk. */
   async sync(): Promise<void> {
-    if (this.failure !== undefined) throw this.failure;
+    if (this.syncError !== undefined) throw this.syncError;
     try {
       const handle = await this.#open();
       this.isDirty = false;
       await handle.datasync();
-      if (!this.#isListed) await syncDirectory(this.path.slice(0, this.path.lastIndexOf('/')));
-      this.#isListed = true;
+      if (!this.#isNameSynced) await syncDirectory(dirname(this.path));
+      this.#isNameSynced = true;
     } catch (error) {
-      // The next sync would succeed: the system reports lost pages once and then takes them for clean.
-      this.failure ??= error;
+      // Linux reports a failed write-back once and then marks the pages clean (fsync(2)): a second sync would succeed.
+      this.syncError ??= error;
       this.isSealed = true;
       throw error;
     }
   }
 
-  /** Reads a body that lies here. @throws what the system says, and RangeError where the file is too short */
+  /**
+   * Reads `length` bytes at `offset`.
+   *
+   * @throws RangeError if the file is too short; otherwise the error of the system
+   */
   async read(offset: number, length: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafeSlow(length);
     const handle = await this.#open();
     for (let done = 0; done < length; ) {
       const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) throw new RangeError(`the file ends before byte ${offset + length}`);
+      if (bytesRead === 0) throw new RangeError(`expected at least ${offset + length} bytes: ${this.path}`);
       done += bytesRead;
     }
     return bytes;
   }
 
-  /** Closes the descriptor; the next use opens it again. */
-  async release(): Promise<void> {
+  /** Closes the descriptor. The next use opens it again. */
+  async closeHandle(): Promise<void> {
     const handle = this.#handle;
     this.#handle = undefined;
     await handle?.then(
       (opened) => opened.close(),
-      () => {}, // it has never been opened
+      () => {}, // opening failed
     );
   }
 
-  /** Removes the file. Whoever has it open goes on reading. */
+  /** Unlinks the file. Readers that have it open can still read it. */
   async unlink(): Promise<void> {
-    await this.release();
+    await this.closeHandle();
     await unlink(this.path).catch((error: unknown) => {
       if (errnoCode(error) !== 'ENOENT') throw error;
     });
@@ -150,8 +162,9 @@ export class Segment {
 
   #open(): Promise<FileHandle> {
     if (this.#handle === undefined) {
-      // A file that was there and is gone must not come back empty. Not 'a': Linux then ignores the position of a write.
-      const handle = open(this.path, this.#isListed ? constants.O_RDWR : constants.O_RDWR | constants.O_CREAT);
+      // Created only if new: a file that has disappeared must not come back empty. Opened without O_APPEND, because
+      // Linux then ignores the position of a write (pwrite(2)).
+      const handle = open(this.path, this.#isNameSynced ? constants.O_RDWR : constants.O_RDWR | constants.O_CREAT);
       handle.catch(() => {
         if (this.#handle === handle) this.#handle = undefined;
       });
@@ -161,13 +174,10 @@ export class Segment {
   }
 }
 
-/** IOV_MAX of Linux, macOS and the BSDs. */
-const MAX_VECTORS = 1024;
-
-/** Makes the names in a directory survive a crash of the system. */
+/** Syncs a directory, so that the names in it survive a system crash. */
 export async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r').catch((error: unknown) => {
-    // Windows opens no directories; there the name is in a journal.
+    // Windows cannot open a directory. NTFS journals its names.
     if (process.platform === 'win32') return undefined;
     throw error;
   });

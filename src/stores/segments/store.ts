@@ -12,72 +12,78 @@ import {
 } from '../../contract/store.js';
 import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../contract/validation.js';
 import { discard } from '../body.js';
-import type { Entry } from './entry.js';
-import { closed } from './errors.js';
+import { ArtifactReader, assertEncodable } from './artifact-reader.js';
+import { closedError } from './errors.js';
+import type { IndexEntry } from './index-entry.js';
 import { createLayout, discardUnsynced, findLayout, type Layout } from './layout.js';
 import { loadLmdb } from './lmdb.js';
-import { ArtifactReader, assertEncodable } from './reader.js';
 import { SegmentIndex } from './segment-index.js';
 import { SegmentWriter } from './writer.js';
 import { WriterLock } from './writer-lock.js';
 
-/** What {@link segmentStore} takes. */
+/** Options of {@link segmentStore}. */
 export interface SegmentStoreOptions {
   /**
-   * Everything together, in bytes: segments, with what is dead in them, and an estimate of what the index takes. The
-   * coldest segment goes when an upload needs room, but for what was used of late. Default: no limit.
+   * Limit for the disk usage in bytes: the segment files, including dead bytes, and an estimate for the index. If an
+   * upload needs space, the coldest segment is evicted; recently read artifacts in it are retained. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
   /**
-   * Where a segment ends and the next begins, in bytes; larger bodies have a segment of their own. Default: 256 MiB, or an
-   * eighth of `maxBytes` where that is less.
+   * Size at which a segment is full, in bytes. A body larger than a quarter of it gets a segment of its own. Default:
+   * 256 MiB, or an eighth of `maxBytes` if that is less.
    */
   readonly segmentBytes?: number | undefined;
   /**
-   * `'fsync'`: an upload is acknowledged when it is on the disk. `'none'`: as soon as the system has it. Then it survives the
-   * end of the process, but when the system goes down before the store was closed, the next opening starts empty.
-   * Default: `'fsync'`.
+   * When an upload is acknowledged. `'fsync'`: when it is on the disk. `'none'`: when the kernel has it. With `'none'`,
+   * uploads survive a crash of the process; after a crash of the system, the store starts empty. Default: `'fsync'`.
    */
   readonly durability?: 'fsync' | 'none' | undefined;
   /**
-   * Whether each body is compared with its checksum before it is handed out; one that is hurt is an
-   * `ERR_HOTBLOB_CORRUPT`. That reads it once more, and `get` answers by a promise. Default: false.
+   * Whether `get` checks each body against its checksum first. A corrupt body is refused with `ERR_HOTBLOB_CORRUPT`. Each
+   * body is then read twice, and `get` always returns a promise. Default: `false`.
    */
   readonly verifyReads?: boolean | undefined;
-  /** Whether to read what another process writes: several may. Default: false. */
+  /**
+   * Whether to open the store for reading only, while another process may write to it. Any number of processes may do
+   * so. Default: `false`.
+   */
   readonly readOnly?: boolean | undefined;
 }
 
-/** A store in segment files, as several processes may open it to read. */
+/** Segment store that may be read-only. */
 export interface SegmentStoreReader extends Store {
-  /** The directory, absolute and with symlinks resolved. */
+  /** Directory of the store, absolute and with symlinks resolved. */
   readonly root: string;
-  /** Synchronous, unless every read is verified. */
-  get(key: string, options?: GetOptions): Artifact | undefined | Promise<Artifact | undefined>;
+  /** Returns the artifact synchronously, or as a promise if `verifyReads` is set. */
+  get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
+  /** Absent if the store is read-only. */
+  put?(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  /** Absent if the store is read-only. */
+  delete?(key: string): Promise<boolean>;
   /**
-   * What the index has, without what uploads have said about it and without what is damaged in it. Nobody looks at bodies.
-   * Last used is when it was put: a read is written down nowhere.
+   * Yields the artifacts in the index, without the metadata of their uploads and without corrupt entries. Does not read
+   * the bodies. `usedAt` is the time of the upload, because reads are not recorded on the disk.
    */
   list(): AsyncIterable<StoreEntry>;
-  /** Whoever only reads knows how many artifacts there are; whoever writes knows the rest. */
+  /** A read-only store reports only the number of artifacts. */
   stats(): StoreStats;
   close(): Promise<void>;
 }
 
-/** A store in segment files, as one process writes to it. */
+/** Segment store that is open for reading and writing. */
 export interface SegmentStore extends SegmentStoreReader {
-  put(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
 }
 
 const DEFAULT_SEGMENT_BYTES = 256 * 1024 * 1024;
-/** So that evicting one of them does not empty the store. */
+/** Evicting a segment must not empty the store. */
 const MIN_SEGMENTS = 8;
-/** The offset of a body in its segment has six bytes, and an inline one the upper half. */
+/** An offset has six bytes in the index, and its upper half denotes inline bodies. */
 const MAX_SEGMENT_BYTES = 2 ** 40;
 
-/** Listing holds the event loop for so long at a time, in milliseconds, and then lets it turn. */
-const LISTING_MS = 3;
+/** Longest time for which `list` blocks the event loop, in milliseconds. */
+const LIST_BATCH_MS = 3;
 
 const CHECKS = {
   maxBytes: BYTES,
@@ -88,31 +94,29 @@ const CHECKS = {
 };
 
 /**
- * A store that appends bodies to a few large files and keeps where they are in an index, so that many small artifacts cost
- * no file each. It needs the optional dependency `lmdb`.
+ * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Compared with a
+ * directory store, small artifacts need no file each. Requires the optional dependency `lmdb`.
  *
- * An upload is acknowledged when its bytes and then its entry are on the disk. Whenever the process is killed, what was
- * acknowledged is there afterwards and is whole, and the rest is not there. Segments are only ever appended to and
- * unlinked, so that they may be mapped. `dir` is created where it is absent.
+ * An upload is acknowledged when its bytes, and then its index entry, are on the disk. If the process is killed, every
+ * acknowledged artifact is intact afterwards, and no other one exists. The bytes of an artifact never change, so its file
+ * may be mapped. `dir` is created if it does not exist.
  *
- * One process may write to a directory, and any number read it with `readOnly`.
+ * One process may write to a directory; any number may read it with `readOnly`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and for a directory that holds
- * something else or cannot be used; `ERR_HOTBLOB_LOCKED` while another process writes to `dir`, `ERR_HOTBLOB_CORRUPT` for
- * an index that is damaged, `ERR_HOTBLOB_NO_LMDB` without `lmdb`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option, or if `dir` cannot be used or contains
+ * something else; `ERR_HOTBLOB_LOCKED` if another process writes to `dir`; `ERR_HOTBLOB_CORRUPT` if the index or the writer
+ * lock is corrupt; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
  */
-export function segmentStore(
-  dir: string,
-  options: SegmentStoreOptions & { readonly readOnly: true },
-): Promise<SegmentStoreReader>;
 export function segmentStore(
   dir: string,
   options?: SegmentStoreOptions & { readonly readOnly?: false | undefined },
 ): Promise<SegmentStore>;
+/** Opens a segment store that may be read-only: `put` and `delete` are absent if `readOnly` is `true`. */
+export function segmentStore(dir: string, options: SegmentStoreOptions): Promise<SegmentStoreReader>;
 export async function segmentStore(dir: string, options: SegmentStoreOptions = {}): Promise<SegmentStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
   assertOptions(options, CHECKS);
-  // Read before the first wait: the caller may change its object.
+  // Read before the first await, because the caller may change the object afterwards.
   const { maxBytes, durability, verifyReads = false, readOnly } = options;
   const segmentBytes = options.segmentBytes ?? Math.min(DEFAULT_SEGMENT_BYTES, (maxBytes ?? Infinity) / MIN_SEGMENTS);
   if (segmentBytes > MAX_SEGMENT_BYTES) {
@@ -122,56 +126,57 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   if (readOnly) {
     const layout = await findLayout(dir);
     const index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true });
-    return new Reader(layout, index, verifyReads);
+    return new ReadableStore(layout, index, verifyReads);
   }
   const layout = await createLayout(dir);
   const lock = await WriterLock.acquire(layout.root);
-  const undo: (() => Promise<void>)[] = [() => lock.release()];
+  const cleanups: (() => Promise<void>)[] = [() => lock.release()];
   try {
     await discardUnsynced(layout);
-    const syncs = durability !== 'none';
-    const index = await SegmentIndex.open(layout.index, { readOnly: false, durable: syncs });
-    undo.unshift(() => index.close());
-    const writer = await SegmentWriter.open(layout, index, { maxBytes, segmentBytes: Math.ceil(segmentBytes), syncs });
-    return new Writer(layout, index, verifyReads, writer, lock);
+    const fsync = durability !== 'none';
+    const index = await SegmentIndex.open(layout.index, { readOnly: false, durable: fsync });
+    cleanups.unshift(() => index.close());
+    const writer = await SegmentWriter.open(layout, index, { maxBytes, segmentBytes: Math.ceil(segmentBytes), fsync });
+    return new WritableStore(layout, index, verifyReads, writer, lock);
   } catch (error) {
-    for (const step of undo) await step();
+    for (const cleanup of cleanups) await cleanup();
     throw error;
   }
 }
 
-class Reader implements SegmentStoreReader {
+class ReadableStore implements SegmentStoreReader {
   readonly root: string;
   protected readonly index: SegmentIndex;
   readonly #artifacts: ArtifactReader;
-  readonly #verifies: boolean;
+  readonly #verifyReads: boolean;
   #closing: Promise<void> | undefined;
 
-  constructor(layout: Layout, index: SegmentIndex, verifies: boolean) {
+  constructor(layout: Layout, index: SegmentIndex, verifyReads: boolean) {
     this.root = layout.root;
     this.index = index;
     this.#artifacts = new ArtifactReader(index, layout.segments);
-    this.#verifies = verifies;
+    this.#verifyReads = verifyReads;
   }
 
-  get(key: string, options?: GetOptions): Artifact | undefined | Promise<Artifact | undefined> {
+  get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined> {
     this.#assertOpen();
     assertKey(key);
     assertEncodable(key);
     const entry = this.index.get(key);
     if (entry === undefined) return undefined;
-    this.touch(key, entry);
-    return this.#verifies
-      ? this.#artifacts.verified(key, entry, options?.signal)
-      : this.#artifacts.artifact(key, entry);
+    this.recordRead(key, entry);
+    return this.#verifyReads
+      ? this.#artifacts.toVerifiedArtifact(key, entry, options?.signal)
+      : this.#artifacts.toArtifact(key, entry);
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
     this.#assertOpen();
-    for (const part of this.index.entries(LISTING_MS)) {
-      for (const { key, entry } of part) {
+    for (const batch of this.index.entries(LIST_BATCH_MS)) {
+      for (const { key, entry } of batch) {
         if (entry === undefined) continue;
-        yield { key, artifact: this.#artifacts.bodyOf(entry), size: entry.length, usedAt: entry.time };
+        const artifact = this.#artifacts.toArtifactWithoutMetadata(entry);
+        yield { key, artifact, size: entry.length, usedAt: entry.time };
       }
       await nextTurn();
       this.#assertOpen();
@@ -190,28 +195,28 @@ class Reader implements SegmentStoreReader {
     return this.#closing;
   }
 
-  protected touch(_key: string, _entry: Entry): void {}
+  protected recordRead(_key: string, _entry: IndexEntry): void {}
 
   protected release(): Promise<void> {
     return this.index.close();
   }
 
   #assertOpen(): void {
-    if (this.#closing !== undefined) throw closed();
+    if (this.#closing !== undefined) throw closedError();
   }
 }
 
-class Writer extends Reader implements SegmentStore {
+class WritableStore extends ReadableStore implements SegmentStore {
   readonly #writer: SegmentWriter;
   readonly #lock: WriterLock;
 
-  constructor(layout: Layout, index: SegmentIndex, verifies: boolean, writer: SegmentWriter, lock: WriterLock) {
-    super(layout, index, verifies);
+  constructor(layout: Layout, index: SegmentIndex, verifyReads: boolean, writer: SegmentWriter, lock: WriterLock) {
+    super(layout, index, verifyReads);
     this.#writer = writer;
     this.#lock = lock;
   }
 
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     try {
       assertKey(key);
       assertEncodable(key);
@@ -232,8 +237,8 @@ class Writer extends Reader implements SegmentStore {
     return this.#writer.stats();
   }
 
-  protected override touch(key: string, entry: Entry): void {
-    this.#writer.touch(key, entry);
+  protected override recordRead(key: string, entry: IndexEntry): void {
+    this.#writer.recordRead(key, entry);
   }
 
   protected override async release(): Promise<void> {

@@ -1,19 +1,19 @@
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 
-/** Keys in a generation. With keys of 100 characters both take some 15 MB. */
+/** Keys in a generation. With keys of 100 characters, both generations use about 15 MB. */
 const GENERATION_SIZE = 32_768;
 
 interface Heat {
-  /** As of `clock`. */
+  /** Heat at the time of `clock`. */
   bytes: number;
   clock: number;
 }
 
 /**
- * What has been used of late, and how hot that makes each segment. Kept in memory alone, because a read must not cost a
- * write; after a restart everything counts as unused.
+ * Recency of keys and heat of segments, which decide what is evicted. Kept in memory only, because a read must not cost a
+ * write: after a restart everything counts as unused.
  *
- * Time is measured in bytes that were used, so that "late" means the same to a store that is busy and to one that is not.
+ * The clock counts used bytes instead of seconds, so that recency means the same in a busy store and in an idle one.
  */
 export class Usage {
   readonly #halfLife: number;
@@ -22,52 +22,52 @@ export class Usage {
   readonly #heat = new Map<number, Heat>();
   #clock = 0;
 
-  /** @param halfLife after how many bytes of other use a use counts half */
+  /** @param halfLife used bytes after which an earlier use counts half */
   constructor(halfLife: number) {
     this.#halfLife = halfLife;
   }
 
-  /** A body of `length` bytes in `segment` has been asked for. */
-  read(key: string, segment: number, length: number): void {
+  /** Records that a body of `length` bytes in `segment` was read. */
+  recordRead(key: string, segment: number, length: number): void {
     this.#clock += length + 1;
-    // However often it is read, a body makes its segment no hotter than its own size.
-    this.#warm(segment, length * (1 - this.#weightOf(Math.abs(this.#lookUp(key)))));
+    // Adds only what has decayed since the last use: a body never contributes more heat than its own length.
+    this.#addHeat(segment, length * (1 - this.#weightOf(Math.abs(this.#clockOf(key)))));
     this.#clocks.set(key, this.#clock);
   }
 
-  /** A body has been put. */
-  written(key: string, segment: number, length: number): void {
+  /** Records that a body was uploaded. */
+  recordWrite(key: string, segment: number, length: number): void {
     this.#clock += length + 1;
-    this.#warm(segment, length);
+    this.#addHeat(segment, length);
     this.#clocks.set(key, -this.#clock);
   }
 
-  /** A body has been copied to another segment. */
-  moved(key: string, segment: number, length: number): void {
-    this.#warm(segment, length * this.#weightOf(Math.abs(this.#lookUp(key))));
+  /** Records that a body was copied to another segment. */
+  recordMove(key: string, segment: number, length: number): void {
+    this.#addHeat(segment, length * this.#weightOf(Math.abs(this.#clockOf(key))));
   }
 
-  /** A segment is gone. */
-  forget(segment: number): void {
+  /** Discards the heat of a segment that was removed. */
+  forgetSegment(segment: number): void {
     this.#heat.delete(segment);
   }
 
-  /** How lately a key has been read: from 1, right now, down to 0 for never, or for a key that is not known any more. */
+  /** Returns how recently a key was read: from 1 (just now) down to 0 (never, or too long ago to be remembered). */
   recencyOf(key: string): number {
-    return this.#weightOf(Math.max(0, this.#lookUp(key)));
+    return this.#weightOf(Math.max(0, this.#clockOf(key)));
   }
 
-  /** The bytes of a segment that were used, each counting less the longer ago that was. */
+  /** Returns the used bytes of a segment. Each use counts less the longer ago it was. */
   heatOf(segment: number): number {
     const heat = this.#heat.get(segment);
     return heat === undefined ? 0 : heat.bytes * this.#decay(heat.clock);
   }
 
-  #lookUp(key: string): number {
+  #clockOf(key: string): number {
     return this.#clocks.get(key) ?? 0;
   }
 
-  #warm(segment: number, bytes: number): void {
+  #addHeat(segment: number, bytes: number): void {
     this.#heat.set(segment, { bytes: this.heatOf(segment) + bytes, clock: this.#clock });
   }
 

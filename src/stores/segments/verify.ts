@@ -1,39 +1,40 @@
 import { errnoCode } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
-import { type Entry, isAt } from './entry.js';
+import { type BodyFault, FAULT_DESCRIPTIONS, findBodyFault } from './body-check.js';
+import { type IndexEntry, isAt } from './index-entry.js';
 import { findLayout } from './layout.js';
-import { type BodyFault, DESCRIPTIONS, faultOf } from './reader.js';
 import { SegmentIndex } from './segment-index.js';
 import { segmentPath } from './segment-set.js';
 
-/** Something that {@link verifySegments} has found hurt. */
+/** Fault found by {@link verifySegments}. */
 export interface SegmentFinding {
   /**
-   * `index`: the index cannot be read any further. `entry`: one entry of it is damaged. `unreadable`: the system cannot read
-   * a body. Else what is wrong with a body.
+   * `index`: the rest of the index cannot be read. `entry`: the index entry of an artifact is corrupt. `unreadable`: the
+   * system failed to read a body. Otherwise the fault of a body.
    */
   readonly kind: 'index' | 'entry' | 'unreadable' | BodyFault;
-  /** The artifact; undefined where it is the index itself. */
+  /** Key of the artifact. Undefined if `kind` is `index`. */
   readonly key: string | undefined;
-  /** The file that is hurt. */
+  /** Path of the faulty file. */
   readonly file: string;
-  /** A sentence for people, with the key and the file. */
+  /** Description for people, with the key and the file. */
   readonly message: string;
 }
 
-/** What {@link verifySegments} has looked at. */
+/** Totals of {@link verifySegments}. */
 export interface SegmentSummary {
-  /** How many there are, hurt ones included. */
+  /** Number of artifacts checked, including faulty ones. */
   readonly artifacts: number;
-  /** Of their bodies. */
+  /** Total length of their bodies in bytes. */
   readonly bytes: number;
 }
 
 /**
- * Compares every body of the segment store in `dir` with its checksum, and yields what is hurt; nothing is changed. Another
- * process may write meanwhile. Returns what it has looked at.
+ * Checks every body of the segment store in `dir` against its checksum. Yields the faults and returns the totals. Changes
+ * nothing, and another process may write to the store at the same time.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` where there is no segment store, `ERR_HOTBLOB_NO_LMDB` without `lmdb`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` contains no segment store, `ERR_HOTBLOB_NO_LMDB` if the
+ * package `lmdb` is not available
  */
 export async function* verifySegments(dir: string): AsyncGenerator<SegmentFinding, SegmentSummary> {
   const layout = await findLayout(dir);
@@ -42,37 +43,37 @@ export async function* verifySegments(dir: string): AsyncGenerator<SegmentFindin
   let index: SegmentIndex | undefined;
   try {
     index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true }, Number.POSITIVE_INFINITY);
-    for (const part of index.entries()) {
-      for (const { key, entry } of part) {
+    for (const batch of index.entries()) {
+      for (const { key, entry } of batch) {
         artifacts++;
         bytes += entry?.length ?? 0;
-        const finding = await check(index, layout.segments, key, entry);
+        const finding = await verifyArtifact(index, layout.segments, key, entry);
         if (finding !== undefined) yield finding;
       }
     }
   } catch (error) {
     if (errnoCode(error) === 'ERR_HOTBLOB_NO_LMDB') throw error;
-    const reason = error instanceof Error ? error.message : String(error);
-    yield { kind: 'index', key: undefined, file: layout.index, message: reason };
+    const message = error instanceof Error ? error.message : String(error);
+    yield { kind: 'index', key: undefined, file: layout.index, message };
   } finally {
     await index?.close();
   }
   return { artifacts, bytes };
 }
 
-async function check(
+async function verifyArtifact(
   index: SegmentIndex,
   segments: string,
   key: string,
-  entry: Entry | undefined,
+  entry: IndexEntry | undefined,
 ): Promise<SegmentFinding | undefined> {
   if (entry === undefined) {
-    if (entryNow(index, key) !== undefined) return undefined;
-    const message = `the entry of '${key}' in the index is damaged: ${index.path}`;
+    if (currentEntry(index, key) !== undefined) return undefined;
+    const message = `the index entry of '${key}' is corrupt: ${index.path}`;
     return { kind: 'entry', key, file: index.path, message };
   }
   if (entry.metadata !== undefined && decodeMetadata(entry.metadata) === undefined) {
-    const message = `the metadata of '${key}' in the index is damaged: ${index.path}`;
+    const message = `the metadata of '${key}' is corrupt: ${index.path}`;
     return { kind: 'entry', key, file: index.path, message };
   }
   const path = segmentPath(segments, entry.segment);
@@ -80,19 +81,19 @@ async function check(
   let fault: BodyFault | undefined;
   let description: string;
   try {
-    fault = await faultOf(entry, path);
+    fault = await findBodyFault(entry, path);
     if (fault === undefined) return undefined;
-    description = DESCRIPTIONS[fault];
+    description = FAULT_DESCRIPTIONS[fault];
   } catch (error) {
     description = `cannot be read (${errnoCode(error) ?? error})`;
   }
-  // Whoever writes may have moved or replaced it since the entry was read.
-  const now = entryNow(index, key);
-  if (now === undefined || !isAt(now, entry)) return undefined;
+  // The writer may have moved, replaced or evicted the artifact since the entry was read.
+  const current = currentEntry(index, key);
+  if (current === undefined || !isAt(current, entry)) return undefined;
   return { kind: fault ?? 'unreadable', key, file, message: `the body of '${key}' ${description}: ${file}` };
 }
 
-function entryNow(index: SegmentIndex, key: string): Entry | undefined {
+function currentEntry(index: SegmentIndex, key: string): IndexEntry | undefined {
   try {
     return index.get(key);
   } catch {

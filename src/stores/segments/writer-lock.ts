@@ -5,90 +5,96 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
-import { corrupt } from './errors.js';
-import { damageOf } from './index-check.js';
+import { corruptError } from './errors.js';
+import { findDamage } from './index-check.js';
 import { loadLmdb } from './lmdb.js';
 
 const LOCK_NAME = 'writer.mdb';
-const OWNER = 'owner';
-/** `sun_path` has 108 bytes on Linux and 104 elsewhere. */
-const MAX_SOCKET_PATH = 103;
+const OWNER_KEY = 'owner';
+/** `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, including the terminating null byte. */
+const MAX_SOCKET_PATH_BYTES = 103;
 const MAX_ATTEMPTS = 16;
+/** The file system does not support sockets, or the path is too long for one. */
+const SOCKETS_UNSUPPORTED = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EPERM', 'EINVAL', 'ENAMETOOLONG', 'ENOSYS']);
+/** No process listens on the socket. */
+const NOT_LISTENING = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTSOCK']);
 
-/** Who writes to a directory. */
+/** Process that may write to a directory. Stored as JSON. */
 interface Owner {
   readonly pid: number;
-  /** A socket that this process, and nobody else, listens on for as long as it lives. */
+  /** Name or path of a socket on which only this process listens, for as long as it lives. */
   readonly socket: string;
-  /** Whether the socket is in the directory itself. */
+  /** Whether `socket` is a name in the directory of the store. */
   readonly isInside: boolean;
 }
 
 /**
- * The right to write to a directory, for one process at a time.
+ * Exclusive right of one process to write to a directory.
  *
- * It ends with its process, however that ends, because the kernel closes a listening socket with it; nothing has to be
- * cleaned up and no process id can be mistaken for another's. Who is the next is settled by comparing and swapping a record
- * in a database of its own, so that of two who find the last owner dead only one can win. Containers that share the
- * directory see each other, as they would not by process ids or abstract sockets.
+ * The owner listens on a socket. The kernel closes the socket when the process ends, however it ends. No cleanup is
+ * therefore needed, and a reused process id cannot be mistaken for the owner. The record of the owner is replaced by
+ * compare-and-swap in an LMDB file, so that only one of several processes that find the owner dead can succeed it.
+ *
+ * Containers that share the directory exclude each other as well. Process ids and abstract sockets, which belong to a
+ * namespace (namespaces(7)), would not achieve that.
  */
 export class WriterLock {
   readonly #directory: string;
   readonly #server: Server;
-  readonly #own: Owner;
+  readonly #owner: Owner;
 
-  private constructor(directory: string, server: Server, own: Owner) {
+  private constructor(directory: string, server: Server, owner: Owner) {
     this.#directory = directory;
     this.#server = server;
-    this.#own = own;
+    this.#owner = owner;
   }
 
-  /** @throws HotblobError `ERR_HOTBLOB_LOCKED` while another process, or this one, has it */
+  /** @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process, or this one, holds the lock */
   static async acquire(directory: string): Promise<WriterLock> {
-    const { server, own } = await listen(directory);
+    const { server, owner } = await listen(directory);
     try {
       await withDatabase(directory, async (database) => {
         for (let attempt = 1; ; attempt++) {
-          const found = readOwner(database);
-          if (found !== undefined && (await isAlive(directory, found))) throw locked(directory, found.pid);
-          const isOurs = database.transactionSync(() => {
-            if (JSON.stringify(readOwner(database)) !== JSON.stringify(found)) return false;
-            database.putSync(OWNER, own);
+          const current = readOwner(database);
+          if (current !== undefined && (await isListening(directory, current)))
+            throw lockedError(directory, current.pid);
+          const isAcquired = database.transactionSync(() => {
+            if (JSON.stringify(readOwner(database)) !== JSON.stringify(current)) return false;
+            database.putSync(OWNER_KEY, owner);
             return true;
           });
-          if (isOurs) {
-            if (found?.isInside) await unlink(join(directory, found.socket)).catch(() => {}); // it may be gone
+          if (isAcquired) {
+            if (current?.isInside) await unlink(join(directory, current.socket)).catch(() => {}); // may not exist
             return;
           }
-          if (attempt === MAX_ATTEMPTS) throw locked(directory, found?.pid ?? 0);
+          if (attempt === MAX_ATTEMPTS) throw lockedError(directory, current?.pid ?? 0);
         }
       });
     } catch (error) {
-      await stop(directory, server, own);
+      await stopListening(directory, server, owner);
       throw error;
     }
-    return new WriterLock(directory, server, own);
+    return new WriterLock(directory, server, owner);
   }
 
-  /** Lets others write. */
   async release(): Promise<void> {
     try {
       await withDatabase(this.#directory, async (database) => {
         database.transactionSync(() => {
-          if (readOwner(database)?.socket === this.#own.socket) database.removeSync(OWNER);
+          if (readOwner(database)?.socket === this.#owner.socket) database.removeSync(OWNER_KEY);
         });
       });
     } catch {
-      // A full disk, or a directory that is gone: who finds the record will find nobody listening.
+      // The disk is full or the directory was removed. The record may stay: its socket no longer accepts connections.
     }
-    await stop(this.#directory, this.#server, this.#own);
+    await stopListening(this.#directory, this.#server, this.#owner);
   }
 }
 
-async function stop(directory: string, server: Server, own: Owner): Promise<void> {
+async function stopListening(directory: string, server: Server, owner: Owner): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
-  // Closing removes it too, but not where it was made by way of a descriptor.
-  if (own.isInside) await unlink(join(directory, own.socket)).catch(() => {});
+  // Node unlinks the path that it was bound to, which may have been that of a closed descriptor (see withSocketPath).
+  if (owner.isInside) await unlink(join(directory, owner.socket)).catch(() => {});
 }
 
 type LockDatabase = RootDatabase<Owner, string>;
@@ -96,8 +102,8 @@ type LockDatabase = RootDatabase<Owner, string>;
 async function withDatabase(directory: string, task: (database: LockDatabase) => Promise<void>): Promise<void> {
   const { open: openDatabase } = loadLmdb();
   const path = join(directory, LOCK_NAME);
-  const damage = await damageOf(path, Number.POSITIVE_INFINITY, true);
-  if (damage !== undefined) throw corrupt(path, `the record of who writes is damaged (${damage}); remove it`);
+  const damage = await findDamage(path, Number.POSITIVE_INFINITY, true);
+  if (damage !== undefined) throw corruptError(path, `the writer lock is corrupt (${damage}); remove the file`);
   const database: LockDatabase = openDatabase({
     path,
     noSubdir: true,
@@ -113,16 +119,16 @@ async function withDatabase(directory: string, task: (database: LockDatabase) =>
 }
 
 function readOwner(database: LockDatabase): Owner | undefined {
-  return database.get(OWNER);
+  return database.get(OWNER_KEY);
 }
 
-function locked(directory: string, pid: number): HotblobError {
-  const message = `process ${pid} writes to '${directory}'; open it with { readOnly: true } beside it`;
+function lockedError(directory: string, pid: number): HotblobError {
+  const message = `process ${pid} writes to '${directory}': close it first, or open the store with { readOnly: true }`;
   return new HotblobError('ERR_HOTBLOB_LOCKED', message);
 }
 
-/** Listens on a socket of its own: in the directory, or where that cannot hold one, with the temporary files. */
-async function listen(directory: string): Promise<{ readonly server: Server; readonly own: Owner }> {
+/** Listens on a new socket: in the directory if its file system supports sockets, otherwise in the temporary directory. */
+async function listen(directory: string): Promise<{ readonly server: Server; readonly owner: Owner }> {
   const name = `writer-${randomBytes(8).toString('hex')}.socket`;
   const inside: Owner = { pid: process.pid, socket: name, isInside: true };
   const outside: Owner = {
@@ -131,45 +137,42 @@ async function listen(directory: string): Promise<{ readonly server: Server; rea
     isInside: false,
   };
   const server = createServer((socket) => socket.destroy());
-  // It says that the process lives, and keeps nothing alive itself.
+  // The socket must not keep the process alive.
   server.unref();
-  const bindTo = (own: Owner) => withPath(directory, own, (path) => bind(server, path));
+  const bindTo = (owner: Owner) => withSocketPath(directory, owner, (path) => bind(server, path));
   if (process.platform !== 'win32') {
     try {
       await bindTo(inside);
-      return { server, own: inside };
+      return { server, owner: inside };
     } catch (error) {
-      // A file system without sockets, or a path that is too long for one.
-      if (!NO_SOCKETS.has(errnoCode(error) ?? '')) throw error;
+      if (!SOCKETS_UNSUPPORTED.has(errnoCode(error) ?? '')) throw error;
     }
   }
   await bindTo(outside);
-  return { server, own: outside };
+  return { server, owner: outside };
 }
-
-const NO_SOCKETS = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EPERM', 'EINVAL', 'ENAMETOOLONG', 'ENOSYS']);
 
 function bind(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    // Exclusive: in a worker of node:cluster the primary process would listen, and live on when the worker is killed.
+    // Exclusive: in a node:cluster worker, the primary process would listen, and continue after the worker is killed.
     server.listen({ path, exclusive: true }, () => {
       server.off('error', reject);
-      server.on('error', () => {}); // a connection that could not be accepted
+      server.on('error', () => {}); // a connection could not be accepted
       resolve();
     });
   });
 }
 
-/** Whether somebody listens. The kernel answers, even where the process itself is stopped or busy. */
-function isAlive(directory: string, owner: Owner): Promise<boolean> {
-  return withPath(
+/** Returns whether the owner still listens. The kernel accepts connections even while the process is stopped or busy. */
+function isListening(directory: string, owner: Owner): Promise<boolean> {
+  return withSocketPath(
     directory,
     owner,
     (path) =>
       new Promise((resolve) => {
         const socket = connect(path);
-        socket.once('error', (error) => resolve(!DEAD.has(errnoCode(error) ?? '')));
+        socket.once('error', (error) => resolve(!NOT_LISTENING.has(errnoCode(error) ?? '')));
         socket.once('connect', () => {
           socket.destroy();
           resolve(true);
@@ -178,13 +181,11 @@ function isAlive(directory: string, owner: Owner): Promise<boolean> {
   );
 }
 
-const DEAD = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTSOCK']);
-
-/** Calls `task` with a path of the socket that is short enough for one. */
-async function withPath<T>(directory: string, owner: Owner, task: (path: string) => Promise<T>): Promise<T> {
+/** Calls `task` with a path to the socket. If the path is too long for a socket, Linux reaches it through a descriptor. */
+async function withSocketPath<T>(directory: string, owner: Owner, task: (path: string) => Promise<T>): Promise<T> {
   if (!owner.isInside) return task(owner.socket);
   const path = join(directory, owner.socket);
-  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH || process.platform !== 'linux') return task(path);
+  if (Buffer.byteLength(path) <= MAX_SOCKET_PATH_BYTES || process.platform !== 'linux') return task(path);
   const handle: FileHandle = await open(directory, 'r');
   try {
     return await task(`/proc/self/fd/${handle.fd}/${owner.socket}`);

@@ -1,26 +1,26 @@
 import type { Readable } from 'node:stream';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
+import { etagOf } from './artifact-reader.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
-import type { Entry } from './entry.js';
-import { closed, fullOr } from './errors.js';
+import { closedError, toStorageError } from './errors.js';
+import type { IndexEntry } from './index-entry.js';
 import { type Layout, markUnsynced, unmarkUnsynced } from './layout.js';
-import { etagOf } from './reader.js';
-import { Receiver } from './receive.js';
-import { recover } from './recovery.js';
+import { Quota } from './quota.js';
+import { Receiver } from './receiver.js';
+import { recoverSegments } from './recovery.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
-import { Space } from './space.js';
 import { Usage } from './usage.js';
 
-/** How a store is written to. */
 export interface WriterSettings {
   readonly maxBytes: number | undefined;
   readonly segmentBytes: number;
-  readonly syncs: boolean;
+  /** Whether an upload is on the disk when it is acknowledged. */
+  readonly fsync: boolean;
 }
 
-/** The part of a store that changes it. */
+/** Write side of a segment store: uploads, deletes, eviction and compaction. */
 export class SegmentWriter {
   readonly #layout: Layout;
   readonly #index: SegmentIndex;
@@ -28,16 +28,16 @@ export class SegmentWriter {
   readonly #segments: SegmentSet;
   readonly #committer: Committer;
   readonly #compaction: Compaction;
-  readonly #space: Space;
+  readonly #quota: Quota;
   readonly #receiver: Receiver;
   readonly #usage: Usage;
-  readonly #running = new Set<Promise<unknown>>();
+  readonly #inFlight = new Set<Promise<unknown>>();
   #closed = false;
 
-  /** Takes over a directory, as whoever has the lock of it. */
+  /** Opens the segments of a store. The caller must hold the writer lock. */
   static async open(layout: Layout, index: SegmentIndex, settings: WriterSettings): Promise<SegmentWriter> {
-    const segments = await recover(layout, index, settings.segmentBytes);
-    if (!settings.syncs) await markUnsynced(layout);
+    const segments = await recoverSegments(layout, index, settings.segmentBytes);
+    if (!settings.fsync) await markUnsynced(layout);
     return new SegmentWriter(layout, index, settings, segments);
   }
 
@@ -47,85 +47,84 @@ export class SegmentWriter {
     this.#settings = settings;
     this.#segments = segments;
     const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes } = settings;
-    // What has been used of as much as the store holds has had its chance.
+    // After the use of as many bytes as the store holds (two half-lives), an artifact no longer counts as recently read.
     this.#usage = new Usage(maxBytes / 2);
-    this.#committer = new Committer(index, segments, settings.syncs);
+    this.#committer = new Committer(index, segments, settings.fsync);
     this.#compaction = new Compaction(index, segments, this.#committer, this.#usage);
-    this.#space = new Space(maxBytes, segmentBytes / 2, segments, {
-      evict: () => this.#compaction.evictColdest(() => this.#space.free),
+    this.#quota = new Quota(maxBytes, segmentBytes / 2, segments, {
+      evict: () => this.#compaction.evictColdest(() => this.#quota.free),
       progress: () => this.#committer.progress(),
     });
-    this.#receiver = new Receiver(segments, this.#space);
+    this.#receiver = new Receiver(segments, this.#quota);
     this.#sweep();
   }
 
-  /** Counts a use, where it matters for what is evicted. */
-  touch(key: string, { segment, length }: Entry): void {
-    if (this.#settings.maxBytes !== undefined) this.#usage.read(key, segment, length);
+  /** Records a read for the eviction order. */
+  recordRead(key: string, { segment, length }: IndexEntry): void {
+    if (this.#settings.maxBytes !== undefined) this.#usage.recordRead(key, segment, length);
   }
 
-  /** As the `put` of a store. */
-  put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  /** See `put` of `SegmentStore`. */
+  put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     return this.#run(async () => {
       const { signal } = options;
-      signal.throwIfAborted();
-      return this.#receiver.receive(body, options, this.#space.maxBytes, async (received) => {
-        const { digest } = received;
-        const { existed } = await this.#committer.run({ kind: 'put', key, time: Date.now(), signal, ...received });
-        this.#countWrite(key);
-        return { created: !existed, etag: etagOf(digest) };
+      signal?.throwIfAborted();
+      return this.#receiver.receive(body, options, this.#quota.maxBytes, async (upload) => {
+        const { existed } = await this.#committer.apply({ kind: 'put', key, time: Date.now(), signal, ...upload });
+        this.#recordWrite(key);
+        return { created: !existed, etag: etagOf(upload.digest) };
       });
     });
   }
 
-  /** As the `delete` of a store. */
+  /** See `delete` of `SegmentStore`. */
   delete(key: string): Promise<boolean> {
-    return this.#run(async () => (await this.#committer.run({ kind: 'remove', key })).existed);
+    return this.#run(async () => (await this.#committer.apply({ kind: 'delete', key })).existed);
   }
 
-  /** As the `stats` of a store. */
+  /** See `stats` of `SegmentStore`. */
   stats(): StoreStats {
     const { artifacts, bytes } = this.#segments;
     return { artifacts, bytes, maxBytes: this.#settings.maxBytes, evicted: this.#compaction.evicted };
   }
 
-  /** Waits for what has begun, and refuses the rest. */
+  /** Refuses further operations, and resolves when those in flight are done and everything is on the disk. */
   async close(): Promise<void> {
     this.#closed = true;
-    await Promise.allSettled(this.#running);
+    await Promise.allSettled(this.#inFlight);
     await this.#compaction.close();
     await this.#committer.idle();
     for (const segment of this.#segments.all) {
-      if (!this.#settings.syncs && segment.isDirty) await segment.sync();
-      await segment.release();
+      if (!this.#settings.fsync && segment.isDirty) await segment.sync();
+      await segment.closeHandle();
     }
-    if (!this.#settings.syncs) {
+    if (!this.#settings.fsync) {
       await this.#index.sync();
       await unmarkUnsynced(this.#layout);
     }
   }
 
   async #run<T>(task: () => Promise<T>): Promise<T> {
-    if (this.#closed) throw closed();
+    if (this.#closed) throw closedError();
     const running = task();
-    this.#running.add(running);
+    this.#inFlight.add(running);
     try {
       return await running;
     } catch (error) {
-      throw fullOr(error);
+      throw toStorageError(error);
     } finally {
-      this.#running.delete(running);
+      this.#inFlight.delete(running);
       this.#sweep();
     }
   }
 
-  #countWrite(key: string): void {
+  #recordWrite(key: string): void {
     if (this.#settings.maxBytes === undefined) return;
     const entry = this.#index.get(key);
-    if (entry !== undefined) this.#usage.written(key, entry.segment, entry.length);
+    if (entry !== undefined) this.#usage.recordWrite(key, entry.segment, entry.length);
   }
 
   #sweep(): void {
-    this.#compaction.sweep(() => this.#space.free);
+    this.#compaction.sweep(() => this.#quota.free);
   }
 }

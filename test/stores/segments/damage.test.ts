@@ -39,7 +39,7 @@ test('a byte of a segment that has changed: verify finds it, verified reads refu
   const [finding] = findings;
   t.like(finding, { kind: 'altered', file: path });
   const key = finding?.key ?? '';
-  t.is(finding?.message, `the body of '${key}' is not what was put: its checksum differs: ${path}`);
+  t.is(finding?.message, `the body of '${key}' is corrupt: its checksum differs from that of the upload: ${path}`);
 
   const store = await segmentStore(dir, { verifyReads: true });
   await t.throwsAsync(async () => store.get(key), CORRUPT(/0000000001\.segment$/));

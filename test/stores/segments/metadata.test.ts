@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
-import { decodeEntry, encodeEntry, INLINE_BASE, indexBytesOf } from '../../../src/stores/segments/entry.js';
+import { decodeEntry, encodeEntry, estimateIndexBytes, INLINE_BASE } from '../../../src/stores/segments/index-entry.js';
 import { SegmentIndex } from '../../../src/stores/segments/segment-index.js';
 import { type SegmentStoreReader, segmentStore } from '../../../src/stores/segments/store.js';
 import { until } from '../../helpers/poll.js';
@@ -37,7 +37,7 @@ test('an entry with metadata, with and without a body in it', (t) => {
       const bytes = encodeEntry('a/key', described);
       // The index hands out a buffer that is longer than the entry.
       t.like(decodeEntry('a/key', Buffer.concat([bytes, Buffer.alloc(100, 1)]), bytes.length), described);
-      t.is(indexBytesOf('a/key', described) - indexBytesOf('a/key', entry), metadata.length + 2);
+      t.is(estimateIndexBytes('a/key', described) - estimateIndexBytes('a/key', entry), metadata.length + 2);
       for (const position of [1, 44, 45, 46, bytes.length - 1]) {
         const hurt = Buffer.from(bytes);
         hurt[position] = (hurt[position] ?? 0) ^ 2;

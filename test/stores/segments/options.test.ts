@@ -1,7 +1,8 @@
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import test from 'ava';
-import { segmentStore } from '../../../src/stores/segments/store.js';
+import { type SegmentStore, type SegmentStoreReader, segmentStore } from '../../../src/stores/segments/store.js';
 import { content, put, refusal, temporaryDirectory } from '../fixture.js';
 import { assertBody, findingsIn } from './fixture.js';
 
@@ -21,7 +22,7 @@ test('options and directories that cannot be are refused', async (t) => {
   }
   await t.throwsAsync(segmentStore(''), invalid(/^dir/));
   await writeFile(join(dir, 'file'), '');
-  await t.throwsAsync(segmentStore(join(dir, 'file')), invalid(/found a file/));
+  await t.throwsAsync(segmentStore(join(dir, 'file')), invalid(/expected a directory, received a file/));
   await t.throwsAsync(segmentStore(join(dir, 'none'), { readOnly: true }), invalid(/received none at .*none'/));
   await mkdir(join(dir, 'foreign', '.hotblob'), { recursive: true });
   await t.throwsAsync(segmentStore(join(dir, 'foreign')), invalid(/received '.hotblob'/));
@@ -57,4 +58,29 @@ test('durability none: when the system has gone down meanwhile, the store starts
   await assertBody(t, later, 'a', content(2000));
   await later.close();
   t.like(await findingsIn(dir), { findings: [], artifacts: 1 });
+});
+
+test('the types of put and delete follow the option readOnly', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const writable: SegmentStore = await segmentStore(dir, { readOnly: false });
+  await writable.put('a', Readable.from(['x']));
+  await writable.close();
+
+  const readOnly = await segmentStore(dir, { readOnly: true });
+  // @ts-expect-error: a read-only store is not writable
+  const assigned: SegmentStore = readOnly;
+  t.false('put' in assigned);
+  t.false('delete' in assigned);
+  await readOnly.close();
+
+  for (const flag of [true, false]) {
+    const store: SegmentStoreReader = await segmentStore(dir, { readOnly: flag });
+    // @ts-expect-error: `delete` may be absent
+    const remove = (): Promise<boolean> => store.delete('none');
+    if (flag) t.throws(remove, { instanceOf: TypeError });
+    else t.false(await remove());
+    const result = await store.put?.('b', Readable.from(['y']));
+    t.is(result?.created, flag ? undefined : true);
+    await store.close();
+  }
 });

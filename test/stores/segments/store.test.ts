@@ -293,15 +293,28 @@ test('keys that two strings would share are refused', async (t) => {
   await store.close();
 });
 
+test('put and get need no signal', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t), { verifyReads: true });
+  await store.put('inline', Readable.from(['x']));
+  await store.put('file', Readable.from([content(5000)]), { size: 5000 });
+  t.like(await store.get('inline'), { kind: 'bytes', bytes: Buffer.from('x') });
+  t.like(await store.get('file'), { kind: 'file', length: 5000 });
+  const body = bodyOf([content(100)], failure);
+  await t.throwsAsync(store.put('failed', body), { is: failure });
+  t.is(await store.get('failed'), undefined);
+  await store.close();
+});
+
 test('a store that has been closed says so, and closing waits for what has begun', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir);
   const upload = put(store, 'a', content(500_000));
   await Promise.all([store.close(), store.close()]);
   t.true((await upload).created);
-  t.throws(() => store.get('a'), refusal('ERR_HOTBLOB_OVERLOADED'));
+  t.throws(() => store.get('a'), refusal('ERR_HOTBLOB_CLOSED', /segment store is closed/));
+  await t.throwsAsync(store.delete('a'), refusal('ERR_HOTBLOB_CLOSED'));
   const body = Readable.from(['x']);
-  await t.throwsAsync(store.put('b', body, { signal: never() }), refusal('ERR_HOTBLOB_OVERLOADED'));
+  await t.throwsAsync(store.put('b', body, { signal: never() }), refusal('ERR_HOTBLOB_CLOSED'));
   t.true(body.destroyed);
   t.deepEqual((await readdir(dir)).sort(), [
     'index.mdb',

@@ -1,0 +1,95 @@
+import type { Artifact } from '../../contract/artifact.js';
+import { HotblobError } from '../../contract/errors.js';
+import { decodeMetadata } from '../../contract/upload-metadata.js';
+import { FAULT_DESCRIPTIONS, findBodyFault } from './body-check.js';
+import { corruptError } from './errors.js';
+import type { IndexEntry } from './index-entry.js';
+import type { SegmentIndex } from './segment-index.js';
+import { segmentPath } from './segment-set.js';
+
+/** Most cached paths. A store rarely has more segments; the cache is cleared if it does. */
+const MAX_CACHED_PATHS = 16_384;
+
+/** Converts index entries to artifacts. */
+export class ArtifactReader {
+  readonly #index: SegmentIndex;
+  readonly #directory: string;
+  // Every request looks its path up in a Map. V8 caches the hash of a string, so reusing the string makes that faster.
+  readonly #paths = new Map<number, string>();
+
+  /** @param directory directory of the segment files */
+  constructor(index: SegmentIndex, directory: string) {
+    this.#index = index;
+    this.#directory = directory;
+  }
+
+  /**
+   * Returns the artifact of an entry. Does not check whether the segment file exists.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the metadata of the entry is corrupt
+   */
+  toArtifact(key: string, entry: IndexEntry): Artifact {
+    const artifact = this.toArtifactWithoutMetadata(entry);
+    if (entry.metadata === undefined) return artifact;
+    const metadata = decodeMetadata(entry.metadata);
+    if (metadata === undefined) throw corruptError(this.#index.path, `the metadata of '${key}' is corrupt`);
+    return { ...artifact, ...metadata };
+  }
+
+  /** Returns the artifact of an entry without the metadata of its upload. */
+  toArtifactWithoutMetadata(entry: IndexEntry): Artifact {
+    const { offset, length, inline } = entry;
+    // Not derived from the segment file, which changes with every appended body and every copy.
+    const validators = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };
+    if (inline !== undefined) return { kind: 'bytes', bytes: inline, ...validators };
+    return { kind: 'file', path: this.#pathOf(entry.segment), offset, length, immutable: true, ...validators };
+  }
+
+  /**
+   * Checks the body of an entry against its checksum and returns the artifact. Returns `undefined` if the segment was
+   * evicted in the meantime.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` with the path of the file if the body or the metadata is corrupt
+   */
+  async toVerifiedArtifact(
+    key: string,
+    entry: IndexEntry,
+    signal: AbortSignal | undefined,
+  ): Promise<Artifact | undefined> {
+    const fault = await findBodyFault(entry, this.#pathOf(entry.segment), signal);
+    if (fault === 'missing') return undefined;
+    if (fault === undefined) return this.toArtifact(key, entry);
+    const file = entry.inline === undefined ? this.#pathOf(entry.segment) : this.#index.path;
+    throw corruptError(file, `the body of '${key}' ${FAULT_DESCRIPTIONS[fault]}`);
+  }
+
+  #pathOf(segment: number): string {
+    let path = this.#paths.get(segment);
+    if (path === undefined) {
+      path = segmentPath(this.#directory, segment);
+      if (this.#paths.size >= MAX_CACHED_PATHS) this.#paths.clear();
+      this.#paths.set(segment, path);
+    }
+    return path;
+  }
+}
+
+/** Returns the entity tag of a body. It depends on the bytes alone and therefore survives a copy to another segment. */
+export function etagOf(digest: Uint8Array): string {
+  return `"${Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('base64url')}"`;
+}
+
+const UNPAIRED_SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * Refuses a key that has no UTF-8 encoding: two such keys would be the same key in the index.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY`
+ */
+export function assertEncodable(key: string): void {
+  if (!UNPAIRED_SURROGATE.test(key)) return;
+  throw new HotblobError(
+    'ERR_HOTBLOB_INVALID_KEY',
+    'key: expected well-formed Unicode, received an unpaired surrogate',
+  );
+}

@@ -1,0 +1,64 @@
+import type { Database, RootDatabase } from 'lmdb';
+import { corruptError } from './errors.js';
+import { loadLmdb } from './lmdb.js';
+
+export interface SegmentIndexOptions {
+  readonly readOnly: boolean;
+  /** Whether a commit is on the disk when it resolves. */
+  readonly durable: boolean;
+}
+
+/** The LMDB environment of an index and its three databases. */
+export interface IndexDatabases {
+  readonly root: RootDatabase<Buffer, Uint8Array>;
+  /** Entries by artifact key. */
+  readonly entries: Database<Buffer, string>;
+  /** Artifact keys by location. */
+  readonly locations: Database<Buffer, Uint8Array>;
+  /** Counts by segment id, and the next segment id. */
+  readonly segments: Database<Buffer, Uint8Array>;
+}
+
+/**
+ * Opens the databases of an index.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if LMDB cannot open the file or a database is missing
+ */
+export function openDatabases(path: string, { readOnly, durable }: SegmentIndexOptions): IndexDatabases {
+  const { open } = loadLmdb();
+  try {
+    const root = open<Buffer, Uint8Array>({
+      path,
+      noSubdir: true,
+      readOnly,
+      maxDbs: 3,
+      // With overlapping syncs a commit would be visible before it is on the disk, and a power failure would undo it.
+      overlappingSync: false,
+      noSync: !durable && !readOnly,
+      eventTurnBatching: false,
+      encoding: 'binary',
+      keyEncoding: 'binary',
+    });
+    const openDatabase = <K extends string | Uint8Array>(name: string, keyEncoding: 'ordered-binary' | 'binary') => {
+      // lmdb's types omit it: undefined for a reader if no writer has created the database yet.
+      const database: Database<Buffer, K> | undefined = root.openDB<Buffer, K>(name, {
+        encoding: 'binary',
+        keyEncoding,
+      });
+      if (database === undefined) throw new Error(`missing database '${name}'`);
+      return database;
+    };
+    // The names are part of the format on the disk.
+    return {
+      root,
+      entries: openDatabase<string>('keys', 'ordered-binary'),
+      locations: openDatabase<Uint8Array>('places', 'binary'),
+      segments: openDatabase<Uint8Array>('segments', 'binary'),
+    };
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    // The error of the system: the file is inaccessible, not corrupt.
+    if (/ENOENT|No such file|EACCES|Permission|ENOSPC|space/i.test(reason)) throw cause;
+    throw corruptError(path, `cannot open the index (${reason})`, cause);
+  }
+}

@@ -1,0 +1,136 @@
+/** Position of a body. An inline body has one too, because it is evicted together with its segment. */
+export interface Location {
+  /** Id of the segment. */
+  readonly segment: number;
+  /** Byte offset in the segment file, or {@link INLINE_BASE} and above for an inline body. */
+  readonly offset: number;
+}
+
+/** Index entry of an artifact. */
+export interface IndexEntry extends Location {
+  /** Length of the body in bytes. */
+  readonly length: number;
+  /** Time of the upload, in milliseconds since the Unix epoch. */
+  readonly time: number;
+  /** First {@link DIGEST_BYTES} of the body's SHA-256. */
+  readonly digest: Uint8Array;
+  /** Small body, stored in the index instead of the segment file. */
+  readonly inline?: Uint8Array | undefined;
+  /** Metadata of the upload, encoded. */
+  readonly metadata?: Uint8Array | undefined;
+}
+
+/** 128 bits: an accidental collision is ruled out, so the digest also serves as a strong entity tag. */
+export const DIGEST_BYTES = 16;
+/** Larger than any segment file. The first inline body of a segment has this offset plus one. */
+export const INLINE_BASE = 2 ** 47;
+
+const FORMAT = 1;
+const FLAG_INLINE = 1;
+/** Two bytes with the length of the metadata, and the metadata itself, follow the header. */
+const FLAG_METADATA = 2;
+const KNOWN_FLAGS = FLAG_INLINE | FLAG_METADATA;
+const DIGEST_OFFSET = 24;
+const CHECKSUM_OFFSET = DIGEST_OFFSET + DIGEST_BYTES;
+const HEADER_BYTES = CHECKSUM_OFFSET + 4;
+const LOCATION_BYTES = 10;
+/** B-tree overhead of an artifact in addition to its key (stored twice) and header. Assumes pages that are two thirds full. */
+const TREE_BYTES = 64;
+
+/**
+ * Estimates how many bytes an artifact occupies in the index. The real size differs, because LMDB allocates and frees
+ * whole pages.
+ */
+export function estimateIndexBytes(key: string, entry: IndexEntry): number {
+  const { inline, metadata } = entry;
+  const fixedBytes = HEADER_BYTES + LOCATION_BYTES + TREE_BYTES;
+  return 2 * key.length + fixedBytes + metadataFieldBytes(metadata) + (inline?.byteLength ?? 0);
+}
+
+export function encodeEntry(key: string, entry: IndexEntry): Buffer {
+  const { inline, metadata } = entry;
+  const inlineOffset = HEADER_BYTES + metadataFieldBytes(metadata);
+  const bytes = Buffer.allocUnsafe(inlineOffset + (inline?.byteLength ?? 0));
+  bytes[0] = FORMAT;
+  bytes[1] = (inline === undefined ? 0 : FLAG_INLINE) | (metadata === undefined ? 0 : FLAG_METADATA);
+  bytes.writeUInt32LE(entry.segment, 2);
+  bytes.writeUIntLE(entry.offset, 6, 6);
+  bytes.writeUIntLE(entry.length, 12, 6);
+  bytes.writeUIntLE(entry.time, 18, 6);
+  bytes.set(entry.digest, DIGEST_OFFSET);
+  if (metadata !== undefined) {
+    bytes.writeUInt16LE(metadata.byteLength, HEADER_BYTES);
+    bytes.set(metadata, HEADER_BYTES + 2);
+  }
+  if (inline !== undefined) bytes.set(inline, inlineOffset);
+  bytes.writeUInt32LE(checksumOf(key, bytes, bytes.length), CHECKSUM_OFFSET);
+  return bytes;
+}
+
+/**
+ * Decodes an entry written by {@link encodeEntry} and copies its bytes. Returns `undefined` if the entry is corrupt or
+ * has an unknown format.
+ *
+ * @param length length of the entry, which may be shorter than `bytes`
+ */
+export function decodeEntry(key: string, bytes: Buffer, length: number): IndexEntry | undefined {
+  if (length < HEADER_BYTES || bytes[0] !== FORMAT) return undefined;
+  if (bytes.readUInt32LE(CHECKSUM_OFFSET) !== checksumOf(key, bytes, length)) return undefined;
+  const flags = bytes[1] ?? 0;
+  if ((flags & ~KNOWN_FLAGS) !== 0) return undefined;
+  const metadata = (flags & FLAG_METADATA) === 0 ? undefined : readMetadata(bytes, length);
+  const inlineOffset = HEADER_BYTES + metadataFieldBytes(metadata);
+  return {
+    segment: bytes.readUInt32LE(2),
+    offset: bytes.readUIntLE(6, 6),
+    length: bytes.readUIntLE(12, 6),
+    time: bytes.readUIntLE(18, 6),
+    digest: copyBytes(bytes, DIGEST_OFFSET, CHECKSUM_OFFSET),
+    inline: (flags & FLAG_INLINE) === 0 ? undefined : copyBytes(bytes, inlineOffset, length),
+    metadata,
+  };
+}
+
+function readMetadata(bytes: Buffer, length: number): Buffer {
+  const start = HEADER_BYTES + 2;
+  return copyBytes(bytes, start, Math.min(length, start + bytes.readUInt16LE(HEADER_BYTES)));
+}
+
+function metadataFieldBytes(metadata: Uint8Array | undefined): number {
+  return metadata === undefined ? 0 : 2 + metadata.byteLength;
+}
+
+/** Encodes a location as an index key. Big-endian, so that the keys sort by segment and then by offset. */
+export function encodeLocation({ segment, offset }: Location): Buffer {
+  const bytes = Buffer.allocUnsafe(LOCATION_BYTES);
+  bytes.writeUInt32BE(segment, 0);
+  bytes.writeUIntBE(offset, 4, 6);
+  return bytes;
+}
+
+export function decodeLocation(bytes: Uint8Array): Location {
+  const view = Buffer.from(bytes.buffer, bytes.byteOffset, LOCATION_BYTES);
+  return { segment: view.readUInt32BE(0), offset: view.readUIntBE(4, 6) };
+}
+
+/** Returns whether `entry` exists and its body is at `location`. */
+export function isAt(entry: Location | undefined, location: Location): boolean {
+  return entry !== undefined && entry.segment === location.segment && entry.offset === location.offset;
+}
+
+// FNV-1a. A corrupt index page must not turn into a wrong location. It has to detect accidents only, and takes a
+// fraction of a microsecond; a cryptographic hash would take longer.
+function checksumOf(key: string, bytes: Uint8Array, length: number): number {
+  let hash = 0x811c9dc5;
+  for (let index = 0; index < CHECKSUM_OFFSET; index++) hash = Math.imul(hash ^ (bytes[index] ?? 0), 0x01000193);
+  for (let index = HEADER_BYTES; index < length; index++) hash = Math.imul(hash ^ (bytes[index] ?? 0), 0x01000193);
+  for (let index = 0; index < key.length; index++) hash = Math.imul(hash ^ key.charCodeAt(index), 0x01000193);
+  return hash >>> 0;
+}
+
+// Not Buffer.from(bytes.subarray()): lmdb returns the same buffer from every read and changes its `length`.
+function copyBytes(bytes: Uint8Array, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  for (let index = start; index < end; index++) copy[index - start] = bytes[index] ?? 0;
+  return copy;
+}

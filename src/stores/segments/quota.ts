@@ -1,0 +1,69 @@
+import { HotblobError } from '../../contract/errors.js';
+import type { SegmentSet } from './segment-set.js';
+
+/** Frees space for {@link Quota}. */
+export interface SpaceReclaimer {
+  /** Evicts artifacts and resolves to whether that freed space. Not called again before it settles. */
+  evict(): Promise<boolean>;
+  /** Resolves when an eviction may have become possible. Undefined if nothing is in flight that could change that. */
+  progress(): Promise<void> | undefined;
+}
+
+/** Keeps the disk usage of a store within its limit: space is reserved before anything is written. */
+export class Quota {
+  readonly maxBytes: number;
+  readonly #headroomBytes: number;
+  readonly #segments: SegmentSet;
+  readonly #reclaimer: SpaceReclaimer;
+  /** Bytes that are reserved, but not yet part of a segment. */
+  #reserved = 0;
+  #evicting: Promise<boolean> | undefined;
+
+  /**
+   * @param headroomBytes free space to keep if possible: an eviction copies recently used artifacts before it frees the
+   * space of the segment
+   */
+  constructor(maxBytes: number, headroomBytes: number, segments: SegmentSet, reclaimer: SpaceReclaimer) {
+    this.maxBytes = maxBytes;
+    this.#headroomBytes = headroomBytes;
+    this.#segments = segments;
+    this.#reclaimer = reclaimer;
+  }
+
+  /** Bytes that are neither used nor reserved. */
+  get free(): number {
+    return this.maxBytes - this.#segments.bytes - this.#reserved;
+  }
+
+  /**
+   * Reserves space, and evicts artifacts if necessary.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if nothing more can be evicted
+   */
+  async reserve(bytes: number): Promise<void> {
+    while (bytes + this.#headroomBytes > this.free) {
+      if (await this.#evictOnce()) continue;
+      if (bytes <= this.free) break;
+      const progress = this.#reclaimer.progress();
+      if (progress === undefined) {
+        const message = `maxBytes: no space for ${bytes} bytes, uploads in flight occupy too much of ${this.maxBytes} bytes`;
+        throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
+      }
+      await progress;
+    }
+    this.#reserved += bytes;
+  }
+
+  /** Ends a reservation: the bytes are part of a segment now, or are no longer needed. */
+  release(bytes: number): void {
+    this.#reserved -= bytes;
+  }
+
+  /** Joins the eviction in flight, if there is one. */
+  #evictOnce(): Promise<boolean> {
+    this.#evicting ??= this.#reclaimer.evict().finally(() => {
+      this.#evicting = undefined;
+    });
+    return this.#evicting;
+  }
+}

@@ -1,0 +1,145 @@
+import { createHash } from 'node:crypto';
+import type { Readable } from 'node:stream';
+import type { PutOptions } from '../../contract/store.js';
+import { encodeMetadata } from '../../contract/upload-metadata.js';
+import { chunksOf } from '../body.js';
+import { DIGEST_BYTES } from './index-entry.js';
+import type { ReceivedBody } from './operations.js';
+import type { Quota } from './quota.js';
+import type { Region, SegmentSet } from './segment-set.js';
+
+/** Complete upload, ready to commit. */
+export interface ReceivedUpload {
+  readonly body: ReceivedBody;
+  readonly length: number;
+  readonly digest: Uint8Array;
+  /** Encoded metadata. */
+  readonly metadata: Uint8Array | undefined;
+  /** Must be called when the bytes of a `memory` body count as part of a segment. */
+  readonly onReserved?: (() => void) | undefined;
+}
+
+/** Bodies up to this size are stored in the index, so that a read needs no access to a segment file. */
+export const MAX_INLINE_BYTES = 256;
+/** Bodies up to this size are buffered: many of them share one write, and a failed one leaves nothing on the disk. */
+const MAX_BUFFERED_BYTES = 256 * 1024;
+/** Limit of all buffered bytes. Bodies beyond it are written to their segment chunk by chunk. */
+const MAX_TOTAL_BUFFERED_BYTES = 32 * 1024 * 1024;
+
+/** Receives uploads. Small bodies are buffered, larger ones are written to a reserved region. */
+export class Receiver {
+  readonly #segments: SegmentSet;
+  readonly #quota: Quota;
+  #bufferedBytes = 0;
+
+  constructor(segments: SegmentSet, quota: Quota) {
+    this.#segments = segments;
+    this.#quota = quota;
+  }
+
+  /**
+   * Receives a body, passes it to `commit`, and holds its buffers and reserved space until `commit` settles. If the
+   * upload fails before that, the region it was written to is discarded.
+   *
+   * @throws HotblobError of {@link encodeMetadata} and {@link chunksOf}; otherwise the error of the body, the reason of the
+   * signal, or the error of the system
+   */
+  async receive<T>(
+    body: Readable,
+    options: Partial<PutOptions>,
+    maxBytes: number,
+    commit: (upload: ReceivedUpload) => Promise<T>,
+  ): Promise<T> {
+    const metadata = encodeMetadata(options.metadata);
+    const hash = createHash('sha256');
+    const digest = (): Uint8Array => hash.digest().subarray(0, DIGEST_BYTES);
+    const chunks: Uint8Array[] = [];
+    let length = 0;
+    let bufferedBytes = 0;
+    let direct: DirectWrite | undefined;
+    let isCommitted = false;
+    let reservedBytes = 0;
+    const releaseSpace = (): void => {
+      this.#quota.release(reservedBytes);
+      reservedBytes = 0;
+    };
+    try {
+      if ((options.size ?? 0) > MAX_BUFFERED_BYTES) direct = await this.#startDirectWrite(options.size);
+      for await (const chunk of chunksOf(body, options, maxBytes)) {
+        hash.update(chunk);
+        length += chunk.byteLength;
+        if (direct === undefined && this.#canBuffer(length, chunk.byteLength)) {
+          chunks.push(chunk);
+          bufferedBytes += chunk.byteLength;
+          this.#bufferedBytes += chunk.byteLength;
+          continue;
+        }
+        if (direct === undefined) {
+          direct = await this.#startDirectWrite(options.size);
+          await direct.write(chunks);
+          chunks.length = 0;
+          this.#bufferedBytes -= bufferedBytes;
+          bufferedBytes = 0;
+        }
+        await direct.write([chunk]);
+      }
+      if (direct !== undefined) {
+        isCommitted = true;
+        return await commit({ body: { kind: 'region', region: direct.region }, length, digest: digest(), metadata });
+      }
+      const neededBytes = length + (metadata?.byteLength ?? 0);
+      await this.#quota.reserve(neededBytes);
+      reservedBytes = neededBytes;
+      const received: ReceivedBody =
+        length <= MAX_INLINE_BYTES ? { kind: 'inline', bytes: Buffer.concat(chunks) } : { kind: 'memory', chunks };
+      return await commit({ body: received, length, digest: digest(), metadata, onReserved: releaseSpace });
+    } finally {
+      releaseSpace();
+      this.#bufferedBytes -= bufferedBytes;
+      if (direct !== undefined && !isCommitted) this.#segments.discard(direct.region);
+    }
+  }
+
+  #canBuffer(length: number, added: number): boolean {
+    return length <= MAX_BUFFERED_BYTES && this.#bufferedBytes + added <= MAX_TOTAL_BUFFERED_BYTES;
+  }
+
+  async #startDirectWrite(size: number | undefined): Promise<DirectWrite> {
+    if (size === undefined) return new DirectWrite(this.#segments.reserveSegment(), undefined, this.#quota);
+    await this.#quota.reserve(size);
+    try {
+      return new DirectWrite(this.#segments.reserve(size), size, this.#quota);
+    } finally {
+      // The region counts as part of its segment from here on.
+      this.#quota.release(size);
+    }
+  }
+}
+
+/** Writes a body to its region while it arrives. */
+class DirectWrite {
+  readonly region: Region;
+  readonly #size: number | undefined;
+  readonly #quota: Quota;
+  #written = 0;
+
+  constructor(region: Region, size: number | undefined, quota: Quota) {
+    this.region = region;
+    this.#size = size;
+    this.#quota = quota;
+  }
+
+  async write(chunks: readonly Uint8Array[]): Promise<void> {
+    const { segment, offset } = this.region;
+    const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+    if (bytes === 0) return;
+    if (this.#size === undefined) {
+      await this.#quota.reserve(bytes);
+      segment.reserve(bytes);
+      this.#quota.release(bytes);
+    }
+    const position = offset + this.#written;
+    this.#written += bytes;
+    await segment.write(chunks, position);
+  }
+}
