@@ -1,57 +1,121 @@
-import { chmod, cp, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { basename, join } from 'node:path';
-import { build, defineConfig, type Options } from 'tsup';
+import { basename, dirname, join, relative } from 'node:path';
+import { decode, encode } from '@jridgewell/sourcemap-codec';
+import { defineConfig, type Options } from 'tsup';
+import ts from 'typescript';
 
+const SOURCES = 'src';
 const DIST = 'dist';
-const ENTRIES = [
-  'src/index.ts',
+const PAGE = 'dashboard/page';
+/** The modules that package.json exports, and the command line. */
+const ENTRIES: readonly string[] = [
+  ...JSON.parse(await readFile('package.json', 'utf8')).typedocOptions.entryPoints,
   'src/cli.ts',
-  'src/server/index.ts',
-  'src/adapters/node.ts',
-  'src/adapters/express.ts',
-  'src/adapters/koa.ts',
-  'src/adapters/fastify.ts',
-  'src/adapters/hono.ts',
-  'src/protocols/index.ts',
-  'src/stores/s3/index.ts',
-  'src/dashboard/index.ts',
-  'src/metrics/index.ts',
-  'src/opentelemetry.ts',
-  'src/testing/index.ts',
 ];
 
-const common: Options = { entry: ENTRIES, target: 'node20', platform: 'node', outDir: DIST };
+/**
+ * `dist/` holds a CommonJS file for each source file, with a source map that contains the TypeScript: what a stack trace
+ * names is what the source names. `import` gets small ES modules that export what `require` gets, so that a process has
+ * one copy of everything.
+ *
+ * The dashboard's page is bundled for browsers, and not minified: it is read and debugged like the rest.
+ *
+ * `--no-dts` and `--watch` leave out the declarations, which take most of the time.
+ */
+export default defineConfig(({ dts, watch }) => {
+  return dts === false || watch ? [page()] : [page(), declarations()];
+});
 
-export default defineConfig([
-  {
-    ...common,
-    format: 'cjs',
-    splitting: true,
-    shims: true,
-    treeshake: true,
-    onSuccess: async () => {
-      await writeModules();
-      await buildPage();
+function page(): Options {
+  const outDir = join(DIST, PAGE);
+  return {
+    entry: { page: join(SOURCES, PAGE, 'page.ts') },
+    format: 'iife',
+    target: 'es2022',
+    platform: 'browser',
+    noExternal: [/./],
+    outDir,
+    outExtension: () => ({ js: '.js' }),
+    plugins: [
+      {
+        name: 'modules',
+        async buildEnd() {
+          await cp(join(SOURCES, PAGE, 'page.html'), join(outDir, 'page.html'));
+          await writeCommonJs();
+          await writeModules();
+        },
+      },
+    ],
+  };
+}
+
+function declarations(): Options {
+  return {
+    entry: [...ENTRIES],
+    format: ['esm', 'cjs'],
+    target: 'node20',
+    platform: 'node',
+    outDir: DIST,
+    dts: { only: true },
+  };
+}
+
+async function writeCommonJs(): Promise<void> {
+  const names = await readdir(SOURCES, { recursive: true });
+  const modules = names.filter((name) => name.endsWith('.ts') && !name.startsWith(PAGE));
+  await Promise.all(modules.map((name) => transpile(name)));
+}
+
+/** Comments are left out: the TypeScript in the source map has them. */
+async function transpile(name: string): Promise<void> {
+  const source = join(SOURCES, name);
+  const target = join(DIST, name.replace(/\.ts$/, '.cjs'));
+  const text = await readFile(source, 'utf8');
+  // A CommonJS module has no import.meta. Everything that takes its URL takes a path as well.
+  const { outputText, sourceMapText = '' } = ts.transpileModule(text.replaceAll('import.meta.url', '__filename'), {
+    fileName: source,
+    compilerOptions: {
+      target: ts.ScriptTarget.ES2022,
+      module: ts.ModuleKind.CommonJS,
+      esModuleInterop: true,
+      removeComments: true,
+      sourceMap: true,
     },
-    esbuildOptions(options) {
-      // An install without optional packages stays below 1 MB. Names of methods stay, and lines that a stack trace can
-      // point to.
-      options.minify = true;
-      options.lineLimit = 120;
-    },
-  },
-  { ...common, format: ['esm', 'cjs'], dts: { only: true } },
-]);
+  });
+  const isTypesOnly = !/\bexports\.\w|\brequire\(/.test(outputText);
+  if (isTypesOnly) return;
+  const map = {
+    version: 3,
+    file: basename(target),
+    sources: [relative(dirname(target), source)],
+    sourcesContent: [text],
+    names: [],
+    mappings: mappingsOfNames(JSON.parse(sourceMapText).mappings, outputText),
+  };
+  const code = outputText
+    .replace(/\b(require|import)\("(\.[^"]*)\.js"\)/g, '$1("$2.cjs")')
+    .replace(/^\/\/# sourceMappingURL=.*/m, `//# sourceMappingURL=${map.file}.map`);
+  await mkdir(dirname(target), { recursive: true });
+  await writeFile(target, code);
+  await writeFile(`${target}.map`, JSON.stringify(map));
+}
 
 /**
- * What `import` gets: the exports of what `require` gets. A program that does both has one copy of everything, and so has
- * the package: what is shared by all of a process is shared by all of it.
+ * The mappings of names and keywords, which is where V8 says that a call, a throw or a statement is. TypeScript maps
+ * punctuation as well: that is more than half of its mappings.
  */
+function mappingsOfNames(mappings: string, code: string): string {
+  const lines = code.split('\n');
+  return encode(
+    decode(mappings).map((segments, line) => segments.filter(([column]) => /[\w$#]/.test(lines[line]?.[column] ?? ''))),
+  );
+}
+
 async function writeModules(): Promise<void> {
   const require = createRequire(import.meta.url);
   for (const entry of ENTRIES) {
-    const file = entry.replace(/^src\//, '').replace(/\.ts$/, '');
+    const file = entry.slice(SOURCES.length + 1).replace(/\.ts$/, '');
     const name = basename(file);
     const path = join(DIST, `${file}.js`);
     if (name === 'cli') {
@@ -62,22 +126,4 @@ async function writeModules(): Promise<void> {
     const exported = Object.keys(require(`./${DIST}/${file}.cjs`)).join(', ');
     await writeFile(path, `import all from './${name}.cjs';\nexport const { ${exported} } = all;\n`);
   }
-}
-
-/** The page of the dashboard, as browsers load it: with all that it needs. */
-async function buildPage(): Promise<void> {
-  const outDir = join(DIST, 'dashboard', 'page');
-  await build({
-    config: false,
-    entry: { page: 'src/dashboard/page/page.ts' },
-    format: 'iife',
-    target: 'es2022',
-    platform: 'browser',
-    noExternal: [/./],
-    minify: true,
-    silent: true,
-    outDir,
-    outExtension: () => ({ js: '.js' }),
-  });
-  await cp('src/dashboard/page/page.html', join(outDir, 'page.html'));
 }

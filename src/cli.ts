@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { type Command, CommandError, UsageError } from './cli/command.js';
 import { doctorCommand } from './cli/doctor/doctor-command.js';
 import { residencyCommand } from './cli/residency/residency-command.js';
@@ -60,8 +60,8 @@ function print(text: string): void {
 }
 
 function version(): string {
-  // shipped with every package, one level above the built file
-  const manifest = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  // npm publishes it with every package, one level above the built file.
+  const manifest = createRequire(import.meta.url)('../package.json') as { version: string };
   return manifest.version;
 }
 

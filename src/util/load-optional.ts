@@ -1,6 +1,6 @@
 import { createRequire } from 'node:module';
 
-const require = createRequire(import.meta.url);
+const requirePackage = createRequire(import.meta.url);
 
 /** A module, or why there is none: it is not installed, or it does not load on this machine. */
 export type Loading = { readonly module: unknown } | { readonly failure: 'absent' | Error };
@@ -8,7 +8,7 @@ export type Loading = { readonly module: unknown } | { readonly failure: 'absent
 /** Loads an optional dependency. Never throws. */
 export function tryToLoad(name: string): Loading {
   try {
-    return { module: require(name) };
+    return { module: requirePackage(name) };
   } catch (error) {
     const cause = error instanceof Error ? error : new Error(String(error));
     // A module that is there may lack one of its own.

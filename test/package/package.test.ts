@@ -35,12 +35,40 @@ test('the adapters and the main entry share their classes', async (t) => {
   }
 });
 
-test('the package holds what is built, and nothing else', (t) => {
+/** Returns the paths of all files that `npm pack` would put into the tarball. */
+function packedFiles(): readonly string[] {
   const listing = execFileSync('npm', ['pack', '--dry-run', '--json'], {
     encoding: 'utf8',
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const [packed]: [{ files: { path: string }[] }] = JSON.parse(listing);
-  const others = packed.files.map(({ path }) => path).filter((path) => !path.startsWith('dist/'));
-  t.deepEqual(others.sort(), ['LICENSE', 'README.md', 'package.json']);
+  return packed.files.map(({ path }) => path);
+}
+
+test('the package holds the build, the documentation and nothing else', (t) => {
+  const others = packedFiles().filter((path) => !path.startsWith('dist/') && !/^docs\/[\w-]+\.md$/.test(path));
+  t.deepEqual(others.sort(), [
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'SECURITY.md',
+    'docs/dashboard-dark.png',
+    'package.json',
+  ]);
+});
+
+test('every relative link of README.md leads to a file of the package', async (t) => {
+  const packed = new Set(packedFiles());
+  const readme = await readFile('README.md', 'utf8');
+  const targets = [...readme.matchAll(/\]\(([^)\s]+)\)|\b(?:src|href)="([^"]+)"/g)].map(
+    ([, link, html]) => link ?? html ?? '',
+  );
+  const files = targets
+    .filter((target) => !/^(?:[a-z]+:|#)/.test(target))
+    .map((target) => target.replace(/^\.\/|#.*$/g, ''));
+  t.true(files.length > 0);
+  t.deepEqual(
+    files.filter((file) => !packed.has(file)),
+    [],
+  );
 });
