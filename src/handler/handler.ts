@@ -5,9 +5,9 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { evaluatePreconditions } from '../http/preconditions.js';
 import {
   type AnswerOperation,
-  needsOf,
   type Operation,
   type Reply,
+  requiredAccess,
   type UploadOperation,
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
@@ -137,7 +137,7 @@ class CacheHandler implements Handler {
       authorization: exchange.headers.authorization,
       protocol: record.protocol?.name ?? '',
       namespace: operation.namespace,
-      needs: needsOf(operation),
+      needs: requiredAccess(operation),
     });
     const goOn = (status: AccessRefusal | undefined): Promise<Outcome> =>
       status === undefined ? this.#perform(exchange, operation, record) : this.#deny(exchange, status, record);

@@ -8,8 +8,8 @@ export interface MemoryCgroup {
 }
 
 /**
- * Limits of the cgroup of this process and of its ancestors, with their usage. Levels of v2 without a limit are omitted. Levels
- * of v1 without a limit are included, because v1 reports "unlimited" as a limit near 2^63.
+ * Limits of the cgroup of this process and of its ancestors, with their usage. Levels of v2 without a limit are
+ * omitted. Levels of v1 without a limit are included, because v1 reports "unlimited" as a limit near 2^63.
  */
 export interface CgroupReading {
   readonly version: 1 | 2;
@@ -24,9 +24,9 @@ interface Mount {
 }
 
 /**
- * Finds the cgroup that the memory of this process is charged to, from /proc/self/cgroup and /proc/self/mountinfo (proc(5),
- * cgroups(7)). A controller is attached to one hierarchy at a time, so the version that has limit files in the cgroup of the
- * process or an ancestor is the right one. Hybrid hosts mount v2 as well, but without limit files.
+ * Finds the cgroup that the memory of this process is charged to, from /proc/self/cgroup and /proc/self/mountinfo
+ * (proc(5), cgroups(7)). A controller is attached to one hierarchy at a time, so the version that has limit files in
+ * the cgroup of the process or an ancestor is the right one. Hybrid hosts mount v2 as well, but without limit files.
  *
  * @returns `undefined` if no level has a readable limit, as in the root cgroup of v2
  * @throws Error if one of the two files cannot be read
@@ -44,8 +44,8 @@ export function findMemoryCgroup(read: ReadFile): MemoryCgroup | undefined {
 }
 
 /**
- * Returns a function that reads the limits and their usage. The function searches for the cgroup on the first call, and again
- * when a level can no longer be read. It never throws: it returns `undefined` if no cgroup is found or readable.
+ * Returns a function that reads the limits and their usage. The function searches for the cgroup on the first call, and
+ * again when a level can no longer be read. It never throws: it returns `undefined` if no cgroup is found or readable.
  */
 export function cgroupReader(read: ReadFile): () => CgroupReading | undefined {
   let cgroup: MemoryCgroup | undefined;
@@ -90,8 +90,9 @@ function isReadable(version: 1 | 2, directory: string, read: ReadFile): boolean 
 }
 
 /**
- * Reads a level of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst). The rows include all descendant groups. `memory.high`
- * is treated as a limit like `memory.max`: above it, the kernel throttles every thread of the group, including the event loop.
+ * Reads a level of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst). The rows include all descendant groups.
+ * `memory.high` is treated as a limit like `memory.max`: above it, the kernel throttles every thread of the group,
+ * including the event loop.
  */
 function readUsageV2(directory: string, read: ReadFile): MemoryUsage | undefined {
   const limitBytes = Math.min(
@@ -113,9 +114,10 @@ function kernelBytesV2(rows: ReadonlyMap<string, number>): number {
 }
 
 /**
- * Reads a level of cgroup v1 (Documentation/admin-guide/cgroup-v1/memory.rst). `total_` rows include all descendant groups.
- * Kernel memory and sockets do not count: they have no rows, and `memory.kmem.usage_in_bytes` includes reclaimable slab.
- * `hierarchical_memory_limit` is the smallest limit of this group and all ancestors, including those above the mount point.
+ * Reads a level of cgroup v1 (Documentation/admin-guide/cgroup-v1/memory.rst). `total_` rows include all descendant
+ * groups. Kernel memory and sockets do not count: they have no rows, and `memory.kmem.usage_in_bytes` includes
+ * reclaimable slab. `hierarchical_memory_limit` is the smallest limit of this group and all ancestors, including those
+ * above the mount point.
  */
 function readUsageV1(directory: string, read: ReadFile): MemoryUsage | undefined {
   const rows = parseRows(read(`${directory}/memory.stat`));
@@ -180,8 +182,9 @@ function pathBelow(root: string, path: string): string | undefined {
 }
 
 /**
- * Returns the directories from the group up to the mount point. With cgroup namespaces, the group can be outside the mount (its
- * path or the root contains `/..`). Then only the mount point is visible: an ancestor, or the group of the container.
+ * Returns the directories from the group up to the mount point. With cgroup namespaces, the group can be outside the
+ * mount (its path or the root contains `/..`). Then only the mount point is visible: an ancestor, or the group of the
+ * container.
  */
 function groupDirectories(mount: Mount, path: string): string[] {
   const base = mount.directory === '/' ? '' : mount.directory;

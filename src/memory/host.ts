@@ -4,9 +4,9 @@ import { type MemoryUsage, parseRows, type ReadFile, sumRows } from './sensor.js
 /**
  * Rows of /proc/meminfo that hold unreclaimable memory (Documentation/filesystems/proc.rst). The rows do not overlap.
  *
- * `MemTotal - MemAvailable` is not used: MemAvailable deducts the low watermarks of the zones from free memory, page cache and
- * slab, so clean pages would count. `MemTotal - MemFree - cache` is not used either: it counts memory without a row of its own,
- * such as the ZFS cache.
+ * `MemTotal - MemAvailable` is not used: MemAvailable deducts the low watermarks of the zones from free memory, page
+ * cache and slab, so clean pages would count. `MemTotal - MemFree - cache` is not used either: it counts memory without
+ * a row of its own, such as the ZFS cache.
  */
 const UNRECLAIMABLE_ROWS = [
   'AnonPages',
@@ -25,8 +25,8 @@ const UNRECLAIMABLE_ROWS = [
 ];
 
 /**
- * Reads the memory usage of the machine from /proc/meminfo. The limit is physical memory. Socket buffers and locked file pages
- * do not count, because they have no rows of their own.
+ * Reads the memory usage of the machine from /proc/meminfo. The limit is physical memory. Socket buffers and locked
+ * file pages do not count, because they have no rows of their own.
  *
  * @throws Error if the file cannot be read or lacks MemTotal or AnonPages
  */
@@ -42,8 +42,9 @@ export function readHostMemory(read: ReadFile): MemoryUsage {
  * Reads the memory usage of the machine through Node, for systems without /proc. The limit is physical memory.
  *
  * - Windows: `os.freemem()` counts the standby list (clean cache) as free, so everything else is used.
- * - macOS and the BSDs: `os.freemem()` counts cache as used, which would always show pressure. The resident set size of this
- *   process is used instead. It does not include other processes, and it includes mapped file pages that this process touched.
+ * - macOS and the BSDs: `os.freemem()` counts cache as used, which would always show pressure. The resident set size of
+ *   this process is used instead. It does not include other processes, and it includes mapped file pages that this
+ *   process touched.
  *
  * @throws Error if the resident set size cannot be read (on Linux, Node reads it from /proc)
  */

@@ -1,26 +1,27 @@
 /**
- * Memory pressure, from low to high. At `constrained` the handler no longer maps files; at `critical` the process is about to
- * run out of memory.
+ * Memory pressure, from low to high. At `constrained` the handler no longer maps files; at `critical` the process is
+ * about to run out of memory.
  */
 export type MemoryPressureLevel = 'normal' | 'constrained' | 'critical';
 
 /**
- * Reports memory pressure to handlers and servers. `level` and `headroomBytes` are read on the hot path: they must return at once
- * and never throw. The optional members describe the measurement: absent or `undefined` means unknown.
+ * Reports memory pressure to handlers and servers. `level` and `headroomBytes` are read on the hot path: they must
+ * return at once and never throw. The optional members describe the measurement: absent or `undefined` means unknown.
  */
 export interface MemoryPressureProvider {
   /** Current memory pressure. */
   readonly level: MemoryPressureLevel;
   /**
-   * Bytes between the soft and the hard watermark. A handler has at most this many mapped bytes in flight, and the uploads of
-   * a server buffer at most this many unread bytes. With `processes: n`, each process takes the n-th part.
+   * Bytes between the soft and the hard watermark. A handler has at most this many mapped bytes in flight, and the
+   * uploads of a server buffer at most this many unread bytes. With `processes: n`, each process takes the n-th part.
    */
   readonly headroomBytes: number;
   /** Bytes in use that count against `limitBytes`. Reported in `stats()` and in the metrics. */
   readonly usedBytes?: number | undefined;
   /**
-   * Memory limit in bytes. Read at construction for the default of `maxPooledBytes` (a sixteenth of the limit, at most 64 MiB),
-   * and reported in `stats()` and in the metrics. If it is absent or 0, that default is derived from `os.totalmem()`.
+   * Memory limit in bytes. Read at construction for the default of `maxPooledBytes` (a sixteenth of the limit, at most
+   * 64 MiB), and reported in `stats()` and in the metrics. If it is absent or 0, that default is derived from
+   * `os.totalmem()`.
    */
   readonly limitBytes?: number | undefined;
   /** Value of `usedBytes` from which the level is `constrained`. Reported in `stats()` and in the metrics. */
@@ -48,8 +49,8 @@ const MAX_HEADROOM_BYTES = 512 * MIB;
 const LEAVE_FACTOR = 0.9;
 
 /**
- * Returns the level that follows `previous` when `usedRatio` of the limit is in use. A level begins at its watermark and ends
- * below 90% of it.
+ * Returns the level that follows `previous` when `usedRatio` of the limit is in use. A level begins at its watermark
+ * and ends below 90% of it.
  */
 export function nextLevel(
   previous: MemoryPressureLevel,

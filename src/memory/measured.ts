@@ -25,8 +25,8 @@ export interface SystemMemoryPressure extends MemoryPressureProvider {
   /** Value of `usedBytes` from which the level is `critical`. 0 if nothing can be measured. */
   readonly hardBytes: number;
   /**
-   * Bytes left until `constrained` begins, under the limit that leaves the fewest. Clean page cache does not reduce it. 0 if
-   * nothing can be measured.
+   * Bytes left until `constrained` begins, under the limit that leaves the fewest. Clean page cache does not reduce it.
+   * 0 if nothing can be measured.
    */
   readonly roomBytes: number;
   /** Source of the figures. `none`: nothing can be measured. */
@@ -60,8 +60,8 @@ const UNMEASURED: Measurement = {
 };
 
 /**
- * Creates a provider that samples its sources when a property is read and the last sample is older than 200 ms. Reading a
- * property never throws. If nothing can be measured, the level is `constrained`, the safe assumption.
+ * Creates a provider that samples its sources when a property is read and the last sample is older than 200 ms. Reading
+ * a property never throws. If nothing can be measured, the level is `constrained`, the safe assumption.
  */
 export function measuredMemoryPressure(sources: MemorySources, watermarks: Watermarks): SystemMemoryPressure {
   const measure = measurementOf(sources);
@@ -113,7 +113,10 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
   };
 }
 
-/** Returns a function that measures the cgroups, or else the machine through /proc, or else through Node. It never throws. */
+/**
+ * Returns a function that measures the cgroups, or else the machine through /proc, or else through Node. It never
+ * throws.
+ */
 function measurementOf({ read, readOs }: MemorySources): () => Measurement {
   const readCgroups = cgroupReader(read);
   const readHost = () => readHostMemory(read);
@@ -133,7 +136,9 @@ function measurementOf({ read, readOs }: MemorySources): () => Measurement {
   };
 }
 
-/** Ignores limits above physical memory, such as "unlimited" of cgroup v1, because the machine runs out of memory first. */
+/**
+ * Ignores limits above physical memory, such as "unlimited" of cgroup v1, because the machine runs out of memory first.
+ */
 function applicableLimits(
   { version, usages }: CgroupReading,
   physicalBytes = Number.MAX_SAFE_INTEGER,

@@ -37,15 +37,15 @@ const SYSTEM: MemorySources = {
 };
 
 /**
- * Creates a provider that measures the memory available to this process: every cgroup limit (v2 or v1) that applies to it, or
- * physical memory if no limit is lower.
+ * Creates a provider that measures the memory available to this process: every cgroup limit (v2 or v1) that applies to
+ * it, or physical memory if no limit is lower.
  *
- * Only unreclaimable memory counts: anonymous and shared memory, kernel memory without reclaimable slab, socket buffers, dirty
- * pages and pages under writeback, as far as the sensor reports them. Clean page cache does not count, because a cache server
- * is expected to fill its limit with it.
+ * Only unreclaimable memory counts: anonymous and shared memory, kernel memory without reclaimable slab, socket
+ * buffers, dirty pages and pages under writeback, as far as the sensor reports them. Clean page cache does not count,
+ * because a cache server is expected to fill its limit with it.
  *
- * Reading a property takes a new sample if the last one is older than 200 ms. The provider has no timer, needs no close, and
- * does no I/O at construction. If nothing can be measured, the level is `constrained`.
+ * Reading a property takes a new sample if the last one is older than 200 ms. The provider has no timer, needs no
+ * close, and does no I/O at construction. If nothing can be measured, the level is `constrained`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` unless 0 < softRatio < hardRatio <= 1, and for unknown options
  */

@@ -8,8 +8,8 @@ export interface MemoryUsage {
 }
 
 /**
- * Parses the rows of `memory.stat` (`anon 4096`, in bytes) or of `/proc/meminfo` (`AnonPages:  4 kB`). Values are not converted:
- * the caller knows the unit. Lines of any other form are skipped.
+ * Parses the rows of `memory.stat` (`anon 4096`, in bytes) or of `/proc/meminfo` (`AnonPages:  4 kB`). Values are not
+ * converted: the caller knows the unit. Lines of any other form are skipped.
  */
 export function parseRows(text: string): ReadonlyMap<string, number> {
   const rows = new Map<string, number>();

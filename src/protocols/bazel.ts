@@ -1,28 +1,32 @@
 import { HotblobError } from '../contract/errors.js';
-import { below, decodePath, keySegment, type PathOptions, pathFrom } from './paths.js';
+import { decodePath, keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import { jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
 const SHA256 = /^[0-9a-f]{64}$/;
 
 /**
- * The HTTP cache of Bazel, and of those that speak as it does (moon, Buck2, Pants): GET and PUT of `ac/{sha256}` and
- * `cas/{sha256}` below `path` (default `/bazel`), which is what `--remote_cache` ends with. An instance before them, of one
- * or more segments, as moon has it, has artifacts of its own.
+ * HTTP cache protocol of Bazel, also used by moon, Buck2 and Pants: GET and PUT of `ac/{sha256}` and `cas/{sha256}`
+ * below `path` (default `/bazel`). The URL of `--remote_cache` ends with this path. An instance name of one or more
+ * segments can precede `ac` and `cas`, as in moon. Each instance has its own artifacts.
  *
- * What goes into the CAS is compared with its key; else 400, and nothing is kept. Action results (`ac`) are named by
- * something else than their bytes. `GET status` is what moon asks first. It is answered to everybody: it names no instance,
- * and moon goes without the cache where it gets 401.
+ * A `cas` upload must match the SHA-256 in its path; otherwise it is answered with 400 and nothing is stored. An `ac`
+ * upload (an action result) is not compared, because its key is the digest of the action. `GET status` requires no
+ * access: moon requests it first, without an instance name, and disables the cache if the response is 401.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function bazel(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '/bazel');
-  return { name: 'bazel', route: (request) => operationOf(request, below(request.path, path), path !== '') };
+  const path = pathOf(options, '/bazel');
+  return { name: 'bazel', route: (request) => operationOf(request, pathBelow(request.path, path), path !== '') };
 }
 
-/** `ownsAll`: whether every path here is this protocol's, or is perhaps another one's. */
-function operationOf({ method }: ProtocolRequest, route: string | undefined, ownsAll: boolean): Operation | undefined {
+/** @param isExclusive whether every path here belongs to this protocol, so that an invalid one is an error */
+function operationOf(
+  { method }: ProtocolRequest,
+  route: string | undefined,
+  isExclusive: boolean,
+): Operation | undefined {
   if (route === undefined) return undefined;
   const isRead = method === 'GET' || method === 'HEAD';
   if (route === 'status') {
@@ -32,8 +36,8 @@ function operationOf({ method }: ProtocolRequest, route: string | undefined, own
   const segments = route.split('/');
   const [kind, hash = ''] = segments.splice(-2);
   if (!((kind === 'ac' || kind === 'cas') && SHA256.test(hash) && !segments.includes(''))) {
-    if (!ownsAll) return undefined;
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'expected ac or cas, and a SHA-256 in lower-case hex');
+    if (!isExclusive) return undefined;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected ac or cas and a SHA-256 in lower-case hex');
   }
   const namespace = segments.length === 0 ? undefined : segments.map(decodePath).join('/');
   const key = `${namespace === undefined ? '' : `instances/${keySegment(namespace)}/`}${kind}/${hash}`;

@@ -1,22 +1,23 @@
-import { keyBelow, type PathOptions, pathFrom } from './paths.js';
+import { keyBelow, type PathOptions, pathOf } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE'];
 /**
- * Layouts subdirs (the first two digits are a directory) and flat: 33 digits in base 32 up to ccache 4, 40 in base 16 from
- * its storage helpers. Layout bazel: `ac/` and 64 digits, which are the same hash again and not that of the body.
+ * Keys in the layouts `subdirs` (a slash after two digits) and `flat` have 33 digits in base 32 (ccache up to 4) or 40
+ * digits in base 16 (storage helpers). Keys in the layout `bazel` are `ac/` and 64 digits, which are not the SHA-256 of
+ * the body.
  */
 const KEY = /^(?:[0-9a-v]{2}\/?[0-9a-v]{31}|[0-9a-f]{2}\/?[0-9a-f]{38}|ac\/[0-9a-f]{64})$/;
-const EXPECTED = 'a key of ccache, in its layout subdirs, flat or bazel';
+const EXPECTED = 'a ccache key in the layout subdirs, flat or bazel';
 
 /**
- * The HTTP storage of ccache, in its layouts subdirs, flat and bazel: GET, HEAD, PUT and DELETE below `path` (default
- * `/ccache`), which is the path of the URL in `remote_storage`.
+ * HTTP storage protocol of ccache in the layouts `subdirs`, `flat` and `bazel`: GET, HEAD, PUT and DELETE below `path`
+ * (default `/ccache`). The URL of `remote_storage` ends with this path.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function ccache(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '/ccache');
+  const path = pathOf(options, '/ccache');
   return { name: 'ccache', route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)) };
 }
 

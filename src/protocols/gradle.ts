@@ -1,20 +1,21 @@
-import { keyBelow, type PathOptions, pathFrom } from './paths.js';
+import { keyBelow, type PathOptions, pathOf } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 import { uploadMetadata } from './request-metadata.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
-/** 32 digits; room for longer hashes. */
+/** Gradle sends 32 digits. Longer keys are accepted for future hash functions. */
 const KEY = /^[0-9a-f]{32,128}$/;
-const EXPECTED = 'a key of Gradle: 32 to 128 hexadecimal digits';
+const EXPECTED = 'a Gradle key of 32 to 128 lower-case hexadecimal digits';
 
 /**
- * Gradle's HttpBuildCache: GET and PUT of `{key}` below `path` (default `/gradle`), which is its `url`. Any 2xx is a
- * success and 404 a miss; whatever else comes, Gradle leaves the cache alone for the rest of the build (413 excepted).
+ * Protocol of Gradle's HttpBuildCache: GET and PUT of `{key}` below `path` (default `/gradle`). The `url` of the build
+ * cache ends with this path. After a status other than 2xx, 404 and 413, Gradle disables the cache for the rest of the
+ * build.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function gradle(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '/gradle');
+  const path = pathOf(options, '/gradle');
   return { name: 'gradle', route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)) };
 }
 

@@ -1,19 +1,20 @@
-import { keyBelow, type PathOptions, pathFrom } from './paths.js';
+import { keyBelow, type PathOptions, pathOf } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
-/** 72 digits from the bundler, fewer where the store is used directly. */
+/** The bundler sends 72 digits. Direct users of HttpStore may send fewer. */
 const KEY = /^[0-9a-f]{2,128}$/i;
-const EXPECTED = 'a key of Metro: 2 to 128 hexadecimal digits';
+const EXPECTED = 'a Metro key of 2 to 128 hexadecimal digits';
 
 /**
- * The HttpStore of Metro, React Native's bundler: GET and PUT of `{key}` below `path` (default `/metro`), which is the
- * store's `endpoint`. Bodies are gzip without saying so, and stay what they are.
+ * Protocol of the HttpStore of Metro, the bundler of React Native: GET and PUT of `{key}` below `path` (default
+ * `/metro`). The `endpoint` of the store ends with this path. Metro sends gzip bodies without `Content-Encoding`; they
+ * are stored unchanged.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function metro(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '/metro');
+  const path = pathOf(options, '/metro');
   return { name: 'metro', route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)) };
 }
 

@@ -4,8 +4,8 @@ import { invalidOption, OBJECT } from '../contract/validation.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 /**
- * Request that a protocol recognised: the operation that it maps to, or the error of a request that is not valid. The error is
- * returned instead of thrown because the body of its response has the form of the protocol.
+ * Request that a protocol recognised: the operation that it maps to, or the error of a request that is not valid. The
+ * error is returned instead of thrown because the body of its response has the form of the protocol.
  */
 export type Recognition =
   | {
@@ -16,12 +16,12 @@ export type Recognition =
     }
   | { readonly protocol: Protocol; readonly operation: undefined; readonly error: unknown };
 
-/** The protocols of a handler, in the order in which they are asked. */
+/** Protocols of a handler. The first one that recognises a request handles it. */
 export class MountedProtocols {
   readonly #protocols: readonly Protocol[];
   readonly #prefixes: readonly string[];
 
-  /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for what is no protocol, and for a name that two have */
+  /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid protocol and for a duplicate name */
   constructor(protocols: readonly Protocol[]) {
     const names = new Set<string>();
     for (const [index, protocol] of protocols.entries()) {
@@ -57,17 +57,20 @@ export class MountedProtocols {
    */
   storeKey(protocol: Protocol, key: string): string {
     const prefix = prefixOf(protocol);
-    const whole = prefix + key;
-    assertKey(whole);
-    if (prefix === '' && this.#isReserved(whole)) {
-      throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'the key is one of another protocol');
+    const storeKey = prefix + key;
+    assertKey(storeKey);
+    if (prefix === '' && this.#isReserved(storeKey)) {
+      throw new HotblobError(
+        'ERR_HOTBLOB_INVALID_KEY',
+        'key: expected a key outside the prefixes of the other protocols',
+      );
     }
-    return whole;
+    return storeKey;
   }
 
   /**
-   * Whether a key stands below another protocol's prefix, or in its way: a file where directories are to be. Cases do not
-   * count, because some file systems do not tell them apart.
+   * Whether a key is below the prefix of another protocol, or equals a directory of that prefix, which a store of files
+   * could then not create. Ignores case, because some file systems do.
    */
   #isReserved(key: string): boolean {
     const path = `${key.toLowerCase()}/`;
@@ -79,14 +82,14 @@ function prefixOf({ name, keyPrefix }: Protocol): string {
   return keyPrefix ?? `${name}/`;
 }
 
-function assertProtocol(protocol: Protocol, where: string): void {
-  if (!OBJECT.accepts(protocol)) throw invalidOption(where, 'a protocol', protocol);
+function assertProtocol(protocol: Protocol, optionName: string): void {
+  if (!OBJECT.accepts(protocol)) throw invalidOption(optionName, 'a protocol', protocol);
   const { name, route, keyPrefix = '' } = protocol;
   if (!(typeof name === 'string' && /^[a-z0-9][a-z0-9-]*$/.test(name))) {
-    throw invalidOption(`${where}.name`, 'lower-case letters, digits and "-"', name);
+    throw invalidOption(`${optionName}.name`, 'lower-case letters, digits and "-"', name);
   }
-  if (typeof route !== 'function') throw invalidOption(`${where}.route`, 'a function', route);
+  if (typeof route !== 'function') throw invalidOption(`${optionName}.route`, 'a function', route);
   if (!(typeof keyPrefix === 'string' && /^(?:[a-z0-9][a-z0-9-]*\/)*$/.test(keyPrefix))) {
-    throw invalidOption(`${where}.keyPrefix`, "'', or segments like a name, each with a slash behind it", keyPrefix);
+    throw invalidOption(`${optionName}.keyPrefix`, "'' or segments with a trailing slash, such as 'tool/'", keyPrefix);
   }
 }

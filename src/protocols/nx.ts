@@ -1,40 +1,40 @@
 import { HotblobError } from '../contract/errors.js';
-import { below, type PathOptions, pathFrom } from './paths.js';
+import { type PathOptions, pathBelow, pathOf } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 const ROUTE = 'v1/cache/';
 const ALLOW = ['GET', 'HEAD', 'PUT'];
-/** Decimal digits, as Nx makes them; custom hashers may make others. */
+/** Nx sends decimal digits. Custom hashers can send other characters. */
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
-/** The store is read-only, the artifact too large, the disk full. */
-const NOT_KEPT = new Set([405, 413, 507]);
+/** Statuses of uploads that are not stored: read-only store, body too large, disk full. */
+const NOT_STORED = new Set([405, 413, 507]);
 
 /**
- * The remote cache that Nx 20.8 and newer speak to with NX_SELF_HOSTED_REMOTE_CACHE_SERVER (its OpenAPI description of a
- * self-hosted cache): GET and PUT of `/v1/cache/{hash}` below `path` (default `''`).
+ * Self-hosted remote cache protocol of Nx 20.8 and newer (`NX_SELF_HOSTED_REMOTE_CACHE_SERVER`, described in OpenAPI by
+ * Nx): GET and PUT of `/v1/cache/{hash}` below `path` (default `''`).
  *
- * Nx takes nothing but 200 for a success, and shows errors only as text/plain without a charset; both seen on the wire.
- * An upload that fails fails the build, unless with 403, which is to Nx that the server keeps no more: so whatever means
- * that is answered with 403.
+ * Nx accepts only 200 as success, and shows an error body only if its type is text/plain without a charset (observed
+ * with the client). A failed upload fails the build, except with 403, which Nx takes for a read-only cache. Uploads
+ * that cannot be stored (405, 413, 507) are therefore answered with 403.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function nx(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '');
+  const path = pathOf(options, '');
   return {
     name: 'nx',
     route(request) {
-      const route = below(request.path, path);
+      const route = pathBelow(request.path, path);
       return route?.startsWith(ROUTE) ? operationOf(request, route.slice(ROUTE.length)) : undefined;
     },
     describeError: (_status, text) => ({ contentType: 'text/plain', text }),
-    errorStatus: (status, method) => (method === 'PUT' && NOT_KEPT.has(status) ? 403 : status),
+    errorStatus: (status, method) => (method === 'PUT' && NOT_STORED.has(status) ? 403 : status),
   };
 }
 
 function operationOf({ method }: ProtocolRequest, hash: string): Operation {
   if (!HASH.test(hash)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a hash of Nx has letters, digits, "-" and "_"');
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected a hash of 1 to 128 letters, digits, "-" and "_"');
   }
   if (method === 'GET' || method === 'HEAD') return { kind: 'read', key: hash };
   if (method === 'PUT') return { kind: 'upload', key: hash };

@@ -1,66 +1,68 @@
 import { HotblobError } from '../contract/errors.js';
 import { assertOptions, type OptionCheck } from '../contract/validation.js';
 
-/** What every protocol of a tool takes. */
+/** Option common to the protocols of build tools. */
 export interface PathOptions {
   /**
-   * Where its routes begin, below the handler's mount path: `''`, or segments such as `/gradle`, without a slash at the end.
-   * Below segments everything is this protocol's, and what is none of its keys is an error; at `''` that is left to the
-   * protocols that are asked next.
+   * Path of the protocol below the mount path of the handler: `''`, or segments such as `/gradle` without a trailing
+   * slash. Below segments, a path that is not a valid key is answered with an error. With `''`, it is passed to the
+   * next protocol.
    */
   readonly path?: string | undefined;
 }
 
 export const PATH: OptionCheck = {
-  expected: "'', or a path such as '/gradle' without a slash at the end",
+  expected: "'' or a path such as '/gradle' without a trailing slash",
   accepts: (value) => typeof value === 'string' && /^(?:\/[\w.~-]+)*$/.test(value),
 };
 
 /**
- * The path that options name.
+ * Returns the path in `options`, or the default.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
-export function pathFrom(options: PathOptions, byDefault: string): string {
+export function pathOf(options: PathOptions, defaultPath: string): string {
   assertOptions(options, { path: PATH });
-  return options.path ?? byDefault;
+  return options.path ?? defaultPath;
 }
 
 /**
- * What stands behind `prefix` and a slash; undefined where the path begins with something else. The slash may be two: most
- * tools put one behind a base URL, whether or not it ends with one.
+ * Returns the rest of `path` after `prefix` and a slash, or `undefined` if the path is not below the prefix. Accepts
+ * two slashes, because most tools append a slash and the key to a base URL that may already end with one.
  */
-export function below(path: string, prefix: string): string | undefined {
+export function pathBelow(path: string, prefix: string): string | undefined {
   if (!path.startsWith(prefix) || path[prefix.length] !== '/') return undefined;
   const start = prefix.length + 1;
   return path.slice(path[start] === '/' ? start + 1 : start);
 }
 
 /**
- * The key of a tool whose keys stand directly behind `prefix`. Undefined for a path elsewhere and, where the prefix is
- * empty, for what is none of its `keys`.
+ * Returns the key that follows `prefix` directly. Returns `undefined` if the path is not below the prefix, and for an
+ * invalid key if the prefix is empty.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for what is none of them otherwise
+ * @param pattern matches a valid key
+ * @param expected description of a valid key, for the error
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for an invalid key if the prefix is not empty
  */
-export function keyBelow(path: string, prefix: string, keys: RegExp, expected: string): string | undefined {
-  const key = below(path, prefix);
-  if (key === undefined || keys.test(key)) return key;
+export function keyBelow(path: string, prefix: string, pattern: RegExp, expected: string): string | undefined {
+  const key = pathBelow(path, prefix);
+  if (key === undefined || pattern.test(key)) return key;
   if (prefix === '') return undefined;
-  throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', `expected ${expected}`);
+  throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', `path: expected ${expected}`);
 }
 
-/** U+FFFD stands where a query had bytes that are no UTF-8, whichever they were. */
-const UNREADABLE = /[\uFFFD\p{Surrogate}]/u;
+/** URLSearchParams replaces invalid UTF-8 with U+FFFD, so that different bytes become the same text. */
+const NOT_UNIQUE = /[\uFFFD\p{Surrogate}]/u;
 
 /**
- * Free text as one segment of a key: no two texts give the same, whatever is in them, and none gives `.`, `..` or nothing.
- * It has `%`, so that texts of letters and digits stay readable and all others differ from them.
+ * Encodes free text as one segment of a key. Different texts have different segments, and no segment is empty, `.` or
+ * `..`. Texts of letters and digits are unchanged; all others contain `%`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for what was no text
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for text with U+FFFD or a lone surrogate
  */
 export function keySegment(text: string): string {
   if (text === '') return '%';
-  if (UNREADABLE.test(text)) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a part of a key is UTF-8');
+  if (NOT_UNIQUE.test(text)) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected valid UTF-8');
   return encodeURIComponent(text).replace(/[.!'()*~]/g, hexOf);
 }
 
@@ -69,24 +71,28 @@ function hexOf(character: string): string {
 }
 
 const ENCODED_SEPARATOR = /%2f|%5c/i;
-/** What a path cannot hold as it is (RFC 3986, 2): node:http refuses all of that, node:http2 only some. */
+/**
+ * Characters that a path cannot contain unencoded (RFC 3986, section 2). node:http rejects all of them, node:http2 only
+ * some.
+ */
 const UNENCODED = /[^\x21-\x7e]/;
 
 /**
- * A path, or a segment of one, as the client means it.
+ * Decodes a percent-encoded path, or a segment of one.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for what is no percent-encoded UTF-8, and for encoded separators: once
- * decoded, nobody could tell them from real ones
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if the path is not percent-encoded UTF-8, and if it contains an
+ *   encoded slash or backslash, which could not be told from a separator after decoding
  */
 export function decodePath(encoded: string): string {
-  if (UNENCODED.test(encoded)) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key is percent-encoded');
+  if (UNENCODED.test(encoded))
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected percent-encoded UTF-8');
   if (!encoded.includes('%')) return encoded;
   if (ENCODED_SEPARATOR.test(encoded)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key has no encoded slashes');
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected no encoded slash or backslash');
   }
   try {
     return decodeURIComponent(encoded);
   } catch (cause) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key is percent-encoded UTF-8', { cause });
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected percent-encoded UTF-8', { cause });
   }
 }

@@ -4,7 +4,7 @@ import { uploadMetadata } from './request-metadata.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE'];
 
-/** The path is the key, whatever the tool: GET, HEAD, PUT and DELETE of `/<key>`. */
+/** Protocol in which the path is the key: GET, HEAD, PUT and DELETE of `/<key>`. Keys have no prefix in the store. */
 export function plain(): Protocol {
   return { name: 'plain', keyPrefix: '', route };
 }

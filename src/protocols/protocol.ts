@@ -3,172 +3,175 @@ import type { Readable } from 'node:stream';
 import type { UploadMetadata } from '../contract/artifact.js';
 import type { PutResult } from '../contract/store.js';
 
-/** The head of a request, as a protocol sees it. */
+/** Request line and headers of a request, as a protocol sees them. */
 export interface ProtocolRequest {
-  /** As the client sent it. */
+  /** Method as the client sent it. */
   readonly method: string;
-  /** From the slash behind the mount path on, percent-encoded as the client sent it, without the query. */
+  /** Path below the mount path, with its leading slash, percent-encoded as the client sent it, without the query. */
   readonly path: string;
   /**
-   * What precedes `path` in the URL, as far as the handler knows: of what a framework has mounted it below, nothing.
-   * Without a slash at its end. Default: `''`.
+   * Mount path of the handler, which precedes `path` in the URL, without a trailing slash. A prefix that a framework
+   * removed from the URL is not included. Default: `''`.
    */
   readonly mountPath?: string | undefined;
-  /** The parameters of the query; they are parsed when somebody asks. */
+  /** Parameters of the query. Parsed on first access. */
   readonly query: URLSearchParams;
-  /** Lower-case names, as in node:http. */
+  /** Request headers, names in lower case, as in `node:http`. */
   readonly headers: IncomingHttpHeaders;
 }
 
-/**
- * How a build tool speaks to its cache: it turns a request into an operation on an artifact. It is pure, and knows nothing
- * of stores.
- */
+/** Cache protocol of a build tool. Maps a request to an operation on an artifact, without access to the store. */
 export interface Protocol {
-  /** Lower-case letters, digits and `-`. */
+  /** Name in lower-case letters, digits and `-`. Unique among the protocols of a handler. */
   readonly name: string;
   /**
-   * What precedes its keys in the store, so that artifacts of different tools never meet: `''`, for the one that gives
-   * whole keys, or segments with a slash at the end. Default: the name and a slash.
+   * Prefix of the protocol's keys in the store, which keeps artifacts of different tools apart: segments with a
+   * trailing slash, or `''` for keys without a prefix. Default: the name and a slash.
    */
   readonly keyPrefix?: string | undefined;
   /**
-   * What a request asks for; undefined for one that is not this protocol's, and the next protocol is asked.
+   * Returns the operation for a request. Returns `undefined` if the request does not belong to this protocol; the
+   * handler then tries the next one.
    *
-   * @throws HotblobError for a request that is this protocol's and is not valid: its status is answered
+   * @throws HotblobError if the request belongs to this protocol and is not valid. The response has the status of the
+   *   error
    */
   route(request: ProtocolRequest): Operation | undefined;
-  /** The body of an error, in the tool's own form. Default: `{"message"}` as JSON. */
+  /** Returns the body of an error response in the format of the tool. Default: `{"message"}` as JSON. */
   describeError?(status: number, message: string): ReplyBody;
   /**
-   * The status of an error, where the tool does the right thing only with another one; `describeError` gets that one too.
-   * Default: as it is.
+   * Returns the status to send instead of an error status, for tools that react correctly only to another one.
+   * `describeError` receives the returned status. Default: the status is not changed.
    */
   errorStatus?(status: number, method: string): number;
 }
 
-/** What a request asks for. Keys are as in `Store`, without the protocol's prefix. */
+/** Operation that a request maps to. Keys do not include the protocol's prefix; the handler adds it. */
 export type Operation = ReadOperation | UploadOperation | DeleteOperation | AnswerOperation | UnsupportedOperation;
 
-/** What a request can ask for. */
+/** Kind of an {@link Operation}. */
 export type OperationKind = Operation['kind'];
 
 interface WithNamespace {
-  /** Whose artifacts it is about (a team, a tenant), as access policies see it. */
+  /** Owner of the artifacts (a team or tenant). Passed to the access policy. Default: none. */
   readonly namespace?: string | undefined;
 }
 
-/** The artifact under a key (GET), or its headers (HEAD). */
+/** Sends the artifact under `key`, or only its headers if the method is HEAD. Requires read access. */
 export interface ReadOperation extends WithNamespace {
-  /** To be sent. */
   readonly kind: 'read';
-  /** Of what is wanted. */
+  /** Key of the artifact to send. */
   readonly key: string;
 }
 
-/** The request's body is to be kept under a key. */
+/** Stores the request body under `key`. Requires write access. */
 export interface UploadOperation extends WithNamespace {
-  /** To be kept. */
   readonly kind: 'upload';
-  /** Where it is to be found again. */
+  /** Key to store the body under. */
   readonly key: string;
-  /** What comes back with the artifact. Default: nothing. */
+  /** Metadata that is returned with the artifact. Default: none. */
   readonly metadata?: UploadMetadata | undefined;
-  /** What the body must hash to, in lower-case hex; else 400, and nothing is kept. */
+  /** Expected SHA-256 of the body in lower-case hex. A mismatch is answered with `mismatch` and nothing is stored. */
   readonly sha256?: string | undefined;
-  /** What answers a body that hashes to something else than `sha256`. Default: 400. */
+  /** Status of the response if the body does not match `sha256`. Default: 400. */
   readonly mismatch?: 400 | 422 | undefined;
-  /** The largest body, in bytes, where the handler allows more. */
+  /** Maximum size of the body in bytes, below the handler's `maxUploadBytes`. Default: `maxUploadBytes`. */
   readonly maxBytes?: number | undefined;
-  /** What a success is answered with. Default: 200, without a body. */
+  /** Returns the response to a successful upload. Default: 200 without a body. */
   readonly reply?: ((result: PutResult) => Reply) | undefined;
 }
 
-/** What is under a key is to go. */
+/** Deletes the artifact under `key`. Requires write access. */
 export interface DeleteOperation extends WithNamespace {
-  /** To be removed. */
   readonly kind: 'delete';
-  /** Of what is to go. */
+  /** Key to delete. */
   readonly key: string;
 }
 
-/** An answer that the protocol makes itself. */
+/** Calls the protocol, which makes the response itself or returns another operation. */
 export interface AnswerOperation extends WithNamespace {
-  /** To be answered by the protocol. */
   readonly kind: 'answer';
-  /** What one must be allowed to do for it. To `write` is not possible where the store takes nothing: 405. */
+  /** Required access level. `write` is answered with 405 if the store is read-only. */
   readonly needs: 'none' | 'read' | 'write';
-  /** May come to another operation, which is then done for the same request, with the permission already given. */
+  /** Returns the response, or another operation that the handler performs without a second access check. */
   answer(artifacts: ProtocolArtifacts): Reply | Operation | Promise<Reply | Operation>;
 }
 
-/** A path of the protocol's with a method that it does not have there: 405. */
+/** Answers with 405, because the path belongs to the protocol and the method is not supported there. */
 export interface UnsupportedOperation {
-  /** To be refused. */
   readonly kind: 'unsupported';
-  /** What stands there, for reports. */
+  /** Key that the path names, for reports. Default: none. */
   readonly key?: string | undefined;
-  /** Those that it has there. */
+  /** Methods that the path supports, for the `Allow` header. */
   readonly allow: readonly string[];
 }
 
-/** An answer that is not an artifact. `Content-Length` is added. */
+/** Response without an artifact. The handler adds `Content-Length`. */
 export interface Reply {
-  /** Of HTTP. */
+  /** HTTP status code. */
   readonly status: number;
-  /** Names in lower case. Default: none of its own. */
+  /** Response headers, names in lower case. Default: none. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Default: none. A HEAD goes without. */
+  /** Response body. Not sent if the method is HEAD. Default: none. */
   readonly body?: ReplyBody | undefined;
 }
 
-/** The body of a reply. */
+/** Body of a {@link Reply}. */
 export interface ReplyBody {
-  /** The `Content-Type`, with its charset. */
+  /** Value of `Content-Type`, with its charset. */
   readonly contentType: string;
-  /** Sent as UTF-8. */
+  /** Text of the body. Sent as UTF-8. */
   readonly text: string;
 }
 
-/** An artifact without its bytes. */
+/** Description of an artifact, without its bytes. */
 export interface ArtifactDescription {
-  /** Bytes; undefined where nobody knows before the end. */
+  /** Size in bytes; `undefined` for a stream of unknown length. */
   readonly size: number | undefined;
-  /** As it stands in the header, quotes included. */
+  /** Entity tag as it appears in the header, quotes included. */
   readonly etag: string | undefined;
-  /** When it was put, or what its store says instead. */
+  /** Value of `Last-Modified`: the time of the upload, unless the store returns another one. */
   readonly lastModified: Date | undefined;
-  /** What came with its upload, as far as the store keeps it. */
+  /** Metadata of the upload, as far as the store keeps it. */
   readonly metadata: UploadMetadata;
 }
 
-/** The artifacts of a protocol, for answers that it makes itself, and the body of the request. */
+/** Artifacts of the protocol and request body, for an {@link AnswerOperation}. Keys do not include the prefix. */
 export interface ProtocolArtifacts {
-  /** What is under a key, without its bytes; undefined for a miss. */
+  /** Resolves to the description of the artifact under `key`, or to `undefined` for a miss. */
   describe(key: string): Promise<ArtifactDescription | undefined>;
-  /** What is under a key, or its first `maxBytes` bytes; undefined for a miss. For what is small. */
+  /** Resolves to at most the first `maxBytes` bytes of the artifact under `key`, or to `undefined` for a miss. */
   read(key: string, maxBytes: number): Promise<Buffer | undefined>;
-  /** As `Store.put`. @throws HotblobError `ERR_HOTBLOB_READ_ONLY` where the store takes nothing */
+  /**
+   * Stores `body` under `key`, like `Store.put`.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_READ_ONLY` if the store is read-only
+   */
   put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult>;
-  /** As `Store.delete`. @throws HotblobError `ERR_HOTBLOB_READ_ONLY` where the store deletes nothing */
+  /**
+   * Deletes the artifact under `key`. Resolves to whether there was one.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_READ_ONLY` if the store has no `delete`
+   */
   delete(key: string): Promise<boolean>;
   /**
-   * The request's body, which fails above `maxBytes`, where it ends too early and when the client leaves. At most once.
+   * Returns the request body. Call it at most once. The stream fails if the body exceeds `maxBytes` or ends before its
+   * `Content-Length`, or if the client disconnects.
    *
-   * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` where the request announces more
+   * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if `Content-Length` exceeds `maxBytes`
    */
   body(maxBytes: number): Readable;
-  /** Aborted when the client has gone. */
+  /** Aborts when the client disconnects. */
   readonly signal: AbortSignal;
 }
 
-/** A reply with a value as JSON. */
+/** Returns a reply with `value` as JSON. */
 export function jsonReply(status: number, value: unknown): Reply {
   return { status, body: { contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) } };
 }
 
-/** What one must be allowed to do for an operation. */
-export function needsOf(operation: Operation): 'none' | 'read' | 'write' {
+/** Returns the access level that an operation requires. */
+export function requiredAccess(operation: Operation): 'none' | 'read' | 'write' {
   switch (operation.kind) {
     case 'read':
       return 'read';

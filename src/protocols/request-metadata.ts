@@ -1,25 +1,28 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { UploadMetadata } from '../contract/artifact.js';
 
-/** What curl and browsers say of a body that nobody has described. */
-const MEANINGLESS = 'application/x-www-form-urlencoded';
+/** Type that curl and browsers send if the user gives none. */
+const DEFAULT_TYPE = 'application/x-www-form-urlencoded';
 
 /**
- * What the headers of an upload say about its artifact: type, encoding and those of `names`; undefined where that is
- * nothing.
+ * Returns the metadata in the headers of an upload: `Content-Type`, `Content-Encoding` and the headers in `names`.
+ * Returns `undefined` if there is none. `application/x-www-form-urlencoded` is ignored, because curl sends it by
+ * default.
+ *
+ * @param names lower-case names of further headers to keep
  */
 export function uploadMetadata(
   headers: IncomingHttpHeaders,
   names: readonly string[] = [],
 ): UploadMetadata | undefined {
-  const contentType = headers['content-type'] === MEANINGLESS ? undefined : headers['content-type'];
+  const contentType = headers['content-type'] === DEFAULT_TYPE ? undefined : headers['content-type'];
   const contentEncoding = headers['content-encoding'];
-  const further: Record<string, string> = {};
+  const others: Record<string, string> = {};
   for (const name of names) {
     const value = headers[name];
-    if (typeof value === 'string') further[name] = value;
+    if (typeof value === 'string') others[name] = value;
   }
-  const hasFurther = Object.keys(further).length > 0;
-  if (contentType === undefined && contentEncoding === undefined && !hasFurther) return undefined;
-  return { contentType, contentEncoding, ...(hasFurther ? { headers: further } : {}) };
+  const hasOthers = Object.keys(others).length > 0;
+  if (contentType === undefined && contentEncoding === undefined && !hasOthers) return undefined;
+  return { contentType, contentEncoding, ...(hasOthers ? { headers: others } : {}) };
 }

@@ -1,39 +1,40 @@
 import { finished } from 'node:stream/promises';
 import { clientMessage } from '../contract/errors.js';
 import { assertKey } from '../contract/store.js';
-import { below, decodePath, type PathOptions, pathFrom } from './paths.js';
+import { decodePath, type PathOptions, pathBelow, pathOf } from './paths.js';
 import { type AnswerOperation, jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
 import { uploadMetadata } from './request-metadata.js';
-import { finiteDepth, multiStatus } from './webdav-xml.js';
+import { finiteDepthRequired, multiStatus } from './webdav-xml.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE', 'PROPFIND', 'MKCOL'];
-/** What clients send with a PROPFIND has some hundred bytes; which properties it asks for makes no difference here. */
+/** Clients send a few hundred bytes with a PROPFIND. The body is discarded: the response contains every property. */
 const MAX_PROPFIND_BYTES = 64 * 1024;
 
 /**
- * sccache with `SCCACHE_WEBDAV_ENDPOINT`, which speaks WebDAV (RFC 4918) through opendal, and as much of WebDAV as that
- * needs. A path below `path` (default
- * `/sccache`) is the key; `SCCACHE_WEBDAV_KEY_PREFIX` comes first in it, and its first segment is the
- * namespace, if it has two characters at least.
+ * Protocol of sccache with `SCCACHE_WEBDAV_ENDPOINT`: the subset of WebDAV (RFC 4918) that sccache uses through
+ * opendal. The path below `path` (default `/sccache`) is the key. If `SCCACHE_WEBDAV_KEY_PREFIX` is set, keys begin
+ * with it. The first segment of the key is the namespace if it has at least two characters.
  *
- * - GET, HEAD and PUT: the artifact, at `<prefix>/a/b/c/<abc…>` (sccache, src/cache/utils.rs), and `.sccache_check`, which
- *   is read and written at the start; DELETE.
- * - PROPFIND of a path with a slash at its end: a collection. All of them are there, so that opendal, which looks at the
- *   parent of what it is about to write, makes none. Of any other path: the artifact, or 404; older opendal (0.47) asks for
- *   its length before it reads. Nothing is listed: `Depth: 1` and `infinity` of a collection are 403.
- * - MKCOL: 201. opendal accepts 405 as well (core/services/webdav/src/core.rs).
+ * - GET, HEAD, PUT and DELETE of an artifact: `<prefix>/a/b/c/<abc…>` (sccache, src/cache/utils.rs), and
+ *   `.sccache_check`, which sccache reads and writes at startup.
+ * - PROPFIND of a path with a trailing slash: a collection. Every collection exists, so that opendal, which looks up
+ *   the parent before it writes, does not create it. Collections are not listed: `Depth: 1` and `Depth: infinity` are
+ *   answered with 403.
+ * - PROPFIND of another path: the properties of the artifact, or 404. Older versions of opendal (0.47) request the
+ *   length before they read.
+ * - MKCOL: 201.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function sccache(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '/sccache');
+  const path = pathOf(options, '/sccache');
   return { name: 'sccache', route: (request) => route(request, path) };
 }
 
 function route(request: ProtocolRequest, path: string): Operation | undefined {
-  const rest = below(request.path, path);
+  const rest = pathBelow(request.path, path);
   if (rest === undefined) return undefined;
-  // With a slash at the end of the endpoint, its URLs have two.
+  // If the endpoint ends with a slash, the client sends two.
   const key = decodePath(rest.replace(/^\/+/, ''));
   const namespace = namespaceOf(key);
   switch (request.method) {
@@ -54,12 +55,14 @@ function route(request: ProtocolRequest, path: string): Operation | undefined {
   }
 }
 
-/** The path of a collection is a key, but for a slash at its end, or nothing at all. */
+/**
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if `path` is not empty and not a key with an optional trailing slash
+ */
 function assertCollection(path: string): void {
   if (path !== '') assertKey(path.replace(/\/$/, ''));
 }
 
-/** Without a prefix, the first segment is a character of the artifact's name, or the name of a file. */
+/** Without a key prefix, the first segment is one character of the artifact's name, or the whole key. */
 function namespaceOf(key: string): string | undefined {
   const end = key.indexOf('/');
   return end > 1 ? key.slice(0, end) : undefined;
@@ -67,7 +70,6 @@ function namespaceOf(key: string): string | undefined {
 
 function propfind({ headers, mountPath = '' }: ProtocolRequest, path: string, key: string): AnswerOperation {
   const isCollection = key === '' || key.endsWith('/');
-
   if (isCollection) assertCollection(key);
   const href = `${mountPath}${path}/${key.split('/').map(encodeURIComponent).join('/')}`;
   return {
@@ -76,7 +78,7 @@ function propfind({ headers, mountPath = '' }: ProtocolRequest, path: string, ke
     namespace: namespaceOf(key),
     answer: async (artifacts) => {
       await finished(artifacts.body(MAX_PROPFIND_BYTES).resume());
-      if (isCollection) return canBeAnswered(headers['depth']) ? multiStatus({ href }) : finiteDepth();
+      if (isCollection) return needsNoListing(headers['depth']) ? multiStatus({ href }) : finiteDepthRequired();
       const artifact = await artifacts.describe(key);
       if (artifact === undefined) return jsonReply(404, { message: clientMessage(404) });
       return multiStatus({ href, artifact });
@@ -84,7 +86,10 @@ function propfind({ headers, mountPath = '' }: ProtocolRequest, path: string, ke
   };
 }
 
-/** Whether a PROPFIND of that depth need not list what is in a collection. Without a depth, clients mean the resource. */
-function canBeAnswered(depth: string | string[] | undefined): boolean {
+/**
+ * Whether a PROPFIND of this depth does not list a collection. Clients without a `Depth` header mean the resource
+ * itself.
+ */
+function needsNoListing(depth: string | string[] | undefined): boolean {
   return depth === undefined || depth === '0';
 }

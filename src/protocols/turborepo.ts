@@ -1,5 +1,5 @@
 import { HotblobError } from '../contract/errors.js';
-import { below, keySegment, type PathOptions, pathFrom } from './paths.js';
+import { keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import {
   type ArtifactDescription,
   jsonReply,
@@ -13,16 +13,16 @@ import { uploadMetadata } from './request-metadata.js';
 
 const ROUTE = 'v8/artifacts';
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
-/** What an upload brings and a download gives back. `x-artifact-tag` is the client's signature. */
+/** Headers of an upload that the download repeats. `x-artifact-tag` is the signature of the client. */
 const HEADERS = ['x-artifact-duration', 'x-artifact-tag', 'x-artifact-sha', 'x-artifact-dirty-hash'];
 const ALLOW = ['GET', 'HEAD', 'PUT', 'OPTIONS'];
-/** Of a query of many artifacts, and of the events, in bytes. */
-const MAX_BODY = 1024 * 1024;
+/** Maximum size of the body of an artifact query or of events. */
+const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_HASHES = 10_000;
-/** Looked for at the same time. */
-const LOOKUPS = 16;
+/** Maximum number of concurrent lookups of an artifact query. */
+const MAX_LOOKUPS = 16;
 
-// Without it turbo --preflight sends its token no further.
+// With --preflight, turbo sends its token only if the response allows the `authorization` header.
 const PREFLIGHT: Reply = {
   status: 200,
   headers: {
@@ -42,17 +42,17 @@ const CODES: Readonly<Record<number, string>> = {
 };
 
 /**
- * The remote cache of Turborepo, as its OpenAPI description has it: `/v8/artifacts` below `path` (default `''`), which is
- * what TURBO_API ends with. Artifacts are their team's (`teamId`, else `slug`).
+ * Remote cache protocol of Turborepo (its OpenAPI description): `/v8/artifacts` below `path` (default `''`). The URL of
+ * `TURBO_API` ends with `path`. The namespace of an artifact is its team: the query parameter `teamId`, or else `slug`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function turborepo(options: PathOptions = {}): Protocol {
-  const path = pathFrom(options, '');
+  const path = pathOf(options, '');
   return {
     name: 'turborepo',
     route(request) {
-      const route = below(request.path, path);
+      const route = pathBelow(request.path, path);
       if (route === ROUTE) return operationOf(request, '');
       return route?.startsWith(`${ROUTE}/`) ? operationOf(request, route.slice(ROUTE.length + 1)) : undefined;
     },
@@ -89,7 +89,7 @@ function artifactOperation(
   namespace: string | undefined,
 ): Operation {
   if (!HASH.test(hash)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a hash of Turborepo has letters, digits, "-" and "_"');
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected a hash of 1 to 128 letters, digits, "-" and "_"');
   }
   const key = prefix + hash;
   if (method === 'GET' || method === 'HEAD') return { kind: 'read', namespace, key };
@@ -98,7 +98,10 @@ function artifactOperation(
   return { kind: 'upload', namespace, key, metadata: uploadMetadata(headers, HEADERS), reply };
 }
 
-/** What precedes the keys of a team. A team by its id is not one by its slug, though both may be called the same. */
+/**
+ * Returns the key prefix and the namespace of the team. The prefixes of `teamId` and `slug` differ, because values can
+ * be equal.
+ */
 function teamOf(query: URLSearchParams): { readonly prefix: string; readonly namespace: string | undefined } {
   for (const name of ['teamId', 'slug'] as const) {
     const team = query.get(name);
@@ -109,33 +112,35 @@ function teamOf(query: URLSearchParams): { readonly prefix: string; readonly nam
 
 const PREFIXES = { teamId: 'teams', slug: 'slugs' } as const;
 
-/** What is known of each of `{"hashes": [...]}`; null for a miss. */
+/** Answers `{"hashes": [...]}` with a description of each artifact, or null for a miss. */
 async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<Reply> {
-  const hashes = hashesIn((await artifacts.body(MAX_BODY).toArray()) as Buffer[]);
-  const found: Record<string, object | null> = Object.create(null);
+  const hashes = hashesIn((await artifacts.body(MAX_BODY_BYTES).toArray()) as Buffer[]);
+  const summaries: Record<string, object | null> = Object.create(null);
   let next = 0;
-  const look = async (): Promise<void> => {
+  const describeNext = async (): Promise<void> => {
     for (let hash = hashes[next++]; hash !== undefined; hash = hashes[next++]) {
       artifacts.signal.throwIfAborted();
-      found[hash] = summaryOf(await artifacts.describe(prefix + hash));
+      summaries[hash] = summaryOf(await artifacts.describe(prefix + hash));
     }
   };
-  await Promise.all(Array.from({ length: LOOKUPS }, look));
-  return jsonReply(200, found);
+  await Promise.all(Array.from({ length: MAX_LOOKUPS }, describeNext));
+  return jsonReply(200, summaries);
 }
 
 function hashesIn(chunks: readonly Buffer[]): string[] {
-  const refused = (cause?: unknown) =>
-    new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `expected {"hashes": [...]} with ${MAX_HASHES} at most`, { cause });
+  const badRequest = (cause?: unknown) => {
+    const message = `body: expected {"hashes": [...]} with at most ${MAX_HASHES} valid hashes`;
+    return new HotblobError('ERR_HOTBLOB_BAD_REQUEST', message, { cause });
+  };
   let value: unknown;
   try {
     value = JSON.parse(Buffer.concat(chunks).toString());
   } catch (cause) {
-    throw refused(cause);
+    throw badRequest(cause);
   }
   const hashes: unknown = Object(value).hashes;
-  if (!Array.isArray(hashes) || hashes.length > MAX_HASHES) throw refused();
-  if (!hashes.every((hash): hash is string => typeof hash === 'string' && HASH.test(hash))) throw refused();
+  if (!Array.isArray(hashes) || hashes.length > MAX_HASHES) throw badRequest();
+  if (!hashes.every((hash): hash is string => typeof hash === 'string' && HASH.test(hash))) throw badRequest();
   return hashes;
 }
 
@@ -147,8 +152,8 @@ function summaryOf(artifact: ArtifactDescription | undefined): object | null {
   return { size, taskDurationMs: Number.isFinite(duration) ? duration : 0, ...(tag === undefined ? {} : { tag }) };
 }
 
-/** What turbo says about its hits and misses is counted here already. */
+/** Discards the hits and misses that turbo reports, because the handler counts its own. */
 async function ignoreEvents(artifacts: ProtocolArtifacts): Promise<Reply> {
-  for await (const _chunk of artifacts.body(MAX_BODY));
+  for await (const _chunk of artifacts.body(MAX_BODY_BYTES));
   return jsonReply(200, {});
 }

@@ -1,17 +1,19 @@
 import type { ArtifactDescription, Reply } from './protocol.js';
 
-/** What a PROPFIND tells of a resource. */
+/** Resource that a PROPFIND describes. */
 export interface DavResource {
-  /** An absolute path, percent-encoded (RFC 4918, 8.3). */
+  /** Absolute path, percent-encoded (RFC 4918, section 8.3). */
   readonly href: string;
-  /** Undefined for a collection. */
+  /** Description of the artifact; `undefined` for a collection. */
   readonly artifact?: ArtifactDescription | undefined;
 }
 
-/** For whom nobody knows when they were changed: clients take an answer without the property for broken. */
+/** Date of resources without one, because clients reject a response without `getlastmodified`. */
 const UNKNOWN_DATE = new Date(0);
 
-/** The answer to a PROPFIND of one resource: 207 with all that is known of it (RFC 4918, 9.1 and 13). */
+/**
+ * Returns the 207 response to a PROPFIND of one resource, with every known property (RFC 4918, sections 9.1 and 13).
+ */
 export function multiStatus({ href, artifact }: DavResource): Reply {
   const properties = [
     element('getlastmodified', text((artifact?.lastModified ?? UNKNOWN_DATE).toUTCString())),
@@ -25,8 +27,8 @@ export function multiStatus({ href, artifact }: DavResource): Reply {
   return xmlReply(207, 'multistatus', element('response', element('href', text(href)) + element('propstat', propstat)));
 }
 
-/** 403 for a PROPFIND that would have to list a collection (RFC 4918, 9.1.1). */
-export function finiteDepth(): Reply {
+/** Returns the 403 response to a PROPFIND that would list a collection (RFC 4918, section 9.1.1). */
+export function finiteDepthRequired(): Reply {
   return xmlReply(403, 'error', '<D:propfind-finite-depth/>');
 }
 
@@ -35,19 +37,15 @@ function xmlReply(status: number, root: string, content: string): Reply {
   return { status, body: { contentType: 'application/xml; charset=utf-8', text: document } };
 }
 
-/** `content` is markup. */
+/** @param content markup, already escaped */
 function element(name: string, content: string): string {
   return `<D:${name}>${content}</D:${name}>`;
 }
 
-/** What XML 1.0 cannot hold, escaped or not (2.2). */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are among it
-const UNSPEAKABLE = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Cs}/gu;
+/** Characters that XML 1.0 does not allow, escaped or not (section 2.2). */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: XML does not allow most control characters
+const DISALLOWED = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Cs}/gu;
 
 function text(content: string): string {
-  return content
-    .replace(UNSPEAKABLE, '\ufffd')
-    .replaceAll('&', '&amp;')
-    .replaceAll('<', '&lt;')
-    .replaceAll('>', '&gt;');
+  return content.replace(DISALLOWED, '\ufffd').replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;');
 }

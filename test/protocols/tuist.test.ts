@@ -287,7 +287,7 @@ test('wrong options are refused', (t) => {
     [{ uploadsDir: '' }, /^uploadsDir: expected a path/],
     [{ uploadTtlMs: 0 }, /^uploadTtlMs: expected/],
     [{ maxUploads: 0 }, /^maxUploads: expected/],
-    [{ uploads: '' }, /^uploads: expected one of/],
+    [{ uploads: '' }, /^unknown option 'uploads'; expected one of path, uploadsDir/],
   ] as const) {
     t.throws(() => tuist(options as object), { code: 'ERR_HOTBLOB_INVALID_OPTION', message });
   }

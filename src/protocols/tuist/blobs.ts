@@ -3,25 +3,25 @@ import type { Operation, ProtocolRequest, Reply, UploadOperation } from '../prot
 import { uploadMetadata } from '../request-metadata.js';
 import { CHECKSUM_HEADER, checksumOf } from './checksum.js';
 import type { Generations } from './generations.js';
-import { keyPart, scopeOf } from './scope.js';
+import { encodeName, scopeOf } from './scope.js';
 
-/** A route of artifacts that are uploaded at once. */
+/** Route of artifacts that are uploaded in one request. */
 export interface BlobRoute {
-  /** Its first part, without a slash at the end. */
+  /** Path before the artifact's id, without a trailing slash. */
   readonly path: string;
-  /** What its keys have in front, so that those of other routes are others. */
+  /** Segment that precedes the id in a key, so that keys of different routes differ. */
   readonly kind: string;
   readonly upload: 'PUT' | 'POST';
   readonly maxBytes: number;
   readonly reply: UploadOperation['reply'];
-  /** Whether other tools have it as well: without a tenant and a namespace, a request is theirs. */
+  /** Whether other protocols use the path too. Requests without a tenant and a namespace are then left to them. */
   readonly isShared: boolean;
 }
 
 const MIB = 1024 * 1024;
 const ok = (): Reply => ({ status: 200 });
 
-/** Limits and statuses as in kura/src/constants.rs and http.rs. */
+/** Limits and statuses are those of Kura (tuist/tuist, kura/src/constants.rs and kura/src/http.rs). */
 export const BLOB_ROUTES: readonly BlobRoute[] = [
   {
     path: '/api/cache/cas',
@@ -43,14 +43,18 @@ export const BLOB_ROUTES: readonly BlobRoute[] = [
   { path: '/api/metro/cache', kind: 'metro', upload: 'PUT', maxBytes: 2048 * MIB, reply: ok, isShared: true },
 ];
 
-/** @param rest what stands behind the route and its slash */
+/**
+ * Returns the operation for a request to a blob route.
+ *
+ * @param rest path after the route and its slash: the id of the artifact
+ */
 export function blobOperation(
   { kind, upload, maxBytes, reply }: BlobRoute,
   { method, query, headers }: ProtocolRequest,
   rest: string,
   generations: Generations,
 ): Operation {
-  const id = keyPart(decodePath(rest));
+  const id = encodeName(decodePath(rest));
   const keyOf = (prefix: string): string => `${prefix}/${kind}/${id}`;
   if (method === 'GET' || method === 'HEAD') {
     const namespace = scopeOf(query);

@@ -1,12 +1,12 @@
 import { open, writeFile } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 
-/** Writes a new file, and to the disk. Resolves to its length in bytes. */
+/** Creates a file and flushes it to disk. Resolves to its size in bytes. Rejects if the file exists. */
 export async function writeDurably(path: string, content: string | Readable): Promise<number> {
   const handle = await open(path, 'wx');
   try {
     await writeFile(handle, content);
-    // Before any rename: after a crash there must not be a name without the bytes.
+    // Callers rename the file afterwards. Without the sync, a crash could leave the new name with missing bytes.
     await handle.sync();
     return (await handle.stat()).size;
   } finally {
@@ -14,7 +14,7 @@ export async function writeDurably(path: string, content: string | Readable): Pr
   }
 }
 
-/** Makes what has been renamed in a directory survive a crash of the system. */
+/** Flushes a directory to disk, so that renames in it survive a system crash. */
 export async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r');
   await handle.sync().finally(() => handle.close());

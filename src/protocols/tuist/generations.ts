@@ -5,119 +5,125 @@ import type { Operation, ProtocolArtifacts, ReadOperation, UploadOperation } fro
 import type { Scope } from './scope.js';
 
 /**
- * So long, in milliseconds, a process goes by what it has seen. What it sees may be a second old itself: open files are
- * compared with what is at their paths that often.
+ * A generation in memory is used for this long before it is read from the store again. The value that was read can
+ * itself be one second old, because the handler revalidates open files once per second.
  */
-const FRESH_MS = 1000;
-/** Scopes that are remembered. */
-const MAX_KNOWN = 1024;
-const PATTERN = /^[0-9a-f]{32}$/;
-const LENGTH = 32;
-/** What stands for the generation of an empty scope: nothing is ever put there. */
-export const NONE = 'none';
+const CACHE_MS = 1000;
+/** Maximum number of generations in memory. */
+const MAX_CACHED = 1024;
+const GENERATION = /^[0-9a-f]{32}$/;
+const GENERATION_LENGTH = 32;
+/** Generation in the keys of an empty scope. Nothing is ever stored under these keys. */
+export const NO_GENERATION = 'none';
 
-interface Known {
+interface CachedGeneration {
   readonly generation: string;
-  /** In milliseconds of `performance.now()`. */
-  readonly seenAt: number;
+  /** Time of the read, in milliseconds of `performance.now()`. */
+  readonly readAt: number;
 }
 
 /**
- * What makes all artifacts of a scope unreachable at once, though a store cannot list them: every key of a scope holds its
- * generation, a random name that is kept as an artifact at `<scope>/generation`. To clean is to put another one there. What
- * cannot be reached any more is left to the store's eviction.
+ * Deletes all artifacts of a scope at once, in stores that cannot list them. Every key of a scope contains its
+ * generation: a random name, stored as an artifact under `<scope>/generation`. Storing a new generation makes all
+ * artifacts of the scope unreachable. The store evicts them later.
  *
- * A scope without that artifact is empty, and its first upload gives it one: so the loss of it (it is looked up too often
- * to be evicted before the rest) costs hits, and never brings back what has been cleaned.
+ * A scope without a generation is empty, and its first upload creates one. If the store evicts the generation, the
+ * scope loses its hits, but cleaned artifacts never reappear. The generation is read too often to be evicted before the
+ * artifacts.
  *
- * Each process looks once a second for each scope that is in use; in between, a request costs one look into a map.
+ * Each process reads the generation of each scope in use once per second. Other requests find it in a map.
  */
 export class Generations {
-  readonly #known = new Map<Scope, Known>();
+  readonly #cached = new Map<Scope, CachedGeneration>();
   readonly #locks = new KeyLocks();
-  /** Counts what has been put here, so that a look that began before does not hide it. */
+  /** Number of generations stored by this process. A read that overlaps with a write is repeated. */
   #puts = 0;
 
-  /** The generation, where it is known without a look into the store. */
+  /** Returns the generation from memory, or `undefined` if it has to be read from the store. */
   peek(scope: Scope): string | undefined {
-    const known = this.#known.get(scope);
-    return known !== undefined && performance.now() - known.seenAt < FRESH_MS ? known.generation : undefined;
+    const cached = this.#cached.get(scope);
+    return cached !== undefined && performance.now() - cached.readAt < CACHE_MS ? cached.generation : undefined;
   }
 
-  /** The generation of a scope; undefined for an empty one. */
+  /** Resolves to the generation of a scope, or to `undefined` for an empty scope. */
   async find(scope: Scope, artifacts: ProtocolArtifacts): Promise<string | undefined> {
     for (;;) {
-      const known = this.peek(scope);
-      if (known !== undefined) return known;
+      const cached = this.peek(scope);
+      if (cached !== undefined) return cached;
       const puts = this.#puts;
-      const seenAt = performance.now();
-      const generation = (await artifacts.read(markerOf(scope), LENGTH))?.toString('latin1');
+      const readAt = performance.now();
+      const generation = (await artifacts.read(generationKey(scope), GENERATION_LENGTH))?.toString('latin1');
       if (puts !== this.#puts) continue;
-      if (generation === undefined || !PATTERN.test(generation)) return undefined;
-      this.#remember(scope, { generation, seenAt });
+      if (generation === undefined || !GENERATION.test(generation)) return undefined;
+      this.#remember(scope, { generation, readAt });
       return generation;
     }
   }
 
-  /** The generation of a scope that is about to get an artifact. */
+  /** Resolves to the generation of a scope, and creates it for an empty scope. */
   ensure(scope: Scope, artifacts: ProtocolArtifacts): Promise<string> {
-    // One after the other: of two that are made at once, the first would lose what is uploaded meanwhile.
+    // Serialized: if two were created at once, uploads to the first one would be lost.
     return this.#locks.run(scope, async () => (await this.find(scope, artifacts)) ?? this.#put(scope, artifacts));
   }
 
   /**
-   * An operation on a key of a scope. `make` gets what the key begins with, without a slash at its end; it is called at
-   * once where that is known, and else when it has been looked up.
+   * Returns an operation on a key of a scope.
+   *
+   * @param make gets the prefix of the key (scope and generation) without a trailing slash. It is called at once if the
+   *   generation is in memory, and otherwise when it has been read
    */
   operation(
     scope: Scope,
     needs: 'read' | 'write',
     make: (prefix: string) => ReadOperation | UploadOperation,
   ): Operation {
-    const known = this.peek(scope);
-    if (known !== undefined) return make(`${scope}/${known}`);
+    const cached = this.peek(scope);
+    if (cached !== undefined) return make(`${scope}/${cached}`);
     return {
       kind: 'answer',
       needs,
       namespace: scope,
       answer: async (artifacts) => {
-        const found = needs === 'write' ? await this.ensure(scope, artifacts) : await this.find(scope, artifacts);
-        return make(`${scope}/${found ?? NONE}`);
+        const generation = needs === 'write' ? await this.ensure(scope, artifacts) : await this.find(scope, artifacts);
+        return make(`${scope}/${generation ?? NO_GENERATION}`);
       },
     };
   }
 
-  /** Makes a scope empty: for this process when it resolves, for others that share the store within two seconds. */
+  /**
+   * Makes a scope empty. This takes effect in this process when the promise resolves, and within two seconds in other
+   * processes that share the store.
+   */
   async renew(scope: Scope, artifacts: ProtocolArtifacts): Promise<void> {
     await this.#locks.run(scope, () => this.#put(scope, artifacts));
   }
 
   async #put(scope: Scope, artifacts: ProtocolArtifacts): Promise<string> {
-    const generation = randomBytes(LENGTH / 2).toString('hex');
+    const generation = randomBytes(GENERATION_LENGTH / 2).toString('hex');
     try {
-      await artifacts.put(markerOf(scope), Readable.from([generation], { objectMode: false }));
+      await artifacts.put(generationKey(scope), Readable.from([generation], { objectMode: false }));
     } catch (error) {
-      // Nobody knows what is there now.
-      this.#known.delete(scope);
+      // The store may have either generation now.
+      this.#cached.delete(scope);
       throw error;
     } finally {
       this.#puts++;
     }
-    this.#remember(scope, { generation, seenAt: performance.now() });
+    this.#remember(scope, { generation, readAt: performance.now() });
     return generation;
   }
 
-  #remember(scope: Scope, known: Known): void {
-    this.#known.delete(scope);
-    this.#known.set(scope, known);
-    if (this.#known.size <= MAX_KNOWN) return;
-    for (const oldest of this.#known.keys()) {
-      this.#known.delete(oldest);
+  #remember(scope: Scope, generation: CachedGeneration): void {
+    this.#cached.delete(scope);
+    this.#cached.set(scope, generation);
+    if (this.#cached.size <= MAX_CACHED) return;
+    for (const oldest of this.#cached.keys()) {
+      this.#cached.delete(oldest);
       return;
     }
   }
 }
 
-function markerOf(scope: Scope): string {
+function generationKey(scope: Scope): string {
   return `${scope}/generation`;
 }

@@ -1,13 +1,14 @@
 import { HotblobError } from '../../contract/errors.js';
 import type { ProtocolArtifacts } from '../protocol.js';
 
-/** More than any client has to say. */
+/** Far above the size that clients send. */
 const MAX_JSON_BYTES = 1024 * 1024;
 
 /**
- * The request's body as JSON, of 1 MiB at most.
+ * Resolves to the request body as a JSON object.
  *
- * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE`, `ERR_HOTBLOB_BAD_REQUEST` for anything but an object in JSON
+ * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` for more than 1 MiB, `ERR_HOTBLOB_BAD_REQUEST` if the body is not a JSON
+ *   object
  */
 export async function jsonBody(artifacts: ProtocolArtifacts): Promise<Readonly<Record<string, unknown>>> {
   const chunks: Buffer[] = await artifacts.body(MAX_JSON_BYTES).toArray();
@@ -15,13 +16,13 @@ export async function jsonBody(artifacts: ProtocolArtifacts): Promise<Readonly<R
   try {
     value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
   } catch (cause) {
-    throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'the body is no JSON', { cause });
+    throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'body: expected JSON in UTF-8', { cause });
   }
   if (isObject(value)) return value;
-  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'the body is no object');
+  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'body: expected a JSON object');
 }
 
-/** Whether a value of JSON has members. */
+/** Whether a JSON value is an object (not an array). */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

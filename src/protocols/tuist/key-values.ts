@@ -4,12 +4,13 @@ import { decodePath } from '../paths.js';
 import type { AnswerOperation, Operation, ProtocolRequest } from '../protocol.js';
 import type { Generations } from './generations.js';
 import { isObject, jsonBody } from './json-body.js';
-import { keyPart, type Scope, scopeOf } from './scope.js';
+import { encodeName, type Scope, scopeOf } from './scope.js';
 
 /**
- * `/api/cache/keyvalue`: what an action of Xcode's compilation cache came to, `{"entries": [{"value"}]}` under a `cas_id`.
+ * Returns the operation for a request to `/api/cache/keyvalue`: results of actions of Xcode's compilation cache, stored
+ * as `{"entries": [{"value"}]}` under a `cas_id`.
  *
- * @param rest what stands behind it and its slash; undefined for nothing
+ * @param rest path after the route and its slash; `undefined` for the route itself
  */
 export function keyValueRoute(
   { method, query }: ProtocolRequest,
@@ -19,7 +20,7 @@ export function keyValueRoute(
   if (rest === undefined) {
     return method === 'PUT' ? putEntries(scopeOf(query), generations) : { kind: 'unsupported', allow: ['PUT'] };
   }
-  const id = keyPart(decodePath(rest));
+  const id = encodeName(decodePath(rest));
   if (method !== 'GET' && method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
   const scope = scopeOf(query);
   return generations.operation(scope, 'read', (prefix) => {
@@ -36,7 +37,7 @@ function putEntries(scope: Scope, generations: Generations): AnswerOperation {
       const { cas_id: id, entries } = await jsonBody(artifacts);
       if (typeof id !== 'string' || !Array.isArray(entries)) throw badRequest();
       const text = JSON.stringify({ entries: entries.map(entryOf) });
-      const key = keyOf(`${scope}/${await generations.ensure(scope, artifacts)}`, keyPart(id));
+      const key = keyOf(`${scope}/${await generations.ensure(scope, artifacts)}`, encodeName(id));
       await artifacts.put(key, Readable.from([text], { objectMode: false }), { contentType: 'application/json' });
       return { status: 204 };
     },
@@ -56,6 +57,6 @@ function entryOf(entry: unknown): { value: string } {
 function badRequest(): HotblobError {
   return new HotblobError(
     'ERR_HOTBLOB_BAD_REQUEST',
-    'expected {"cas_id", "entries": [{"value"}]}, all of them strings',
+    'body: expected {"cas_id": string, "entries": [{"value": string}]}',
   );
 }

@@ -7,7 +7,7 @@ import { KeyLocks } from '../../util/key-locks.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
 import type { Scope } from './scope.js';
 
-/** What an upload in parts is to become. The strings are parts of a key. */
+/** Artifact that an upload in parts becomes. The strings are segments of its key. */
 export interface ModuleTarget {
   readonly scope: Scope;
   readonly category: string;
@@ -15,35 +15,35 @@ export interface ModuleTarget {
   readonly name: string;
 }
 
-/** A part that has come wholly. */
+/** Part that was received completely. */
 export interface Part {
   readonly number: number;
   readonly path: string;
   readonly bytes: number;
 }
 
-/** An upload as it is on the disk. */
+/** Upload as it is on disk. */
 export interface ModuleUpload {
   readonly target: ModuleTarget;
-  /** In the order of their numbers. */
+  /** Parts in ascending order of their numbers. */
   readonly parts: readonly Part[];
 }
 
-/** The largest part, in bytes. */
+/** Maximum size of a part. */
 export const MAX_PART_BYTES = 10 * 1024 * 1024;
 const MAX_UPLOAD_BYTES = 2048 * 1024 * 1024;
-/** Of an upload. Clients send parts of 10 MiB, so that the largest has 205. */
+/** Maximum number of parts of an upload. Clients send parts of 10 MiB, so the largest upload has 205. */
 const MAX_PARTS = 1000;
 const TARGET_NAME = 'upload.json';
 const PART_NAME = /^part-(\d+)$/;
-/** An upload, or one that was being made or removed when the process ended. What else is there is somebody else's. */
-const OWN_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
+/** Directory of an upload, or of one whose creation or removal a crash interrupted. Other names are left alone. */
+const UPLOAD_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
 
 /**
- * Uploads in parts, each a directory: `upload.json` says what it is to become, `part-<number>` are its parts, written to
- * the disk before they are acknowledged. Nothing is kept in memory, so that an upload outlives the process, and several
- * processes may take parts of one. Its last change is that of its directory; `ttlMs` later it is unknown, and the next
- * upload that begins removes it.
+ * Uploads in parts. Each upload is a directory: `upload.json` describes the artifact, and `part-<number>` are the
+ * parts, flushed to disk before they are acknowledged. No state is in memory, so uploads survive a restart, and several
+ * processes can receive parts of one upload. An upload expires `ttlMs` after the last change of its directory. The next
+ * upload that starts removes it.
  */
 export class ModuleUploads {
   readonly #root: string;
@@ -58,15 +58,19 @@ export class ModuleUploads {
   }
 
   /**
-   * Begins an upload. Resolves to its id: 32 hexadecimal digits that nobody can guess.
+   * Starts an upload. Resolves to its id: 32 random hexadecimal digits.
    *
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` for one too many; else the error of the system
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there are `maxUploads` uploads; otherwise the error of the system
+   *   call
    */
-  begin(target: ModuleTarget): Promise<string> {
+  start(target: ModuleTarget): Promise<string> {
     return this.#locks.run('', async () => {
       await mkdir(this.#root, { recursive: true });
       if ((await this.#sweep()) >= this.#maxUploads) {
-        throw new HotblobError('ERR_HOTBLOB_OVERLOADED', `${this.#maxUploads} uploads in parts are under way`);
+        throw new HotblobError(
+          'ERR_HOTBLOB_OVERLOADED',
+          `maxUploads: all ${this.#maxUploads} uploads in parts are in use`,
+        );
       }
       const id = randomBytes(16).toString('hex');
       const temporary = this.#pathOf(`${id}.new`);
@@ -85,25 +89,25 @@ export class ModuleUploads {
   }
 
   /**
-   * Keeps a part, in the place of one with the same number. Resolves to whether the upload is known.
+   * Stores a part and replaces one with the same number. Resolves to `false` if the upload does not exist.
    *
-   * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` where the upload grows beyond 2 GiB or 1,000 parts; what `body` fails
-   * with; else the error of the system
+   * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` if the upload would exceed 2 GiB or 1,000 parts; otherwise the
+   *   error of `body` or of the system call
    */
-  async keep(id: string, number: number, body: Readable): Promise<boolean> {
+  async addPart(id: string, number: number, body: Readable): Promise<boolean> {
     const directory = this.#pathOf(id);
     const temporary = join(directory, `${randomUUID()}.tmp`);
     try {
       const bytes = await writeDurably(temporary, body);
       await this.lock(id, async () => {
         const others = (await partsOf(directory)).filter((part) => part.number !== number);
-        assertFits([...others, { number, path: temporary, bytes }]);
+        assertUploadLimits([...others, { number, path: temporary, bytes }]);
         await rename(temporary, join(directory, `part-${number}`));
         await syncDirectory(directory);
       });
       return true;
     } catch (error) {
-      await unlink(temporary).catch(() => {}); // it may never have been made, or have gone with the upload
+      await unlink(temporary).catch(() => {}); // it may not exist, or the upload was removed
       if (errnoCode(error) === 'ENOENT') return false;
       throw error;
     } finally {
@@ -111,12 +115,12 @@ export class ModuleUploads {
     }
   }
 
-  /** What is there of an upload; undefined for one that is not known, or no longer. */
+  /** Resolves to an upload and its parts, or to `undefined` if it does not exist or has expired. */
   async find(id: string): Promise<ModuleUpload | undefined> {
     const directory = this.#pathOf(id);
     try {
-      if (await this.#isAbandoned(directory)) return undefined;
-      // It was made by this class, and renamed when it was whole.
+      if (await this.#isExpired(directory)) return undefined;
+      // No validation: this class wrote the file and renamed its directory when it was complete.
       const target: ModuleTarget = JSON.parse(await readFile(join(directory, TARGET_NAME), 'utf8'));
       return { target, parts: await partsOf(directory) };
     } catch (error) {
@@ -125,34 +129,34 @@ export class ModuleUploads {
     }
   }
 
-  /** Runs `task` while this process does nothing else that changes the upload. */
+  /** Runs `task` while no other task of this process changes the upload. */
   lock<T>(id: string, task: () => Promise<T>): Promise<T> {
     return this.#locks.run(id, task);
   }
 
-  /** Removes an upload, as far as that is possible: what is left is removed when it is old. */
+  /** Removes an upload. Never rejects: files that cannot be removed are removed when they have expired. */
   async remove(id: string): Promise<void> {
     const removed = this.#pathOf(`${id}.old`);
-    // At one stroke, so that nobody sees some of its parts alone.
-    await rename(this.#pathOf(id), removed).catch(() => {}); // another process has been faster
+    // The rename is atomic, so no process sees an upload with some of its parts.
+    await rename(this.#pathOf(id), removed).catch(() => {}); // another process has removed it
     await discard(removed);
   }
 
-  /** Removes what has been abandoned. Resolves to how many uploads are left. */
+  /** Removes expired uploads. Resolves to the number of remaining uploads. */
   async #sweep(): Promise<number> {
-    let left = 0;
+    let remaining = 0;
     for (const name of await readdir(this.#root)) {
-      if (!OWN_NAME.test(name)) continue;
+      if (!UPLOAD_NAME.test(name)) continue;
       const directory = this.#pathOf(name);
-      // One that has gone meanwhile counts; the next sweep will not see it.
-      const isAbandoned = await this.#isAbandoned(directory).catch(() => false);
-      if (isAbandoned) await discard(directory);
-      else left++;
+      // An upload that another process removes meanwhile is counted, but not by the next sweep.
+      const isExpired = await this.#isExpired(directory).catch(() => false);
+      if (isExpired) await discard(directory);
+      else remaining++;
     }
-    return left;
+    return remaining;
   }
 
-  async #isAbandoned(directory: string): Promise<boolean> {
+  async #isExpired(directory: string): Promise<boolean> {
     return (await stat(directory)).mtimeMs + this.#ttlMs < Date.now();
   }
 
@@ -161,12 +165,14 @@ export class ModuleUploads {
   }
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` */
-export function assertFits(parts: readonly Part[]): void {
+/** @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` for more than 2 GiB or 1,000 parts */
+export function assertUploadLimits(parts: readonly Part[]): void {
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
   if (bytes <= MAX_UPLOAD_BYTES && parts.length <= MAX_PARTS) return;
-  const message = `an upload has at most ${MAX_UPLOAD_BYTES} bytes in ${MAX_PARTS} parts`;
-  throw new HotblobError('ERR_HOTBLOB_UNPROCESSABLE', message);
+  throw new HotblobError(
+    'ERR_HOTBLOB_UNPROCESSABLE',
+    `upload: expected at most ${MAX_UPLOAD_BYTES} bytes in ${MAX_PARTS} parts, received ${bytes} in ${parts.length}`,
+  );
 }
 
 async function partsOf(directory: string): Promise<Part[]> {

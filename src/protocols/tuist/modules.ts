@@ -10,54 +10,65 @@ import {
   type ProtocolRequest,
   type Reply,
 } from '../protocol.js';
-import { CHECKSUM_HEADER, checksumOf, verified } from './checksum.js';
-import { type Generations, NONE } from './generations.js';
+import { CHECKSUM_HEADER, checksumOf, verifyChecksum } from './checksum.js';
+import { type Generations, NO_GENERATION } from './generations.js';
 import { jsonBody } from './json-body.js';
-import { assertFits, MAX_PART_BYTES, type ModuleTarget, type ModuleUploads, type Part } from './module-uploads.js';
-import { keyPart, parameter, scopeOf } from './scope.js';
+import {
+  assertUploadLimits,
+  MAX_PART_BYTES,
+  type ModuleTarget,
+  type ModuleUploads,
+  type Part,
+} from './module-uploads.js';
+import { encodeName, parameter, scopeOf } from './scope.js';
 import { encodeUploadId, parseUploadId, type UploadId } from './upload-id.js';
 
-const STEPS: ReadonlySet<string> = new Set(['start', 'part', 'complete']);
-const CATEGORY = 'builds';
+const UPLOAD_ROUTES: ReadonlySet<string> = new Set(['start', 'part', 'complete']);
+const DEFAULT_CATEGORY = 'builds';
 const MAX_U32 = 0xffff_ffff;
-/** From this one on, the client takes 204 for "it is there already"; before, 200 without an id (kura/src/http.rs). */
+/**
+ * First client version that takes 204 for "the artifact exists". Older ones expect 200 without an id
+ * (kura/src/http.rs).
+ */
 const FIRST_VERSION_WITH_204 = [4, 202, 0] as const;
 
 const PRESENT: Reply = { status: 204, headers: { 'accept-ranges': 'bytes' } };
 const ABSENT = jsonReply(404, { message: 'Artifact not found.' });
 const UNKNOWN_UPLOAD = jsonReply(404, { message: 'Upload not found.' });
-const DONE: Reply = { status: 204 };
+const NO_CONTENT: Reply = { status: 204 };
 
-/** What is below `/api/cache/module/`: artifacts that are looked for by hash, name and category, and uploaded in parts. */
+/**
+ * Routes below `/api/cache/module/`: artifacts that are identified by hash, name and category, and uploaded in parts.
+ */
 export class Modules {
   readonly #generations: Generations;
   readonly #uploads: ModuleUploads | undefined;
 
-  /** Without `uploads` there are none: 405. */
+  /** @param uploads if it is `undefined`, uploads are answered with 405 */
   constructor(generations: Generations, uploads: ModuleUploads | undefined) {
     this.#generations = generations;
     this.#uploads = uploads;
   }
 
-  /** @param rest what stands behind `/api/cache/module/` */
+  /** Returns the operation for a request. @param rest path after `/api/cache/module/` */
   route(request: ProtocolRequest, rest: string): Operation {
-    if (STEPS.has(rest)) return this.#step(rest, request);
-    keyPart(decodePath(rest)); // an id that says nothing more than the query, but has to be one
+    if (UPLOAD_ROUTES.has(rest)) return this.#uploadOperation(rest, request);
+    encodeName(decodePath(rest)); // The id must be valid, but only the query identifies the artifact.
     if (request.method !== 'GET' && request.method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
     const target = targetOf(request.query);
-    if (request.method === 'HEAD') return this.#look(target);
+    if (request.method === 'HEAD') return this.#existenceOperation(target);
     return this.#generations.operation(target.scope, 'read', (prefix) => {
       return { kind: 'read', namespace: target.scope, key: keyOf(prefix, target) };
     });
   }
 
-  #step(step: string, request: ProtocolRequest): Operation {
+  #uploadOperation(route: string, request: ProtocolRequest): Operation {
     const uploads = this.#uploads;
     if (uploads === undefined) return { kind: 'unsupported', allow: [] };
     if (request.method !== 'POST') return { kind: 'unsupported', allow: ['POST'] };
-    if (step === 'start') return this.#start(uploads, request);
+    if (route === 'start') return this.#startOperation(uploads, request);
     const id = parseUploadId(parameter(request.query, 'upload_id'));
-    const number = step === 'part' ? partNumber(parameter(request.query, 'part_number')) : undefined;
+    const number = route === 'part' ? partNumber(parameter(request.query, 'part_number')) : undefined;
     return {
       kind: 'answer',
       needs: 'write',
@@ -66,33 +77,32 @@ export class Modules {
         if (id === undefined) return UNKNOWN_UPLOAD;
         return number === undefined
           ? this.#complete(uploads, id, artifacts)
-          : this.#keep(uploads, id, number, artifacts);
+          : this.#addPart(uploads, id, number, artifacts);
       },
     };
   }
 
-  #look(target: ModuleTarget): AnswerOperation {
-    const answer = async (artifacts: ProtocolArtifacts) =>
-      (await this.#isThere(target, artifacts)) ? PRESENT : ABSENT;
+  #existenceOperation(target: ModuleTarget): AnswerOperation {
+    const answer = async (artifacts: ProtocolArtifacts) => ((await this.#exists(target, artifacts)) ? PRESENT : ABSENT);
     return { kind: 'answer', needs: 'read', namespace: target.scope, answer };
   }
 
-  #start(uploads: ModuleUploads, { query, headers }: ProtocolRequest): AnswerOperation {
+  #startOperation(uploads: ModuleUploads, { query, headers }: ProtocolRequest): AnswerOperation {
     const target = targetOf(query);
     return {
       kind: 'answer',
       needs: 'write',
       namespace: target.scope,
       answer: async (artifacts) => {
-        if (await this.#isThere(target, artifacts)) {
-          return understands204(headers['x-tuist-cli-version']) ? DONE : jsonReply(200, { upload_id: null });
+        if (await this.#exists(target, artifacts)) {
+          return accepts204(headers['x-tuist-cli-version']) ? NO_CONTENT : jsonReply(200, { upload_id: null });
         }
-        return jsonReply(200, { upload_id: encodeUploadId({ id: await uploads.begin(target), scope: target.scope }) });
+        return jsonReply(200, { upload_id: encodeUploadId({ id: await uploads.start(target), scope: target.scope }) });
       },
     };
   }
 
-  async #keep(
+  async #addPart(
     uploads: ModuleUploads,
     { id, scope }: UploadId,
     number: number,
@@ -100,7 +110,7 @@ export class Modules {
   ): Promise<Reply> {
     const upload = await uploads.find(id);
     if (upload?.target.scope !== scope) return UNKNOWN_UPLOAD;
-    return (await uploads.keep(id, number, artifacts.body(MAX_PART_BYTES))) ? DONE : UNKNOWN_UPLOAD;
+    return (await uploads.addPart(id, number, artifacts.body(MAX_PART_BYTES))) ? NO_CONTENT : UNKNOWN_UPLOAD;
   }
 
   async #complete(uploads: ModuleUploads, { id, scope }: UploadId, artifacts: ProtocolArtifacts): Promise<Reply> {
@@ -109,18 +119,18 @@ export class Modules {
     return uploads.lock(id, async () => {
       const upload = await uploads.find(id);
       if (upload?.target.scope !== scope) return UNKNOWN_UPLOAD;
-      assertListed(parts, upload.parts);
-      // Other processes may have taken parts of it at the same moment.
-      assertFits(upload.parts);
+      assertPartList(parts, upload.parts);
+      // Checked again, because another process may have received parts at the same time.
+      assertUploadLimits(upload.parts);
       try {
         await this.#assemble(upload.target, upload.parts, checksum, artifacts);
       } catch (error) {
-        // Another process has been faster.
+        // Another process has completed the upload and removed its parts.
         if ((await uploads.find(id)) === undefined) return UNKNOWN_UPLOAD;
         throw error;
       }
       await uploads.remove(id);
-      return DONE;
+      return NO_CONTENT;
     });
   }
 
@@ -131,27 +141,29 @@ export class Modules {
     artifacts: ProtocolArtifacts,
   ): Promise<void> {
     const generation = await this.#generations.ensure(target.scope, artifacts);
-    const chunks = checksum === undefined ? bytesOf(parts) : verified(bytesOf(parts), checksum);
-    // A store that has given up listens no more, and an error without a listener would end the process.
+    const chunks = checksum === undefined ? bytesOf(parts) : verifyChecksum(bytesOf(parts), checksum);
+    // After a store stops reading, an error of the stream without a listener would end the process.
     const body = Readable.from(chunks, { objectMode: false }).on('error', () => {});
     const metadata = checksum === undefined ? undefined : { headers: { [CHECKSUM_HEADER]: checksum } };
     await artifacts.put(keyOf(`${target.scope}/${generation}`, target), body, metadata);
   }
 
-  async #isThere(target: ModuleTarget, artifacts: ProtocolArtifacts): Promise<boolean> {
+  async #exists(target: ModuleTarget, artifacts: ProtocolArtifacts): Promise<boolean> {
     const { scope } = target;
-    const generation = (await this.#generations.find(scope, artifacts)) ?? NONE;
+    const generation = (await this.#generations.find(scope, artifacts)) ?? NO_GENERATION;
     return (await artifacts.describe(keyOf(`${scope}/${generation}`, target))) !== undefined;
   }
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST`, `ERR_HOTBLOB_INVALID_KEY` */
+/**
+ * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` for a missing parameter, `ERR_HOTBLOB_INVALID_KEY` for an invalid name
+ */
 function targetOf(query: URLSearchParams): ModuleTarget {
   return {
     scope: scopeOf(query),
-    category: keyPart(query.get('cache_category') ?? CATEGORY),
-    hash: keyPart(parameter(query, 'hash')),
-    name: keyPart(parameter(query, 'name')),
+    category: encodeName(query.get('cache_category') ?? DEFAULT_CATEGORY),
+    hash: encodeName(parameter(query, 'hash')),
+    name: encodeName(parameter(query, 'name')),
   };
 }
 
@@ -162,17 +174,21 @@ function keyOf(prefix: string, { category, hash, name }: ModuleTarget): string {
 function partNumber(text: string): number {
   const number = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (number <= MAX_U32) return number;
-  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `part_number: expected a whole number up to ${MAX_U32}`);
+  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `part_number: expected an integer from 0 to ${MAX_U32}`);
 }
 
-/** What is listed must be exactly what has come, in the order of the numbers (kura/src/store.rs). */
-function assertListed(listed: unknown, parts: readonly Part[]): void {
+/** The client must list exactly the received parts, in ascending order (kura/src/store.rs). */
+function assertPartList(listed: unknown, parts: readonly Part[]): void {
   const isList =
     Array.isArray(listed) &&
     listed.length > 0 &&
     listed.length === parts.length &&
     parts.every(({ number }, index) => listed[index] === number);
-  if (!isList) throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'the list is not that of the parts that have come');
+  if (!isList)
+    throw new HotblobError(
+      'ERR_HOTBLOB_BAD_REQUEST',
+      'parts: expected the numbers of the received parts, in ascending order',
+    );
 }
 
 async function* bytesOf(parts: readonly Part[]): AsyncGenerator<Buffer> {
@@ -183,12 +199,13 @@ async function* bytesOf(parts: readonly Part[]): AsyncGenerator<Buffer> {
       read += chunk.byteLength;
       yield chunk;
     }
-    if (read !== bytes) throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `${path}: ${read} bytes, expected ${bytes}`);
+    if (read !== bytes)
+      throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `${path}: expected ${bytes} bytes, received ${read}`);
   }
 }
 
-/** What is behind a hyphen (`4.202.0-rc.1`) makes no difference. */
-function understands204(version: string | string[] | undefined): boolean {
+/** Whether a client version accepts 204. A pre-release suffix (`4.202.0-rc.1`) is ignored. */
+function accepts204(version: string | string[] | undefined): boolean {
   const numbers = /^(\d+)\.(\d+)\.(\d+)(?:[-+]|$)/.exec(String(version))?.slice(1).map(Number);
   if (numbers === undefined) return false;
   for (const [index, least] of FIRST_VERSION_WITH_204.entries()) {

@@ -1,55 +1,59 @@
 import { HotblobError } from '../../contract/errors.js';
 
 /**
- * Whose artifacts a request is about: `tenant/namespace`, each percent-encoded. It begins every key, and it is what access
- * policies see as the namespace.
+ * Owner of artifacts: `tenant/namespace`, each percent-encoded. Prefix of every key, and the namespace that access
+ * policies receive.
  */
 export type Scope = string;
 
-/** The parameters, each with the name that older clients use. */
+/** Names of the query parameters, followed by those that older clients send. */
 const TENANT = ['tenant_id', 'account_handle'] as const;
 const NAMESPACE = ['namespace_id', 'project_handle'] as const;
 
 /**
- * The scope that a query names.
+ * Returns the scope in a query.
  *
- * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` where it lacks one of the two, `ERR_HOTBLOB_INVALID_KEY`
+ * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if the tenant or the namespace is missing, `ERR_HOTBLOB_INVALID_KEY`
+ *   if one is not a valid name
  */
 export function scopeOf(query: URLSearchParams): Scope {
-  return `${keyPart(parameter(query, ...TENANT))}/${keyPart(parameter(query, ...NAMESPACE))}`;
+  return `${encodeName(parameter(query, ...TENANT))}/${encodeName(parameter(query, ...NAMESPACE))}`;
 }
 
-/** Whether a query names a scope, or tries to. */
+/** Whether a query contains a parameter of a scope, valid or not. */
 export function hasScope(query: URLSearchParams): boolean {
   return [...TENANT, ...NAMESPACE].some((name) => query.has(name));
 }
 
 /**
- * A parameter, under the first of its names that is there.
+ * Returns the query parameter with the first of `names` that is present.
  *
- * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` where it is missing or empty
+ * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if the parameter is missing or empty
  */
 export function parameter(query: URLSearchParams, ...names: readonly string[]): string {
   const name = names.find((each) => query.has(each));
   const value = name === undefined ? null : query.get(name);
   if (value) return value;
-  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `the parameter ${names[0]} is missing`);
+  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `${names[0]}: expected a query parameter that is not empty`);
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: NUL is among what is refused
+// biome-ignore lint/suspicious/noControlCharactersInRegex: file systems reject NUL
 const UNSAFE = /[/\\\u0000]|^\.{0,2}$/;
 
 /**
- * What a client names, as one segment of a key. What is not ASCII is encoded: file systems may take two such names for one.
+ * Encodes a name as one segment of a key. Characters outside ASCII are percent-encoded, because a file system may
+ * normalize different names to the same one.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for an empty one, `.` and `..`, and for slashes, backslashes and NUL
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if the name is empty, `.` or `..`, contains a slash, a backslash or
+ *   NUL, or is not valid Unicode
  */
-export function keyPart(name: string): string {
-  if (UNSAFE.test(name))
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a name has no slashes, and is not "." or ".."');
+export function encodeName(name: string): string {
+  if (UNSAFE.test(name)) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'name: expected text without slashes, other than "." and ".."');
+  }
   try {
     return encodeURIComponent(name);
   } catch (cause) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a name is Unicode', { cause });
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'name: expected valid Unicode', { cause });
   }
 }

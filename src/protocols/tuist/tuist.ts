@@ -8,16 +8,16 @@ import { ModuleUploads } from './module-uploads.js';
 import { Modules } from './modules.js';
 import { hasScope, scopeOf } from './scope.js';
 
-/** What {@link tuist} takes. */
+/** Options of {@link tuist}. */
 export interface TuistOptions extends PathOptions {
   /**
-   * A directory for the parts of modules that are being uploaded, on a file system that outlives the machine's restart;
-   * made when it is needed. Processes may share it. Without it modules are served, but not taken: 405.
+   * Directory for the parts of module uploads, on a file system that survives a restart of the machine. Created when it
+   * is first needed. Several processes can share it. Default: none; module uploads are answered with 405.
    */
   readonly uploadsDir?: string | undefined;
-  /** So long after its last part an upload in parts is kept, in milliseconds. Default: 24 hours. */
+  /** Time in milliseconds after its last part until an upload in parts expires. Default: 24 hours. */
   readonly uploadTtlMs?: number | undefined;
-  /** Uploads in parts that may be under way, each of 2 GiB at most; one more is 503. Default: 256. */
+  /** Maximum number of unfinished uploads in parts (2 GiB each). One more is answered with 503. Default: 256. */
   readonly maxUploads?: number | undefined;
 }
 
@@ -34,20 +34,25 @@ const MODULES = '/api/cache/module/';
 const CLEAN = '/api/cache/clean';
 
 /**
- * The cache API of Tuist below `path` (default `''`), as its server Kura has it (tuist/tuist, kura/src/http.rs): Xcode's compilation cache (`cas`,
- * `keyvalue`), modules, Gradle, and routes for Nx and Metro. Clients name `tenant_id` and `namespace_id`, or
- * `account_handle` and `project_handle`; both are needed. Access policies see `<tenant>/<namespace>`, each percent-encoded.
+ * Cache API of Tuist below `path` (default `''`), compatible with its server Kura (tuist/tuist, kura/src/http.rs):
+ * Xcode's compilation cache (`cas`, `keyvalue`), modules, Gradle, and routes for Nx and Metro. Requests need a tenant
+ * and a namespace: `tenant_id` and `namespace_id`, or `account_handle` and `project_handle`. Access policies receive
+ * `<tenant>/<namespace>`, each percent-encoded, as the namespace.
  *
- * - GET and HEAD of an artifact, with ranges; uploads by POST (`cas`: 204) or PUT (`gradle`: 201 for a new one, 200; Nx and
- *   Metro: 200). `/v1/cache` and `/api/metro/cache` are left to others for requests that name neither tenant nor namespace.
- * - `tuist-checksum-sha256` of an upload: 422 where the body hashes to something else; it comes back with the artifact.
- * - Modules in parts of 10 MiB (413) and 2 GiB in all (422), in `uploadsDir`: `start`, `part`, `complete`.
- * - DELETE of `/api/cache/clean`: nothing of the tenant and namespace can be reached any more, in this process at once, in
- *   others that share the store within two seconds. The bytes are the store's to evict.
+ * - GET and HEAD of an artifact, with ranges.
+ * - Uploads by POST (`cas`: 204) or PUT (`gradle`: 201 for a new artifact, otherwise 200; Nx and Metro: 200).
+ * - Requests to `/v1/cache` and `/api/metro/cache` without a tenant and a namespace are left to the next protocol.
+ * - An upload that does not match its `tuist-checksum-sha256` is answered with 422. The header is sent with the
+ *   artifact.
+ * - Modules are uploaded in parts to `uploadsDir` (`start`, `part`, `complete`). A part above 10 MiB is answered with
+ *   413, an upload above 2 GiB with 422.
+ * - DELETE of `/api/cache/clean` makes all artifacts of the tenant and namespace unreachable: in this process at once,
+ *   and within two seconds in other processes that share the store. The store evicts the bytes later.
  *
- * For the last, every key holds a generation, which is looked up in the store once a second for each namespace in use.
+ * To support `clean`, every key contains a generation, which each process reads from the store once per second for each
+ * namespace in use.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid value or an unknown option
  */
 export function tuist(options: TuistOptions = {}): Protocol {
   assertOptions(options, CHECKS);

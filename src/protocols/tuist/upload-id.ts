@@ -1,19 +1,21 @@
 import type { Scope } from './scope.js';
 
-/** What names an upload in parts: clients send nothing else with a part. */
+/** Id of an upload in parts. Clients send only this with a part. */
 export interface UploadId {
   /** 32 hexadecimal digits. */
   readonly id: string;
-  /** Whose it is, so that access can be checked before anything is looked up. The upload itself says whether that is true. */
+  /**
+   * Scope of the upload, for the access check before the lookup. The caller compares it with that of the stored upload.
+   */
   readonly scope: Scope;
 }
 
-/** As clients get it, and as they send it. */
+/** Returns the text form that clients receive and send. */
 export function encodeUploadId({ id, scope }: UploadId): string {
   return `${id}.${Buffer.from(scope).toString('base64url')}`;
 }
 
-/** Undefined for what cannot have been encoded here. */
+/** Parses the text form. Returns `undefined` for text that {@link encodeUploadId} cannot have returned. */
 export function parseUploadId(text: string): UploadId | undefined {
   const [, id, encoded] = /^([0-9a-f]{32})\.([\w-]+)$/.exec(text) ?? [];
   if (id === undefined || encoded === undefined) return undefined;
