@@ -3,11 +3,12 @@ import { HotblobError } from '../contract/errors.js';
 import type { PutOptions } from '../contract/store.js';
 
 /**
- * The bytes of an upload, chunk by chunk. It ends only when all of them have come, and fails as soon as it is known that
- * they will not: with the body's own error, with the signal's reason (also while a body is silent), or with
+ * Yields the bytes of an upload. Returns only if the whole body was received. Rejects with the error of the body, or with
+ * the reason of the signal as soon as it aborts, even while the client sends nothing.
  *
- * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above `maxBytes` (before the first chunk, if the announced size is),
- * `ERR_HOTBLOB_INCOMPLETE` when the length is not the announced one
+ * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if the upload is larger than `maxBytes`; before the first chunk if its
+ * announced size is
+ * @throws HotblobError `ERR_HOTBLOB_INCOMPLETE` if the upload is shorter or longer than announced
  */
 export async function* chunksOf(
   body: Readable,
@@ -18,14 +19,12 @@ export async function* chunksOf(
   let received = 0;
   const assertFits = (bytes: number): void => {
     if (bytes <= maxBytes) return;
-    throw new HotblobError(
-      'ERR_HOTBLOB_TOO_LARGE',
-      `the upload is larger than the store, which holds ${maxBytes} bytes`,
-    );
+    throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', `upload: expected at most ${maxBytes} bytes, received ${bytes}`);
   };
-  const assertLength = (isRight: boolean): void => {
-    if (isRight) return;
-    throw new HotblobError('ERR_HOTBLOB_INCOMPLETE', `the upload announced ${size} bytes and had ${received}`);
+  const assertLength = (isExpected: boolean): void => {
+    if (isExpected) return;
+    const message = `upload: expected ${size} bytes as announced, received ${received}`;
+    throw new HotblobError('ERR_HOTBLOB_INCOMPLETE', message);
   };
 
   assertFits(size ?? 0);
@@ -36,7 +35,7 @@ export async function* chunksOf(
   try {
     for (;;) {
       signal?.throwIfAborted();
-      // Not Promise.race with one promise of the abort: that one would collect a reaction for each chunk.
+      // Promise.race with one promise for the abort would add a reaction to that promise for each chunk.
       const next = await new Promise<IteratorResult<unknown>>((resolve, reject) => {
         fail = reject;
         chunks.next().then(resolve, reject);
@@ -55,9 +54,9 @@ export async function* chunksOf(
   }
 }
 
-/** Ends a body that nobody will read to its end. */
+/** Destroys a body that is not read to its end. */
 export function discard(body: Readable): void {
-  // It may still fail; without a listener that would end the process.
+  // The body may still emit an error. Without a listener that would end the process.
   body.on('error', () => {});
   body.destroy();
 }
@@ -65,5 +64,5 @@ export function discard(body: Readable): void {
 function bytesOf(chunk: unknown): Uint8Array {
   if (chunk instanceof Uint8Array) return chunk;
   if (typeof chunk === 'string') return Buffer.from(chunk);
-  throw new TypeError(`an upload consists of bytes, found ${typeof chunk}`);
+  throw new TypeError(`upload: expected chunks of type Uint8Array or string, received ${typeof chunk}`);
 }

@@ -16,90 +16,102 @@ import { decodeMetadata, encodeMetadata } from '../contract/upload-metadata.js';
 import { assertOptions, BYTES } from '../contract/validation.js';
 import { chunksOf, discard } from './body.js';
 
-/** What {@link memoryStore} takes. */
+/** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
   /**
-   * All that the store may hold, in bytes: artifacts, uploads in progress, and for each artifact its key, what its upload
-   * has said about it, and 1 KiB of bookkeeping. Default: 64 MiB.
+   * Memory limit in bytes. It covers artifacts, uploads in flight and, for each artifact, its key, its metadata and 1 KiB of
+   * overhead. Default: 64 MiB.
    */
   readonly maxBytes?: number | undefined;
 }
 
-/** A store that can do everything and answers at once. */
+/** Store in the memory of this process. Implements every method of the contract; `get` is synchronous. */
 export interface MemoryStore extends ReadWriteStore {
-  get(key: string, options?: GetOptions): BytesArtifact | undefined;
-  /** Last used is when it was put: to look at a clock would make a read slower by a fifth. */
+  /**
+   * Returns the artifact under `key`, or undefined for a miss.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`
+   */
+  get(key: string, options?: Partial<GetOptions>): BytesArtifact | undefined;
+  /** Stores `body` under `key`. Resolves when `get` returns the new artifact. */
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  /** Lists all artifacts. `usedAt` is the time of the upload: reading the clock in `get` would make it 20 % slower. */
   list(): AsyncIterable<StoreEntry>;
+  /** Returns the number of artifacts, the bytes in use, the limit and the number of evicted artifacts. */
   stats(): StoreStats;
 }
 
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
-/** An artifact takes 550 to 650 bytes of heap and 1.1 KiB of resident memory without its bytes; else empty ones had no bound. */
-const BOOKKEEPING_BYTES = 1024;
-/** Entries listed between two turns of the event loop. */
-const SLICE = 1000;
-/** Characters of base64url: 132 bits, far beyond any accident. */
+/**
+ * Overhead of an artifact, counted against `maxBytes`. Measured: 550 to 650 bytes of heap and 1.1 KiB of resident memory.
+ * Without it, the number of empty artifacts would have no limit.
+ */
+const OVERHEAD_BYTES = 1024;
+/** Entries that `list` yields in one turn of the event loop. */
+const ENTRIES_PER_TURN = 1000;
+/** Length of an entity tag in base64url: 132 bits, enough to rule out accidental collisions. */
 const ETAG_CHARACTERS = 22;
 
 /**
- * A store in the memory of this process. When it is full, the artifact that was used longest ago goes.
+ * Creates a store in the memory of this process. When it is full, it evicts the artifact that was used longest ago.
  *
- * Uploads in progress count, so that the limit holds however many there are; what they push out is gone even when they
- * fail, and where they alone fill the store the next chunk is refused with `ERR_HOTBLOB_OVERLOADED`. For the moment in
- * which an upload's chunks are joined, its bytes are there twice.
+ * Uploads in flight count against the limit and can evict artifacts, even if the upload fails later. If uploads in flight
+ * alone fill the store, further chunks are rejected with `ERR_HOTBLOB_OVERLOADED`. While the chunks of an upload are
+ * joined, its bytes exist twice.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
   assertOptions(options, { maxBytes: BYTES });
-  return new ArtifactsInMemory(options.maxBytes ?? DEFAULT_MAX_BYTES);
+  return new LruMemoryStore(options.maxBytes ?? DEFAULT_MAX_BYTES);
 }
 
-class ArtifactsInMemory implements MemoryStore {
+class LruMemoryStore implements MemoryStore {
   readonly #maxBytes: number;
-  /** The artifact used longest ago comes first. */
-  readonly #artifacts = new Map<string, Kept>();
+  /** Least recently used entry first. */
+  readonly #entries = new Map<string, Entry>();
   #usedBytes = 0;
   #evicted = 0;
-  #closed = false;
+  #isClosed = false;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
   get(key: string): BytesArtifact | undefined {
-    const kept = this.#artifacts.get(key);
-    if (kept === undefined) return undefined;
-    this.#artifacts.delete(key);
-    this.#artifacts.set(key, kept);
-    return kept.artifact;
+    this.#assertOpen();
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return undefined;
+    this.#entries.delete(key);
+    this.#entries.set(key, entry);
+    return entry.artifact;
   }
 
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     const chunks: Uint8Array[] = [];
     const hash = createHash('sha256');
-    let taken = 0;
+    let reservedBytes = 0;
     let metadata: UploadMetadata | undefined;
-    const take = (bytes: number): void => {
-      this.#makeRoom(bytes);
+    const reserve = (bytes: number): void => {
+      this.#evictFor(bytes);
       this.#usedBytes += bytes;
-      taken += bytes;
+      reservedBytes += bytes;
     };
     try {
       assertKey(key);
       this.#assertOpen();
-      const said = encodeMetadata(options.metadata);
-      metadata = said && decodeMetadata(said);
-      const overhead = overheadOf(key, said);
+      const encoded = encodeMetadata(options.metadata);
+      metadata = encoded && decodeMetadata(encoded);
+      const overhead = overheadOf(key, encoded);
       for await (const chunk of chunksOf(body, options, this.#maxBytes - overhead)) {
-        take(chunk.byteLength);
+        reserve(chunk.byteLength);
         hash.update(chunk);
         chunks.push(chunk);
       }
       this.#assertOpen();
-      take(overhead);
+      reserve(overhead);
     } catch (error) {
-      this.#usedBytes -= taken;
+      this.#usedBytes -= reservedBytes;
       discard(body);
       throw error;
     }
@@ -107,32 +119,35 @@ class ArtifactsInMemory implements MemoryStore {
     const etag = `"${hash.digest('base64url').slice(0, ETAG_CHARACTERS)}"`;
     const bytes = Buffer.concat(chunks);
     const artifact: BytesArtifact = { kind: 'bytes', bytes, etag, lastModified: new Date(), ...metadata };
-    this.#artifacts.set(key, { artifact, takenBytes: taken, putAt: Date.now() });
+    this.#entries.set(key, { artifact, reservedBytes, putAt: Date.now() });
     return { created, etag };
   }
 
   async delete(key: string): Promise<boolean> {
+    this.#assertOpen();
     return this.#remove(key);
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
-    let left = SLICE;
-    // The keys as they are now: each `get` brings one to the end of the map, and who goes along with it might never get there.
-    for (const key of [...this.#artifacts.keys()]) {
+    this.#assertOpen();
+    let left = ENTRIES_PER_TURN;
+    // Iterates over a copy of the keys: `get` moves a key to the end of the map, so iterating over the map might never end.
+    for (const key of [...this.#entries.keys()]) {
       if (left-- === 0) {
         await nextTurn();
-        left = SLICE;
+        left = ENTRIES_PER_TURN;
       }
-      const kept = this.#artifacts.get(key);
-      if (kept === undefined) continue;
-      const { artifact, putAt } = kept;
+      this.#assertOpen();
+      const entry = this.#entries.get(key);
+      if (entry === undefined) continue;
+      const { artifact, putAt } = entry;
       yield { key, artifact, size: artifact.bytes.byteLength, usedAt: putAt };
     }
   }
 
   stats(): StoreStats {
     return {
-      artifacts: this.#artifacts.size,
+      artifacts: this.#entries.size,
       bytes: this.#usedBytes,
       maxBytes: this.#maxBytes,
       evicted: this.#evicted,
@@ -140,41 +155,43 @@ class ArtifactsInMemory implements MemoryStore {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
-    for (const key of this.#artifacts.keys()) this.#remove(key);
+    this.#isClosed = true;
+    for (const key of this.#entries.keys()) this.#remove(key);
   }
 
-  #makeRoom(bytes: number): void {
-    for (const key of this.#artifacts.keys()) {
+  #evictFor(bytes: number): void {
+    for (const key of this.#entries.keys()) {
       if (this.#usedBytes + bytes <= this.#maxBytes) return;
       this.#remove(key);
       this.#evicted++;
     }
     if (this.#usedBytes + bytes <= this.#maxBytes) return;
-    throw new HotblobError('ERR_HOTBLOB_OVERLOADED', `uploads in progress fill the store's ${this.#maxBytes} bytes`);
+    const message = `uploads in flight use all of the memory store's ${this.#maxBytes} bytes; retry later or raise maxBytes`;
+    throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
   }
 
   #remove(key: string): boolean {
-    const kept = this.#artifacts.get(key);
-    if (kept === undefined) return false;
-    this.#artifacts.delete(key);
-    this.#usedBytes -= kept.takenBytes;
+    const entry = this.#entries.get(key);
+    if (entry === undefined) return false;
+    this.#entries.delete(key);
+    this.#usedBytes -= entry.reservedBytes;
     return true;
   }
 
   #assertOpen(): void {
-    if (this.#closed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+    if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the memory store is closed');
   }
 }
 
-interface Kept {
+interface Entry {
   readonly artifact: BytesArtifact;
-  readonly takenBytes: number;
-  /** Milliseconds since 1970. */
+  /** Bytes counted against the limit. */
+  readonly reservedBytes: number;
+  /** Time of the upload, in milliseconds since 1970. */
   readonly putAt: number;
 }
 
 function overheadOf(key: string, metadata: Uint8Array | undefined): number {
-  // V8 takes up to two bytes for a character.
-  return BOOKKEEPING_BYTES + 2 * (key.length + (metadata?.byteLength ?? 0));
+  // V8 stores a character in one or two bytes.
+  return OVERHEAD_BYTES + 2 * (key.length + (metadata?.byteLength ?? 0));
 }

@@ -5,22 +5,25 @@ import { Histogram } from '../util/histogram.js';
 type Operation = UpstreamCount['operation'];
 type Outcome = UpstreamCount['outcome'];
 
-/** How a request to another cache is to be counted. */
+/** Request to an upstream cache, and how to count it. */
 export interface TalliedRequest<T> {
   readonly operation: Operation;
-  /** A request with a body takes as long as whoever sends that: it is counted, and not timed. */
+  /** If true, the request is counted but not timed: its duration depends on how fast the client sends the body. */
   readonly hasBody?: boolean;
-  /** Sends it, and resolves or rejects with the head of its answer. */
+  /** Sends the request. Resolves when the response headers have arrived. */
   send(): Promise<T>;
-  /** What an answer means. */
-  outcomeOf(answer: T): Outcome;
-  /** What a rejection means: an answer too, `silence`, or something that says nothing about the other cache. */
-  outcomeOfError(error: unknown): Outcome | 'silence' | undefined;
+  /** Classifies a response. */
+  outcomeOf(response: T): Outcome;
+  /**
+   * Classifies a rejection of `send`. `no-response` counts as failed and is not timed. Undefined is not counted: the error
+   * says nothing about the upstream cache.
+   */
+  outcomeOfError(error: unknown): Outcome | 'no-response' | undefined;
 }
 
-/** Requests to another cache: how many there were, how they have gone, and how long the heads of their answers took. */
+/** Counts requests to an upstream cache by operation and outcome, and records the time to the response headers. */
 export class RequestTally {
-  // From the start, so that whoever watches a count sees its first change too.
+  // Starts at 0 instead of absent, so that a monitoring system sees the first increase.
   readonly #counts: Record<Operation, Partial<Record<Outcome, number>>> = {
     get: { ok: 0, missing: 0, failed: 0 },
     put: { ok: 0, failed: 0 },
@@ -28,27 +31,27 @@ export class RequestTally {
   };
   readonly #latency = new Histogram();
 
-  /** Makes a request and counts it. Resolves and rejects as it does. */
+  /** Sends a request and counts it. Settles like `request.send()`. */
   async run<T>(request: TalliedRequest<T>): Promise<T> {
     const startedAt = performance.now();
-    const answered = (outcome: Outcome): void => {
+    const countResponse = (outcome: Outcome): void => {
       this.#count(request.operation, outcome);
       if (request.hasBody !== true) this.#latency.add(performance.now() - startedAt);
     };
-    let answer: T;
+    let response: T;
     try {
-      answer = await request.send();
+      response = await request.send();
     } catch (error) {
       const outcome = request.outcomeOfError(error);
-      if (outcome === 'silence') this.#count(request.operation, 'failed');
-      else if (outcome !== undefined) answered(outcome);
+      if (outcome === 'no-response') this.#count(request.operation, 'failed');
+      else if (outcome !== undefined) countResponse(outcome);
       throw error;
     }
-    answered(request.outcomeOf(answer));
-    return answer;
+    countResponse(request.outcomeOf(response));
+    return response;
   }
 
-  /** What is known of the requests so far. */
+  /** Returns the `requests` and `latency` fields of the statistics of a store. */
   stats(): StoreStats {
     const requests: UpstreamCount[] = [];
     for (const operation of ['get', 'put', 'delete'] as const) {
@@ -66,7 +69,7 @@ export class RequestTally {
   }
 }
 
-/** Whether an error says that the other cache has failed; clients that leave, or send too little, are no failure of it. */
+/** Whether an error is a failure of the upstream cache. Disconnected clients and incomplete uploads are not. */
 export function isUpstreamError(error: unknown): boolean {
   return errnoCode(error)?.startsWith('ERR_HOTBLOB_UPSTREAM') === true;
 }

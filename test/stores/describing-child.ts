@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import { directoryStore } from '../../src/stores/directory/store.js';
 
-/** Overwrites a few artifacts, every other time with metadata that says what the body is, until it is killed. */
+/** Overwrites two artifacts until it is killed. Every second upload has metadata that repeats the body. */
 const [directory = '', prefix = ''] = process.argv.slice(2);
 process.on('disconnect', () => process.exit());
 const store = await directoryStore(directory);

@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawnSync } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
@@ -8,48 +9,43 @@ import { content, entriesBelow, located, put, temporaryDirectory } from './fixtu
 
 const OWN_FILE = fileURLToPath(import.meta.url);
 
-/** What {@link fill} saw on a file system of 1 MiB; undefined where none can be mounted. */
-export async function onFullDisk(t: ExecutionContext): Promise<unknown> {
-  const directory = await temporaryDirectory(t);
-  // In a mount namespace of its own: what is mounted goes with the process, however that ends.
-  const namespaces = process.getuid?.() === 0 ? '-m' : '-rm';
-  const script = 'mount -t tmpfs -o size=1m tmpfs "$1" || exit 99; exec "$2" --import=tsx "$3" "$1"';
-  const args = [namespaces, 'sh', '-c', script, 'sh', directory, process.execPath, OWN_FILE];
-  try {
-    const { stdout } = await promisify(execFile)('unshare', args);
-    return JSON.parse(stdout);
-  } catch (error) {
-    if (
-      error instanceof Error &&
-      'stderr' in error &&
-      /unshare|mount|ENOENT/.test(`${error.stderr} ${error.message}`)
-    ) {
-      t.log(error.message);
-      return undefined;
-    }
-    throw error;
-  }
+// In its own mount namespace: the kernel unmounts the file system when the process ends, even if it is killed.
+const NAMESPACES = process.getuid?.() === 0 ? '-m' : '-rm';
+const MOUNT = 'mount -t tmpfs -o size=1m tmpfs "$1"';
+
+/** Whether this process can mount a file system: it is root, or the kernel allows user namespaces. */
+export function canMount(): boolean {
+  return spawnSync('unshare', [NAMESPACES, 'sh', '-c', MOUNT, 'sh', tmpdir()]).status === 0;
 }
 
-/** Puts twice what fits half the disk and a little, then a little. */
-async function fill(directory: string): Promise<object> {
+/** Returns the result of {@link fillDisk} on a file system of 1 MiB. */
+export async function onFullDisk(t: ExecutionContext): Promise<unknown> {
+  const directory = await temporaryDirectory(t);
+  const script = `${MOUNT} && exec "$2" --import=tsx "$3" "$1"`;
+  const args = [NAMESPACES, 'sh', '-c', script, 'sh', directory, process.execPath, OWN_FILE];
+  const { stdout } = await promisify(execFile)('unshare', args);
+  return JSON.parse(stdout);
+}
+
+/** Uploads two artifacts that do not fit the disk together, then a small one. */
+async function fillDisk(directory: string): Promise<object> {
   const store = await directoryStore(directory);
   const bytes = content(600 * 1024);
   await put(store, 'first', bytes);
-  const error: unknown = await put(store, 'a/second', bytes).catch((reason: unknown) => reason);
+  const failure: unknown = await put(store, 'a/second', bytes).catch((reason: unknown) => reason);
   const entries = await entriesBelow(directory);
   await put(store, 'third', content(200 * 1024));
   return {
-    refusedWith: error instanceof Error && {
-      name: error.name,
-      code: 'code' in error && error.code,
-      cause: error.cause instanceof Error && 'code' in error.cause && error.cause.code,
+    error: failure instanceof Error && {
+      name: failure.name,
+      code: 'code' in failure && failure.code,
+      cause: failure.cause instanceof Error && 'code' in failure.cause && failure.cause.code,
     },
     entries,
-    firstIsWhole: bytes.equals(await readFile(located(store, 'first').path)),
-    nextIsStored: content(200 * 1024).equals(await readFile(located(store, 'third').path)),
+    firstIsIntact: bytes.equals(await readFile(located(store, 'first').path)),
+    thirdIsStored: content(200 * 1024).equals(await readFile(located(store, 'third').path)),
   };
 }
 
 const [, started, directory] = process.argv;
-if (started === OWN_FILE && directory !== undefined) process.stdout.write(JSON.stringify(await fill(directory)));
+if (started === OWN_FILE && directory !== undefined) process.stdout.write(JSON.stringify(await fillDisk(directory)));

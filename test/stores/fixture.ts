@@ -8,21 +8,19 @@ import { type ErrorCode, errnoCode } from '../../src/contract/errors.js';
 import type { PutOptions, ReadWriteStore } from '../../src/contract/store.js';
 import type { DirectoryStore } from '../../src/stores/directory/store.js';
 
-type WritableStore = ReadWriteStore;
-
-/** A directory of its own for a test, symlinks resolved. */
+/** Creates a directory for one test and returns its path, symbolic links resolved. */
 export async function temporaryDirectory(t: ExecutionContext): Promise<string> {
   const directory = await realpath(await mkdtemp(join(tmpdir(), 'hotblob-stores-')));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
-/** A signal that nobody aborts. */
+/** Returns a signal that never aborts. */
 export const never = (): AbortSignal => new AbortController().signal;
 
-/** Puts `content`, with its length announced unless `options` say otherwise. */
+/** Uploads `content`. Announces its length unless `options` has another `size`. */
 export function put(
-  store: WritableStore,
+  store: ReadWriteStore,
   key: string,
   content: string | Uint8Array,
   options: Partial<PutOptions> = {},
@@ -35,14 +33,14 @@ export function put(
   });
 }
 
-/** Where the artifact of a key is, in a directory where no upload has ever said anything about itself. */
+/** Returns the artifact under `key`. Fails if the lookup is not synchronous. */
 export function located(store: DirectoryStore, key: string): FileArtifact {
   const artifact = store.get(key);
-  if (artifact instanceof Promise) throw new Error(`${key} was not answered at once`);
+  if (artifact instanceof Promise) throw new Error(`expected a synchronous lookup of ${key}`);
   return artifact;
 }
 
-/** A body that gives its `chunks` and then fails with `end`, or for want of one stays silent. */
+/** Returns a body that emits `chunks` and then fails with `end`. Without `end` it stays open and emits nothing more. */
 export function bodyOf(chunks: readonly Uint8Array[], end?: Error): Readable {
   const rest = [...chunks];
   return new Readable({
@@ -54,26 +52,29 @@ export function bodyOf(chunks: readonly Uint8Array[], end?: Error): Readable {
   });
 }
 
-/** Bytes that a wrong order or a gap would change. */
+/** Returns test bytes. A missing or misplaced chunk changes them. */
 export function content(length: number, seed = 0): Buffer {
   const bytes = Buffer.alloc(length);
   for (let index = 0; index < length; index++) bytes[index] = (index * 31 + (index >> 8) * 7 + seed) & 0xff;
   return bytes;
 }
 
-/** Asserts that a file holds `expected`, without a page of bytes where it does not. */
+/** Asserts that a file holds `expected`. The failure message contains no file contents. */
 export async function assertFile(t: ExecutionContext, path: string, expected: Buffer): Promise<void> {
   const bytes = await readFile(path);
-  t.true(bytes.equals(expected), `${path}: ${bytes.byteLength} bytes, expected other ${expected.byteLength}`);
+  t.true(
+    bytes.equals(expected),
+    `${path}: expected other bytes (${expected.byteLength}), received ${bytes.byteLength}`,
+  );
 }
 
-/** Everything below a directory but the store's own marker and folders; a directory has a slash at its end. */
+/** Lists everything below a directory except the store's marker file and folders. Names of directories end with a slash. */
 export async function entriesBelow(directory: string): Promise<string[]> {
   const found: string[] = [];
-  // Not readdir's own recursion: that follows symlinks on Node 20.
+  // The option `recursive` of readdir follows symbolic links on Node 20.
   const walk = async (below: string): Promise<void> => {
     const entries = await readdir(join(directory, below), { withFileTypes: true }).catch((error: unknown) => {
-      // Gone since it was listed: stores sweep while tests look.
+      // Removed since it was listed: a store may sweep at the same time.
       if (below !== '' && errnoCode(error) === 'ENOENT') return [];
       throw error;
     });
@@ -89,21 +90,21 @@ export async function entriesBelow(directory: string): Promise<string[]> {
 
 const OWN_ENTRIES = new Set(['.hotblob', '.hotblob/uploads', '.hotblob/immutable']);
 
-/** What a refusal looks like. */
+/** Returns the expectation for an error with `code`. */
 export const refusal = (code: ErrorCode, message?: RegExp) => ({
   name: 'HotblobError',
   code,
   ...(message && { message }),
 });
 
-/** Resolves once `condition` holds; the test's timeout is the limit. */
+/** Resolves when `condition` holds. Limited by the timeout of the test. */
 export async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
   while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
 }
 
 /**
- * Runs `task` as a user to whom permissions apply: root becomes "nobody" meanwhile. Only for serial tests, because the
- * whole process changes.
+ * Runs `task` as a user without privileges: root switches to "nobody", because file permissions do not apply to root. For
+ * serial tests only, because the switch affects the whole process.
  */
 export async function unprivileged<T>(task: () => Promise<T>): Promise<T> {
   if (process.getuid?.() !== 0) return task();
@@ -115,7 +116,7 @@ export async function unprivileged<T>(task: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Gives a path to the user that {@link unprivileged} runs as. */
+/** Makes the user of {@link unprivileged} the owner of a path. */
 export async function giveToUnprivileged(path: string): Promise<void> {
   if (process.getuid?.() === 0) await chown(path, NOBODY, NOBODY);
 }

@@ -23,7 +23,7 @@ import { bytesOf } from './segments/fixture.js';
 const HOUR_MS = 60 * 60 * 1000;
 
 async function listed(store: Store): Promise<StoreEntry[]> {
-  if (store.list === undefined) throw new Error('it has no list');
+  if (store.list === undefined) throw new Error('the store has no list()');
   const entries: StoreEntry[] = [];
   for await (const entry of store.list()) entries.push(entry);
   return entries.sort((a, b) => (a.key < b.key ? -1 : 1));
@@ -31,7 +31,7 @@ async function listed(store: Store): Promise<StoreEntry[]> {
 
 const keysOf = async (store: Store): Promise<string[]> => (await listed(store)).map(({ key }) => key);
 
-test.serial('directory: what may not be looked into is left out', async (t) => {
+test.serial('directory: leaves out directories without read permission', async (t) => {
   const dir = await temporaryDirectory(t);
   await writeFile(join(dir, 'a'), 'a');
   await mkdir(join(dir, 'secret'));
@@ -42,7 +42,7 @@ test.serial('directory: what may not be looked into is left out', async (t) => {
   await chmod(join(dir, 'secret'), 0o700);
 });
 
-test('directory: every file whose path is a key, whoever has put it there; nothing of the store itself', async (t) => {
+test('directory: lists every file whose path is a valid key, but not the files of the store itself', async (t) => {
   const dir = join(await temporaryDirectory(t), 'new');
   const store = await directoryStore(dir);
   await put(store, 'ac/01', content(1000), { metadata: { contentType: 'text/plain' } });
@@ -67,7 +67,7 @@ test('directory: every file whose path is a key, whoever has put it there; nothi
   );
 });
 
-test('directory: last used is the latest of modification, access and, with a limit, what was asked for', async (t) => {
+test('directory: usedAt is the latest of modification, access and, with a limit, lookup', async (t) => {
   const dir = await temporaryDirectory(t);
   const now = Date.now();
   const times = { read: [now - HOUR_MS, now - 2 * HOUR_MS], written: [now - 4 * HOUR_MS, now - 3 * HOUR_MS] } as const;
@@ -93,7 +93,15 @@ test('directory: last used is the latest of modification, access and, with a lim
   await limited.close();
 });
 
-test('memory: each artifact with the time when it was put; listing is none, and comes to its end while others are read', async (t) => {
+test('directory: closing the store ends a list in flight', async (t) => {
+  const store = await directoryStore(await temporaryDirectory(t));
+  for (const key of ['a', 'b']) await put(store, key, 'x');
+  await t.throwsAsync(async () => {
+    for await (const _ of store.list()) await store.close();
+  }, refusal('ERR_HOTBLOB_CLOSED'));
+});
+
+test('memory: lists each artifact with its upload time; listing is not a use and ends while artifacts are read', async (t) => {
   const overhead = 1024 + 2;
   const store = memoryStore({ maxBytes: 3 * (100 + overhead) });
   const before = Date.now();
@@ -114,20 +122,20 @@ test('memory: each artifact with the time when it was put; listing is none, and 
   store.get('a');
   let count = 0;
   for await (const { key } of store.list()) {
-    t.true(++count <= 3, 'it goes on for ever');
+    t.true(++count <= 3, 'the list does not end');
     store.get(key);
   }
   t.is(count, 3);
   store.get('a');
   await listed(store);
   await put(store, 'd', content(100));
-  t.deepEqual(await keysOf(store), ['a', 'c', 'd'], 'a was read, and b before c');
+  t.deepEqual(await keysOf(store), ['a', 'c', 'd'], 'a was read last; b is older than c');
   await store.close();
-  t.deepEqual(await keysOf(store), []);
+  await t.throwsAsync(listed(store), refusal('ERR_HOTBLOB_CLOSED'));
 });
 
 for (const readOnly of [false, true]) {
-  test(`segments: what the index has, small bodies as bytes, ${readOnly ? 'as a reader sees it' : 'as the writer does'}`, async (t) => {
+  test(`segments: ${readOnly ? 'a read-only store' : 'the writer'} lists the index, with small bodies as bytes`, async (t) => {
     const dir = await temporaryDirectory(t);
     const writer = await segmentStore(dir);
     const before = Date.now();
@@ -160,7 +168,7 @@ for (const readOnly of [false, true]) {
   });
 }
 
-test('segments: others get their turn while a long list is made, and a list of a store that is closed meanwhile ends', async (t) => {
+test('segments: a long list yields to the event loop, and rejects when the store is closed meanwhile', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { durability: 'none' });
   const keys = Array.from({ length: 3500 }, (_, index) => `key/${String(index).padStart(5, '0')}`);
   await Promise.all(keys.map((key) => put(store, key, key)));
@@ -171,13 +179,13 @@ test('segments: others get their turn while a long list is made, and a list of a
   });
   t.teardown(() => clearImmediate(turn));
   const found: string[] = [];
-  const inTurn = new Map<number, number>();
+  const perTurn = new Map<number, number>();
   for await (const { key } of store.list()) {
     found.push(key);
-    inTurn.set(turns, (inTurn.get(turns) ?? 0) + 1);
+    perTurn.set(turns, (perTurn.get(turns) ?? 0) + 1);
   }
   t.deepEqual(found, keys);
-  t.true(Math.max(...inTurn.values()) <= 1000, `${[...inTurn.values()]}`);
+  t.true(Math.max(...perTurn.values()) <= 1000, `${[...perTurn.values()]}`);
   let closing: Promise<void> | undefined;
   await t.throwsAsync(
     async () => {
@@ -188,21 +196,21 @@ test('segments: others get their turn while a long list is made, and a list of a
   await closing;
 });
 
-test('tiers: what the local store lists, where it can be listed', async (t) => {
+test('tiered: lists the local store, if that has list()', async (t) => {
   const local = memoryStore();
   const remote = memoryStore();
   const store = await tieredStore({ local, remote });
   await store.put('both', Readable.from([content(1000)]), { signal: never() });
-  await put(remote, 'far', content(2000));
+  await put(remote, 'remote-only', content(2000));
   t.deepEqual(await keysOf(store), ['both']);
   const plain = { get: local.get.bind(local), put: local.put.bind(local) };
-  const unlisted = await tieredStore({ local: plain, remote });
-  t.is(unlisted.list, undefined);
+  const withoutList = await tieredStore({ local: plain, remote });
+  t.is(withoutList.list, undefined);
   await store.close();
-  await unlisted.close();
+  await withoutList.close();
 });
 
-test('what is served can be listed, with another cache behind it too', async (t) => {
+test('the stores of the server have list(), with and without an upstream', async (t) => {
   for (const kind of ['directory', 'segments'] as const) {
     for (const upstream of [undefined, { url: 'http://127.0.0.1:9', token: undefined }]) {
       const dir = await temporaryDirectory(t);

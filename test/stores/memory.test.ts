@@ -5,10 +5,10 @@ import { memoryStore } from '../../src/stores/memory.js';
 import { bodyOf, content, never, put, refusal } from './fixture.js';
 
 const KIB = 1024;
-/** What an artifact under a key of one character costs on top of its bytes. */
+/** Bytes that an artifact with a key of one character counts with, besides its body. */
 const OVERHEAD = KIB + 2;
 
-test('what was put can be read back, with an entity tag of its bytes', async (t) => {
+test('returns what was uploaded, with a hash of the bytes as entity tag', async (t) => {
   const store = memoryStore();
   const before = Date.now();
   const bytes = content(200_000);
@@ -23,7 +23,7 @@ test('what was put can be read back, with an entity tag of its bytes', async (t)
   t.true(modified >= before && modified <= Date.now());
 });
 
-test('an empty artifact, and one of strings', async (t) => {
+test('stores an empty body and a body of strings', async (t) => {
   const store = memoryStore();
   await put(store, 'empty', '');
   t.is(store.get('empty')?.bytes.byteLength, 0);
@@ -35,7 +35,7 @@ test('an empty artifact, and one of strings', async (t) => {
   t.is(Buffer.from(store.get('text')?.bytes ?? []).toString(), 'é');
 });
 
-test('overwriting replaces, deleting removes', async (t) => {
+test('an upload replaces the artifact, delete() removes it', async (t) => {
   const store = memoryStore();
   t.is(store.get('a'), undefined);
   t.true((await put(store, 'a', 'one')).created);
@@ -46,23 +46,23 @@ test('overwriting replaces, deleting removes', async (t) => {
   t.is(store.get('a'), undefined);
 });
 
-test('what was used longest ago goes first', async (t) => {
+test('evicts the least recently used artifact first', async (t) => {
   const store = memoryStore({ maxBytes: 3 * (100 + OVERHEAD) });
   for (const key of ['a', 'b', 'c']) await put(store, key, content(100));
   store.get('a');
   await put(store, 'd', content(100));
-  t.deepEqual(held(store, 'abcd'), 'acd');
+  t.deepEqual(storedKeys(store, 'abcd'), 'acd');
   await put(store, 'e', content(300));
-  t.deepEqual(held(store, 'abcde'), 'de');
+  t.deepEqual(storedKeys(store, 'abcde'), 'de');
 });
 
 test('the limit holds for empty artifacts too', async (t) => {
   const store = memoryStore({ maxBytes: 10 * OVERHEAD });
   for (const key of 'abcdefghijklmno') await put(store, key, '');
-  t.is(held(store, 'abcdefghijklmno'), 'fghijklmno');
+  t.is(storedKeys(store, 'abcdefghijklmno'), 'fghijklmno');
 });
 
-test('overwriting and deleting give the room back', async (t) => {
+test('overwriting and deleting free their bytes', async (t) => {
   const store = memoryStore({ maxBytes: 3 * (100 + OVERHEAD) });
   await put(store, 'a', content(100));
   for (let round = 0; round < 10; round++) {
@@ -70,20 +70,20 @@ test('overwriting and deleting give the room back', async (t) => {
     await put(store, 'b', content(50));
     await store.delete('b');
   }
-  t.is(held(store, 'ab'), 'a');
+  t.is(storedKeys(store, 'ab'), 'a');
 });
 
-test('failed uploads give the room back', async (t) => {
+test('failed uploads free their bytes', async (t) => {
   const store = memoryStore({ maxBytes: 2 * (100 + OVERHEAD) });
   await put(store, 'a', content(100));
   for (let round = 0; round < 10; round++) {
     await t.throwsAsync(put(store, 'b', content(100), { size: 101 }));
   }
   await put(store, 'b', content(100));
-  t.is(held(store, 'ab'), 'ab');
+  t.is(storedKeys(store, 'ab'), 'ab');
 });
 
-test('an upload that cannot fit is refused before anything else is touched', async (t) => {
+test('rejects an upload that is larger than the store and evicts nothing', async (t) => {
   const store = memoryStore({ maxBytes: 100 + OVERHEAD });
   await put(store, 'a', content(100));
   const silent = bodyOf([]);
@@ -92,19 +92,19 @@ test('an upload that cannot fit is refused before anything else is touched', asy
     refusal('ERR_HOTBLOB_TOO_LARGE', /100 bytes/),
   );
   t.true(silent.destroyed);
-  t.is(held(store, 'ab'), 'a');
+  t.is(storedKeys(store, 'ab'), 'a');
   const chunks = [content(60), content(60)];
   await t.throwsAsync(store.put('b', bodyOf(chunks), { signal: never() }), refusal('ERR_HOTBLOB_TOO_LARGE'));
   t.is(store.get('b'), undefined);
 });
 
-test('a store of 0 bytes stores nothing', async (t) => {
+test('a store with a limit of 0 bytes rejects every upload', async (t) => {
   const store = memoryStore({ maxBytes: 0 });
   await t.throwsAsync(put(store, 'a', ''), refusal('ERR_HOTBLOB_TOO_LARGE'));
   t.is(store.get('a'), undefined);
 });
 
-test('uploads in progress count', async (t) => {
+test('uploads in flight count against the limit', async (t) => {
   const store = memoryStore({ maxBytes: 100 + OVERHEAD });
   const controller = new AbortController();
   const body = bodyOf([content(80)]);
@@ -114,34 +114,34 @@ test('uploads in progress count', async (t) => {
   controller.abort();
   await t.throwsAsync(first, { any: true, name: 'AbortError' });
   await put(store, 'b', content(80));
-  t.is(held(store, 'ab'), 'b');
+  t.is(storedKeys(store, 'ab'), 'b');
 });
 
 for (const size of [3, 5]) {
-  test(`a body of 4 bytes that announced ${size} is not stored`, async (t) => {
+  test(`rejects a body of 4 bytes with an announced length of ${size}`, async (t) => {
     const store = memoryStore();
     await t.throwsAsync(
       put(store, 'a', 'four', { size }),
-      refusal('ERR_HOTBLOB_INCOMPLETE', new RegExp(`announced ${size}`)),
+      refusal('ERR_HOTBLOB_INCOMPLETE', new RegExp(`expected ${size} bytes as announced`)),
     );
     t.is(store.get('a'), undefined);
   });
 }
 
-test('a body that fails leaves what was there, and its error', async (t) => {
+test('rejects with the error of the body and keeps the previous artifact', async (t) => {
   const store = memoryStore();
   await put(store, 'a', 'old');
-  const failure = new Error('gone');
+  const failure = new Error('client disconnected');
   t.is(await t.throwsAsync(store.put('a', bodyOf([content(10)], failure), { signal: never() })), failure);
   t.is(Buffer.from(store.get('a')?.bytes ?? []).toString(), 'old');
 });
 
-test('aborting ends an upload that is silent, and one that has not begun', async (t) => {
+test('an abort rejects an idle upload, and one that has not started', async (t) => {
   const store = memoryStore();
   const controller = new AbortController();
   const body = bodyOf([content(10)]);
   const upload = store.put('a', body, { signal: controller.signal });
-  const reason = new Error('the client has gone');
+  const reason = new Error('client disconnected');
   setImmediate(() => controller.abort(reason));
   t.is(await t.throwsAsync(upload), reason);
   t.true(body.destroyed);
@@ -149,28 +149,53 @@ test('aborting ends an upload that is silent, and one that has not begun', async
   t.is(store.get('a'), undefined);
 });
 
-test('objects are no bytes', async (t) => {
+test('rejects a body of objects', async (t) => {
   const store = memoryStore();
   await t.throwsAsync(store.put('a', Readable.from([{}]), { signal: never() }), { instanceOf: TypeError });
 });
 
-test('keys are checked', async (t) => {
+test('rejects an invalid key', async (t) => {
   await t.throwsAsync(put(memoryStore(), '../a', 'x'), refusal('ERR_HOTBLOB_INVALID_KEY'));
 });
 
-test('a closed store is empty and takes nothing', async (t) => {
+test('a closed store rejects every call and uploads in flight', async (t) => {
   const store = memoryStore();
   await put(store, 'a', 'x');
   const body = bodyOf([content(10)]);
   const upload = store.put('b', body, { signal: never() });
   await store.close();
   body.push(null);
-  await t.throwsAsync(upload, refusal('ERR_HOTBLOB_OVERLOADED', /closed/));
-  await t.throwsAsync(put(store, 'a', 'x'), refusal('ERR_HOTBLOB_OVERLOADED', /closed/));
-  t.is(held(store, 'ab'), '');
+  const closed = refusal('ERR_HOTBLOB_CLOSED', /^the memory store is closed$/);
+  await t.throwsAsync(upload, closed);
+  const late = bodyOf([content(10)]);
+  await t.throwsAsync(store.put('a', late), closed);
+  t.true(late.destroyed);
+  t.throws(() => store.get('a'), closed);
+  await t.throwsAsync(store.delete('a'), closed);
+  await t.throwsAsync(async () => {
+    for await (const _ of store.list());
+  }, closed);
+  t.like(store.stats(), { artifacts: 0, bytes: 0 });
+  await t.notThrowsAsync(store.close());
 });
 
-test('options are checked and left alone', (t) => {
+test('closing the store ends a list in flight', async (t) => {
+  const store = memoryStore();
+  for (const key of ['a', 'b']) await put(store, key, 'x');
+  await t.throwsAsync(async () => {
+    for await (const _ of store.list()) await store.close();
+  }, refusal('ERR_HOTBLOB_CLOSED'));
+});
+
+test('get() and put() work without options', async (t) => {
+  const store = memoryStore();
+  t.true((await store.put('a', Readable.from([content(10)]))).created);
+  t.false((await store.put('a', Readable.from([content(10)]), { size: 10 })).created);
+  t.deepEqual(store.get('a')?.bytes, content(10));
+  t.deepEqual(store.get('a', {})?.bytes, content(10));
+});
+
+test('validates options and does not change them', (t) => {
   // @ts-expect-error an unknown option is what is tested
   t.throws(() => memoryStore({ maxByte: 1 }), refusal('ERR_HOTBLOB_INVALID_OPTION', /maxByte: expected .*maxBytes/));
   t.throws(
@@ -184,7 +209,7 @@ test('options are checked and left alone', (t) => {
   t.notThrows(() => memoryStore(Object.freeze({ maxBytes: undefined })));
 });
 
-function held(store: ReturnType<typeof memoryStore>, keys: string): string {
+function storedKeys(store: ReturnType<typeof memoryStore>, keys: string): string {
   return [...keys].filter((key) => store.get(key) !== undefined).join('');
 }
 

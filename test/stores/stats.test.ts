@@ -8,7 +8,7 @@ import { segmentStore } from '../../src/stores/segments/store.js';
 import { tieredStore } from '../../src/stores/tiered/store.js';
 import { content, put, temporaryDirectory, until } from './fixture.js';
 
-test('directory: with a limit the artifacts and their bytes, from the first scan and what happens then', async (t) => {
+test('directory: with a limit, reports artifacts and bytes from the first scan and the changes since', async (t) => {
   const dir = await temporaryDirectory(t);
   await writeFile(join(dir, 'before'), content(1000));
   const store = await directoryStore(dir, { maxBytes: 10_000 });
@@ -26,7 +26,7 @@ test('directory: with a limit the artifacts and their bytes, from the first scan
   await writeFile(join(dir, 'other'), content(3000));
   await put(store, 'c', content(6000));
   assertStats({ artifacts: 2, bytes: 8500, evicted: 0 });
-  // What others have put is seen by the next scan, which is for want of room.
+  // Files of other processes count from the next scan, which starts when the limit is reached.
   await put(store, 'd', content(3000));
   const { artifacts = 0, bytes = 0, evicted = 0 } = store.stats();
   t.is(artifacts + evicted, 4, 'a/b, other, c, d');
@@ -34,7 +34,7 @@ test('directory: with a limit the artifacts and their bytes, from the first scan
   await store.close();
 });
 
-test('directory: nothing is known without a limit, nor before the first scan', async (t) => {
+test('directory: reports no artifacts without a limit, nor before the first scan', async (t) => {
   const dir = await temporaryDirectory(t);
   const unlimited = await directoryStore(dir);
   await put(unlimited, 'a', content(1000));
@@ -48,7 +48,7 @@ test('directory: nothing is known without a limit, nor before the first scan', a
   await store.close();
 });
 
-test('memory: artifacts, what they take, and what has made room', async (t) => {
+test('memory: reports artifacts, bytes and evictions', async (t) => {
   const perArtifact = 100 + 1024 + 2;
   const store = memoryStore({ maxBytes: 3 * perArtifact });
   t.deepEqual(store.stats(), { artifacts: 0, bytes: 0, maxBytes: 3 * perArtifact, evicted: 0 });
@@ -61,7 +61,7 @@ test('memory: artifacts, what they take, and what has made room', async (t) => {
   t.deepEqual(store.stats(), { artifacts: 3, bytes: 3 * perArtifact, maxBytes: 3 * perArtifact, evicted: 2 });
 });
 
-test('segments: what can be asked for, what it takes, and what has made room', async (t) => {
+test('segments: reports artifacts, bytes and evictions', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { maxBytes: 400_000 });
   t.deepEqual(store.stats(), { artifacts: 0, bytes: 0, maxBytes: 400_000, evicted: 0 });
@@ -88,7 +88,7 @@ test('segments: what can be asked for, what it takes, and what has made room', a
   await again.close();
 });
 
-test('tiers: what the local store knows, and what the remote one was asked', async (t) => {
+test('tiered: reports the statistics of the local store and the requests to the remote one', async (t) => {
   const local = memoryStore({ maxBytes: 1e6 });
   const requests = [{ operation: 'get', outcome: 'ok', count: 7 }] as const;
   const latency = { counts: [7], sum: 0.5 };

@@ -3,57 +3,56 @@ import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import type { Sidecars } from './metadata.js';
-import { prefixOf, removeEmptyParents } from './paths.js';
-import { filesBelow, isGone, type StoredFile } from './walk.js';
+import { isMissing, prefixOf, removeEmptyParents } from './paths.js';
+import { filesBelow, type StoredFile } from './walk.js';
 
-/** Room is made down to this part of the limit, so that not every upload has to scan. */
+/** Eviction frees space down to this share of the limit, so that not every upload has to scan the directory. */
 const LOW_WATERMARK = 0.9;
-/** Files evicted per scan at most: it bounds the list of candidates, and the time that sorting them takes. */
+/** Maximum number of files evicted per scan. Bounds the list of candidates and the time to sort it. */
 const MAX_VICTIMS = 16_384;
-/** Keys in a generation of the map of last uses. With keys of 100 characters both generations take some 15 MB. */
+/** Keys in a generation of the map of last uses. With keys of 100 characters both generations take about 15 MB. */
 const GENERATION_SIZE = 32_768;
 
-/** What a directory holds, as far as one process knows. */
-interface Holdings {
+interface Totals {
   artifacts: number;
   bytes: number;
 }
 
 interface Scan {
-  readonly held: Holdings;
-  /** The first to go comes first. */
+  readonly totals: Totals;
+  /** Candidates for eviction, least recently used first. */
   readonly oldest: readonly StoredFile[];
 }
 
 /**
- * Keeps the files of a directory within a number of bytes, by unlinking those that were used longest ago. Whoever has
- * one open can go on reading it.
+ * Keeps the files of a directory within a size limit by unlinking the least recently used ones. Open descriptors and
+ * mappings of an unlinked file stay valid.
  *
- * What the directory holds is known from a scan, plus what was put since. Other processes may put and delete as well:
- * each scan corrects that. A file's last use is the latest of what this process has seen, its modification and its
- * access time; with `relatime` that one is right to a day, which is what is left after a restart. What uploads have said
- * about themselves is not counted, and goes with their files.
+ * The total size is known from a scan of the directory plus the uploads since. Other processes may add and delete files;
+ * the next scan counts these changes. The last use of a file is the latest of its modification time, its access time and
+ * its last use by this process. After a restart only the file times are left; with the mount option `relatime` the access
+ * time can be a day old. Sidecar files do not count and are removed with their artifacts.
  */
 export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
   readonly #sidecars: Sidecars;
   /**
-   * When this process last used a key, in milliseconds since 1970. Bounded, because a lookup of a key that does not exist
-   * counts as a use too.
+   * Last use of a key by this process, in milliseconds since 1970. Bounded, because lookups of keys that do not exist count
+   * too.
    */
   readonly #uses = new TwoGenerationMap<string, number>(GENERATION_SIZE);
   #latestUse = 0;
-  /** At least what the directory holds; undefined until it has been scanned. */
-  #held: Holdings | undefined;
+  /** Upper bound of the directory's contents, as far as this process knows; undefined before the first scan. */
+  #totals: Totals | undefined;
   /**
-   * What was deleted since the last scan began. Not taken off what is held: whether the scan has seen it nobody knows, and the
-   * limit must hold.
+   * Deletions since the last scan began. Not subtracted from `#totals`: the scan may have seen the files or not, and the
+   * limit must hold in both cases.
    */
-  #deleted: Holdings = { artifacts: 0, bytes: 0 };
+  #deleted: Totals = { artifacts: 0, bytes: 0 };
   #evicted = 0;
   #queue: Promise<unknown> = Promise.resolve();
-  #closed = false;
+  #isClosed = false;
 
   constructor(root: string, maxBytes: number, sidecars: Sidecars) {
     this.#root = root;
@@ -61,100 +60,105 @@ export class DirectoryEviction {
     this.#sidecars = sidecars;
   }
 
-  /** Counts a use of `key`. */
+  /** Records a use of `key`. */
   touch(key: string): void {
     // Strictly increasing, so that uses within one millisecond keep their order.
     this.#latestUse = Math.max(Date.now(), this.#latestUse + 0.001);
     this.#uses.set(key, this.#latestUse);
   }
 
-  /** When a file was last used, in milliseconds since 1970. */
+  /** Returns the time of the last use of a file, in milliseconds since 1970. */
   lastUse(file: StoredFile): number {
     return Math.max(this.#uses.get(file.key) ?? 0, file.usedAt);
   }
 
-  /** Counts a file of `bytes` that somebody has deleted. */
-  forget(bytes: number): void {
+  /** Records that a file of `bytes` bytes was deleted by a caller of the store. */
+  countDeletion(bytes: number): void {
     this.#deleted.artifacts++;
     this.#deleted.bytes += bytes;
   }
 
-  /** What is known from the last scan, and from what has been put and deleted since. */
+  /** Returns statistics: the last scan, plus the uploads and deletions of this process since. */
   stats(): StoreStats {
-    const held = this.#held;
-    const left = held && {
-      artifacts: Math.max(0, held.artifacts - this.#deleted.artifacts),
-      bytes: Math.max(0, held.bytes - this.#deleted.bytes),
+    const totals = this.#totals;
+    const remaining = totals && {
+      artifacts: Math.max(0, totals.artifacts - this.#deleted.artifacts),
+      bytes: Math.max(0, totals.bytes - this.#deleted.bytes),
     };
-    return { ...left, maxBytes: this.#maxBytes, evicted: this.#evicted };
+    return { ...remaining, maxBytes: this.#maxBytes, evicted: this.#evicted };
   }
 
-  /** Finds out in the background what the directory holds. Unlinks nothing: a store that is only read never does. */
-  measure(): void {
-    this.#exclusively(async () => {
+  /** Scans the directory in the background. Evicts nothing: only an upload does. */
+  startScan(): void {
+    this.#runExclusively(async () => {
       await this.#scan();
-    }).catch(() => {}); // the first upload tries again, and reports it
+    }).catch(() => {}); // the first upload scans again and reports the error
   }
 
   /**
-   * Makes room for `bytes` and then calls `place`, which puts a file of that size under `key` and resolves to the size of
-   * the one that it replaced, undefined for none. One call at a time, so that neither the limit nor a count is ever wrong between two.
+   * Evicts files until `bytes` more fit, then calls `place`, which puts a file of that size under `key`. `place` resolves to
+   * the size of the file that it replaced, if any. Calls run one at a time, so that the limit holds and the totals are right
+   * between two calls.
    *
-   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` when files cannot be unlinked; else what the system or `place` throws
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the remaining files cannot be deleted
+   * @throws the error of the system or of `place`, or the reason of `signal`
    */
   add<T extends { readonly replacedBytes: number | undefined }>(
     key: string,
     bytes: number,
-    signal: AbortSignal,
+    signal: AbortSignal | undefined,
     place: () => Promise<T>,
   ): Promise<T> {
-    return this.#exclusively(async () => {
-      signal.throwIfAborted();
-      let held = this.#held;
-      if (held === undefined || held.bytes + bytes > this.#maxBytes) {
-        held = await this.#makeRoom(bytes);
+    return this.#runExclusively(async () => {
+      signal?.throwIfAborted();
+      let totals = this.#totals;
+      if (totals === undefined || totals.bytes + bytes > this.#maxBytes) {
+        totals = await this.#evictFor(bytes);
       }
       const placed = await place();
-      held.bytes += bytes - (placed.replacedBytes ?? 0);
-      if (placed.replacedBytes === undefined) held.artifacts++;
+      totals.bytes += bytes - (placed.replacedBytes ?? 0);
+      if (placed.replacedBytes === undefined) totals.artifacts++;
       this.touch(key);
       return placed;
     });
   }
 
-  /** Ends the scan that {@link measure} began; waits for what {@link add} does. */
+  /** Cancels a scan in flight and waits for calls of {@link add}. */
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     await this.#queue;
   }
 
-  #exclusively<T>(task: () => Promise<T>): Promise<T> {
+  #runExclusively<T>(task: () => Promise<T>): Promise<T> {
     const result = this.#queue.then(task);
     this.#queue = result.catch(() => {});
     return result;
   }
 
-  async #makeRoom(bytes: number): Promise<Holdings> {
+  async #evictFor(bytes: number): Promise<Totals> {
     for (;;) {
-      const { held, oldest } = await this.#scan();
-      if (held.bytes + bytes <= this.#maxBytes) return held;
+      const { totals, oldest } = await this.#scan();
+      if (totals.bytes + bytes <= this.#maxBytes) return totals;
       let evicted = 0;
       for (const file of oldest) {
-        if (held.bytes + bytes <= this.#maxBytes * LOW_WATERMARK) break;
+        if (totals.bytes + bytes <= this.#maxBytes * LOW_WATERMARK) break;
         if (!(await this.#evict(file.key))) continue;
         evicted++;
-        held.artifacts--;
-        held.bytes -= file.bytes;
+        totals.artifacts--;
+        totals.bytes -= file.bytes;
       }
       this.#evicted += evicted;
-      if (held.bytes + bytes <= this.#maxBytes) return held;
+      if (totals.bytes + bytes <= this.#maxBytes) return totals;
       if (evicted === 0) {
-        const message = `files that cannot be deleted take ${held.bytes} of ${this.#maxBytes} bytes`;
+        const message =
+          `cannot evict: files that this process may not delete take ${totals.bytes} of ${this.#maxBytes} bytes in ` +
+          `'${this.#root}'; correct their permissions or raise maxBytes`;
         throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
       }
     }
   }
 
+  /** Unlinks a file. Resolves to whether it is gone. */
   async #evict(key: string): Promise<boolean> {
     const path = prefixOf(this.#root) + key;
     try {
@@ -162,31 +166,31 @@ export class DirectoryEviction {
       await unlink(path);
       await this.#sidecars.remove(key, body);
     } catch (error) {
-      return isGone(error);
+      return isMissing(error);
     }
     await removeEmptyParents(this.#root, path);
     return true;
   }
 
-  /** Finds out what is held, and which of it was used longest ago. */
+  /** Measures the directory and finds its least recently used files. */
   async #scan(): Promise<Scan> {
     this.#deleted = { artifacts: 0, bytes: 0 };
-    const held = { artifacts: 0, bytes: 0 };
+    const totals = { artifacts: 0, bytes: 0 };
     const oldest: StoredFile[] = [];
-    const keepOldest = (): void => {
+    const dropRecent = (): void => {
       oldest.sort((a, b) => a.usedAt - b.usedAt);
       oldest.splice(MAX_VICTIMS);
     };
-    for await (const files of filesBelow(this.#root, () => this.#closed)) {
+    for await (const files of filesBelow(this.#root, () => this.#isClosed)) {
       for (const file of files) {
-        held.artifacts++;
-        held.bytes += file.bytes;
+        totals.artifacts++;
+        totals.bytes += file.bytes;
         oldest.push({ ...file, usedAt: this.lastUse(file) });
       }
-      if (oldest.length >= 2 * MAX_VICTIMS) keepOldest();
+      if (oldest.length >= 2 * MAX_VICTIMS) dropRecent();
     }
-    keepOldest();
-    this.#held = held;
-    return { held, oldest };
+    dropRecent();
+    this.#totals = totals;
+    return { totals, oldest };
   }
 }

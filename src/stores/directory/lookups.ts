@@ -1,136 +1,138 @@
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { type BodyIdentity, identityAt, isSameBody, type Sidecars } from './metadata.js';
 
-/** What is known of a body is compared with what is at its path at most this often, as with open files. */
-const CHECK_INTERVAL_MS = 1000;
-/** What is known may take so much, with {@link ENTRY_BYTES} for each body. */
+/** A cached entry is compared with the file at its path at most this often, like an open descriptor in the page cache. */
+const REVALIDATE_AFTER_MS = 1000;
+/** Limit of the cache in bytes. Each entry counts with {@link ENTRY_BYTES}, its key and its metadata. */
 const MAX_BYTES = 8 * 1024 * 1024;
 const ENTRY_BYTES = 400;
-/** So often a body is looked at again that is replaced meanwhile. */
-const ATTEMPTS = 10;
+/** Maximum number of reads if the file is replaced during each of them. */
+const MAX_ATTEMPTS = 10;
 
-/** A look that is under way. */
-interface Look {
-  found: Promise<UploadMetadata | undefined> | undefined;
-  /** It may have seen the body before the present one, so that it is only for those who have asked already. */
+/** Read of a sidecar file in flight, shared by all lookups of the key. */
+interface PendingRead {
+  result: Promise<UploadMetadata | undefined> | undefined;
+  /** Whether the file was replaced since the read began. The result is then for the lookups that wait already, and not cached. */
   isExpired: boolean;
 }
 
-interface Known {
+interface CachedMetadata {
   readonly body: BodyIdentity;
   readonly metadata: UploadMetadata | undefined;
-  /** What it takes. */
+  /** Bytes that count towards {@link MAX_BYTES}. */
   readonly bytes: number;
-  /** In milliseconds of `performance.now()`. */
+  /** Time of the last comparison with the file, as `performance.now()`. */
   readonly checkedAt: number;
 }
 
 /**
- * What is said about the bodies of a directory, as lookups want it: at once where nothing was ever said about any of them,
- * or where this one was looked at a moment ago.
+ * Cache of the metadata of artifacts. A lookup is synchronous while the store has no metadata at all, and for a key that was
+ * looked up within the last second.
  */
 export class MetadataLookups {
   readonly #sidecars: Sidecars;
-  /** What was used longest ago comes first. */
-  readonly #known = new Map<string, Known>();
-  readonly #looking = new Map<string, Look>();
+  /** Least recently used entry first. */
+  readonly #cache = new Map<string, CachedMetadata>();
+  readonly #pending = new Map<string, PendingRead>();
   #bytes = 0;
-  #isUsed: boolean;
-  #askedAt = performance.now();
+  #hasMetadata: boolean;
+  #existenceCheckedAt = performance.now();
 
-  /** @param isUsed whether anything was ever said */
-  constructor(sidecars: Sidecars, isUsed: boolean) {
+  /** @param hasMetadata whether the store has sidecar files */
+  constructor(sidecars: Sidecars, hasMetadata: boolean) {
     this.#sidecars = sidecars;
-    this.#isUsed = isUsed;
+    this.#hasMetadata = hasMetadata;
   }
 
   /**
-   * What is said about the body of `key` at `path`. A promise where nobody knows yet.
+   * Returns the metadata of the file at `path`, or undefined if it has none. Returns a promise if the sidecar file has to be
+   * read.
    *
-   * @throws HotblobError `ERR_HOTBLOB_CORRUPT`; else the error of the system
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT`
+   * @throws the system's error
    */
   get(key: string, path: string): UploadMetadata | undefined | Promise<UploadMetadata | undefined> {
-    if (!this.#isUsed) {
-      this.#askAgain();
+    if (!this.#hasMetadata) {
+      this.#checkExistence();
       return undefined;
     }
-    const known = this.#known.get(key);
-    if (known !== undefined && performance.now() - known.checkedAt < CHECK_INTERVAL_MS) {
-      this.#known.delete(key);
-      this.#known.set(key, known);
-      return known.metadata;
+    const cached = this.#cache.get(key);
+    if (cached !== undefined && performance.now() - cached.checkedAt < REVALIDATE_AFTER_MS) {
+      this.#cache.delete(key);
+      this.#cache.set(key, cached);
+      return cached.metadata;
     }
-    let look = this.#looking.get(key);
-    if (look === undefined) {
-      look = { isExpired: false, found: undefined };
-      this.#looking.set(key, look);
-      look.found = this.#look(key, path, look).finally(() => {
-        if (look?.isExpired === false) this.#looking.delete(key);
+    let pending = this.#pending.get(key);
+    if (pending === undefined) {
+      pending = { isExpired: false, result: undefined };
+      this.#pending.set(key, pending);
+      pending.result = this.#read(key, path, pending).finally(() => {
+        if (pending?.isExpired === false) this.#pending.delete(key);
       });
     }
-    return look.found;
+    return pending.result;
   }
 
-  /** Something is about to be said about a body: from now on lookups look. */
-  begin(): void {
-    this.#isUsed = true;
+  /** Announces that a sidecar file is about to be written: later lookups read sidecar files. */
+  enable(): void {
+    this.#hasMetadata = true;
   }
 
-  /** The body of `key` is another one now. */
+  /** Drops what is cached and in flight for `key`, because its file was replaced or deleted. */
   expire(key: string): void {
-    const look = this.#looking.get(key);
-    if (look !== undefined) look.isExpired = true;
-    this.#looking.delete(key);
-    this.#forget(key);
+    const pending = this.#pending.get(key);
+    if (pending !== undefined) pending.isExpired = true;
+    this.#pending.delete(key);
+    this.#remove(key);
   }
 
-  /** Another process may have been the first to say something. Nobody waits for the answer. */
-  #askAgain(): void {
+  /** Checks in the background whether another process has written the first sidecar file. */
+  #checkExistence(): void {
     const now = performance.now();
-    if (now - this.#askedAt < CHECK_INTERVAL_MS) return;
-    this.#askedAt = now;
+    if (now - this.#existenceCheckedAt < REVALIDATE_AFTER_MS) return;
+    this.#existenceCheckedAt = now;
     void this.#sidecars.exist().then((exist) => {
-      this.#isUsed ||= exist;
+      this.#hasMetadata ||= exist;
     });
   }
 
-  async #look(key: string, path: string, look: Look): Promise<UploadMetadata | undefined> {
+  async #read(key: string, path: string, pending: PendingRead): Promise<UploadMetadata | undefined> {
     let checkedAt = performance.now();
     let body = await identityAt(path);
     for (let attempt = 1; body !== undefined; attempt++) {
-      const known = this.#known.get(key);
+      const cached = this.#cache.get(key);
       const metadata =
-        known !== undefined && isSameBody(known.body, body) ? known.metadata : await this.#sidecars.read(key, body);
-      if (metadata !== undefined || attempt === ATTEMPTS) {
-        if (!look.isExpired) this.#keep(key, body, metadata, checkedAt);
+        cached !== undefined && isSameBody(cached.body, body) ? cached.metadata : await this.#sidecars.read(key, body);
+      if (metadata !== undefined || attempt === MAX_ATTEMPTS) {
+        if (!pending.isExpired) this.#set(key, body, metadata, checkedAt);
         return metadata;
       }
-      // It goes with its body: without it, that may have been replaced since.
+      // A sidecar file is removed after its body was replaced. If there is none, the body may be another one by now.
       checkedAt = performance.now();
-      const now = await identityAt(path);
-      if (now !== undefined && isSameBody(now, body)) {
-        if (!look.isExpired) this.#keep(key, body, undefined, checkedAt);
+      const current = await identityAt(path);
+      if (current !== undefined && isSameBody(current, body)) {
+        if (!pending.isExpired) this.#set(key, body, undefined, checkedAt);
         return undefined;
       }
-      body = now;
+      body = current;
     }
-    // A miss is not remembered: what another process puts there next may say something.
+    // A missing file is not cached: another process may put an artifact with metadata there at any time.
     return undefined;
   }
 
-  #keep(key: string, body: BodyIdentity, metadata: UploadMetadata | undefined, checkedAt: number): void {
-    this.#forget(key);
+  #set(key: string, body: BodyIdentity, metadata: UploadMetadata | undefined, checkedAt: number): void {
+    this.#remove(key);
     const bytes = ENTRY_BYTES + 2 * key.length + 2 * (metadata === undefined ? 0 : JSON.stringify(metadata).length);
-    this.#known.set(key, { body, metadata, bytes, checkedAt });
+    this.#cache.set(key, { body, metadata, bytes, checkedAt });
     this.#bytes += bytes;
-    for (const oldest of this.#known.keys()) {
+    for (const oldest of this.#cache.keys()) {
       if (this.#bytes <= MAX_BYTES) break;
-      this.#forget(oldest);
+      this.#remove(oldest);
     }
   }
 
-  #forget(key: string): void {
-    this.#bytes -= this.#known.get(key)?.bytes ?? 0;
-    this.#known.delete(key);
+  #remove(key: string): void {
+    this.#bytes -= this.#cache.get(key)?.bytes ?? 0;
+    this.#cache.delete(key);
   }
 }

@@ -5,14 +5,15 @@ import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
-import { prefixOf, RESERVED_NAME, syncDirectories } from './paths.js';
+import { isMissing, prefixOf, RESERVED_NAME, syncDirectories } from './paths.js';
 
-/** Where it is kept what uploads have said about themselves, below the store's own directory. */
+/** Name of the directory of sidecar files, below the store's own directory. */
 export const METADATA_NAME = 'metadata';
-/** What is younger may belong to an upload whose body is about to be placed. */
-const LEFTOVER_MS = 60 * 60 * 1000;
+/** Minimum age of a sidecar file that is swept. A younger one may belong to an upload that is about to be placed. */
+const STALE_AFTER_MS = 60 * 60 * 1000;
+const MAX_WRITE_ATTEMPTS = 10;
 
-/** What tells the file of a body from all others that were at its path, and stays when it is renamed. */
+/** Fields that distinguish a body from every other file that was at its path. A rename does not change them. */
 export type BodyIdentity = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs'>;
 
 export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
@@ -20,21 +21,23 @@ export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
 }
 
 /**
- * What uploads have said about themselves: a small file for each body, in a directory of two levels. Its name is made of
- * the hash of the key and the identity of the body. So it is there before its body is, and the rename of the body switches
- * from one to the other: no process ever takes it for that of a body which has come in another way.
+ * Sidecar files: one small file per artifact with the metadata of its upload, in a directory of two levels.
+ *
+ * The name of a sidecar file consists of the hash of the key and the identity of the body. It can therefore be written
+ * before the body is in place, and the rename of the body replaces both at once. A file that was put there by other means,
+ * such as `mv`, never gets the metadata of the previous one.
  */
 export class Sidecars {
   readonly #root: string;
   readonly #directory: string;
 
-  /** @param root of the store */
+  /** @param root directory of the store */
   constructor(root: string) {
     this.#root = root;
     this.#directory = join(root, RESERVED_NAME, METADATA_NAME);
   }
 
-  /** Whether any was ever written. */
+  /** Resolves to whether a sidecar file was ever written. */
   exist(): Promise<boolean> {
     return stat(this.#directory).then(
       () => true,
@@ -42,7 +45,11 @@ export class Sidecars {
     );
   }
 
-  /** Writes one to the disk. Nobody sees it before its body is in its place. @throws the error of the system */
+  /**
+   * Writes a sidecar file and syncs it to disk. Call it before the body is in place.
+   *
+   * @throws the system's error
+   */
   async write(key: string, body: BodyIdentity, metadata: Uint8Array): Promise<void> {
     const path = this.#pathOf(key, body);
     const directory = dirname(path);
@@ -50,7 +57,7 @@ export class Sidecars {
     for (let attempt = 1; ; attempt++) {
       try {
         const created = await mkdir(directory, { recursive: true });
-        // What was there is a leftover: the number of its inode was free.
+        // Replaces a file of the same name. It is stale: its body was deleted and the file system reused the inode.
         const handle = await open(path, 'w');
         try {
           await handle.writeFile(text);
@@ -61,55 +68,57 @@ export class Sidecars {
         await syncDirectories(created === undefined ? [directory] : upTo(dirname(created), directory));
         return;
       } catch (error) {
-        // A sweep has removed the directory, which was empty, between any two of these steps.
-        if (errnoCode(error) !== 'ENOENT' || attempt === 10) throw error;
+        // A concurrent sweep may remove the empty directory between two steps.
+        if (errnoCode(error) !== 'ENOENT' || attempt === MAX_WRITE_ATTEMPTS) throw error;
       }
     }
   }
 
   /**
-   * What was said about a body; undefined where nothing was.
+   * Reads the metadata of a body. Resolves to undefined if it has none.
    *
-   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` for what is not what was written; else the error of the system
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the sidecar file is not valid or belongs to another key
+   * @throws the system's error
    */
   async read(key: string, body: BodyIdentity): Promise<UploadMetadata | undefined> {
     const path = this.#pathOf(key, body);
     const bytes = await readFile(path).catch((error: unknown) => {
-      if (isGone(error)) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     });
     if (bytes === undefined) return undefined;
     const metadata = decodeMetadata(bytes.subarray(bytes.indexOf('\n') + 1));
     if (keyIn(bytes) === key && metadata !== undefined) return metadata;
-    throw new HotblobError('ERR_HOTBLOB_CORRUPT', `the metadata of '${key}' is damaged: ${path}`);
+    const message = `the metadata of '${key}' is corrupt: delete '${path}' or upload the artifact again`;
+    throw new HotblobError('ERR_HOTBLOB_CORRUPT', message);
   }
 
-  /** Removes that of a body which is gone, if there is one. Never rejects: what stays is found by {@link sweep}. */
+  /** Removes the sidecar file of a deleted body, if there is one. Never rejects: {@link sweep} removes what is left. */
   async remove(key: string, body: BodyIdentity): Promise<void> {
     await unlink(this.#pathOf(key, body)).catch(() => {});
   }
 
-  /** Removes those whose bodies have gone in another way than by this store. Never rejects. */
-  async sweep(isOver: () => boolean): Promise<void> {
+  /** Removes sidecar files whose bodies were deleted or replaced by other means than this store. Never rejects. */
+  async sweep(isCancelled: () => boolean): Promise<void> {
     try {
       for (const first of await namesIn(this.#directory)) {
         for (const second of await namesIn(join(this.#directory, first))) {
           const directory = join(this.#directory, first, second);
           for (const name of await namesIn(directory)) {
-            // One after the other: nobody waits for it, and readers of cold artifacts need the thread pool.
-            if (isOver()) return;
+            // One file at a time: the sweep is not urgent, and reads of cold artifacts need the thread pool.
+            if (isCancelled()) return;
             await this.#removeIfStale(join(directory, name));
           }
-          await rmdir(directory).catch(() => {}); // it is not empty
+          await rmdir(directory).catch(() => {}); // not empty
         }
       }
     } catch {
-      // a directory that is only read, or another process that does the same
+      // The directory is read-only, or another process sweeps at the same time.
     }
   }
 
   async #removeIfStale(path: string): Promise<void> {
-    if ((await stat(path)).mtimeMs > Date.now() - LEFTOVER_MS) return;
+    if ((await stat(path)).mtimeMs > Date.now() - STALE_AFTER_MS) return;
     const key = keyIn(await readFile(path));
     const body = key === undefined ? undefined : await identityAt(prefixOf(this.#root) + key);
     if (key === undefined || body === undefined || this.#pathOf(key, body) !== path) await unlink(path);
@@ -122,14 +131,19 @@ export class Sidecars {
   }
 }
 
-/** The identity of what is at a path, symlinks followed; undefined where there is nothing. */
+/**
+ * Returns the identity of the file at `path`, symbolic links followed, or undefined if there is none.
+ *
+ * @throws the system's error
+ */
 export async function identityAt(path: string): Promise<BodyIdentity | undefined> {
   return stat(path, { bigint: true }).catch((error: unknown) => {
-    if (isGone(error)) return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   });
 }
 
+/** Returns the key in the first line of a sidecar file, or undefined if the line is not valid. */
 function keyIn(bytes: Buffer): string | undefined {
   try {
     const key: unknown = JSON.parse(bytes.subarray(0, bytes.indexOf('\n')).toString());
@@ -144,18 +158,12 @@ async function namesIn(directory: string): Promise<string[]> {
   try {
     for await (const entry of await opendir(directory)) names.push(entry.name);
   } catch (error) {
-    if (!isGone(error)) throw error;
+    if (!isMissing(error)) throw error;
   }
   return names;
 }
 
-/** A directory and those above it, up to `highest`. */
+/** Returns `directory` and its parents up to `highest`. */
 function upTo(highest: string, directory: string): string[] {
   return directory.length <= highest.length ? [highest] : [directory, ...upTo(highest, dirname(directory))];
-}
-
-const GONE = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG']);
-
-function isGone(error: unknown): boolean {
-  return GONE.has(errnoCode(error) ?? '');
 }

@@ -2,31 +2,39 @@ import { lstat, mkdir, open, realpath, rmdir } from 'node:fs/promises';
 import { dirname, sep } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 
-/** The store's own directory, directly below the root. */
+/** Name of the directory below the root that holds the store's own files. */
 export const RESERVED_NAME = '.hotblob';
 
-// Case-insensitive, because some file systems are.
+// Ignores case because some file systems do.
 const RESERVED = /^\.hotblob(?:[/\\]|$)/i;
 
-/** Whether a key, or a path below the root, is the store's own. */
+/** Whether a key, or a path relative to the root, is in the store's own directory. */
 export function isReserved(key: string): boolean {
   return RESERVED.test(key);
 }
 
-/** The root with the separator that every path below it has. */
+/** Returns `root` with a trailing separator: the prefix of every path below it. */
 export function prefixOf(root: string): string {
   return root.endsWith(sep) ? root : root + sep;
 }
 
+const MISSING = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
+
+/** Whether a system error means that there is no file at the path. */
+export function isMissing(error: unknown): boolean {
+  return MISSING.has(errnoCode(error) ?? '');
+}
+
 /**
- * Makes the directories that `path` needs, down from `root`, and adds those that were not there to `made`.
+ * Creates the missing directories between `root` and `path`, and adds each to `created`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` before a symlink that leads out of the root; else the error of the system
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a symbolic link on the way leads out of the root
+ * @throws the system's error
  */
-export async function makeParents(root: string, path: string, made: string[]): Promise<void> {
+export async function makeParents(root: string, path: string, created: string[]): Promise<void> {
   const prefix = prefixOf(root);
   const end = path.lastIndexOf('/');
-  // One after the other: `recursive` would follow a symlink, and make directories wherever it leads.
+  // Creates one directory at a time: mkdir with `recursive` follows a symbolic link and creates directories outside the root.
   for (
     let slash = path.indexOf('/', prefix.length);
     slash !== -1 && slash <= end;
@@ -35,33 +43,37 @@ export async function makeParents(root: string, path: string, made: string[]): P
     const directory = path.slice(0, slash);
     try {
       await mkdir(directory);
-      made.push(directory);
+      created.push(directory);
     } catch (error) {
       if (errnoCode(error) !== 'EEXIST') throw error;
     }
-    if (!isInside(root, await resolved(directory))) throw leadsOut();
+    if (!isInside(root, await resolveDirectory(directory))) throw outsideRoot();
   }
 }
 
-/** Whether the directory of `path` lies in the root, symlinks resolved, and is not the store's own. */
+/**
+ * Whether the directory of `path` is in the root and not the store's own, with symbolic links resolved.
+ *
+ * @throws the system's error
+ */
 export async function hasParentInside(root: string, path: string): Promise<boolean> {
   return isInside(root, await realpath(dirname(path)));
 }
 
-/** Removes the directories above `path` that are empty, up to the root, as far as that is possible. */
+/** Removes the empty directories above `path`, up to the root. Never rejects. */
 export async function removeEmptyParents(root: string, path: string): Promise<void> {
   for (let directory = dirname(path); directory.length > root.length; directory = dirname(directory)) {
     try {
       await rmdir(directory);
     } catch {
-      return; // somebody else's artifact is in it
+      return; // not empty
     }
   }
 }
 
 /**
- * Makes what has happened in the directories survive a crash of the system, where the file system can. Best effort: what
- * can be lost is the entry of an artifact whose bytes are safe, which is a miss.
+ * Syncs directories to disk, so that their entries survive a crash of the system. Never rejects: if it fails, a crash can
+ * lose the entry of an artifact, which is then a miss.
  */
 export async function syncDirectories(directories: Iterable<string>): Promise<void> {
   for (const directory of directories) {
@@ -69,17 +81,17 @@ export async function syncDirectories(directories: Iterable<string>): Promise<vo
       const handle = await open(directory, 'r');
       await handle.sync().finally(() => handle.close());
     } catch {
-      // a system that does not sync directories, or one that has been deleted again
+      // The system cannot sync directories, or the directory was deleted.
     }
   }
 }
 
-async function resolved(path: string): Promise<string> {
+async function resolveDirectory(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
-    // Unlike a directory that has just vanished, a link to nowhere stays as it is: no use in trying again.
-    if ((await lstat(path)).isSymbolicLink()) throw leadsOut(error);
+    // A dangling symbolic link stays. A directory that was just deleted can be created again, so the caller may retry.
+    if ((await lstat(path)).isSymbolicLink()) throw outsideRoot(error);
     throw error;
   }
 }
@@ -89,7 +101,7 @@ function isInside(root: string, path: string): boolean {
   return path === root || (path.startsWith(prefix) && !isReserved(path.slice(prefix.length)));
 }
 
-function leadsOut(cause?: unknown): HotblobError {
-  const message = 'the key leads out of the directory through a symlink';
+function outsideRoot(cause?: unknown): HotblobError {
+  const message = 'key: expected a path inside the directory, received one that leads out through a symbolic link';
   return new HotblobError('ERR_HOTBLOB_INVALID_KEY', message, cause === undefined ? undefined : { cause });
 }

@@ -18,97 +18,105 @@ import { discard } from '../body.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
 import { Sidecars } from './metadata.js';
-import { hasParentInside, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './paths.js';
+import { hasParentInside, isMissing, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './paths.js';
 import { DirectoryUploads, UPLOADS_NAME } from './uploads.js';
 import { filesBelow } from './walk.js';
 
-/** What {@link directoryStore} takes. */
+/** Options of {@link directoryStore}. */
 export interface DirectoryStoreOptions {
   /**
-   * Whether files are promised to be immutable (see {@link FileArtifact}). True: the user vouches for everybody who writes
-   * there. False: never. Default: for a directory that a store has created, because only stores write there.
+   * Value of {@link FileArtifact.immutable} for all files. With true, the caller guarantees it for every process that writes to
+   * the directory. Default: true if a directory store created the directory, because then only stores write to it.
    */
   readonly immutable?: boolean | undefined;
   /**
-   * All files together, in bytes; those used longest ago are deleted, whoever put them there, when an upload needs room.
-   * Uploads in progress come on top, and up to 5 KiB for each artifact with metadata. Default: no limit.
+   * Size limit of all files together, in bytes. When an upload needs space, the least recently used files are deleted, also
+   * those of other processes. Uploads in flight and up to 5 KiB of metadata per artifact do not count. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
 }
 
-/** A store whose artifacts are the files of a directory. */
+/** Store whose artifacts are the files of a directory. */
 export interface DirectoryStore extends ReadWriteStore {
-  /** Whether its files are promised to be immutable. */
+  /** Whether files are served as immutable (see {@link FileArtifact.immutable}). */
   readonly immutable: boolean;
-  /** The directory, absolute and with symlinks resolved. */
+  /** Absolute path of the directory, symbolic links resolved. */
   readonly root: string;
   /**
-   * Where the artifact is, or would be. Synchronous, and nobody looks, as long as no upload has said anything about itself;
-   * from then on for what was looked at within the last second.
+   * Returns the artifact under `key`, whether or not its file exists: the handler finds out when it opens the file.
+   * Synchronous as long as no upload had metadata; after that, for keys that were looked up within the last second.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
+   * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the stored metadata is not valid
    */
-  get(key: string, options?: GetOptions): FileArtifact | Promise<FileArtifact>;
+  get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact>;
+  /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   /**
-   * The files whose paths are keys, without what uploads have said about them; symlinks are left out. Last used is the latest
-   * of a file's modification, its access as the file system has it (with `relatime` right to a day), and with `maxBytes` its
-   * last use here.
+   * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are left out. `usedAt` is
+   * the latest of the modification time, the access time of the file system (up to a day old with `relatime`) and, with
+   * `maxBytes`, the last use by this process.
    */
   list(): AsyncIterable<StoreEntry>;
-  /** With `maxBytes` what it holds is known: from the last scan, and from what this process has put and deleted since. */
+  /** Returns statistics. Empty without `maxBytes`. Otherwise: the last scan, plus this process's uploads and deletions since. */
   stats(): StoreStats;
 }
 
 const MARKER_NAME = 'immutable';
 const MARKER_TEXT =
-  'hotblob has created this directory and maps its files. Replace them by rename, or unlink them; never write to them.\n';
-const LEFTOVER_MS = 24 * 60 * 60 * 1000;
+  'hotblob created this directory and maps its files into memory. Replace files by rename or unlink them; never write to them in place.\n';
+/** Minimum age of a temporary file that is removed. A younger one may belong to an upload of another process. */
+const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /**
- * A store over the files of `dir`, which is created where it is absent. A key is the path below it.
+ * Opens a store whose artifacts are the files of `dir`. The directory is created if it does not exist. A key is the path of
+ * a file relative to `dir`.
  *
- * An upload is a temporary file below `dir/.hotblob` that is renamed once it is complete and on the disk, so that readers
- * see the old artifact or the new one. Keys below `.hotblob` are refused. A directory that cannot be written to can be
- * read. Several processes may use one directory; a limit then holds but for what the others have put since the last scan.
+ * An upload is written to a temporary file below `dir/.hotblob`, synced to disk and then renamed, so that readers see either
+ * the old or the new artifact. Keys below `.hotblob` are rejected. A read-only directory can be served. Several processes can
+ * share a directory. Each counts the uploads of the others at its next scan, so that they can exceed `maxBytes` until then.
  *
- * What an upload says about itself is in a file below `dir/.hotblob/metadata` that names the inode, size and time of the
- * artifact's file: another file in its place, by `mv` or from a backup, has no metadata. What another process puts may be
- * given the metadata of before for up to a second.
+ * The metadata of an upload is stored in a file below `dir/.hotblob/metadata` that names the inode, size and modification
+ * time of the artifact's file. A file that replaces it by other means, such as `mv` or a restored backup, has no metadata.
+ * For up to one second, an artifact from another process can be served with the metadata of the previous one.
  *
- * Symlinks that lead out of the directory are followed neither for reading nor for writing. Who can replace its
- * directories by symlinks while an upload is placed is trusted.
+ * Symbolic links that lead out of the directory are not followed, neither for reading nor for writing. Processes that can
+ * replace directories inside `dir` by symbolic links while an upload is placed are trusted.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and where `dir` is a file,
- * cannot be read or cannot be created
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown or invalid, or if `dir` is a file, cannot be read
+ * or cannot be created
  */
 export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
   assertOptions(options, { immutable: FLAG, maxBytes: BYTES });
-  // Read before the first wait: the caller may change its object.
+  // Read before the first await: the caller may change the object later.
   const { immutable, maxBytes } = options;
   let root: string;
-  let isOurs: boolean;
+  let wasCreated: boolean;
   try {
-    isOurs = await createOrFind(dir);
+    wasCreated = await createIfMissing(dir);
     root = await realpath(dir);
-    // Listing it and reaching what is in it are two permissions; access(2) would ask for the real user's.
+    // Checks the permissions to list (r) and to search (x). access(2) would check those of the real user, not the effective one.
     await opendir(root).then((directory) => directory.close());
     await stat(`${prefixOf(root)}.`);
   } catch (cause) {
     const code = errnoCode(cause);
-    const found = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
-    const message = `dir: expected a directory that can be read or created, received ${found} at '${dir}'`;
+    const received = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
+    const message = `dir: expected a directory that can be read or created, received ${received} at '${dir}'`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
-  await removeLeftovers(join(root, RESERVED_NAME, UPLOADS_NAME));
+  await removeStaleUploads(join(root, RESERVED_NAME, UPLOADS_NAME));
   const sidecars = new Sidecars(root);
-  const isDescribed = await sidecars.exist();
+  const hasMetadata = await sidecars.exist();
   const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes, sidecars);
-  eviction?.measure();
-  const store = new FilesInDirectory(root, immutable ?? isOurs, maxBytes, eviction, sidecars, isDescribed);
-  if (isDescribed) store.sweep();
+  eviction?.startScan();
+  const store = new FileDirectoryStore(root, immutable ?? wasCreated, maxBytes, eviction, sidecars, hasMetadata);
+  if (hasMetadata) store.sweep();
   return store;
 }
 
-class FilesInDirectory implements DirectoryStore {
+class FileDirectoryStore implements DirectoryStore {
   readonly root: string;
   readonly immutable: boolean;
   readonly #prefix: string;
@@ -117,7 +125,7 @@ class FilesInDirectory implements DirectoryStore {
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
   readonly #running = new Set<Promise<unknown>>();
-  #closed = false;
+  #isClosed = false;
 
   constructor(
     root: string,
@@ -125,19 +133,20 @@ class FilesInDirectory implements DirectoryStore {
     maxBytes: number | undefined,
     eviction: DirectoryEviction | undefined,
     sidecars: Sidecars,
-    isDescribed: boolean,
+    hasMetadata: boolean,
   ) {
     this.root = root;
     this.immutable = immutable;
     this.#prefix = prefixOf(root);
     this.#sidecars = sidecars;
-    this.#lookups = new MetadataLookups(sidecars, isDescribed);
+    this.#lookups = new MetadataLookups(sidecars, hasMetadata);
     const metadata = { sidecars, lookups: this.#lookups };
     this.#uploads = new DirectoryUploads(root, maxBytes ?? Number.POSITIVE_INFINITY, eviction, metadata);
     this.#eviction = eviction;
   }
 
   get(key: string): FileArtifact | Promise<FileArtifact> {
+    this.#assertOpen();
     assertStorable(key);
     this.#eviction?.touch(key);
     const path = this.#prefix + key;
@@ -149,10 +158,12 @@ class FilesInDirectory implements DirectoryStore {
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
-    for await (const files of filesBelow(this.root, () => false)) {
+    this.#assertOpen();
+    for await (const files of filesBelow(this.root, () => this.#isClosed)) {
       for (const file of files) {
+        this.#assertOpen();
         const { key, bytes: size } = file;
-        if (!isKey(key)) continue; // `get` would refuse it
+        if (!isKey(key)) continue; // `get` would reject it
         const usedAt = this.#eviction?.lastUse(file) ?? file.usedAt;
         yield { key, artifact: this.#artifactAt(this.#prefix + key), size, usedAt };
       }
@@ -163,17 +174,17 @@ class FilesInDirectory implements DirectoryStore {
     return this.#eviction?.stats() ?? {};
   }
 
-  /** Removes in the background what is said about artifacts that are gone. */
+  /** Removes stale sidecar files in the background. */
   sweep(): void {
-    const sweep = this.#sidecars.sweep(() => this.#closed).finally(() => this.#running.delete(sweep));
+    const sweep = this.#sidecars.sweep(() => this.#isClosed).finally(() => this.#running.delete(sweep));
     this.#running.add(sweep);
   }
 
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     try {
+      this.#assertOpen();
       assertStorable(key);
-      options.signal.throwIfAborted();
-      if (this.#closed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+      options.signal?.throwIfAborted();
       const upload = this.#uploads.put(key, body, options);
       this.#running.add(upload);
       return await upload.finally(() => this.#running.delete(upload));
@@ -184,19 +195,20 @@ class FilesInDirectory implements DirectoryStore {
   }
 
   async delete(key: string): Promise<boolean> {
+    this.#assertOpen();
     assertStorable(key);
     const path = this.#prefix + key;
     try {
       if (!(await hasParentInside(this.root, path))) return false;
       const body = await lstat(path, { bigint: true });
-      // Asked for, because unlinking a directory is EISDIR on Linux, but EPERM in POSIX.
+      // Checked first, because unlink(2) of a directory fails with EISDIR on Linux and with EPERM elsewhere (POSIX).
       if (body.isDirectory()) return false;
       await unlink(path);
-      if (body.isFile()) this.#eviction?.forget(Number(body.size));
+      if (body.isFile()) this.#eviction?.countDeletion(Number(body.size));
       this.#lookups.expire(key);
       await this.#sidecars.remove(key, body);
     } catch (error) {
-      if (NOT_THERE.has(errnoCode(error) ?? '')) return false;
+      if (isMissing(error)) return false;
       throw error;
     }
     await removeEmptyParents(this.root, path);
@@ -204,9 +216,13 @@ class FilesInDirectory implements DirectoryStore {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     await Promise.allSettled(this.#running);
     await this.#eviction?.close();
+  }
+
+  #assertOpen(): void {
+    if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the directory store is closed');
   }
 
   #artifactAt(path: string): FileArtifact {
@@ -214,17 +230,16 @@ class FilesInDirectory implements DirectoryStore {
   }
 }
 
-const NOT_THERE = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
-
 function assertStorable(key: string): void {
   assertKey(key);
   if (isReserved(key)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', `keys below "${RESERVED_NAME}" are the store's own`);
+    const message = `key: expected a key outside "${RESERVED_NAME}", which is reserved for the store's own files`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', message);
   }
 }
 
-/** Creates the directory where it is absent. Whether a store has created it, now or before. */
-async function createOrFind(dir: string): Promise<boolean> {
+/** Creates the directory if it does not exist. Resolves to whether a store created it, now or earlier. */
+async function createIfMissing(dir: string): Promise<boolean> {
   const created = await mkdir(dir, { recursive: true });
   if (created === undefined) return isCreatedByStore(dir);
   await mkdir(join(dir, RESERVED_NAME));
@@ -232,7 +247,7 @@ async function createOrFind(dir: string): Promise<boolean> {
   return true;
 }
 
-/** Whether a store has created the directory: its files are immutable then. */
+/** Resolves to whether a directory store created `dir`. Its files are then immutable. */
 export function isCreatedByStore(dir: string): Promise<boolean> {
   return stat(markerOf(dir)).then(
     () => true,
@@ -244,14 +259,14 @@ function markerOf(dir: string): string {
   return join(dir, RESERVED_NAME, MARKER_NAME);
 }
 
-/** Removes what processes that were killed have left. What is younger may still be written to. */
-async function removeLeftovers(uploads: string): Promise<void> {
+/** Removes temporary files that killed processes left behind. */
+async function removeStaleUploads(uploads: string): Promise<void> {
   try {
     for (const name of await readdir(uploads)) {
       const path = join(uploads, name);
-      if ((await stat(path)).mtimeMs < Date.now() - LEFTOVER_MS) await unlink(path);
+      if ((await stat(path)).mtimeMs < Date.now() - STALE_AFTER_MS) await unlink(path);
     }
   } catch {
-    // no uploads yet, a directory that is only read, or another process that does the same
+    // There were no uploads yet, the directory is read-only, or another process removes them at the same time.
   }
 }

@@ -11,22 +11,22 @@ import type { MetadataLookups } from './lookups.js';
 import type { BodyIdentity, Sidecars } from './metadata.js';
 import { makeParents, prefixOf, RESERVED_NAME, syncDirectories } from './paths.js';
 
-/** Where uploads in progress are, below the store's own directory. */
+/** Name of the directory of temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';
-/** Between two steps a deletion may remove a directory that has become empty; that often in a row it is no accident. */
-const PLACE_ATTEMPTS = 10;
+/** A concurrent deletion may remove an empty directory between two steps. More failures in a row have another cause. */
+const MAX_PLACE_ATTEMPTS = 10;
 
-/** A file in its place. */
+/** Result of the rename that puts an upload in place. */
 interface Placed {
-  /** What was there before. */
+  /** Identity of the previous file, symbolic link or other entry; undefined if there was none. */
   readonly replaced: BodyIdentity | undefined;
-  /** Undefined where that was no file. */
+  /** Size of the previous file; undefined if there was none or it was not a regular file. */
   readonly replacedBytes: number | undefined;
-  /** Those whose entries have changed. */
+  /** Directories whose entries changed. */
   readonly directories: ReadonlySet<string>;
 }
 
-/** Turns uploads into files of a directory: wholly or not at all. */
+/** Stores uploads as files of a directory. An upload appears as a whole or not at all. */
 export class DirectoryUploads {
   readonly #root: string;
   readonly #maxBytes: number;
@@ -48,13 +48,14 @@ export class DirectoryUploads {
   }
 
   /**
-   * As the `put` of a store; `key` is one that may be stored.
+   * Implements `put` of the store. `key` must be valid and not reserved.
    *
-   * @throws HotblobError as {@link encodeMetadata}; `ERR_HOTBLOB_TOO_LARGE`, `ERR_HOTBLOB_INCOMPLETE`, `ERR_HOTBLOB_STORAGE_FULL`,
-   * `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` for a key that the file system cannot have; else what the
-   * body, the signal or the system says
+   * @throws HotblobError as {@link encodeMetadata} and {@link chunksOf}
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system or the quota is full
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` if the file system cannot store the key
+   * @throws the error of the body or the system, or the reason of the signal
    */
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, randomUUID());
     const { signal } = options;
     const metadata = encodeMetadata(options.metadata);
@@ -62,7 +63,7 @@ export class DirectoryUploads {
     try {
       received = await receive(body, options, this.#maxBytes, temporary);
       if (metadata !== undefined) {
-        this.#lookups.begin();
+        this.#lookups.enable();
         await this.#sidecars.write(key, received, metadata);
       }
       const place = (): Promise<Placed> => this.#place(temporary, prefixOf(this.#root) + key, signal);
@@ -72,39 +73,44 @@ export class DirectoryUploads {
       if (placed.replaced !== undefined) await this.#sidecars.remove(key, placed.replaced);
       return { created: placed.replaced === undefined };
     } catch (error) {
-      await unlink(temporary).catch(() => {}); // it may never have been made
+      await unlink(temporary).catch(() => {}); // it may not exist
       if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received);
-      throw fullOr(error);
+      throw mapFullError(error);
     }
   }
 
-  async #place(temporary: string, path: string, signal: AbortSignal): Promise<Placed> {
+  async #place(temporary: string, path: string, signal: AbortSignal | undefined): Promise<Placed> {
     for (let attempt = 1; ; attempt++) {
-      const made: string[] = [];
+      const created: string[] = [];
       try {
-        await makeParents(this.#root, path, made);
+        await makeParents(this.#root, path, created);
         const replaced = await statsOf(path);
-        signal.throwIfAborted();
+        signal?.throwIfAborted();
         await rename(temporary, path);
         return {
           replaced,
           replacedBytes: replaced?.isFile() ? Number(replaced.size) : undefined,
-          directories: new Set([path, ...made].map((each) => dirname(each))),
+          directories: new Set([path, ...created].map((each) => dirname(each))),
         };
       } catch (error) {
-        for (const directory of made.reverse()) await rmdir(directory).catch(() => {}); // another upload may use it
-        if (errnoCode(error) !== 'ENOENT' || attempt === PLACE_ATTEMPTS) throw unstorableOr(error);
+        for (const directory of created.reverse()) await rmdir(directory).catch(() => {}); // another upload may use it
+        if (errnoCode(error) !== 'ENOENT' || attempt === MAX_PLACE_ATTEMPTS) throw mapKeyError(error);
       }
     }
   }
 }
 
-/** Writes the body to a new file and to the disk. Resolves to what tells that file from others. */
-async function receive(body: Readable, options: PutOptions, maxBytes: number, path: string): Promise<BodyIdentity> {
+/** Writes the body to a new file and syncs it to disk. Resolves to the identity of the file. */
+async function receive(
+  body: Readable,
+  options: Partial<PutOptions>,
+  maxBytes: number,
+  path: string,
+): Promise<BodyIdentity> {
   const handle = await openNew(path);
   try {
     for await (const chunk of chunksOf(body, options, maxBytes)) await writeAll(handle, chunk);
-    // Before the rename: after a crash there must not be a name without the bytes.
+    // Synced before the rename. Otherwise a crash could leave the name of the artifact without its bytes.
     await handle.sync();
     return await handle.stat({ bigint: true });
   } finally {
@@ -135,22 +141,23 @@ function statsOf(path: string) {
   });
 }
 
-const UNSTORABLE = new Set(['ENOTDIR', 'EISDIR', 'EEXIST', 'ENOTEMPTY', 'ELOOP']);
+/** Errors of mkdir and rename if a file is in the place of a directory, or the other way round. */
+const KEY_CONFLICTS = new Set(['ENOTDIR', 'EISDIR', 'EEXIST', 'ENOTEMPTY', 'ELOOP']);
 
-function unstorableOr(cause: unknown): unknown {
+function mapKeyError(cause: unknown): unknown {
   const code = errnoCode(cause) ?? '';
   if (code === 'ENAMETOOLONG') {
-    return new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', 'a part of the key is longer than the file system allows', {
-      cause,
-    });
+    const message = 'key: a segment of the key, or the whole path, is longer than the file system allows';
+    return new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', message, { cause });
   }
-  if (!UNSTORABLE.has(code)) return cause;
-  const message = 'a file is in the way: the key begins with another key, or another key begins with it';
+  if (!KEY_CONFLICTS.has(code)) return cause;
+  const message = 'key: conflicts with another key: a directory store cannot hold both "a" and "a/b"';
   return new HotblobError('ERR_HOTBLOB_INVALID_KEY', message, { cause });
 }
 
-function fullOr(cause: unknown): unknown {
+function mapFullError(cause: unknown): unknown {
   const code = errnoCode(cause);
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return cause;
-  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', `the file system has no room left (${code})`, { cause });
+  const message = `the file system or the disk quota of the directory is full (${code})`;
+  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message, { cause });
 }

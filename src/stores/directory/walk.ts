@@ -1,58 +1,60 @@
 import { lstat, opendir } from 'node:fs/promises';
 import { errnoCode } from '../../contract/errors.js';
-import { isReserved, prefixOf } from './paths.js';
+import { isMissing, isReserved, prefixOf } from './paths.js';
 
-/** Files looked at together. More would keep the readers of cold artifacts from the thread pool. */
+/** Files examined in parallel. More would occupy the thread pool that reads cold artifacts. */
 const BATCH = 8;
 
-/** A file of a directory, as {@link filesBelow} finds it. */
+/** Regular file found by {@link filesBelow}. */
 export interface StoredFile {
-  /** Its path below the root. Not every name that a file may have is a key. */
+  /** Path relative to the root. Not necessarily a valid key. */
   readonly key: string;
   readonly bytes: number;
-  /** The later of its access and its modification time, in milliseconds since 1970; 0 where both are still to come. */
+  /**
+   * The later of access and modification time, in milliseconds since 1970. Times in the future are ignored; 0 if both are.
+   */
   readonly usedAt: number;
 }
 
 /**
- * Every regular file below `root` but the store's own, some at a time; no symlink is followed. What changes meanwhile may be
- * there or not.
+ * Yields every regular file below `root` except the store's own, in batches. Does not follow symbolic links. Files that are
+ * created or deleted during the walk may be missing.
  *
- * @param isOver asked again and again: whether nobody wants the rest
- * @throws what the system says, but for what has gone and directories that may not be listed
+ * @param isCancelled checked for each entry; true ends the walk
+ * @throws the system's error, except for files that no longer exist and directories without read permission
  */
-export async function* filesBelow(root: string, isOver: () => boolean): AsyncGenerator<StoredFile[]> {
+export async function* filesBelow(root: string, isCancelled: () => boolean): AsyncGenerator<StoredFile[]> {
   const prefix = prefixOf(root);
   const directories = [''];
   for (let directory = directories.pop(); directory !== undefined; directory = directories.pop()) {
     let keys: string[] = [];
     for await (const entry of entriesOf(prefix + directory)) {
-      if (isOver()) return;
+      if (isCancelled()) return;
       const key = directory + entry.name;
       if (isReserved(key)) continue;
       if (entry.isDirectory()) directories.push(`${key}/`);
       if (entry.isFile() && keys.push(key) === BATCH) {
-        yield await look(prefix, keys);
+        yield await statAll(prefix, keys);
         keys = [];
       }
     }
-    yield await look(prefix, keys);
+    yield await statAll(prefix, keys);
   }
 }
 
-async function look(prefix: string, keys: readonly string[]): Promise<StoredFile[]> {
-  const files = await Promise.all(keys.map((key) => lookAt(prefix, key)));
+async function statAll(prefix: string, keys: readonly string[]): Promise<StoredFile[]> {
+  const files = await Promise.all(keys.map((key) => statFile(prefix, key)));
   return files.filter((file) => file !== undefined);
 }
 
-async function lookAt(prefix: string, key: string): Promise<StoredFile | undefined> {
+async function statFile(prefix: string, key: string): Promise<StoredFile | undefined> {
   try {
     const { size, atimeMs, mtimeMs } = await lstat(prefix + key);
-    // A time that is still to come says nothing about the last use. (Date.now() has no fractions, these have.)
+    // File times have fractions of a millisecond, Date.now() has none: a file written just now would be in the future.
     const now = Date.now() + 1;
     return { key, bytes: size, usedAt: Math.max(0, ...[atimeMs, mtimeMs].filter((time) => time <= now)) };
   } catch (error) {
-    if (isGone(error)) return undefined;
+    if (isMissing(error)) return undefined;
     throw error;
   }
 }
@@ -61,13 +63,7 @@ async function* entriesOf(path: string) {
   try {
     yield* await opendir(path, { bufferSize: 256 });
   } catch (error) {
-    // It has been removed meanwhile, or holds nothing of ours, such as a lost+found that we may not list.
-    if (!isGone(error) && errnoCode(error) !== 'EACCES') throw error;
+    // The directory was deleted, or is unreadable and therefore not the store's, such as lost+found.
+    if (!isMissing(error) && errnoCode(error) !== 'EACCES') throw error;
   }
-}
-
-/** Whether an error of the system says that there is no such file any more. */
-export function isGone(error: unknown): boolean {
-  const code = errnoCode(error);
-  return code === 'ENOENT' || code === 'ENOTDIR';
 }

@@ -203,11 +203,11 @@ export class Bucket {
       send,
       outcomeOf: () => 'ok',
       outcomeOfError: (error) => {
-        if (signal?.aborted === true) return isUpstreamError(signal.reason) ? 'silence' : undefined;
+        if (signal?.aborted === true) return isUpstreamError(signal.reason) ? 'no-response' : undefined;
         if (operation !== 'put' && isMissing(error)) return 'missing';
         // There is an object, only a shorter one.
         if (isOutOfRange(error)) return 'ok';
-        return 'silence';
+        return 'no-response';
       },
     });
   }

@@ -137,7 +137,7 @@ class HttpUpstreamStore implements UpstreamStore {
       hasBody: request.upload !== undefined,
       send: () => this.#client.request(request),
       outcomeOf: ({ status }) => outcomeOf(operation, status),
-      outcomeOfError: (error) => (isUpstreamError(error) ? 'silence' : undefined),
+      outcomeOfError: (error) => (isUpstreamError(error) ? 'no-response' : undefined),
     });
   }
 

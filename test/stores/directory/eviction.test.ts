@@ -1,9 +1,9 @@
 import { chmod, mkdir, open, rm, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
 import { type DirectoryStore, directoryStore } from '../../../src/stores/directory/store.js';
+import { until } from '../../helpers/poll.js';
 import {
   assertFile,
   bodyOf,
@@ -20,7 +20,7 @@ import {
 
 const HOUR_MS = 60 * 60 * 1000;
 
-test.serial('files that cannot be deleted leave no room: the upload is refused', async (t) => {
+test.serial('rejects an upload if the files in its way cannot be deleted', async (t) => {
   const dir = await temporaryDirectory(t);
   await mkdir(join(dir, 'kept'));
   await writeFile(join(dir, 'kept', 'a'), content(900));
@@ -34,17 +34,17 @@ test.serial('files that cannot be deleted leave no room: the upload is refused',
   t.deepEqual(await entriesBelow(dir), ['c', 'kept/', 'kept/a']);
 });
 
-test('what was used longest ago goes first, until a tenth is free', async (t) => {
+test('evicts the least recently used files until a tenth of the limit is free', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   for (const key of ['a', 'b', 'c', 'd']) await put(store, key, content(250));
-  t.deepEqual(await entriesBelow(store.root), ['a', 'b', 'c', 'd'], 'a full store is not too full');
+  t.deepEqual(await entriesBelow(store.root), ['a', 'b', 'c', 'd'], 'the limit itself is allowed');
   store.get('a');
   await put(store, 'e', content(250));
   t.deepEqual(await entriesBelow(store.root), ['a', 'd', 'e']);
 });
 
 for (const order of ['abc', 'cba']) {
-  test(`uses in one moment keep their order: ${order}`, async (t) => {
+  test(`uses within one millisecond keep their order: ${order}`, async (t) => {
     const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
     for (const key of order) await put(store, key, content(300));
     for (const key of order) store.get(key);
@@ -54,8 +54,8 @@ for (const order of ['abc', 'cba']) {
   });
 }
 
-test('an upload is the latest use, whatever the clock of the file system says', async (t) => {
-  // That one ticks every few milliseconds only.
+test('an upload counts as the latest use, even if the file system clock lags behind', async (t) => {
+  // The file system clock advances only every few milliseconds.
   for (let round = 0; round < 10; round++) {
     const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
     for (const key of ['a', 'b']) await put(store, key, content(300));
@@ -66,7 +66,7 @@ test('an upload is the latest use, whatever the clock of the file system says', 
   }
 });
 
-test('the limit holds after every upload, and what was put last is there', async (t) => {
+test('after every upload the limit holds and the new artifact is stored', async (t) => {
   const puts = fc.array(fc.tuple(fc.constantFrom('a', 'b', 'c/d', 'c/e', 'f/g/h'), fc.integer({ min: 0, max: 1000 })), {
     minLength: 1,
     maxLength: 12,
@@ -87,7 +87,7 @@ test('the limit holds after every upload, and what was put last is there', async
   );
 });
 
-test('the limit holds with concurrent uploads, and nothing more than needed goes', async (t) => {
+test('the limit holds with concurrent uploads, and no more files than needed are evicted', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   const keys = [...'abcdefghijklmnopqrst'];
   await Promise.all(keys.map((key) => put(store, key, content(100))));
@@ -95,7 +95,7 @@ test('the limit holds with concurrent uploads, and nothing more than needed goes
   t.true(bytes <= 1000 && bytes >= 900, `${bytes} bytes`);
 });
 
-test('who reads a file that is evicted reads it to its end', async (t) => {
+test('an open file that is evicted can be read to its end', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(900));
   const handle = await open(located(store, 'a').path);
@@ -105,7 +105,7 @@ test('who reads a file that is evicted reads it to its end', async (t) => {
   await handle.close();
 });
 
-test('after a restart the times of the files tell their last use', async (t) => {
+test('after a restart, file times give the order of eviction', async (t) => {
   const dir = await temporaryDirectory(t);
   const hoursAgo = { read: [1, 9], written: [8, 2], neither: [5, 5], long: [20, 20] } as const;
   for (const [key, [read, written]] of Object.entries(hoursAgo)) {
@@ -117,7 +117,7 @@ test('after a restart the times of the files tell their last use', async (t) => 
   t.deepEqual(await entriesBelow(dir), ['new', 'read', 'written']);
 });
 
-test('a time that is still to come does not keep a file', async (t) => {
+test('a file time in the future does not protect a file from eviction', async (t) => {
   const dir = await temporaryDirectory(t);
   for (const [key, hours] of [
     ['future', 5],
@@ -132,17 +132,17 @@ test('a time that is still to come does not keep a file', async (t) => {
   t.deepEqual(await entriesBelow(dir), ['new', 'past']);
 });
 
-test('a store that is only read deletes nothing', async (t) => {
+test('lookups evict nothing, even above the limit', async (t) => {
   const dir = await temporaryDirectory(t);
   await writeFile(join(dir, 'a'), content(2000));
   const store = await directoryStore(dir, { maxBytes: 1000 });
   store.get('a');
-  await setTimeout(100); // time for what it does in the background
+  await until('the first scan', () => store.stats().artifacts === 1);
   t.deepEqual(await entriesBelow(dir), ['a']);
   await store.close();
 });
 
-test('an upload that fails evicts nothing', async (t) => {
+test('a failed upload evicts nothing', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(900));
   await t.throwsAsync(put(store, 'b', content(900), { size: 901 }), refusal('ERR_HOTBLOB_INCOMPLETE'));
@@ -153,17 +153,17 @@ test('an upload that fails evicts nothing', async (t) => {
   await t.throwsAsync(store.put('b', bodyOf(chunks), { signal: never() }), refusal('ERR_HOTBLOB_TOO_LARGE'));
   t.deepEqual(await entriesBelow(store.root), ['a']);
   await put(store, 'b', content(1000));
-  t.deepEqual(await entriesBelow(store.root), ['b'], 'what fits alone is stored');
+  t.deepEqual(await entriesBelow(store.root), ['b'], 'an upload of the size of the limit fits');
 });
 
-test('a limit of 0 bytes leaves room for what is empty', async (t) => {
+test('with a limit of 0 bytes, empty artifacts can be stored', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 0 });
   await t.throwsAsync(put(store, 'a', 'x'), refusal('ERR_HOTBLOB_TOO_LARGE'));
   await put(store, 'a', '');
   t.deepEqual(await entriesBelow(store.root), ['a']);
 });
 
-test('what others delete makes room, what others put counts', async (t) => {
+test('deletions and uploads of other processes count', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await directoryStore(dir, { maxBytes: 1000 });
   const other = await directoryStore(dir, { maxBytes: 1000 });
@@ -171,24 +171,28 @@ test('what others delete makes room, what others put counts', async (t) => {
   await put(store, 'b', content(800));
   await rm(join(dir, 'b'));
   await put(store, 'c', content(850));
-  t.deepEqual(await entriesBelow(dir), ['a', 'c'], 'nothing had to go');
-  await setTimeout(20); // the clock of the file system ticks every few milliseconds only
-  await put(other, 'd', content(300));
+  t.deepEqual(await entriesBelow(dir), ['a', 'c'], 'nothing is evicted');
+  // The file system clock lags behind Date.now() by some milliseconds: repeat until "d" is newer than the use of "c".
+  const used = Date.now();
+  await until('"d" is the newest file', async () => {
+    await put(other, 'd', content(300));
+    return (await stat(join(dir, 'd'))).mtimeMs > used + 1;
+  });
   await put(store, 'e', content(450));
   t.deepEqual(await entriesBelow(dir), ['d', 'e']);
 });
 
-test('overwriting one artifact again and again pushes nothing out, and needs no scan', async (t) => {
+test('overwriting one artifact repeatedly evicts nothing and starts no scan', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(100));
   await put(store, 'b', content(400));
-  // A scan would find this one, and make room.
+  // A scan would count this file and evict others.
   await writeFile(join(store.root, 'c'), content(900));
   for (let round = 0; round < 20; round++) await put(store, 'b', content(400 + round));
   t.deepEqual(await entriesBelow(store.root), ['a', 'b', 'c']);
 });
 
-test('directories that become empty go as well, symlinks and what they lead to stay', async (t) => {
+test('removes directories that become empty, but no symbolic links and none of their targets', async (t) => {
   const parent = await temporaryDirectory(t);
   await writeFile(join(parent, 'outside'), content(5000));
   const store = await directoryStore(join(parent, 'store'), { maxBytes: 1000 });
@@ -200,7 +204,7 @@ test('directories that become empty go as well, symlinks and what they lead to s
   t.is((await stat(join(parent, 'outside'))).size, 5000);
 });
 
-test('a directory of many files', async (t) => {
+test('evicts the oldest files of a directory with many files', async (t) => {
   const dir = await temporaryDirectory(t);
   for (let index = 0; index < 600; index++) {
     const path = join(dir, `d${index % 7}`);
@@ -216,7 +220,7 @@ test('a directory of many files', async (t) => {
   t.deepEqual(left.sort(), [...expected, 'new'].sort());
 });
 
-test('closing waits for what makes room', async (t) => {
+test('close() waits for an upload that evicts', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(900));
   const upload = put(store, 'b', content(900));

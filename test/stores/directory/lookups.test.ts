@@ -10,29 +10,29 @@ import { temporaryDirectory } from '../fixture.js';
 const OLD = { headers: { tag: 'old' } };
 const NEW = { headers: { tag: 'new' } };
 
-/** What says when it has been read, and waits until it is told to go on. */
-class WaitingSidecars extends Sidecars {
-  waiting: (() => void)[] = [];
+/** Sidecars whose reads stay in flight until `finishReads` is called. */
+class PausedSidecars extends Sidecars {
+  pending: (() => void)[] = [];
   #onRead = (): void => {};
 
   override async read(key: string, body: BodyIdentity): Promise<UploadMetadata | undefined> {
     const metadata = await super.read(key, body);
     await new Promise<void>((resolve) => {
-      this.waiting.push(resolve);
+      this.pending.push(resolve);
       this.#onRead();
     });
     return metadata;
   }
 
-  async hasRead(): Promise<void> {
-    if (this.waiting.length > 0) return;
+  async readStarted(): Promise<void> {
+    if (this.pending.length > 0) return;
     await new Promise<void>((resolve) => {
       this.#onRead = resolve;
     });
   }
 
-  goOn(): void {
-    for (const resolve of this.waiting.splice(0)) resolve();
+  finishReads(): void {
+    for (const resolve of this.pending.splice(0)) resolve();
   }
 }
 
@@ -48,43 +48,43 @@ async function rootOf(t: ExecutionContext): Promise<string> {
   return root;
 }
 
-test('a look that has begun before an overwrite is not remembered after it', async (t) => {
+test('a read that started before an overwrite is not cached after it', async (t) => {
   const root = await rootOf(t);
-  const sidecars = new WaitingSidecars(root);
+  const sidecars = new PausedSidecars(root);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
   const lookups = new MetadataLookups(sidecars, true);
   const before = lookups.get('key', path);
-  await sidecars.hasRead();
+  await sidecars.readStarted();
   await place(sidecars, path, 'new', NEW);
   lookups.expire('key');
-  sidecars.goOn();
-  t.deepEqual(await before, OLD, 'who has asked before may be answered so');
+  sidecars.finishReads();
+  t.deepEqual(await before, OLD, 'the lookup that started before may return the old metadata');
   const after = lookups.get('key', path);
   t.true(after instanceof Promise);
-  await sidecars.hasRead();
-  sidecars.goOn();
+  await sidecars.readStarted();
+  sidecars.finishReads();
   t.deepEqual(await after, NEW);
-  t.deepEqual(lookups.get('key', path), NEW, 'and remembered');
+  t.deepEqual(lookups.get('key', path), NEW, 'the new metadata is cached');
 });
 
-test('many who ask at the same time cost one look', async (t) => {
+test('concurrent lookups of a key share one read', async (t) => {
   const root = await rootOf(t);
-  const sidecars = new WaitingSidecars(root);
+  const sidecars = new PausedSidecars(root);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
   const lookups = new MetadataLookups(sidecars, true);
   const all = Array.from({ length: 50 }, () => lookups.get('key', path));
-  await sidecars.hasRead();
-  t.is(sidecars.waiting.length, 1);
-  sidecars.goOn();
+  await sidecars.readStarted();
+  t.is(sidecars.pending.length, 1);
+  sidecars.finishReads();
   t.deepEqual(
     await Promise.all(all),
     Array.from({ length: 50 }, () => OLD),
   );
 });
 
-/** What counts how often it is read. */
+/** Sidecars that count the reads of each key. */
 class CountingSidecars extends Sidecars {
   readonly reads = new Map<string, number>();
 
@@ -94,13 +94,13 @@ class CountingSidecars extends Sidecars {
   }
 }
 
-test('what is remembered is bounded, and what was used longest ago goes first', async (t) => {
+test('the cache is bounded and evicts the least recently used entry', async (t) => {
   const root = await rootOf(t);
   const path = join(root, 'key');
   await writeFile(path, 'x');
   const sidecars = new CountingSidecars(root);
   const lookups = new MetadataLookups(sidecars, true);
-  // 2,400 bytes each: 3,500 of them are too many. One file will do for all.
+  // Each entry takes 2,400 bytes, so 3,500 exceed the cache. All keys share one file.
   const keys = Array.from({ length: 4000 }, (_, index) => `${index}`.padEnd(1000, '-'));
   const [used = '', unused = ''] = keys;
   for (let start = 0; start < keys.length; start += 100) {

@@ -15,21 +15,21 @@ const NEW = { cacheControl: 'max-age=1', headers: { 'x-artifact-tag': 'new' } };
 const HOUR_MS = 60 * 60 * 1000;
 const PROGRAM = fileURLToPath(new URL('../describing-child.ts', import.meta.url));
 
-/** What is said about an artifact. */
-async function saidIn(store: DirectoryStore, key: string): Promise<UploadMetadata> {
+/** Returns the metadata of an artifact, without undefined fields. */
+async function metadataOf(store: DirectoryStore, key: string): Promise<UploadMetadata> {
   const { contentType, contentEncoding, cacheControl, headers } = await store.get(key);
   return Object.fromEntries(
     Object.entries({ contentType, contentEncoding, cacheControl, headers }).filter(([, value]) => value !== undefined),
   );
 }
 
-/** The files in which metadata is, by their names below the directory of the store. */
+/** Returns the paths of the sidecar files relative to the directory of the store. */
 async function sidecarsIn(store: DirectoryStore): Promise<string[]> {
   const names = await entriesBelow(store.root);
   return names.filter((name) => name.startsWith('.hotblob/metadata/') && !name.endsWith('/'));
 }
 
-test('where nothing was ever said, lookups are answered at once, and nothing is there for it', async (t) => {
+test('without any metadata, lookups are synchronous and no sidecar files are created', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', 'x');
   await put(store, 'b', 'x', { metadata: { contentType: 'application/octet-stream' } });
@@ -37,7 +37,7 @@ test('where nothing was ever said, lookups are answered at once, and nothing is 
   t.deepEqual(await entriesBelow(store.root), ['a', 'b']);
 });
 
-test('a lookup is answered at once where another one is not long ago', async (t) => {
+test('a lookup is synchronous shortly after another one of the same key', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'plain', 'x');
   await put(store, 'a', 'x', { metadata: OLD });
@@ -46,34 +46,34 @@ test('a lookup is answered at once where another one is not long ago', async (t)
     t.true(first instanceof Promise && second instanceof Promise);
     t.deepEqual(await first, await second);
     t.like(located(store, key), key === 'a' ? OLD : { kind: 'file', path: join(store.root, key) });
-    await until('it is looked at again', () => store.get(key) instanceof Promise);
+    await until('the entry is revalidated', () => store.get(key) instanceof Promise);
   }
   t.true(store.get('none') instanceof Promise);
   await store.get('none');
-  t.true(store.get('none') instanceof Promise, 'a miss is not remembered');
+  t.true(store.get('none') instanceof Promise, 'a miss is not cached');
 });
 
-test('it is there for the next process, in a file that the artifact does not know of', async (t) => {
+test('metadata survives a restart, in a sidecar file next to the unchanged artifact', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await directoryStore(dir);
   await put(store, 'a/b', content(1000), { metadata: OLD });
   await store.close();
   const again = await directoryStore(dir);
-  t.deepEqual(await saidIn(again, 'a/b'), OLD);
+  t.deepEqual(await metadataOf(again, 'a/b'), OLD);
   t.true((await readFile(join(dir, 'a/b'))).equals(content(1000)));
   const [sidecar = '', ...others] = await sidecarsIn(again);
   t.deepEqual(others, []);
   t.regex(sidecar, /^\.hotblob\/metadata\/[0-9a-f]{2}\/[0-9a-f]{2}\/[0-9a-f]{60}-[0-9a-z]+-rs-[0-9a-z]+$/);
 });
 
-test('an overwrite, a deletion and an eviction take the file of it along', async (t) => {
+test('an overwrite, a deletion and an eviction remove the sidecar file', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(100), { metadata: OLD });
   await put(store, 'a', content(100), { metadata: NEW });
-  t.deepEqual(await saidIn(store, 'a'), NEW);
+  t.deepEqual(await metadataOf(store, 'a'), NEW);
   t.is((await sidecarsIn(store)).length, 1);
   await put(store, 'a', content(100));
-  t.deepEqual(await saidIn(store, 'a'), {});
+  t.deepEqual(await metadataOf(store, 'a'), {});
   t.deepEqual(await sidecarsIn(store), []);
   await put(store, 'a', content(100), { metadata: OLD });
   t.true(await store.delete('a'));
@@ -85,20 +85,20 @@ test('an overwrite, a deletion and an eviction take the file of it along', async
     ['b'],
   );
   t.is((await sidecarsIn(store)).length, 1);
-  t.deepEqual(await saidIn(store, 'b'), NEW);
+  t.deepEqual(await metadataOf(store, 'b'), NEW);
 });
 
-test('it is not counted: an artifact of the size of the limit fits with it', async (t) => {
+test('metadata does not count against the limit', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
   await put(store, 'a', content(1000), { metadata: OLD });
-  t.deepEqual(await saidIn(store, 'a'), OLD);
+  t.deepEqual(await metadataOf(store, 'a'), OLD);
 });
 
 const REPLACEMENTS: Readonly<Record<string, (path: string, other: string) => Promise<unknown>>> = {
   'by mv': (path, other) => rename(other, path),
-  'by a copy in its place': (path, other) => copyFile(other, path),
-  'by what is shorter': (path) => truncate(path, 500),
-  'by what has its time and size': async (path, other) => {
+  'by a copy over it': (path, other) => copyFile(other, path),
+  'by truncation': (path) => truncate(path, 500),
+  'by a file of the same time and size': async (path, other) => {
     const { atime, mtime } = await stat(path);
     await utimes(other, atime, mtime);
     await rename(other, path);
@@ -106,45 +106,45 @@ const REPLACEMENTS: Readonly<Record<string, (path: string, other: string) => Pro
 };
 
 for (const [way, replace] of Object.entries(REPLACEMENTS)) {
-  test(`what somebody has put in the place of an artifact has no metadata: ${way}`, async (t) => {
+  test(`a file that is replaced ${way} has no metadata`, async (t) => {
     const dir = await temporaryDirectory(t);
     const store = await directoryStore(join(dir, 'store'));
     await put(store, 'a', content(1000), { metadata: OLD });
-    t.deepEqual(await saidIn(store, 'a'), OLD);
+    t.deepEqual(await metadataOf(store, 'a'), OLD);
     await writeFile(join(dir, 'other'), content(1000, 1));
     await replace(join(store.root, 'a'), join(dir, 'other'));
-    t.deepEqual(await saidIn(await directoryStore(store.root), 'a'), {}, 'to whoever has not looked before');
-    await until('it is looked at again', async () => (await saidIn(store, 'a')).contentType === undefined);
-    t.deepEqual(await saidIn(store, 'a'), {});
+    t.deepEqual(await metadataOf(await directoryStore(store.root), 'a'), {}, 'in a store without a cached lookup');
+    await until('the entry is revalidated', async () => (await metadataOf(store, 'a')).contentType === undefined);
+    t.deepEqual(await metadataOf(store, 'a'), {});
     await put(store, 'a', content(1000), { metadata: NEW });
-    t.deepEqual(await saidIn(store, 'a'), NEW);
+    t.deepEqual(await metadataOf(store, 'a'), NEW);
   });
 }
 
-test('an artifact that is moved to another key leaves its metadata behind', async (t) => {
+test('a file that is renamed to another key has no metadata', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', content(1000), { metadata: OLD });
   await rename(join(store.root, 'a'), join(store.root, 'b'));
-  t.deepEqual(await saidIn(store, 'b'), {});
+  t.deepEqual(await metadataOf(store, 'b'), {});
 });
 
-test('another process is seen: the first that says something, and the next', async (t) => {
+test('sees metadata written by another process, the first and later ones', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await directoryStore(dir);
   const other = await directoryStore(dir);
   await put(store, 'a', content(10));
   t.is(located(other, 'a').contentType, undefined);
   await put(store, 'a', content(20), { metadata: OLD });
-  await until('it is seen', async () => (await saidIn(other, 'a')).contentType === 'text/old');
+  await until('the first metadata is seen', async () => (await metadataOf(other, 'a')).contentType === 'text/old');
   await put(store, 'a', content(20), { metadata: NEW });
-  await until('the next one is seen', async () => (await saidIn(other, 'a')).cacheControl === 'max-age=1');
-  t.deepEqual(await saidIn(other, 'a'), NEW);
+  await until('the new metadata is seen', async () => (await metadataOf(other, 'a')).cacheControl === 'max-age=1');
+  t.deepEqual(await metadataOf(other, 'a'), NEW);
   await put(store, 'a', content(20));
-  await until('that it has gone is seen', async () => (await saidIn(other, 'a')).headers === undefined);
+  await until('the removal is seen', async () => (await metadataOf(other, 'a')).headers === undefined);
   t.deepEqual(await sidecarsIn(store), []);
 });
 
-test('two processes put the same key at the same time: the artifact has its own metadata', async (t) => {
+test('after concurrent uploads of two stores to one key, body and metadata are of the same upload', async (t) => {
   const dir = await temporaryDirectory(t);
   const stores = await Promise.all([directoryStore(dir), directoryStore(dir)]);
   for (let round = 0; round < 10; round++) {
@@ -156,36 +156,36 @@ test('two processes put the same key at the same time: the artifact has its own 
     );
     const { size } = await stat(join(dir, 'a'));
     const expected = (size - 1000) % 4 === 3 ? {} : { headers: { length: `${size}` } };
-    t.deepEqual(await saidIn(await directoryStore(dir), 'a'), expected);
+    t.deepEqual(await metadataOf(await directoryStore(dir), 'a'), expected);
   }
 });
 
-test('an upload that cannot be placed leaves nothing of it', async (t) => {
+test('a failed upload leaves no sidecar file', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', content(10), { metadata: OLD });
   await t.throwsAsync(put(store, 'a/b', content(10), { metadata: NEW }), refusal('ERR_HOTBLOB_INVALID_KEY'));
   const tooMuch = { headers: { tag: 'x'.repeat(5000) } };
   await t.throwsAsync(put(store, 'a', content(10), { metadata: tooMuch }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
   t.is((await sidecarsIn(store)).length, 1);
-  t.deepEqual(await saidIn(store, 'a'), OLD);
+  t.deepEqual(await metadataOf(store, 'a'), OLD);
 });
 
-test('metadata that is damaged is an error, until the artifact is put again', async (t) => {
+test('rejects corrupt metadata until the artifact is uploaded again', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', content(10), { metadata: OLD });
   const [sidecar = ''] = await sidecarsIn(store);
   const whole = await readFile(join(store.root, sidecar));
-  for (const damaged of ['', '\n', '"a"\n', '"b"\n{"t":"text/old"}', `"a"\n{"t":7}`, whole.subarray(0, -1)]) {
-    await writeFile(join(store.root, sidecar), damaged);
+  for (const corrupt of ['', '\n', '"a"\n', '"b"\n{"t":"text/old"}', `"a"\n{"t":7}`, whole.subarray(0, -1)]) {
+    await writeFile(join(store.root, sidecar), corrupt);
     const fresh = await directoryStore(store.root);
     await t.throwsAsync(async () => fresh.get('a'), refusal('ERR_HOTBLOB_CORRUPT', /metadata of 'a' .*\.hotblob/));
   }
   await put(store, 'a', content(10), { metadata: NEW });
-  t.deepEqual(await saidIn(store, 'a'), NEW);
+  t.deepEqual(await metadataOf(store, 'a'), NEW);
   t.is((await sidecarsIn(store)).length, 1);
 });
 
-test('what artifacts that were taken away have left is removed at the next opening, after an hour', async (t) => {
+test('opening the store removes sidecar files of missing artifacts that are older than an hour', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   for (const key of ['kept', 'taken', 'replaced', 'young']) await put(store, key, key, { metadata: OLD });
   const before = await sidecarsIn(store);
@@ -201,14 +201,14 @@ test('what artifacts that were taken away have left is removed at the next openi
     if (!isYoung) await utimes(path, twoHoursAgo, twoHoursAgo);
   }
   const again = await directoryStore(store.root);
-  await until('it is swept', async () => (await sidecarsIn(again)).length === 2);
-  t.deepEqual(await saidIn(again, 'kept'), OLD);
-  t.deepEqual(await saidIn(again, 'replaced'), {});
+  await until('stale sidecar files are removed', async () => (await sidecarsIn(again)).length === 2);
+  t.deepEqual(await metadataOf(again, 'kept'), OLD);
+  t.deepEqual(await metadataOf(again, 'replaced'), {});
   await again.close();
-  t.is((await sidecarsIn(again)).length, 2, 'and the young one may belong to an upload');
+  t.is((await sidecarsIn(again)).length, 2, 'the young one may belong to an upload in flight');
 });
 
-test('whenever the process is killed, an artifact has its own metadata', async (t) => {
+test('after a kill at any moment, body and metadata of an artifact belong together', async (t) => {
   const dir = await temporaryDirectory(t);
   for (let round = 0; round < 4; round++) {
     const child = fork(PROGRAM, [dir, String(round)], { execArgv: ['--import=tsx'] });
@@ -216,24 +216,24 @@ test('whenever the process is killed, an artifact has its own metadata', async (
     const exit = once(child, 'exit');
     let count = 0;
     child.on('message', () => count++);
-    await until('it has put some', () => count > 20 + 3 * round || child.exitCode !== null);
+    await until('some uploads are complete', () => count > 20 + 3 * round || child.exitCode !== null);
     child.kill('SIGKILL');
     t.deepEqual(await exit, [null, 'SIGKILL']);
     const store = await directoryStore(dir);
     for (const key of (await readdir(dir)).filter((name) => !name.startsWith('.'))) {
       const body = await readFile(join(dir, key), 'utf8');
-      const said = (await saidIn(store, key)).headers?.['x-body'];
-      t.is(said, body.startsWith('described') ? body : undefined, key);
+      const described = (await metadataOf(store, key)).headers?.['x-body'];
+      t.is(described, body.startsWith('described') ? body : undefined, key);
     }
     await store.close();
   }
 });
 
-test('an upload that says something about itself is taken while a sweep removes the directories for that', async (t) => {
+test('writes sidecar files while a sweep removes their empty directories', async (t) => {
   const sidecars = new Sidecars(await temporaryDirectory(t));
-  let isOver = false;
+  let isDone = false;
   const sweeping = (async () => {
-    while (!isOver) await sidecars.sweep(() => isOver);
+    while (!isDone) await sidecars.sweep(() => isDone);
   })();
   try {
     for (let ino = 0n; ino < 2000n; ino++) {
@@ -243,7 +243,7 @@ test('an upload that says something about itself is taken while a sweep removes 
       await sidecars.remove('a', body);
     }
   } finally {
-    isOver = true;
+    isDone = true;
     await sweeping;
   }
 });

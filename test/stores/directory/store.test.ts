@@ -16,7 +16,7 @@ import {
   unprivileged,
 } from '../fixture.js';
 
-test.serial('a directory that cannot be written to can be read', async (t) => {
+test.serial('serves a read-only directory', async (t) => {
   const dir = await temporaryDirectory(t);
   await writeFile(join(dir, 'a'), 'x');
   await chmod(dir, 0o555);
@@ -29,23 +29,26 @@ test.serial('a directory that cannot be written to can be read', async (t) => {
   });
 });
 
-test.serial('a directory that cannot be read is refused', async (t) => {
+test.serial('rejects a directory without read or search permission', async (t) => {
   const dir = await temporaryDirectory(t);
-  const closed = join(dir, 'closed');
-  await mkdir(closed);
+  const unreadable = join(dir, 'unreadable');
+  await mkdir(unreadable);
   await chmod(dir, 0o755);
-  await giveToUnprivileged(closed);
+  await giveToUnprivileged(unreadable);
   await unprivileged(async () => {
     for (const mode of [0o200, 0o300, 0o600]) {
-      await chmod(closed, mode);
-      await t.throwsAsync(directoryStore(closed), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*EACCES at .*closed/));
+      await chmod(unreadable, mode);
+      await t.throwsAsync(
+        directoryStore(unreadable),
+        refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*EACCES at .*unreadable/),
+      );
     }
-    const absent = join(closed, 'absent');
+    const absent = join(unreadable, 'absent');
     await t.throwsAsync(directoryStore(absent), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*EACCES/));
   });
 });
 
-test('a directory that a store creates is immutable, in later runs as well', async (t) => {
+test('a directory created by a store is immutable, also when it is opened again', async (t) => {
   const dir = join(await temporaryDirectory(t), 'x', 'y');
   const store = await directoryStore(dir);
   t.true(store.immutable);
@@ -56,7 +59,7 @@ test('a directory that a store creates is immutable, in later runs as well', asy
   t.false(located(denied, 'a').immutable);
 });
 
-test('a directory that was there before is immutable only if the user says so', async (t) => {
+test('an existing directory is immutable only with the option', async (t) => {
   const dir = await temporaryDirectory(t);
   for (const options of [undefined, {}, { immutable: undefined }]) {
     const store = await directoryStore(dir, options);
@@ -64,13 +67,13 @@ test('a directory that was there before is immutable only if the user says so', 
     t.false(store.immutable);
     t.false(located(store, 'a').immutable);
   }
-  const vouched = await directoryStore(dir, { immutable: true });
-  t.true(vouched.immutable);
-  t.true(located(vouched, 'a').immutable);
+  const immutable = await directoryStore(dir, { immutable: true });
+  t.true(immutable.immutable);
+  t.true(located(immutable, 'a').immutable);
   t.false((await directoryStore(dir)).immutable);
 });
 
-test('the root is absolute, symlinks resolved', async (t) => {
+test('root is absolute, with symbolic links resolved', async (t) => {
   const dir = await temporaryDirectory(t);
   await mkdir(join(dir, 'real'));
   await symlink('real', join(dir, 'link'));
@@ -81,20 +84,20 @@ test('the root is absolute, symlinks resolved', async (t) => {
   t.is(located(await directoryStore('/'), 'a/b').path, '/a/b');
 });
 
-test('a file is no directory', async (t) => {
+test('rejects a file as directory', async (t) => {
   const file = join(await temporaryDirectory(t), 'file');
   await writeFile(file, 'x');
   await t.throwsAsync(directoryStore(file), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*a file at '.*file'/));
   await t.throwsAsync(directoryStore(join(file, 'a')), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: .*a file at/));
 });
 
-test('options are checked and left alone', async (t) => {
+test('validates options and does not change them', async (t) => {
   const dir = join(await temporaryDirectory(t), 'store');
   const refused = (options: object, message: RegExp) =>
     t.throwsAsync(directoryStore(dir, options), refusal('ERR_HOTBLOB_INVALID_OPTION', message));
   await refused({ maxByte: 1 }, /^unknown option 'maxByte'; expected one of immutable, maxBytes$/);
   await refused({ maxBytes: '1' }, /^maxBytes: expected a whole number of bytes from 0, received '1'$/);
-  await refused({ maxBytes: -1 }, /^maxBytes: .* found -1$/);
+  await refused({ maxBytes: -1 }, /^maxBytes: .* received -1$/);
   await refused({ immutable: 'yes' }, /^immutable: expected true or false, received 'yes'$/);
   // @ts-expect-error a wrong type is what is tested
   await t.throwsAsync(directoryStore(dir, null), refusal('ERR_HOTBLOB_INVALID_OPTION', /^options: .* received null$/));
@@ -102,11 +105,11 @@ test('options are checked and left alone', async (t) => {
     // @ts-expect-error a wrong type is what is tested
     await t.throwsAsync(directoryStore(wrong), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: expected the path/));
   }
-  await t.throwsAsync(stat(dir), { code: 'ENOENT' }, 'nothing is created when an option is refused');
+  await t.throwsAsync(stat(dir), { code: 'ENOENT' }, 'an invalid option creates no directory');
   await t.notThrowsAsync(directoryStore(dir, Object.freeze({ maxBytes: undefined, immutable: undefined })));
 });
 
-test('what a killed process has left is removed after a day', async (t) => {
+test('removes temporary files of killed processes after a day', async (t) => {
   const dir = await temporaryDirectory(t);
   const uploads = join(dir, '.hotblob', 'uploads');
   await mkdir(uploads, { recursive: true });
@@ -122,11 +125,11 @@ test('what a killed process has left is removed after a day', async (t) => {
   t.deepEqual(await entriesBelow(dir), ['.hotblob/uploads/young']);
 });
 
-test("the store's own directory cannot be reached", async (t) => {
+test("rejects keys in the store's own directory", async (t) => {
   const dir = join(await temporaryDirectory(t), 'store');
   const store = await directoryStore(dir);
   for (const key of ['.hotblob', '.hotblob/immutable', '.hotblob/uploads/x', '.HotBlob/immutable', '.HOTBLOB']) {
-    const error = refusal('ERR_HOTBLOB_INVALID_KEY', /own/);
+    const error = refusal('ERR_HOTBLOB_INVALID_KEY', /reserved for the store's own files/);
     t.throws(() => store.get(key), error);
     await t.throwsAsync(put(store, key, 'x'), error);
     await t.throwsAsync(store.delete(key), error);
@@ -135,7 +138,7 @@ test("the store's own directory cannot be reached", async (t) => {
   t.deepEqual(await entriesBelow(dir), ['.hotblo', '.hotblob2', 'a/', 'a/.hotblob/', 'a/.hotblob/b', 'hotblob']);
 });
 
-test('whatever the key, it is refused or stays in the directory', async (t) => {
+test('every key is rejected or stored inside the directory', async (t) => {
   const parent = await temporaryDirectory(t);
   const store = await directoryStore(join(parent, 'store'));
   const segment = fc.oneof(
@@ -170,7 +173,7 @@ test('whatever the key, it is refused or stays in the directory', async (t) => {
   ]);
 });
 
-test('deleting says whether there was something', async (t) => {
+test('delete() resolves to whether there was an artifact', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await directoryStore(dir);
   await put(store, 'a/b/c', 'x');
@@ -179,10 +182,10 @@ test('deleting says whether there was something', async (t) => {
     t.false(await store.delete(key), key);
   t.true(await store.delete('a/b/c'));
   t.false(await store.delete('a/b/c'));
-  t.deepEqual(await entriesBelow(dir), ['a/', 'a/d'], 'a directory that has become empty goes as well');
+  t.deepEqual(await entriesBelow(dir), ['a/', 'a/d'], 'an empty directory is removed too');
 });
 
-test('symlinks that lead out are neither written nor deleted through', async (t) => {
+test('does not write or delete through symbolic links that lead out', async (t) => {
   const parent = await temporaryDirectory(t);
   const [dir, outside] = [join(parent, 'store'), join(parent, 'outside')];
   await mkdir(outside);
@@ -202,7 +205,7 @@ test('symlinks that lead out are neither written nor deleted through', async (t)
     'loop/a',
     'own/immutable',
   ]) {
-    await t.throwsAsync(put(store, key, 'x'), refusal('ERR_HOTBLOB_INVALID_KEY', /symlink/), key);
+    await t.throwsAsync(put(store, key, 'x'), refusal('ERR_HOTBLOB_INVALID_KEY', /symbolic link/), key);
     t.false(await store.delete(key), key);
   }
   t.deepEqual(await entriesBelow(outside), ['secret']);
@@ -210,7 +213,7 @@ test('symlinks that lead out are neither written nor deleted through', async (t)
   t.deepEqual(await entriesBelow(dir), ['dangling', 'loop', 'out', 'own', 'up']);
 });
 
-test('a symlink in the place of an artifact is replaced, or removed, and not followed', async (t) => {
+test('replaces and deletes a symbolic link in the place of an artifact without following it', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await directoryStore(join(dir, 'store'));
   await writeFile(join(dir, 'secret'), 'kept');
@@ -223,7 +226,7 @@ test('a symlink in the place of an artifact is replaced, or removed, and not fol
   t.deepEqual(await entriesBelow(store.root), ['a']);
 });
 
-test('a symlink within the directory is followed', async (t) => {
+test('follows a symbolic link that stays inside the directory', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await directoryStore(dir);
   await mkdir(join(dir, 'real'));
