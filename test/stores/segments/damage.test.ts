@@ -9,8 +9,8 @@ import { assertBody, findingsIn, read } from './fixture.js';
 const CORRUPT = (message: RegExp) => ({ name: 'HotblobError', code: 'ERR_HOTBLOB_CORRUPT', message });
 const PAGE = 4096;
 
-/** A store of 300 artifacts, closed: inline ones, and two segments. */
-async function filled(t: ExecutionContext): Promise<string> {
+/** Creates a store of 300 artifacts in two segments, 30 of them inline, closes it and returns its directory. */
+async function createStore(t: ExecutionContext): Promise<string> {
   const dir = join(await temporaryDirectory(t), 'store');
   const store = await segmentStore(dir, { segmentBytes: 500_000 });
   await Promise.all(
@@ -20,7 +20,7 @@ async function filled(t: ExecutionContext): Promise<string> {
   return dir;
 }
 
-async function flip(path: string, position: number): Promise<void> {
+async function flipBit(path: string, position: number): Promise<void> {
   const handle = await open(path, 'r+');
   const byte = Buffer.alloc(1);
   await handle.read(byte, 0, 1, position);
@@ -29,10 +29,10 @@ async function flip(path: string, position: number): Promise<void> {
   await handle.close();
 }
 
-test('a byte of a segment that has changed: verify finds it, verified reads refuse it, the rest is served', async (t) => {
-  const dir = await filled(t);
+test('an altered segment byte is found by verifySegments and refused by verified reads; other artifacts are served', async (t) => {
+  const dir = await createStore(t);
   const path = join(dir, 'segments', '0000000001.segment');
-  await flip(path, 3000 * 7 + 11);
+  await flipBit(path, 3000 * 7 + 11);
   const { findings, artifacts } = await findingsIn(dir);
   t.is(artifacts, 300);
   t.is(findings.length, 1);
@@ -53,34 +53,34 @@ test('a byte of a segment that has changed: verify finds it, verified reads refu
   t.deepEqual((await findingsIn(dir)).findings, []);
 });
 
-test('a verified read ends with its client', async (t) => {
-  const dir = await filled(t);
+test('an abort ends a verified read', async (t) => {
+  const dir = await createStore(t);
   const store = await segmentStore(dir, { verifyReads: true });
-  const reason = new Error('the client has gone');
+  const reason = new Error('the client disconnected');
   await t.throwsAsync(async () => store.get('key/200', { signal: AbortSignal.abort(reason) }), { is: reason });
   t.not(await store.get('key/200', { signal: never() }), undefined);
   await store.close();
 });
 
-test('a segment that was cut off: nothing is ever put where bodies were', async (t) => {
-  const dir = await filled(t);
+test('uploads are never written into the locations of bodies that a truncated segment lost', async (t) => {
+  const dir = await createStore(t);
   const path = join(dir, 'segments', '0000000001.segment');
   await truncate(path, 100_000);
   const { findings } = await findingsIn(dir);
   t.true(findings.length > 100);
   t.true(findings.every(({ kind, file }) => kind === 'truncated' && file === path));
-  const hurt = findings.map(({ key = '' }) => key);
+  const lostKeys = findings.map(({ key = '' }) => key);
   const store = await segmentStore(dir, { segmentBytes: 500_000 });
   for (let index = 0; index < 100; index++) await put(store, `new/${index}`, content(3000, index + 1));
-  for (const key of hurt) t.not((await read(store, key))?.byteLength, 3000);
+  for (const key of lostKeys) t.not((await read(store, key))?.byteLength, 3000);
   await store.close();
   const again = await findingsIn(dir);
-  t.deepEqual(again.findings.map(({ key }) => key).sort(), hurt.sort());
+  t.deepEqual(again.findings.map(({ key }) => key).sort(), lostKeys.sort());
   t.is(again.artifacts, 400);
 });
 
-test('a segment that is gone: its artifacts are misses, and go when they are put again', async (t) => {
-  const dir = await filled(t);
+test('artifacts of a missing segment are misses, and an upload replaces them', async (t) => {
+  const dir = await createStore(t);
   await rm(join(dir, 'segments', '0000000001.segment'));
   const { findings } = await findingsIn(dir);
   t.true(findings.length > 100 && findings.every(({ kind }) => kind === 'missing'));
@@ -91,8 +91,8 @@ test('a segment that is gone: its artifacts are misses, and go when they are put
   t.deepEqual((await findingsIn(dir)).findings, []);
 });
 
-test('an index that is damaged ends no process: it is refused with its name, or what is sound is served', async (t) => {
-  const dir = await filled(t);
+test('a corrupt index never crashes the process: it is refused by name, or its intact entries are served', async (t) => {
+  const dir = await createStore(t);
   const index = join(dir, 'index.mdb');
   const original = await readFile(index);
   const pages = original.byteLength / PAGE;
@@ -100,29 +100,29 @@ test('an index that is damaged ends no process: it is refused with its name, or 
   t.teardown(() => rm(copy, { recursive: true, force: true }));
   let refused = 0;
   const damage = fc.record({
-    kind: fc.constantFrom('zeros', 'noise', 'bits', 'cut'),
+    kind: fc.constantFrom('zeros', 'noise', 'bits', 'truncated'),
     page: fc.nat({ max: pages - 1 }),
     noise: fc.uint8Array({ minLength: 20, maxLength: 20 }),
-    at: fc.array(fc.nat({ max: PAGE - 1 }), { minLength: 1, maxLength: 20 }),
+    positions: fc.array(fc.nat({ max: PAGE - 1 }), { minLength: 1, maxLength: 20 }),
   });
   await fc.assert(
-    fc.asyncProperty(damage, async ({ kind, page, noise, at }) => {
+    fc.asyncProperty(damage, async ({ kind, page, noise, positions }) => {
       const bytes = Buffer.from(original);
-      const hurt = bytes.subarray(page * PAGE, (page + 1) * PAGE);
-      if (kind === 'zeros') hurt.fill(0);
-      if (kind === 'noise') hurt.fill(noise);
-      if (kind === 'bits') for (const position of at) hurt[position] = (hurt[position] ?? 0) ^ 0x20;
+      const target = bytes.subarray(page * PAGE, (page + 1) * PAGE);
+      if (kind === 'zeros') target.fill(0);
+      if (kind === 'noise') target.fill(noise);
+      if (kind === 'bits') for (const position of positions) target[position] = (target[position] ?? 0) ^ 0x20;
       await rm(copy, { recursive: true, force: true });
       await cp(dir, copy, { recursive: true });
-      await writeFile(join(copy, 'index.mdb'), kind === 'cut' ? bytes.subarray(0, page * PAGE) : bytes);
+      await writeFile(join(copy, 'index.mdb'), kind === 'truncated' ? bytes.subarray(0, page * PAGE) : bytes);
       const { findings } = await findingsIn(copy);
       for (const { file } of findings) t.is(file, join(copy, 'index.mdb'));
       try {
         const store = await segmentStore(copy);
-        for (let each = 0; each < 300; each++) {
+        for (let number = 0; number < 300; number++) {
           try {
-            const found = await read(store, `key/${each}`);
-            if (found !== undefined) t.true(found.equals(content(each < 30 ? 100 : 3000, each)));
+            const found = await read(store, `key/${number}`);
+            if (found !== undefined) t.true(found.equals(content(number < 30 ? 100 : 3000, number)));
           } catch (error) {
             t.like(error, { code: 'ERR_HOTBLOB_CORRUPT' });
           }
@@ -131,7 +131,7 @@ test('an index that is damaged ends no process: it is refused with its name, or 
       } catch (error) {
         refused++;
         t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_CORRUPT' });
-        t.regex((error as Error).message, /index\.mdb$/); // an Error, as just seen
+        t.regex((error as Error).message, /index\.mdb$/);
         t.true(findings.length > 0);
       }
     }),
@@ -140,27 +140,27 @@ test('an index that is damaged ends no process: it is refused with its name, or 
   t.true(refused > 5);
 });
 
-test('files that are no index, and no record of who writes', async (t) => {
+test('an invalid index or writer lock file is refused and not modified', async (t) => {
   for (const name of ['index.mdb', 'writer.mdb']) {
     for (const bytes of ['x', 'x'.repeat(10_000)]) {
-      const dir = await filled(t);
+      const dir = await createStore(t);
       await writeFile(join(dir, name), bytes);
       await t.throwsAsync(segmentStore(dir), CORRUPT(new RegExp(name)));
-      await copyFile(join(dir, name), join(dir, 'unharmed'));
-      t.is(await readFile(join(dir, 'unharmed'), 'latin1'), bytes);
+      await copyFile(join(dir, name), join(dir, 'copy'));
+      t.is(await readFile(join(dir, 'copy'), 'latin1'), bytes);
     }
   }
 });
 
-test('verify says where there is nothing to verify, and finds no fault with an empty store', async (t) => {
+test('verifySegments refuses a directory without a store, and finds no fault in an empty store', async (t) => {
   const dir = await temporaryDirectory(t);
   await t.throwsAsync(findingsIn(join(dir, 'none')), refusal('ERR_HOTBLOB_INVALID_OPTION', /received none/));
   await (await segmentStore(join(dir, 'empty'))).close();
   t.deepEqual(await findingsIn(join(dir, 'empty')), { findings: [], artifacts: 0, bytes: 0 });
 });
 
-test('what a killed process left behind is removed, what is not the store’s is not', async (t) => {
-  const dir = await filled(t);
+test('opening removes segments that the index does not know, and keeps files of others', async (t) => {
+  const dir = await createStore(t);
   for (const name of ['0000000077.segment', 'notes.txt']) await writeFile(join(dir, 'segments', name), 'x');
   const store = await segmentStore(dir);
   t.deepEqual((await readdir(join(dir, 'segments'))).sort(), ['0000000001.segment', '0000000002.segment', 'notes.txt']);

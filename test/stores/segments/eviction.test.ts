@@ -11,12 +11,12 @@ async function segmentBytesIn(dir: string): Promise<number> {
   let bytes = 0;
   for (const name of await readdir(join(dir, 'segments'))) {
     const size = stat(join(dir, 'segments', name)).then((stats) => stats.size);
-    bytes += await size.catch(() => 0); // gone since it was listed
+    bytes += await size.catch(() => 0); // unlinked since it was listed
   }
   return bytes;
 }
 
-test('the limit holds after every upload, and what was put last is there', async (t) => {
+test('disk usage stays within maxBytes after every upload, and the last upload is stored', async (t) => {
   const parent = await temporaryDirectory(t);
   const puts = fc.array(
     fc.tuple(fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g'), fc.integer({ min: 0, max: 40_000 }), fc.boolean()),
@@ -39,19 +39,19 @@ test('the limit holds after every upload, and what was put last is there', async
   );
 });
 
-test('concurrent uploads beyond the limit: it holds, and all of them succeed', async (t) => {
+test('concurrent uploads of more than maxBytes all succeed, and disk usage stays within maxBytes', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { maxBytes: 400_000 });
   const keys = Array.from({ length: 200 }, (_, index) => `k${index}`);
   await Promise.all(keys.map((key, seed) => put(store, key, content(10_000, seed))));
   t.true((await segmentBytesIn(dir)) <= 400_000);
   const found = await Promise.all(keys.map((key) => read(store, key)));
-  const left = found.filter((bytes) => bytes !== undefined);
-  t.true(left.length > 10 && left.length < 41, `${left.length} are left`);
+  const stored = found.filter((bytes) => bytes !== undefined);
+  t.true(stored.length > 10 && stored.length < 41, `${stored.length} are stored`);
   await store.close();
 });
 
-test('what is read goes on being there, what is not goes', async (t) => {
+test('artifacts that are read repeatedly are retained; the others are evicted', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
   await put(store, 'popular', content(10_000));
   await put(store, 'small and popular', 'x');
@@ -65,25 +65,23 @@ test('what is read goes on being there, what is not goes', async (t) => {
   await store.close();
 });
 
-test('the coldest segment goes, not the oldest', async (t) => {
+test('the coldest segment is evicted, not the oldest', async (t) => {
   const dir = await temporaryDirectory(t);
   const options = { maxBytes: 865_000, segmentBytes: 100_000 };
   const first = await segmentStore(dir, options);
   for (let index = 0; index < 40; index++) await put(first, `k${index}`, content(20_000, index));
   await first.close();
-  // Opened again nothing counts as used. Segments have five bodies each.
+  // After reopening, no artifact counts as used. Each segment holds five bodies.
   const store = await segmentStore(dir, options);
   for (let index = 0; index < 15; index++) t.not(store.get(`k${index}`), undefined);
   await put(store, 'new', content(20_000));
-  const left = Array.from({ length: 40 }, (_, index) => index).filter((index) => store.get(`k${index}`) !== undefined);
-  t.deepEqual(
-    Array.from({ length: 40 }, (_, index) => index).filter((index) => !left.includes(index)),
-    [15, 16, 17, 18, 19],
-  );
+  const numbers = Array.from({ length: 40 }, (_, index) => index);
+  const evicted = numbers.filter((number) => store.get(`k${number}`) === undefined);
+  t.deepEqual(evicted, [15, 16, 17, 18, 19]);
   await store.close();
 });
 
-test('artifacts that are all tiny count too', async (t) => {
+test('inline artifacts count towards maxBytes', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { maxBytes: 200_000 });
   for (let round = 0; round < 20; round++) {
@@ -94,10 +92,10 @@ test('artifacts that are all tiny count too', async (t) => {
   t.not(store.get('19/99'), undefined);
   await store.close();
   const { artifacts } = await findingsIn(dir);
-  t.true(artifacts > 100 && artifacts < 700, `${artifacts} are left`);
+  t.true(artifacts > 100 && artifacts < 700, `${artifacts} are stored`);
 });
 
-test('who reads a segment that is evicted reads it to its end', async (t) => {
+test('a reader with an open descriptor can read an evicted segment to its end', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 100_000 });
   await put(store, 'a', content(60_000));
   const artifact = await store.get('a');
@@ -113,7 +111,7 @@ test('who reads a segment that is evicted reads it to its end', async (t) => {
   await store.close();
 });
 
-test('what can never fit is refused, and evicts nothing', async (t) => {
+test('an upload larger than maxBytes is refused and evicts nothing', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 100_000 });
   await put(store, 'a', content(50_000));
   await t.throwsAsync(put(store, 'b', content(100_001)), refusal('ERR_HOTBLOB_TOO_LARGE', /100000 bytes/));
@@ -123,14 +121,14 @@ test('what can never fit is refused, and evicts nothing', async (t) => {
   await store.close();
 });
 
-test('uploads in progress cannot be evicted: the next one is refused, and accepted when they are gone', async (t) => {
+test('space reserved by an upload in flight is not evicted: other uploads are refused until it has ended', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
   const controller = new AbortController();
   const slow = store.put('slow', bodyOf([content(300_000)]), { signal: controller.signal, size: 900_000 });
   await until(async () => (await segmentBytesIn(store.root)) > 0);
   await t.throwsAsync(put(store, 'a', content(200_000)), refusal('ERR_HOTBLOB_STORAGE_FULL'));
-  controller.abort(new Error('gone'));
-  await t.throwsAsync(slow, { message: 'gone' });
+  controller.abort(new Error('aborted'));
+  await t.throwsAsync(slow, { message: 'aborted' });
   await put(store, 'a', content(200_000));
   await assertBody(t, store, 'a', content(200_000));
   await store.close();

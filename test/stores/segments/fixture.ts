@@ -6,14 +6,14 @@ import type { SegmentStoreReader } from '../../../src/stores/segments/store.js';
 import { type SegmentFinding, verifySegments } from '../../../src/stores/segments/verify.js';
 import { content, never } from '../fixture.js';
 
-/** Bytes of a body that no other seed has. */
+/** Returns a body that is unique to its seed, if it has at least four bytes: it starts with the seed. */
 export function bodyOfSeed(seed: number, length: number): Buffer {
   const bytes = content(length, seed);
   if (length >= 4) bytes.writeUInt32LE(seed);
   return bytes;
 }
 
-/** What a client would get, read without the handler; undefined for a miss. */
+/** Reads the artifact under `key` without a handler. Resolves to `undefined` for a miss. */
 export async function read(store: SegmentStoreReader, key: string): Promise<Buffer | undefined> {
   for (;;) {
     const artifact = await store.get(key, { signal: never() });
@@ -21,16 +21,16 @@ export async function read(store: SegmentStoreReader, key: string): Promise<Buff
     try {
       return await bytesOf(artifact);
     } catch (error) {
-      // Copied forward since the store was asked; that it is gone altogether would come again.
-      const now = await store.get(key, { signal: never() });
-      if (isDeepStrictEqual(now, artifact)) throw error;
+      // Compaction may have moved the body since `get`. If `get` still returns the same location, the file is missing.
+      const current = await store.get(key, { signal: never() });
+      if (isDeepStrictEqual(current, artifact)) throw error;
     }
   }
 }
 
 export async function bytesOf(artifact: Artifact): Promise<Buffer> {
   if (artifact.kind === 'bytes') return Buffer.from(artifact.bytes);
-  if (artifact.kind !== 'file') throw new Error('a segment store has no streams');
+  if (artifact.kind !== 'file') throw new Error('a segment store returns no streams');
   const { path, offset = 0, length = 0 } = artifact;
   const handle = await open(path);
   try {
@@ -42,7 +42,7 @@ export async function bytesOf(artifact: Artifact): Promise<Buffer> {
   }
 }
 
-/** Asserts that `key` has these bytes, without a page of them where it has not. */
+/** Asserts that `key` has the bytes `expected`. Unlike `t.deepEqual`, a failure does not print all of them. */
 export async function assertBody(
   t: ExecutionContext,
   store: SegmentStoreReader,
@@ -50,10 +50,13 @@ export async function assertBody(
   expected: Buffer,
 ): Promise<void> {
   const bytes = await read(store, key);
-  t.true(bytes?.equals(expected), `${key}: ${bytes?.byteLength} bytes, expected other ${expected.byteLength}`);
+  t.true(
+    bytes?.equals(expected),
+    `${key}: received ${bytes?.byteLength} bytes that differ from the ${expected.byteLength} expected`,
+  );
 }
 
-/** All that `verifySegments` has to say. */
+/** Collects the findings and totals of `verifySegments`. */
 export async function findingsIn(
   dir: string,
 ): Promise<{ readonly findings: SegmentFinding[]; readonly artifacts: number; readonly bytes: number }> {

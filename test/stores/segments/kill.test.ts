@@ -7,41 +7,47 @@ import { temporaryDirectory } from '../fixture.js';
 import { bodyOfSeed, findingsIn, read } from './fixture.js';
 import { transpiled } from './transpiled.js';
 
-/** Of each of two tests that run at the same time. */
+/** Kills per test. */
 const KILLS = 110;
-const LONGEST_RUN_MS = 150;
-const LONGEST_WRITING_MS = 60;
+const MAX_RUN_MS = 150;
+const MAX_WRITING_MS = 60;
 
-interface Promised {
+interface Acknowledged {
   readonly seed: number;
   readonly length: number;
 }
 
-/** What the children have said so far. */
+/** Operations that the children have reported. */
 class Ledger {
-  /** Keys with one writer that were acknowledged, undefined once a delete was. */
-  readonly own = new Map<string, Promised | undefined>();
+  /** Acknowledged uploads of keys with a single writer; `undefined` after an acknowledged delete. */
+  readonly own = new Map<string, Acknowledged | undefined>();
+  /** Seeds of acknowledged uploads of keys with several writers. */
   readonly shared = new Map<string, number>();
-  /** Keys for which something was asked that nobody has answered. */
-  readonly open = new Set<string>();
+  /** Keys with an operation that was started and not acknowledged. */
+  readonly unacknowledged = new Set<string>();
+  /** Number of children that opened the store. */
   opened = 0;
 
-  hear(line: string): void {
+  record(line: string): void {
     const [word, key = '', seed, length] = line.split(' ');
     if (word === 'opened') this.opened++;
-    if (word === 'intent') this.open.add(key);
+    if (word === 'intent') this.unacknowledged.add(key);
     if (word === 'deleted') {
       this.own.set(key, undefined);
-      this.open.delete(key);
+      this.unacknowledged.delete(key);
     }
     if (word !== 'put') return;
-    this.open.delete(key);
+    this.unacknowledged.delete(key);
     if (key.startsWith('shared/')) this.shared.set(key, Number(seed));
     else this.own.set(key, { seed: Number(seed), length: Number(length) });
   }
 }
 
-/** Two of three are killed while they write, the others at any time, also before they have opened the store. */
+/**
+ * Kills the child after a random time and records its output.
+ *
+ * @param isWriting whether to wait until the child has opened the store; otherwise the kill may come before that
+ */
 async function runUntilKilled(child: ChildProcess, ledger: Ledger, isWriting: boolean): Promise<void> {
   let text = '';
   const hasOpened = new Promise<void>((resolve) => {
@@ -56,51 +62,54 @@ async function runUntilKilled(child: ChildProcess, ledger: Ledger, isWriting: bo
   });
   const closed = once(child, 'close');
   if (isWriting) await Promise.race([hasOpened, closed]);
-  await setTimeout(Math.random() * (isWriting ? LONGEST_WRITING_MS : LONGEST_RUN_MS));
+  await setTimeout(Math.random() * (isWriting ? MAX_WRITING_MS : MAX_RUN_MS));
   child.kill('SIGKILL');
   const [code, signal] = await closed;
   if (signal !== 'SIGKILL') throw new Error(`the child ended with ${code ?? signal}: ${errors}`);
-  // The last line may have been cut off.
-  for (const line of text.split('\n').slice(0, -1)) ledger.hear(line);
+  // The last line may be incomplete.
+  for (const line of text.split('\n').slice(0, -1)) ledger.record(line);
 }
 
-async function killAgainAndAgain(t: ExecutionContext, options: SegmentStoreOptions & { readonly readOnly?: false }) {
+async function killRepeatedly(t: ExecutionContext, options: SegmentStoreOptions & { readonly readOnly?: false }) {
   const dir = await temporaryDirectory(t);
   const program = await transpiled(t, 'writing-child.ts');
   const ledger = new Ledger();
-  let slowestOpening = 0;
+  let slowestStart = 0;
   for (let run = 1; run <= KILLS; run++) {
     const child = spawn(process.execPath, [program, dir, String(run), JSON.stringify(options)], { stdio: 'pipe' });
     t.teardown(() => child.kill('SIGKILL'));
     await runUntilKilled(child, ledger, run % 3 > 0);
     const start = performance.now();
     const store = await segmentStore(dir, options);
-    slowestOpening = Math.max(slowestOpening, performance.now() - start);
-    for (const [key, promised] of ledger.own) {
-      if (ledger.open.has(key)) continue; // a delete was asked for
+    slowestStart = Math.max(slowestStart, performance.now() - start);
+    for (const [key, acknowledged] of ledger.own) {
+      if (ledger.unacknowledged.has(key)) continue; // a delete may have taken effect
       const bytes = await read(store, key);
-      if (promised === undefined) t.is(bytes, undefined, `${key} has been deleted`);
-      else if (!bytes?.equals(bodyOfSeed(promised.seed, promised.length))) {
-        t.fail(`run ${run}: ${key} was acknowledged with ${promised.length} bytes, found ${bytes?.byteLength}`);
+      if (acknowledged === undefined) t.is(bytes, undefined, `${key} was deleted`);
+      else if (!bytes?.equals(bodyOfSeed(acknowledged.seed, acknowledged.length))) {
+        t.fail(`run ${run}: ${key} was acknowledged with ${acknowledged.length} bytes, received ${bytes?.byteLength}`);
       }
-      // Once seen in the next process it is like any other.
+      // Keys of earlier runs are dropped at random, so that the check does not grow with every run.
       if (!key.startsWith(`own/${run}/`) && Math.random() < 0.5) ledger.own.delete(key);
     }
     for (const key of ledger.shared.keys()) {
       const bytes = await read(store, key);
       t.not(bytes, undefined, `${key} was acknowledged`);
       if (bytes === undefined || bytes.byteLength < 4) continue;
-      t.true(bytes.equals(bodyOfSeed(bytes.readUInt32LE(), bytes.byteLength)), `${key} is torn`);
+      t.true(
+        bytes.equals(bodyOfSeed(bytes.readUInt32LE(), bytes.byteLength)),
+        `${key} mixes the bytes of several uploads`,
+      );
     }
     await store.close();
     if (run % 10 === 0 || run === KILLS) t.deepEqual((await findingsIn(dir)).findings, []);
   }
-  t.log(`${KILLS} kills, ${ledger.opened} while it wrote; the slowest opening took ${slowestOpening.toFixed(0)} ms`);
+  t.log(`${KILLS} kills, ${ledger.opened} with an open store; slowest start ${slowestStart.toFixed(0)} ms`);
   t.true(ledger.opened >= KILLS / 2);
 }
 
-test('killed at any moment it has lost nothing that it acknowledged, and serves nothing torn', (t) =>
-  killAgainAndAgain(t, { segmentBytes: 400_000 }));
+test('after a kill at any moment, every acknowledged upload is stored and intact', (t) =>
+  killRepeatedly(t, { segmentBytes: 400_000 }));
 
-test('the same in segments of the usual size, without waiting for the disk', (t) =>
-  killAgainAndAgain(t, { durability: 'none' }));
+test('after a kill at any moment, every acknowledged upload is stored and intact, with durability none', (t) =>
+  killRepeatedly(t, { durability: 'none' }));

@@ -11,19 +11,19 @@ import { transpiled } from './transpiled.js';
 
 const LOCKED = { name: 'HotblobError', code: 'ERR_HOTBLOB_LOCKED' };
 
-interface Writing {
+interface WritingChild {
   readonly process: ChildProcess;
-  /** What it says, line by line, as soon as it does. */
+  /** Lines of output so far. */
   readonly lines: string[];
 }
 
-function startWriting(t: ExecutionContext, program: string, dir: string, run: number): Writing {
+function startChild(t: ExecutionContext, program: string, dir: string, run: number): WritingChild {
   const child = spawn(process.execPath, [program, dir, String(run)], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.teardown(() => child.kill('SIGKILL'));
   const lines: string[] = [];
   createInterface(child.stdout).on('line', (line) => lines.push(line));
   child.once('exit', (code) => {
-    if (code !== null && code > 0) lines.push(`ended with ${code}`);
+    if (code !== null && code > 0) lines.push(`exited with ${code}`);
   });
   return { process: child, lines };
 }
@@ -33,14 +33,14 @@ async function kill(child: ChildProcess): Promise<void> {
   await once(child, 'close');
 }
 
-test('a second writer is refused, in this process and in others, until the first one has closed', async (t) => {
+test('a second writer in this or another process is refused until the first one has closed the store', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir);
   await t.throwsAsync(segmentStore(dir), {
     ...LOCKED,
     message: new RegExp(`process ${process.pid} writes to .*readOnly`),
   });
-  const other = startWriting(t, await transpiled(t, 'writing-child.ts'), dir, 1);
+  const other = startChild(t, await transpiled(t, 'writing-child.ts'), dir, 1);
   await once(other.process, 'close');
   t.deepEqual(other.lines, ['locked']);
   await put(store, 'a', content(1000));
@@ -51,25 +51,25 @@ test('a second writer is refused, in this process and in others, until the first
   await next.close();
 });
 
-test('a writer that is stopped still has the directory; one that was killed has not', async (t) => {
+test('a suspended writer keeps the lock; a killed writer loses it', async (t) => {
   const dir = await temporaryDirectory(t);
-  const writing = startWriting(t, await transpiled(t, 'writing-child.ts'), dir, 1);
-  await until(() => writing.lines.length > 20);
-  await t.throwsAsync(segmentStore(dir), { ...LOCKED, message: new RegExp(`process ${writing.process.pid} `) });
-  writing.process.kill('SIGSTOP');
+  const child = startChild(t, await transpiled(t, 'writing-child.ts'), dir, 1);
+  await until(() => child.lines.length > 20);
+  await t.throwsAsync(segmentStore(dir), { ...LOCKED, message: new RegExp(`process ${child.process.pid} `) });
+  child.process.kill('SIGSTOP');
   await t.throwsAsync(segmentStore(dir), LOCKED);
-  await kill(writing.process);
+  await kill(child.process);
   const store = await segmentStore(dir);
   await store.close();
   t.false((await readdir(dir)).some((name) => name.endsWith('.socket')));
 });
 
-test('of many that start after a kill, one alone gets the directory', async (t) => {
+test('exactly one of several processes that start at once gets the lock, also after a kill', async (t) => {
   const dir = await temporaryDirectory(t);
   const program = await transpiled(t, 'writing-child.ts');
   for (let round = 0; round < 5; round++) {
-    // The first time there is nothing yet, and each of them may be the one that makes it.
-    const children = Array.from({ length: 4 }, (_, index) => startWriting(t, program, dir, round * 4 + index + 1));
+    // In the first round the directory is empty, and any of the children may create the store.
+    const children = Array.from({ length: 4 }, (_, index) => startChild(t, program, dir, round * 4 + index + 1));
     await until(() => children.every(({ lines }) => lines.length > 0));
     t.deepEqual(children.map(({ lines }) => lines[0]).sort(), ['locked', 'locked', 'locked', 'opened']);
     const winner = children.find(({ lines }) => lines[0] === 'opened');
@@ -77,13 +77,13 @@ test('of many that start after a kill, one alone gets the directory', async (t) 
   }
 });
 
-test('of many that find the last writer dead at the same moment, one alone gets the directory', async (t) => {
+test('exactly one of several openings that find the writer dead at once gets the lock', async (t) => {
   const dir = await temporaryDirectory(t);
   const program = await transpiled(t, 'writing-child.ts');
   for (let round = 1; round <= 3; round++) {
-    const writing = startWriting(t, program, dir, round);
-    await until(() => writing.lines.length > 0);
-    await kill(writing.process);
+    const child = startChild(t, program, dir, round);
+    await until(() => child.lines.length > 0);
+    await kill(child.process);
     const results = await Promise.allSettled(Array.from({ length: 8 }, () => segmentStore(dir)));
     const opened = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
     t.is(opened.length, 1);
@@ -92,7 +92,7 @@ test('of many that find the last writer dead at the same moment, one alone gets 
   }
 });
 
-test('the path of the directory may be longer than that of a socket can be', async (t) => {
+test('the lock works in a directory whose path is too long for a socket', async (t) => {
   const dir = join(await temporaryDirectory(t), 'd'.repeat(100), 'e'.repeat(100));
   await mkdir(dir, { recursive: true });
   const store = await segmentStore(dir);
@@ -103,32 +103,31 @@ test('the path of the directory may be longer than that of a socket can be', asy
   await (await segmentStore(dir)).close();
 });
 
-test('other processes read what is written while it is, and cannot write', async (t) => {
+test('a read-only store returns acknowledged uploads of another process, and has no write methods', async (t) => {
   const dir = await temporaryDirectory(t);
-  const writing = startWriting(t, await transpiled(t, 'writing-child.ts'), dir, 1);
-  await until(() => writing.lines.length > 0);
+  const child = startChild(t, await transpiled(t, 'writing-child.ts'), dir, 1);
+  await until(() => child.lines.length > 0);
   const reader = await segmentStore(dir, { readOnly: true });
   t.false('put' in reader);
   t.false('delete' in reader);
-  let seen = 0;
-  // Each one as soon as it has been acknowledged, while the index and the segments grow.
+  let readCount = 0;
+  // Reads each artifact as soon as it is acknowledged, while the index and the segments grow.
   await until(async () => {
-    for (const line of writing.lines.splice(0)) {
+    for (const line of child.lines.splice(0)) {
       const [word, key = '', seed, length] = line.split(' ');
       if (word === 'deleted') t.is(reader.get(key), undefined);
       if (word !== 'put' || key.startsWith('shared/')) continue;
-      if (reader.get(key) === undefined) continue; // deleted since
+      if (reader.get(key) === undefined) continue; // deleted in the meantime
       await assertBody(t, reader, key, bodyOfSeed(Number(seed), Number(length)));
-      seen++;
+      readCount++;
     }
-    return seen > 500;
+    return readCount > 500;
   });
-  await kill(writing.process);
+  await kill(child.process);
   await reader.close();
-  t.pass();
 });
 
-test('a reader and a writer in one process', async (t) => {
+test('a read-only store and a writer in one process see the same artifacts', async (t) => {
   const dir = await temporaryDirectory(t);
   const writer = await segmentStore(dir);
   await put(writer, 'a', content(1000));

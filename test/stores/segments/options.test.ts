@@ -6,7 +6,7 @@ import { type SegmentStore, type SegmentStoreReader, segmentStore } from '../../
 import { content, put, refusal, temporaryDirectory } from '../fixture.js';
 import { assertBody, findingsIn } from './fixture.js';
 
-test('options and directories that cannot be are refused', async (t) => {
+test('invalid options and unusable directories are refused', async (t) => {
   const dir = await temporaryDirectory(t);
   const invalid = (message: RegExp) => refusal('ERR_HOTBLOB_INVALID_OPTION', message);
   for (const [options, message] of [
@@ -17,7 +17,7 @@ test('options and directories that cannot be are refused', async (t) => {
     [{ readOnly: 1 }, /readOnly/],
     [{ maxSize: 1 }, /maxSize/],
   ] as const) {
-    // what JavaScript would let through
+    // `never`: invalid options, as a caller without types may pass them.
     await t.throwsAsync(segmentStore(join(dir, 'x'), options as never), invalid(message));
   }
   await t.throwsAsync(segmentStore(''), invalid(/^dir/));
@@ -28,7 +28,7 @@ test('options and directories that cannot be are refused', async (t) => {
   await t.throwsAsync(segmentStore(join(dir, 'foreign')), invalid(/received '.hotblob'/));
 });
 
-test('durability none: closed and opened again everything is there', async (t) => {
+test('durability none: after close, everything is stored', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { durability: 'none' });
   await put(store, 'a', content(1000));
@@ -41,7 +41,7 @@ test('durability none: closed and opened again everything is there', async (t) =
   await again.close();
 });
 
-test('durability none: when the system has gone down meanwhile, the store starts empty', async (t) => {
+test('durability none: after a crash of the system, the store starts empty', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { durability: 'none' });
   await put(store, 'a', content(1000));

@@ -19,16 +19,19 @@ async function serve(t: ExecutionContext, store: Store): Promise<string> {
     server.close();
     handler.close();
   });
-  // a server that listens on a port has an address of this kind
+  // The type of address() includes other kinds of sockets.
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-async function bytesAt(url: string, init?: RequestInit): Promise<{ readonly status: number; readonly bytes: Buffer }> {
+async function fetchBytes(
+  url: string,
+  init?: RequestInit,
+): Promise<{ readonly status: number; readonly bytes: Buffer }> {
   const response = await fetch(url, init);
   return { status: response.status, bytes: Buffer.from(await response.arrayBuffer()) };
 }
 
-test('uploads are served at once, though the file grows, by the writer and by a reader that shares the directory', async (t) => {
+test('an upload is served at once by the writer and by a reader of the same directory, although the file grows', async (t) => {
   const dir = await temporaryDirectory(t);
   const writer: SegmentStore = await segmentStore(dir);
   const urls = [await serve(t, writer)];
@@ -36,19 +39,19 @@ test('uploads are served at once, though the file grows, by the writer and by a 
     const body = content(100 + index * 3000, index);
     const { status } = await fetch(`${urls[0]}/k/${index}`, { method: 'PUT', body });
     t.is(status, 200);
-    // Opened when there is something to open, and asked within the second in which a file is not looked at again.
+    // The reader needs an existing store. Its requests come within the second in which an open file is not revalidated.
     if (index === 0) urls.push(await serve(t, await segmentStore(dir, { readOnly: true })));
     for (const url of urls) {
-      const answer = await bytesAt(`${url}/k/${index}`);
-      t.is(answer.status, 200);
-      t.true(answer.bytes.equals(body), `${url}: artifact ${index}`);
+      const response = await fetchBytes(`${url}/k/${index}`);
+      t.is(response.status, 200);
+      t.true(response.bytes.equals(body), `${url}: artifact ${index}`);
     }
   }
   t.is((await fetch(`${urls[1]}/k/0`, { method: 'PUT', body: 'x' })).status, 405);
   await writer.close();
 });
 
-test('ranges and preconditions, also after the body has been copied forward', async (t) => {
+test('ranges and preconditions keep working after compaction has copied the body', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { maxBytes: 1_000_000 });
   const url = await serve(t, store);
@@ -58,7 +61,7 @@ test('ranges and preconditions, also after the body has been copied forward', as
   const range = { range: 'bytes=100-199', 'if-range': etag };
   for (let index = 0; index < 150; index++) {
     await put(store, `other/${index}`, content(10_000, index));
-    const part = await bytesAt(`${url}/a`, { headers: range });
+    const part = await fetchBytes(`${url}/a`, { headers: range });
     t.is(part.status, 206);
     t.true(part.bytes.equals(content(2000).subarray(100, 200)));
   }
@@ -68,10 +71,10 @@ test('ranges and preconditions, also after the body has been copied forward', as
   await store.close();
 });
 
-test('without lmdb an error names the store that needs none', async (t) => {
+test('without lmdb, the error says how to install it and names directoryStore', async (t) => {
   const dir = await temporaryDirectory(t);
   const program = (await transpiled(t, 'writing-child.ts')).replace(/test\/stores.*/, 'src/stores/segments/store.js');
-  // As if it had not been installed.
+  // Fails to resolve lmdb, as if it were not installed.
   const script = `
     import Module from 'node:module';
     const load = Module._load;
@@ -85,5 +88,5 @@ test('without lmdb an error names the store that needs none', async (t) => {
   const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, program, dir]);
   const error = JSON.parse(stdout);
   t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_NO_LMDB' });
-  t.regex(error.message, /directoryStore/);
+  t.regex(error.message, /is not installed: run 'npm install lmdb', or use directoryStore/);
 });

@@ -5,13 +5,12 @@ import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
 import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
-import { until as soon } from '../../helpers/poll.js';
 import { bodyOf, content, never, put, refusal, temporaryDirectory, until } from '../fixture.js';
 import { assertBody, bodyOfSeed, findingsIn, read } from './fixture.js';
 
 const LENGTHS = [0, 1, 256, 257, 4096, 262_144, 262_145, 3_000_000];
 
-test('what was put can be read back, with and without an announced length, and by the next process', async (t) => {
+test('an upload with or without an announced length can be read back, also after reopening', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { segmentBytes: 1_000_000 });
   for (const [index, length] of LENGTHS.entries()) {
@@ -32,7 +31,7 @@ test('what was put can be read back, with and without an announced length, and b
   });
 });
 
-test('a body comes in one piece, or byte by byte', async (t) => {
+test('a body may consist of any number of chunks of any size', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
   const chunks = Array.from({ length: 3000 }, (_, index) => content(index % 300, index));
   await store.put('a', Readable.from(chunks), { signal: never() });
@@ -40,7 +39,7 @@ test('a body comes in one piece, or byte by byte', async (t) => {
   await store.close();
 });
 
-test('small bodies are bytes, the others regions of a file that is promised to be immutable', async (t) => {
+test('small bodies are bytes artifacts, larger ones are regions of an immutable file', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
   const before = Date.now();
   for (const length of [256, 257]) await put(store, String(length), content(length));
@@ -55,7 +54,7 @@ test('small bodies are bytes, the others regions of a file that is promised to b
   await store.close();
 });
 
-test('the entity tag is that of the bytes, and stays when others are appended', async (t) => {
+test('the entity tag depends on the bytes only', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
   const { etag } = await put(store, 'a', content(1000));
   t.is((await store.get('a'))?.etag, etag);
@@ -66,16 +65,16 @@ test('the entity tag is that of the bytes, and stays when others are appended', 
 });
 
 for (const turns of [0, 1, 2, 4, 8]) {
-  test(`nobody appends to a segment that an upload of unknown length is writing to (${turns})`, async (t) => {
+  test(`no other body is written into the segment of an upload of unknown length (after ${turns} turns)`, async (t) => {
     const store = await segmentStore(await temporaryDirectory(t));
     const keys = Array.from({ length: 20 }, (_, index) => `key/${index}`);
     const chunks = Array.from({ length: 12 }, (_, index) => content(50_000, index));
     const body = new Readable({ read() {} });
-    // As much as is gathered in memory; with the next chunk a segment is lent.
+    // As much as is buffered in memory. The next chunk reserves a segment.
     for (const chunk of chunks.slice(0, 5)) body.push(chunk);
     const upload = store.put('open', body, { signal: never() });
     const early = keys.slice(0, 10).map((key, seed) => put(store, key, content(5000, seed)));
-    // Sooner or later these have their places in that segment, and are not done.
+    // Depending on the number of turns, these have reserved regions of that segment and are not written yet.
     for (let turn = 0; turn < turns; turn++) await setImmediate();
     body.push(chunks[5]);
     await Promise.all(early);
@@ -89,7 +88,7 @@ for (const turns of [0, 1, 2, 4, 8]) {
   });
 }
 
-test('overwriting and deleting, of every kind of body', async (t) => {
+test('put replaces and delete removes bodies of every size', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir);
   const lengths = [10, 1000, 300_000, 20, 400_000, 2000];
@@ -105,7 +104,7 @@ test('overwriting and deleting, of every kind of body', async (t) => {
   t.like(await findingsIn(dir), { findings: [], artifacts: 1 });
 });
 
-test('who has read where an artifact is can read it after a delete and an overwrite', async (t) => {
+test('an artifact that get returned stays readable after a replacement and a delete', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
   await put(store, 'a', content(5000));
   const before = store.get('a');
@@ -118,7 +117,7 @@ test('who has read where an artifact is can read it after a delete and an overwr
   await store.close();
 });
 
-test('concurrent uploads of one key: one of them wins, whole', async (t) => {
+test('after concurrent uploads of one key, the artifact is one of them, intact', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 1_000_000 });
   const lengths = fc.array(fc.integer({ min: 0, max: 400_000 }), { minLength: 2, maxLength: 8 });
   await fc.assert(
@@ -137,7 +136,7 @@ test('concurrent uploads of one key: one of them wins, whole', async (t) => {
   await store.close();
 });
 
-test('any sequence of operations does what a Map does, also after opening again', async (t) => {
+test('any sequence of operations gives the result of a Map, also after reopening', async (t) => {
   const parent = await temporaryDirectory(t);
   const key = fc.constantFrom('a', 'a/b', 'A', 'é', 'e\u0301', `${'k'.repeat(1000)}`, '\u{1f600}', 'x'.repeat(64));
   const operation = fc.oneof(
@@ -152,18 +151,18 @@ test('any sequence of operations does what a Map does, also after opening again'
       const options = { segmentBytes: 4000 };
       let store: SegmentStore = await segmentStore(dir, options);
       const model = new Map<string, Buffer>();
-      for (const [seed, each] of operations.entries()) {
-        if (each.kind === 'put') {
-          const bytes = bodyOfSeed(seed, each.length);
-          t.is((await put(store, each.key, bytes)).created, !model.has(each.key));
-          model.set(each.key, bytes);
-        } else if (each.kind === 'delete') {
-          t.is(await store.delete(each.key), model.delete(each.key));
+      for (const [seed, step] of operations.entries()) {
+        if (step.kind === 'put') {
+          const bytes = bodyOfSeed(seed, step.length);
+          t.is((await put(store, step.key, bytes)).created, !model.has(step.key));
+          model.set(step.key, bytes);
+        } else if (step.kind === 'delete') {
+          t.is(await store.delete(step.key), model.delete(step.key));
         } else {
           await store.close();
           store = await segmentStore(dir, options);
         }
-        for (const [known, bytes] of model) await assertBody(t, store, known, bytes);
+        for (const [stored, bytes] of model) await assertBody(t, store, stored, bytes);
       }
       await store.close();
       t.like(await findingsIn(dir), { findings: [], artifacts: model.size });
@@ -172,24 +171,29 @@ test('any sequence of operations does what a Map does, also after opening again'
   );
 });
 
-const failure = new Error('the body has failed');
+const failure = new Error('the body failed');
 const failing = [
   ['fails at once', () => bodyOf([], failure), undefined, { is: failure }],
   ['fails in the middle', () => bodyOf([content(1000)], failure), 2000, { is: failure }],
-  ['fails when it is large', () => bodyOf([content(400_000)], failure), 500_000, { is: failure }],
-  ['fails when nobody knows how large it is', () => bodyOf([content(400_000)], failure), undefined, { is: failure }],
+  ['is large and fails', () => bodyOf([content(400_000)], failure), 500_000, { is: failure }],
+  [
+    'is large, has no announced length and fails',
+    () => bodyOf([content(400_000)], failure),
+    undefined,
+    { is: failure },
+  ],
   ['is too short', () => Readable.from([content(10)]), 11, refusal('ERR_HOTBLOB_INCOMPLETE')],
   ['is large and too short', () => Readable.from([content(400_000)]), 500_000, refusal('ERR_HOTBLOB_INCOMPLETE')],
   ['is too long', () => bodyOf([content(10)]), 9, refusal('ERR_HOTBLOB_INCOMPLETE')],
 ] as const;
 
-for (const [what, bodyFor, size, error] of failing) {
-  test(`a body that ${what} leaves nothing`, async (t) => {
+for (const [description, createBody, size, error] of failing) {
+  test(`an upload whose body ${description} rejects and changes nothing`, async (t) => {
     const dir = await temporaryDirectory(t);
     const store = await segmentStore(dir);
     await put(store, 'old', content(1000));
     for (const key of ['old', 'new']) {
-      const body = bodyFor();
+      const body = createBody();
       await t.throwsAsync(store.put(key, body, { signal: never(), size }), error);
       t.true(body.destroyed);
     }
@@ -202,14 +206,14 @@ for (const [what, bodyFor, size, error] of failing) {
   });
 }
 
-test('an abort ends an upload whose body is silent, however much has come', async (t) => {
+test('an abort ends an upload whose body has stalled, whether it is buffered or written directly', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
   for (const size of [undefined, 1000, 600_000]) {
     const controller = new AbortController();
     const body = bodyOf([content(900)]);
     const upload = store.put('a', body, { signal: controller.signal, size });
     await until(() => body.readableFlowing !== null || body.readableDidRead);
-    const reason = new Error('the client has gone');
+    const reason = new Error('the client disconnected');
     controller.abort(reason);
     await t.throwsAsync(upload, { is: reason });
     t.true(body.destroyed);
@@ -218,7 +222,7 @@ test('an abort ends an upload whose body is silent, however much has come', asyn
   await store.close();
 });
 
-test('a large upload that fails gives its space back at once', async (t) => {
+test('the space of a large failed upload is freed at once', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 1_000_000 });
   const body = bodyOf([content(800_000)], failure);
   await t.throwsAsync(store.put('a', body, { signal: never(), size: 900_000 }), { is: failure });
@@ -227,42 +231,42 @@ test('a large upload that fails gives its space back at once', async (t) => {
   t.pass();
 });
 
-test('uploads that fail beside others, again and again, take no space, and disturb none of them', async (t) => {
+test('uploads that fail among others take little space and do not affect them', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
-  const kept = new Map<string, Buffer>();
+  const stored = new Map<string, Buffer>();
   for (let round = 0; round < 20; round++) {
     const uploads = Array.from({ length: 12 }, async (_, index) => {
       const length = [300_000, 400_000, 20_000, 500][index % 4] ?? 0;
       const bytes = content(length, round * 12 + index);
       const size = index % 3 === 0 ? undefined : length;
       const key = `${round}/${index}`;
-      // Of each kind of body some fail: early, late, or not at all.
+      // Some bodies of each size fail early, some late, and some succeed.
       if ((round + index) % 4 !== 0) {
         const sent = (round + index) % 2 === 0 ? length - 1 : 1;
         const body = bodyOf([bytes.subarray(0, sent)], failure);
         return t.throwsAsync(store.put(key, body, { signal: never(), size }), { is: failure });
       }
-      kept.set(key, bytes);
+      stored.set(key, bytes);
       return put(store, key, bytes, { size });
     });
     await Promise.all(uploads);
   }
   let bytes = 0;
-  for (const [key, expected] of kept) {
+  for (const [key, expected] of stored) {
     bytes += expected.byteLength;
     await assertBody(t, store, key, expected);
   }
   const names = await readdir(join(store.root, 'segments'));
   const sizes = await Promise.all(names.map((name) => stat(join(store.root, 'segments', name))));
   const onDisk = sizes.reduce((sum, { size }) => sum + size, 0);
-  // What has failed in front of what has not leaves a gap; 42 MB have failed.
+  // A failed region that others follow leaves a gap. The failed uploads amount to 42 MB.
   t.log(`${onDisk} bytes on disk for ${bytes}`);
   t.true(onDisk < bytes + 15_000_000);
   await store.close();
-  t.like(await findingsIn(store.root), { findings: [], artifacts: kept.size });
+  t.like(await findingsIn(store.root), { findings: [], artifacts: stored.size });
 });
 
-test('space of what was overwritten comes back without a limit', async (t) => {
+test('the space of overwritten artifacts is freed, also without maxBytes', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 100_000 });
   await put(store, 'kept', content(5000, 1));
   for (let round = 0; round < 100; round++) await put(store, 'a', content(20_000, round));
@@ -272,7 +276,7 @@ test('space of what was overwritten comes back without a limit', async (t) => {
       names.map((name) =>
         stat(join(store.root, 'segments', name)).then(
           ({ size }) => size,
-          () => 0, // gone since it was listed
+          () => 0, // unlinked since it was listed
         ),
       ),
     );
@@ -284,7 +288,7 @@ test('space of what was overwritten comes back without a limit', async (t) => {
   await store.close();
 });
 
-test('keys that two strings would share are refused', async (t) => {
+test('invalid keys and keys with unpaired surrogates are refused', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
   t.throws(() => store.get('\ud800'), refusal('ERR_HOTBLOB_INVALID_KEY'));
   await t.throwsAsync(put(store, 'a/\udc00', 'x'), refusal('ERR_HOTBLOB_INVALID_KEY'));
@@ -293,7 +297,7 @@ test('keys that two strings would share are refused', async (t) => {
   await store.close();
 });
 
-test('put and get need no signal', async (t) => {
+test('put and get work without a signal', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { verifyReads: true });
   await store.put('inline', Readable.from(['x']));
   await store.put('file', Readable.from([content(5000)]), { size: 5000 });
@@ -305,7 +309,7 @@ test('put and get need no signal', async (t) => {
   await store.close();
 });
 
-test('a store that has been closed says so, and closing waits for what has begun', async (t) => {
+test('close waits for uploads in flight; later operations reject with ERR_HOTBLOB_CLOSED', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir);
   const upload = put(store, 'a', content(500_000));
@@ -325,7 +329,7 @@ test('a store that has been closed says so, and closing waits for what has begun
   ]);
 });
 
-test.serial('descriptors are kept for the segments alone that are written to', async (t) => {
+test.serial('only segments that accept bodies keep a descriptor open', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: 20_000 });
   for (let index = 0; index < 100; index++) await put(store, `k${index}`, content(15_000, index));
   const descriptors = async (): Promise<number> => {
@@ -334,7 +338,7 @@ test.serial('descriptors are kept for the segments alone that are written to', a
     );
     return links.filter((link) => link.startsWith(store.root) && link.endsWith('.segment')).length;
   };
-  if (process.platform === 'linux') await soon('few are open', async () => (await descriptors()) <= 4, 5000);
+  if (process.platform === 'linux') await until(async () => (await descriptors()) <= 4);
   await assertBody(t, store, 'k0', content(15_000));
   await store.close();
 });

@@ -8,8 +8,8 @@ import { temporaryDirectory } from '../fixture.js';
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /**
- * The sources and the programs of these tests as JavaScript: a child process that is started hundreds of times must not
- * translate them each time. Returns the path of `program`, a file beside this one.
+ * Transpiles the sources and test programs to JavaScript in a temporary directory: child processes that are started hundreds
+ * of times would otherwise do it each time. Returns the path of `program`, which is a file of this directory.
  */
 export async function transpiled(t: ExecutionContext, program: string): Promise<string> {
   const target = await temporaryDirectory(t);

@@ -1,25 +1,18 @@
-// Writes to a segment store until it is killed, and says what it has done, one line each:
+// Writes to a segment store until it is killed, and reports each step on a line of stdout:
 //   opened | locked | intent KEY | put KEY SEED LENGTH | deleted KEY
-// Arguments: the directory, a number that no other child has, and the store's options as JSON.
+// Arguments: the directory, a number that is unique to the child, and the options of the store as JSON.
 import { setMaxListeners } from 'node:events';
 import { writeSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { type SegmentStoreOptions, segmentStore } from '../../../src/stores/segments/store.js';
-import { content } from '../fixture.js';
+import { bodyOfSeed } from './fixture.js';
 
 const [dir = '', run = '', options = '{}'] = process.argv.slice(2);
 const CLIENTS = 12;
 
-// Synchronous: when the process is killed, what has been said has been heard.
-function say(line: string): void {
+// Synchronous: a reported line reaches the parent even if the process is killed immediately afterwards.
+function report(line: string): void {
   writeSync(1, `${line}\n`);
-}
-
-/** As `bodyOfSeed`, which needs AVA's types beside it. */
-function bodyOf(seed: number, length: number): Buffer {
-  const bytes = content(length, seed);
-  if (length >= 4) bytes.writeUInt32LE(seed);
-  return bytes;
 }
 
 function randomLength(): number {
@@ -29,14 +22,14 @@ function randomLength(): number {
   return 250_000 + Math.floor(Math.random() * 50_000);
 }
 
-// What is asked of it is what its caller passed.
+// The parent passes options of this type.
 const parsed = JSON.parse(options) as SegmentStoreOptions & { readonly readOnly?: false };
 const store = await segmentStore(dir, parsed).catch((error: unknown) => {
   if (!(error instanceof Error && 'code' in error && error.code === 'ERR_HOTBLOB_LOCKED')) throw error;
-  say('locked');
+  report('locked');
   process.exit(0);
 });
-say('opened');
+report('opened');
 
 const { signal } = new AbortController();
 setMaxListeners(0, signal);
@@ -48,16 +41,16 @@ async function client(): Promise<never> {
     const length = randomLength();
     const isShared = Math.random() < 0.2;
     const key = isShared ? `shared/${seed % 8}` : `own/${run}/${seed}`;
-    say(`intent ${key}`);
-    const bytes = bodyOf(seed, length);
+    report(`intent ${key}`);
+    const bytes = bodyOfSeed(seed, length);
     const half = Math.floor(length / 2);
     const size = Math.random() < 0.7 ? length : undefined;
     await store.put(key, Readable.from([bytes.subarray(0, half), bytes.subarray(half)]), { signal, size });
-    say(`put ${key} ${seed} ${length}`);
+    report(`put ${key} ${seed} ${length}`);
     if (isShared || Math.random() > 0.1) continue;
-    say(`intent ${key}`);
+    report(`intent ${key}`);
     await store.delete(key);
-    say(`deleted ${key}`);
+    report(`deleted ${key}`);
   }
 }
 
