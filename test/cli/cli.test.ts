@@ -4,6 +4,7 @@ import { mkdtemp, readdir, readFile, rename, rm, writeFile } from 'node:fs/promi
 import http, { type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
+import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { until } from '../helpers/poll.js';
@@ -58,6 +59,17 @@ test('it creates its directory, says what is at work, takes an upload and gives 
   t.deepEqual(await readFile(`${dir}/a/b`), body);
   t.deepEqual(await readdir(`${dir}/.hotblob/uploads`), []);
   t.is((await fetch(`${url}/.hotblob/immutable`)).status, 400);
+});
+
+test('without --dir, ./artifacts is served', async (t) => {
+  const directory = await mkdtemp(`${tmpdir()}/hotblob-cli-`);
+  const child = spawn(process.execPath, [resolve('dist/cli.js'), 'serve', '--port', '0'], { cwd: directory });
+  t.teardown(async () => {
+    child.kill('SIGKILL');
+    await rm(directory, { recursive: true });
+  });
+  await createInterface(child.stdout)[Symbol.asyncIterator]().next();
+  t.deepEqual(await readdir(directory), ['artifacts']);
 });
 
 test('a new directory holds segments, which survive a kill; what is hurt in them is found', async (t) => {
