@@ -9,10 +9,10 @@ import { verifyCommand } from './cli/verify-command.js';
 import { warmCommand } from './cli/warm/warm-command.js';
 import { errnoCode, HotblobError } from './contract/errors.js';
 
-const EXIT_FAILED = 1;
+const EXIT_FAILURE = 1;
 const EXIT_USAGE = 2;
 
-const VERSION = version();
+const VERSION = readVersion();
 const COMMANDS: readonly Command[] = [
   serveCommand(VERSION),
   residencyCommand,
@@ -22,35 +22,40 @@ const COMMANDS: readonly Command[] = [
   doctorCommand(VERSION),
 ];
 
-const HELP = `hotblob: serves a build cache straight from the page cache
+const HELP = `Usage: hotblob <command> [options]
 
-${COMMANDS.map(({ name, summary }) => `  hotblob ${name.padEnd(9)}  ${summary}\n`).join('')}
-  hotblob COMMAND --help  tells all about one of them
-  hotblob --version
+Serves build caches from the page cache.
 
-Exit code: 0 when all is well, 1 when something is wrong or has failed, 2 for arguments that make no sense.
+Commands:
+${COMMANDS.map(({ name, summary }) => `  ${name.padEnd(9)}  ${summary}\n`).join('')}
+Options:
+  -h, --help  Show this help, or the help of a command (hotblob serve --help)
+  --version   Show the version
+
+Exit code: 0 on success, 1 on failure or if a problem was found, 2 if the arguments are invalid.
 `;
 
 async function main([name, ...args]: string[]): Promise<void> {
-  if (isAsked(['--help', '-h'], [name])) return print(HELP);
-  if (isAsked(['--version'], [name])) return print(`${VERSION}\n`);
+  if (hasFlag(['--help', '-h'], [name])) return print(HELP);
+  if (hasFlag(['--version'], [name])) return print(`${VERSION}\n`);
   const command = COMMANDS.find((each) => each.name === name);
   if (command === undefined) {
     const names = COMMANDS.map((each) => each.name).join(', ');
-    throw new UsageError(`expected one of the commands ${names}, received '${name ?? ''}'\nhotblob --help tells more`);
+    const problem = name === undefined ? 'missing command' : `unknown command '${name}'`;
+    throw new UsageError(`${problem}; expected one of ${names}\nRun 'hotblob --help' for usage.`);
   }
-  if (isAsked(['--help', '-h'], args)) return print(command.help);
-  if (isAsked(['--version'], args)) return print(`${VERSION}\n`);
+  if (hasFlag(['--help', '-h'], args)) return print(command.help);
+  if (hasFlag(['--version'], args)) return print(`${VERSION}\n`);
   try {
     await command.run(args);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    throw new UsageError(`${name}: ${error.message}\nhotblob ${name} --help tells more`);
+    throw new UsageError(`${name}: ${error.message}\nRun 'hotblob ${name} --help' for usage.`);
   }
 }
 
-/** Whether one of `names` is among the options. */
-function isAsked(names: readonly string[], args: readonly (string | undefined)[]): boolean {
+/** Returns whether one of `names` is among the arguments before `--`. */
+function hasFlag(names: readonly string[], args: readonly (string | undefined)[]): boolean {
   const end = args.indexOf('--');
   return args.slice(0, end === -1 ? undefined : end).some((arg) => arg !== undefined && names.includes(arg));
 }
@@ -59,23 +64,24 @@ function print(text: string): void {
   process.stdout.write(text);
 }
 
-function version(): string {
-  // npm publishes it with every package, one level above the built file.
+function readVersion(): string {
+  // Every package contains package.json, one directory above the built file.
   const manifest = createRequire(import.meta.url)('../package.json') as { version: string };
   return manifest.version;
 }
 
+/** Prints an error and exits. Prints a stack trace only for an error without a code, which is a bug. */
 function fail(error: unknown): void {
   const isExpected =
     error instanceof UsageError ||
     error instanceof CommandError ||
     error instanceof HotblobError ||
     (error instanceof Error && 'code' in error);
-  console.error(isExpected ? `hotblob: ${(error as Error).message}` : error); // an Error, as just seen
-  process.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILED);
+  console.error(isExpected ? `hotblob: ${(error as Error).message}` : error); // an Error: checked above
+  process.exit(error instanceof UsageError ? EXIT_USAGE : EXIT_FAILURE);
 }
 
-// Whoever reads may have seen enough, as `head` has.
+// A reader such as `head` closes the pipe when it has read enough. That is not an error.
 process.stdout.on('error', (error) => {
   if (errnoCode(error) === 'EPIPE') process.exit(process.exitCode);
   fail(error);

@@ -5,17 +5,17 @@ import { isSegmentStore } from '../stores/segments/layout.js';
 import { segmentStore } from '../stores/segments/store.js';
 import { CommandError } from './command.js';
 
-/** An artifact, or a file, and where its bytes are. */
+/** Artifact of a store, or file, and the file region that contains its bytes. */
 export interface ArtifactFile {
   readonly name: string;
   readonly bytes: number;
-  /** Undefined for what an index has in itself: it has been read by then. */
+  /** `undefined` for an artifact stored in the index of a segment store: listing it has read it already. */
   readonly region: Region | undefined;
-  /** Last use, as far as it is known, in milliseconds since 1970. */
+  /** Time of the last known use, in milliseconds since the Unix epoch. */
   readonly usedAt: number;
 }
 
-/** A part of a file, in bytes. */
+/** Part of a file. Offset and length are in bytes. */
 export interface Region {
   readonly path: string;
   readonly offset: number;
@@ -23,28 +23,28 @@ export interface Region {
 }
 
 /**
- * What is at `path`: each artifact of a segment store, each regular file below a directory, or the file itself. Nothing is
- * changed and no body is read, so that a server may run beside it.
+ * Lists the artifacts at `path`: every artifact of a segment store, every regular file below a directory, or the file itself.
+ * Reads no bodies and writes nothing, so a server may use the directory at the same time.
  *
- * @throws HotblobError `ERR_HOTBLOB_NO_LMDB` for segments where `lmdb` does not load, CommandError for what is neither file nor
- * directory; else what the system says
+ * @throws HotblobError `ERR_HOTBLOB_NO_LMDB` for a segment store if `lmdb` cannot be loaded
+ * @throws CommandError if `path` is neither a file nor a directory
  */
-export async function* artifactFiles(path: string): AsyncGenerator<ArtifactFile> {
+export async function* listArtifactFiles(path: string): AsyncGenerator<ArtifactFile> {
   const stats = await stat(path);
   if (stats.isFile()) {
     const { size, atimeMs, mtimeMs } = stats;
     const region = { path, offset: 0, length: size };
     yield { name: path, bytes: size, region, usedAt: Math.max(atimeMs, mtimeMs) };
   } else if (!stats.isDirectory()) {
-    throw new CommandError(`${path} is neither a file nor a directory`);
+    throw new CommandError(`${path}: expected a file or a directory`);
   } else if (await isSegmentStore(path)) {
-    yield* inSegments(path);
+    yield* listSegments(path);
   } else {
-    yield* below(path);
+    yield* listDirectory(path);
   }
 }
 
-async function* inSegments(dir: string): AsyncGenerator<ArtifactFile> {
+async function* listSegments(dir: string): AsyncGenerator<ArtifactFile> {
   const store = await segmentStore(dir, { readOnly: true });
   try {
     for await (const { key, artifact, size, usedAt } of store.list()) {
@@ -59,10 +59,10 @@ async function* inSegments(dir: string): AsyncGenerator<ArtifactFile> {
   }
 }
 
-// Not by a directory store: opening one tidies up, and names that are no keys would be left out.
-async function* below(dir: string): AsyncGenerator<ArtifactFile> {
+// Does not open a directory store: opening one deletes unfinished uploads, and listing it skips names that are not valid keys.
+async function* listDirectory(dir: string): AsyncGenerator<ArtifactFile> {
   const root = await realpath(dir);
-  // The walk passes over what it may not list, which would be everything here.
+  // filesBelow() skips directories that cannot be opened. For the root itself that is an error.
   await opendir(root).then((directory) => directory.close());
   for await (const files of filesBelow(root, () => false)) {
     for (const { key, bytes, usedAt } of files) {

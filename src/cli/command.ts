@@ -2,58 +2,58 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { errnoCode } from '../contract/errors.js';
 import { parseBytes } from '../util/units.js';
 
-/** One of the things that the command line does. */
+/** Subcommand of the command line. */
 export interface Command {
   readonly name: string;
-  /** What it does, in a line. */
+  /** One line for the list of commands. */
   readonly summary: string;
-  /** How it is called, with all of its options. Ends in a newline. */
+  /** Usage and options. Ends with a newline. */
   readonly help: string;
   /**
-   * Does it. What it found wrong it says, and sets `process.exitCode` to 1.
+   * Runs the command. If it finds a problem, it prints the problem and sets `process.exitCode` to 1.
    *
-   * @param args what stands behind the name
-   * @throws UsageError for arguments that it does not take; CommandError, HotblobError or an error of the system for what
-   * keeps it from its work
+   * @param args arguments after the name of the command
+   * @throws UsageError for invalid arguments
+   * @throws CommandError, HotblobError or a system error if the command cannot run
    */
   run(args: string[]): Promise<void>;
 }
 
-/** Arguments that make no sense. */
+/** Invalid arguments: exit code 2. */
 export class UsageError extends Error {}
 
-/** What keeps a command from its work, as a sentence for people. */
+/** Expected failure of a command: printed without a stack trace, exit code 1. */
 export class CommandError extends Error {}
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 type Parsed<T extends Options> = ReturnType<typeof parseArgs<{ options: T; allowPositionals: true }>>;
 
 /**
- * Options and positional arguments of one command.
+ * Parses the options and positional arguments of a command.
  *
- * @throws UsageError for options that are not among `options`, and for values that are absent or too many
+ * @throws UsageError for an unknown option, a missing value or an unexpected value
  */
-export function parse<T extends Options>(args: string[], options: T): Parsed<T> {
+export function parseArguments<T extends Options>(args: string[], options: T): Parsed<T> {
   try {
     return parseArgs({ args, options, allowPositionals: true });
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
     if (errnoCode(error) !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw new UsageError(message);
     const name = /'(-[^']*)'/.exec(message)?.[1] ?? '';
-    throw new UsageError(`${name} is none of its options: ${namesOf(options)}`);
+    const names = Object.keys(options).map((each) => `--${each}`);
+    const expected = names.length === 0 ? 'this command has no options' : `expected one of ${names.join(', ')}`;
+    throw new UsageError(`unknown option ${name}; ${expected}`);
   }
 }
 
-/** `--max-size`, in bytes; undefined where it is not given. @throws UsageError for what is no size */
-export function maxSize({ 'max-size': text }: { readonly 'max-size'?: string | undefined }): number | undefined {
+/**
+ * Returns the value of `--max-size` in bytes, or `undefined` if it is not given.
+ *
+ * @throws UsageError for an invalid size
+ */
+export function parseMaxSize({ 'max-size': text }: { readonly 'max-size'?: string | undefined }): number | undefined {
   if (text === undefined) return undefined;
   const bytes = parseBytes(text);
-  if (bytes === undefined)
-    throw new UsageError(`--max-size: expected a number of bytes such as 50GiB, received '${text}'`);
+  if (bytes === undefined) throw new UsageError(`--max-size: expected a size such as 50GiB, received '${text}'`);
   return bytes;
-}
-
-function namesOf(options: Options): string {
-  const names = Object.keys(options).map((name) => `--${name}`);
-  return names.length === 0 ? 'there are none' : names.join(', ');
 }

@@ -1,10 +1,10 @@
-import { bar, isTerminal, type Stream } from './terminal.js';
+import { drawBar, isTerminal, type Stream } from './terminal.js';
 
 const INTERVAL_MS = 100;
 const BAR_COLUMNS = 20;
 const ERASE_LINE = '\r\u001b[K';
 
-/** A line on a terminal that tells how far something is; nothing where `stream` is no terminal. */
+/** Progress line on a terminal. If `stream` is not a terminal, it prints nothing. */
 export class Progress {
   readonly #stream: Stream | undefined;
   #shownAt = Number.NEGATIVE_INFINITY;
@@ -15,20 +15,20 @@ export class Progress {
   }
 
   /**
-   * Shows `text`, at most ten times a second.
+   * Shows `text`. Calls within 100 ms of the last shown line are ignored.
    *
-   * @param share how much is done, from 0 to 1; without it there is no bar
+   * @param fraction completed part from 0 to 1, drawn as a bar
    */
-  show(text: () => string, share?: number): void {
+  show(text: () => string, fraction?: number): void {
     if (this.#stream === undefined || performance.now() - this.#shownAt < INTERVAL_MS) return;
     this.#shownAt = performance.now();
     this.#isShown = true;
-    const line = share === undefined ? text() : `${barOf(share)} ${text()}`;
-    // A line that wraps could not be erased.
+    const line = fraction === undefined ? text() : `${barOf(fraction)} ${text()}`;
+    // ERASE_LINE erases one row: a line that wraps would leave its first row behind.
     this.#stream.write(`${ERASE_LINE}${line.slice(0, Math.max(0, (this.#stream.columns || 80) - 1))}`);
   }
 
-  /** Takes the line away; the next one is shown at once. */
+  /** Erases the line. The next call of `show` is not throttled. */
   clear(): void {
     if (this.#isShown) this.#stream?.write(ERASE_LINE);
     this.#isShown = false;
@@ -36,7 +36,7 @@ export class Progress {
   }
 }
 
-function barOf(share: number): string {
-  const { full, empty } = bar(Math.min(1, share), BAR_COLUMNS);
+function barOf(fraction: number): string {
+  const { full, empty } = drawBar(Math.min(1, fraction), BAR_COLUMNS);
   return full + empty;
 }

@@ -1,32 +1,34 @@
 import { verifySegments } from '../stores/segments/verify.js';
-import { type Command, parse, UsageError } from './command.js';
-import { printable } from './terminal.js';
+import { formatCountOf } from '../util/units.js';
+import { type Command, parseArguments, UsageError } from './command.js';
+import { escapeControls } from './terminal.js';
 
-const HELP = `hotblob verify DIR
+const HELP = `Usage: hotblob verify DIR
 
-Compares every artifact of the segment store in DIR with its checksum and prints what is hurt, a line for each. Nothing is
-changed; a server may run meanwhile.
+Compares every artifact of the segment store in DIR with its checksum and prints one line for each
+corrupt artifact. Changes nothing, so a server may run at the same time.
 
-Exit code: 0 when all are whole, 1 when some are not or DIR holds no segment store, 2 for arguments that it does not take.
+Exit code: 0 if all artifacts are intact, 1 if one is corrupt or DIR contains no segment store,
+2 if the arguments are invalid.
 `;
 
-/** `hotblob verify`. */
 export const verifyCommand: Command = {
   name: 'verify',
-  summary: 'compares what is in segments with its checksums',
+  summary: 'Compare the artifacts of a segment store with their checksums',
   help: HELP,
   async run(args) {
-    const [dir, ...rest] = parse(args, {}).positionals;
+    const [dir, ...rest] = parseArguments(args, {}).positionals;
     if (dir === undefined || rest.length > 0) throw new UsageError('expected one directory');
     const findings = verifySegments(dir);
+    let problems = 0;
     let next = await findings.next();
     for (; !next.done; next = await findings.next()) {
-      process.stdout.write(`${printable(next.value.message)}\n`);
+      process.stdout.write(`${escapeControls(next.value.message)}\n`);
+      problems++;
       process.exitCode = 1;
     }
     const { artifacts, bytes } = next.value;
-    process.stdout.write(
-      `${artifacts} artifacts with ${bytes} bytes, ${process.exitCode === 1 ? 'not all' : 'all'} whole\n`,
-    );
+    const result = problems === 0 ? 'no problems found' : `${formatCountOf(problems, 'problem')} found`;
+    process.stdout.write(`${formatCountOf(artifacts, 'artifact')}, ${formatCountOf(bytes, 'byte')}: ${result}\n`);
   },
 };

@@ -16,10 +16,10 @@ interface Running {
   readonly dir: string;
 }
 
-/** The last argument may be variables of its environment. */
-async function start(t: ExecutionContext, ...given: (string | Record<string, string>)[]): Promise<Running> {
-  const args = given.filter((each) => typeof each === 'string');
-  const environment = Object.assign({}, process.env, ...given.filter((each) => typeof each === 'object'));
+/** Starts `hotblob serve`. Strings are arguments, an object contains environment variables. */
+async function start(t: ExecutionContext, ...settings: (string | Record<string, string>)[]): Promise<Running> {
+  const args = settings.filter((each) => typeof each === 'string');
+  const environment = Object.assign({}, process.env, ...settings.filter((each) => typeof each === 'object'));
   const dir = await mkdtemp(`${tmpdir()}/hotblob-cli-`);
   const child = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', `${dir}/artifacts`, '--port', '0', ...args], {
     env: environment,
@@ -47,11 +47,11 @@ async function run(...args: string[]): Promise<{ code: number; output: string }>
   return { code, output: Buffer.concat(output).toString() };
 }
 
-test('it creates its directory, says what is at work, takes an upload and gives it back', async (t) => {
+test('serve creates its directory, prints its configuration, stores an upload and serves it', async (t) => {
   const { url, line, dir } = await start(t, '--store', 'directory');
   t.regex(
     line,
-    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; protocols: tuist, turborepo, .*plain; mapping: .*; page-cache copy: .*; memory pressure: .*\)$/,
+    /^hotblob listening on http:\/\/127\.0\.0\.1:\d+ \(store: directory; protocols: tuist, turborepo, .*plain; mapping: .*; page-cache copy: .*; memory sensor: .*\)$/,
   );
   const body = Buffer.alloc(300_000, 'artifact');
   t.is((await fetch(`${url}/a/b`, { method: 'PUT', body })).status, 200);
@@ -72,7 +72,7 @@ test('without --dir, ./artifacts is served', async (t) => {
   t.deepEqual(await readdir(directory), ['artifacts']);
 });
 
-test('a new directory holds segments, which survive a kill; what is hurt in them is found', async (t) => {
+test('a new directory becomes a segment store that survives SIGKILL; verify finds a corrupt artifact in it', async (t) => {
   const { url, line, dir, child } = await start(t);
   t.regex(line, /\(store: segments; /);
   const bodies = Array.from({ length: 20 }, (_, index) => Buffer.alloc(5000 + index, `artifact ${index}`));
@@ -81,31 +81,31 @@ test('a new directory holds segments, which survive a kill; what is hurt in them
   }
   child.kill('SIGKILL');
   await once(child, 'exit');
-  const whole = await run('verify', dir);
-  t.is(whole.code, 0, whole.output);
-  t.regex(whole.output, /^20 artifacts with \d+ bytes, all whole\n$/);
+  const intact = await run('verify', dir);
+  t.is(intact.code, 0, intact.output);
+  t.regex(intact.output, /^20 artifacts, [\d,]+ bytes: no problems found\n$/);
 
   const [name = ''] = await readdir(`${dir}/segments`);
   const segment = await readFile(`${dir}/segments/${name}`);
   const at = segment.indexOf(bodies[7] ?? '');
-  segment.write('hurt', at + 100);
+  segment.write('corrupt', at + 100);
   await writeFile(`${dir}/segments/${name}`, segment);
-  const hurt = await run('verify', dir);
-  t.is(hurt.code, 1);
-  t.regex(hurt.output, /key\/7.*\n20 artifacts with \d+ bytes, not all whole\n$/);
+  const corrupt = await run('verify', dir);
+  t.is(corrupt.code, 1);
+  t.regex(corrupt.output, /key\/7.*\n20 artifacts, [\d,]+ bytes: 1 problem found\n$/);
 
   const again = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', dir, '--port', '0']);
   t.teardown(() => again.kill('SIGKILL'));
   const { value = '' } = await createInterface(again.stdout)[Symbol.asyncIterator]().next();
-  const found = await fetch(`${/https?:\/\/\S+/.exec(value)?.[0]}/key/3`);
-  t.deepEqual(Buffer.from(await found.arrayBuffer()), bodies[3]);
+  const response = await fetch(`${/https?:\/\/\S+/.exec(value)?.[0]}/key/3`);
+  t.deepEqual(Buffer.from(await response.arrayBuffer()), bodies[3]);
   const second = await run('serve', '--dir', dir, '--port', '0');
   t.is(second.code, 1);
   t.regex(second.output, /process \d+ writes to/);
 });
 
 for (const kind of ['directory', 'segments']) {
-  test(`with an upstream it gives what that one has, and keeps it; uploads go to both (${kind})`, async (t) => {
+  test(`with an upstream, misses are fetched from it and stored, and uploads are sent to both (${kind})`, async (t) => {
     const far = await start(t, '--max-size', '1GiB');
     const near = await start(t, '--store', kind, '--max-size', '1GiB', '--upstream', `${far.url}/shared`);
     t.true(near.line.includes(`; upstream: ${far.url}; `));
@@ -126,7 +126,7 @@ for (const kind of ['directory', 'segments']) {
   });
 }
 
-test('an upstream gets the token of the environment', async (t) => {
+test('the upstream receives the token from HOTBLOB_UPSTREAM_TOKEN', async (t) => {
   const seen: (string | undefined)[] = [];
   const peer = http.createServer((request, response) => {
     seen.push(request.headers.authorization);
@@ -134,7 +134,7 @@ test('an upstream gets the token of the environment', async (t) => {
   });
   await once(peer.listen(0, '127.0.0.1'), 'listening');
   t.teardown(() => peer.close());
-  const { port } = peer.address() as AddressInfo; // it listens on a port
+  const { port } = peer.address() as AddressInfo; // an AddressInfo because the server listens on a port
   const { url } = await start(t, '--upstream', `http://127.0.0.1:${port}`, {
     HOTBLOB_UPSTREAM_TOKEN: 'of-the-upstream',
   });
@@ -142,14 +142,14 @@ test('an upstream gets the token of the environment', async (t) => {
   t.deepEqual(seen, ['Bearer of-the-upstream']);
 });
 
-test('it speaks the protocols of build tools: all of them, or those that are named', async (t) => {
+test('all protocols are served, or only those in --protocol', async (t) => {
   const all = await start(t);
   const body = Buffer.alloc(1000, 'artifact');
   for (const path of ['/v8/artifacts/abc?slug=acme', '/v1/cache/123', `/gradle/${'0'.repeat(32)}`, '/any/key']) {
     t.true((await fetch(all.url + path, { method: 'PUT', body })).ok, path);
     t.deepEqual(await bytesOf(all.url + path), body);
   }
-  t.is((await fetch(`${all.url}/nx/123`)).status, 400, 'by its key in the store');
+  t.is((await fetch(`${all.url}/nx/123`)).status, 400, 'the key that nx uses in the store');
   const { url, line } = await start(t, '--protocol', 'nx,gradle');
   t.regex(line, /; protocols: nx, gradle; /);
   t.is((await fetch(`${url}/v1/cache/123`, { method: 'PUT', body })).status, 200);
@@ -158,9 +158,9 @@ test('it speaks the protocols of build tools: all of them, or those that are nam
   }
 });
 
-test('with tokens it tells who may read and write, and sees when they change', async (t) => {
+test('tokens grant read or write access, and a changed token file is reloaded', async (t) => {
   const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
-  await writeFile(file, 'write ci-0b6f2c9a41d84e57\nread dev-55c1a8e07b3f9d24 # of a developer\n', { mode: 0o600 });
+  await writeFile(file, 'write ci-0b6f2c9a41d84e57\nread dev-55c1a8e07b3f9d24 # a developer\n', { mode: 0o600 });
   const { url } = await start(t, '--host', '0.0.0.0', '--tokens', file);
   const key = `${url.replace('0.0.0.0', '127.0.0.1')}/key`;
   const ask = async (method: string, token?: string) => {
@@ -173,14 +173,14 @@ test('with tokens it tells who may read and write, and sees when they change', a
   t.is(await ask('GET'), 401);
   await writeFile(`${file}.new`, 'read of-everybody-else-0123\n');
   await rename(`${file}.new`, file);
-  await until('the new tokens hold', async () => (await ask('GET', 'of-everybody-else-0123')) === 200);
+  await until('the new tokens are in effect', async () => (await ask('GET', 'of-everybody-else-0123')) === 200);
   t.is(await ask('PUT', 'ci-0b6f2c9a41d84e57'), 401);
   const open = await start(t, '--tokens', file, '--anonymous', 'read');
   t.is((await fetch(`${open.url}/key`)).status, 404);
   t.is((await fetch(`${open.url}/key`, { method: 'PUT', body: 'x' })).status, 403);
 });
 
-test('beyond this machine it takes uploads only when told to', async (t) => {
+test('on a non-loopback address, uploads are refused without --writable', async (t) => {
   const closed = await start(t, '--host', '0.0.0.0');
   const put = (url: string) => fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/key`, { method: 'PUT', body: 'x' });
   const refused = await put(closed.url);
@@ -189,7 +189,7 @@ test('beyond this machine it takes uploads only when told to', async (t) => {
   t.is((await put((await start(t, '--host', '0.0.0.0', '--writable')).url)).status, 200);
 });
 
-test('it drains: not ready, what is in flight completes, exit code 0', async (t) => {
+test('on SIGTERM, /ready answers 503, responses in flight complete and the exit code is 0', async (t) => {
   const { child, url, dir } = await start(t, '--store', 'directory');
   t.is((await fetch(`${url}/_hotblob/ready`)).status, 200);
   const exit = once(child, 'exit');
@@ -214,27 +214,27 @@ test('it drains: not ready, what is in flight completes, exit code 0', async (t)
   t.is(code, 0);
 });
 
-test('what it cannot do it says, with an exit code', async (t) => {
+test('an error is printed without a stack trace, and the exit code tells usage errors from failures', async (t) => {
   t.regex((await run('--version')).output, /^\d+\.\d+\.\d+\n$/);
   const cases: [string[], number, RegExp][] = [
-    [[], 2, /expected one of the commands serve, .*, received ''/],
-    [['sevre'], 2, /expected one of the commands serve, .*, received 'sevre'/],
-    [['serve', '--prot', '1'], 2, /serve: --prot is none of its options: --dir, /],
-    [['serve', '--json'], 2, /serve: --json is none of its options/],
-    [['verify', '--json', '.'], 2, /verify: --json is none of its options: there are none/],
+    [[], 2, /missing command; expected one of serve, .*doctor\nRun 'hotblob --help' for usage\./],
+    [['sevre'], 2, /unknown command 'sevre'; expected one of serve, /],
+    [['serve', '--prot', '1'], 2, /serve: unknown option --prot; expected one of --dir, /],
+    [['serve', '--json'], 2, /serve: unknown option --json; expected one of/],
+    [['verify', '--json', '.'], 2, /verify: unknown option --json; this command has no options/],
     [['verify'], 2, /verify: expected one directory/],
-    [['serve', 'here'], 2, /serve: expected options alone, received 'here'/],
-    [['doctor', '--port', '1'], 2, /doctor: --port is none of its options: --json/],
-    [['serve', '--port', '99999'], 2, /--port: expected 0 to 65535, received '99999'/],
-    [['serve', '--max-size', 'huge'], 2, /--max-size/],
+    [['serve', 'here'], 2, /serve: unexpected argument 'here'/],
+    [['doctor', '--port', '1'], 2, /doctor: unknown option --port; expected one of --json/],
+    [['serve', '--port', '99999'], 2, /--port: expected an integer from 0 to 65535, received '99999'/],
+    [['serve', '--max-size', 'huge'], 2, /--max-size: expected a size such as 50GiB, received 'huge'/],
     [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, received 'cloud'/],
     [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
-    [['serve', '--protocol', 'nx,make'], 2, /--protocol: expected some of tuist, turborepo, .*, received 'make'/],
-    [['serve', '--anonymous', 'read'], 2, /--anonymous goes with --tokens/],
+    [['serve', '--protocol', 'nx,make'], 2, /--protocol: unknown protocol 'make'; expected one of tuist, turborepo, /],
+    [['serve', '--anonymous', 'read'], 2, /--anonymous requires --tokens/],
     [['serve', '--tokens', 'package.json', '--anonymous', 'all'], 2, /--anonymous: expected/],
     [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
     [['verify', '.'], 1, /a segment store/],
-    [['serve', '--tls-cert', 'x'], 2, /go together/],
+    [['serve', '--tls-cert', 'x'], 2, /--tls-cert requires --tls-key/],
     [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],
   ];
   for (const [args, code, message] of cases) {

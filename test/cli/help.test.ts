@@ -11,45 +11,45 @@ function flagsOf(text: string): string[] {
   return [...new Set(text.match(/--[a-z][a-z-]+/g))].sort();
 }
 
-test('the help names every command, in a line each', async (t) => {
+test('the help lists every command on one line', async (t) => {
   const help = await runCommand(['--help']);
   t.is(help.code, 0);
   t.is(help.stderr, '');
-  const named = [...help.stdout.matchAll(/^ {2}hotblob ([a-z]+) +\S/gm)].map(([, name]) => name);
-  t.deepEqual(named, COMMANDS);
+  const listed = [...help.stdout.matchAll(/^ {2}([a-z]+) +\S/gm)].map(([, name]) => name);
+  t.deepEqual(listed, COMMANDS);
   t.deepEqual(await runCommand(['-h']), help);
-  t.true(blocks.includes(help.stdout), 'the page has it');
+  t.true(blocks.includes(help.stdout), 'docs/cli.md contains the help');
 });
 
 for (const name of COMMANDS) {
-  test(`the help of ${name} names its options, and the page has it`, async (t) => {
+  test(`the help of ${name} lists its options, and docs/cli.md contains it`, async (t) => {
     const help = await runCommand([name, '--help']);
     t.is(help.code, 0);
     t.is(help.stderr, '');
-    t.true(help.stdout.startsWith(`hotblob ${name} `));
+    t.true(help.stdout.startsWith(`Usage: hotblob ${name} `));
     t.regex(help.stdout, /\nExit code: 0/);
     t.true(
       help.stdout.split('\n').every((line) => line.length <= 128),
-      'lines are short',
+      'no line is longer than 128 characters',
     );
     const refused = await runCommand([name, '--no-such-option']);
     t.is(refused.code, 2);
     t.is(refused.stdout, '');
-    const [options = '', hint] = refused.stderr.split('\n');
-    t.is(hint, `hotblob ${name} --help tells more`);
-    const taken = flagsOf(options).filter((flag) => flag !== '--no-such-option');
-    t.deepEqual(flagsOf(help.stdout), taken);
+    const [error = '', hint] = refused.stderr.split('\n');
+    t.is(hint, `Run 'hotblob ${name} --help' for usage.`);
+    const accepted = flagsOf(error).filter((flag) => flag !== '--no-such-option');
+    t.deepEqual(flagsOf(help.stdout), accepted);
     t.true(blocks.includes(help.stdout), help.stdout);
-    // Wherever it stands, and whatever else there is.
+    // --help has precedence over other arguments and errors.
     t.is((await runCommand([name, 'x', '--bad', '-h'])).stdout, help.stdout);
   });
 }
 
-test('the page has no help of what is not there', (t) => {
-  t.is(blocks.filter((block) => /^hotblob/.test(block)).length, COMMANDS.length + 1);
+test('docs/cli.md contains no help of other commands', (t) => {
+  t.is(blocks.filter((block) => /^Usage: hotblob/.test(block)).length, COMMANDS.length + 1);
 });
 
-test('behind -- nothing is an option', async (t) => {
+test('an argument after -- is not an option', async (t) => {
   const { code, stderr } = await runCommand(['residency', '--', '--help']);
   t.is(code, 1);
   t.regex(stderr, /ENOENT.*--help/);

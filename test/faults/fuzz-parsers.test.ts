@@ -4,7 +4,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import fresh from 'fresh';
 import rangeParser from 'range-parser';
-import { protocolsOf } from '../../src/cli/serve/protocol-names.js';
+import { createProtocols } from '../../src/cli/serve/protocol-names.js';
 import { HotblobError } from '../../src/contract/errors.js';
 import { httpDate, parseHttpDate } from '../../src/http/http-date.js';
 import { evaluatePreconditions } from '../../src/http/preconditions.js';
@@ -129,7 +129,7 @@ test('dates: as V8 reads them, in each of the three formats', (t) => {
 });
 
 const mounted = new MountedProtocols(
-  protocolsOf(['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'plain'], '/nowhere'),
+  createProtocols(['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'plain'], '/nowhere'),
 );
 
 function routed(method: string, path: string, query: string): Routed {

@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
-import { PROTOCOL_NAMES, protocolsOf } from '../../src/cli/serve/protocol-names.js';
+import { createProtocols, PROTOCOL_NAMES } from '../../src/cli/serve/protocol-names.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { fixedMemoryPressure, type SystemMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
 import type { ChildServerOptions, ChildState, FromChild, ToChild } from './child.js';
@@ -39,7 +39,7 @@ const files = filesOf(directory, artifact);
 const handler = createHandler({
   store: echo ? echoStore() : odd ? oddStore(files) : files,
   memory,
-  ...(echo && { protocols: protocolsOf(PROTOCOL_NAMES, directory) }),
+  ...(echo && { protocols: createProtocols(PROTOCOL_NAMES, directory) }),
   ...handlerOptions,
 });
 const PIECE_BYTES = 2 ** 20;

@@ -1,20 +1,20 @@
 import type { DirectoryDiagnosis } from './directory.js';
 
-/** `active`: it loads. `absent`: it is not installed. Else why it does not load, in a sentence. */
+/** `active` if the package can be loaded, `absent` if it is not installed, else the error that loading it throws. */
 export type OptionalState = string;
 
-/** What is at work on this machine, with the defaults of a handler. Sizes are in bytes. */
+/** Features that a handler with default options uses on this machine. Sizes are in bytes. */
 export interface Diagnosis {
   readonly version: string;
   readonly node: string;
   readonly platform: string;
-  /** What maps files; null where nothing does. */
+  /** Binding that maps files; `null` if there is none. */
   readonly mapper: 'mmap-io' | 'libc' | null;
-  /** Whether bytes are copied from the page cache (preadv2 with RWF_NOWAIT), where the file system can do it. */
+  /** Whether resident bytes can be copied with preadv2 and RWF_NOWAIT. The file system must support it too. */
   readonly copiesResident: boolean;
   readonly optional: Readonly<Record<'mmap-io' | 'koffi' | 'lmdb', OptionalState>>;
   readonly memory: {
-    /** What is measured: `none` where nothing can be. */
+    /** Source of the figures; `none` if memory cannot be measured. */
     readonly sensor: string;
     readonly level: string;
     readonly usedBytes: number;
@@ -23,24 +23,22 @@ export interface Diagnosis {
   readonly limits: {
     /** RLIMIT_NOFILE. */
     readonly descriptors: number;
-    /** Of these, for files that are kept open. */
+    /** Descriptors for files that are kept open. */
     readonly openFiles: number;
-    /** Mappings alive. */
     readonly mappings: number;
-    /** Buffers that are being filled or sent. */
+    /** Size of the buffer pool. */
     readonly poolBytes: number;
-    /** Parts of mappings that are being sent. */
+    /** Mapped bytes in flight. */
     readonly mappedBytes: number;
   };
   readonly directories: readonly DirectoryDiagnosis[];
-  /** The one thing that would gain most; null where nothing is left to gain. */
+  /** Improvement with the largest effect; `null` if there is none. */
   readonly improvement: Improvement | null;
 }
 
-/** A command, and what it is for. */
+/** Command that improves a diagnosis. */
 export interface Improvement {
-  /** For a POSIX shell, in the folder where hotblob is installed. */
+  /** Command for a POSIX shell, run in the directory where hotblob is installed. */
   readonly command: string;
-  /** A sentence. */
   readonly reason: string;
 }

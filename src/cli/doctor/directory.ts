@@ -17,40 +17,40 @@ import { unescapeOctal } from '../../memory/cgroup.js';
 import type { Bindings } from '../../page-cache/bindings.js';
 import { canTrustMincore } from '../../page-cache/residency.js';
 import { isCreatedByStore } from '../../stores/directory/store.js';
-import { hasLmdb, kindOf, type StoreKind } from '../serve/open-store.js';
+import { detectKind, hasLmdb, type StoreKind } from '../serve/open-store.js';
 
 /**
- * Whether mincore can be believed. `truthful`: it has told pages that are in memory from one that is not. `lying`: it has
- * not. `untrusted`: an artifact there is of another user: the kernel then may report every page as resident. `assumed`:
- * nothing can be written there to try it on. `unknown`: without a mapper nobody asks it.
+ * Reliability of mincore in a directory. `truthful`: it distinguished a resident page from one that is not. `lying`: it did
+ * not. `untrusted`: a file belongs to another user, so the kernel may report every page as resident. `assumed`: no test file
+ * could be written. `unknown`: there is no mapper, so mincore is not used.
  */
-export type Residency = 'truthful' | 'lying' | 'untrusted' | 'assumed' | 'unknown';
+export type MincoreStatus = 'truthful' | 'lying' | 'untrusted' | 'assumed' | 'unknown';
 
-/** What serving a directory comes to. */
+/** How a directory would be served. */
 export interface DirectoryDiagnosis {
-  /** As it was asked for. */
+  /** Path as given on the command line. */
   readonly directory: string;
-  /** Why it cannot be served; null where it can. */
+  /** Reason why the directory cannot be served; `null` if it can. */
   readonly problem: string | null;
-  /** As `hotblob serve` would choose it. */
+  /** Kind of store that `hotblob serve` would choose. */
   readonly store: StoreKind | null;
-  /** Whether its files are known to be immutable, so that they may be mapped. */
+  /** Whether the files are known to be immutable. Only immutable files are mapped. */
   readonly immutable: boolean;
-  /** Such as `ext4`; null where the system does not say. */
+  /** Type of the file system, such as `ext4`; `null` if the platform does not report it. */
   readonly fileSystem: string | null;
-  /** Whether bytes are copied from the page cache without waiting for a disk; null where there is nothing to try it on. */
+  /** Whether the file system supports RWF_NOWAIT; `null` if there was no file to test it with. */
   readonly copiesResident: boolean | null;
-  readonly residency: Residency;
-  /** A file that makes it `untrusted`. */
+  readonly residency: MincoreStatus;
+  /** Example of a file that makes `residency` `untrusted`. */
   readonly untrustedFile: string | null;
 }
 
-/** Entries that are looked at for an artifact to judge by. */
+/** Directory entries that are searched for a sample file. */
 const MAX_ENTRIES = 1000;
 
-/** Looks at a directory, and changes nothing that stays. Never rejects. */
-export async function examineDirectory(directory: string, bindings: Bindings): Promise<DirectoryDiagnosis> {
-  const nothing = {
+/** Diagnoses a directory. Leaves no changes behind, and never rejects. */
+export async function diagnoseDirectory(directory: string, bindings: Bindings): Promise<DirectoryDiagnosis> {
+  const unserved = {
     directory,
     store: null,
     immutable: false,
@@ -63,39 +63,39 @@ export async function examineDirectory(directory: string, bindings: Bindings): P
   let sample: string | undefined;
   try {
     root = await realpath(directory);
-    sample = await anyFile(root);
+    sample = await findSampleFile(root);
     await stat(join(root, '.'));
   } catch (error) {
-    return { ...nothing, problem: problemOf(error) };
+    return { ...unserved, problem: describeProblem(error) };
   }
-  const store = await kindOf(root, undefined);
+  const store = await detectKind(root, undefined);
   const fileSystem = fileSystemOf(root) ?? null;
   if (store === 'segments' && !hasLmdb()) {
-    return { ...nothing, store, fileSystem, problem: 'it holds segments, and lmdb does not load' };
+    return { ...unserved, store, fileSystem, problem: 'it is a segment store, and lmdb cannot be loaded' };
   }
   const immutable = store === 'segments' || (await isCreatedByStore(root));
-  const probed = probe(root, sample, bindings);
-  return { ...nothing, problem: null, store, immutable, fileSystem, ...probed };
+  const capabilities = probe(root, sample, bindings);
+  return { ...unserved, problem: null, store, immutable, fileSystem, ...capabilities };
 }
 
-type Probed = Pick<DirectoryDiagnosis, 'copiesResident' | 'residency' | 'untrustedFile'>;
+type Capabilities = Pick<DirectoryDiagnosis, 'copiesResident' | 'residency' | 'untrustedFile'>;
 
-function probe(root: string, sample: string | undefined, bindings: Bindings): Probed {
-  const owned = sample === undefined ? undefined : judge(sample, bindings);
-  const tried = withProbeFile(root, bindings.pageSize, (fd, length) => ({
-    copiesResident: copies(fd, bindings),
-    residency: tellsResidency(fd, length, bindings),
+/** Probes a temporary file and, if there is one, an existing file, whose owner matters too. */
+function probe(root: string, sample: string | undefined, bindings: Bindings): Capabilities {
+  const existing = sample === undefined ? undefined : probeExistingFile(sample, bindings);
+  const temporary = withProbeFile(root, bindings.pageSize, (fd, length) => ({
+    copiesResident: supportsNowait(fd, bindings),
+    residency: probeMincore(fd, length, bindings),
     untrustedFile: null,
   }));
-  const found = tried ?? owned ?? { copiesResident: null, residency: 'assumed', untrustedFile: null };
-  if (bindings.mapper === undefined) return { ...found, residency: 'unknown', untrustedFile: null };
-  return owned?.residency === 'untrusted'
-    ? { ...found, residency: 'untrusted', untrustedFile: owned.untrustedFile }
-    : found;
+  const best = temporary ?? existing ?? { copiesResident: null, residency: 'assumed', untrustedFile: null };
+  if (bindings.mapper === undefined) return { ...best, residency: 'unknown', untrustedFile: null };
+  return existing?.residency === 'untrusted'
+    ? { ...best, residency: 'untrusted', untrustedFile: existing.untrustedFile }
+    : best;
 }
 
-/** What an artifact that is there tells. */
-function judge(path: string, bindings: Bindings): Probed | undefined {
+function probeExistingFile(path: string, bindings: Bindings): Capabilities | undefined {
   let fd: number;
   try {
     fd = openSync(path, constants.O_RDONLY | constants.O_NONBLOCK);
@@ -106,7 +106,7 @@ function judge(path: string, bindings: Bindings): Probed | undefined {
     const stats: BigIntStats = fstatSync(fd, { bigint: true });
     const isTrusted = canTrustMincore(stats);
     return {
-      copiesResident: stats.size === 0n ? null : copies(fd, bindings),
+      copiesResident: stats.size === 0n ? null : supportsNowait(fd, bindings),
       residency: isTrusted ? 'assumed' : 'untrusted',
       untrustedFile: isTrusted ? null : path,
     };
@@ -115,21 +115,24 @@ function judge(path: string, bindings: Bindings): Probed | undefined {
   }
 }
 
-// Whether the first byte is there makes no difference: a file system that cannot do it says so.
-function copies(fd: number, { libc }: Bindings): boolean {
+// copyResident() returns 0 if the first byte is not resident, and -1 if the file system does not support RWF_NOWAIT.
+function supportsNowait(fd: number, { libc }: Bindings): boolean {
   return libc !== undefined && libc.copyResident(fd, { memory: Buffer.allocUnsafeSlow(1) }, 1, 0) >= 0;
 }
 
-/** The first page has just been written, the last one is a hole that nobody has read. */
-function tellsResidency(fd: number, length: number, bindings: Bindings): Residency {
+/** Tests mincore with a file whose first page has just been written and whose last page is a hole that was never read. */
+function probeMincore(fd: number, length: number, bindings: Bindings): MincoreStatus {
   const mapping = bindings.map(fd, 0, length);
   if (typeof mapping === 'string') return 'unknown';
   const { pageSize } = bindings;
-  const isTrue = mapping.isResident(0, pageSize) && !mapping.isResident(length - pageSize, pageSize);
-  return isTrue ? 'truthful' : 'lying';
+  const isTruthful = mapping.isResident(0, pageSize) && !mapping.isResident(length - pageSize, pageSize);
+  return isTruthful ? 'truthful' : 'lying';
 }
 
-/** Calls `use` with a file that has no name any more, of 64 pages with one written; undefined where none can be made. */
+/**
+ * Calls `use` with an unlinked file of 64 pages, of which only the first has been written. Returns `undefined` if the file
+ * cannot be created.
+ */
 function withProbeFile<T>(root: string, pageSize: number, use: (fd: number, length: number) => T): T | undefined {
   const path = join(root, `.hotblob-doctor-${randomBytes(6).toString('hex')}`);
   let fd: number;
@@ -145,42 +148,42 @@ function withProbeFile<T>(root: string, pageSize: number, use: (fd: number, leng
     writeSync(fd, Buffer.alloc(pageSize, 1), 0, pageSize, 0);
     return use(fd, length);
   } catch {
-    return undefined; // a disk without room
+    return undefined; // for example ENOSPC
   } finally {
     closeSync(fd);
   }
 }
 
-/** A regular file of the directory or of one below it; undefined where there is none among the first entries. */
-async function anyFile(directory: string, seen = { entries: 0 }): Promise<string | undefined> {
-  const below: string[] = [];
+/** Returns a regular file in or below the directory, or `undefined` if there is none among the first entries. */
+async function findSampleFile(directory: string, seen = { entries: 0 }): Promise<string | undefined> {
+  const subdirectories: string[] = [];
   for await (const entry of await opendir(directory)) {
     if (++seen.entries > MAX_ENTRIES) return undefined;
     if (entry.isFile()) return join(directory, entry.name);
-    if (entry.isDirectory() && entry.name !== '.hotblob') below.push(entry.name);
+    if (entry.isDirectory() && entry.name !== '.hotblob') subdirectories.push(entry.name);
   }
-  for (const name of below) {
-    // What is closed to us below says nothing about the directory.
-    const found = await anyFile(join(directory, name), seen).catch(() => undefined);
-    if (found !== undefined) return found;
+  for (const name of subdirectories) {
+    // A subdirectory that cannot be read does not keep the directory from being served.
+    const file = await findSampleFile(join(directory, name), seen).catch(() => undefined);
+    if (file !== undefined) return file;
   }
   return undefined;
 }
 
-function problemOf(error: unknown): string {
+function describeProblem(error: unknown): string {
   switch (errnoCode(error)) {
     case 'ENOENT':
       return 'it does not exist';
     case 'ENOTDIR':
       return 'it is not a directory';
     case 'EACCES':
-      return 'this user may not read it';
+      return 'this user has no permission to read it';
     default:
       return error instanceof Error ? error.message : String(error);
   }
 }
 
-/** The type of the mount with the longest path above `root`; of several the one mounted last. */
+/** Returns the type of the mount with the longest path that contains `root`. Of several mounts there, the last one is visible. */
 function fileSystemOf(root: string): string | undefined {
   let text: string;
   try {
@@ -192,8 +195,8 @@ function fileSystemOf(root: string): string | undefined {
   for (const line of text.split('\n')) {
     const [before = '', after = ''] = line.split(' - ');
     const path = unescapeOctal(before.split(' ')[4] ?? '');
-    const isAbove = path !== '' && `${root}/`.startsWith(path.endsWith('/') ? path : `${path}/`);
-    if (isAbove && path.length >= best.path.length) best = { path, type: after.split(' ')[0] };
+    const containsRoot = path !== '' && `${root}/`.startsWith(path.endsWith('/') ? path : `${path}/`);
+    if (containsRoot && path.length >= best.path.length) best = { path, type: after.split(' ')[0] };
   }
   return best.type;
 }

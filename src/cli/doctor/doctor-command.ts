@@ -1,27 +1,28 @@
-import { type Command, parse } from '../command.js';
-import { examine } from './doctor.js';
-import { describe } from './text.js';
+import { type Command, parseArguments } from '../command.js';
+import { diagnose } from './doctor.js';
+import { formatDiagnosis } from './text.js';
 
-const HELP = `hotblob doctor [--json] [DIR...]
+const HELP = `Usage: hotblob doctor [options] [DIR...]
 
-Says what is at work on this machine (mappings, copies from the page cache, memory pressure, limits), what serving each DIR
-comes to, and the one thing that would improve it most. Nothing is changed.
+Shows which features work on this machine (mapping, page-cache copies, memory pressure, limits), how each
+DIR would be served, and the command that would improve it most. Changes nothing.
 
-  --json  for programs
+Options:
+  --json  Print JSON
 
-Exit code: 0, 1 when one of the directories cannot be served, 2 for arguments that it does not take.
+Exit code: 0 on success, 1 if a DIR cannot be served, 2 if the arguments are invalid.
 `;
 
-/** `hotblob doctor`, of this version of the package. */
+/** @param version version of this package */
 export function doctorCommand(version: string): Command {
   return {
     name: 'doctor',
-    summary: 'says what is at work here, and what would improve it',
+    summary: 'Check this machine and its directories, and suggest an improvement',
     help: HELP,
     async run(args) {
-      const { values, positionals } = parse(args, { json: { type: 'boolean' } });
-      const diagnosis = await examine(version, positionals);
-      process.stdout.write(values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : describe(diagnosis));
+      const { values, positionals } = parseArguments(args, { json: { type: 'boolean' } });
+      const diagnosis = await diagnose(version, positionals);
+      process.stdout.write(values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : formatDiagnosis(diagnosis));
       if (diagnosis.directories.some(({ problem }) => problem !== null)) process.exitCode = 1;
     },
   };

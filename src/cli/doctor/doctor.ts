@@ -4,20 +4,20 @@ import { defaultMaxMappings, descriptorLimit, loadBindings } from '../../page-ca
 import { tryToLoad } from '../../util/load-optional.js';
 import { adviceFor } from './advice.js';
 import type { Diagnosis, OptionalState } from './diagnosis.js';
-import { examineDirectory } from './directory.js';
+import { diagnoseDirectory } from './directory.js';
 
-/** Looks at this machine and at `directories`. Changes nothing that stays, and never rejects. */
-export async function examine(version: string, directories: readonly string[]): Promise<Diagnosis> {
+/** Diagnoses this machine and `directories`. Leaves no changes behind, and never rejects. */
+export async function diagnose(version: string, directories: readonly string[]): Promise<Diagnosis> {
   const bindings = loadBindings();
   const memory = systemMemoryPressure();
   const { poolBytes, maxOpenFiles } = settingsOf({ store: { get: () => undefined }, memory });
-  const found: Omit<Diagnosis, 'improvement'> = {
+  const diagnosis: Omit<Diagnosis, 'improvement'> = {
     version,
     node: process.version,
     platform: `${process.platform} ${process.arch}`,
     mapper: bindings.mapper?.name ?? null,
     copiesResident: bindings.libc !== undefined,
-    optional: { 'mmap-io': stateOf('mmap-io'), koffi: stateOf('koffi'), lmdb: stateOf('lmdb') },
+    optional: { 'mmap-io': loadState('mmap-io'), koffi: loadState('koffi'), lmdb: loadState('lmdb') },
     memory: {
       sensor: memory.sensor,
       level: memory.level,
@@ -31,14 +31,14 @@ export async function examine(version: string, directories: readonly string[]): 
       poolBytes,
       mappedBytes: memory.headroomBytes,
     },
-    directories: await Promise.all(directories.map((directory) => examineDirectory(directory, bindings))),
+    directories: await Promise.all(directories.map((directory) => diagnoseDirectory(directory, bindings))),
   };
-  return { ...found, improvement: adviceFor(found) ?? null };
+  return { ...diagnosis, improvement: adviceFor(diagnosis) ?? null };
 }
 
-function stateOf(name: string): OptionalState {
-  const loading = tryToLoad(name);
-  if ('module' in loading) return 'active';
-  if (loading.failure === 'absent') return 'absent';
-  return loading.failure.message.split('\n', 1)[0]?.trim() || 'does not load';
+function loadState(name: string): OptionalState {
+  const result = tryToLoad(name);
+  if ('module' in result) return 'active';
+  if (result.failure === 'absent') return 'absent';
+  return result.failure.message.split('\n', 1)[0]?.trim() || 'cannot be loaded';
 }

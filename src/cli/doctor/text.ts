@@ -1,64 +1,62 @@
 import { formatBytes } from '../../util/units.js';
 import type { Diagnosis } from './diagnosis.js';
-import type { DirectoryDiagnosis, Residency } from './directory.js';
+import type { DirectoryDiagnosis, MincoreStatus } from './directory.js';
 
-const RESIDENCY: Readonly<Record<Residency, string>> = {
-  truthful: 'mincore tells what is in memory',
-  lying: 'mincore does not tell what is in memory',
-  untrusted: 'mincore does not tell what is in memory of files of another user',
-  assumed: 'nothing can be written there to try mincore on',
-  unknown: 'nothing to ask mincore with',
+const MINCORE: Readonly<Record<MincoreStatus, string>> = {
+  truthful: 'mincore is reliable',
+  lying: 'mincore is unreliable',
+  untrusted: 'mincore is unreliable for files of another user',
+  assumed: 'mincore not tested (directory not writable)',
+  unknown: 'mincore not tested (no mapping)',
 };
 
-/** A diagnosis for people, a line for each thing. */
-export function describe(diagnosis: Diagnosis): string {
+/** Formats a diagnosis as text, one line for each finding. */
+export function formatDiagnosis(diagnosis: Diagnosis): string {
   const { optional, memory, limits, improvement } = diagnosis;
   const lines: [string, string][] = [
     ['hotblob', `${diagnosis.version} on Node ${diagnosis.node}, ${diagnosis.platform}`],
-    ['mapping', mapping(diagnosis)],
-    [
-      'page-cache copy',
-      diagnosis.copiesResident ? 'preadv2 through koffi' : `none, reads instead (${koffi(diagnosis)})`,
-    ],
-    ['segments', optional.lmdb === 'active' ? 'indexed by lmdb' : `none (lmdb: ${optional.lmdb})`],
+    ['mapping', formatMapping(diagnosis)],
+    ['page-cache copy', diagnosis.copiesResident ? 'preadv2 through koffi' : `none (${formatKoffi(diagnosis)})`],
+    ['segments', optional.lmdb === 'active' ? 'indexed by lmdb' : `not available (lmdb: ${optional.lmdb})`],
     [
       'memory pressure',
       memory.sensor === 'none'
-        ? 'nothing can be measured, so that nothing is mapped'
+        ? 'not measured, so nothing is mapped'
         : `${memory.level}, ${formatBytes(memory.usedBytes)} of ${formatBytes(memory.limitBytes)} in use (${memory.sensor})`,
     ],
-    ['descriptors', `${limits.descriptors}, of which ${limits.openFiles} for files that are kept open`],
-    ['mappings', `${limits.mappings} at most, ${formatBytes(limits.mappedBytes)} of them in flight`],
-    ['buffers', `${formatBytes(limits.poolBytes)} at most`],
-    ...diagnosis.directories.map((each): [string, string] => [each.directory, directory(each, diagnosis)]),
-    ['to improve it', improvement === null ? 'nothing' : `${improvement.command}    # ${improvement.reason}`],
+    ['descriptors', `at most ${limits.descriptors}, of which ${limits.openFiles} for open files`],
+    ['mappings', `at most ${limits.mappings}; at most ${formatBytes(limits.mappedBytes)} in flight`],
+    ['buffer pool', `at most ${formatBytes(limits.poolBytes)}`],
+    ...diagnosis.directories.map((each): [string, string] => [each.directory, formatDirectory(each, diagnosis)]),
+    ['improvement', improvement === null ? 'none' : `${improvement.command}    # ${improvement.reason}`],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
 }
 
-function mapping({ mapper, optional }: Diagnosis): string {
+function formatMapping({ mapper, optional }: Diagnosis): string {
   if (mapper === 'mmap-io') return 'mmap-io';
-  const without = `mmap-io: ${optional['mmap-io']}`;
-  return mapper === 'libc' ? `libc through koffi (${without})` : `none (${without})`;
+  const reason = `mmap-io: ${optional['mmap-io']}`;
+  return mapper === 'libc' ? `libc through koffi (${reason})` : `none (${reason})`;
 }
 
-function koffi({ optional }: Diagnosis): string {
-  return optional.koffi === 'active' ? 'not on this platform' : `koffi: ${optional.koffi}`;
+function formatKoffi({ optional }: Diagnosis): string {
+  return optional.koffi === 'active' ? 'not supported on this platform' : `koffi: ${optional.koffi}`;
 }
 
-function directory(found: DirectoryDiagnosis, { mapper }: Diagnosis): string {
-  if (found.problem !== null) return `cannot be served: ${found.problem}`;
-  const isMapped = mapper !== null && found.immutable && found.residency !== 'untrusted' && found.residency !== 'lying';
+function formatDirectory(directory: DirectoryDiagnosis, { mapper }: Diagnosis): string {
+  const { problem, store, fileSystem, immutable, copiesResident, residency, untrustedFile } = directory;
+  if (problem !== null) return `cannot be served: ${problem}`;
+  const isMapped = mapper !== null && immutable && residency !== 'untrusted' && residency !== 'lying';
   return [
-    found.store === 'segments' ? 'segments' : 'a file for each artifact',
-    found.fileSystem === null ? 'unknown file system' : found.fileSystem,
-    isMapped ? 'mapped' : found.immutable ? 'not mapped' : 'not mapped: not known to be immutable',
-    found.copiesResident === null
-      ? 'no file to try a copy on'
-      : found.copiesResident
-        ? 'copied'
-        : 'not copied, but read',
-    RESIDENCY[found.residency] + (found.untrustedFile === null ? '' : `, such as ${found.untrustedFile}`),
+    store === 'segments' ? 'segments' : 'one file per artifact',
+    fileSystem === null ? 'unknown file system' : fileSystem,
+    isMapped ? 'mapped' : immutable ? 'not mapped' : 'not mapped (not known to be immutable)',
+    copiesResident === null
+      ? 'page-cache copy not tested (no file)'
+      : copiesResident
+        ? 'page-cache copy'
+        : 'no page-cache copy',
+    MINCORE[residency] + (untrustedFile === null ? '' : `, such as ${untrustedFile}`),
   ].join('; ');
 }

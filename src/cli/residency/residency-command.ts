@@ -1,70 +1,71 @@
 import { join } from 'node:path';
 import { loadBindings } from '../../page-cache/bindings.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
-import { type ArtifactFile, artifactFiles } from '../artifact-files.js';
-import { type Command, CommandError, parse, UsageError } from '../command.js';
+import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
+import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
 import { Progress } from '../progress.js';
-import { bar, painter, printable } from '../terminal.js';
+import { createPainter, drawBar, escapeControls } from '../terminal.js';
 import { ResidencyReport, type ResidencySum, type ResidencySummary } from './residency.js';
 
 const DEFAULT_TOP = 20;
 const BAR_COLUMNS = 20;
 
-const HELP = `hotblob residency [--json] [--top N] DIR|FILE...
+const HELP = `Usage: hotblob residency [options] DIR|FILE...
 
-Says how much of each artifact is in the page cache: of every file below DIR or, where DIR holds segments, of every artifact
-in them; of FILE itself. The largest come first, all others are summed up. Nothing is read and nothing is changed; a server
-may run meanwhile.
+Shows how much of each artifact is in the page cache, largest artifacts first. The artifacts of a DIR are
+the files below it or, if it is a segment store, the artifacts in the segments. Reads no artifact and
+changes nothing, so a server may run at the same time.
 
-  --top N  show the N largest (${DEFAULT_TOP})
-  --json   for programs: sizes in bytes, null where nobody can tell
+Options:
+  --top N  Number of artifacts to list; the others are summed up (default: ${DEFAULT_TOP})
+  --json   Print JSON: sizes in bytes, null if unknown
 
-The kernel tells it of one's own files only, and root of all. Small artifacts of segments are in the index, and count as
-resident.
+The kernel reports resident pages only to the owner of a file and to root. Small artifacts of a segment
+store are in its index and count as resident.
 
-Exit code: 0, 1 when it cannot be told of some, or when a DIR or FILE cannot be looked at, 2 for arguments that it does not
-take.
+Exit code: 0 on success, 1 if residency is unknown for an artifact or a DIR or FILE cannot be read,
+2 if the arguments are invalid.
 `;
 
-/** `hotblob residency`. */
 export const residencyCommand: Command = {
   name: 'residency',
-  summary: 'says what is in the page cache of directories and files',
+  summary: 'Show how much of each artifact is in the page cache',
   help: HELP,
   async run(args) {
-    const { values, positionals: paths } = parse(args, { json: { type: 'boolean' }, top: { type: 'string' } });
-    if (paths.length === 0) throw new UsageError('expected directories or files');
-    const report = new ResidencyReport(topOf(values.top));
+    const { values, positionals: paths } = parseArguments(args, { json: { type: 'boolean' }, top: { type: 'string' } });
+    if (paths.length === 0) throw new UsageError('expected at least one directory or file');
+    const report = new ResidencyReport(parseTop(values.top));
     const progress = new Progress();
     for (const path of paths) {
       try {
-        await report.add(named(artifactFiles(path), path, paths, () => progress.show(() => progressOf(report))));
+        const files = listArtifactFiles(path);
+        await report.add(qualifyNames(files, path, paths, () => progress.show(() => formatProgress(report))));
       } catch (error) {
         progress.clear();
         if (!(error instanceof CommandError || (error instanceof Error && 'code' in error))) throw error;
-        process.stderr.write(`hotblob: ${printable(error.message)}\n`);
+        process.stderr.write(`hotblob: ${escapeControls(error.message)}\n`);
         process.exitCode = 1;
       }
     }
     progress.clear();
     const summary = report.summary();
-    process.stdout.write(values.json ? `${JSON.stringify(summary, null, 2)}\n` : describe(summary));
+    process.stdout.write(values.json ? `${JSON.stringify(summary, null, 2)}\n` : formatSummary(summary));
     const { unknown } = summary.total;
     if (unknown.artifacts === 0) return;
     process.stderr.write(
-      `hotblob: of ${formatCountOf(unknown.artifacts, 'artifact')} nobody can tell: ${whyUnknown()}\n`,
+      `hotblob: residency unknown for ${formatCountOf(unknown.artifacts, 'artifact')}: ${reasonForUnknown()}\n`,
     );
     process.exitCode = 1;
   },
 };
 
-function topOf(text = String(DEFAULT_TOP)): number {
+function parseTop(text = String(DEFAULT_TOP)): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new UsageError(`--top: expected a whole number from 0, received '${text}'`);
+  throw new UsageError(`--top: expected an integer from 0, received '${text}'`);
 }
 
-/** With the directory in front, where there are several of them. */
-async function* named(
+/** Prefixes the names with the directory if several paths were given. */
+async function* qualifyNames(
   files: AsyncIterable<ArtifactFile>,
   path: string,
   paths: readonly string[],
@@ -76,50 +77,53 @@ async function* named(
   }
 }
 
-function progressOf({ artifacts }: ResidencyReport): string {
-  return `${formatCountOf(artifacts, 'artifact')} looked at`;
+function formatProgress({ artifacts }: ResidencyReport): string {
+  return `${formatCountOf(artifacts, 'artifact')} checked`;
 }
 
-function whyUnknown(): string {
+function reasonForUnknown(): string {
   const { libc, mapper } = loadBindings();
-  if (libc === undefined && mapper === undefined) return 'neither koffi nor mmap-io loads here (see hotblob doctor)';
-  return 'the kernel tells it to the owner of a file, and to root';
+  if (libc === undefined && mapper === undefined) {
+    return 'neither koffi nor mmap-io can be loaded (run hotblob doctor)';
+  }
+  return 'the kernel reports it only to the owner of a file and to root';
 }
 
-/** For people, a line for each and one for all. */
-function describe({ artifacts, rest, total }: ResidencySummary): string {
+/** Formats a summary as text: one line for each artifact listed, one for the others and one for the total. */
+function formatSummary({ artifacts, rest, total }: ResidencySummary): string {
   const lines = artifacts.map(({ name, bytes, residentBytes }): Line => {
-    return { share: shareOf(residentBytes, bytes), bytes, name: printable(name) };
+    return { fraction: residentFraction(residentBytes, bytes), bytes, name: escapeControls(name) };
   });
   if (artifacts.length > 0 && rest.artifacts > 0) {
     const name = `${formatCount(rest.artifacts)} more`;
-    lines.push({ share: shareOfSum(rest), bytes: rest.bytes, name });
+    lines.push({ fraction: residentFractionOfSum(rest), bytes: rest.bytes, name });
   }
   const name = `${formatCountOf(total.artifacts, 'artifact')}, ${formatBytes(total.residentBytes)} in the page cache`;
-  lines.push({ share: shareOfSum(total), bytes: total.bytes, name });
-  return lines.map(lineOf).join('');
+  lines.push({ fraction: residentFractionOfSum(total), bytes: total.bytes, name });
+  return lines.map(formatLine).join('');
 }
 
 interface Line {
-  /** From 0 to 1; null where nobody can tell. */
-  readonly share: number | null;
+  /** Resident part from 0 to 1; `null` if unknown. */
+  readonly fraction: number | null;
   readonly bytes: number;
   readonly name: string;
 }
 
-function lineOf({ share, bytes, name }: Line): string {
-  const paint = painter(process.stdout);
-  const { full, empty } = bar(share ?? 0, BAR_COLUMNS);
-  const percent = (share === null ? '?' : formatShare(share)).padStart(4);
+function formatLine({ fraction, bytes, name }: Line): string {
+  const paint = createPainter(process.stdout);
+  const { full, empty } = drawBar(fraction ?? 0, BAR_COLUMNS);
+  const percent = (fraction === null ? '?' : formatShare(fraction)).padStart(4);
   return `${percent} ${paint('green', full)}${paint('dim', empty)} ${formatBytes(bytes).padStart(12)}  ${name}\n`;
 }
 
-function shareOf(residentBytes: number | null, bytes: number): number | null {
+function residentFraction(residentBytes: number | null, bytes: number): number | null {
   if (residentBytes === null) return null;
   return bytes === 0 ? 1 : residentBytes / bytes;
 }
 
-function shareOfSum({ artifacts, bytes, residentBytes, unknown }: ResidencySum): number | null {
+/** The fraction of the artifacts with known residency; `null` if it is unknown for all of them. */
+function residentFractionOfSum({ artifacts, bytes, residentBytes, unknown }: ResidencySum): number | null {
   if (unknown.artifacts > 0 && unknown.artifacts === artifacts) return null;
-  return shareOf(residentBytes, bytes - unknown.bytes);
+  return residentFraction(residentBytes, bytes - unknown.bytes);
 }

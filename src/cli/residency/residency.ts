@@ -1,39 +1,38 @@
 import { errnoCode } from '../../contract/errors.js';
 import { cachedPages } from '../../page-cache/cached-pages.js';
 import type { ArtifactFile } from '../artifact-files.js';
-import { concurrently } from '../concurrently.js';
+import { forEachConcurrently } from '../for-each-concurrently.js';
 
-/** Files asked about at a time: a server beside it needs the threadpool's disks more. */
+/** Files probed concurrently: few, so that a server on the same machine is not slowed down. */
 const PROBES = 4;
 
-/** How much of an artifact is in the page cache. */
+/** Resident bytes of an artifact. */
 export interface ArtifactResidency {
   readonly name: string;
   readonly bytes: number;
-  /** Null where nobody can tell. */
+  /** `null` if unknown. */
   readonly residentBytes: number | null;
 }
 
-/** The same of several. */
+/** Sum over several artifacts. */
 export interface ResidencySum {
   artifacts: number;
   bytes: number;
-  /** Of those where it can be told. */
+  /** Resident bytes of the artifacts whose residency is known. */
   residentBytes: number;
-  /** Those where it cannot be told. */
+  /** Artifacts whose residency is unknown. */
   readonly unknown: { artifacts: number; bytes: number };
 }
 
-/** What {@link ResidencyReport} has gathered. */
 export interface ResidencySummary {
-  /** The largest, as many as were asked for; the largest comes first. */
+  /** The largest artifacts, in descending order of size. */
   readonly artifacts: readonly ArtifactResidency[];
-  /** All others. */
+  /** Sum of the other artifacts. */
   readonly rest: ResidencySum;
   readonly total: ResidencySum;
 }
 
-/** Asks what the page cache has of artifacts. Keeps the largest of them, however many there are. */
+/** Determines the residency of artifacts, and keeps the `top` largest in memory. */
 export class ResidencyReport {
   readonly #top: number;
   readonly #total: ResidencySum = newSum();
@@ -43,20 +42,20 @@ export class ResidencyReport {
     this.#top = top;
   }
 
-  /** Asked for so far. */
+  /** Number of artifacts probed so far. */
   get artifacts(): number {
     return this.#total.artifacts;
   }
 
-  /** Never reads them. Rejects with what the system says where the page cache cannot be asked. */
+  /** Adds artifacts without reading them. Rejects with the system error if the page cache cannot be queried. */
   async add(files: AsyncIterable<ArtifactFile>): Promise<void> {
-    await concurrently(files, PROBES, async (file) => {
+    await forEachConcurrently(files, PROBES, async (file) => {
       const residentBytes = await residentBytesOf(file);
-      if (residentBytes === undefined) return; // it has gone
+      if (residentBytes === undefined) return; // deleted since it was listed
       const { name, bytes } = file;
-      const found = { name, bytes, residentBytes };
-      addTo(this.#total, found);
-      this.#largest.push(found);
+      const artifact = { name, bytes, residentBytes };
+      addTo(this.#total, artifact);
+      this.#largest.push(artifact);
       if (this.#largest.length > 1000 + 2 * this.#top) this.#largest = this.#sorted();
     });
   }
@@ -80,12 +79,12 @@ export class ResidencyReport {
   }
 }
 
-/** Null where nobody can tell, undefined where it has gone. */
+/** Resolves to `null` if the residency is unknown, and to `undefined` if the file has been deleted. */
 async function residentBytesOf({ bytes, region }: ArtifactFile): Promise<number | null | undefined> {
   if (region === undefined || bytes === 0) return bytes;
   try {
-    const found = await cachedPages(region.path, region.offset, region.length);
-    return found === undefined ? null : Math.min(bytes, found.resident * found.pageBytes);
+    const cached = await cachedPages(region.path, region.offset, region.length);
+    return cached === undefined ? null : Math.min(bytes, cached.resident * cached.pageBytes);
   } catch (error) {
     const code = errnoCode(error);
     if (code === 'ENOENT' || code === 'ENOTDIR') return undefined;

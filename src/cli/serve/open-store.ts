@@ -9,39 +9,39 @@ import { type SegmentStore, segmentStore } from '../../stores/segments/store.js'
 import { tieredStore } from '../../stores/tiered/store.js';
 import { upstreamStore } from '../../stores/upstream/store.js';
 
-/** Where the artifacts of a server are kept: a file each, or in segments. */
+/** Kind of local store: one file per artifact, or segments. */
 export type StoreKind = 'directory' | 'segments';
 
 export interface ServedStoreOptions {
-  /** Default: what is there already; in a new directory segments, where `lmdb` loads. */
+  /** Default: the kind found in `dir`; for a new directory segments if `lmdb` can be loaded. */
   readonly kind: StoreKind | undefined;
   readonly dir: string;
-  /** Of a directory of files. */
+  /** Only for a directory store. */
   readonly immutable: boolean | undefined;
-  /** Of segments. */
+  /** Only for a segment store. */
   readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
   readonly upstream: Upstream | undefined;
 }
 
-/** Another cache, which gets the uploads too and is asked for what is not here. */
+/** Another cache: misses are fetched from it and uploads are sent to it. */
 export interface Upstream {
   readonly url: string;
   readonly token: string | undefined;
 }
 
-/** The store of a server, and what the command line says about it. */
+/** Opened store of a server. */
 export interface ServedStore {
   readonly store: ReadWriteStore & Required<Pick<Store, 'list' | 'stats'>>;
   readonly kind: StoreKind;
-  /** Whether its files may be mapped. */
+  /** Whether files of the store may be mapped. */
   readonly immutable: boolean;
 }
 
-/** Opens the store of a server. Closing it closes all that it consists of. */
+/** Opens the store of a server. Closing it closes the upstream too. */
 export async function openStore(options: ServedStoreOptions): Promise<ServedStore> {
   const { upstream } = options;
-  // First what can be wrong without anything having been opened.
+  // Created first because it throws for an invalid URL. Nothing has been opened at that point.
   const remote = upstream && upstreamStore(upstream.url, { token: upstream.token });
   const local = await openLocal(options);
   if (remote === undefined) return local;
@@ -49,7 +49,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const store: ServedStore['store'] = {
     get: (key, get) => tiers.get(key, get),
     put: (key, body, put) => tiers.put(key, body, put),
-    // It has one, because the local store has.
+    // A tiered store has `delete` if the local store has it, as both kinds do. The types do not say so.
     delete: async (key) => (await tiers.delete?.(key)) ?? false,
     list: () => local.store.list(),
     stats: () => tiers.stats(),
@@ -63,22 +63,22 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
 }
 
 async function openLocal({ kind, dir, immutable, verifyReads, maxBytes }: ServedStoreOptions): Promise<ServedStore> {
-  const chosen = kind ?? (await kindOf(dir, immutable));
-  if (verifyReads && chosen !== 'segments') {
-    throw invalidOption('--verify-reads', 'segments, which have checksums', chosen);
+  const storeKind = kind ?? (await detectKind(dir, immutable));
+  if (verifyReads && storeKind !== 'segments') {
+    throw invalidOption('--verify-reads', 'a segment store, which has checksums', storeKind);
   }
-  if (chosen === 'segments') {
+  if (storeKind === 'segments') {
     const store: SegmentStore = await segmentStore(dir, { maxBytes, verifyReads });
-    return { store, kind: chosen, immutable: true };
+    return { store, kind: storeKind, immutable: true };
   }
   const store: DirectoryStore = await directoryStore(dir, { immutable, maxBytes });
-  return { store, kind: chosen, immutable: store.immutable };
+  return { store, kind: storeKind, immutable: store.immutable };
 }
 
-/** How `dir` is served where nobody says. */
-export async function kindOf(dir: string, immutable: boolean | undefined): Promise<StoreKind> {
+/** Returns the kind of store used for `dir` if none is given. */
+export async function detectKind(dir: string, immutable: boolean | undefined): Promise<StoreKind> {
   if (await isSegmentStore(dir)) return 'segments';
-  // Files that are there are to be served, and only files can be vouched for.
+  // A directory with files keeps serving them, and `immutable` applies only to a directory store.
   return (await isNew(dir)) && immutable === undefined && hasLmdb() ? 'segments' : 'directory';
 }
 
@@ -86,11 +86,10 @@ async function isNew(dir: string): Promise<boolean> {
   try {
     return (await readdir(dir)).length === 0;
   } catch (error) {
-    return errnoCode(error) === 'ENOENT'; // what else is wrong with it the store will say
+    return errnoCode(error) === 'ENOENT'; // any other error is thrown again when the store is opened
   }
 }
 
-/** Whether segments can be read and written here. */
 export function hasLmdb(): boolean {
   try {
     loadLmdb();

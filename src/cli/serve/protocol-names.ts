@@ -10,9 +10,9 @@ import { sccache } from '../../protocols/sccache.js';
 import { tuist } from '../../protocols/tuist/tuist.js';
 import { turborepo } from '../../protocols/turborepo.js';
 
-/** In the order in which they are asked: the one that takes every path is the last. */
+/** Protocols in the order in which they are matched. `plain` matches every path, so it is last. */
 const PROTOCOLS = {
-  // Of what it shares with Nx and Metro it takes only what names a tenant.
+  // Before nx and metro: on the paths that it shares with them it matches only requests that name a tenant.
   tuist: (dir: string) => tuist({ uploadsDir: join(dir, '.hotblob', 'parts') }),
   turborepo: () => turborepo(),
   nx: () => nx(),
@@ -26,14 +26,14 @@ const PROTOCOLS = {
 
 export type ProtocolName = keyof typeof PROTOCOLS;
 
-/** Those that the command line knows; none of them takes what is another's. */
-export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[]; // its keys, as just written
+/** Names for `--protocol`. */
+export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[]; // Object.keys() loses the literal types
 
 export function isProtocolName(name: string): name is ProtocolName {
   return Object.hasOwn(PROTOCOLS, name);
 }
 
-/** The protocols of these names, for a store in `dir`. */
-export function protocolsOf(names: readonly ProtocolName[], dir: string): Protocol[] {
+/** Creates the protocols with these names for a store in `dir`, in matching order. */
+export function createProtocols(names: readonly ProtocolName[], dir: string): Protocol[] {
   return PROTOCOL_NAMES.filter((name) => names.includes(name)).map((name) => PROTOCOLS[name](dir));
 }

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
-import { type Command, maxSize, parse, UsageError } from '../command.js';
+import { type Command, parseArguments, parseMaxSize, UsageError } from '../command.js';
 import type { StoreKind } from './open-store.js';
 import { isProtocolName, PROTOCOL_NAMES, type ProtocolName } from './protocol-names.js';
 import { type ServeOptions, serve } from './serve.js';
@@ -22,49 +22,58 @@ const OPTIONS = {
   'tls-key': { type: 'string' },
 } as const;
 
-type Values = ReturnType<typeof parse<typeof OPTIONS>>['values'];
+type Values = ReturnType<typeof parseArguments<typeof OPTIONS>>['values'];
 
-const HELP = `hotblob serve [options]
+const HELP = `Usage: hotblob serve [options]
 
-Serves a store over HTTP/1.1 and HTTP/2 on one port, until SIGINT or SIGTERM: then what is in flight may complete for 30
-seconds. The same signal a second time ends it at once.
+Serves a store over HTTP/1.1 and HTTP/2 on one port. On SIGINT or SIGTERM, requests in flight have
+30 seconds to complete. The same signal a second time exits immediately.
 
-  --dir DIR         where the artifacts are; created when absent (./artifacts)
-  --store KIND      directory: a file for each, at /<path below DIR>; segments: a few large files (what is there; in a new
-                    DIR segments, where lmdb is installed)
-  --upstream URL    another cache, asked for what is not here; uploads go to both. A URL holds user and password, or
-                    HOTBLOB_UPSTREAM_TOKEN a bearer token
-  --protocol NAMES  what build tools speak, with commas between (all of them):
-                    ${PROTOCOL_NAMES.join(', ')}
-  --tokens FILE     who may read and write: lines of 'read TOKEN' or 'write TOKEN', perhaps with protocols=a,b and
-                    namespaces=c,d; looked at again when it changes
-  --anonymous LEVEL what everybody may do beside them: none, read or write (none); with --tokens only
-  --port PORT       0 for any that is free (8080)
-  --host HOST       (127.0.0.1)
-  --writable        take uploads from beyond this machine too
-  --immutable       files below DIR are never truncated or rewritten in place: map them
-  --verify-reads    compare each artifact with its checksum before it is sent; of segments only
-  --max-size BYTES  evict the least recently used above this; K, M, G, T and KiB ... TiB are understood
-  --tls-cert FILE   with --tls-key FILE: https, HTTP/1.1 and HTTP/2
+Options:
+  --dir DIR          Directory of the artifacts, created if missing (default: ./artifacts)
+  --store KIND       directory or segments (default: the kind found in DIR)
+  --upstream URL     Cache to fetch misses from and to send uploads to (default: none)
+  --protocol NAMES   Protocols to serve, separated by commas (default: all)
+  --tokens FILE      Tokens and their access levels (default: none, no authentication)
+  --anonymous LEVEL  Access without a valid token: none, read or write; requires --tokens (default: none)
+  --port PORT        Port to listen on; 0 selects a free port (default: 8080)
+  --host HOST        Address to listen on (default: 127.0.0.1)
+  --writable         Accept uploads without tokens if HOST is not a loopback address
+  --immutable        Map files: asserts that files in DIR are never truncated or rewritten in place
+  --verify-reads     Compare each artifact with its checksum before sending it; requires segments
+  --max-size BYTES   Evict the least recently used artifacts above this size (default: no limit)
+  --tls-cert FILE    Certificate chain in PEM format: serves HTTPS; requires --tls-key
+  --tls-key FILE     Private key in PEM format; requires --tls-cert
 
-Exit code: 0 when it was asked to stop, 1 when it cannot start, 2 for arguments that it does not take.
+A directory store keeps one file per artifact, at /<path below DIR>. A segment store appends artifacts to a
+few large files and requires lmdb. A new or empty DIR becomes a segment store if lmdb is installed, unless
+--immutable is given.
+
+Protocols: ${PROTOCOL_NAMES.join(', ')}.
+
+Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b and
+namespaces=c,d. The file is reloaded when it changes.
+
+The credentials for the upstream are user and password in URL, or a bearer token in the environment variable
+HOTBLOB_UPSTREAM_TOKEN. BYTES may have the suffix K, M, G, T or KiB, MiB, GiB, TiB (powers of 1024).
+
+Exit code: 0 after a shutdown by a signal, 1 if the server cannot start, 2 if the arguments are invalid.
 `;
 
-/** `hotblob serve`, of this version of the package. */
+/** @param version version of this package */
 export function serveCommand(version: string): Command {
   return {
     name: 'serve',
-    summary: 'serves a build cache straight from the page cache',
+    summary: 'Serve a build cache over HTTP/1.1 and HTTP/2',
     help: HELP,
     async run(args) {
-      const { values, positionals } = parse(args, OPTIONS);
-      if (positionals.length > 0) throw new UsageError(`expected options alone, received '${positionals.join(' ')}'`);
+      const { values, positionals } = parseArguments(args, OPTIONS);
+      if (positionals.length > 0) throw new UsageError(`unexpected argument '${positionals.join(' ')}'`);
       const server = await serve(serveOptions(version, values));
       process.stdout.write(`${server.description}\n`);
 
       let isStopping = false;
       const stop = () => {
-        // Who asks twice does not want to wait.
         if (isStopping) process.exit(1);
         isStopping = true;
         server.close().then(
@@ -83,23 +92,25 @@ export function serveCommand(version: string): Command {
 function serveOptions(version: string, values: Values): ServeOptions {
   const port = Number(values.port ?? 8080);
   if (!Number.isInteger(port) || port < 0 || port > 65535)
-    throw new UsageError(`--port: expected 0 to 65535, received '${values.port}'`);
+    throw new UsageError(`--port: expected an integer from 0 to 65535, received '${values.port}'`);
   const host = values.host ?? '127.0.0.1';
   const { 'tls-cert': cert, 'tls-key': key } = values;
-  if ((cert === undefined) !== (key === undefined)) throw new UsageError('--tls-cert and --tls-key go together');
+  if ((cert === undefined) !== (key === undefined)) {
+    throw new UsageError(cert === undefined ? '--tls-key requires --tls-cert' : '--tls-cert requires --tls-key');
+  }
   return {
     version,
-    kind: values.store === undefined ? undefined : storeKind(values.store),
+    kind: values.store === undefined ? undefined : parseStoreKind(values.store),
     dir: values.dir ?? './artifacts',
     port,
     host,
-    // With tokens it is they who say who may write.
+    // With tokens, each token has its own access level.
     writable: values.writable === true || values.tokens !== undefined || isLoopback(host),
-    access: tokens(values),
-    protocols: values.protocol === undefined ? PROTOCOL_NAMES : protocolNames(values.protocol),
+    access: parseAccess(values),
+    protocols: values.protocol === undefined ? PROTOCOL_NAMES : parseProtocols(values.protocol),
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
-    maxBytes: maxSize(values),
+    maxBytes: parseMaxSize(values),
     upstream:
       values.upstream === undefined
         ? undefined
@@ -108,16 +119,16 @@ function serveOptions(version: string, values: Values): ServeOptions {
   };
 }
 
-function protocolNames(text: string): ProtocolName[] {
+function parseProtocols(text: string): ProtocolName[] {
   return text.split(',').map((name) => {
     if (isProtocolName(name)) return name;
-    throw new UsageError(`--protocol: expected some of ${PROTOCOL_NAMES.join(', ')}, received '${name}'`);
+    throw new UsageError(`--protocol: unknown protocol '${name}'; expected one of ${PROTOCOL_NAMES.join(', ')}`);
   });
 }
 
-function tokens({ tokens: file, anonymous }: Values): ServeOptions['access'] {
+function parseAccess({ tokens: file, anonymous }: Values): ServeOptions['access'] {
   if (file === undefined) {
-    if (anonymous !== undefined) throw new UsageError('--anonymous goes with --tokens');
+    if (anonymous !== undefined) throw new UsageError('--anonymous requires --tokens');
     return undefined;
   }
   if (anonymous === undefined || anonymous === 'none' || anonymous === 'read' || anonymous === 'write') {
@@ -126,7 +137,7 @@ function tokens({ tokens: file, anonymous }: Values): ServeOptions['access'] {
   throw new UsageError(`--anonymous: expected none, read or write, received '${anonymous}'`);
 }
 
-function storeKind(text: string): StoreKind {
+function parseStoreKind(text: string): StoreKind {
   if (text === 'directory' || text === 'segments') return text;
   throw new UsageError(`--store: expected directory or segments, received '${text}'`);
 }

@@ -8,33 +8,33 @@ import { createHandler, type ExchangeHandler, type Handler } from '../../handler
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import { createServer } from '../../server/server.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
-import { type ProtocolName, protocolsOf } from './protocol-names.js';
-import { OPERATOR_PATH, operatorPages } from './status-pages.js';
+import { createProtocols, type ProtocolName } from './protocol-names.js';
+import { createStatusPages, OPERATOR_PATH } from './status-pages.js';
 
-/** What the command line asks for. */
+/** Options of {@link serve}. */
 export interface ServeOptions extends ServedStoreOptions {
-  /** Of this package. */
+  /** Version of this package. */
   readonly version: string;
-  /** 0: any that is free. */
+  /** Port to listen on; 0 selects a free port. */
   readonly port: number;
   readonly host: string;
   readonly writable: boolean;
   readonly protocols: readonly ProtocolName[];
-  /** Who may read and write; without it everybody may. */
+  /** Token file, and the access level without a valid token. Default: no authentication. */
   readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
 /** A running server. */
 export interface RunningServer {
-  /** One line: where it listens, and what is at work. */
+  /** One line with the URL and the configuration. */
   readonly description: string;
   readonly port: number;
-  /** Lets what is in flight complete for up to 30 s, then cuts it off. */
+  /** Drains the server: requests in flight have 30 seconds to complete, then they are aborted. */
   close(): Promise<void>;
 }
 
-/** Serves a store over HTTP/1.1 and HTTP/2. Resolves when it listens. */
+/** Serves a store over HTTP/1.1 and HTTP/2. Resolves when the server is listening. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { tls } = options;
   const access = options.access && (await tokenFile(options.access.file, { anonymous: options.access.anonymous }));
@@ -43,29 +43,30 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const memory = systemMemoryPressure();
   const handler = createHandler({
     store: options.writable ? store : readOnly(store),
-    protocols: protocolsOf(options.protocols, options.dir),
+    protocols: createProtocols(options.protocols, options.dir),
     access,
     memory,
   });
   let isDraining = false;
   let pages: ExchangeHandler | undefined;
   let dashboard: Dashboard | undefined;
-  const operate = async (exchange: Exchange): Promise<boolean> =>
+  const handleOperatorRequest = async (exchange: Exchange): Promise<boolean> =>
     (await pages?.handle(exchange)) || (await dashboard?.handle(exchange)) || handler.handle(exchange);
-  const front: ExchangeHandler = {
-    handle: (exchange) => (exchange.url.startsWith(OPERATOR_PATH) ? operate(exchange) : handler.handle(exchange)),
+  const root: ExchangeHandler = {
+    handle: (exchange) =>
+      exchange.url.startsWith(OPERATOR_PATH) ? handleOperatorRequest(exchange) : handler.handle(exchange),
   };
-  const server = createServer(front, { memory, tls });
+  const server = createServer(root, { memory, tls });
   const { version } = options;
-  pages = operatorPages({ version, handler, server, store, access, isDraining: () => isDraining });
+  pages = createStatusPages({ version, handler, server, store, access, isDraining: () => isDraining });
   dashboard = createDashboard({ handler, server, store, access, path: OPERATOR_PATH });
   await server.listen({ port: options.port, host: options.host });
-  // a server that listens on a port has an address of this kind
+  // The address is an AddressInfo because the server listens on a port.
   const { port } = server.address() as AddressInfo;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   return {
     port,
-    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${whatIsAtWork(handler, memory.sensor, served, options)})`,
+    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${describeConfiguration(handler, memory.sensor, served, options)})`,
     async close() {
       isDraining = true;
       dashboard.close();
@@ -80,7 +81,7 @@ function readOnly(store: Store): Store {
   return { get: (key, options) => store.get(key, options) };
 }
 
-function whatIsAtWork(
+function describeConfiguration(
   handler: Handler,
   sensor: string,
   { kind, immutable }: ServedStore,
@@ -91,8 +92,8 @@ function whatIsAtWork(
     `store: ${kind}`,
     ...(upstream === undefined ? [] : [`upstream: ${new URL(upstream.url).origin}`]),
     `protocols: ${protocols.join(', ')}`,
-    `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `${mapper}, but not of this directory: it is not known to be immutable`}`,
-    `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none, reads instead'}`,
-    `memory pressure: ${sensor}`,
+    `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `none, the directory is not known to be immutable`}`,
+    `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none'}`,
+    `memory sensor: ${sensor}`,
   ].join('; ');
 }

@@ -12,9 +12,10 @@ import type { CacheServer } from '../../server/server.js';
 import type { ServerStats } from '../../server/stats.js';
 import { loadOptional } from '../../util/load-optional.js';
 
-/** Below it the server of the command line answers about itself. */
+/** Path prefix of the pages for operators. */
 export const OPERATOR_PATH = '/_hotblob/';
-/** What `GET /_hotblob/stats` answers. JSON has no infinity: `maxBytes` of the largest size class is null there. */
+
+/** Body of `GET /_hotblob/stats`. JSON has no infinity, so `maxBytes` of the largest size class is `null` there. */
 export interface StatsDocument {
   readonly version: string;
   readonly uptimeSeconds: number;
@@ -23,24 +24,24 @@ export interface StatsDocument {
   readonly store: StoreStats;
 }
 
-/** What a server can say about itself. */
-export interface Operated {
+/** Options of {@link createStatusPages}. */
+export interface StatusPagesOptions {
   readonly version: string;
   readonly handler: Pick<Handler, 'stats'>;
   readonly server: Pick<CacheServer, 'stats'>;
   readonly store: Store;
   readonly access: AccessPolicy | undefined;
-  /** Whether it closes, so that nobody should be sent to it any more. */
+  /** Returns whether the server is shutting down and should get no new requests. */
   isDraining(): boolean;
 }
 
 /**
- * Answers what operators ask: `ready` to everybody; `stats`, and `metrics` where `prom-client` is installed, to whoever may
- * read. What else is below {@link OPERATOR_PATH} is left to whoever comes next.
+ * Creates a handler for the pages of operators: `ready`, which needs no access, and `stats` and `metrics`, which need read
+ * access. `metrics` exists if `prom-client` is installed. `handle` resolves to `false` for any other path.
  */
-export function operatorPages(operated: Operated): ExchangeHandler {
-  const metrics = metricsOf(operated);
-  const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, statsOf(operated))]]);
+export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
+  const metrics = createServerMetrics(options);
+  const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, collectStats(options))]]);
   if (metrics !== undefined) {
     pages.set('metrics', async () => ({
       status: 200,
@@ -57,12 +58,11 @@ export function operatorPages(operated: Operated): ExchangeHandler {
       try {
         if (exchange.method !== 'GET' && exchange.method !== 'HEAD')
           refuseOperator(exchange, 405, { allow: 'GET, HEAD' });
-        else if (page === READY && operated.isDraining()) answerError(exchange, 503);
-        else if (page === READY || (await admitsOperator(exchange, operated.access)))
+        else if (page === READY && options.isDraining()) answerError(exchange, 503);
+        else if (page === READY || (await admitsOperator(exchange, options.access)))
           answerReply(exchange, await page());
       } catch (error) {
-        if (exchange.headersSent)
-          exchange.destroy(new Error('an answer about the server has failed', { cause: error }));
+        if (exchange.headersSent) exchange.destroy(new Error(`the status page ${name} failed`, { cause: error }));
         else answerError(exchange, statusOf(error));
       }
       return true;
@@ -72,7 +72,7 @@ export function operatorPages(operated: Operated): ExchangeHandler {
 
 const READY = () => jsonReply(200, { status: 'ready' });
 
-function statsOf({ version, handler, server, store }: Operated): StatsDocument {
+function collectStats({ version, handler, server, store }: StatusPagesOptions): StatsDocument {
   return {
     version,
     uptimeSeconds: Math.round(process.uptime()),
@@ -82,9 +82,9 @@ function statsOf({ version, handler, server, store }: Operated): StatsDocument {
   };
 }
 
-/** Undefined where `prom-client` is not installed. */
-function metricsOf({ handler, server, store }: Operated): Metrics | undefined {
-  // its types describe what its module holds
+/** Returns `undefined` if `prom-client` is not installed. */
+function createServerMetrics({ handler, server, store }: StatusPagesOptions): Metrics | undefined {
+  // loadOptional() returns unknown.
   const client = loadOptional('prom-client') as typeof PromClient | undefined;
   if (client === undefined) return undefined;
   const register = new client.Registry();

@@ -1,81 +1,84 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type Command, CommandError, parse, UsageError } from '../command.js';
-import { isTerminal, painter } from '../terminal.js';
+import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
+import { createPainter, isTerminal } from '../terminal.js';
 import type { StatsDocument } from './stats-document.js';
-import { requestStats, type StatsSource, statsSource } from './stats-request.js';
-import { describeStats, type Earlier } from './stats-text.js';
+import { parseStatsUrl, requestStats, type StatsEndpoint } from './stats-request.js';
+import { formatStats, type PreviousStats } from './stats-text.js';
 
 const DEFAULT_INTERVAL_SECONDS = 2;
 const MIN_INTERVAL_SECONDS = 0.1;
 const MAX_INTERVAL_SECONDS = 24 * 60 * 60;
 
-const HELP = `hotblob stats [--watch [--interval SECONDS]] [--json] URL
+const HELP = `Usage: hotblob stats [options] URL
 
-Asks the server of hotblob serve at URL, such as http://127.0.0.1:8080, how it is: what it has sent and from where, how fast,
-what memory allows, what it holds open. HOTBLOB_TOKEN in the environment, or the password in the URL, is the token where the
-server wants one.
+Shows the statistics of the server (hotblob serve) at URL, such as http://127.0.0.1:8080: responses, bytes
+sent by source, latency, memory, open files and connections.
 
-  --watch             ask again and again, and say what has happened since, until SIGINT
-  --interval SECONDS  how long to wait in between (${DEFAULT_INTERVAL_SECONDS})
-  --json              for programs: all that GET /_hotblob/stats answers; with --watch a line for each answer
+Options:
+  --watch             Refresh until SIGINT, and show the rates since the last refresh
+  --interval SECONDS  Time between two refreshes; requires --watch (default: ${DEFAULT_INTERVAL_SECONDS})
+  --json              Print the JSON of GET /_hotblob/stats; with --watch one line per refresh
 
-The server has 10 seconds for an answer.
+If the server requires a token, set the environment variable HOTBLOB_TOKEN, or use the token as the password
+in URL (http://user:TOKEN@host). A request times out after 10 seconds.
 
-Exit code: 0, 1 when there is no answer, 2 for arguments that it does not take.
+Exit code: 0 on success, 1 if there is no valid response, 2 if the arguments are invalid.
 `;
 
-/** `hotblob stats`. */
 export const statsCommand: Command = {
   name: 'stats',
-  summary: 'asks a running server how it is',
+  summary: 'Show the statistics of a running server',
   help: HELP,
   async run(args) {
-    const { values, positionals } = parse(args, {
+    const { values, positionals } = parseArguments(args, {
       watch: { type: 'boolean' },
       interval: { type: 'string' },
       json: { type: 'boolean' },
     });
     const [url, ...rest] = positionals;
     if (url === undefined || rest.length > 0) throw new UsageError('expected one URL');
-    if (values.interval !== undefined && !values.watch) throw new UsageError('--interval goes with --watch');
-    const intervalSeconds = intervalOf(values.interval);
-    const source = statsSource(url, process.env['HOTBLOB_TOKEN']);
+    if (values.interval !== undefined && !values.watch) throw new UsageError('--interval requires --watch');
+    const intervalSeconds = parseInterval(values.interval);
+    const endpoint = parseStatsUrl(url, process.env['HOTBLOB_TOKEN']);
     const interruption = new AbortController();
     if (!values.watch) {
-      const document = await requestStats(source, interruption.signal);
+      const document = await requestStats(endpoint, interruption.signal);
       process.stdout.write(
         values.json
           ? `${JSON.stringify(document, null, 2)}\n`
-          : describeStats(document, undefined, painter(process.stdout)),
+          : formatStats(document, undefined, createPainter(process.stdout)),
       );
       return;
     }
     const interrupt = () => interruption.abort();
     process.once('SIGINT', interrupt).once('SIGTERM', interrupt);
     try {
-      await watch(source, values.json ? showLine : screen(), intervalSeconds * 1000, interruption.signal);
+      await watch(endpoint, values.json ? printLine : createScreen(), intervalSeconds * 1000, interruption.signal);
     } catch (error) {
       if (!interruption.signal.aborted) throw error;
     }
   },
 };
 
-function intervalOf(text = String(DEFAULT_INTERVAL_SECONDS)): number {
+function parseInterval(text = String(DEFAULT_INTERVAL_SECONDS)): number {
   const seconds = Number(text);
   if (text.trim() !== '' && seconds >= MIN_INTERVAL_SECONDS && seconds <= MAX_INTERVAL_SECONDS) return seconds;
   throw new UsageError(
-    `--interval: expected ${MIN_INTERVAL_SECONDS} to ${MAX_INTERVAL_SECONDS} seconds, received '${text}'`,
+    `--interval: expected a number of seconds from ${MIN_INTERVAL_SECONDS} to ${MAX_INTERVAL_SECONDS}, received '${text}'`,
   );
 }
 
-type Show = (document: StatsDocument, earlier: Earlier | undefined) => void;
+type Show = (document: StatsDocument, previous: PreviousStats | undefined) => void;
 
-/** Rejects when the first answer does not come, and when `signal` aborts; what goes wrong later is said, and it goes on. */
-async function watch(source: StatsSource, show: Show, intervalMs: number, signal: AbortSignal): Promise<never> {
+/**
+ * Requests and shows the statistics until `signal` aborts, then rejects. A failed first request also rejects. Later failures
+ * are printed, so that a restart of the server does not end the command.
+ */
+async function watch(endpoint: StatsEndpoint, show: Show, intervalMs: number, signal: AbortSignal): Promise<never> {
   let last: { readonly document: StatsDocument; readonly at: number } | undefined;
   for (;;) {
     try {
-      const document = await requestStats(source, signal);
+      const document = await requestStats(endpoint, signal);
       const at = performance.now();
       show(document, last && { document: last.document, seconds: (at - last.at) / 1000 });
       last = { document, at };
@@ -87,7 +90,7 @@ async function watch(source: StatsSource, show: Show, intervalMs: number, signal
   }
 }
 
-function showLine(document: StatsDocument): void {
+function printLine(document: StatsDocument): void {
   process.stdout.write(`${JSON.stringify(document)}\n`);
 }
 
@@ -96,12 +99,12 @@ const HOME = '\u001b[H';
 const ERASE_LINE_END = '\u001b[K';
 const ERASE_BELOW = '\u001b[J';
 
-/** On a terminal in the place of what was there; else one behind the other, with an empty line between. */
-function screen(): Show {
-  const paint = painter(process.stdout);
+/** Returns a function that redraws the terminal, or prints one text after another if stdout is not a terminal. */
+function createScreen(): Show {
+  const paint = createPainter(process.stdout);
   let isFirst = true;
-  return (document, earlier) => {
-    const text = describeStats(document, earlier, paint);
+  return (document, previous) => {
+    const text = formatStats(document, previous, paint);
     if (isTerminal(process.stdout)) {
       const lines = text.replaceAll('\n', `${ERASE_LINE_END}\n`);
       process.stdout.write(`${isFirst ? CLEAR : ''}${HOME}${lines}${ERASE_BELOW}`);

@@ -7,7 +7,7 @@ type Shape = 'number' | 'string' | 'list' | { readonly [name: string]: Shape };
 const COUNT = { windows: 'number', bytes: 'number' } as const;
 const HTTP = { http1: 'number', http2: 'number' } as const;
 
-/** What every version tells. */
+/** The members that this command reads. */
 const SHAPE = {
   version: 'string',
   uptimeSeconds: 'number',
@@ -35,15 +35,15 @@ const SHAPE = {
   store: {},
 } as const satisfies Shape;
 
-/** Whether a server has answered with what is known about `GET /_hotblob/stats`. What it tells besides is let be. */
+/** Returns whether a JSON value has the members that this command reads. Other members are ignored. */
 export function isStatsDocument(value: unknown): value is StatsDocument {
-  return fits(value, SHAPE);
+  return matchesShape(value, SHAPE);
 }
 
-function fits(value: unknown, shape: Shape): boolean {
+function matchesShape(value: unknown, shape: Shape): boolean {
   if (shape === 'list') return Array.isArray(value);
   if (typeof shape === 'string') return typeof value === shape;
   if (typeof value !== 'object' || value === null) return false;
-  const found = new Map(Object.entries(value));
-  return Object.entries(shape).every(([name, part]) => fits(found.get(name), part));
+  const members = new Map(Object.entries(value));
+  return Object.entries(shape).every(([name, part]) => matchesShape(members.get(name), part));
 }

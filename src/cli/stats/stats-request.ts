@@ -3,42 +3,44 @@ import https from 'node:https';
 import { errnoCode } from '../../contract/errors.js';
 import { CommandError, UsageError } from '../command.js';
 import { OPERATOR_PATH } from '../serve/status-pages.js';
-import { printable } from '../terminal.js';
+import { escapeControls } from '../terminal.js';
 import { isStatsDocument, type StatsDocument } from './stats-document.js';
 
 const PATH = `${OPERATOR_PATH}stats`;
 const TIMEOUT_MS = 10_000;
-/** Many times what a server says about itself. */
+/** Far above the size of a statistics document. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
-/** Whom to ask, and as whom. */
-export interface StatsSource {
+/** URL of the statistics of a server, and credentials for it. */
+export interface StatsEndpoint {
   readonly url: URL;
-  /** The header; undefined where nobody has said anything. */
+  /** Value of the `Authorization` header. */
   readonly authorization: string | undefined;
 }
 
 /**
- * A server by its URL, `http:` where it says nothing else; a path is where a proxy has mounted it.
+ * Parses the URL of a server. The scheme defaults to `http:`. A path is treated as the path under which a proxy mounts the
+ * server.
  *
- * @param token for who is not named by user and password in the URL
- * @throws UsageError for what is no URL of http: or https:
+ * @param token bearer token, used if the URL contains no credentials
+ * @throws UsageError if `text` is not an http: or https: URL
  */
-export function statsSource(text: string, token: string | undefined): StatsSource {
+export function parseStatsUrl(text: string, token: string | undefined): StatsEndpoint {
   const url = URL.canParse(withScheme(text)) ? new URL(withScheme(text)) : undefined;
-  const credentials = url && credentialsOf(url);
+  const credentials = url && decodeCredentials(url);
   if (url === undefined || credentials === undefined || !/^https?:$/.test(url.protocol)) {
+    // Does not print `text`, which may contain a token.
     throw new UsageError('expected a URL such as http://127.0.0.1:8080');
   }
-  const named = credentials === ':' ? undefined : `Basic ${Buffer.from(credentials).toString('base64')}`;
+  const basic = credentials === ':' ? undefined : `Basic ${Buffer.from(credentials).toString('base64')}`;
   Object.assign(url, { username: '', password: '', search: '', hash: '' });
   const mount = url.pathname.replace(/\/(?:_hotblob\/(?:stats)?)?$/, '');
   url.pathname = mount + PATH;
-  return { url, authorization: named ?? (token ? `Bearer ${token}` : undefined) };
+  return { url, authorization: basic ?? (token ? `Bearer ${token}` : undefined) };
 }
 
-/** Undefined where what stands there is no UTF-8. */
-function credentialsOf({ username, password }: URL): string | undefined {
+/** Returns `undefined` if the percent-encoding is invalid. */
+function decodeCredentials({ username, password }: URL): string | undefined {
   try {
     return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   } catch {
@@ -51,48 +53,47 @@ function withScheme(text: string): string {
 }
 
 /**
- * What a server says about itself, within 10 s.
+ * Requests the statistics of a server. Times out after 10 seconds.
  *
- * @throws CommandError that says why there is nothing
+ * @throws CommandError if there is no valid response
  */
-export async function requestStats({ url, authorization }: StatsSource, signal: AbortSignal): Promise<StatsDocument> {
+export async function requestStats({ url, authorization }: StatsEndpoint, signal: AbortSignal): Promise<StatsDocument> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   const headers = { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) };
   let response: IncomingMessage;
   let body: string;
   try {
-    response = await answerOf(url, { headers, signal: AbortSignal.any([signal, timeout]) });
-    body = await bodyOf(response);
+    response = await sendRequest(url, { headers, signal: AbortSignal.any([signal, timeout]) });
+    body = await readBody(response);
   } catch (error) {
     if (signal.aborted) throw error;
-    const seconds = TIMEOUT_MS / 1000;
-    const what = timeout.aborted ? `has not answered within ${seconds} seconds` : whyNot(error, url);
-    throw new CommandError(`${url.origin} ${what}`, { cause: error });
+    const reason = timeout.aborted ? `no response within ${TIMEOUT_MS / 1000} seconds` : describeError(error, url);
+    throw new CommandError(`${url.origin}: ${reason}`, { cause: error });
   }
-  const found = response.statusCode === 200 ? jsonOf(body) : undefined;
-  if (isStatsDocument(found)) return found;
-  throw new CommandError(`${url.origin} ${whyNoFigures(response, authorization !== undefined)}`);
+  const document = response.statusCode === 200 ? parseJson(body) : undefined;
+  if (isStatsDocument(document)) return document;
+  throw new CommandError(`${url.origin}: ${describeResponse(response, authorization !== undefined)}`);
 }
 
-function answerOf(url: URL, options: RequestOptions): Promise<IncomingMessage> {
+function sendRequest(url: URL, options: RequestOptions): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const { get } = url.protocol === 'https:' ? https : http;
     get(url, options, resolve).on('error', reject);
   });
 }
 
-async function bodyOf(response: IncomingMessage): Promise<string> {
+async function readBody(response: IncomingMessage): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.byteLength;
-    if (bytes > MAX_BODY_BYTES) break; // it will not be what was asked for
+    if (bytes > MAX_BODY_BYTES) break; // not a statistics document: parsing it fails
     chunks.push(chunk);
   }
   return Buffer.concat(chunks).toString();
 }
 
-function jsonOf(text: string): unknown {
+function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
   } catch {
@@ -100,35 +101,37 @@ function jsonOf(text: string): unknown {
   }
 }
 
-function whyNoFigures({ statusCode = 0, headers }: IncomingMessage, isNamed: boolean): string {
+/** Describes a response without statistics. */
+function describeResponse({ statusCode = 0, headers }: IncomingMessage, hasCredentials: boolean): string {
   if (statusCode === 401) {
-    return isNamed
-      ? 'does not know this token (401), or not as one that may read'
-      : 'wants a token (401): HOTBLOB_TOKEN in the environment, or user:token@ in the URL';
+    return hasCredentials
+      ? '401: the token is unknown or does not grant read access'
+      : '401: a token is required; set HOTBLOB_TOKEN, or use http://user:TOKEN@host';
   }
-  if (statusCode === 403) return 'does not let this token read (403)';
+  if (statusCode === 403) return '403: the token does not grant read access';
   if (statusCode >= 300 && statusCode < 400 && headers.location !== undefined) {
-    return `answers that it is elsewhere (${statusCode}): ${printable(headers.location)}`;
+    return `${statusCode}: redirected to ${escapeControls(headers.location)}`;
   }
-  if (statusCode === 503) return 'is too busy to answer (503)';
-  return `is no hotblob server, or one of another version: it has no ${PATH} as this one knows it (${statusCode})`;
+  if (statusCode === 503) return '503: the server is overloaded';
+  return `${statusCode}: expected the statistics of a hotblob server at ${PATH}; not a hotblob server, or another version`;
 }
 
-function whyNot(error: unknown, { protocol, hostname }: URL): string {
+/** Describes a failed request. */
+function describeError(error: unknown, { protocol, hostname }: URL): string {
   const code = errnoCode(error) ?? '';
-  if (code === 'ECONNREFUSED') return 'is not there: nobody listens on that port';
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `is not there: nobody knows the name ${hostname}`;
-  if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'ETIMEDOUT') return `cannot be reached (${code})`;
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `shows a certificate of another name than ${hostname}`;
-  if (code === 'CERT_HAS_EXPIRED') return 'shows a certificate that has expired';
-  if (code === 'CERT_NOT_YET_VALID') return 'shows a certificate that is not valid yet';
+  if (code === 'ECONNREFUSED') return 'connection refused (ECONNREFUSED); is the server running on this port?';
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return `cannot resolve host name ${hostname} (${code})`;
+  if (code === 'EHOSTUNREACH' || code === 'ENETUNREACH' || code === 'ETIMEDOUT') return `host unreachable (${code})`;
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return `the certificate is not valid for ${hostname} (${code})`;
+  if (code === 'CERT_HAS_EXPIRED') return `the certificate has expired (${code})`;
+  if (code === 'CERT_NOT_YET_VALID') return `the certificate is not yet valid (${code})`;
   if (/CERT|ISSUER|SIGNATURE/.test(code)) {
-    return `shows a certificate that nobody trusted has signed (${code}): NODE_EXTRA_CA_CERTS=FILE names one to trust`;
+    return `the certificate is not trusted (${code}); set NODE_EXTRA_CA_CERTS=FILE to trust its issuer`;
   }
-  const isGarbled = code.startsWith('HPE_') || code === 'ECONNRESET';
-  if (protocol === 'http:' && isGarbled) return `does not speak HTTP there (${code}): is it https:?`;
+  const isProtocolError = code.startsWith('HPE_') || code === 'ECONNRESET';
+  if (protocol === 'http:' && isProtocolError) return `the server does not speak HTTP (${code}); is the URL https:?`;
   if (protocol === 'https:' && (code === 'EPROTO' || code === 'ECONNRESET' || code.startsWith('ERR_SSL'))) {
-    return `does not speak TLS there (${code}): is it http:?`;
+    return `the server does not speak TLS (${code}); is the URL http:?`;
   }
-  return `cannot be asked: ${error instanceof Error ? printable(error.message) : code}`;
+  return `request failed: ${error instanceof Error ? escapeControls(error.message) : code}`;
 }

@@ -1,194 +1,198 @@
 import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../../util/histogram.js';
 import { formatBytes, formatCount, formatCountOf, formatDuration, formatShare } from '../../util/units.js';
-import { printable, type Style } from '../terminal.js';
+import { escapeControls, type Style } from '../terminal.js';
 import type { StatsDocument } from './stats-document.js';
 
 type Paint = (style: Style, text: string) => string;
 type Line = readonly [name: string, text: string];
 type Handler = StatsDocument['handler'];
 
-/** What a server has said before, and when. */
-export interface Earlier {
+/** Statistics of the last refresh. */
+export interface PreviousStats {
   readonly document: StatsDocument;
-  /** Between the two, in seconds. */
+  /** Time since then, in seconds. */
   readonly seconds: number;
 }
 
 const STYLES: Readonly<Record<string, Style>> = { normal: 'green', constrained: 'yellow', critical: 'red' };
 
-/** What a server says about itself, for people: a line for each thing; with `earlier` one for what has happened since. */
-export function describeStats(document: StatsDocument, earlier: Earlier | undefined, paint: Paint): string {
+/** Formats the statistics of a server as text, one line per topic. With `previous` there is also a line with the rates since then. */
+export function formatStats(document: StatsDocument, previous: PreviousStats | undefined, paint: Paint): string {
   const { version, uptimeSeconds, handler, server, store } = document;
   const lines: Line[] = [
-    ['hotblob', `${printable(version)}, up ${formatDuration(uptimeSeconds)}`],
-    ...(earlier === undefined ? [] : [now(document, earlier)]),
-    ['lookups', lookups(handler)],
-    ['responses', responses(handler)],
-    ['sent', sent(bySource(handler))],
-    ...latencies(handler),
-    ['not mapped', counts(handler.unmapped)],
-    ['memory', memory(handler, paint)],
-    ['buffers', buffers(handler)],
-    ['mappings', mappings(handler)],
-    ['files', `${formatCount(handler.openFiles)} open, ${formatCount(handler.maxOpenFiles)} at most`],
-    ['connections', connections(server)],
-    ['cut off', counts(server.cutOff)],
-    ['store', kept(store)],
-    ...remote(store),
+    ['hotblob', `${escapeControls(version)}, up ${formatDuration(uptimeSeconds)}`],
+    ...(previous === undefined ? [] : [ratesLine(document, previous)]),
+    ['lookups', formatLookups(handler)],
+    ['responses', formatResponses(handler)],
+    ['sent', formatSent(bytesBySource(handler))],
+    ...latencyLines(handler),
+    ['not mapped', formatCounts(handler.unmapped)],
+    ['memory', formatMemory(handler, paint)],
+    ['buffers', formatBuffers(handler)],
+    ['mappings', formatMappings(handler)],
+    ['open files', `${formatCount(handler.openFiles)} of at most ${formatCount(handler.maxOpenFiles)}`],
+    ['connections', formatConnections(server)],
+    ['aborted', formatCounts(server.cutOff)],
+    ['store', formatStore(store)],
+    ...remoteLines(store),
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return lines.map(([name, text]) => `${paint('dim', name.padEnd(width))}  ${text}\n`).join('');
 }
 
-/** What has happened since, by the second. */
-function now({ handler, uptimeSeconds }: StatsDocument, { document, seconds }: Earlier): Line {
+/** Formats the rates since the previous document. */
+function ratesLine({ handler, uptimeSeconds }: StatsDocument, { document, seconds }: PreviousStats): Line {
   const before = document.handler;
-  const was = bySource(before);
-  const sources = bySource(handler).map(([name, bytes], index): [string, number] => [
+  const bytesBefore = bytesBySource(before);
+  const sources = bytesBySource(handler).map(([name, bytes], index): [string, number] => [
     name,
-    bytes - (was[index]?.[1] ?? 0),
+    bytes - (bytesBefore[index]?.[1] ?? 0),
   ]);
-  const answered = total(handler.responses) - total(before.responses);
-  // Another process answers there by now: what it has counted is not since then.
-  if (uptimeSeconds < document.uptimeSeconds || answered < 0) return ['now', 'it has been started anew'];
+  const responses = sumOf(handler.responses) - sumOf(before.responses);
+  // The counters of a new process start at 0, so there is no difference to show.
+  if (uptimeSeconds < document.uptimeSeconds || responses < 0) return ['now', 'server restarted'];
   const bytes = sources.reduce((sum, [, each]) => sum + each, 0);
   const hits = handler.hits - before.hits;
-  const found = hits + handler.misses - before.misses;
+  const lookups = hits + handler.misses - before.misses;
   const parts = [
-    `${formatCount(Math.round(answered / seconds))} responses/s`,
-    `${formatBytes(bytes / seconds)}/s${bytes === 0 ? '' : ` (${shares(sources, bytes)})`}`,
-    ...(found === 0 ? [] : [`${formatShare(hits / found)} hits`]),
+    `${formatCount(Math.round(responses / seconds))} responses/s`,
+    `${formatBytes(bytes / seconds)}/s${bytes === 0 ? '' : ` (${formatShares(sources, bytes)})`}`,
+    ...(lookups === 0 ? [] : [`${formatShare(hits / lookups)} hits`]),
   ];
   return ['now', parts.join(', ')];
 }
 
-function lookups({ hits, misses }: Handler): string {
-  const all = hits + misses;
-  return all === 0 ? 'none' : `${formatCount(all)}, ${formatShare(hits / all)} hits`;
+function formatLookups({ hits, misses }: Handler): string {
+  const lookups = hits + misses;
+  return lookups === 0 ? 'none' : `${formatCount(lookups)}, ${formatShare(hits / lookups)} hits`;
 }
 
-function responses({ responses: byStatus, active }: Handler): string {
-  const each = Object.entries(byStatus).map(([status, count]) => {
-    return `${formatCount(count)} ${status === '0' ? 'given up' : `of ${printable(status)}`}`;
+function formatResponses({ responses: byStatus, active }: Handler): string {
+  const counts = Object.entries(byStatus).map(([status, count]) => {
+    return `${formatCount(count)} ${status === '0' ? 'without status' : `with ${escapeControls(status)}`}`;
   });
-  return [`${formatCount(total(byStatus))}`, ...each, `${formatCount(active)} under way`].join(', ');
+  return [`${formatCount(sumOf(byStatus))}`, ...counts, `${formatCount(active)} in flight`].join(', ');
 }
 
-function bySource({ sent: { mapped, copied, read, bytes, stream } }: Handler): [string, number][] {
+function bytesBySource({ sent: { mapped, copied, read, bytes, stream } }: Handler): [string, number][] {
   return [
     ['mapped', mapped.bytes],
     ['copied', copied.bytes],
     ['read', read.bytes],
     ['from memory', bytes.bytes],
-    ['streamed', stream.bytes],
+    ['from streams', stream.bytes],
   ];
 }
 
-function sent(sources: readonly [string, number][]): string {
+function formatSent(sources: readonly [string, number][]): string {
   const bytes = sources.reduce((sum, [, each]) => sum + each, 0);
-  return bytes === 0 ? 'nothing' : `${formatBytes(bytes)}: ${shares(sources, bytes)}`;
+  return bytes === 0 ? 'nothing' : `${formatBytes(bytes)}: ${formatShares(sources, bytes)}`;
 }
 
-function shares(sources: readonly [string, number][], all: number): string {
-  const some = sources.filter(([, bytes]) => bytes > 0);
-  return some.map(([name, bytes]) => `${formatShare(bytes / all)} ${name}`).join(', ');
+function formatShares(sources: readonly [string, number][], total: number): string {
+  const used = sources.filter(([, bytes]) => bytes > 0);
+  return used.map(([name, bytes]) => `${formatShare(bytes / total)} ${name}`).join(', ');
 }
 
-function latencies({ latency }: Handler): Line[] {
+function latencyLines({ latency }: Handler): Line[] {
   return latency.flatMap(({ maxBytes, firstByte, duration }, index): Line[] => {
     const count = firstByte.counts.reduce((sum, each) => sum + each, 0);
     if (count === 0) return [];
     const before = latency[index - 1]?.maxBytes ?? 0;
-    // JSON has no infinity.
+    // JSON has no infinity: the limit of the last class is null.
     const isLast = maxBytes === null || !Number.isFinite(maxBytes);
-    const name = isLast ? `over ${formatBytes(before)}` : `to ${formatBytes(maxBytes)}`;
-    return [[name, `first byte ${quantiles(firstByte)}; all ${quantiles(duration)}`]];
+    const name = isLast ? `over ${formatBytes(before)}` : `up to ${formatBytes(maxBytes)}`;
+    return [[name, `first byte ${formatQuantiles(firstByte)}; last byte ${formatQuantiles(duration)}`]];
   });
 }
 
-function quantiles(histogram: HistogramSnapshot): string {
-  return `${quantile(histogram, 0.5)} (50%), ${quantile(histogram, 0.99)} (99%)`;
+function formatQuantiles(histogram: HistogramSnapshot): string {
+  return `${formatQuantile(histogram, 0.5)} (50%), ${formatQuantile(histogram, 0.99)} (99%)`;
 }
 
-/** A bound that so many are within. */
-function quantile({ counts: buckets }: HistogramSnapshot, share: number): string {
-  const wanted = share * buckets.reduce((sum, each) => sum + each, 0);
-  let seen = 0;
+/** Formats the upper bound of the bucket that contains the quantile. */
+function formatQuantile({ counts: buckets }: HistogramSnapshot, quantile: number): string {
+  const rank = quantile * buckets.reduce((sum, each) => sum + each, 0);
+  let cumulative = 0;
   const index = buckets.findIndex((count) => {
-    seen += count;
-    return seen >= wanted;
+    cumulative += count;
+    return cumulative >= rank;
   });
   const bound = LATENCY_BOUNDS_SECONDS[index];
-  if (bound === undefined) return `> ${milliseconds(LATENCY_BOUNDS_SECONDS.at(-1) ?? 0)}`;
-  return `<= ${milliseconds(bound)}`;
+  if (bound === undefined) return `> ${formatSeconds(LATENCY_BOUNDS_SECONDS.at(-1) ?? 0)}`;
+  return `<= ${formatSeconds(bound)}`;
 }
 
-function milliseconds(seconds: number): string {
+function formatSeconds(seconds: number): string {
   return seconds < 1 ? `${Number((seconds * 1000).toFixed(1))} ms` : `${seconds} s`;
 }
 
-function memory({ pressure, memory: { usedBytes, limitBytes, softBytes, sensor } }: Handler, paint: Paint): string {
+function formatMemory({ pressure, memory }: Handler, paint: Paint): string {
+  const { usedBytes, limitBytes, softBytes, sensor } = memory;
   const style = STYLES[pressure];
-  const level = style === undefined ? printable(pressure) : paint(style, pressure);
+  const level = style === undefined ? escapeControls(pressure) : paint(style, pressure);
   if (usedBytes === undefined || limitBytes === undefined || sensor === 'none') return level;
-  const short = softBytes === undefined ? '' : `, constrained from ${formatBytes(softBytes)}`;
-  const where = sensor === undefined ? '' : ` (${printable(sensor)})`;
-  return `${level}, ${formatBytes(usedBytes)} of ${formatBytes(limitBytes)} in use${short}${where}`;
+  const watermark = softBytes === undefined ? '' : `, constrained from ${formatBytes(softBytes)}`;
+  const source = sensor === undefined ? '' : ` (${escapeControls(sensor)})`;
+  return `${level}, ${formatBytes(usedBytes)} of ${formatBytes(limitBytes)} in use${watermark}${source}`;
 }
 
-function buffers({ pooledBytes, idlePooledBytes, maxPooledBytes, waitingForBuffers }: Handler): string {
-  const use = `${formatBytes(pooledBytes)} in use, ${formatBytes(idlePooledBytes)} idle, ${formatBytes(maxPooledBytes)} at most`;
+function formatBuffers({ pooledBytes, idlePooledBytes, maxPooledBytes, waitingForBuffers }: Handler): string {
+  const use = `${formatBytes(pooledBytes)} in use and ${formatBytes(idlePooledBytes)} idle of at most ${formatBytes(maxPooledBytes)}`;
   return waitingForBuffers === 0 ? use : `${use}; ${formatCountOf(waitingForBuffers, 'response')} waiting`;
 }
 
-function mappings({ mapper, mappings: alive, mappedBytes, maxMappedBytes }: Handler): string {
+function formatMappings({ mapper, mappings, mappedBytes, maxMappedBytes }: Handler): string {
   if (mapper === undefined) return 'none';
-  return `${formatCount(alive)} by ${printable(mapper)}; ${formatBytes(mappedBytes)} being sent, ${formatBytes(maxMappedBytes)} at most`;
+  const bytes = `${formatBytes(mappedBytes)} in flight of at most ${formatBytes(maxMappedBytes)}`;
+  return `${formatCount(mappings)} by ${escapeControls(mapper)}; ${bytes}`;
 }
 
-function connections({ connections: { http1, http2, unknown }, openStreams, resets }: StatsDocument['server']): string {
+function formatConnections({ connections, openStreams, resets }: StatsDocument['server']): string {
+  const { http1, http2, unknown } = connections;
   const parts = [
     `${formatCount(http1)} HTTP/1.1`,
     `${formatCount(http2)} HTTP/2 with ${formatCountOf(openStreams, 'stream')}`,
-    ...(unknown === 0 ? [] : [`${formatCount(unknown)} undecided`]),
-    ...(resets === 0 ? [] : [`${formatCountOf(resets, 'reset')} so far`]),
+    ...(unknown === 0 ? [] : [`${formatCount(unknown)} with unknown protocol`]),
+    ...(resets === 0 ? [] : [`${formatCountOf(resets, 'stream')} reset`]),
   ];
   return parts.join(', ');
 }
 
-function kept({ artifacts, bytes, maxBytes, evicted }: StatsDocument['store']): string {
+function formatStore({ artifacts, bytes, maxBytes, evicted }: StatsDocument['store']): string {
   const parts = [
     ...(artifacts === undefined ? [] : [`${formatCountOf(artifacts, 'artifact')}`]),
     ...(bytes === undefined
       ? []
-      : [`${formatBytes(bytes)}${maxBytes === undefined ? '' : ` of ${formatBytes(maxBytes)}`}`]),
+      : [`${formatBytes(bytes)}${maxBytes === undefined ? '' : ` of at most ${formatBytes(maxBytes)}`}`]),
     ...(evicted === undefined ? [] : [`${formatCount(evicted)} evicted`]),
   ];
-  return parts.length === 0 ? 'does not count what it holds' : parts.join(', ');
+  return parts.length === 0 ? 'no statistics' : parts.join(', ');
 }
 
-/** Of a store in front of another one. */
-function remote({ remote: state, flights, queued, dropped, requests = [], latency }: StatsDocument['store']): Line[] {
-  if (state === undefined && requests.length === 0) return [];
+/** Formats the statistics of an upstream, if there is one. */
+function remoteLines({ remote, flights, queued, dropped, requests = [], latency }: StatsDocument['store']): Line[] {
+  if (remote === undefined && requests.length === 0) return [];
+  const hasLatency = latency?.counts.some((count) => count > 0);
   const parts = [
-    ...(state === undefined ? [] : [REMOTE[state] ?? printable(state)]),
-    ...requests.map(({ operation, outcome, count }) => `${formatCount(count)} ${printable(`${operation} ${outcome}`)}`),
-    ...(flights ? [`${formatCount(flights)} coming in`] : []),
-    ...(queued ? [`${formatCountOf(queued, 'upload')} waiting`] : []),
-    ...(dropped ? [`${formatCountOf(dropped, 'upload')} given up`] : []),
-    ...(latency === undefined || latency.counts.every((count) => count === 0) ? [] : [`answers ${quantiles(latency)}`]),
+    ...(remote === undefined ? [] : [`circuit breaker ${escapeControls(remote)}`]),
+    ...requests.map(
+      ({ operation, outcome, count }) => `${formatCount(count)} ${escapeControls(`${operation} ${outcome}`)}`,
+    ),
+    ...(flights ? [`${formatCountOf(flights, 'download')} in flight`] : []),
+    ...(queued ? [`${formatCountOf(queued, 'upload')} queued`] : []),
+    ...(dropped ? [`${formatCountOf(dropped, 'upload')} dropped`] : []),
+    ...(latency !== undefined && hasLatency ? [`response headers ${formatQuantiles(latency)}`] : []),
   ];
-  return [['remote', parts.join(', ')]];
+  return [['upstream', parts.join(', ')]];
 }
 
-const REMOTE: Readonly<Record<string, string>> = { closed: 'asked', open: 'left alone', 'half-open': 'tried again' };
-
-function counts(byName: Readonly<Record<string, number | undefined>>): string {
-  const some = Object.entries(byName).filter(([, count]) => count !== undefined && count > 0);
-  if (some.length === 0) return 'none';
-  return some.map(([name, count = 0]) => `${formatCount(count)} ${printable(name)}`).join(', ');
+function formatCounts(byName: Readonly<Record<string, number | undefined>>): string {
+  const nonZero = Object.entries(byName).filter(([, count]) => count !== undefined && count > 0);
+  if (nonZero.length === 0) return 'none';
+  return nonZero.map(([name, count = 0]) => `${formatCount(count)} ${escapeControls(name)}`).join(', ');
 }
 
-function total(byName: Readonly<Record<string, number>>): number {
+function sumOf(byName: Readonly<Record<string, number>>): number {
   return Object.values(byName).reduce((sum, count) => sum + count, 0);
 }

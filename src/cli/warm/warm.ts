@@ -3,50 +3,46 @@ import type { MemoryPressureProvider } from '../../memory/level.js';
 import { cachedPages, pageMap } from '../../page-cache/cached-pages.js';
 import { openQuietly } from '../../page-cache/open-quietly.js';
 import type { ArtifactFile, Region } from '../artifact-files.js';
-import { concurrently } from '../concurrently.js';
+import { forEachConcurrently } from '../for-each-concurrently.js';
 
-/** Files read at a time, which is what the threadpool does. */
+/** Files read concurrently: the default number of threads in the thread pool of libuv. */
 const READERS = 4;
-/** Read, or left out because it is there, as one, in bytes. */
+/** Unit of reading, in bytes. A window is skipped only if all of its pages are resident. */
 const WINDOW_BYTES = 1024 * 1024;
-/** Told page by page at a time, in bytes of the file. */
+/** File range covered by one page map, in bytes. */
 const MAP_BYTES = 1024 * WINDOW_BYTES;
 
-/** Artifacts, and what they come to. */
 export interface WarmCount {
   artifacts: number;
-  /** In bytes. */
   bytes: number;
 }
 
-/** What {@link warm} has done. */
+/** Result of {@link warm}. */
 export interface WarmResult {
-  /** Was in the page cache already. */
+  /** Artifacts that were resident already. */
   readonly resident: WarmCount;
-  /** Was brought there; bytes are those that were read. */
+  /** Artifacts that were read to the end, and all bytes read. */
   readonly read: WarmCount;
-  /** Could not be read. */
+  /** Artifacts that could not be read. */
   readonly failed: WarmCount;
-  /** Why the first of these could not; null where there are none. */
+  /** First error of a failed artifact; `null` if there is none. */
   failure: string | null;
-  /** Why it has ended before all was done: null, memory was getting short, or nobody wanted more. */
+  /** Reason for stopping early; `null` if all files were processed. */
   stopped: 'pressure' | 'interrupted' | null;
 }
 
-/** What {@link warm} takes. */
+/** Options of {@link warm}. */
 export interface WarmOptions {
-  /** At any level but `normal` it stops. */
+  /** Warming stops at any level other than `normal`. */
   readonly memory: Pick<MemoryPressureProvider, 'level'>;
-  /** Stops it too. */
+  /** Stops warming. */
   readonly signal: AbortSignal;
-  /** Called again and again with the bytes of the artifacts that are done, in part too. */
+  /** Called after each window with the number of bytes processed so far, resident ones included. */
   onProgress(doneBytes: number): void;
 }
 
-/**
- * The most recently used of `files` that fit into `maxBytes`, the latest first; those that do not fit are passed over.
- */
-export function mostRecent(files: readonly ArtifactFile[], maxBytes: number): ArtifactFile[] {
+/** Returns the most recently used files whose sizes add up to at most `maxBytes`, most recent first. Skips files that do not fit. */
+export function selectMostRecent(files: readonly ArtifactFile[], maxBytes: number): ArtifactFile[] {
   let left = maxBytes;
   return files
     .toSorted((a, b) => b.usedAt - a.usedAt)
@@ -57,16 +53,19 @@ export function mostRecent(files: readonly ArtifactFile[], maxBytes: number): Ar
     });
 }
 
-/** Reads what of `files` is not in the page cache, so that it is, in their order. Counts as no use of them. */
+/**
+ * Reads the parts of `files` that are not in the page cache, in order. Files are opened with O_NOATIME where possible, so
+ * that warming does not change the eviction order.
+ */
 export async function warm(files: readonly ArtifactFile[], options: WarmOptions): Promise<WarmResult> {
-  const warming = new Warming(options);
-  // Also where there is nothing to do: memory may be so short that nothing was chosen.
-  if (warming.mustStop()) return warming.result;
-  await concurrently(files, READERS, (file) => warming.add(file));
-  return warming.result;
+  const run = new WarmRun(options);
+  // Checked even if `files` is empty: under pressure there may be no free memory, so no file was selected.
+  if (run.shouldStop()) return run.result;
+  await forEachConcurrently(files, READERS, (file) => run.add(file));
+  return run.result;
 }
 
-class Warming {
+class WarmRun {
   readonly result: WarmResult = {
     resident: { artifacts: 0, bytes: 0 },
     read: { artifacts: 0, bytes: 0 },
@@ -83,12 +82,12 @@ class Warming {
   }
 
   async add(file: ArtifactFile): Promise<void> {
-    if (this.mustStop()) return;
+    if (this.shouldStop()) return;
     try {
-      await this.#bring(file);
+      await this.#warmFile(file);
     } catch (error) {
       const code = errnoCode(error);
-      if (code === 'ENOENT' || code === 'ENOTDIR') return; // evicted or replaced since
+      if (code === 'ENOENT' || code === 'ENOTDIR') return; // evicted since it was listed
       if (code === undefined) throw error;
       this.result.failed.artifacts++;
       this.result.failed.bytes += file.bytes;
@@ -96,24 +95,24 @@ class Warming {
     }
   }
 
-  async #bring({ bytes, region }: ArtifactFile): Promise<void> {
-    const found = region && bytes > 0 ? await cachedPages(region.path, region.offset, region.length) : undefined;
-    if (region === undefined || bytes === 0 || (found !== undefined && found.resident === found.pages)) {
+  async #warmFile({ bytes, region }: ArtifactFile): Promise<void> {
+    const cached = region && bytes > 0 ? await cachedPages(region.path, region.offset, region.length) : undefined;
+    if (region === undefined || bytes === 0 || (cached !== undefined && cached.resident === cached.pages)) {
       this.result.resident.artifacts++;
       this.result.resident.bytes += bytes;
       this.#advance(bytes);
-    } else if (await this.#read(region, found?.resident === 0 ? undefined : found?.pageBytes)) {
+    } else if (await this.#read(region, cached?.resident === 0 ? undefined : cached?.pageBytes)) {
       this.result.read.artifacts++;
     }
   }
 
-  /** Resolves to whether all of it was read that was absent, and is there still. */
+  /** Reads the windows that are not resident. Resolves to `false` if it stopped early or the file was truncated. */
   async #read(region: Region, pageBytes: number | undefined): Promise<boolean> {
     const file = await openQuietly(region.path);
     const buffer = this.#idleBuffers.pop() ?? Buffer.allocUnsafeSlow(WINDOW_BYTES);
     try {
       for await (const { position, size, isResident } of windowsOf(region, pageBytes)) {
-        if (this.mustStop()) return false;
+        if (this.shouldStop()) return false;
         if (!isResident) {
           const { bytesRead } = await file.read(buffer, 0, size, position);
           this.result.read.bytes += bytesRead;
@@ -133,8 +132,8 @@ class Warming {
     this.#options.onProgress(this.#doneBytes);
   }
 
-  /** Whether it ends here. */
-  mustStop(): boolean {
+  /** Returns whether to stop, and records the reason. */
+  shouldStop(): boolean {
     const { signal, memory } = this.#options;
     if (signal.aborted) this.result.stopped ??= 'interrupted';
     else if (memory.level !== 'normal') this.result.stopped ??= 'pressure';
@@ -143,13 +142,13 @@ class Warming {
 }
 
 interface Window {
-  /** In the file, in bytes. */
+  /** Offset in the file, in bytes. */
   readonly position: number;
   readonly size: number;
   readonly isResident: boolean;
 }
 
-/** A region in order. Without `pageBytes` nothing of it is taken for resident, and nobody is asked. */
+/** Splits a region into windows. Without `pageBytes` all windows are treated as not resident. */
 async function* windowsOf({ path, offset, length }: Region, pageBytes: number | undefined): AsyncGenerator<Window> {
   for (let at = 0; at < length; at += MAP_BYTES) {
     const start = offset + at;
@@ -158,7 +157,7 @@ async function* windowsOf({ path, offset, length }: Region, pageBytes: number | 
     const isResident = (position: number, size: number): boolean =>
       map !== undefined &&
       pageBytes !== undefined &&
-      isAllThere(map, pageBytes, position - start + (start % pageBytes), size);
+      isRangeResident(map, pageBytes, position - start + (start % pageBytes), size);
     for (let position = start; position < end; position += WINDOW_BYTES) {
       const size = Math.min(WINDOW_BYTES, end - position);
       yield { position, size, isResident: isResident(position, size) };
@@ -166,7 +165,7 @@ async function* windowsOf({ path, offset, length }: Region, pageBytes: number | 
   }
 }
 
-/** Whether `size` bytes are resident that begin so many bytes behind the first page of a map. */
-function isAllThere(map: Uint8Array, pageBytes: number, from: number, size: number): boolean {
-  return !map.subarray(Math.floor(from / pageBytes), Math.ceil((from + size) / pageBytes)).includes(0);
+/** Returns whether `size` bytes are resident. `offset` counts from the start of the map's first page. */
+function isRangeResident(map: Uint8Array, pageBytes: number, offset: number, size: number): boolean {
+  return !map.subarray(Math.floor(offset / pageBytes), Math.ceil((offset + size) / pageBytes)).includes(0);
 }

@@ -6,7 +6,7 @@ import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { adviceFor } from '../../../src/cli/doctor/advice.js';
 import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.js';
-import { examineDirectory } from '../../../src/cli/doctor/directory.js';
+import { diagnoseDirectory } from '../../../src/cli/doctor/directory.js';
 import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { temporaryDirectory } from '../../helpers/files.js';
@@ -20,9 +20,9 @@ interface Ended {
 }
 
 interface Launch {
-  /** Whom the process becomes, when it is root. */
+  /** User to switch to. Requires root. */
   readonly uid?: number;
-  /** What the shell runs before it. */
+  /** Shell command to run first. */
   readonly before?: string;
 }
 
@@ -32,7 +32,7 @@ async function doctor(args: readonly string[], { uid, before = ':' }: Launch = {
     const { stdout } = await run('bash', command, { ...(uid !== undefined && { uid, gid: uid }) });
     return { code: 0, stdout };
   } catch (error) {
-    const { code, stdout } = Object(error) as Ended; // what execFile rejects with
+    const { code, stdout } = Object(error) as Ended; // the properties of an error of execFile()
     return { code, stdout };
   }
 }
@@ -42,38 +42,38 @@ async function diagnose(directories: readonly string[], launch?: Launch): Promis
   return { code, ...JSON.parse(stdout) };
 }
 
-/** What the system calls the file system of a directory. */
-async function typeOf(directory: string): Promise<string> {
+/** Returns the type of the file system of a directory. */
+async function fileSystemType(directory: string): Promise<string> {
   const { stdout } = await run('findmnt', ['--noheadings', '--output=FSTYPE', '--target', directory]);
   return stdout.trim();
 }
 
-async function created(t: ExecutionContext, directory: string): Promise<string> {
+async function createStoreDirectory(t: ExecutionContext, directory: string): Promise<string> {
   await directoryStore(directory);
   await writeFile(join(directory, 'artifact'), 'artifact');
   t.teardown(() => rm(directory, { recursive: true }));
   return directory;
 }
 
-test('it says what is at work, and what it holds for directories on different file systems', async (t) => {
-  const onDisk = await created(t, join(await temporaryDirectory(t), 'artifacts'));
+test('reports the available features, and how directories on different file systems would be served', async (t) => {
+  const onDisk = await createStoreDirectory(t, join(await temporaryDirectory(t), 'artifacts'));
   const inMemory = await mkdtemp('/dev/shm/hotblob-doctor-');
   t.teardown(() => rm(inMemory, { recursive: true }));
   await writeFile(join(inMemory, 'artifact'), 'artifact');
-  const found = await diagnose([onDisk, inMemory]);
-  t.is(found.code, 0);
-  t.deepEqual(found.optional, { 'mmap-io': 'active', koffi: 'active', lmdb: 'active' });
-  t.like(found, { mapper: 'mmap-io', copiesResident: true, node: process.version });
-  t.like(found.directories[0], {
+  const diagnosis = await diagnose([onDisk, inMemory]);
+  t.is(diagnosis.code, 0);
+  t.deepEqual(diagnosis.optional, { 'mmap-io': 'active', koffi: 'active', lmdb: 'active' });
+  t.like(diagnosis, { mapper: 'mmap-io', copiesResident: true, node: process.version });
+  t.like(diagnosis.directories[0], {
     directory: onDisk,
     problem: null,
     store: 'directory',
     immutable: true,
     residency: 'truthful',
-    fileSystem: await typeOf(onDisk),
+    fileSystem: await fileSystemType(onDisk),
   });
-  // tmpfs has no RWF_NOWAIT.
-  t.like(found.directories[1], {
+  // tmpfs does not support RWF_NOWAIT.
+  t.like(diagnosis.directories[1], {
     store: 'directory',
     immutable: false,
     copiesResident: false,
@@ -84,8 +84,8 @@ test('it says what is at work, and what it holds for directories on different fi
   t.deepEqual(await readdir(onDisk), ['.hotblob', 'artifact']);
 });
 
-test('as text it has a line for each thing, and for each directory', async (t) => {
-  const directory = await created(t, join(await temporaryDirectory(t), 'artifacts'));
+test('the text has one line for each feature and for each directory', async (t) => {
+  const directory = await createStoreDirectory(t, join(await temporaryDirectory(t), 'artifacts'));
   const { code, stdout } = await doctor([directory]);
   t.is(code, 0);
   const lines = stdout.split('\n');
@@ -95,7 +95,7 @@ test('as text it has a line for each thing, and for each directory', async (t) =
     'page-cache copy',
     'memory pressure',
     'descriptors',
-    'buffers',
+    'buffer pool',
     directory,
   ]) {
     t.true(
@@ -106,7 +106,7 @@ test('as text it has a line for each thing, and for each directory', async (t) =
   t.regex(stdout, /; mapped; /);
 });
 
-test('a directory that cannot be served is named, the others are looked at all the same: exit code 1', async (t) => {
+test('for a directory that cannot be served, the reason is printed and the exit code is 1; the others are still diagnosed', async (t) => {
   const root = await temporaryDirectory(t);
   await mkdir(join(root, 'good'));
   await writeFile(join(root, 'file'), '');
@@ -120,32 +120,32 @@ test('a directory that cannot be served is named, the others are looked at all t
   t.regex((await doctor([join(root, 'absent')])).stdout, /absent +cannot be served: it does not exist\n/);
 });
 
-test('files of another user are not mapped, and what changes that is said', async (t) => {
+test('files of another user are not mapped, and chown is suggested', async (t) => {
   if (process.getuid?.() !== 0) {
-    t.log('only root can become somebody else');
-    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    t.log('skipped: requires root to switch to another user');
+    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
     return;
   }
   const root = await temporaryDirectory(t);
   chmodSync(root, 0o755);
-  const theirs = await created(t, join(root, 'theirs'));
+  const theirs = await createStoreDirectory(t, join(root, 'theirs'));
   await mkdir(join(root, 'closed'), { mode: 0o700 });
   writeFileSync(join(root, 'closed', 'artifact'), '');
-  const found = await diagnose([theirs, join(root, 'closed')], { uid: NOBODY });
-  t.is(found.code, 1);
-  t.like(found.directories[0], { problem: null, residency: 'untrusted', untrustedFile: join(theirs, 'artifact') });
-  t.is(found.directories[1]?.problem, 'this user may not read it');
-  t.is(found.improvement?.command, `chown -R "$(id -u)" ${theirs}`);
+  const diagnosis = await diagnose([theirs, join(root, 'closed')], { uid: NOBODY });
+  t.is(diagnosis.code, 1);
+  t.like(diagnosis.directories[0], { problem: null, residency: 'untrusted', untrustedFile: join(theirs, 'artifact') });
+  t.is(diagnosis.directories[1]?.problem, 'this user has no permission to read it');
+  t.is(diagnosis.improvement?.command, `chown -R "$(id -u)" ${theirs}`);
   t.like((await diagnose([theirs])).directories[0], { residency: 'truthful', untrustedFile: null });
 });
 
-test('limits are those of the process', async (t) => {
+test('reports the limits of the process', async (t) => {
   const { limits, improvement } = await diagnose([], { before: 'ulimit -n 1000' });
   t.like(limits, { descriptors: 1000, openFiles: 500, mappings: 500 });
   t.regex(improvement?.command ?? '', /^ulimit -n \d+$/);
 });
 
-test('where koffi cannot map, the command that builds mmap-io is what improves it', async (t) => {
+test('on a platform where koffi cannot map, the command that builds mmap-io is suggested', async (t) => {
   const here = await diagnose([]);
   const mac = { ...here, platform: 'darwin arm64', mapper: null, copiesResident: false } as const;
   const advice = (state: string) => adviceFor({ ...mac, optional: { ...here.optional, 'mmap-io': state } })?.command;
@@ -153,10 +153,10 @@ test('where koffi cannot map, the command that builds mmap-io is what improves i
   t.is(advice('no bindings file'), 'CXXFLAGS=-std=gnu++20 npm rebuild mmap-io --ignore-scripts=false');
 });
 
-test('where every page is said to be in memory, that is not believed', async (t) => {
+test('a mincore that reports every page as resident is recognised as unreliable', async (t) => {
   const bindings: Bindings = {
     ...loadBindings(),
     map: (_fd, _offset, length) => ({ bytes: new Uint8Array(length), isResident: () => true }),
   };
-  t.is((await examineDirectory(await temporaryDirectory(t), bindings)).residency, 'lying');
+  t.is((await diagnoseDirectory(await temporaryDirectory(t), bindings)).residency, 'lying');
 });

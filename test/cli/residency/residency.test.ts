@@ -13,7 +13,7 @@ import { startServe } from '../../helpers/serve-child.js';
 
 const run = promisify(execFile);
 const NOBODY = 65534;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: it begins every order to a terminal
+// biome-ignore lint/suspicious/noControlCharactersInRegex: every escape sequence starts with it
 const ESCAPE = /\u001b/;
 
 async function residency(args: readonly string[]): Promise<ResidencySummary> {
@@ -21,7 +21,7 @@ async function residency(args: readonly string[]): Promise<ResidencySummary> {
   return JSON.parse(stdout);
 }
 
-test('what is in the page cache is told of each artifact and of all, and nothing is read', async (t) => {
+test('shows the resident bytes of each artifact and in total, without reading the files', async (t) => {
   const directory = await temporaryDirectory(t);
   await mkdir(join(directory, 'sub'));
   writePattern(directory, 'sub/cold', 4 * MIB, 1);
@@ -29,8 +29,8 @@ test('what is in the page cache is told of each artifact and of all, and nothing
   writeFileSync(join(directory, 'empty'), '');
   const cold = join(directory, 'sub/cold');
   const warm = join(directory, 'warm');
-  // Whatever else runs on this machine may take pages away, but brings none of these.
-  await until('the page cache has one and not the other', async () => {
+  // Other processes may cause the kernel to reclaim pages, but they never read these files.
+  await until('only one file is resident', async () => {
     evict(cold);
     writePattern(directory, 'warm', 2 * MIB, 2);
     const { artifacts, rest, total } = await residency([directory]);
@@ -54,7 +54,7 @@ test('what is in the page cache is told of each artifact and of all, and nothing
     t.is(residentBytes(cold), 0);
     return resident === 2 * MIB;
   });
-  await until('so it is told to people too', async () => {
+  await until('the text shows the same', async () => {
     writePattern(directory, 'warm', 2 * MIB, 2);
     const { code, stdout, stderr } = await runCommand(['residency', warm, cold]);
     t.is(code, 0, stderr);
@@ -65,7 +65,7 @@ test('what is in the page cache is told of each artifact and of all, and nothing
   });
 });
 
-test('the largest are shown, the rest is summed up; several directories have their names in front', async (t) => {
+test('lists the largest artifacts and sums up the others; with several directories, names include the directory', async (t) => {
   const directory = await temporaryDirectory(t);
   for (const part of ['one', 'two']) {
     await mkdir(join(directory, part));
@@ -84,7 +84,7 @@ test('the largest are shown, the rest is summed up; several directories have the
   t.is((await residency(['--top', '0', one])).rest.artifacts, 3);
 });
 
-test('of segments each artifact is told, beside the server that writes them', async (t) => {
+test('lists each artifact of a segment store while a server writes to it', async (t) => {
   const { url, dir } = await startServe(t, ['--store', 'segments']);
   const put = async (key: string, size: number) =>
     t.is((await fetch(`${url}/${key}`, { method: 'PUT', body: Buffer.alloc(size, key) })).status, 200);
@@ -92,7 +92,7 @@ test('of segments each artifact is told, beside the server that writes them', as
   await put('middle', MIB);
   await put('tiny', 10);
   const segments = readdirSync(join(dir, 'segments')).map((name) => join(dir, 'segments', name));
-  await until('the page cache has none of it', async () => {
+  await until('no segment is resident', async () => {
     for (const path of segments) evict(path);
     const { artifacts } = await residency([dir]);
     t.deepEqual(
@@ -103,10 +103,10 @@ test('of segments each artifact is told, beside the server that writes them', as
         ['tiny', 10],
       ],
     );
-    t.is(artifacts[2]?.residentBytes, 10, 'it is in the index');
+    t.is(artifacts[2]?.residentBytes, 10, 'a small artifact is in the index');
     return artifacts[0]?.residentBytes === 0 && artifacts[1]?.residentBytes === 0;
   });
-  await until('the page cache has one of them', async () => {
+  await until('one artifact is resident', async () => {
     await (await fetch(`${url}/large`)).arrayBuffer();
     const [large] = (await residency([dir])).artifacts;
     return large?.residentBytes === 3 * MIB;
@@ -115,10 +115,10 @@ test('of segments each artifact is told, beside the server that writes them', as
   t.is((await residency([dir])).total.artifacts, 4);
 });
 
-test('what nobody can tell is said: exit code 1', async (t) => {
+test('if residency is unknown, the reason is printed and the exit code is 1', async (t) => {
   if (process.getuid?.() !== 0) {
-    t.log('only root can become somebody else');
-    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    t.log('skipped: requires root to switch to another user');
+    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
     return;
   }
   const directory = await temporaryDirectory(t);
@@ -127,21 +127,21 @@ test('what nobody can tell is said: exit code 1', async (t) => {
   writePattern(directory, 'closed', 5000, 1);
   chmodSync(join(directory, 'theirs'), 0o644);
   chmodSync(join(directory, 'closed'), 0o600);
-  const people = await runCommand(['residency', directory], { uid: NOBODY });
-  t.is(people.code, 1);
-  t.regex(people.stdout, /^ {3}\? ·{20} +4\.9 KiB {2}closed\n {3}\? .*theirs\n {3}\? .* 2 artifacts, 0 bytes/);
+  const plain = await runCommand(['residency', directory], { uid: NOBODY });
+  t.is(plain.code, 1);
+  t.regex(plain.stdout, /^ {3}\? ·{20} +4\.9 KiB {2}closed\n {3}\? .*theirs\n {3}\? .* 2 artifacts, 0 bytes/);
   t.is(
-    people.stderr,
-    'hotblob: of 2 artifacts nobody can tell: the kernel tells it to the owner of a file, and to root\n',
+    plain.stderr,
+    'hotblob: residency unknown for 2 artifacts: the kernel reports it only to the owner of a file and to root\n',
   );
-  const programs = await runCommand(['residency', '--json', directory], { uid: NOBODY });
-  t.is(programs.code, 1);
-  const { artifacts, total }: ResidencySummary = JSON.parse(programs.stdout);
+  const json = await runCommand(['residency', '--json', directory], { uid: NOBODY });
+  t.is(json.code, 1);
+  const { artifacts, total }: ResidencySummary = JSON.parse(json.stdout);
   t.is(artifacts[0]?.residentBytes, null);
   t.deepEqual(total.unknown, { artifacts: 2, bytes: 10_000 });
 });
 
-test('what cannot be looked at is said, and the rest is told all the same', async (t) => {
+test('for a path that cannot be read, an error is printed and the other paths are still shown', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'there', 5000, 1);
   await run('mkfifo', [join(directory, 'fifo')]);
@@ -149,15 +149,15 @@ test('what cannot be looked at is said, and the rest is told all the same', asyn
   const { code, stdout, stderr } = await runCommand(['residency', ...paths]);
   t.is(code, 1);
   t.regex(stdout, /there\n.* 1 artifact, /);
-  t.regex(stderr, /^hotblob: ENOENT: .*absent'\nhotblob: .*fifo is neither a file nor a directory\n$/);
+  t.regex(stderr, /^hotblob: ENOENT: .*absent'\nhotblob: .*fifo: expected a file or a directory\n$/);
   t.like(await runCommand(['residency']), { code: 2, stdout: '' });
   t.regex(
     (await runCommand(['residency', '--top', 'all', '.'])).stderr,
-    /--top: expected .*, received 'all'\nhotblob res/,
+    /--top: expected an integer from 0, received 'all'\nRun 'hotblob residency --help'/,
   );
 });
 
-test('colours and progress are for terminals, and a name gives no orders to one', async (t) => {
+test('prints colours and progress only on a terminal, and escapes control characters in names', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'plain', 5000, 1);
   writePattern(directory, 'evil\u001b]0;title\u0007\nname', 6000, 1);
@@ -168,7 +168,7 @@ test('colours and progress are for terminals, and a name gives no orders to one'
   t.regex(piped.stdout, evil);
   const shown = await runOnTerminal('stdout', ['residency', directory]);
   t.is(shown.code, 0);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it begins every order to a terminal
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: every escape sequence starts with it
   t.regex(shown.stdout, /\u001b\[32m█+/);
   t.regex(shown.stdout, evil);
   t.is(shown.stderr, '');
@@ -176,11 +176,11 @@ test('colours and progress are for terminals, and a name gives no orders to one'
   t.notRegex((await runOnTerminal('stdout', ['residency', directory], { env: { TERM: 'dumb' } })).stdout, ESCAPE);
   const progress = await runOnTerminal('stderr', ['residency', directory]);
   t.is(progress.stdout, piped.stdout);
-  t.regex(progress.stderr, /artifacts looked at/);
-  t.true(progress.stderr.endsWith('\r\u001b[K'), 'it is taken away');
+  t.regex(progress.stderr, /artifacts checked/);
+  t.true(progress.stderr.endsWith('\r\u001b[K'), 'the progress line is erased');
 });
 
-test('whoever has read enough may go', async (t) => {
+test('a closed pipe is not an error', async (t) => {
   const directory = await temporaryDirectory(t);
   for (let index = 0; index < 800; index++) writeFileSync(join(directory, `${index}`.padStart(200, 'x')), 'x');
   const command = '"$0" dist/cli.js residency --top 800 "$1" | head -n 1; echo $PIPESTATUS';

@@ -30,14 +30,14 @@ async function start(t: ExecutionContext, options: Partial<ServeOptions> = {}): 
   return `http://127.0.0.1:${server.port}`;
 }
 
-test('a server tells what it has done', async (t) => {
+test('GET /_hotblob/stats returns the statistics', async (t) => {
   const url = await start(t);
   await fetch(`${url}/key`, { method: 'PUT', body: 'ten bytes.' });
   await (await fetch(`${url}/key`)).text();
   const response = await fetch(`${url}/_hotblob/stats`);
   t.is(response.headers.get('content-type'), 'application/json; charset=utf-8');
   t.is(response.headers.get('cache-control'), 'no-store');
-  const { version, uptimeSeconds, handler, server, store } = (await response.json()) as StatsDocument; // as it says
+  const { version, uptimeSeconds, handler, server, store } = (await response.json()) as StatsDocument; // the declared body
   t.is(version, '1.2.3');
   t.true(uptimeSeconds >= 0);
   t.like(handler, { hits: 1, misses: 0, responses: { 200: 2 } });
@@ -45,7 +45,7 @@ test('a server tells what it has done', async (t) => {
   t.is(typeof store, 'object');
 });
 
-test('and Prometheus too, with what its process takes', async (t) => {
+test('GET /_hotblob/metrics returns the metrics of the server and of its process', async (t) => {
   const url = await start(t);
   await fetch(`${url}/missing`);
   const response = await fetch(`${url}/_hotblob/metrics`);
@@ -56,7 +56,7 @@ test('and Prometheus too, with what its process takes', async (t) => {
   t.true((series.get('process_resident_memory_bytes') ?? 0) > 0);
 });
 
-test('over HTTP/2, to a HEAD, and to nothing else', async (t) => {
+test('the status pages support HTTP/2 and HEAD, and refuse other methods', async (t) => {
   const url = await start(t);
   const session = http2.connect(url);
   t.teardown(() => session.destroy());
@@ -70,11 +70,11 @@ test('over HTTP/2, to a HEAD, and to nothing else', async (t) => {
   const post = await fetch(`${url}/_hotblob/stats`, { method: 'POST', body: 'x' });
   t.is(post.status, 405);
   t.is(post.headers.get('allow'), 'GET, HEAD');
-  // The rest is the store's, where no key begins so.
+  // Other paths below /_hotblob/ are passed to the store, where they are misses.
   t.is((await fetch(`${url}/_hotblob/statistics`)).status, 404);
 });
 
-test('only those who may read; a token may be for this alone', async (t) => {
+test('stats and metrics require read access for protocol hotblob; ready requires none', async (t) => {
   const file = join(await temporaryDirectory(t), 'tokens');
   await writeFile(
     file,

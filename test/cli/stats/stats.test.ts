@@ -40,17 +40,17 @@ async function start(t: ExecutionContext, options: Partial<ServeOptions> = {}): 
   return { ...server, url: `${options.tls ? 'https' : 'http'}://127.0.0.1:${server.port}` };
 }
 
-/** Another kind of server, by its URL. */
-async function foreign(t: ExecutionContext, listener: RequestListener): Promise<string> {
+/** Starts a server that is not hotblob, and returns its URL. */
+async function startForeign(t: ExecutionContext, listener: RequestListener): Promise<string> {
   const server = http.createServer(listener);
   await once(server.listen(0, '127.0.0.1'), 'listening');
   t.teardown(() => server.close());
-  // it listens on a port
+  // The address is an AddressInfo because the server listens on a port.
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** The lines that people see, by their names. */
-function linesOf(text: string): Map<string, string> {
+/** Returns the lines of the text by their names. */
+function parseLines(text: string): Map<string, string> {
   return new Map(
     text
       .trimEnd()
@@ -62,86 +62,91 @@ function linesOf(text: string): Map<string, string> {
   );
 }
 
-test('what a server has done is told to people and to programs', async (t) => {
+test('prints the statistics of a server as text and as JSON', async (t) => {
   const { url } = await start(t);
   const body = Buffer.alloc(100_000, 'x');
   await fetch(`${url}/key`, { method: 'PUT', body });
   for (let index = 0; index < 3; index++) await (await fetch(`${url}/key`)).arrayBuffer();
   await fetch(`${url}/absent`);
-  await until('the store has been measured', async () => {
+  await until('the store has counted its artifacts', async () => {
     const { store } = (await (await fetch(`${url}/_hotblob/stats`)).json()) as StatsDocument;
     return store.artifacts === 1;
   });
-  const people = await runCommand(['stats', url]);
-  t.is(people.code, 0, people.stderr);
-  const lines = linesOf(people.stdout);
+  const plain = await runCommand(['stats', url]);
+  t.is(plain.code, 0, plain.stderr);
+  const lines = parseLines(plain.stdout);
   t.regex(lines.get('hotblob') ?? '', /^1\.2\.3, up \d+/);
   t.is(lines.get('lookups'), '4, 75% hits');
-  t.is(lines.get('responses'), '5, 4 of 200, 1 of 404, 0 under way');
+  t.is(lines.get('responses'), '5, 4 with 200, 1 with 404, 0 in flight');
   t.regex(lines.get('sent') ?? '', /^293 KiB: \d+% \w+/);
-  t.regex(lines.get('to 1 MiB') ?? '', /^first byte <= .* ms \(50%\), <= .* \(99%\); all <= /);
+  t.regex(lines.get('up to 1 MiB') ?? '', /^first byte <= .* ms \(50%\), <= .* \(99%\); last byte <= /);
   t.regex(
     lines.get('memory') ?? '',
     /^(normal|constrained|critical), [\d.]+ \wiB of [\d.]+ \wiB in use, constrained from/,
   );
   t.regex(lines.get('connections') ?? '', /^[1-9]\d* HTTP\/1\.1, 0 HTTP\/2 with 0 streams/);
-  t.is(lines.get('store'), '1 artifact, 97.7 KiB of 1 MiB, 0 evicted');
+  t.is(lines.get('store'), '1 artifact, 97.7 KiB of at most 1 MiB, 0 evicted');
   t.is(lines.get('now'), undefined);
-  t.false(people.stdout.includes('\u001b'));
-  t.notRegex(people.stdout, /undefined|NaN|null|Infinity|\[object/);
+  t.false(plain.stdout.includes('\u001b'));
+  t.notRegex(plain.stdout, /undefined|NaN|null|Infinity|\[object/);
 
-  const programs = await runCommand(['stats', '--json', url]);
-  const told = JSON.parse(programs.stdout) as StatsDocument;
-  const itself = (await (await fetch(`${url}/_hotblob/stats`)).json()) as StatsDocument;
-  t.deepEqual(told.handler.responses, itself.handler.responses);
-  t.deepEqual(told.handler.sent, itself.handler.sent);
-  t.is(told.version, '1.2.3');
+  const json = await runCommand(['stats', '--json', url]);
+  const printed = JSON.parse(json.stdout) as StatsDocument;
+  const served = (await (await fetch(`${url}/_hotblob/stats`)).json()) as StatsDocument;
+  t.deepEqual(printed.handler.responses, served.handler.responses);
+  t.deepEqual(printed.handler.sent, served.handler.sent);
+  t.is(printed.version, '1.2.3');
 });
 
-test('a URL may leave out http:, and have a path or a page of the server', async (t) => {
+test('accepts a URL without a scheme, with a mount path, or of a page of the server', async (t) => {
   const { url } = await start(t);
-  for (const given of [url.slice('http://'.length), `${url}/`, `${url}/_hotblob/`, `${url}/_hotblob/stats?x`]) {
-    const { code, stderr } = await runCommand(['stats', given]);
-    t.is(code, 0, `${given}: ${stderr}`);
+  for (const variant of [url.slice('http://'.length), `${url}/`, `${url}/_hotblob/`, `${url}/_hotblob/stats?x`]) {
+    const { code, stderr } = await runCommand(['stats', variant]);
+    t.is(code, 0, `${variant}: ${stderr}`);
   }
   const paths: (string | undefined)[] = [];
-  const proxy = await foreign(t, (request, response) => {
+  const proxy = await startForeign(t, (request, response) => {
     paths.push(request.url);
     response.writeHead(302, { location: 'http://127.0.0.1:9/login' }).end();
   });
   const { code, stderr } = await runCommand(['stats', `${proxy}/caches/main/`]);
   t.is(code, 1);
-  t.regex(stderr, /answers that it is elsewhere \(302\): http:\/\/127\.0\.0\.1:9\/login\n$/);
+  t.regex(stderr, /302: redirected to http:\/\/127\.0\.0\.1:9\/login\n$/);
   t.deepEqual(paths, ['/caches/main/_hotblob/stats']);
 });
 
-test('a token is taken from the environment or from the URL, and never shown', async (t) => {
+test('the token comes from the environment or the URL, and is never printed', async (t) => {
   const file = join(await temporaryDirectory(t), 'tokens');
   await writeFile(file, `read ${TOKEN} protocols=hotblob\n`);
   const { url } = await start(t, { access: { file, anonymous: undefined } });
-  const named = url.replace('//', `//any:${TOKEN}@`);
-  const wrong = url.replace('//', '//any:wrong-token-0123456789@');
+  const withToken = url.replace('//', `//any:${TOKEN}@`);
+  const withWrongToken = url.replace('//', '//any:wrong-token-0123456789@');
   const env = { HOTBLOB_TOKEN: TOKEN };
   t.is((await runCommand(['stats', url], { env })).code, 0);
-  t.is((await runCommand(['stats', named])).code, 0);
+  t.is((await runCommand(['stats', withToken])).code, 0);
   const without = await runCommand(['stats', url], { env: { HOTBLOB_TOKEN: undefined } });
   t.is(without.code, 1);
-  t.regex(without.stderr, /^hotblob: http:\S+ wants a token \(401\): HOTBLOB_TOKEN/);
-  const refused = await runCommand(['stats', wrong], { env });
+  t.regex(without.stderr, /^hotblob: http:\S+: 401: a token is required; set HOTBLOB_TOKEN/);
+  const refused = await runCommand(['stats', withWrongToken], { env });
   t.is(refused.code, 1);
-  t.regex(refused.stderr, /^hotblob: http:\/\/127\.0\.0\.1:\d+ does not know this token \(401\)/);
+  t.regex(
+    refused.stderr,
+    /^hotblob: http:\/\/127\.0\.0\.1:\d+: 401: the token is unknown or does not grant read access/,
+  );
   t.notRegex(refused.stderr + refused.stdout, /wrong-token/);
 });
 
-test('why there is no answer is said', async (t) => {
+test('if there is no valid response, the reason is printed', async (t) => {
   const { url } = await start(t);
-  const page = await foreign(t, (_request, response) => response.end('<html>It works!</html>'));
-  const json = await foreign(t, (_request, response) => response.end('{"version":"1","uptimeSeconds":1,"handler":{}}'));
+  const page = await startForeign(t, (_request, response) => response.end('<html>It works!</html>'));
+  const json = await startForeign(t, (_request, response) =>
+    response.end('{"version":"1","uptimeSeconds":1,"handler":{}}'),
+  );
   const real = (await (await fetch(`${url}/_hotblob/stats`)).json()) as StatsDocument;
   const future = { ...real, handler: { ...real.handler, openFiles: { count: 1 } } };
-  const other = await foreign(t, (_request, response) => response.end(JSON.stringify(future)));
-  const none = await foreign(t, (_request, response) => response.writeHead(404).end());
-  const endless = await foreign(t, (_request, response) => {
+  const other = await startForeign(t, (_request, response) => response.end(JSON.stringify(future)));
+  const none = await startForeign(t, (_request, response) => response.writeHead(404).end());
+  const endless = await startForeign(t, (_request, response) => {
     const more = () => response.write(Buffer.alloc(65_536, 'x'), (error) => error ?? setImmediate(more));
     more();
   });
@@ -151,56 +156,56 @@ test('why there is no answer is said', async (t) => {
   const gone = await start(t);
   await gone.close();
   const cases: [string, RegExp][] = [
-    [gone.url, /is not there: nobody listens on that port/],
-    ['http://hotblob.invalid', /is not there: nobody knows the name hotblob\.invalid|cannot be/],
-    [page, /is no hotblob server, or one of another version: it has no \/_hotblob\/stats as this one knows it \(200\)/],
-    [json, /is no hotblob server, or one of another version/],
-    [other, /is no hotblob server, or one of another version/],
-    [none, /is no hotblob server, .* \(404\)/],
-    [endless, /is no hotblob server/],
-    [url.replace('http:', 'https:'), /does not speak TLS there \(\w+\): is it http:\?/],
+    [gone.url, /connection refused \(ECONNREFUSED\); is the server running on this port\?/],
+    ['http://hotblob.invalid', /cannot resolve host name hotblob\.invalid|request failed/],
+    [
+      page,
+      /200: expected the statistics of a hotblob server at \/_hotblob\/stats; not a hotblob server, or another version/,
+    ],
+    [json, /not a hotblob server, or another version/],
+    [other, /not a hotblob server, or another version/],
+    [none, /404: .*not a hotblob server/],
+    [endless, /not a hotblob server/],
+    [url.replace('http:', 'https:'), /does not speak TLS \(\w+\); is the URL http:\?/],
     [
       `http://127.0.0.1:${(garbled.address() as AddressInfo).port}`,
-      /does not speak HTTP there \(HPE_\w+\): is it https:\?/,
+      /does not speak HTTP \(HPE_\w+\); is the URL https:\?/,
     ],
   ];
-  for (const [given, message] of cases) {
-    const { code, stdout, stderr } = await runCommand(['stats', given]);
-    t.is(code, 1, given);
+  for (const [address, message] of cases) {
+    const { code, stdout, stderr } = await runCommand(['stats', address]);
+    t.is(code, 1, address);
     t.is(stdout, '');
-    t.regex(stderr, /^hotblob: https?:\/\/\S+ .*\n$/, given);
-    t.regex(stderr, message, given);
+    t.regex(stderr, /^hotblob: https?:\/\/\S+ .*\n$/, address);
+    t.regex(stderr, message, address);
   }
 });
 
-test('a server that does not answer has ten seconds', async (t) => {
-  const silent = await foreign(t, () => {});
+test('a request times out after 10 seconds', async (t) => {
+  const silent = await startForeign(t, () => {});
   const startedAt = performance.now();
   const { code, stderr } = await runCommand(['stats', silent]);
   t.is(code, 1);
-  t.regex(stderr, /has not answered within 10 seconds\n$/);
+  t.regex(stderr, /no response within 10 seconds\n$/);
   t.true(performance.now() - startedAt >= 9_900);
 });
 
-test('certificates that are not trusted are told from those that are', async (t) => {
+test('a certificate that is not trusted is refused, and NODE_EXTRA_CA_CERTS makes it trusted', async (t) => {
   const { cert, key } = await certificate();
   const file = join(await temporaryDirectory(t), 'cert.pem');
   await writeFile(file, cert);
   const { url } = await start(t, { tls: { cert: Buffer.from(cert), key: Buffer.from(key) } });
   const refused = await runCommand(['stats', url]);
   t.is(refused.code, 1);
-  t.regex(
-    refused.stderr,
-    /shows a certificate that nobody trusted has signed \(\w+\): NODE_EXTRA_CA_CERTS=FILE names one/,
-  );
+  t.regex(refused.stderr, /the certificate is not trusted \(\w+\); set NODE_EXTRA_CA_CERTS=FILE/);
   const trusted = await runCommand(['stats', url], { env: { NODE_EXTRA_CA_CERTS: file } });
   t.is(trusted.code, 0, trusted.stderr);
   const plain = await runCommand(['stats', url.replace('https:', 'http:')]);
   t.is(plain.code, 1);
-  t.regex(plain.stderr, /does not speak HTTP there \(\w+\): is it https:\?/);
+  t.regex(plain.stderr, /does not speak HTTP \(\w+\); is the URL https:\?/);
 });
 
-test('it asks again and again, says what has happened since, and outlives the server', async (t) => {
+test('--watch refreshes, shows the rates since the last refresh, and continues when the server is stopped', async (t) => {
   const served = await start(t);
   const { url } = served;
   await fetch(`${url}/key`, { method: 'PUT', body: Buffer.alloc(100_000) });
@@ -210,25 +215,25 @@ test('it asks again and again, says what has happened since, and outlives the se
   createInterface(child.stdout).on('line', (line) => {
     if (line.startsWith('now ')) now.push(line);
   });
-  let asked = 0;
-  await until('it has seen downloads', async () => {
+  let downloads = 0;
+  await until('the rates include downloads', async () => {
     for (let index = 0; index < 5; index++) await (await fetch(`${url}/key`)).arrayBuffer();
-    asked += 5;
+    downloads += 5;
     return now.some((line) => /^now +[1-9][\d,]* responses\/s, [\d.]+ \wiB\/s \(.*\d% .*\), 100% hits$/.test(line));
   });
-  t.true(asked > 0);
-  let said = '';
+  t.true(downloads > 0);
+  let errors = '';
   child.stderr.on('data', (chunk: Buffer) => {
-    said += chunk;
+    errors += chunk;
   });
   await served.close();
-  await until('it says that nobody is there', () => /^hotblob: \S+ is not there/m.test(said));
+  await until('the refused connection is reported', () => /^hotblob: \S+: connection refused/m.test(errors));
   t.is(child.exitCode, null);
   child.kill('SIGINT');
   t.is((await ended).code, 0);
 });
 
-test('to programs it says a line at a time', async (t) => {
+test('--watch --json prints one line per refresh; a failed first request ends the command', async (t) => {
   const { url } = await start(t);
   const { child, ended } = startCommand(['stats', '--watch', '--json', '--interval', '0.1', url]);
   t.teardown(() => child.kill('SIGKILL'));
@@ -237,23 +242,23 @@ test('to programs it says a line at a time', async (t) => {
     lines++;
     t.is((JSON.parse(line) as StatsDocument).version, '1.2.3');
   });
-  await until('three answers', () => lines >= 3);
+  await until('three refreshes', () => lines >= 3);
   child.kill('SIGTERM');
   t.is((await ended).code, 0);
-  const gone = await runCommand(['stats', '--watch', 'http://127.0.0.1:1']);
-  t.is(gone.code, 1, 'who never was there is not waited for');
+  const refused = await runCommand(['stats', '--watch', 'http://127.0.0.1:1']);
+  t.is(refused.code, 1);
 });
 
-test('colours are for terminals', async (t) => {
+test('prints colours only on a terminal', async (t) => {
   const { url } = await start(t);
   const shown = await runOnTerminal('stdout', ['stats', url]);
   t.is(shown.code, 0, shown.stdout);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it begins every order to a terminal
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: every escape sequence starts with it
   t.regex(shown.stdout, /\u001b\[2mhotblob/);
   t.false((await runOnTerminal('stdout', ['stats', url], { env: { NO_COLOR: '1' } })).stdout.includes('\u001b'));
 });
 
-test('on a terminal it stays in its place, until ^C', async (t) => {
+test('on a terminal, --watch redraws the screen until ^C', async (t) => {
   const { url } = await start(t);
   const child = startOnTerminal(['stats', '--watch', '--interval', '0.1', url]);
   t.teardown(() => child.kill('SIGKILL'));
@@ -262,23 +267,26 @@ test('on a terminal it stays in its place, until ^C', async (t) => {
     screen += chunk;
   });
   const ended = once(child, 'close');
-  await until('three times', () => screen.split('\u001b[H').length > 3);
+  await until('three refreshes are drawn', () => screen.split('\u001b[H').length > 3);
   child.stdin.write('\u0003');
   t.deepEqual(await ended, [0, null]);
   t.is(screen.split('\u001b[2J').length, 2, 'cleared once');
-  t.true(screen.includes('\u001b[K\r\n'), 'nothing of longer lines stays');
+  t.true(screen.includes('\u001b[K\r\n'), 'the rest of each line is erased');
 });
 
-test('what makes no sense is refused', async (t) => {
+test('refuses invalid arguments', async (t) => {
   const cases: [string[], RegExp][] = [
     [[], /expected one URL/],
     [['ftp://host'], /expected a URL such as/],
     [['http://'], /expected a URL such as/],
     [['http://user:100%@host'], /expected a URL such as/],
-    [['--interval', '1', 'host'], /--interval goes with --watch/],
-    [['--watch', '--interval', '0', 'host'], /--interval: expected 0\.1 to 86400 seconds, received '0'/],
+    [['--interval', '1', 'host'], /--interval requires --watch/],
+    [
+      ['--watch', '--interval', '0', 'host'],
+      /--interval: expected a number of seconds from 0\.1 to 86400, received '0'/,
+    ],
     [['--watch', '--interval', '', 'host'], /--interval: expected/],
-    [['--top', '1', 'host'], /--top is none of its options: --watch, --interval, --json/],
+    [['--top', '1', 'host'], /unknown option --top; expected one of --watch, --interval, --json/],
   ];
   for (const [args, message] of cases) {
     const { code, stderr } = await runCommand(['stats', ...args]);

@@ -14,7 +14,7 @@ import {
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import { type ArtifactFile, artifactFiles } from '../../../src/cli/artifact-files.js';
+import { type ArtifactFile, listArtifactFiles } from '../../../src/cli/artifact-files.js';
 import { type WarmResult, warm } from '../../../src/cli/warm/warm.js';
 import { fixedMemoryPressure } from '../../../src/memory/pressure.js';
 import { memoryGroup } from '../../helpers/cgroup.js';
@@ -31,15 +31,15 @@ interface Report extends WarmResult {
   readonly chosen: { readonly artifacts: number; readonly bytes: number };
 }
 
-async function warmed(t: ExecutionContext, args: readonly string[]): Promise<Report> {
+async function runWarm(t: ExecutionContext, args: readonly string[]): Promise<Report> {
   const { code, stdout, stderr } = await runCommand(['warm', '--json', ...args]);
   t.is(stderr, '');
   t.is(code, 0);
   return JSON.parse(stdout);
 }
 
-/** Files of 1 MiB that are not in the page cache; the later ones were used later. */
-function coldFiles(directory: string, names: readonly string[]): string[] {
+/** Creates files of 1 MiB that are not in the page cache, in ascending order of last use. */
+function createColdFiles(directory: string, names: readonly string[]): string[] {
   return names.map((name, index) => {
     writePattern(directory, name, MIB, index);
     const path = join(directory, name);
@@ -49,17 +49,22 @@ function coldFiles(directory: string, names: readonly string[]): string[] {
   });
 }
 
-test('what was used last is brought into the page cache, up to a size, and that is no use of it', async (t) => {
+test('reads the most recently used artifacts up to a size, without changing their access times', async (t) => {
   const directory = await temporaryDirectory(t);
-  const [oldest = '', old = '', young = '', large = ''] = coldFiles(directory, ['oldest', 'old', 'young', 'large']);
-  // Used last of all, and it does not fit.
+  const [oldest = '', old = '', young = '', large = ''] = createColdFiles(directory, [
+    'oldest',
+    'old',
+    'young',
+    'large',
+  ]);
+  // The most recently used file is larger than --max-size.
   writeFileSync(large, Buffer.alloc(9 * MIB));
   evict(large);
-  await until('it is there', async () => {
+  await until('both artifacts are resident', async () => {
     for (const path of [old, young]) evict(path);
-    // Older than the last change, so that an access would be written down.
+    // With relatime, a read updates an access time that is older than the modification time.
     for (const [index, path] of [oldest, old, young].entries()) utimesSync(path, 1000 + index, 2000 + index);
-    const report = await warmed(t, ['--max-size', '2.5MiB', directory]);
+    const report = await runWarm(t, ['--max-size', '2.5MiB', directory]);
     t.like(report, {
       maxBytes: 2.5 * MIB,
       chosen: { artifacts: 2, bytes: 2 * MIB },
@@ -73,34 +78,34 @@ test('what was used last is brought into the page cache, up to a size, and that 
       [oldest, old, young].map((path) => statSync(path).atimeMs),
       [1_000_000, 1_001_000, 1_002_000],
     );
-    // What else runs on this machine may have taken pages away meanwhile.
+    // The kernel may have reclaimed pages in the meantime.
     return residentBytes(old) === MIB && residentBytes(young) === MIB;
   });
   for (const path of [oldest, large]) t.is(residentBytes(path), 0, path);
 });
 
-test('what is there already is left alone: whole artifacts, and parts of large ones', async (t) => {
+test('does not read resident artifacts or resident parts of large artifacts', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'whole', 2 * MIB, 1);
   const path = join(directory, 'parts');
   const whole = join(directory, 'whole');
   writePattern(directory, 'parts', 12 * MIB, 2);
-  await until('pages that were there have stayed there', async () => {
+  await until('the resident pages have not been reclaimed', async () => {
     touchAll(path);
     touchAll(whole);
     evict(path, 6 * MIB, 12 * MIB);
-    const { read, resident } = await warmed(t, [directory]);
+    const { read, resident } = await runWarm(t, [directory]);
     t.true(read.bytes >= 6 * MIB);
     return read.artifacts === 1 && read.bytes === 6 * MIB && resident.artifacts === 1 && resident.bytes === 2 * MIB;
   });
-  await until('all of it is there', async () => {
-    const { read, resident, chosen } = await warmed(t, [directory]);
+  await until('all pages are resident', async () => {
+    const { read, resident, chosen } = await runWarm(t, [directory]);
     t.is(read.artifacts + resident.artifacts, chosen.artifacts);
     return read.bytes === 0 && resident.bytes === 14 * MIB;
   });
-  await until('and people are told', async () => {
+  await until('the text shows the same', async () => {
     const { stdout } = await runCommand(['warm', directory]);
-    return stdout === '2 of 2 artifacts (14 MiB): 0 read (0 bytes), 2 in the page cache before (14 MiB)\n';
+    return stdout === '2 of 2 artifacts (14 MiB): 0 read (0 bytes), 2 already in the page cache (14 MiB)\n';
   });
 });
 
@@ -111,33 +116,33 @@ function touchAll(path: string): void {
   closeSync(fd);
 }
 
-test('of segments artifacts are warmed, beside the server that writes them', async (t) => {
+test('reads the artifacts of a segment store while a server writes to it', async (t) => {
   const { url, dir } = await startServe(t, ['--store', 'segments']);
   for (const key of ['one', 'two']) {
     t.is((await fetch(`${url}/${key}`, { method: 'PUT', body: Buffer.alloc(MIB, key) })).status, 200);
   }
   const [name = ''] = readdirSync(join(dir, 'segments'));
   const segment = join(dir, 'segments', name);
-  await until('the latest is there, and most of the other one is not', async () => {
+  await until('the latest artifact is resident, and most of the other is not', async () => {
     evict(segment);
-    const report = await warmed(t, ['--max-size', '1MiB', dir]);
+    const report = await runWarm(t, ['--max-size', '1MiB', dir]);
     t.like(report, { chosen: { artifacts: 1, bytes: MIB }, stopped: null });
     const bytes = residentBytes(segment);
     return bytes >= MIB && bytes < 1.5 * MIB;
   });
 });
 
-async function listed(directory: string): Promise<ArtifactFile[]> {
+async function listFiles(directory: string): Promise<ArtifactFile[]> {
   const files: ArtifactFile[] = [];
-  for await (const file of artifactFiles(directory)) files.push(file);
+  for await (const file of listArtifactFiles(directory)) files.push(file);
   return files;
 }
 
-test('when memory gets short it stops, in the middle of an artifact too', async (t) => {
+test('stops under memory pressure, even within an artifact', async (t) => {
   const directory = await temporaryDirectory(t);
-  const [path = ''] = coldFiles(directory, ['a']);
+  const [path = ''] = createColdFiles(directory, ['a']);
   truncateSync(path, 64 * MIB);
-  const files = await listed(directory);
+  const files = await listFiles(directory);
   const { signal } = new AbortController();
   const none = await warm(files, { memory: fixedMemoryPressure('constrained'), signal, onProgress: () => t.fail() });
   t.like(none, { stopped: 'pressure', read: { artifacts: 0, bytes: 0 } });
@@ -152,43 +157,43 @@ test('when memory gets short it stops, in the middle of an artifact too', async 
   t.like(some, { stopped: 'pressure', read: { artifacts: 0, bytes: 8 * MIB } });
 });
 
-test('in a cgroup that is nearly full nothing is read, and that is said', async (t) => {
+test('reads nothing in a cgroup that is almost full, and prints the reason', async (t) => {
   const limit = 400 * MIB;
   const group = memoryGroup(t, limit);
   if (group === undefined) {
-    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
     return;
   }
   const directory = await temporaryDirectory(t);
-  const [path = ''] = coldFiles(directory, ['a']);
-  // Shared memory is charged to who writes it first, and stays when that process has gone.
+  const [path = ''] = createColdFiles(directory, ['a']);
+  // Shared memory is charged to the cgroup that writes it first, and outlives the process.
   const ballast = `/dev/shm/hotblob-warm-${process.pid}`;
   const before = `${group.join}; head -c ${300 * MIB} /dev/zero > ${ballast}`;
   try {
     const { code, stdout, stderr } = await runCommand(['warm', directory], { before });
     t.is(code, 1);
     t.regex(stdout, /^0 of 0 artifacts/);
-    t.regex(stderr, /^hotblob: ended before all was done: memory is (constrained|critical), 3\d\d.* MiB of 400 MiB in/);
+    t.regex(stderr, /^hotblob: stopped early: memory pressure is (constrained|critical), 3\d\d.* MiB of 400 MiB in/);
     t.is(residentBytes(path), 0);
   } finally {
     rmSync(ballast, { force: true });
   }
 });
 
-test('SIGINT ends it with what was done', async (t) => {
+test('on SIGINT, stops and prints the result so far', async (t) => {
   const directory = await temporaryDirectory(t);
   writeFileSync(join(directory, 'hole'), '');
   truncateSync(join(directory, 'hole'), 64 * GIB);
   const { child, ended } = startCommand(['warm', '--json', '--max-size', '1T', directory]);
   t.teardown(() => child.kill('SIGKILL'));
-  await until('it reads', () => {
+  await until('the command has read 100 MiB', () => {
     const read = /^rchar: (\d+)$/m.exec(readFileSync(`/proc/${child.pid}/io`, 'latin1'))?.[1];
     return Number(read) > 100 * MIB;
   });
   child.kill('SIGINT');
   const { code, stdout, stderr } = await ended;
   t.is(code, 1);
-  t.is(stderr, 'hotblob: ended before all was done, as asked\n');
+  t.is(stderr, 'hotblob: stopped early: interrupted by a signal\n');
   const { stopped, read, chosen }: Report = JSON.parse(stdout);
   t.is(stopped, 'interrupted');
   t.deepEqual(chosen, { artifacts: 1, bytes: 64 * GIB });
@@ -196,18 +201,18 @@ test('SIGINT ends it with what was done', async (t) => {
   t.true(read.bytes >= 50 * MIB && read.bytes < 64 * GIB);
 });
 
-test('a bar is for terminals', async (t) => {
+test('shows a progress bar only on a terminal', async (t) => {
   const directory = await temporaryDirectory(t);
-  coldFiles(directory, ['a', 'b', 'c']);
+  createColdFiles(directory, ['a', 'b', 'c']);
   const { code, stdout, stderr } = await runOnTerminal('stderr', ['warm', directory]);
   t.is(code, 0);
   t.regex(stdout, /^3 of 3 artifacts /);
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: it takes away what was there
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: it erases the line
   t.regex(stderr, /\r\u001b\[K[█▏▎▍▌▋▊▉]+·* \d+% of 3 MiB/);
-  t.true(stderr.endsWith('\r\u001b[K'), 'it is taken away');
+  t.true(stderr.endsWith('\r\u001b[K'), 'the progress line is erased');
 });
 
-test('what cannot be read is said, the rest is done; what makes no sense is refused', async (t) => {
+test('reports artifacts that cannot be read and reads the others; refuses invalid arguments', async (t) => {
   const directory = await temporaryDirectory(t);
   const file = join(directory, 'file');
   await mkdir(join(directory, 'artifacts'));
@@ -222,19 +227,19 @@ test('what cannot be read is said, the rest is done; what makes no sense is refu
   t.deepEqual(await runCommand(['warm', file]), {
     code: 1,
     stdout: '',
-    stderr: `hotblob: ${file} is not a directory\n`,
+    stderr: `hotblob: ${file}: expected a directory\n`,
   });
   t.regex((await runCommand(['warm', join(directory, 'absent')])).stderr, /^hotblob: ENOENT: .*\n$/);
   if (process.getuid?.() !== 0) {
-    t.log('only root can become somebody else');
-    t.not(process.env['CI'], 'true', 'nothing is left out there');
+    t.log('skipped: requires root to switch to another user');
+    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
     return;
   }
   chmodSync(directory, 0o755);
   chmodSync(join(directory, 'artifacts/closed'), 0o600);
-  // Nobody may know whether it is there: it is read.
+  // The user may not query the residency of the other file, so it is read.
   const { code, stdout, stderr } = await runCommand(['warm', join(directory, 'artifacts')], { uid: NOBODY });
   t.is(code, 1);
-  t.regex(stdout, /^1 of 2 artifacts \(2 KiB\): 1 read \(1000 bytes\), 0 in the page cache before/);
-  t.regex(stderr, /^hotblob: 1 artifact cannot be read, such as: EACCES: .*closed'\n$/);
+  t.regex(stdout, /^1 of 2 artifacts \(2 KiB\): 1 read \(1000 bytes\), 0 already in the page cache/);
+  t.regex(stderr, /^hotblob: cannot read 1 artifact; first error: EACCES: .*closed'\n$/);
 });

@@ -1,8 +1,8 @@
 /**
- * Calls `work` for each of `items`, for at most `concurrency` of them at a time, in their order. Rejects with the first
- * error, once what has begun is over; nothing is begun after it.
+ * Calls `work` for the items in order, with at most `concurrency` calls in flight. After an error no further call is started;
+ * the promise rejects with the first error once the calls in flight have settled.
  */
-export async function concurrently<T>(
+export async function forEachConcurrently<T>(
   items: AsyncIterable<T> | Iterable<T>,
   concurrency: number,
   work: (item: T) => Promise<void>,
