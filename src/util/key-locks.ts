@@ -1,15 +1,16 @@
-/** Runs one at a time for each key, in the order in which they come. */
+/** Runs tasks with the same key one at a time, in the order of the calls. Tasks with different keys run concurrently. */
 export class KeyLocks {
   readonly #last = new Map<string, Promise<unknown>>();
 
+  /** Runs `task` when all earlier tasks with `key` are settled. Settles like `task`. */
   async run<T>(key: string, task: () => Promise<T>): Promise<T> {
-    const before = this.#last.get(key);
-    const mine = before === undefined ? task() : before.then(task, task);
-    this.#last.set(key, mine);
+    const previous = this.#last.get(key);
+    const current = previous === undefined ? task() : previous.then(task, task);
+    this.#last.set(key, current);
     try {
-      return await mine;
+      return await current;
     } finally {
-      if (this.#last.get(key) === mine) this.#last.delete(key);
+      if (this.#last.get(key) === current) this.#last.delete(key);
     }
   }
 }

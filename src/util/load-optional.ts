@@ -1,24 +1,24 @@
 import { createRequire } from 'node:module';
 
-const requirePackage = createRequire(import.meta.url);
+const require = createRequire(import.meta.url);
 
-/** A module, or why there is none: it is not installed, or it does not load on this machine. */
-export type Loading = { readonly module: unknown } | { readonly failure: 'absent' | Error };
+/** Module, or the reason why there is none: `absent` if it is not installed, otherwise the error of loading it. */
+export type LoadResult = { readonly module: unknown } | { readonly failure: 'absent' | Error };
 
-/** Loads an optional dependency. Never throws. */
-export function tryToLoad(name: string): Loading {
+/** Loads an optional dependency and reports why it is unavailable. Never throws. */
+export function tryToLoad(name: string): LoadResult {
   try {
-    return { module: requirePackage(name) };
+    return { module: require(name) };
   } catch (error) {
     const cause = error instanceof Error ? error : new Error(String(error));
-    // A module that is there may lack one of its own.
+    // An installed module can fail with the same code if one of its own dependencies is missing.
     const isAbsent = 'code' in cause && cause.code === 'MODULE_NOT_FOUND' && cause.message.includes(`'${name}'`);
     return { failure: isAbsent ? 'absent' : cause };
   }
 }
 
-/** An optional dependency, or undefined where it is absent or does not load on this machine. */
+/** Loads an optional dependency. Returns undefined if it is not installed or does not load on this machine. */
 export function loadOptional(name: string): unknown {
-  const loading = tryToLoad(name);
-  return 'module' in loading ? loading.module : undefined;
+  const result = tryToLoad(name);
+  return 'module' in result ? result.module : undefined;
 }

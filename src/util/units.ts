@@ -1,12 +1,12 @@
 const UNITS = ['bytes', 'KiB', 'MiB', 'GiB', 'TiB'] as const;
 
-/** A number of bytes for people, with one decimal place: `1.5 MiB`. */
+/** Formats a number of bytes with at most one decimal place: `1.5 MiB`. */
 export function formatBytes(bytes: number): string {
   const power = bytes < 1 ? 0 : Math.min(Math.floor(Math.log2(bytes) / 10), UNITS.length - 1);
   return `${Number((bytes / 1024 ** power).toFixed(1))} ${UNITS[power]}`;
 }
 
-/** `50GiB`, `50G`, `1.5k` and `1024` as a number of bytes, by powers of 1024; undefined for anything else. */
+/** Parses `50GiB`, `50G`, `1.5k` or `1024` as a number of bytes. Units are powers of 1024. Returns undefined for other text. */
 export function parseBytes(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)([KMGT]?)(?:i?B)?$/i.exec(text);
   if (match === null) return undefined;
@@ -15,17 +15,17 @@ export function parseBytes(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
-/** A count for people: `12,345`. */
+/** Formats a count: `12,345`. */
 export function formatCount(count: number): string {
   return count.toLocaleString('en-US');
 }
 
-/** So many of something: `1 artifact`, `12,345 artifacts`. `noun` takes an s. */
+/** Formats a count with its noun: `1 artifact`, `12,345 artifacts`. The plural of `noun` must end with s. */
 export function formatCountOf(count: number, noun: string): string {
   return `${formatCount(count)} ${noun}${count === 1 ? '' : 's'}`;
 }
 
-/** A share from 0 to 1 as whole percent. Neither all nor nothing is told of what is only nearly so. */
+/** Formats a share from 0 to 1 as whole percent. Rounds to 0% and 100% only if the share is exactly 0 or 1. */
 export function formatShare(share: number): string {
   const percent = Math.round(share * 100);
   if (percent === 100 && share < 1) return '99%';
@@ -33,7 +33,7 @@ export function formatShare(share: number): string {
   return `${percent}%`;
 }
 
-/** Seconds for people, in the two units that matter most: `3 h 12 min`. */
+/** Formats a duration in its two largest units: `3 h 12 min`. */
 export function formatDuration(seconds: number): string {
   const minutes = Math.floor(seconds / 60);
   const hours = Math.floor(minutes / 60);

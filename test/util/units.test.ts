@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { formatBytes, formatCountOf, formatDuration, formatShare, parseBytes } from '../../src/util/units.js';
 
-test('sizes are read as people write them', (t) => {
+test('parses sizes with and without units', (t) => {
   const cases: [string, number | undefined][] = [
     ['0', 0],
     ['1024', 1024],
@@ -21,7 +21,7 @@ test('sizes are read as people write them', (t) => {
   for (const [text, bytes] of cases) t.is(parseBytes(text), bytes, text);
 });
 
-test('and written so that they read as about the same', (t) => {
+test('formats sizes that parse to about the same number', (t) => {
   fc.assert(
     fc.property(fc.integer({ min: 0, max: 2 ** 50 }), (bytes) => {
       const [number = '', unit = ''] = formatBytes(bytes).split(' ');
@@ -35,7 +35,7 @@ test('and written so that they read as about the same', (t) => {
   t.is(formatBytes(0.5), '0.5 bytes');
 });
 
-test('nearly all is not all, and hardly anything is not nothing', (t) => {
+test('rounds a share to 0% or 100% only if it is exact', (t) => {
   const cases: [number, string][] = [
     [0, '0%'],
     [1, '100%'],
@@ -46,7 +46,7 @@ test('nearly all is not all, and hardly anything is not nothing', (t) => {
   for (const [share, text] of cases) t.is(formatShare(share), text);
 });
 
-test('times have the two units that matter, counts their noun', (t) => {
+test('formats durations in two units and counts with a noun', (t) => {
   const cases: [number, string][] = [
     [0, '0 s'],
     [59.9, '59 s'],
