@@ -7,14 +7,14 @@ import type { IndexEntry } from './index-entry.js';
 import type { SegmentIndex } from './segment-index.js';
 import { segmentPath } from './segment-set.js';
 
-/** Most cached paths. A store rarely has more segments; the cache is cleared if it does. */
+/** Maximum number of cached paths. A store rarely has more segments; if it does, the cache is cleared. */
 const MAX_CACHED_PATHS = 16_384;
 
 /** Converts index entries to artifacts. */
 export class ArtifactReader {
   readonly #index: SegmentIndex;
   readonly #directory: string;
-  // Every request looks its path up in a Map. V8 caches the hash of a string, so reusing the string makes that faster.
+  // Each path is created once: the handler looks it up in a Map for every request, and V8 caches the hash of a string.
   readonly #paths = new Map<number, string>();
 
   /** @param directory directory of the segment files */

@@ -9,7 +9,7 @@ import { DIGEST_BYTES, type IndexEntry } from './index-entry.js';
  */
 export type BodyFault = 'missing' | 'truncated' | 'altered';
 
-/** Descriptions of the faults, as the predicate of a sentence whose subject is the body. */
+/** Descriptions of the faults. Each completes the sentence "the body ...". */
 export const FAULT_DESCRIPTIONS: Readonly<Record<BodyFault, string>> = {
   missing: 'is missing: the segment file does not exist',
   truncated: 'is truncated: the segment file ends before the body does',
@@ -23,7 +23,7 @@ const READ_BYTES = 256 * 1024;
  * Checks a body against the checksum in its index entry. Returns `undefined` if it is intact.
  *
  * @param path path of the segment file
- * @throws the reason of `signal`; otherwise the error of the system
+ * @throws the reason of `signal`; otherwise the system error
  */
 export async function findBodyFault(
   entry: IndexEntry,

@@ -46,7 +46,7 @@ export class ChangeSet {
   }
 
   /**
-   * Commits the changes to the index, then updates the counts of the segments. Nothing has changed if it rejects.
+   * Commits the changes to the index, then updates the counts of the segments. If it rejects, nothing has changed.
    *
    * @param knownNextSegment next segment id that the index has stored already
    * @throws the error of the index

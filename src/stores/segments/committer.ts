@@ -13,7 +13,7 @@ interface QueuedOperation {
 
 type Fail = (queued: QueuedOperation, reason: unknown) => void;
 
-/** Most bytes and operations in one sync and one commit. A larger group would delay its first operations. */
+/** Maximum size of a group, in bytes and operations. A larger group would delay its first operations. */
 const MAX_GROUP_BYTES = 16 * 1024 * 1024;
 const MAX_GROUP_OPERATIONS = 512;
 /** Fewer operations than this are not divided into two groups. */
@@ -45,7 +45,11 @@ export class Committer {
     this.#nextSegment = index.nextSegment();
   }
 
-  /** Applies an operation. Nothing has changed if it rejects. @throws the error of the system or of the index */
+  /**
+   * Applies an operation durably. If it rejects, nothing has changed.
+   *
+   * @throws the system error, or the error of the index
+   */
   apply(operation: Operation): Promise<Outcome> {
     return new Promise((resolve, reject) => {
       const region = operation.kind === 'put' && operation.body.kind === 'region' ? operation.body.region : undefined;
@@ -54,7 +58,7 @@ export class Committer {
     });
   }
 
-  /** Resolves when the current step is done. Undefined if nothing is in flight. */
+  /** Resolves when the commit in flight, or else the write in flight, is done. Undefined if nothing is in flight. */
   progress(): Promise<void> | undefined {
     if (this.#committingCount > 0) return this.#committing;
     return this.#draining === undefined ? undefined : this.#writing;
@@ -82,8 +86,8 @@ export class Committer {
   }
 
   #nextGroup(): QueuedOperation[] {
-    // Half of the operations: if all clients waited for one group, they would all return at the same time, and the disk
-    // would be idle until then.
+    // Divides the operations into two groups. If all clients waited for the same group, their next uploads would arrive
+    // together, and the disk would be idle until then.
     const half = Math.ceil((this.#queue.length + this.#committingCount) / 2);
     const maxOperations = Math.min(MAX_GROUP_OPERATIONS, Math.max(MIN_SPLIT_OPERATIONS, half));
     let bytes = 0;

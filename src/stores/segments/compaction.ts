@@ -9,11 +9,11 @@ import type { Usage } from './usage.js';
 
 /** A sealed segment is compacted when at most this part of its bytes is live. */
 const MAX_LIVE_RATIO = 0.5;
-/** Largest part of an evicted segment that is copied forward. Without a limit, an eviction might free no space. */
+/** Maximum part of an evicted segment to retain. Without a limit, an eviction might free no space. */
 const MAX_RETAINED_RATIO = 0.5;
-/** An eviction copies artifacts forward that were read within two half-lives. */
+/** An eviction retains artifacts that were read within two half-lives. */
 const MIN_RETAINED_RECENCY = 0.25;
-/** Most bytes and bodies to copy at the same time. */
+/** Maximum number of bytes and bodies to copy at the same time. */
 const MAX_COPY_BYTES = 8 * 1024 * 1024;
 const MAX_COPIES = 256;
 
@@ -53,7 +53,7 @@ export class Compaction {
 
   /**
    * Evicts the coldest segment: the one with the least heat per byte, and the oldest among equals. Recently read
-   * artifacts are retained as far as `freeBytes` allow. Resolves to `false` if all segments have pending regions.
+   * artifacts are retained as far as `freeBytes` allows. Resolves to `false` if all segments have pending regions.
    */
   evictColdest(freeBytes: () => number): Promise<boolean> {
     return this.#exclusively(async () => {

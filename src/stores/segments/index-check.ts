@@ -47,7 +47,7 @@ class DamageError extends Error {}
  *
  * @param maxPages number of pages after which the check ends
  * @param allowEmpty whether an empty file counts as intact: LMDB initializes it when a writer opens it
- * @throws the error of the system
+ * @throws the system error
  */
 export async function findDamage(path: string, maxPages: number, allowEmpty: boolean): Promise<string | undefined> {
   const file = await open(path, 'r').catch((error: unknown) => {

@@ -34,7 +34,7 @@ const DIGEST_OFFSET = 24;
 const CHECKSUM_OFFSET = DIGEST_OFFSET + DIGEST_BYTES;
 const HEADER_BYTES = CHECKSUM_OFFSET + 4;
 const LOCATION_BYTES = 10;
-/** B-tree overhead of an artifact in addition to its key (stored twice) and header. Assumes pages that are two thirds full. */
+/** B-tree overhead of an artifact, in addition to its key and header. Assumes pages that are two thirds full. */
 const TREE_BYTES = 64;
 
 /**
@@ -44,6 +44,7 @@ const TREE_BYTES = 64;
 export function estimateIndexBytes(key: string, entry: IndexEntry): number {
   const { inline, metadata } = entry;
   const fixedBytes = HEADER_BYTES + LOCATION_BYTES + TREE_BYTES;
+  // The key is stored twice: with the entry and with the location.
   return 2 * key.length + fixedBytes + metadataFieldBytes(metadata) + (inline?.byteLength ?? 0);
 }
 
@@ -118,8 +119,8 @@ export function isAt(entry: Location | undefined, location: Location): boolean {
   return entry !== undefined && entry.segment === location.segment && entry.offset === location.offset;
 }
 
-// FNV-1a. A corrupt index page must not turn into a wrong location. It has to detect accidents only, and takes a
-// fraction of a microsecond; a cryptographic hash would take longer.
+// FNV-1a, so that a corrupt index page does not yield a wrong location. It only has to detect accidental changes, and takes
+// a fraction of a microsecond, which a cryptographic hash does not.
 function checksumOf(key: string, bytes: Uint8Array, length: number): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < CHECKSUM_OFFSET; index++) hash = Math.imul(hash ^ (bytes[index] ?? 0), 0x01000193);

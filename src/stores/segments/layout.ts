@@ -16,15 +16,15 @@ export interface Layout {
 
 const INDEX_NAME = 'index.mdb';
 const SEGMENTS_NAME = 'segments';
-/** Exists while acknowledged bodies may not be on the disk (`durability: 'none'`). Contains the {@link readBootId}. */
+/** Exists while acknowledged bodies may not be on the disk (`durability: 'none'`). Contains the boot id. */
 const UNSYNCED_NAME = 'unsynced';
-/** `lost+found` is the file system's, and another process may already have created the files of the writer lock. */
+/** Anything but `lost+found` and the files of the writer lock, which another process may have created already. */
 const FOREIGN_NAME = /^(?!lost\+found$|writer[.-])/;
 
 /**
  * Returns the paths of the store in `dir`. Creates the directory if it does not exist.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` is a file, is inaccessible, or contains anything but a segment store
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` is a file, cannot be accessed, or contains other files
  */
 export async function createLayout(dir: string): Promise<Layout> {
   try {
@@ -75,10 +75,7 @@ export async function isSegmentStore(dir: string): Promise<boolean> {
   }
 }
 
-/**
- * Empties the store if the system went down while acknowledged bodies were not on the disk: which of them are complete
- * is unknown.
- */
+/** Empties the store if the system crashed while acknowledged bodies were not on the disk: some may be incomplete. */
 export async function discardUnsynced(layout: Layout): Promise<void> {
   const marker = await readMarker(layout);
   if (marker === undefined || (marker !== '' && marker === (await readBootId()))) return;
@@ -93,7 +90,8 @@ export async function discardUnsynced(layout: Layout): Promise<void> {
 export async function markUnsynced(layout: Layout): Promise<void> {
   const bootId = await readBootId();
   if ((await readMarker(layout)) === bootId) return;
-  // Renamed into place: a process killed while writing would leave an empty marker, which reads as one of another boot.
+  // Renamed into place: a process killed while writing would leave an empty marker, which would count as the
+  // marker of another boot.
   const path = join(layout.root, UNSYNCED_NAME);
   await writeFile(`${path}.new`, bootId, { flush: true });
   await rename(`${path}.new`, path);
@@ -122,7 +120,7 @@ function layoutOf(root: string): Layout {
   return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME) };
 }
 
-/** Returns `error` as an invalid `dir` option if the directory is at fault, and unchanged otherwise. */
+/** Returns an invalid option error for `dir` if the directory is the cause of `error`, and `error` itself otherwise. */
 function toDirectoryError(dir: string, error: unknown): unknown {
   const code = errnoCode(error);
   if (code === 'EEXIST' || code === 'ENOTDIR') return directoryError(dir, 'a directory', 'a file', error);

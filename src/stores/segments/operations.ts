@@ -3,8 +3,8 @@ import type { Segment } from './segment.js';
 import type { Region } from './segment-set.js';
 
 /**
- * Body of an upload. `memory`: to be written to a segment. `inline`: to be stored in the index. `region`: already written
- * to a segment.
+ * Body of an upload. `memory`: goes to a segment. `inline`: goes to the index. `region`: has already been written to a
+ * segment.
  */
 export type ReceivedBody =
   | { readonly kind: 'memory'; readonly chunks: readonly Uint8Array[] }
@@ -21,7 +21,7 @@ export interface PutOperation {
   readonly metadata?: Uint8Array | undefined;
   /** Applies the operation only if the body of `key` is still here. Set by compaction. */
   readonly expectedLocation?: Location | undefined;
-  /** Called when the bytes of a `memory` body count as part of a segment. */
+  /** Called by the committer when the bytes of a `memory` body count as part of a segment. */
   readonly onReserved?: (() => void) | undefined;
   /** Checked immediately before the commit: an aborted upload never becomes visible. */
   readonly signal?: AbortSignal | undefined;
@@ -34,7 +34,7 @@ export interface DeleteOperation {
   readonly expectedLocation?: Location | undefined;
 }
 
-/** Removes the row of a segment from the index. All its entries must have been removed before. */
+/** Removes the row of a segment from the index. Its entries must have been removed before. */
 export interface DropSegmentOperation {
   readonly kind: 'drop-segment';
   readonly segment: Segment;

@@ -46,7 +46,9 @@ export class Quota {
       if (bytes <= this.free) break;
       const progress = this.#reclaimer.progress();
       if (progress === undefined) {
-        const message = `maxBytes: no space for ${bytes} bytes, uploads in flight occupy too much of ${this.maxBytes} bytes`;
+        const message =
+          `maxBytes: an upload needs ${bytes} bytes, but only ${this.free} of ${this.maxBytes} are free and nothing can be ` +
+          'evicted: retry when fewer uploads are in flight, or raise maxBytes';
         throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
       }
       await progress;

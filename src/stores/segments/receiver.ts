@@ -15,7 +15,7 @@ export interface ReceivedUpload {
   readonly digest: Uint8Array;
   /** Encoded metadata. */
   readonly metadata: Uint8Array | undefined;
-  /** Must be called when the bytes of a `memory` body count as part of a segment. */
+  /** Ends the reservation of a `memory` body when its bytes count as part of a segment. */
   readonly onReserved?: (() => void) | undefined;
 }
 
@@ -23,7 +23,7 @@ export interface ReceivedUpload {
 export const MAX_INLINE_BYTES = 256;
 /** Bodies up to this size are buffered: many of them share one write, and a failed one leaves nothing on the disk. */
 const MAX_BUFFERED_BYTES = 256 * 1024;
-/** Limit of all buffered bytes. Bodies beyond it are written to their segment chunk by chunk. */
+/** Limit for the bodies buffered at the same time, in bytes. Beyond it, bodies are written to their segment directly. */
 const MAX_TOTAL_BUFFERED_BYTES = 32 * 1024 * 1024;
 
 /** Receives uploads. Small bodies are buffered, larger ones are written to a reserved region. */
@@ -42,7 +42,7 @@ export class Receiver {
    * upload fails before that, the region it was written to is discarded.
    *
    * @throws HotblobError of {@link encodeMetadata} and {@link chunksOf}; otherwise the error of the body, the reason of the
-   * signal, or the error of the system
+   * signal, or the system error
    */
   async receive<T>(
     body: Readable,

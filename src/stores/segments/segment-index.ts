@@ -30,7 +30,7 @@ export interface IndexTransaction {
 const COMMIT_BYTES = 1024 * 1024;
 /** Rows read at a time. */
 const BATCH_ROWS = 1000;
-/** 64 MiB, which hold about 200,000 artifacts and take 0.1 s. Covers all but the lowest level of a larger index. */
+/** 64 MiB, which hold about 200,000 artifacts and take 0.1 s. In a larger index, only the lowest level is left out. */
 const CHECKED_PAGES = 16_384;
 const NEXT_SEGMENT = Buffer.from('next-segment');
 const COUNTS_BYTES = 16;
@@ -48,7 +48,7 @@ export class SegmentIndex {
    * Opens the index. A writer creates it if it does not exist.
    *
    * @param checkedPages number of pages to check for corruption first
-   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the file is not a valid index; otherwise the error of the system
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the file is not a valid index; otherwise the system error
    */
   static async open(path: string, options: SegmentIndexOptions, checkedPages = CHECKED_PAGES): Promise<SegmentIndex> {
     const damage = await findDamage(path, checkedPages, !options.readOnly);
@@ -71,7 +71,7 @@ export class SegmentIndex {
     return entry;
   }
 
-  /** Commits the writes of `change`. If it rejects, nothing has changed; after a failure of the disk that is not certain. */
+  /** Commits the writes of `change`. If it rejects, nothing has changed, unless the disk failed during the commit. */
   async commit(change: (transaction: IndexTransaction) => void): Promise<void> {
     try {
       // Writes in a batch return no promises of their own. A rejected promise without a handler would end the process.
@@ -150,10 +150,10 @@ export class SegmentIndex {
   }
 
   /**
-   * Yields all keys with their entries in batches. A corrupt entry is `undefined`. Each batch shows the index at the time
-   * it is read.
+   * Yields all keys with their entries in batches. A corrupt entry is `undefined`. Each batch reflects the
+   * last commit at the time it is read.
    *
-   * @param maxMs longest time to spend on one batch, in milliseconds
+   * @param maxMs time in milliseconds after which a batch ends
    */
   *entries(
     maxMs = Number.POSITIVE_INFINITY,

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { INLINE_BASE, type Location } from './index-entry.js';
 import { NO_COUNTS, Segment, type SegmentCounts } from './segment.js';
 
-/** Most segments that accept bodies at the same time, not counting those reserved for a body of unknown length. */
+/** Maximum number of segments that accept bodies, not counting those reserved for a body of unknown length. */
 const MAX_WRITABLE_SEGMENTS = 4;
 
 /** Returns the path of a segment file. */
@@ -174,8 +174,8 @@ export class SegmentSet {
   }
 }
 
-/** Closes the descriptor of a segment without further writes, so that only writable segments occupy one. */
+/** Closes the descriptor of a sealed segment without pending regions, so that only writable segments hold one. */
 function closeIfFinished(segment: Segment): void {
-  // A failed close(2) has released the descriptor as well.
+  // Linux releases the descriptor even if close(2) fails.
   if (segment.isSealed && segment.pendingRegions === 0) segment.closeHandle().catch(() => {});
 }

@@ -3,7 +3,7 @@ import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 
-/** Totals of a segment. The index stores them too, so that a start does not have to scan its entries. */
+/** Totals of a segment. The index stores them too, so that opening a store does not scan its entries. */
 export interface SegmentCounts {
   /** Total length of the bodies in the file that the index refers to, in bytes. */
   readonly liveBytes: number;
@@ -15,7 +15,7 @@ export interface SegmentCounts {
 
 export const NO_COUNTS: SegmentCounts = { liveBytes: 0, liveCount: 0, indexBytes: 0 };
 
-/** IOV_MAX on Linux, macOS and the BSDs: the most buffers that one writev(2) accepts. */
+/** IOV_MAX on Linux, macOS and the BSDs: the maximum number of buffers of one writev(2). */
 const IOV_MAX = 1024;
 
 /**
@@ -30,13 +30,13 @@ export class Segment {
   /** Offset of the next region, in bytes. */
   end: number;
   counts: SegmentCounts;
-  /** Number of inline bodies that were ever assigned to this segment. Gives the next one its offset. */
+  /** Number of inline bodies that were ever assigned to this segment. Determines the offset of the next one. */
   inlineCount: number;
   /** Whether the segment accepts no further bodies. */
   isSealed = false;
   /** Number of regions that are neither in the index nor discarded. */
   pendingRegions = 0;
-  /** First error of a sync. Everything written since the sync before it may be lost. */
+  /** Error of the first failed sync. Bytes written after the last successful sync may be lost. */
   syncError: unknown;
   /** Whether bytes were written since the last sync. */
   isDirty = false;
@@ -119,7 +119,7 @@ export class Segment {
       if (!this.#isNameSynced) await syncDirectory(dirname(this.path));
       this.#isNameSynced = true;
     } catch (error) {
-      // Linux reports a failed write-back once and then marks the pages clean (fsync(2)): a second sync would succeed.
+      // Linux reports a failed write-back once and then treats the pages as clean (fsync(2)). A second sync would succeed.
       this.syncError ??= error;
       this.isSealed = true;
       throw error;
@@ -129,14 +129,15 @@ export class Segment {
   /**
    * Reads `length` bytes at `offset`.
    *
-   * @throws RangeError if the file is too short; otherwise the error of the system
+   * @throws RangeError if the file is too short; otherwise the system error
    */
   async read(offset: number, length: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafeSlow(length);
     const handle = await this.#open();
     for (let done = 0; done < length; ) {
       const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
-      if (bytesRead === 0) throw new RangeError(`expected at least ${offset + length} bytes: ${this.path}`);
+      if (bytesRead === 0)
+        throw new RangeError(`segment file: expected at least ${offset + length} bytes, received fewer: ${this.path}`);
       done += bytesRead;
     }
     return bytes;

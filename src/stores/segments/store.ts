@@ -34,8 +34,8 @@ export interface SegmentStoreOptions {
    */
   readonly segmentBytes?: number | undefined;
   /**
-   * When an upload is acknowledged. `'fsync'`: when it is on the disk. `'none'`: when the kernel has it. With `'none'`,
-   * uploads survive a crash of the process; after a crash of the system, the store starts empty. Default: `'fsync'`.
+   * When an upload is acknowledged. `'fsync'`: when it is on the disk. `'none'`: when the kernel has buffered it. With
+   * `'none'`, uploads survive a crash of the process; after a crash of the system, the store starts empty. Default: `'fsync'`.
    */
   readonly durability?: 'fsync' | 'none' | undefined;
   /**
@@ -44,8 +44,8 @@ export interface SegmentStoreOptions {
    */
   readonly verifyReads?: boolean | undefined;
   /**
-   * Whether to open the store for reading only, while another process may write to it. Any number of processes may do
-   * so. Default: `false`.
+   * Whether to open the store for reading only. Any number of processes may do so while another one writes. Default:
+   * `false`.
    */
   readonly readOnly?: boolean | undefined;
 }
@@ -82,7 +82,7 @@ const MIN_SEGMENTS = 8;
 /** An offset has six bytes in the index, and its upper half denotes inline bodies. */
 const MAX_SEGMENT_BYTES = 2 ** 40;
 
-/** Longest time for which `list` blocks the event loop, in milliseconds. */
+/** Time after which `list` yields to the event loop, in milliseconds. */
 const LIST_BATCH_MS = 3;
 
 const CHECKS = {
@@ -97,9 +97,9 @@ const CHECKS = {
  * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Compared with a
  * directory store, small artifacts need no file each. Requires the optional dependency `lmdb`.
  *
- * An upload is acknowledged when its bytes, and then its index entry, are on the disk. If the process is killed, every
- * acknowledged artifact is intact afterwards, and no other one exists. The bytes of an artifact never change, so its file
- * may be mapped. `dir` is created if it does not exist.
+ * An upload is acknowledged when its bytes and its index entry are on the disk. If the process is killed, acknowledged
+ * uploads are stored and intact; any other upload is stored completely or not at all. The bytes of an artifact never
+ * change, so its file may be mapped. `dir` is created if it does not exist.
  *
  * One process may write to a directory; any number may read it with `readOnly`.
  *

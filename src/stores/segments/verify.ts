@@ -30,8 +30,8 @@ export interface SegmentSummary {
 }
 
 /**
- * Checks every body of the segment store in `dir` against its checksum. Yields the faults and returns the totals. Changes
- * nothing, and another process may write to the store at the same time.
+ * Checks every body of the segment store in `dir` against its checksum. Yields the faults and returns the totals. Does
+ * not change anything; another process may write to the store at the same time.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` contains no segment store, `ERR_HOTBLOB_NO_LMDB` if the
  * package `lmdb` is not available

@@ -35,8 +35,8 @@ interface Owner {
  * therefore needed, and a reused process id cannot be mistaken for the owner. The record of the owner is replaced by
  * compare-and-swap in an LMDB file, so that only one of several processes that find the owner dead can succeed it.
  *
- * Containers that share the directory exclude each other as well. Process ids and abstract sockets, which belong to a
- * namespace (namespaces(7)), would not achieve that.
+ * Containers that share the directory exclude each other as well. Process ids and abstract sockets are local to a namespace
+ * (namespaces(7)) and could not ensure that.
  */
 export class WriterLock {
   readonly #directory: string;
