@@ -2,38 +2,49 @@ import { Readable } from 'node:stream';
 import type { CompletedPart, GetObjectCommandOutput, HeadObjectCommandOutput, S3Client } from '@aws-sdk/client-s3';
 import type { ArtifactMetadata, ByteRange } from '../../contract/artifact.js';
 import type { StoreStats, UpstreamCount } from '../../contract/store.js';
+import { discard } from '../body.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
-import { brokenAnswer, changedMeanwhile, failureOf, isMissing, isOutOfRange } from './failure.js';
-import { metadataOf, type ObjectDescription } from './metadata.js';
+import {
+  invalidResponse,
+  isMissing,
+  isOutOfRange,
+  isPreconditionFailed,
+  objectChanged,
+  toHotblobError,
+} from './errors.js';
+import { fromObjectMetadata, type ObjectMetadataInput } from './object-metadata.js';
 import type { Sdk } from './sdk.js';
 
-/** What is known of an object. */
-export interface ObjectFacts extends ArtifactMetadata {
+/** Size, entity tag and metadata of an object. */
+export interface ObjectInfo extends ArtifactMetadata {
   /** In bytes. */
   readonly size: number;
-  /** Strong; that of an object which went up in parts is no MD5, but changes with the bytes all the same. */
+  /** Strong entity tag. For a multipart upload it is not an MD5, but it still changes with the bytes. */
   readonly etag: string;
 }
 
-/** Some bytes of an object, on their way. */
-export interface ObjectRead {
-  readonly facts: ObjectFacts;
+/** Response to a request for a range of an object. */
+export interface ObjectResponse {
+  readonly info: ObjectInfo;
   readonly range: ByteRange;
-  /** Whoever has it reads it to its end or destroys it. */
+  /** The caller must read the body to its end or destroy it. */
   readonly body: Readable;
 }
 
-/** Bytes that go to the service, with what it checks them by. */
+/** Request body and its hash. */
 export interface Payload {
   readonly bytes: Buffer;
-  /** SHA-256 in hexadecimal digits. */
+  /** SHA-256 in lower-case hex. S3 verifies it. */
   readonly sha256: string;
 }
 
-/** Time to the answer is not bounded for a request with a body, which may be long on its way: only silence is. */
+/** No limit on the time to the response: a large request body takes long to send. The socket timeout still applies. */
 const WITH_BODY = { requestTimeout: 0 };
 
-/** The requests, each tried as often as the client is configured for. Every method rejects with a HotblobError. */
+const READING = 'reading from';
+const WRITING = 'writing to';
+
+/** Requests to one bucket. The SDK retries each as the client is configured. Every method rejects with a HotblobError. */
 export class Bucket {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
@@ -46,86 +57,87 @@ export class Bucket {
     this.#name = name;
   }
 
-  /** What the service was asked, and how long the heads of its answers took, with all attempts of a request. */
+  /** Returns request counts and latencies. A request counts once, and its latency includes all attempts. */
   stats(): StoreStats {
     return this.#tally.stats();
   }
 
-  /** How often the client tries a request. */
-  async attempts(): Promise<number> {
+  /** Returns the maximum number of attempts that the client makes for a request. */
+  async maxAttempts(): Promise<number> {
     return Number(await this.#client.config.maxAttempts());
   }
 
-  /** What is known of an object; undefined where there is none. */
-  async head(key: string, signal?: AbortSignal): Promise<ObjectFacts | undefined> {
+  /** Returns information about an object, or undefined if it does not exist. */
+  async head(key: string, signal?: AbortSignal): Promise<ObjectInfo | undefined> {
     const command = new this.#sdk.HeadObjectCommand({ Bucket: this.#name, Key: key });
     try {
       const send = () => this.#client.send(command, { ...(signal && { abortSignal: signal }) });
-      const answer = await this.#ask('get', send, signal);
-      return this.#factsOf(answer, answer.ContentLength);
+      const response = await this.#send('get', send, signal);
+      return this.#infoFrom(response, response.ContentLength);
     } catch (error) {
       if (isMissing(error)) return undefined;
-      throw this.#failure(error, 'looking into', signal);
+      throw this.#toError(error, 'looking up an object in', signal);
     }
   }
 
   /**
-   * Begins to read; undefined where there is no object, `'outside'` where it ends before the range does begin. The range
-   * that comes may end earlier than the one asked for, and may be the whole object from a service that knows no ranges.
+   * Reads a range. Returns undefined if there is no object, and `'outOfRange'` if the range starts behind its end. The
+   * returned range may end earlier than requested. If the service ignores ranges, it is the whole object.
    */
-  async read(key: string, range: ByteRange, signal: AbortSignal): Promise<ObjectRead | 'outside' | undefined> {
+  async read(key: string, range: ByteRange, signal: AbortSignal): Promise<ObjectResponse | 'outOfRange' | undefined> {
     try {
       return await this.#get(key, range, undefined, signal);
     } catch (error) {
       if (isMissing(error)) return undefined;
-      if (isOutOfRange(error)) return 'outside';
-      throw this.#failure(error, 'reading from', signal);
+      if (isOutOfRange(error)) return 'outOfRange';
+      throw this.#toError(error, READING, signal);
     }
   }
 
-  /** Begins to read a range of the object that `facts` are of: exactly that range, of exactly that object. */
-  async readOn(key: string, range: ByteRange, facts: ObjectFacts, signal: AbortSignal): Promise<Readable> {
-    const doing = this.#doing('reading from');
+  /** Reads exactly `range` of the version of the object that `info` describes. Rejects if the object has changed. */
+  async readVersion(key: string, range: ByteRange, info: ObjectInfo, signal: AbortSignal): Promise<Readable> {
+    const action = this.#describe(READING);
     try {
-      const read = await this.#get(key, range, facts.etag, signal);
-      if (read.facts.etag === facts.etag && read.range.start === range.start && read.range.end === range.end) {
-        return read.body;
-      }
-      abandon(read.body);
-      if (read.facts.etag !== facts.etag) throw changedMeanwhile(doing);
-      throw brokenAnswer(doing, `asked for bytes from ${range.start}, S3 answered with those from ${read.range.start}`);
+      const response = await this.#get(key, range, info.etag, signal);
+      const isSameVersion = response.info.etag === info.etag;
+      const isSameRange = response.range.start === range.start && response.range.end === range.end;
+      if (isSameVersion && isSameRange) return response.body;
+      discard(response.body);
+      if (!isSameVersion) throw objectChanged(action);
+      const received = `bytes from ${response.range.start} to ${response.range.end}`;
+      throw invalidResponse(action, `expected bytes from ${range.start} to ${range.end}, received ${received}`);
     } catch (error) {
       const isChanged = isMissing(error) || isOutOfRange(error) || isPreconditionFailed(error);
-      throw isChanged ? changedMeanwhile(doing) : this.#failure(error, 'reading from', signal);
+      throw isChanged ? objectChanged(action) : this.#toError(error, READING, signal);
     }
   }
 
   /** Stores an object in one request and resolves to its entity tag. */
-  async put(key: string, payload: Payload, description: ObjectDescription): Promise<string> {
-    const input = { Bucket: this.#name, Key: key, Body: payload.bytes, ...description };
+  async put(key: string, payload: Payload, metadata: ObjectMetadataInput): Promise<string> {
+    const input = { Bucket: this.#name, Key: key, Body: payload.bytes, ...metadata };
     const command = new this.#sdk.PutObjectCommand(input);
-    command.middlewareStack.add(sayHash(payload), SAY_HASH);
+    command.middlewareStack.add(setPayloadHash(payload), BEFORE_SIGNING);
     try {
-      const answer = await this.#ask('put', () => this.#client.send(command, WITH_BODY));
-      return this.#tagOf(answer, 'writing to');
+      const response = await this.#send('put', () => this.#client.send(command, WITH_BODY));
+      return this.#etagFrom(response, WRITING);
     } catch (error) {
-      throw this.#failure(error, 'writing to');
+      throw this.#toError(error, WRITING);
     }
   }
 
-  /** Begins an upload in parts and resolves to its id. */
-  async createUpload(key: string, description: ObjectDescription): Promise<string> {
-    const command = new this.#sdk.CreateMultipartUploadCommand({ Bucket: this.#name, Key: key, ...description });
+  /** Creates a multipart upload and resolves to its id. */
+  async createUpload(key: string, metadata: ObjectMetadataInput): Promise<string> {
+    const command = new this.#sdk.CreateMultipartUploadCommand({ Bucket: this.#name, Key: key, ...metadata });
     try {
-      const { UploadId } = await this.#ask('put', () => this.#client.send(command));
-      if (UploadId === undefined) throw brokenAnswer(this.#doing('writing to'), 'S3 gave the upload no id');
+      const { UploadId } = await this.#send('put', () => this.#client.send(command));
+      if (UploadId === undefined) throw invalidResponse(this.#describe(WRITING), 'S3 responded without an upload id');
       return UploadId;
     } catch (error) {
-      throw this.#failure(error, 'writing to');
+      throw this.#toError(error, WRITING);
     }
   }
 
-  /** Sends a part. `PartNumber` counts from 1. */
+  /** Sends a part. `number` counts from 1. */
   async putPart(
     key: string,
     uploadId: string,
@@ -135,68 +147,68 @@ export class Bucket {
   ): Promise<CompletedPart> {
     const input = { Bucket: this.#name, Key: key, UploadId: uploadId, PartNumber: number, Body: payload.bytes };
     const command = new this.#sdk.UploadPartCommand(input);
-    command.middlewareStack.add(sayHash(payload), SAY_HASH);
+    command.middlewareStack.add(setPayloadHash(payload), BEFORE_SIGNING);
     try {
       const send = () => this.#client.send(command, { ...WITH_BODY, abortSignal: signal });
-      const answer = await this.#ask('put', send, signal);
-      return { PartNumber: number, ETag: this.#tagOf(answer, 'writing to') };
+      const response = await this.#send('put', send, signal);
+      return { PartNumber: number, ETag: this.#etagFrom(response, WRITING) };
     } catch (error) {
-      throw this.#failure(error, 'writing to', signal);
+      throw this.#toError(error, WRITING, signal);
     }
   }
 
-  /** Makes an object of the parts, in their order, and resolves to its entity tag. */
+  /** Joins the parts into an object and resolves to its entity tag. */
   async completeUpload(key: string, uploadId: string, parts: readonly CompletedPart[]): Promise<string> {
     const input = { Bucket: this.#name, Key: key, UploadId: uploadId, MultipartUpload: { Parts: [...parts] } };
     const command = new this.#sdk.CompleteMultipartUploadCommand(input);
     try {
-      const answer = await this.#ask('put', () => this.#client.send(command, WITH_BODY));
-      return this.#tagOf(answer, 'writing to');
+      const response = await this.#send('put', () => this.#client.send(command, WITH_BODY));
+      return this.#etagFrom(response, WRITING);
     } catch (error) {
-      throw this.#failure(error, 'writing to');
+      throw this.#toError(error, WRITING);
     }
   }
 
-  /** Deletes the parts of an upload that is not to become an object. */
+  /** Deletes the parts of a multipart upload. */
   async abortUpload(key: string, uploadId: string): Promise<void> {
     const input = { Bucket: this.#name, Key: key, UploadId: uploadId };
     try {
       await this.#client.send(new this.#sdk.AbortMultipartUploadCommand(input));
     } catch (error) {
-      if (!isMissing(error)) throw this.#failure(error, 'aborting an upload to');
+      if (!isMissing(error)) throw this.#toError(error, 'aborting an upload to');
     }
   }
 
-  /** Deletes an object; the service does not say whether there was one. */
+  /** Deletes an object. S3 does not report whether it existed. */
   async delete(key: string): Promise<void> {
     const command = new this.#sdk.DeleteObjectCommand({ Bucket: this.#name, Key: key });
     try {
-      await this.#ask('delete', () => this.#client.send(command));
+      await this.#send('delete', () => this.#client.send(command));
     } catch (error) {
-      if (!isMissing(error)) throw this.#failure(error, 'deleting from');
+      if (!isMissing(error)) throw this.#toError(error, 'deleting from');
     }
   }
 
-  async #get(key: string, range: ByteRange, etag: string | undefined, signal: AbortSignal): Promise<ObjectRead> {
+  async #get(key: string, range: ByteRange, etag: string | undefined, signal: AbortSignal): Promise<ObjectResponse> {
     const command = new this.#sdk.GetObjectCommand({
       Bucket: this.#name,
       Key: key,
       Range: `bytes=${range.start}-${range.end - 1}`,
-      // Without it a new object's bytes could follow on the old one's.
+      // Without If-Match, bytes of a new object could follow bytes of the old one.
       ...(etag === undefined ? {} : { IfMatch: etag }),
     });
-    const answer = await this.#ask('get', () => this.#client.send(command, { abortSignal: signal }), signal);
-    const body: unknown = answer.Body;
-    if (!(body instanceof Readable)) throw brokenAnswer(this.#doing('reading from'), 'S3 answered without a body');
+    const response = await this.#send('get', () => this.#client.send(command, { abortSignal: signal }), signal);
+    const body: unknown = response.Body;
+    if (!(body instanceof Readable)) throw invalidResponse(this.#describe(READING), 'S3 responded without a body');
     try {
-      return { body, ...this.#positionOf(answer) };
+      return { body, ...this.#infoAndRangeFrom(response) };
     } catch (error) {
-      abandon(body);
+      discard(body);
       throw error;
     }
   }
 
-  #ask<T>(operation: UpstreamCount['operation'], send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
+  #send<T>(operation: UpstreamCount['operation'], send: () => Promise<T>, signal?: AbortSignal): Promise<T> {
     return this.#tally.run({
       operation,
       hasBody: operation === 'put',
@@ -205,67 +217,57 @@ export class Bucket {
       outcomeOfError: (error) => {
         if (signal?.aborted === true) return isUpstreamError(signal.reason) ? 'no-response' : undefined;
         if (operation !== 'put' && isMissing(error)) return 'missing';
-        // There is an object, only a shorter one.
+        // The object exists, but is shorter than the range expects.
         if (isOutOfRange(error)) return 'ok';
         return 'no-response';
       },
     });
   }
 
-  #positionOf(answer: GetObjectCommandOutput): Pick<ObjectRead, 'facts' | 'range'> {
-    const { ContentRange, ContentLength } = answer;
+  #infoAndRangeFrom(response: GetObjectCommandOutput): Pick<ObjectResponse, 'info' | 'range'> {
+    const { ContentRange, ContentLength } = response;
     if (ContentRange === undefined) {
-      const facts = this.#factsOf(answer, ContentLength);
-      return { facts, range: { start: 0, end: facts.size } };
+      const info = this.#infoFrom(response, ContentLength);
+      return { info, range: { start: 0, end: info.size } };
     }
     const [, start, last, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(ContentRange) ?? [];
-    const facts = this.#factsOf(answer, size === undefined ? undefined : Number(size));
-    // "bytes 0-0/0" is what some answer for an empty object, where AWS says 416.
-    return { facts, range: { start: Number(start), end: Math.min(Number(last) + 1, facts.size) } };
+    const info = this.#infoFrom(response, size === undefined ? undefined : Number(size));
+    // Some services send "bytes 0-0/0" for an empty object, where AWS responds 416.
+    return { info, range: { start: Number(start), end: Math.min(Number(last) + 1, info.size) } };
   }
 
-  #factsOf(answer: GetObjectCommandOutput | HeadObjectCommandOutput, size: number | undefined): ObjectFacts {
+  #infoFrom(response: GetObjectCommandOutput | HeadObjectCommandOutput, size: number | undefined): ObjectInfo {
     if (size === undefined || !Number.isSafeInteger(size)) {
-      throw brokenAnswer(this.#doing('reading from'), 'S3 did not say how long the object is');
+      throw invalidResponse(this.#describe(READING), 'S3 responded without the size of the object');
     }
     return {
       size,
-      etag: this.#tagOf(answer, 'reading from'),
-      ...(answer.LastModified === undefined ? {} : { lastModified: answer.LastModified }),
-      ...metadataOf(answer),
+      etag: this.#etagFrom(response, READING),
+      ...(response.LastModified === undefined ? {} : { lastModified: response.LastModified }),
+      ...fromObjectMetadata(response),
     };
   }
 
-  #tagOf({ ETag }: { readonly ETag?: string | undefined }, doing: string): string {
-    if (!ETag) throw brokenAnswer(this.#doing(doing), 'S3 answered without an entity tag');
-    // Some services leave the quotes out.
+  #etagFrom({ ETag }: { readonly ETag?: string | undefined }, action: string): string {
+    if (!ETag) throw invalidResponse(this.#describe(action), 'S3 responded without an entity tag');
+    // Some services omit the quotes.
     return ETag.endsWith('"') ? ETag : `"${ETag}"`;
   }
 
-  #doing(what: string): string {
-    return `${what} the bucket '${this.#name}'`;
+  #describe(action: string): string {
+    return `${action} the bucket '${this.#name}'`;
   }
 
-  #failure(error: unknown, doing: string, signal?: AbortSignal): unknown {
-    return signal?.aborted ? signal.reason : failureOf(error, this.#doing(doing));
+  #toError(error: unknown, action: string, signal?: AbortSignal): unknown {
+    return signal?.aborted ? signal.reason : toHotblobError(error, this.#describe(action));
   }
-}
-
-/** Ends a body that nobody reads. */
-export function abandon(body: Readable): void {
-  body.on('error', () => {});
-  body.destroy();
-}
-
-function isPreconditionFailed(error: unknown): boolean {
-  return error instanceof Error && error.name === 'PreconditionFailed';
 }
 
 /**
- * Says the SHA-256 that was taken while the bytes came in. Otherwise the SDK takes it of all of them at once, and nothing
- * else happens in the process for the 15 ms that 16 MiB need.
+ * Middleware that sets the SHA-256 that was computed while the body arrived. Otherwise the SDK hashes all bytes at once,
+ * which blocks the event loop for about 15 ms per 16 MiB.
  */
-function sayHash({ sha256 }: Payload) {
+function setPayloadHash({ sha256 }: Payload) {
   return <A extends { request: unknown }, R>(next: (args: A) => R) =>
     (args: A): R => {
       if (hasHeaders(args.request)) args.request.headers['x-amz-content-sha256'] = sha256;
@@ -273,8 +275,8 @@ function sayHash({ sha256 }: Payload) {
     };
 }
 
-/** Before the request is signed. */
-const SAY_HASH = { step: 'build', name: 'hotblobPayloadHash' } as const;
+/** The build step precedes the signature. */
+const BEFORE_SIGNING = { step: 'build', name: 'hotblobPayloadHash' } as const;
 
 function hasHeaders(request: unknown): request is { headers: Record<string, string> } {
   return typeof request === 'object' && request !== null && 'headers' in request;

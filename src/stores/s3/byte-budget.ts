@@ -1,40 +1,39 @@
 import { HotblobError } from '../../contract/errors.js';
 
-interface Waiting {
+interface Waiter {
   readonly bytes: number;
   grant(): void;
 }
 
-/** Bytes that may be in memory at once. Who has to wait is served in the order of coming. */
+/** Limits the bytes in memory. Waiters are served in order of arrival. */
 export class ByteBudget {
   readonly #maxBytes: number;
-  readonly #queue = new Set<Waiting>();
+  readonly #waiters = new Set<Waiter>();
   #usedBytes = 0;
 
   constructor(maxBytes: number) {
     this.#maxBytes = maxBytes;
   }
 
-  /** Bytes that are taken. */
   get usedBytes(): number {
     return this.#usedBytes;
   }
 
   /**
-   * Resolves once `bytes` are the caller's, to what gives them back, once however often it is called.
+   * Waits for `bytes` and reserves them. Resolves to a function that releases them; further calls of it do nothing.
    *
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` when they are not after `timeoutMs`; the signal's reason when it aborts
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` after `timeoutMs`; the reason of the signal if it aborts
    */
-  async take(bytes: number, timeoutMs: number, signal: AbortSignal): Promise<() => void> {
+  async reserve(bytes: number, timeoutMs: number, signal: AbortSignal): Promise<() => void> {
     signal.throwIfAborted();
-    if (this.#queue.size > 0 || !this.#fits(bytes)) await this.#wait(bytes, timeoutMs, signal);
+    if (this.#waiters.size > 0 || !this.#fits(bytes)) await this.#wait(bytes, timeoutMs, signal);
     else this.#usedBytes += bytes;
-    let isTaken = true;
+    let isReserved = true;
     return () => {
-      if (!isTaken) return;
-      isTaken = false;
+      if (!isReserved) return;
+      isReserved = false;
       this.#usedBytes -= bytes;
-      this.#grantNext();
+      this.#grantWaiters();
     };
   }
 
@@ -44,39 +43,39 @@ export class ByteBudget {
 
   #wait(bytes: number, timeoutMs: number, signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        this.#queue.delete(waiting);
+      const remove = (): void => {
+        this.#waiters.delete(waiter);
         clearTimeout(timer);
         signal.removeEventListener('abort', onAbort);
       };
-      const giveUp = (reason: unknown): void => {
-        leave();
-        // It may have been the one that the others waited for.
-        this.#grantNext();
+      const fail = (reason: unknown): void => {
+        remove();
+        // A smaller request behind it may fit.
+        this.#grantWaiters();
         reject(reason);
       };
-      const onAbort = (): void => giveUp(signal.reason);
-      const waiting: Waiting = {
+      const onAbort = (): void => fail(signal.reason);
+      const waiter: Waiter = {
         bytes,
         grant: () => {
-          leave();
+          remove();
           this.#usedBytes += bytes;
           resolve();
         },
       };
       const timer = setTimeout(() => {
-        const message = `uploads in progress fill the ${this.#maxBytes} bytes that they may have in memory`;
-        giveUp(new HotblobError('ERR_HOTBLOB_OVERLOADED', message));
+        const message = `no memory for an upload within ${timeoutMs} ms: all ${this.#maxBytes} bytes of uploadBytes are in use`;
+        fail(new HotblobError('ERR_HOTBLOB_OVERLOADED', message));
       }, timeoutMs);
       signal.addEventListener('abort', onAbort);
-      this.#queue.add(waiting);
+      this.#waiters.add(waiter);
     });
   }
 
-  #grantNext(): void {
-    for (const waiting of this.#queue) {
-      if (!this.#fits(waiting.bytes)) return;
-      waiting.grant();
+  #grantWaiters(): void {
+    for (const waiter of this.#waiters) {
+      if (!this.#fits(waiter.bytes)) return;
+      waiter.grant();
     }
   }
 }

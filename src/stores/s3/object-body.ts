@@ -1,38 +1,40 @@
 import { Readable } from 'node:stream';
-import { brokenAnswer, failureOf, silence } from './failure.js';
+import { bodyTimeout, invalidResponse, toHotblobError } from './errors.js';
 
-/** Where the bytes of a range come from. */
+/** Describes a range of an object and requests the rest of it again. */
 export interface BodyOrigin {
-  /** What is being done, for messages. */
-  readonly doing: string;
-  /** How often the rest may be asked for in a row without a byte coming, the first time included. */
-  readonly attempts: number;
-  /** How long the service may say nothing while bytes are wanted, in milliseconds. */
+  /** What is being done, for error messages. */
+  readonly action: string;
+  /** Maximum number of consecutive requests that receive no byte, the first one included. */
+  readonly maxAttempts: number;
+  /** Maximum time without a byte while the consumer reads, in milliseconds. */
   readonly timeoutMs: number;
-  /** Ends everything when it aborts. */
+  /** Destroys the stream when it aborts. */
   readonly signal: AbortSignal;
-  /** Asks for what follows on the first `received` bytes of the range. */
+  /** Requests the range again, without its first `received` bytes. */
   reopen(received: number): Promise<Readable>;
 }
 
 /**
- * The bytes of a range, whatever happens on the way: when the connection is cut off, or says nothing for too long, the
- * rest is asked for again, once somebody wants it.
+ * Bytes of a range of an object. If the connection is reset or stalls, the rest is requested again when the consumer reads
+ * on.
  */
 export class ObjectBody extends Readable {
   readonly #origin: BodyOrigin;
   readonly #length: number;
-  /** Undefined once it has failed, until the rest has been asked for. */
+  /** Body of the current response; undefined between a failure and the next response. */
   #body: Readable | undefined;
   #received = 0;
-  #failures = 0;
-  #isWanted = false;
+  #consecutiveFailures = 0;
+  /** Whether the consumer is waiting for data. */
+  #isReading = false;
   #isReopening = false;
-  #silence: NodeJS.Timeout | undefined;
+  #stallTimer: NodeJS.Timeout | undefined;
 
   /**
-   * `length` is what `body` should have, in bytes; it is destroyed with this stream. `prefix` comes first and was received
-   * before.
+   * @param body first response body; destroyed with this stream
+   * @param length expected length of `body`, in bytes
+   * @param prefix bytes to emit before `body`
    */
   constructor(origin: BodyOrigin, body: Readable, length: number, prefix?: Uint8Array) {
     super();
@@ -43,82 +45,85 @@ export class ObjectBody extends Readable {
   }
 
   override _read(): void {
-    this.#isWanted = true;
-    this.#go();
+    this.#isReading = true;
+    this.#resume();
   }
 
   override _destroy(error: Error | null, callback: (error: Error | null) => void): void {
-    this.#stop();
+    this.#clearStallTimer();
     this.#body?.destroy();
     callback(error);
   }
 
-  #go(): void {
+  #resume(): void {
     if (this.#body === undefined) {
       if (!this.#isReopening) this.#reopen();
       return;
     }
     this.#body.resume();
-    // Only while bytes are wanted: a client may read as slowly as it likes.
-    this.#silence ??= setTimeout(() => {
-      const { doing, timeoutMs } = this.#origin;
-      this.#fail(silence(doing, timeoutMs));
+    // Runs only while the consumer reads: a slow client is not a stalled service.
+    this.#stallTimer ??= setTimeout(() => {
+      const { action, timeoutMs } = this.#origin;
+      this.#onFailure(bodyTimeout(action, timeoutMs));
     }, this.#origin.timeoutMs);
   }
 
-  #stop(): void {
-    clearTimeout(this.#silence);
-    this.#silence = undefined;
+  #clearStallTimer(): void {
+    clearTimeout(this.#stallTimer);
+    this.#stallTimer = undefined;
   }
 
   #attach(body: Readable): void {
-    const { doing } = this.#origin;
+    const { action } = this.#origin;
     this.#body = body;
     body.on('data', (chunk: Buffer) => {
-      if (body === this.#body) this.#take(body, chunk);
+      if (body === this.#body) this.#onData(body, chunk);
     });
     const fail = (error: Error): void => {
-      if (body === this.#body) this.#fail(error);
+      if (body === this.#body) this.#onFailure(error);
     };
     body.on('error', fail);
-    // Without an error where it ends too early, or was destroyed with its client.
-    body.on('close', () => fail(brokenAnswer(doing, `the body ended at ${this.#received} of ${this.#length} bytes`)));
+    // A body that ends early, or is destroyed with its S3 client, closes without an error.
+    body.on('close', () => {
+      fail(invalidResponse(action, `the body ended after ${this.#received} of ${this.#length} bytes`));
+    });
     body.pause();
   }
 
-  #take(body: Readable, chunk: Buffer): void {
+  #onData(body: Readable, chunk: Buffer): void {
     this.#received += chunk.byteLength;
-    this.#failures = 0;
+    this.#consecutiveFailures = 0;
     if (this.#received > this.#length) {
-      this.destroy(brokenAnswer(this.#origin.doing, `S3 sent more than the ${this.#length} bytes that it announced`));
+      const reason = `expected ${this.#length} bytes, received more`;
+      this.destroy(invalidResponse(this.#origin.action, reason));
       return;
     }
-    this.#isWanted = this.push(chunk);
-    this.#silence?.refresh();
+    this.#isReading = this.push(chunk);
+    this.#stallTimer?.refresh();
     if (this.#received === this.#length) {
-      // It flows on to its end, which gives its connection back; whatever happens there is no longer ours.
+      // The body keeps flowing to its end, so that the agent can reuse the connection. Its errors no longer matter.
       this.#body = undefined;
-      this.#stop();
+      this.#clearStallTimer();
       this.push(null);
-    } else if (!this.#isWanted) {
-      this.#stop();
+    } else if (!this.#isReading) {
+      this.#clearStallTimer();
       body.pause();
     }
   }
 
-  #fail(error: Error): void {
+  #onFailure(error: Error): void {
     const body = this.#body;
     this.#body = undefined;
-    this.#stop();
+    this.#clearStallTimer();
     body?.destroy();
-    const { signal, attempts, doing } = this.#origin;
+    const { signal, maxAttempts, action } = this.#origin;
     if (signal.aborted) {
       this.destroy(signal.reason);
       return;
     }
-    // Nobody wants anything: a service that closes a connection which is idle does nothing wrong.
-    if (!this.#isWanted) return;
-    if (++this.#failures >= attempts) this.destroy(failureOf(error, doing));
+    // A service may close a connection that has been idle. Not counted; the next read opens a new one.
+    if (!this.#isReading) return;
+    if (++this.#consecutiveFailures >= maxAttempts) this.destroy(toHotblobError(error, action));
     else this.#reopen();
   }
 
@@ -133,7 +138,7 @@ export class ObjectBody extends Readable {
           return;
         }
         this.#attach(body);
-        if (this.#isWanted) this.#go();
+        if (this.#isReading) this.#resume();
       },
       (error) => this.destroy(error),
     );

@@ -1,63 +1,81 @@
 import type { S3Client, S3ClientConfig } from '@aws-sdk/client-s3';
 import { HotblobError } from '../../contract/errors.js';
 import { assertKey } from '../../contract/store.js';
-import { assertOptions, countFrom, FLAG, invalidOption, type OptionCheck } from '../../contract/validation.js';
+import {
+  assertOptions,
+  countFrom,
+  FLAG,
+  invalidOption,
+  MILLISECONDS,
+  type OptionCheck,
+} from '../../contract/validation.js';
 import type { Sdk } from './sdk.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** S3's own limits: parts of 5 MiB to 5 GiB, but for the last one. */
+/** Limits of S3 for every part of a multipart upload except the last. */
 const MIN_PART_BYTES = 5 * MIB;
 const MAX_PART_BYTES = 5 * 1024 * MIB;
-/** A connection carries one request, and a download holds it until its client has read. The SDK's 50 are too few for that. */
+/** A connection carries one request at a time, and a slow client occupies it. The SDK's default of 50 is too low for that. */
 const MAX_SOCKETS = 256;
-/** A host that is there answers a SYN sooner than this, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 5000;
 
-/** What {@link s3Store} takes. */
+/** Options of {@link s3Store}. */
 export interface S3StoreOptions {
-  /** The bucket's name, or the ARN of an access point. */
+  /** Name of the bucket, or ARN of an access point. */
   readonly bucket: string;
-  /** Objects are at `prefix/key`, so that a bucket can hold several caches. Default: at `key`. */
+  /** Prefix of the object names: an object is named `prefix/key`. Default: none, the name is the key. */
   readonly prefix?: string | undefined;
   /**
-   * A client that is there already. It stays its owner's: `close` leaves it alone, and its own configuration is what
-   * counts. Default: one that the store makes of the next five options.
+   * Existing client to use with its own configuration. `close()` does not destroy it. Cannot be combined with the next five
+   * options. Default: the store creates a client from them.
    */
   readonly client?: S3Client | undefined;
-  /** The URL of a service other than AWS, such as `https://minio.internal:9000`. */
+  /** URL of a service other than AWS, such as `https://minio.internal:9000`. Default: AWS. */
   readonly endpoint?: string | undefined;
-  /** Default: what the environment and the SDK's configuration files say. */
+  /** Default: the region from the environment or the AWS configuration files. */
   readonly region?: string | undefined;
-  /** Default: what the environment, the SDK's configuration files, the container or the machine's role say. */
+  /** Default: the SDK's provider chain (environment, AWS configuration files, container or instance role). */
   readonly credentials?: S3ClientConfig['credentials'] | undefined;
-  /** Whether the bucket's name is in the path and not in the host name, as most services other than AWS need it. Default: false. */
+  /**
+   * Whether the bucket is addressed in the path instead of the host name. Most services other than AWS require it. Default:
+   * false.
+   */
   readonly forcePathStyle?: boolean | undefined;
-  /** How often a request is tried in all, with the SDK's pauses between; a body that is cut off goes on where it ended. Default: 3. */
+  /**
+   * Maximum number of attempts per request, with the SDK's backoff between them. A download also resumes up to this many
+   * times in a row without progress. Default: 3.
+   */
   readonly maxAttempts?: number | undefined;
   /**
-   * How long the service may take to answer, and how long nothing may come or go of a body, in milliseconds. It also bounds
-   * how long an upload waits for its buffer. Default: 10,000.
+   * Time to the response headers, time without a byte of a body, and time that an upload waits for memory; in milliseconds.
+   * Default: 10,000.
    */
   readonly requestTimeoutMs?: number | undefined;
-  /** Bytes of a part, from 5 MiB. What is larger goes up in parts, 10,000 of them at most. Default: 16 MiB. */
+  /**
+   * Size of a part, in bytes; at least 5 MiB. A larger upload is sent as a multipart upload of at most 10,000 parts.
+   * Default: 16 MiB.
+   */
   readonly partBytes?: number | undefined;
-  /** All parts in memory together, in bytes; an upload reads on when there is room for its next one. Default: eight parts. */
+  /**
+   * Memory for the parts of all uploads together, in bytes; at least `partBytes`. An upload waits when it is used up. Default: eight
+   * parts.
+   */
   readonly uploadBytes?: number | undefined;
   /**
-   * How much of an artifact comes with the question whether it is there, in bytes. Up to this length a download is one
-   * request, above it two. 0: a HEAD goes first. Default: 64 KiB.
+   * Number of bytes that a lookup requests with the metadata. A download up to this size takes one request, a larger one
+   * two. `0`: a lookup sends a HEAD request. Default: 64 KiB.
    */
   readonly firstBytes?: number | undefined;
 }
 
-/** The options with nothing left out. */
+/** Validated options with all defaults applied. */
 export interface S3Settings {
   readonly bucket: string;
-  /** With the slash at its end; empty for none. */
+  /** Ends with a slash, or is empty. */
   readonly prefix: string;
   readonly client: S3Client;
-  /** Whether the client is the store's to destroy. */
+  /** Whether `close()` destroys the client. */
   readonly ownsClient: boolean;
   readonly requestTimeoutMs: number;
   readonly partBytes: number;
@@ -66,28 +84,27 @@ export interface S3Settings {
 }
 
 /**
- * Fills in the defaults and makes the client.
+ * Validates the options, applies the defaults and creates the client.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, without what was found where that may be a secret
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`. The message omits received values that may be secrets.
  */
 export function s3SettingsOf(options: S3StoreOptions, sdk: Sdk): S3Settings {
   assertOptions(options, CHECKS);
   const { client, bucket, prefix, requestTimeoutMs = 10_000, partBytes = 16 * MIB, firstBytes = 64 * KIB } = options;
-  if (bucket === undefined) throw invalidOption('bucket', TEXT.expected, bucket);
+  if (bucket === undefined) throw invalidOption('bucket', NON_EMPTY_STRING.expected, bucket);
   assertClient(client);
   assertEndpoint(options.endpoint);
   assertCredentials(options.credentials);
   const uploadBytes = options.uploadBytes ?? 8 * partBytes;
-  if (uploadBytes < partBytes)
-    throw invalidOption('uploadBytes', `at least one part of ${partBytes} bytes`, uploadBytes);
+  if (uploadBytes < partBytes) throw invalidOption('uploadBytes', `at least partBytes (${partBytes})`, uploadBytes);
   if (client !== undefined) {
     const name = CLIENT_OPTIONS.find((each) => options[each] !== undefined);
-    if (name !== undefined) throw invalidOption('client', `none of ${CLIENT_OPTIONS.join(', ')} beside it`, name);
+    if (name !== undefined) throw invalidOption('client', `to be used without ${CLIENT_OPTIONS.join(', ')}`, name);
   }
   return {
     bucket,
-    prefix: prefixOf(prefix),
-    client: client ?? new sdk.S3Client(configOf(options, requestTimeoutMs)),
+    prefix: normalizePrefix(prefix),
+    client: client ?? new sdk.S3Client(clientConfigOf(options, requestTimeoutMs)),
     ownsClient: client === undefined,
     requestTimeoutMs,
     partBytes,
@@ -96,23 +113,23 @@ export function s3SettingsOf(options: S3StoreOptions, sdk: Sdk): S3Settings {
   };
 }
 
-const TEXT: OptionCheck = {
+const NON_EMPTY_STRING: OptionCheck = {
   expected: 'a string that is not empty',
   accepts: (value) => typeof value === 'string' && value !== '',
 };
-/** For what may hold a secret and must not be shown: it is checked by itself. */
-const UNSEEN: OptionCheck = { expected: '', accepts: () => true };
+/** Accepts every value. The value may be a secret, so a separate check reports it without showing it. */
+const CHECKED_SEPARATELY: OptionCheck = { expected: '', accepts: () => true };
 
 const CHECKS: Readonly<Record<keyof S3StoreOptions, OptionCheck>> = {
-  bucket: TEXT,
+  bucket: NON_EMPTY_STRING,
   prefix: { expected: 'a string', accepts: (value) => typeof value === 'string' },
-  client: UNSEEN,
-  endpoint: UNSEEN,
-  region: TEXT,
-  credentials: UNSEEN,
+  client: CHECKED_SEPARATELY,
+  endpoint: CHECKED_SEPARATELY,
+  region: NON_EMPTY_STRING,
+  credentials: CHECKED_SEPARATELY,
   forcePathStyle: FLAG,
   maxAttempts: countFrom(1),
-  requestTimeoutMs: countFrom(1),
+  requestTimeoutMs: MILLISECONDS,
   partBytes: {
     expected: `a whole number of bytes from ${MIN_PART_BYTES} to ${MAX_PART_BYTES}`,
     accepts: (value) =>
@@ -122,9 +139,10 @@ const CHECKS: Readonly<Record<keyof S3StoreOptions, OptionCheck>> = {
   firstBytes: countFrom(0),
 };
 
+/** Options that configure the client of the store. */
 const CLIENT_OPTIONS = ['endpoint', 'region', 'credentials', 'forcePathStyle', 'maxAttempts'] as const;
 
-function prefixOf(prefix: string | undefined): string {
+function normalizePrefix(prefix: string | undefined): string {
   if (prefix === undefined || prefix === '') return '';
   const segments = prefix.replace(/\/+$/, '');
   try {
@@ -139,7 +157,7 @@ function prefixOf(prefix: string | undefined): string {
 function assertClient(client: unknown): void {
   if (client === undefined) return;
   if (typeof client === 'object' && client !== null && 'send' in client && typeof client.send === 'function') return;
-  // Without what was found: it may be a configuration.
+  // The value is not shown: it may be a configuration with credentials.
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', 'client: expected an S3Client, received something else');
 }
 
@@ -147,8 +165,8 @@ function assertEndpoint(endpoint: unknown): void {
   if (endpoint === undefined) return;
   const url = typeof endpoint === 'string' && URL.canParse(endpoint) ? new URL(endpoint) : undefined;
   if (url !== undefined && /^https?:$/.test(url.protocol) && url.username === '' && url.password === '') return;
-  // Without what was found: it may have a password in it.
-  const message = 'endpoint: expected an http or https URL without a user, received something else';
+  // The value is not shown: it may contain a password.
+  const message = 'endpoint: expected an http or https URL without a username and password, received something else';
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
@@ -156,14 +174,14 @@ function assertCredentials(credentials: unknown): void {
   if (credentials === undefined || typeof credentials === 'function') return;
   if (typeof credentials === 'object' && credentials !== null) {
     const { accessKeyId, secretAccessKey } = { accessKeyId: undefined, secretAccessKey: undefined, ...credentials };
-    if (TEXT.accepts(accessKeyId) && TEXT.accepts(secretAccessKey)) return;
+    if (NON_EMPTY_STRING.accepts(accessKeyId) && NON_EMPTY_STRING.accepts(secretAccessKey)) return;
   }
   const message =
     'credentials: expected { accessKeyId, secretAccessKey } or a function that resolves to it, received something else';
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
-function configOf(options: S3StoreOptions, requestTimeoutMs: number): S3ClientConfig {
+function clientConfigOf(options: S3StoreOptions, requestTimeoutMs: number): S3ClientConfig {
   const { endpoint, region, credentials, forcePathStyle = false, maxAttempts = 3 } = options;
   return {
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -171,25 +189,26 @@ function configOf(options: S3StoreOptions, requestTimeoutMs: number): S3ClientCo
     ...(credentials === undefined ? {} : { credentials }),
     forcePathStyle,
     maxAttempts,
-    // Each body is signed with its SHA-256, which the service checks; a CRC on top of it would take the loop 8 ms for 16 MiB,
-    // and services other than AWS do not all know it.
+    // The signature already covers the SHA-256 of each body. An additional CRC would block the event loop for 8 ms per
+    // 16 MiB, and not all services other than AWS support it.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
-    // Waiting for "100 Continue" takes the SDK a new connection for each part.
+    // With "Expect: 100-continue" the SDK opens a new connection for each part.
     expectContinueHeader: false,
     requestHandler: {
       connectionTimeout: Math.min(CONNECT_TIMEOUT_MS, requestTimeoutMs),
-      // From the start to the headers of the answer; requests with a body are told to go by the next instead.
+      // Time from the start of the request to the response headers. Requests with a body set it to 0, and only the socket
+      // timeout applies to them.
       requestTimeout: requestTimeoutMs,
       throwOnRequestTimeout: true,
       socketTimeout: requestTimeoutMs,
       httpAgent: { keepAlive: true, maxSockets: MAX_SOCKETS },
       httpsAgent: { keepAlive: true, maxSockets: MAX_SOCKETS },
-      // Without one it writes to the console.
-      logger: SILENT,
+      // By default the handler logs to the console.
+      logger: SILENT_LOGGER,
     },
   };
 }
 
-const nothing = (): void => {};
-const SILENT = { trace: nothing, debug: nothing, info: nothing, warn: nothing, error: nothing };
+const ignore = (): void => {};
+const SILENT_LOGGER = { trace: ignore, debug: ignore, info: ignore, warn: ignore, error: ignore };

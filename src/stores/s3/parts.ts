@@ -5,57 +5,58 @@ import { chunksOf } from '../body.js';
 import type { Payload } from './bucket.js';
 import type { ByteBudget } from './byte-budget.js';
 
-/** S3's own limit. */
+/** Maximum number of parts in a multipart upload of S3. */
 const MAX_PARTS = 10_000;
 
-/** What bounds an upload. */
+/** Limits of an upload. */
 export interface UploadLimits {
   readonly partBytes: number;
-  /** What the parts of all uploads take from. */
+  /** Memory for the parts of all uploads. */
   readonly budget: ByteBudget;
-  /** How long a part waits for that, in milliseconds. */
+  /** Maximum time that a part waits for memory, in milliseconds. */
   readonly timeoutMs: number;
 }
 
-/** Some bytes of an upload, in memory until they are released. */
+/** Part of an upload, held in memory until it is released. */
 export interface Part extends Payload {
-  /** Whether the body ends with it. */
   readonly isLast: boolean;
-  /** Gives the memory back; once, however often it is called. */
+  /** Releases the memory. Further calls do nothing. */
   release(): void;
 }
 
 /**
- * Cuts a body into parts, the last of which may be shorter, or empty where the body is. A part waits for its memory only
- * when the ones before it are complete: those are being sent and will be released, so that no two uploads can wait for
- * each other.
+ * Splits a body into parts of `partBytes`. The last part may be shorter; an empty body is one empty part.
  *
- * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above 10,000 parts, `ERR_HOTBLOB_INCOMPLETE`, `ERR_HOTBLOB_OVERLOADED` for want
- * of memory; else what the body or the signal says
+ * An upload waits for memory only while all of its earlier parts are being sent. Those will be released, so that two
+ * uploads cannot block each other.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above 10,000 parts, `ERR_HOTBLOB_INCOMPLETE` if the body has another length
+ * than announced, `ERR_HOTBLOB_OVERLOADED` if no memory becomes free in time; else the error of the body or the reason of
+ * the signal
  */
-export async function* partsOf(body: Readable, options: PutOptions, limits: UploadLimits): AsyncGenerator<Part> {
+export async function* splitIntoParts(body: Readable, options: PutOptions, limits: UploadLimits): AsyncGenerator<Part> {
   const { partBytes, budget, timeoutMs } = limits;
   let remaining = options.size ?? Number.POSITIVE_INFINITY;
-  const begin = async (): Promise<PartBuffer> => {
+  const startPart = async (): Promise<PartBuffer> => {
     const bytes = Math.min(partBytes, remaining);
-    return new PartBuffer(bytes, await budget.take(bytes, timeoutMs, options.signal));
+    return new PartBuffer(bytes, await budget.reserve(bytes, timeoutMs, options.signal));
   };
   let part: PartBuffer | undefined;
   try {
     for await (const chunk of chunksOf(body, options, partBytes * MAX_PARTS)) {
-      for (let taken = 0; taken < chunk.byteLength; ) {
+      for (let consumed = 0; consumed < chunk.byteLength; ) {
         if (part?.isFull) {
           const full: Part = part.finish(false);
           part = undefined;
           yield full;
         }
-        part ??= await begin();
-        const count: number = part.fill(chunk, taken);
-        taken += count;
+        part ??= await startPart();
+        const count: number = part.fill(chunk, consumed);
+        consumed += count;
         remaining -= count;
       }
     }
-    const last = (part ?? (await begin())).finish(true);
+    const last = (part ?? (await startPart())).finish(true);
     part = undefined;
     yield last;
   } finally {
@@ -65,7 +66,7 @@ export async function* partsOf(body: Readable, options: PutOptions, limits: Uplo
 
 class PartBuffer {
   readonly release: () => void;
-  // Of its full length from the start, so that nothing is copied twice; pages that stay untouched take no memory.
+  // Allocated in full, so that no byte is copied twice. The kernel provides a page only when it is first written.
   readonly #bytes: Buffer;
   readonly #hash: Hash = createHash('sha256');
   #length = 0;
@@ -79,12 +80,12 @@ class PartBuffer {
     return this.#length === this.#bytes.byteLength;
   }
 
-  /** Takes what there is room for of a chunk, from `start` on. Returns how much that is. */
+  /** Copies as much of `chunk` from `start` as fits. Returns the number of bytes copied. */
   fill(chunk: Uint8Array, start: number): number {
     const count = Math.min(chunk.byteLength - start, this.#bytes.byteLength - this.#length);
-    const piece = chunk.subarray(start, start + count);
-    this.#bytes.set(piece, this.#length);
-    this.#hash.update(piece);
+    const slice = chunk.subarray(start, start + count);
+    this.#bytes.set(slice, this.#length);
+    this.#hash.update(slice);
     this.#length += count;
     return count;
   }

@@ -10,51 +10,54 @@ import {
   type ReadWriteStore,
   type StoreStats,
 } from '../../contract/store.js';
+import { neverAborted } from '../../util/never-aborted.js';
 import { discard } from '../body.js';
-import { abandon, Bucket, type ObjectFacts } from './bucket.js';
+import { Bucket, type ObjectInfo } from './bucket.js';
 import { ByteBudget } from './byte-budget.js';
 import { type BodyOrigin, ObjectBody } from './object-body.js';
 import { type S3Settings, type S3StoreOptions, s3SettingsOf } from './options.js';
 import { loadSdk, type Sdk } from './sdk.js';
 import { upload } from './upload.js';
 
-/** A store whose artifacts are the objects of a bucket. */
+/** Store that keeps its artifacts as objects in a bucket. Created by {@link s3Store}. */
 export interface S3Store extends ReadWriteStore {
-  /** The artifact under `key`, with S3's entity tag; undefined for a miss. */
-  get(key: string, options?: GetOptions): Promise<StreamArtifact | undefined>;
-  /** What the service was asked, request by request: a long body takes several, and so does a deletion. */
+  /** Returns the artifact under `key` with the entity tag of S3, or undefined for a miss. */
+  get(key: string, options?: Partial<GetOptions>): Promise<StreamArtifact | undefined>;
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  /** Returns counts of the requests to S3. A large artifact takes several requests, and so does a deletion. */
   stats(): StoreStats;
 }
 
 /**
- * A store over a bucket of S3, or of a service that speaks its protocol. A key is the name of the object, behind the
- * prefix. Needs the package `@aws-sdk/client-s3`. Asks the service nothing until it is used.
+ * Creates a store over a bucket of S3, or of a service that implements the S3 API. The name of an object is the prefix
+ * followed by the key. Requires the package `@aws-sdk/client-s3`. Sends no request until the store is used.
  *
- * Reading: `get` asks for the first bytes of the object, which say whether it is there, how long it is and what its entity
- * tag is. Short artifacts are whole with that; for a longer one `open` asks for the rest (of the same object: another one in
- * its place is an error) and resolves when it is on its way. What is cut off goes on where it ended.
+ * Reads: `get` requests the first bytes of an object and receives its size, entity tag and metadata with them. A small
+ * artifact is then complete. For a larger one, `open` requests the rest and resolves when the response has started. If the
+ * object was replaced in the meantime, `open` rejects. A download whose connection is reset or stalls resumes at the same
+ * position.
  *
- * Writing: bodies above the size of a part go up in parts; what fails leaves nothing. An object replaces another at once,
- * as S3 promises it. `created` and what `delete` resolves to come from a HEAD before it: of two who write at the same time
- * both may hear the same.
+ * Writes: a body larger than `partBytes` is sent as a multipart upload. A failed upload leaves nothing. A successful one
+ * replaces the object atomically, as S3 guarantees. `created` and the result of `delete` come from a HEAD request: of two
+ * concurrent writers, both may get the same result.
  *
- * After all attempts the methods reject with `ERR_HOTBLOB_UPSTREAM_DENIED` (credentials, policy), `ERR_HOTBLOB_OVERLOADED`
- * (S3 asks to slow down), `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_UPSTREAM` for all else that fails at the service or
- * on the way to it.
+ * After all attempts have failed, methods reject with `ERR_HOTBLOB_UPSTREAM_DENIED` (credentials or policy),
+ * `ERR_HOTBLOB_OVERLOADED` (S3 throttles requests), `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_UPSTREAM` for other
+ * failures. After `close()` they reject with `ERR_HOTBLOB_CLOSED`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown or wrong, and without the package
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option, or if the package cannot be loaded
  */
 export async function s3Store(options: S3StoreOptions): Promise<S3Store> {
   const sdk = await loadSdk();
-  return new ObjectsInBucket(sdk, s3SettingsOf(options, sdk));
+  return new BucketStore(sdk, s3SettingsOf(options, sdk));
 }
 
-class ObjectsInBucket implements S3Store {
+class BucketStore implements S3Store {
   readonly #settings: S3Settings;
   readonly #bucket: Bucket;
   readonly #budget: ByteBudget;
   readonly #uploads = new Set<Promise<unknown>>();
-  #closed = false;
+  #isClosed = false;
 
   constructor(sdk: Sdk, settings: S3Settings) {
     this.#settings = settings;
@@ -62,25 +65,27 @@ class ObjectsInBucket implements S3Store {
     this.#budget = new ByteBudget(settings.uploadBytes);
   }
 
-  async get(key: string, options?: GetOptions): Promise<StreamArtifact | undefined> {
-    const name = this.#nameOf(key);
-    const signal = options?.signal ?? new AbortController().signal;
-    const found = await this.#find(name, signal);
+  async get(key: string, options: Partial<GetOptions> = {}): Promise<StreamArtifact | undefined> {
+    const name = this.#objectName(key);
+    const { signal = neverAborted() } = options;
+    const found = await this.#lookUp(name, signal);
     if (found === undefined) return undefined;
-    const { facts, first } = found;
+    const { info, firstBytes } = found;
     return {
-      ...facts,
+      ...info,
       kind: 'stream',
-      open: (range, { signal: reading }) => this.#open(name, facts, first, range, reading),
+      open: (range, { signal: openSignal }) => this.#open(name, info, firstBytes, range, openSignal),
     };
   }
 
-  async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     try {
-      const name = this.#nameOf(key);
-      options.signal.throwIfAborted();
+      const name = this.#objectName(key);
+      const { signal = neverAborted(), size, metadata } = options;
+      signal.throwIfAborted();
       const { partBytes, requestTimeoutMs: timeoutMs } = this.#settings;
-      const running = upload(this.#bucket, name, body, options, { partBytes, timeoutMs, budget: this.#budget });
+      const limits = { partBytes, timeoutMs, budget: this.#budget };
+      const running = upload(this.#bucket, name, body, { signal, size, metadata }, limits);
       this.#uploads.add(running);
       return await running.finally(() => this.#uploads.delete(running));
     } catch (error) {
@@ -90,7 +95,7 @@ class ObjectsInBucket implements S3Store {
   }
 
   async delete(key: string): Promise<boolean> {
-    const name = this.#nameOf(key);
+    const name = this.#objectName(key);
     if ((await this.#bucket.head(name)) === undefined) return false;
     await this.#bucket.delete(name);
     return true;
@@ -101,76 +106,78 @@ class ObjectsInBucket implements S3Store {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#isClosed = true;
     await Promise.allSettled(this.#uploads);
     if (this.#settings.ownsClient) this.#settings.client.destroy();
   }
 
-  /** The name of the object; throws for what cannot be one, and when the store has been closed. */
-  #nameOf(key: string): string {
-    if (this.#closed) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'the store has been closed');
+  /** Returns the object name for a key. Throws for an invalid key and if the store has been closed. */
+  #objectName(key: string): string {
+    if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the S3 store has been closed');
     assertKey(key);
     const name = this.#settings.prefix + key;
-    // S3's own limit is the same as ours, but the prefix counts there.
-    if (Buffer.byteLength(name) > MAX_KEY_BYTES) {
-      const message = `the prefix and the key have at most ${MAX_KEY_BYTES} bytes together`;
+    const bytes = Buffer.byteLength(name);
+    // S3 has the same limit as hotblob, but counts the prefix.
+    if (bytes > MAX_KEY_BYTES) {
+      const message = `key: expected at most ${MAX_KEY_BYTES} bytes including the prefix, received ${bytes}`;
       throw new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', message);
     }
-    // All of them would become the same replacement character.
+    // UTF-8 cannot encode a lone surrogate: all of them would become the same replacement character.
     if (/\p{Surrogate}/u.test(key)) {
-      throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'a key is Unicode: half of a surrogate pair is no character');
+      throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected well-formed Unicode, received a lone surrogate');
     }
     return name;
   }
 
-  /** The object's facts and its first bytes. */
-  async #find(
+  /** Requests the information and the first bytes of an object. */
+  async #lookUp(
     name: string,
     signal: AbortSignal,
-  ): Promise<{ readonly facts: ObjectFacts; readonly first: Buffer } | undefined> {
+  ): Promise<{ readonly info: ObjectInfo; readonly firstBytes: Buffer } | undefined> {
     const end = this.#settings.firstBytes;
-    const read = end === 0 ? 'outside' : await this.#bucket.read(name, { start: 0, end }, signal);
-    if (read === undefined) return undefined;
-    // An empty object has no first bytes to ask for.
-    if (read === 'outside') {
-      const facts = await this.#bucket.head(name, signal);
-      return facts && { facts, first: EMPTY };
+    const response = end === 0 ? 'outOfRange' : await this.#bucket.read(name, { start: 0, end }, signal);
+    if (response === undefined) return undefined;
+    // S3 responds 416 to a range of an empty object, without its metadata.
+    if (response === 'outOfRange') {
+      const info = await this.#bucket.head(name, signal);
+      return info && { info, firstBytes: EMPTY };
     }
-    const { facts, body, range } = read;
+    const { info, body, range } = response;
     if (range.start !== 0 || range.end > end || range.end === 0) {
-      // Empty, or from a service that knows no ranges: the rest has its own request, and finds that out.
-      abandon(body);
-      return { facts, first: EMPTY };
+      // The object is empty, or the service ignores ranges. In that case `open` requests the body and checks its range.
+      discard(body);
+      return { info, firstBytes: EMPTY };
     }
-    const origin = await this.#originOf(name, facts, range, signal);
+    const origin = await this.#createOrigin(name, info, range, signal);
     const chunks: Buffer[] = [];
     for await (const chunk of new ObjectBody(origin, body, range.end)) chunks.push(chunk);
-    return { facts, first: Buffer.concat(chunks) };
+    return { info, firstBytes: Buffer.concat(chunks) };
   }
 
   async #open(
     name: string,
-    facts: ObjectFacts,
-    first: Buffer,
+    info: ObjectInfo,
+    firstBytes: Buffer,
     range: ByteRange | undefined,
     signal: AbortSignal,
   ): Promise<Readable> {
-    const { start, end } = range ?? { start: 0, end: facts.size };
-    const known = first.subarray(start, end);
-    if (known.byteLength === end - start) return Readable.from(known.byteLength === 0 ? [] : [known]);
-    const rest = { start: start + known.byteLength, end };
-    const origin = await this.#originOf(name, facts, rest, signal);
-    // Awaited, so that what fails here still has a status, and what is deleted or replaced from now on does not matter.
-    return new ObjectBody(origin, await origin.reopen(0), end - rest.start, known);
+    const { start, end } = range ?? { start: 0, end: info.size };
+    const available = firstBytes.subarray(start, end);
+    if (available.byteLength === end - start) return Readable.from(available.byteLength === 0 ? [] : [available]);
+    const rest = { start: start + available.byteLength, end };
+    const origin = await this.#createOrigin(name, info, rest, signal);
+    // Awaited, so that a failure is reported before the response headers are sent. Once the response has started, S3 sends
+    // this version to its end, even if the object is replaced or deleted.
+    return new ObjectBody(origin, await origin.reopen(0), end - rest.start, available);
   }
 
-  async #originOf(name: string, facts: ObjectFacts, range: ByteRange, signal: AbortSignal): Promise<BodyOrigin> {
+  async #createOrigin(name: string, info: ObjectInfo, range: ByteRange, signal: AbortSignal): Promise<BodyOrigin> {
     return {
-      doing: `reading from the bucket '${this.#settings.bucket}'`,
-      attempts: await this.#bucket.attempts(),
+      action: `reading from the bucket '${this.#settings.bucket}'`,
+      maxAttempts: await this.#bucket.maxAttempts(),
       timeoutMs: this.#settings.requestTimeoutMs,
       signal,
-      reopen: (received) => this.#bucket.readOn(name, { start: range.start + received, end: range.end }, facts, signal),
+      reopen: (received) => this.#bucket.readVersion(name, { ...range, start: range.start + received }, info, signal),
     };
   }
 }

@@ -4,58 +4,59 @@ import debug from 'debug';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
 import type { Bucket } from './bucket.js';
-import { descriptionOf, type ObjectDescription } from './metadata.js';
-import { type Part, partsOf, type UploadLimits } from './parts.js';
+import { type ObjectMetadataInput, toObjectMetadata } from './object-metadata.js';
+import { type Part, splitIntoParts, type UploadLimits } from './parts.js';
 
-/** Parts of one upload on their way at a time, while the next one is being filled. */
+/** Parts of one upload that are sent at the same time, while the next one is filled. */
 const PARTS_IN_FLIGHT = 2;
 
 const log = debug('hotblob:s3');
 
 /**
- * Turns a body into an object: in one request up to the size of a part, else in parts. Wholly or not at all: what fails
- * before the last request leaves nothing. That one is not given up once it has begun, whatever the signal says: whether it
- * had still counted could not be known.
+ * Stores a body as an object: in one request if it fits into one part, else as a multipart upload. An upload that fails
+ * before its last request leaves nothing. The last request is never aborted: the store could not know whether S3 has
+ * processed it.
  *
- * It does without `Upload` of @aws-sdk/lib-storage, which lets parts on their way go on when it is aborted, fails before
- * they are deleted, and where their deletion fails too says that instead of what was wrong.
+ * Does not use `Upload` of @aws-sdk/lib-storage. When aborted, that one leaves parts in flight and rejects before they are
+ * deleted. If the deletion fails too, it reports that error instead of the first one.
  *
- * @throws HotblobError as {@link partsOf} and {@link normalizeMetadata}; else what the body, the signal or the bucket says
+ * @throws HotblobError as {@link splitIntoParts} and {@link normalizeMetadata}; else the error of the body or the bucket, or the
+ * reason of the signal
  */
 export async function upload(
   bucket: Bucket,
   key: string,
   body: Readable,
-  { signal, size, metadata }: PutOptions,
+  { signal: clientSignal, size, metadata }: PutOptions,
   limits: UploadLimits,
 ): Promise<PutResult> {
-  const description = descriptionOf(normalizeMetadata(metadata));
+  const objectMetadata = toObjectMetadata(normalizeMetadata(metadata));
   const failure = new AbortController();
-  const either = AbortSignal.any([signal, failure.signal]);
-  // Asked while the body comes in, so that it takes no time of its own.
-  const existing = bucket.head(key, either);
+  const signal = AbortSignal.any([clientSignal, failure.signal]);
+  // Runs in parallel with the body, so that it adds no latency.
+  const existing = bucket.head(key, signal);
   existing.catch((error: unknown) => failure.abort(error));
-  const wasFree = async (): Promise<boolean> => {
+  const isNewKey = async (): Promise<boolean> => {
     const found = await existing;
-    either.throwIfAborted();
+    signal.throwIfAborted();
     return found === undefined;
   };
-  const multipart = new MultipartUpload(bucket, key, description, failure, either);
+  const multipart = new MultipartUpload(bucket, key, objectMetadata, failure, signal);
   try {
-    for await (const part of partsOf(body, { signal: either, size }, limits)) {
-      if (part.isLast && !multipart.isBegun) {
+    for await (const part of splitIntoParts(body, { signal, size }, limits)) {
+      if (part.isLast && !multipart.hasStarted) {
         try {
-          return { created: await wasFree(), etag: await bucket.put(key, part, description) };
+          return { created: await isNewKey(), etag: await bucket.put(key, part, objectMetadata) };
         } finally {
           part.release();
         }
       }
       await multipart.add(part);
     }
-    await multipart.settle();
-    return { created: await wasFree(), etag: await multipart.complete() };
+    await multipart.waitForParts();
+    return { created: await isNewKey(), etag: await multipart.complete() };
   } catch (error) {
-    // Ends the request for what exists, and the parts on their way.
+    // Aborts the HEAD request and the parts in flight.
     failure.abort(error);
     await multipart.abort();
     throw error;
@@ -65,38 +66,41 @@ export async function upload(
 class MultipartUpload {
   readonly #bucket: Bucket;
   readonly #key: string;
-  readonly #description: ObjectDescription;
+  readonly #metadata: ObjectMetadataInput;
   readonly #failure: AbortController;
   readonly #signal: AbortSignal;
   readonly #sending = new Set<Promise<void>>();
   readonly #parts: CompletedPart[] = [];
   #id: string | undefined;
 
-  /** A part that fails aborts `failure`; `signal` says when to stop, that abort included. */
+  /**
+   * @param failure aborted when a part fails
+   * @param signal ends the upload; must follow `failure`
+   */
   constructor(
     bucket: Bucket,
     key: string,
-    description: ObjectDescription,
+    metadata: ObjectMetadataInput,
     failure: AbortController,
     signal: AbortSignal,
   ) {
     this.#bucket = bucket;
     this.#key = key;
-    this.#description = description;
+    this.#metadata = metadata;
     this.#failure = failure;
     this.#signal = signal;
   }
 
-  get isBegun(): boolean {
+  get hasStarted(): boolean {
     return this.#id !== undefined;
   }
 
-  /** Starts to send a part, which is released when that is over. Resolves when the next one may come. */
+  /** Starts to send a part and releases it afterwards. Resolves when the next part may be added. */
   async add(part: Part): Promise<void> {
     let id: string;
     try {
-      // Never given up: without its id nobody could delete the upload.
-      id = this.#id ??= await this.#bucket.createUpload(this.#key, this.#description);
+      // Not abortable: without the id, nothing could delete the upload.
+      id = this.#id ??= await this.#bucket.createUpload(this.#key, this.#metadata);
       while (this.#sending.size >= PARTS_IN_FLIGHT) await Promise.race(this.#sending);
       this.#signal.throwIfAborted();
     } catch (error) {
@@ -112,27 +116,27 @@ class MultipartUpload {
     this.#sending.add(sending);
   }
 
-  /** Resolves once all parts have been sent. Rejects when one has failed. */
-  async settle(): Promise<void> {
+  /** Resolves when all parts have been sent. Rejects if one has failed. */
+  async waitForParts(): Promise<void> {
     await Promise.all(this.#sending);
     this.#signal.throwIfAborted();
   }
 
-  /** Makes the object and resolves to its entity tag. */
+  /** Completes the upload and resolves to the entity tag of the object. */
   async complete(): Promise<string> {
-    if (this.#id === undefined) throw new TypeError('an upload without a part cannot be completed');
+    if (this.#id === undefined) throw new TypeError('a multipart upload without parts cannot be completed');
     return this.#bucket.completeUpload(this.#key, this.#id, this.#parts);
   }
 
-  /** Deletes the parts once none is on its way any more: one that arrived later would stay. Never rejects. */
+  /** Deletes the parts once none is in flight: S3 would keep a part that arrives after the deletion. Never rejects. */
   async abort(): Promise<void> {
     if (this.#id === undefined) return;
     await Promise.all(this.#sending);
     try {
       await this.#bucket.abortUpload(this.#key, this.#id);
     } catch (error) {
-      // What is thrown is why the upload failed. A lifecycle rule of the bucket deletes what is left.
-      log('parts of the upload %s of %s stay: %O', this.#id, this.#key, error);
+      // Not thrown, because the caller throws the first error. A lifecycle rule of the bucket deletes the parts.
+      log('deleting the parts of upload %s of %s failed: %O', this.#id, this.#key, error);
     }
   }
 

@@ -11,6 +11,7 @@ import {
   type UpstreamCount,
 } from '../../contract/store.js';
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
+import { neverAborted } from '../../util/never-aborted.js';
 import { discard } from '../body.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { UpstreamClient } from './client.js';
@@ -147,10 +148,6 @@ class HttpUpstreamStore implements UpstreamStore {
     const { basePath, query } = this.#settings;
     return `${basePath}${key.split('/').map(encodeSegment).join('/')}${query}`;
   }
-}
-
-function neverAborted(): AbortSignal {
-  return new AbortController().signal;
 }
 
 function isSuccess(status: number): boolean {

@@ -2,30 +2,30 @@ import test from 'ava';
 import { ByteBudget } from '../../../src/stores/s3/byte-budget.js';
 import { never, refusal } from '../fixture.js';
 
-test('what fits is given at once, and given back once', async (t) => {
+test('reserves bytes that are free at once, and releases them only once', async (t) => {
   const budget = new ByteBudget(100);
-  const first = await budget.take(60, 1000, never());
-  const second = await budget.take(40, 1000, never());
+  const releaseFirst = await budget.reserve(60, 1000, never());
+  const releaseSecond = await budget.reserve(40, 1000, never());
   t.is(budget.usedBytes, 100);
-  await budget.take(0, 1000, never());
-  first();
-  first();
+  await budget.reserve(0, 1000, never());
+  releaseFirst();
+  releaseFirst();
   t.is(budget.usedBytes, 40);
-  second();
+  releaseSecond();
   t.is(budget.usedBytes, 0);
 });
 
-test('who waits is served in the order of coming, however little would fit', async (t) => {
+test('serves waiters in order of arrival, even if a later one would fit', async (t) => {
   const budget = new ByteBudget(100);
-  const release = await budget.take(90, 1000, never());
+  const release = await budget.reserve(90, 1000, never());
   const order: string[] = [];
-  const large = budget.take(50, 1000, never()).then((done) => {
+  const large = budget.reserve(50, 1000, never()).then((releaseLarge) => {
     order.push('large');
-    return done;
+    return releaseLarge;
   });
-  const small = budget.take(10, 1000, never()).then((done) => {
+  const small = budget.reserve(10, 1000, never()).then((releaseSmall) => {
     order.push('small');
-    return done;
+    return releaseSmall;
   });
   await new Promise(setImmediate);
   t.deepEqual(order, []);
@@ -35,23 +35,23 @@ test('who waits is served in the order of coming, however little would fit', asy
   t.is(budget.usedBytes, 60);
 });
 
-test('who gives up makes way for the others', async (t) => {
+test('a waiter that times out or aborts lets the next one proceed', async (t) => {
   const budget = new ByteBudget(100);
-  await budget.take(90, 1000, never());
+  await budget.reserve(90, 1000, never());
   const controller = new AbortController();
-  for (const giveUp of [
-    () => t.throwsAsync(budget.take(50, 20, never()), refusal('ERR_HOTBLOB_OVERLOADED', /100 bytes/)),
+  for (const failToReserve of [
+    () => t.throwsAsync(budget.reserve(50, 20, never()), refusal('ERR_HOTBLOB_OVERLOADED', /100 bytes/)),
     () => {
-      const waiting = t.throwsAsync(budget.take(50, 10_000, controller.signal), { any: true, name: 'AbortError' });
+      const waiting = t.throwsAsync(budget.reserve(50, 10_000, controller.signal), { any: true, name: 'AbortError' });
       setImmediate(() => controller.abort());
       return waiting;
     },
   ]) {
-    const gone = giveUp();
-    const next = budget.take(5, 10_000, never());
-    await gone;
+    const failed = failToReserve();
+    const next = budget.reserve(5, 10_000, never());
+    await failed;
     (await next)();
   }
-  await t.throwsAsync(budget.take(1, 1000, controller.signal), { any: true, name: 'AbortError' });
+  await t.throwsAsync(budget.reserve(1, 1000, controller.signal), { any: true, name: 'AbortError' });
   t.is(budget.usedBytes, 90);
 });

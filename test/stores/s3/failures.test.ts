@@ -5,94 +5,94 @@ import { s3Store } from '../../../src/stores/s3/index.js';
 import { until } from '../../helpers/poll.js';
 import { BUCKET } from '../../helpers/s3rver.js';
 import { content, put, refusal } from '../fixture.js';
-import { assertBytes, clientOptions, find, read, serviceFor } from './fixture.js';
+import { assertBytes, clientOptions, getArtifact, read, setupFor } from './fixture.js';
 
-const site = serviceFor(test);
+const setup = setupFor(test);
 const busy = refusal('ERR_HOTBLOB_OVERLOADED');
 const denied = refusal('ERR_HOTBLOB_UPSTREAM_DENIED');
 
-test('a service that is busy is asked again', async (t) => {
-  const { store, wire } = await site(t);
+test('retries while the service is busy', async (t) => {
+  const { store, proxy } = await setup(t);
   await put(store, 'a', content(1000));
   for (const code of ['SlowDown', 'ServiceUnavailable', 'InternalError']) {
     let busyTimes = 2;
-    wire.fault = () => (busyTimes-- > 0 ? { answer: code === 'InternalError' ? 500 : 503, code } : undefined);
-    wire.clear();
-    assertBytes(t, await read(await find(store, 'a')), content(1000));
-    t.is(wire.seen.length, 3);
+    proxy.fault = () => (busyTimes-- > 0 ? { status: code === 'InternalError' ? 500 : 503, code } : undefined);
+    proxy.clear();
+    assertBytes(t, await read(await getArtifact(store, 'a')), content(1000));
+    t.is(proxy.requests.length, 3);
   }
 });
 
-test('one that stays busy is a 503, after all attempts', async (t) => {
-  const { store, wire } = await site(t, { maxAttempts: 2 });
-  wire.fault = () => ({ answer: 503, code: 'SlowDown' });
+test('reports 503 if the service is still busy after all attempts', async (t) => {
+  const { store, proxy } = await setup(t, { maxAttempts: 2 });
+  proxy.fault = () => ({ status: 503, code: 'SlowDown' });
   for (const task of [() => store.get('a'), () => put(store, 'a', 'x'), () => store.delete('a')]) {
-    wire.clear();
-    const error = await t.throwsAsync(task, { ...busy, message: /'cache' failed: S3 answered 503/ });
+    proxy.clear();
+    const error = await t.throwsAsync(task, { ...busy, message: /'cache' failed: S3 responded 503/ });
     t.is(statusOf(error), 503);
-    t.is(wire.seen.length, 2);
+    t.is(proxy.requests.length, 2);
   }
   const error = await t.throwsAsync(() => store.get('a'), busy);
   t.regex(error?.message ?? '', /503 SlowDown \(request REQUEST7\)/);
 });
 
-test('one that says nothing is a 504; one that is not there, or only its load balancer, a 502', async (t) => {
-  const { store, wire } = await site(t, { maxAttempts: 2, requestTimeoutMs: 1000 });
-  wire.fault = () => ({ ignore: true });
+test('reports 504 for a service that does not respond, and 502 for one that is unreachable or whose load balancer fails', async (t) => {
+  const { store, proxy } = await setup(t, { maxAttempts: 2, requestTimeoutMs: 1000 });
+  proxy.fault = () => ({ ignore: true });
   await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_UPSTREAM_TIMEOUT', /1000 ms/));
-  t.is(wire.seen.length, 2);
-  await until('both were given up', () => wire.seen.every(({ isCutByClient }) => isCutByClient));
+  t.is(proxy.requests.length, 2);
+  await until('both requests are aborted', () => proxy.requests.every(({ isAbortedByClient }) => isAbortedByClient));
 
-  wire.fault = () => ({ html: 502 });
+  proxy.fault = () => ({ htmlStatus: 502 });
   await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_UPSTREAM', /502/));
 
-  await wire.stop();
+  await proxy.stop();
   const error = await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_UPSTREAM', /ECONNREFUSED/));
   t.like(error?.cause, { code: 'ECONNREFUSED' });
 });
 
-test('access denied says what is needed, for a miss too', async (t) => {
-  const { store, wire } = await site(t);
-  wire.fault = () => ({ answer: 403, code: 'AccessDenied' });
+test('names the required permissions when access is denied, also for a miss', async (t) => {
+  const { store, proxy } = await setup(t);
+  proxy.fault = () => ({ status: 403, code: 'AccessDenied' });
   for (const task of [() => store.get('a'), () => put(store, 'a', 'x'), () => store.delete('a')]) {
-    wire.clear();
+    proxy.clear();
     const error = await t.throwsAsync(task, { ...denied, message: /403.*access denied.*s3:ListBucket/ });
     t.is(statusOf(error), 502);
-    t.is(wire.seen.length, 1);
+    t.is(proxy.requests.length, 1);
   }
 });
 
-test('no secret is in an error, however deep one looks', async (t) => {
+test('no error contains a secret at any depth', async (t) => {
   const secrets = { accessKeyId: 'AKIASECRETID', secretAccessKey: 'SECRETKEY', sessionToken: 'SECRETTOKEN' };
-  const { store, wire } = await site(t, { credentials: secrets, maxAttempts: 1 });
-  const seen = (error: unknown): string => inspect(error, { depth: 20, showHidden: true });
-  // As AWS does: what was signed comes back, the token with it.
+  const { store, proxy } = await setup(t, { credentials: secrets, maxAttempts: 1 });
+  const inspectDeep = (error: unknown): string => inspect(error, { depth: 20, showHidden: true });
+  // Like AWS, the response repeats the signed request, which contains the session token.
   const xml =
     '<AWSAccessKeyId>AKIASECRETID</AWSAccessKeyId><CanonicalRequest>x-amz-security-token:SECRETTOKEN</CanonicalRequest>';
   for (const fault of [
-    { answer: 403, code: 'SignatureDoesNotMatch', xml },
-    { answer: 503, code: 'SlowDown', xml },
-    { cutAnswerAt: 0 },
-    { html: 502 },
+    { status: 403, code: 'SignatureDoesNotMatch', xml },
+    { status: 503, code: 'SlowDown', xml },
+    { resetResponseAt: 0 },
+    { htmlStatus: 502 },
   ]) {
-    wire.fault = () => fault;
+    proxy.fault = () => fault;
     for (const task of [() => store.get('a'), () => put(store, 'a', 'x'), () => store.delete('a')]) {
       const error = await t.throwsAsync(task, { name: 'HotblobError' });
-      t.notRegex(seen(error), /SECRET/, inspect(fault));
+      t.notRegex(inspectDeep(error), /SECRET/, inspect(fault));
     }
   }
-  t.true(wire.seen.some(({ headers }) => headers['x-amz-security-token'] === 'SECRETTOKEN'));
-  await wire.stop();
-  t.notRegex(seen(await t.throwsAsync(store.get('a'))), /SECRET/);
+  t.true(proxy.requests.some(({ headers }) => headers['x-amz-security-token'] === 'SECRETTOKEN'));
+  await proxy.stop();
+  t.notRegex(inspectDeep(await t.throwsAsync(store.get('a'))), /SECRET/);
 });
 
-test('a session without credentials says so', async (t) => {
-  const { wire } = await site(t);
+test('reports a failure of the credentials provider', async (t) => {
+  const { proxy } = await setup(t);
   const credentials = async () => {
-    throw Object.assign(new Error('the role is not there'), { name: 'CredentialsProviderError' });
+    throw Object.assign(new Error('no such role'), { name: 'CredentialsProviderError' });
   };
-  const store = await s3Store({ ...clientOptions(wire), credentials, bucket: BUCKET });
-  await t.throwsAsync(store.get('a'), { ...denied, message: /the role is not there/ });
-  t.is(wire.seen.length, 0);
+  const store = await s3Store({ ...clientOptions(proxy), credentials, bucket: BUCKET });
+  await t.throwsAsync(store.get('a'), { ...denied, message: /no such role/ });
+  t.is(proxy.requests.length, 0);
   await store.close();
 });

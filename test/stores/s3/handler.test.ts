@@ -5,110 +5,113 @@ import { startPaused } from '../../helpers/paused.js';
 import { until } from '../../helpers/poll.js';
 import { startServer } from '../../helpers/servers.js';
 import { content } from '../fixture.js';
-import { assertBytes, KIB, MIB, md5Tag, PART, serviceFor } from './fixture.js';
+import { assertBytes, KIB, MIB, md5Tag, PART, setupFor } from './fixture.js';
 
-const site = serviceFor(test);
+const setup = setupFor(test);
 
 for (const kind of ['http', 'h2c'] as const) {
-  test(`what clients see over ${kind}, and what it costs`, async (t) => {
-    const { store, wire } = await site(t);
+  test(`answers clients over ${kind} with the expected number of requests to S3`, async (t) => {
+    const { store, proxy } = await setup(t);
     const server = await startServer(t, kind, createHandler({ store }));
     const bytes = content(300_000);
     const small = content(20 * KIB);
-    const ask = async (status: number, cost: readonly string[], options: Request) => {
-      wire.clear();
+    const expectResponse = async (status: number, operations: readonly string[], options: Request) => {
+      proxy.clear();
       const response = await request(server, options);
-      const what = `${options.method ?? 'GET'} ${options.path} ${JSON.stringify(options.headers ?? {})}`;
-      t.is(response.status, status, what);
-      t.deepEqual(wire.asked.sort(), [...cost], what);
+      const name = `${options.method ?? 'GET'} ${options.path} ${JSON.stringify(options.headers ?? {})}`;
+      t.is(response.status, status, name);
+      t.deepEqual(proxy.operations.sort(), [...operations], name);
       return response;
     };
-    await ask(404, ['GET'], { path: '/a' });
-    // The last GET is the handler's, which looks at what it has open for the key.
-    const put = await ask(200, ['GET', 'HEAD', 'PUT'], { method: 'PUT', path: '/a', body: bytes });
+    await expectResponse(404, ['GET'], { path: '/a' });
+    // The GET comes from the handler, which checks its open files for the key.
+    const put = await expectResponse(200, ['GET', 'HEAD', 'PUT'], { method: 'PUT', path: '/a', body: bytes });
     t.is(put.headers.etag, md5Tag(bytes));
-    await ask(200, ['GET', 'HEAD', 'PUT'], { method: 'PUT', path: '/small', body: small });
+    await expectResponse(200, ['GET', 'HEAD', 'PUT'], { method: 'PUT', path: '/small', body: small });
 
-    assertBytes(t, (await ask(200, ['GET'], { path: '/small' })).body, small);
-    const whole = await ask(200, ['GET', 'GET'], { path: '/a' });
+    assertBytes(t, (await expectResponse(200, ['GET'], { path: '/small' })).body, small);
+    const whole = await expectResponse(200, ['GET', 'GET'], { path: '/a' });
     assertBytes(t, whole.body, bytes);
     t.is(whole.headers.etag, md5Tag(bytes));
     t.is(whole.headers['content-length'], '300000');
     t.is(whole.headers['content-type'], 'application/octet-stream');
     t.truthy(whole.headers['last-modified']);
 
-    const head = await ask(200, ['GET'], { method: 'HEAD', path: '/a' });
+    const head = await expectResponse(200, ['GET'], { method: 'HEAD', path: '/a' });
     t.is(head.headers['content-length'], '300000');
-    await ask(304, ['GET'], { path: '/a', headers: { 'if-none-match': md5Tag(bytes) } });
-    await ask(416, ['GET'], { path: '/a', headers: { range: 'bytes=300000-' } });
-    const ranged = await ask(206, ['GET', 'GET'], { path: '/a', headers: { range: 'bytes=-1000' } });
+    await expectResponse(304, ['GET'], { path: '/a', headers: { 'if-none-match': md5Tag(bytes) } });
+    await expectResponse(416, ['GET'], { path: '/a', headers: { range: 'bytes=300000-' } });
+    const ranged = await expectResponse(206, ['GET', 'GET'], { path: '/a', headers: { range: 'bytes=-1000' } });
     t.is(ranged.headers['content-range'], 'bytes 299000-299999/300000');
     assertBytes(t, ranged.body, bytes.subarray(299_000));
-    const early = await ask(206, ['GET'], { path: '/a', headers: { range: 'bytes=10-19' } });
+    const early = await expectResponse(206, ['GET'], { path: '/a', headers: { range: 'bytes=10-19' } });
     assertBytes(t, early.body, bytes.subarray(10, 20));
 
-    await ask(412, ['GET'], { method: 'PUT', path: '/a', body: small, headers: { 'if-none-match': '*' } });
-    await ask(204, ['DELETE', 'GET', 'HEAD'], { method: 'DELETE', path: '/a' });
-    await ask(404, ['GET', 'HEAD'], { method: 'DELETE', path: '/a' });
-    await ask(404, ['GET'], { path: '/a' });
+    await expectResponse(412, ['GET'], { method: 'PUT', path: '/a', body: small, headers: { 'if-none-match': '*' } });
+    await expectResponse(204, ['DELETE', 'GET', 'HEAD'], { method: 'DELETE', path: '/a' });
+    await expectResponse(404, ['GET', 'HEAD'], { method: 'DELETE', path: '/a' });
+    await expectResponse(404, ['GET'], { path: '/a' });
   });
 }
 
-test('what S3 refuses or cannot do has a status, and no client takes half an artifact for the whole', async (t) => {
-  const { store, wire } = await site(t, { maxAttempts: 2 });
+test('maps failures of S3 to a status, and destroys a response that S3 cannot complete', async (t) => {
+  const { store, proxy } = await setup(t, { maxAttempts: 2 });
   const server = await startServer(t, 'http', createHandler({ store }));
   await request(server, { method: 'PUT', path: '/a', body: content(4 * MIB) });
   const statusWith = async (path: string, method?: string): Promise<number> =>
     (await request(server, { path, method, ...(method === 'PUT' ? { body: content(10) } : {}) })).status;
 
-  wire.fault = () => ({ answer: 503, code: 'SlowDown' });
+  proxy.fault = () => ({ status: 503, code: 'SlowDown' });
   t.deepEqual(
     [await statusWith('/a'), await statusWith('/a', 'PUT'), await statusWith('/a', 'DELETE')],
     [503, 503, 503],
   );
-  // The rest cannot be had: said before the headers.
-  wire.fault = ({ headers }) => (headers['if-match'] ? { answer: 503, code: 'SlowDown' } : undefined);
+  // The request for the rest fails before the response headers are sent.
+  proxy.fault = ({ headers }) => (headers['if-match'] ? { status: 503, code: 'SlowDown' } : undefined);
   t.is(await statusWith('/a'), 503);
-  wire.fault = ({ headers }) => (headers['if-match'] ? { answer: 412, code: 'PreconditionFailed' } : undefined);
+  proxy.fault = ({ headers }) => (headers['if-match'] ? { status: 412, code: 'PreconditionFailed' } : undefined);
   t.is(await statusWith('/a'), 503);
-  wire.fault = () => ({ answer: 403, code: 'AccessDenied' });
+  proxy.fault = () => ({ status: 403, code: 'AccessDenied' });
   t.is(await statusWith('/a'), 502);
-  // After the headers, and whatever is tried.
-  let cuts = 0;
-  wire.fault = ({ headers }) => (headers['if-match'] ? { cutAnswerAt: cuts++ === 0 ? 1_000_000 : 0 } : undefined);
+  // The request for the rest fails after the response headers, in all attempts.
+  let resets = 0;
+  proxy.fault = ({ headers }) =>
+    headers['if-match'] ? { resetResponseAt: resets++ === 0 ? 1_000_000 : 0 } : undefined;
   await t.throwsAsync(request(server, { path: '/a' }), { message: /aborted|socket hang up|ECONNRESET/ });
-  t.is(cuts, 2);
+  t.is(resets, 2);
 });
 
-test('a client that leaves takes its requests to S3 with it', async (t) => {
-  const { store, wire, keys } = await site(t, { partBytes: PART });
+test('aborts the requests to S3 when the client leaves', async (t) => {
+  const { store, proxy, keys } = await setup(t, { partBytes: PART });
   const server = await startServer(t, 'http', createHandler({ store }));
   await request(server, { method: 'PUT', path: '/a', body: content(16 * MIB) });
 
-  wire.clear();
+  proxy.clear();
   const download = await startPaused(t, server, '/a');
   await download.leaveAfter(200_000);
-  await until('S3 hears of it', () => wire.seen.at(-1)?.isCutByClient === true);
-  t.is(wire.seen.length, 2);
+  await until('the request to S3 is aborted', () => proxy.requests.at(-1)?.isAbortedByClient === true);
+  t.is(proxy.requests.length, 2);
 
-  wire.clear();
-  const leaving = new AbortController();
+  proxy.clear();
+  const client = new AbortController();
   const upload = request(server, {
     method: 'PUT',
     path: '/b',
-    body: endless(content(PART + 1000)),
-    signal: leaving.signal,
+    body: neverEnding(content(PART + 1000)),
+    signal: client.signal,
   });
-  await until('a part is there', () => wire.seen.some(({ what, isOver }) => what === 'PUT part 1' && isOver));
-  leaving.abort();
+  await until('a part is stored', () =>
+    proxy.requests.some(({ operation, isDone }) => operation === 'PUT part 1' && isDone),
+  );
+  client.abort();
   await t.throwsAsync(upload);
   await until('the parts are deleted', () =>
-    wire.seen.some(({ what, isOver }) => what === 'DELETE uploadId' && isOver),
+    proxy.requests.some(({ operation, isDone }) => operation === 'DELETE uploadId' && isDone),
   );
   t.deepEqual(await keys(), ['a']);
 });
 
-async function* endless(chunk: Buffer): AsyncGenerator<Buffer> {
+async function* neverEnding(chunk: Buffer): AsyncGenerator<Buffer> {
   yield chunk;
   await new Promise(() => {});
 }

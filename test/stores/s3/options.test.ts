@@ -12,14 +12,14 @@ import { s3Store } from '../../../src/stores/s3/index.js';
 import { s3SettingsOf } from '../../../src/stores/s3/options.js';
 import { BUCKET } from '../../helpers/s3rver.js';
 import { content, put, refusal, temporaryDirectory } from '../fixture.js';
-import { assertBytes, clientOptions, find, MIB, read, serviceFor } from './fixture.js';
+import { assertBytes, clientOptions, getArtifact, MIB, read, setupFor } from './fixture.js';
 
-const site = serviceFor(test);
+const setup = setupFor(test);
 const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 const invalid = (message: RegExp) => refusal('ERR_HOTBLOB_INVALID_OPTION', message);
 
-test('options are checked and left alone', async (t) => {
+test('rejects invalid options and does not modify valid ones', async (t) => {
   const client = new S3Client({ region: 'us-east-1' });
   t.teardown(() => client.destroy());
   for (const [options, message] of [
@@ -33,47 +33,51 @@ test('options are checked and left alone', async (t) => {
     [{ bucket: 'b', forcePathStyle: 'yes' }, /^forcePathStyle: expected true or false/],
     [{ bucket: 'b', maxAttempts: 0 }, /^maxAttempts: expected a whole number from 1/],
     [{ bucket: 'b', requestTimeoutMs: 0 }, /^requestTimeoutMs: /],
+    [{ bucket: 'b', requestTimeoutMs: 2 ** 31 }, /^requestTimeoutMs: .* to 2147483647, received 2147483648/],
     [{ bucket: 'b', partBytes: 5 * MIB - 1 }, /^partBytes: expected .* from 5242880/],
     [{ bucket: 'b', partBytes: 6 * 1024 * MIB }, /^partBytes: /],
-    [{ bucket: 'b', uploadBytes: 16 * MIB - 1 }, /^uploadBytes: expected at least one part of 16777216 bytes/],
+    [
+      { bucket: 'b', uploadBytes: 16 * MIB - 1 },
+      /^uploadBytes: expected at least partBytes \(16777216\), received 16777215/,
+    ],
     [{ bucket: 'b', firstBytes: -1 }, /^firstBytes: /],
     [
       { bucket: 'b', client, region: 'us-east-1' },
-      /^client: expected none of endpoint, .* beside it, received 'region'/,
+      /^client: expected to be used without endpoint, .*, received 'region'/,
     ],
     [{ bucket: 'b', client, maxAttempts: 1 }, /^client: /],
     [{ bucket: 'b', client: {} }, /^client: expected an S3Client/],
   ] as const) {
-    // @ts-expect-error wrong options are what is tested
+    // @ts-expect-error the options are invalid
     await t.throwsAsync(() => s3Store(options), invalid(message));
   }
   const store = await s3Store(Object.freeze({ bucket: 'b', prefix: undefined, region: 'us-east-1' }));
   await store.close();
 });
 
-test('the page about it names every option, and its default', async (t) => {
+test('the option table of docs/s3.md has every option and its default', async (t) => {
   const page = await readFile(join(ROOT, 'docs/s3.md'), 'utf8');
   const [, table = ''] = /## Options\n(.*?)\n## /s.exec(page) ?? [];
-  const written = new Map(
+  const documented = new Map(
     [...table.matchAll(/^\| `(\w+)` \| `?(.*?)`? \|/gm)].map(([, name = '', value]) => [name, value]),
   );
-  // @ts-expect-error an unknown option makes it name those that there are
+  // @ts-expect-error the message for an unknown option lists all options
   const error = await t.throwsAsync(() => s3Store({ bucket: 'b', none: 1 }), { name: 'HotblobError' });
-  const [, names = ''] = /one of the options ([\w, ]+), found/.exec(error?.message ?? '') ?? [];
-  t.deepEqual([...written.keys()].sort(), names.split(', ').sort());
+  const [, names = ''] = /one of (?:the options )?([\w, ]*\w)(?=, received|$)/.exec(error?.message ?? '') ?? [];
+  t.deepEqual([...documented.keys()].sort(), names.split(', ').sort());
 
   const { client, ...defaults } = s3SettingsOf({ bucket: 'b', region: 'us-east-1' }, sdk);
   t.teardown(() => client.destroy());
   for (const name of ['requestTimeoutMs', 'partBytes', 'firstBytes'] as const) {
-    t.is(written.get(name), `${defaults[name]}`, name);
+    t.is(documented.get(name), `${defaults[name]}`, name);
   }
-  t.is(written.get('uploadBytes'), 'eight parts');
+  t.is(documented.get('uploadBytes'), '8 x partBytes');
   t.is(defaults.uploadBytes, 8 * defaults.partBytes);
-  t.is(written.get('maxAttempts'), `${await client.config.maxAttempts()}`);
-  t.is(written.get('forcePathStyle'), `${client.config.forcePathStyle}`);
+  t.is(documented.get('maxAttempts'), `${await client.config.maxAttempts()}`);
+  t.is(documented.get('forcePathStyle'), `${client.config.forcePathStyle}`);
 });
 
-test('what may be a secret is not shown', async (t) => {
+test('error messages show no value that may be a secret', async (t) => {
   for (const options of [
     { credentials: 'SECRET' },
     { credentials: { accessKeyId: 'SECRET' } },
@@ -82,37 +86,37 @@ test('what may be a secret is not shown', async (t) => {
     { endpoint: 'SECRET' },
     { client: { credentials: { secretAccessKey: 'SECRET' } } },
   ]) {
-    // @ts-expect-error wrong options are what is tested
+    // @ts-expect-error the options are invalid
     const error = await t.throwsAsync(() => s3Store({ bucket: 'b', ...options }), invalid(/^\w+: expected /));
     t.notRegex(`${error?.stack}`, /SECRET/);
   }
 });
 
-test('a client that is there already is used, and left to its owner', async (t) => {
-  const { wire, prefix, keys } = await site(t);
+test('uses a given client and does not destroy it', async (t) => {
+  const { proxy, prefix, keys } = await setup(t);
   const agent = new Agent({ keepAlive: true });
-  const client = new S3Client({ ...clientOptions(wire), maxAttempts: 2, requestHandler: { httpAgent: agent } });
+  const client = new S3Client({ ...clientOptions(proxy), maxAttempts: 2, requestHandler: { httpAgent: agent } });
   t.teardown(() => client.destroy());
   for (const key of ['a', 'b']) {
     const store = await s3Store({ bucket: BUCKET, prefix, client });
     const bytes = content(200_000);
     await put(store, key, bytes);
-    assertBytes(t, await read(await find(store, key)), bytes);
+    assertBytes(t, await read(await getArtifact(store, key)), bytes);
     await store.close();
-    // Its connections are still good.
+    // Its connections are still open.
     const free = Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? []);
     t.true(free.some(({ destroyed }) => !destroyed));
   }
   t.deepEqual(await keys(), ['a', 'b']);
   const store = await s3Store({ bucket: BUCKET, prefix, client });
-  wire.clear();
-  wire.fault = () => ({ answer: 503, code: 'SlowDown' });
+  proxy.clear();
+  proxy.fault = () => ({ status: 503, code: 'SlowDown' });
   await t.throwsAsync(store.get('a'), refusal('ERR_HOTBLOB_OVERLOADED'));
-  t.is(wire.seen.length, 2);
+  t.is(proxy.requests.length, 2);
 });
 
-test('every key is an object of its own, below the prefix', async (t) => {
-  const { store, wire, prefix, keys } = await site(t);
+test('stores every key as a separate object below the prefix', async (t) => {
+  const { store, proxy, prefix, keys } = await setup(t);
   const names = [
     'plain',
     'with/slashes/in/it',
@@ -129,15 +133,16 @@ test('every key is an object of its own, below the prefix', async (t) => {
     'k'.repeat(200),
   ];
   for (const [index, name] of names.entries()) await put(store, name, content(100, index));
-  for (const [index, name] of names.entries()) assertBytes(t, await read(await find(store, name)), content(100, index));
-  t.deepEqual(new Set(wire.seen.map(({ key }) => key)), new Set(names.map((name) => `${prefix}/${name}`)));
+  for (const [index, name] of names.entries())
+    assertBytes(t, await read(await getArtifact(store, name)), content(100, index));
+  t.deepEqual(new Set(proxy.requests.map(({ key }) => key)), new Set(names.map((name) => `${prefix}/${name}`)));
   t.deepEqual(await keys(), names.toSorted());
   for (const name of names) t.true(await store.delete(name));
   t.deepEqual(await keys(), []);
 });
 
-test('keys that cannot be are refused, before anything is asked', async (t) => {
-  const { store, wire, prefix } = await site(t);
+test('rejects invalid keys without a request', async (t) => {
+  const { store, proxy, prefix } = await setup(t);
   const longest = 'k'.repeat(1024 - prefix.length - 1);
   for (const [key, code] of [
     ['../a', 'ERR_HOTBLOB_INVALID_KEY'],
@@ -150,34 +155,34 @@ test('keys that cannot be are refused, before anything is asked', async (t) => {
       await t.throwsAsync(task, refusal(code));
     }
   }
-  t.deepEqual(wire.asked, []);
-  wire.fault = () => ({ answer: 404, code: 'NoSuchKey' });
+  t.deepEqual(proxy.operations, []);
+  proxy.fault = () => ({ status: 404, code: 'NoSuchKey' });
   t.is(await store.get(longest), undefined);
 });
 
-test('without a prefix, and with slashes behind it', async (t) => {
-  const { wire } = await site(t);
+test('accepts no prefix, an empty one, and one with trailing slashes', async (t) => {
+  const { proxy } = await setup(t);
   for (const [prefix, key] of [
     [undefined, 'a/b'],
     ['', 'a/b'],
     ['p/q//', 'p/q/a/b'],
   ] as const) {
-    wire.clear();
-    const store = await s3Store({ ...clientOptions(wire), bucket: BUCKET, prefix });
+    proxy.clear();
+    const store = await s3Store({ ...clientOptions(proxy), bucket: BUCKET, prefix });
     t.is(await store.get('a/b'), undefined);
     t.deepEqual(
-      wire.seen.map((seen) => seen.key),
+      proxy.requests.map((request) => request.key),
       [key],
     );
     await store.close();
   }
 });
 
-test('without the SDK it says what to install', async (t) => {
+test('names the package to install if the SDK is missing', async (t) => {
   const directory = await temporaryDirectory(t);
   await cp(join(ROOT, 'src'), join(directory, 'src'), { recursive: true });
   const require = createRequire(import.meta.url);
-  // All that the source needs, but for the SDK.
+  // Every dependency of the source except the SDK.
   const debug = dirname(require.resolve('debug/package.json'));
   await cp(debug, join(directory, 'node_modules/debug'), { recursive: true });
   await symlink(dirname(require.resolve('ms/package.json')), join(directory, 'node_modules/ms'));

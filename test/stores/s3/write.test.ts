@@ -4,25 +4,25 @@ import test from 'ava';
 import { until } from '../../helpers/poll.js';
 import { bodyOf, content, never, put, refusal } from '../fixture.js';
 import {
-  another,
   assertBytes,
+  createSecondStore,
   deferred,
-  find,
+  getArtifact,
   KIB,
   MIB,
   md5Tag,
   PART,
   read,
-  type Site,
-  serviceFor,
+  type Setup,
+  setupFor,
 } from './fixture.js';
 
-const site = serviceFor(test);
+const setup = setupFor(test);
 
 const failure = new Error('the body has failed');
 
-test('up to the size of a part it is one request, beside the question what was there', async (t) => {
-  const { store, wire, keys } = await site(t, { partBytes: PART });
+test('stores a body of up to one part with one PUT request, besides the HEAD request', async (t) => {
+  const { store, proxy, keys } = await setup(t, { partBytes: PART });
   for (const [length, announced] of [
     [0, true],
     [0, false],
@@ -32,34 +32,34 @@ test('up to the size of a part it is one request, beside the question what was t
     [PART, false],
   ] as const) {
     const bytes = content(length, announced ? 1 : 0);
-    wire.clear();
+    proxy.clear();
     const result = await put(store, 'a', bytes, announced ? {} : { size: undefined });
     t.deepEqual(result, { created: length === 0 && announced, etag: md5Tag(bytes) });
-    t.deepEqual(wire.asked.sort(), ['HEAD', 'PUT']);
-    const headers = wire.seen.find(({ what }) => what === 'PUT')?.headers;
+    t.deepEqual(proxy.operations.sort(), ['HEAD', 'PUT']);
+    const headers = proxy.requests.find(({ operation }) => operation === 'PUT')?.headers;
     t.is(headers?.['x-amz-content-sha256'], createHash('sha256').update(bytes).digest('hex'));
     t.is(headers?.['content-length'], `${length}`);
     t.is(headers?.expect, undefined);
     t.is(headers?.['x-amz-checksum-crc32'], undefined);
-    assertBytes(t, await read(await find(store, 'a')), bytes);
+    assertBytes(t, await read(await getArtifact(store, 'a')), bytes);
   }
   t.deepEqual(await keys(), ['a']);
 });
 
-test('the default size of a part is 16 MiB', async (t) => {
-  const { store, wire } = await site(t);
+test('the default part size is 16 MiB', async (t) => {
+  const { store, proxy } = await setup(t);
   await put(store, 'a', content(16 * MIB));
-  t.deepEqual(wire.asked.sort(), ['HEAD', 'PUT']);
-  wire.clear();
+  t.deepEqual(proxy.operations.sort(), ['HEAD', 'PUT']);
+  proxy.clear();
   const bytes = content(16 * MIB + 1);
   await put(store, 'a', bytes);
-  t.deepEqual(wire.asked.sort(), ['HEAD', 'POST uploadId', 'POST uploads', 'PUT part 1', 'PUT part 2']);
-  t.deepEqual(partBytes(wire).sort(), [1, 16 * MIB]);
-  assertBytes(t, await read(await find(store, 'a')), bytes);
+  t.deepEqual(proxy.operations.sort(), ['HEAD', 'POST uploadId', 'POST uploads', 'PUT part 1', 'PUT part 2']);
+  t.deepEqual(partBytes(proxy).sort(), [1, 16 * MIB]);
+  assertBytes(t, await read(await getArtifact(store, 'a')), bytes);
 });
 
-test('what is larger goes up in parts, whatever the chunks of the body', async (t) => {
-  const { store, wire } = await site(t, { partBytes: PART });
+test('stores a larger body as a multipart upload, whatever the size of its chunks', async (t) => {
+  const { store, proxy } = await setup(t, { partBytes: PART });
   for (const [length, chunkBytes, parts] of [
     [2 * PART, 64 * KIB, [PART, PART]],
     [2 * PART + 1, 7_000_001, [PART, PART, 1]],
@@ -67,18 +67,18 @@ test('what is larger goes up in parts, whatever the chunks of the body', async (
     [PART + 100, 1_000_003, [PART, 100]],
   ] as const) {
     const bytes = content(length);
-    wire.clear();
-    const { etag } = await store.put('a', inChunks(bytes, chunkBytes), { signal: never() });
-    assertBytes(t, await read(await find(store, 'a')), bytes);
-    t.is((await find(store, 'a')).etag, etag);
+    proxy.clear();
+    const { etag } = await store.put('a', readInChunks(bytes, chunkBytes), { signal: never() });
+    assertBytes(t, await read(await getArtifact(store, 'a')), bytes);
+    t.is((await getArtifact(store, 'a')).etag, etag);
     t.deepEqual(
-      wire.seen
+      proxy.requests
         .filter(isPart)
-        .map(({ what, bodyBytes }) => [what, bodyBytes])
+        .map(({ operation, bodyBytes }) => [operation, bodyBytes])
         .sort(),
       parts.map((part, index) => [`PUT part ${index + 1}`, part]),
     );
-    const hashes = wire.seen.filter(isPart).sort((a, b) => (a.what < b.what ? -1 : 1));
+    const hashes = proxy.requests.filter(isPart).sort((a, b) => (a.operation < b.operation ? -1 : 1));
     for (const [index, { headers }] of hashes.entries()) {
       const piece = bytes.subarray(index * PART, (index + 1) * PART);
       t.is(headers['x-amz-content-sha256'], createHash('sha256').update(piece).digest('hex'));
@@ -86,126 +86,145 @@ test('what is larger goes up in parts, whatever the chunks of the body', async (
   }
 });
 
-test('what is cut off on its way up is sent again', async (t) => {
-  const { store, wire } = await site(t, { partBytes: PART });
-  for (const [length, what] of [
+test('sends a failed request again', async (t) => {
+  const { store, proxy } = await setup(t, { partBytes: PART });
+  for (const [length, operation] of [
     [PART, 'PUT'],
     [3 * PART, 'PUT part 2'],
   ] as const) {
     for (const fault of [
-      { cutRequestAt: 1_000_000 },
-      { answer: 503, code: 'SlowDown' },
-      { loseAnswer: true },
+      { resetRequestAt: 1_000_000 },
+      { status: 503, code: 'SlowDown' },
+      { loseResponse: true },
     ] as const) {
       let faults = 0;
-      wire.fault = (seen) => (seen.what === what && ++faults <= 2 ? fault : undefined);
-      wire.clear();
+      proxy.fault = (request) => (request.operation === operation && ++faults <= 2 ? fault : undefined);
+      proxy.clear();
       const bytes = content(length, faults);
       await put(store, 'a', bytes);
-      t.is(wire.asked.filter((each) => each === what).length, 3);
-      assertBytes(t, await read(await find(store, 'a')), bytes);
+      t.is(proxy.operations.filter((each) => each === operation).length, 3);
+      assertBytes(t, await read(await getArtifact(store, 'a')), bytes);
     }
   }
 });
 
-test('a body may take longer than the service may be silent', async (t) => {
-  const here = await site(t);
-  const store = await another(t, here, { requestTimeoutMs: 1500, maxAttempts: 1 });
-  here.wire.fault = ({ what }) => (what === 'PUT' ? { slowRequestMs: 120 } : undefined);
-  const before = performance.now();
+test('a body may take longer than requestTimeoutMs', async (t) => {
+  const current = await setup(t);
+  const store = await createSecondStore(t, current, { requestTimeoutMs: 1500, maxAttempts: 1 });
+  current.proxy.fault = ({ operation }) => (operation === 'PUT' ? { slowRequestMs: 120 } : undefined);
+  const startedAt = performance.now();
   await put(store, 'a', content(16 * MIB));
-  t.true(performance.now() - before > 1700);
-  t.is((await find(store, 'a')).size, 16 * MIB);
+  t.true(performance.now() - startedAt > 1700);
+  t.is((await getArtifact(store, 'a')).size, 16 * MIB);
 });
 
-test('no more is read than the parts that may be in memory', async (t) => {
-  const { store, wire, keys } = await site(t, { partBytes: PART });
+test('reads no more of a body than the parts in memory', async (t) => {
+  const { store, proxy, keys } = await setup(t, { partBytes: PART });
   const { promise: held, resolve: release } = deferred();
-  wire.fault = ({ what }) => (what.startsWith('PUT part') ? { after: held } : undefined);
+  proxy.fault = ({ operation }) => (operation.startsWith('PUT part') ? { after: held } : undefined);
   const chunk = content(256 * KIB);
-  let given = 0;
+  let emitted = 0;
   const body = new Readable({
     highWaterMark: 1,
     read() {
-      if (given === 200 * chunk.byteLength) this.push(null);
+      if (emitted === 200 * chunk.byteLength) this.push(null);
       else {
-        given += chunk.byteLength;
+        emitted += chunk.byteLength;
         this.push(chunk);
       }
     },
   });
   const upload = store.put('a', body, { signal: never() });
-  await until('two parts are held', () => wire.asked.filter((what) => what.startsWith('PUT part')).length === 2);
-  await until('the third is full', () => given >= 3 * PART);
-  await new Promise((resolve) => setTimeout(resolve, 100)); // it would go on now
-  t.true(given <= 3 * PART + 2 * chunk.byteLength, `${given} bytes`);
-  t.is(wire.asked.filter((what) => what.startsWith('PUT part')).length, 2);
+  await until(
+    'two parts are in flight',
+    () => proxy.operations.filter((operation) => operation.startsWith('PUT part')).length === 2,
+  );
+  await until('the third part is full', () => emitted >= 3 * PART);
+  await new Promise((resolve) => setTimeout(resolve, 100)); // Time in which a store without the limit would read on.
+  t.true(emitted <= 3 * PART + 2 * chunk.byteLength, `${emitted} bytes`);
+  t.is(proxy.operations.filter((operation) => operation.startsWith('PUT part')).length, 2);
   release();
   t.true((await upload).created);
-  t.is((await find(store, 'a')).size, 200 * chunk.byteLength);
+  t.is((await getArtifact(store, 'a')).size, 200 * chunk.byteLength);
   t.deepEqual(await keys(), ['a']);
 });
 
-test('uploads share their memory: who finds none waits, and not for ever', async (t) => {
-  const here = await site(t);
-  const { wire } = here;
+test('uploads share their memory, and one that finds none waits up to requestTimeoutMs', async (t) => {
+  const current = await setup(t);
+  const { proxy } = current;
   const options = { partBytes: PART, uploadBytes: PART };
-  const store = await another(t, here, options);
+  const store = await createSecondStore(t, current, options);
   const first = bodyOf([content(1000)]);
   const uploading = store.put('first', first, { signal: never() });
-  await until('the first has begun', () => wire.seen.some(({ key, isOver }) => key.endsWith('first') && isOver));
+  await until('the first upload has started', () =>
+    proxy.requests.some(({ key, isDone }) => key.endsWith('first') && isDone),
+  );
   const second = put(store, 'second', content(1000), { size: undefined });
   const controller = new AbortController();
   const third = put(store, 'third', content(1000), { signal: controller.signal });
-  await until('all have asked', () => wire.asked.filter((what) => what === 'HEAD').length === 3);
+  await until(
+    'all uploads have started',
+    () => proxy.operations.filter((operation) => operation === 'HEAD').length === 3,
+  );
   controller.abort();
   await t.throwsAsync(third, { any: true, name: 'AbortError' });
-  t.false(wire.asked.includes('PUT'));
+  t.false(proxy.operations.includes('PUT'));
   first.push(null);
   await uploading;
   await second;
 
-  // Several parts of one upload, with memory for one of them.
+  // An upload of several parts, with memory for one part.
   const bytes = content(3 * PART + 5);
   await put(store, 'large', bytes, { size: undefined });
-  assertBytes(t, await read(await find(store, 'large')), bytes);
+  assertBytes(t, await read(await getArtifact(store, 'large')), bytes);
 
-  const hasty = await another(t, here, { ...options, requestTimeoutMs: 2000 });
-  const silent = bodyOf([content(1000)]);
-  const blocking = hasty.put('blocking', silent, { signal: never() });
-  await until('it has begun', () => wire.seen.some(({ key, isOver }) => key.endsWith('blocking') && isOver));
-  await t.throwsAsync(put(hasty, 'a', 'x', { size: undefined }), refusal('ERR_HOTBLOB_OVERLOADED', /in memory/));
-  silent.destroy(failure);
+  const impatient = await createSecondStore(t, current, { ...options, requestTimeoutMs: 2000 });
+  const stalled = bodyOf([content(1000)]);
+  const blocking = impatient.put('blocking', stalled, { signal: never() });
+  await until('the blocking upload has started', () =>
+    proxy.requests.some(({ key, isDone }) => key.endsWith('blocking') && isDone),
+  );
+  await t.throwsAsync(
+    put(impatient, 'a', 'x', { size: undefined }),
+    refusal('ERR_HOTBLOB_OVERLOADED', /no memory for an upload within 2000 ms/),
+  );
+  stalled.destroy(failure);
   await t.throwsAsync(blocking, { is: failure });
-  await put(hasty, 'a', 'x', { size: undefined });
+  await put(impatient, 'a', 'x', { size: undefined });
 });
 
-test('delete says whether there was something', async (t) => {
-  const { store, wire, keys } = await site(t);
+test('put needs no signal', async (t) => {
+  const { store } = await setup(t);
+  t.true((await store.put('a', Readable.from([Buffer.from('x')]))).created);
+  assertBytes(t, await read(await getArtifact(store, 'a')), Buffer.from('x'));
+});
+
+test('delete resolves to whether the artifact existed', async (t) => {
+  const { store, proxy, keys } = await setup(t);
   await put(store, 'a/b', 'x');
   await put(store, 'a/c', 'x');
-  wire.clear();
+  proxy.clear();
   t.true(await store.delete('a/b'));
-  t.deepEqual(wire.asked, ['HEAD', 'DELETE']);
-  wire.clear();
+  t.deepEqual(proxy.operations, ['HEAD', 'DELETE']);
+  proxy.clear();
   t.false(await store.delete('a/b'));
-  t.deepEqual(wire.asked, ['HEAD']);
+  t.deepEqual(proxy.operations, ['HEAD']);
   t.is(await store.get('a/b'), undefined);
   t.deepEqual(await keys(), ['a/c']);
 });
 
-test('closing waits for uploads; then the store takes and gives nothing', async (t) => {
-  const { store, wire, keys } = await site(t);
+test('close waits for uploads, and a closed store rejects every operation', async (t) => {
+  const { store, proxy, keys } = await setup(t);
   const { promise: held, resolve: release } = deferred();
-  wire.fault = ({ what }) => (what === 'PUT' ? { after: held } : undefined);
+  proxy.fault = ({ operation }) => (operation === 'PUT' ? { after: held } : undefined);
   const upload = put(store, 'a', 'x');
-  await until('it is on its way', () => wire.asked.includes('PUT'));
+  await until('the upload is in flight', () => proxy.operations.includes('PUT'));
   let isClosed = false;
   const closing = store.close().then(() => {
     isClosed = true;
   });
   for (const task of [() => put(store, 'b', 'x'), () => store.get('a'), () => store.delete('a')]) {
-    await t.throwsAsync(task, refusal('ERR_HOTBLOB_OVERLOADED', /closed/));
+    await t.throwsAsync(task, refusal('ERR_HOTBLOB_CLOSED', /closed/));
   }
   await new Promise(setImmediate);
   t.false(isClosed);
@@ -215,15 +234,15 @@ test('closing waits for uploads; then the store takes and gives nothing', async 
   t.deepEqual(await keys(), ['a']);
 });
 
-function isPart({ what }: { readonly what: string }): boolean {
-  return what.startsWith('PUT part');
+function isPart({ operation }: { readonly operation: string }): boolean {
+  return operation.startsWith('PUT part');
 }
 
-function partBytes(wire: Site['wire']): number[] {
-  return wire.seen.filter(isPart).map(({ bodyBytes }) => bodyBytes);
+function partBytes(proxy: Setup['proxy']): number[] {
+  return proxy.requests.filter(isPart).map(({ bodyBytes }) => bodyBytes);
 }
 
-function inChunks(bytes: Buffer, chunkBytes: number): Readable {
+function readInChunks(bytes: Buffer, chunkBytes: number): Readable {
   const chunks: Buffer[] = [];
   for (let start = 0; start < bytes.byteLength; start += chunkBytes) {
     chunks.push(bytes.subarray(start, start + chunkBytes));

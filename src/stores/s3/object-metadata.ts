@@ -1,0 +1,71 @@
+import type { UploadMetadata } from '../../contract/artifact.js';
+
+/** Prefix of the names of further headers in user-defined metadata. Metadata without it belongs to other programs. */
+const PREFIX = 'hotblob-';
+const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
+
+/** Metadata parameters of a request that creates an object. */
+export interface ObjectMetadataInput {
+  readonly ContentType: string;
+  readonly ContentEncoding?: string;
+  readonly CacheControl?: string;
+  /** User-defined metadata, without the prefix `x-amz-meta-` that the names have in the request. */
+  readonly Metadata?: Record<string, string>;
+}
+
+/** Metadata in a response of S3. */
+export interface ObjectMetadataOutput {
+  readonly ContentType?: string | undefined;
+  readonly ContentEncoding?: string | undefined;
+  readonly CacheControl?: string | undefined;
+  readonly Metadata?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Converts the metadata of an upload. Header names must be in lower case. */
+export function toObjectMetadata(metadata: UploadMetadata = {}): ObjectMetadataInput {
+  const { contentType, contentEncoding, cacheControl, headers = {} } = metadata;
+  const entries = Object.entries(headers).map(([name, value]) => [PREFIX + name, encode(value)] as const);
+  return {
+    ContentType: contentType ?? DEFAULT_CONTENT_TYPE,
+    ...(contentEncoding === undefined ? {} : { ContentEncoding: contentEncoding }),
+    ...(cacheControl === undefined ? {} : { CacheControl: cacheControl }),
+    ...(entries.length === 0 ? {} : { Metadata: Object.fromEntries(entries) }),
+  };
+}
+
+/** Converts the metadata of an object, which may come from another program. The inverse of {@link toObjectMetadata}. */
+export function fromObjectMetadata(output: ObjectMetadataOutput): UploadMetadata {
+  const { ContentType, ContentEncoding, CacheControl, Metadata = {} } = output;
+  const headers: [string, string][] = [];
+  for (const [name, value] of Object.entries(Metadata)) {
+    if (name.startsWith(PREFIX)) headers.push([name.slice(PREFIX.length), decode(value)]);
+  }
+  return {
+    ...(ContentType === undefined ? {} : { contentType: ContentType }),
+    // "aws-chunked" is the framing of an upload; some services store it as the encoding of the object.
+    ...(!ContentEncoding || ContentEncoding === 'aws-chunked' ? {} : { contentEncoding: ContentEncoding }),
+    ...(CacheControl === undefined ? {} : { cacheControl: CacheControl }),
+    ...(headers.length === 0 ? {} : { headers: Object.fromEntries(headers) }),
+  };
+}
+
+/** Encoding of the empty value. No header has this value: control characters are refused. */
+const EMPTY = '%00';
+/**
+ * Characters to encode: everything outside visible ASCII; a space after another, because the signature collapses them; the
+ * percent sign; and the start of an RFC 2047 encoded word, which S3 would decode.
+ */
+const UNSAFE = /[^\x20-\x7e]|%|(?<= ) |^=\?/g;
+
+function encode(value: string): string {
+  return value === '' ? EMPTY : value.replaceAll(UNSAFE, encodeURIComponent);
+}
+
+function decode(value: string): string {
+  if (value === EMPTY) return '';
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return value; // Not percent-encoded: written by another program.
+  }
+}
