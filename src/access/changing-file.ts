@@ -4,29 +4,32 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { errnoCode, HotblobError } from '../contract/errors.js';
 import { OPEN_FLAGS } from '../util/open-flags.js';
 
-/** Far more than anybody writes; what is larger is another file. */
+/** Far above the size of a token file. A larger file is the wrong one. */
 const MAX_BYTES = 1024 * 1024;
-/** So often a read is tried that meets a writer. */
-const ATTEMPTS = 3;
-/** The coarsest clock of a file system (FAT): a change so close behind another may leave the inode as it was. */
-const CLOCK_MS = 2000;
+/** Number of attempts to read a file that changes while it is read. */
+const MAX_ATTEMPTS = 3;
+/**
+ * Coarsest timestamp resolution of a file system (FAT). Two changes within this time can leave the same timestamps in
+ * the inode.
+ */
+const TIMESTAMP_RESOLUTION_MS = 2000;
 
-/** What a file held at one moment. */
+/** Content of a file at one moment. */
 export interface FileContent {
   readonly text: string;
-  /** The bits of its permissions. */
+  /** Permission bits. */
   readonly mode: number;
 }
 
-/** What is remembered of it: not the text, which holds secrets. */
+/** Last seen state of the file, without the text, which contains secrets. */
 interface FileState {
   readonly stats: BigIntStats;
   readonly digest: string;
-  /** Whether a later change would certainly show in the inode. */
+  /** Whether every later change will change the inode. */
   readonly isSettled: boolean;
 }
 
-/** A small text file that is written or replaced while this process runs. */
+/** Small text file that can be written or replaced while this process runs. */
 export class ChangingFile {
   readonly #path: string;
   #state: FileState | undefined;
@@ -36,10 +39,12 @@ export class ChangingFile {
   }
 
   /**
-   * What the file holds; undefined where that is what the last call has found. Costs one stat then, or a read as well while
-   * the last change is so young that another could hide behind it. Not to be called again before it has ended.
+   * Resolves to the content of the file, or to `undefined` if it is the same as in the last call. An unchanged file
+   * costs one stat, or also a read if its last change is so recent that the timestamps could hide another one. Calls
+   * must not overlap.
    *
-   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for what cannot be read, is no regular file, or has more than 1 MiB
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the file cannot be read, is not a regular file, or is
+   *   larger than 1 MiB
    */
   async readIfChanged(): Promise<FileContent | undefined> {
     const before = this.#state;
@@ -52,7 +57,7 @@ export class ChangingFile {
       return await this.#read(before);
     } catch (error) {
       if (error instanceof HotblobError) throw error;
-      throw this.#unreadable(errnoCode(error) ?? 'it cannot be read', error);
+      throw this.#unreadable(errnoCode(error) ?? 'read error', error);
     }
   }
 
@@ -60,9 +65,9 @@ export class ChangingFile {
     const startedAt = Date.now();
     const handle = await open(this.#path, OPEN_FLAGS);
     try {
-      const { stats, bytes } = await this.#readAtOnce(handle);
+      const { stats, bytes } = await this.#readConsistently(handle);
       const digest = createHash('sha256').update(bytes).digest('hex');
-      this.#state = { stats, digest, isSettled: startedAt - Number(stats.ctimeMs) > CLOCK_MS };
+      this.#state = { stats, digest, isSettled: startedAt - Number(stats.ctimeMs) > TIMESTAMP_RESOLUTION_MS };
       if (before !== undefined && isSame(before.stats, stats) && before.digest === digest) return undefined;
       return { text: bytes.toString('utf8'), mode: Number(stats.mode) & 0o777 };
     } finally {
@@ -70,28 +75,28 @@ export class ChangingFile {
     }
   }
 
-  /** All of it from one moment, as far as one can tell from outside. */
-  async #readAtOnce(handle: FileHandle): Promise<{ stats: BigIntStats; bytes: Buffer }> {
-    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+  /** Reads the whole file. Retries if its inode changes meanwhile, so that the content is from one moment. */
+  async #readConsistently(handle: FileHandle): Promise<{ stats: BigIntStats; bytes: Buffer }> {
+    for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const stats = await handle.stat({ bigint: true });
-      if (!stats.isFile()) throw this.#unreadable('it is not a regular file');
-      if (stats.size > MAX_BYTES) throw this.#unreadable(`it has more than ${MAX_BYTES} bytes`);
+      if (!stats.isFile()) throw this.#unreadable('not a regular file');
+      if (stats.size > MAX_BYTES) throw this.#unreadable(`more than ${MAX_BYTES} bytes`);
       const size = Number(stats.size);
-      // One more than there should be, so that a file that has grown shows.
+      // One byte more than the size, to detect a file that has grown.
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(size + 1), 0, size + 1, 0);
       if (bytesRead !== size || !isSame(stats, await handle.stat({ bigint: true }))) continue;
       return { stats, bytes: buffer.subarray(0, size) };
     }
-    throw this.#unreadable('it is being written');
+    throw this.#unreadable(`it changed during each of ${MAX_ATTEMPTS} reads`);
   }
 
   #unreadable(reason: string, cause?: unknown): HotblobError {
-    const message = `${this.#path}: expected a file that can be read: ${reason}`;
+    const message = `${this.#path}: cannot read the file: ${reason}`;
     return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
 }
 
-/** The time of the inode's change is among it because nobody can set that one, as tools do with the modification's. */
+/** Compares ctime as well as mtime, because tools can set mtime but not ctime. */
 function isSame(a: BigIntStats, b: BigIntStats): boolean {
   return a.ino === b.ino && a.dev === b.dev && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 }

@@ -1,25 +1,25 @@
-/** What a request shows of who sends it. */
+/** Credentials of a request. */
 export interface Credentials {
-  /** The secret: a Bearer token, or the password of Basic. */
+  /** Bearer token, or password of Basic. */
   readonly token: string;
-  /** The user of Basic; undefined where there is none, and where the user was the token. */
+  /** User name of Basic; `undefined` for Bearer, for an empty user name, and if the user name is the token. */
   readonly user: string | undefined;
 }
 
-/** RFC 6750, 2.1. The groups share no character, so that matching takes linear time. */
+/** RFC 6750, section 2.1. Adjacent groups share no character, so matching takes linear time. */
 const BEARER = /^bearer +([\w.~+/-]+=*)$/i;
-/** RFC 7617, 2, but in both alphabets of RFC 4648 and with as much padding as one likes: Bazel sends base64url. */
+/** RFC 7617, section 2. Accepts both alphabets of RFC 4648 and missing padding, because Bazel sends base64url. */
 const BASIC = /^basic +([\w+/-]+)={0,2}$/i;
-/** RFC 7617, 2: neither the user nor the password holds one. */
+/** User names and passwords contain no control characters (RFC 7617, section 2). */
 const CONTROL = /\p{Cc}/u;
 
-// A byte order mark is a character of the user, and not to be dropped.
+// A byte order mark is part of the user name and must not be removed.
 const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
- * The credentials in an `Authorization` header: Bearer (RFC 6750) or Basic (RFC 7617, UTF-8). Where Basic has a user and no
- * password, the user is the token: so send tools whose token stands in the user part of a URL. Undefined without a header,
- * for another scheme, and for what is malformed: those are no credentials. Never throws.
+ * Returns the credentials in an `Authorization` header: Bearer (RFC 6750) or Basic (RFC 7617, UTF-8). If Basic has a
+ * user name and no password, the user name is the token: tools send it this way if a URL contains the token as its user
+ * name. Returns `undefined` without a header, for another scheme, and for a malformed header. Never throws.
  */
 export function credentialsOf(authorization: string | undefined): Credentials | undefined {
   if (authorization === undefined) return undefined;
@@ -30,10 +30,10 @@ export function credentialsOf(authorization: string | undefined): Credentials | 
 }
 
 function basicCredentials(payload: string): Credentials | undefined {
-  // One character left over holds six bits: no byte.
+  // A single remaining character has six bits, less than a byte.
   if (payload.length % 4 === 1) return undefined;
   const pair = decode(Buffer.from(payload, 'base64'));
-  // The first colon ends the user: a password may have more.
+  // The first colon ends the user name. A password can contain colons.
   const colon = pair?.indexOf(':') ?? -1;
   if (pair === undefined || colon === -1 || CONTROL.test(pair)) return undefined;
   const user = pair.slice(0, colon);

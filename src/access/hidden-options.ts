@@ -2,37 +2,43 @@ import { HotblobError } from '../contract/errors.js';
 import { OBJECT, type OptionCheck } from '../contract/validation.js';
 
 /**
- * As `assertOptions`, but no message shows what was found, not even a name: it may be a token in the wrong place.
+ * Validates options like `assertOptions`, but no error message contains a received value or name, because it can be a
+ * misplaced token.
  *
- * @param where whose options they are, such as `tokens[0]`; empty for those of a call
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @param optionName name of the object with the options, such as `tokens[0]`; empty for the options of a function
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
  */
 export function assertHiddenOptions<T extends object>(
-  where: string,
+  optionName: string,
   options: T,
   checks: Readonly<Record<keyof T, OptionCheck>>,
 ): void {
-  if (!OBJECT.accepts(options)) throw hiddenOption(where || 'options', 'an object', options);
+  if (!OBJECT.accepts(options)) throw hiddenOption(optionName || 'options', 'an object', options);
   const known = new Map<string, OptionCheck>(Object.entries(checks));
   for (const [name, value] of Object.entries(options)) {
     const check = known.get(name);
-    const expected = `one of the options ${[...known.keys()].join(', ')}`;
-    if (check === undefined) throw hiddenOption(where || 'options', expected, name);
-    if (value !== undefined && !check.accepts(value)) throw hiddenOption(join(where, name), check.expected, value);
+    if (check === undefined) {
+      const message = `unknown option (not shown); expected one of ${[...known.keys()].join(', ')}`;
+      throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${optionName || 'options'}: ${message}`);
+    }
+    if (value !== undefined && !check.accepts(value)) {
+      throw hiddenOption(optionName === '' ? name : `${optionName}.${name}`, check.expected, value);
+    }
   }
 }
 
-/** As `invalidOption`, but of what was found it tells the kind alone. */
-export function hiddenOption(name: string, expected: string, found: unknown): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${kindOf(found)}`);
+/** Returns an error like `invalidOption` that contains only the type of the received value. */
+export function hiddenOption(name: string, expected: string, received: unknown): HotblobError {
+  return new HotblobError(
+    'ERR_HOTBLOB_INVALID_OPTION',
+    `${name}: expected ${expected}, received ${typeNameOf(received)}`,
+  );
 }
 
-function join(where: string, name: string): string {
-  return where === '' ? name : `${where}.${name}`;
-}
-
-function kindOf(found: unknown): string {
-  if (found === null || found === undefined) return String(found);
-  if (typeof found === 'string') return found === '' ? 'an empty string' : 'another string';
-  return Array.isArray(found) ? 'an array' : typeof found;
+/** Returns the type of a value for an error message. Shows no value except null, undefined and the empty string. */
+export function typeNameOf(value: unknown): string {
+  if (value === null || value === undefined) return String(value);
+  if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string (not shown)';
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

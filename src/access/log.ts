@@ -1,4 +1,4 @@
 import debug from 'debug';
 
-/** `DEBUG=hotblob:access`: what becomes of the file of tokens. Never a token. */
+/** Logs changes of the tokens under `DEBUG=hotblob:access`. Never logs a token. */
 export const logAccess = debug('hotblob:access');

@@ -1,51 +1,52 @@
 import { HotblobError } from '../contract/errors.js';
 import { type Credentials, credentialsOf } from './credentials.js';
+import { typeNameOf } from './hidden-options.js';
 
-/** What somebody may do; each level includes those before it. To write is to upload and to delete. */
+/** Access level. Each level includes the previous ones. `write` allows uploads and deletes. */
 export type AccessLevel = 'none' | 'read' | 'write';
 
 const LEVELS: readonly AccessLevel[] = ['none', 'read', 'write'];
 
-/** What a policy decides on. */
+/** Request that an {@link AccessPolicy} decides on. */
 export interface AccessRequest {
-  /** Undefined without any, and for malformed ones. */
+  /** Credentials of the client; `undefined` if they are missing or malformed. */
   readonly credentials: Credentials | undefined;
-  /** The protocol's name, such as `turborepo`. */
+  /** Name of the protocol, such as `turborepo`. */
   readonly protocol: string;
-  /** Whose artifacts it is about (a team, a tenant); undefined where the request names nobody. */
+  /** Owner of the artifacts (a team or tenant); `undefined` if the request does not name one. */
   readonly namespace?: string | undefined;
 }
 
 /**
- * Says what somebody may do; asked for each request, before anything is looked up. Made by `staticTokens` or `tokenFile`,
- * or one's own. What it throws ends the request with 500.
+ * Returns the access level of a client. Called for each request that requires access, before the lookup. Use
+ * `staticTokens`, `tokenFile`, or a function of your own. If it throws, the request is answered with 500.
  */
 export type AccessPolicy = (request: AccessRequest) => AccessLevel | Promise<AccessLevel>;
 
-/** The `WWW-Authenticate` that a 401 must have (RFC 9110, 15.5.2). */
+/** Value of `WWW-Authenticate`, which a 401 must have (RFC 9110, section 15.5.2). */
 export const CHALLENGE = 'Basic realm="hotblob", charset="UTF-8", Bearer realm="hotblob"';
 
-/** 401: without access here. 403: may read, but not write. */
+/** Status of a refused request. 401: no access. 403: read access only. */
 export type AccessRefusal = 401 | 403;
 
-/** What {@link checkAccess} goes by. */
+/** Arguments of {@link checkAccess}. */
 export interface AccessCheck {
-  /** The `Authorization` header. */
+  /** Value of the `Authorization` header. */
   readonly authorization: string | undefined;
   readonly protocol: string;
   readonly namespace?: string | undefined;
-  /** What one must be allowed to do. For `none` the policy is not asked. */
+  /** Required access level. If it is `none`, the policy is not called. */
   readonly needs: AccessLevel;
 }
 
 /**
- * Undefined for a request that may go on; else the status that refuses it, which is the same for a wrong token, for none,
- * and for one of other protocols or namespaces. Synchronous where the policy is.
+ * Returns `undefined` if the request is allowed, and otherwise the status to refuse it with. A missing token, an
+ * unknown token, and a token for other protocols or namespaces have the same status. Synchronous if the policy is.
  *
- * Who may read gets 403 for writing, without a token too: tools take it for a cache that is read-only, where 401 fails
- * the build (Nx).
+ * A write request of a client with read access is refused with 403, even without a token. Build tools then use the
+ * cache read-only; 401 would fail the build (Nx).
  *
- * @throws what the policy throws; HotblobError `ERR_HOTBLOB_INVALID_OPTION` when it answers with what is no level
+ * @throws the error of the policy; HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the policy returns an invalid level
  */
 export function checkAccess(
   policy: AccessPolicy,
@@ -54,19 +55,18 @@ export function checkAccess(
   if (needs === 'none') return undefined;
   const level = policy({ credentials: credentialsOf(authorization), protocol, namespace });
   if (typeof level === 'string') return refusalOf(level, needs);
-  // A policy without types may answer with anything, and await takes anything.
+  // A policy in JavaScript can return any value or thenable. Promise.resolve accepts all of them.
   return Promise.resolve(level).then((awaited) => refusalOf(awaited, needs));
 }
 
-/** Whether `level` includes `needed`. */
-export function includes(level: AccessLevel, needed: AccessLevel): boolean {
-  return LEVELS.indexOf(level) >= LEVELS.indexOf(needed);
+/** Whether `level` includes `required`. */
+export function includes(level: AccessLevel, required: AccessLevel): boolean {
+  return LEVELS.indexOf(level) >= LEVELS.indexOf(required);
 }
 
 function refusalOf(level: AccessLevel, needs: AccessLevel): AccessRefusal | undefined {
   if (!LEVELS.includes(level)) {
-    // What it is may be a secret.
-    const message = `access: expected the policy to answer 'none', 'read' or 'write', received ${typeof level === 'string' ? 'another string' : typeof level}`;
+    const message = `access: expected the policy to return 'none', 'read' or 'write', received ${typeNameOf(level)}`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
   }
   if (includes(level, needs)) return undefined;

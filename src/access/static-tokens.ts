@@ -5,17 +5,17 @@ import type { AccessLevel, AccessPolicy } from './policy.js';
 import { type AccessToken, MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
 import { ANONYMOUS, LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
 
-/** What {@link staticTokens} takes. */
+/** Options of {@link staticTokens}. */
 export interface StaticTokensOptions {
-  /** What everybody may do, without a token or with one that is not known. Default: `'none'`. */
+  /** Minimum access level of every client, with or without a known token. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;
 }
 
 /**
- * A policy of tokens that do not change. It keeps their SHA-256 digests alone, and compares with all of them, each in
- * constant time. No message shows a token.
+ * Creates a policy with a fixed list of tokens. It stores only their SHA-256 digests, and compares a token with all of
+ * them, each in constant time. No error message or log line contains a token.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid token or an unknown option
  */
 export function staticTokens(tokens: readonly AccessToken[], options: StaticTokensOptions = {}): AccessPolicy {
   assertHiddenOptions('', options, { anonymous: ANONYMOUS });
@@ -25,13 +25,14 @@ export function staticTokens(tokens: readonly AccessToken[], options: StaticToke
   return (request) => set.levelOf(request);
 }
 
-function assertToken(where: string, entry: AccessToken): void {
-  assertHiddenOptions(where, entry, CHECKS);
+function assertToken(optionName: string, entry: AccessToken): void {
+  assertHiddenOptions(optionName, entry, CHECKS);
   for (const name of ['token', 'level'] as const) {
-    if (entry[name] === undefined) throw hiddenOption(`${where}.${name}`, CHECKS[name].expected, undefined);
+    if (entry[name] === undefined) throw hiddenOption(`${optionName}.${name}`, CHECKS[name].expected, undefined);
   }
-  if (entry.token.length < MIN_TOKEN_LENGTH)
-    logAccess('%s: a token of fewer than %d characters', where, MIN_TOKEN_LENGTH);
+  if (entry.token.length < MIN_TOKEN_LENGTH) {
+    logAccess('%s: token shorter than %d characters', optionName, MIN_TOKEN_LENGTH);
+  }
 }
 
 const CHECKS: Readonly<Record<keyof AccessToken, OptionCheck>> = {
@@ -39,15 +40,15 @@ const CHECKS: Readonly<Record<keyof AccessToken, OptionCheck>> = {
   level: LEVEL,
   protocols: listOf(PROTOCOL),
   namespaces: listOf({
-    expected: 'strings that are not empty',
+    expected: 'non-empty strings',
     accepts: (value) => typeof value === 'string' && value !== '',
   }),
 };
 
-/** Not an empty list: one cannot tell whether it means all or none. */
+/** Rejects an empty list, because it could mean all or none. */
 function listOf({ expected, accepts }: OptionCheck): OptionCheck {
   return {
-    expected: `an array, not empty, of ${expected}`,
+    expected: `a non-empty array of ${expected}`,
     accepts: (value) => Array.isArray(value) && value.length > 0 && value.every(accepts),
   };
 }

@@ -8,40 +8,43 @@ import { parseTokenLines, type TokenLine } from './token-lines.js';
 import { MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
 import { ANONYMOUS } from './token-syntax.js';
 
-/** The file is looked at no more often than this. */
+/** Minimum time between two checks of the file. */
 const CHECK_INTERVAL_MS = 1000;
 
-/** What {@link tokenFile} takes. */
+/** Options of {@link tokenFile}. */
 export interface TokenFileOptions {
-  /** What everybody may do, without a token or with one that is not known. Default: `'none'`. */
+  /** Minimum access level of every client, with or without a known token. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;
   /**
-   * How long the last good tokens stay in force, in milliseconds, from when it is noticed that the file is gone, cannot be
-   * read, or has a bad line. Then no token is good until the file is. 0: at once; Infinity: for as long as it takes.
-   * Default: 600,000, ten minutes.
+   * Time in milliseconds for which the last valid tokens are accepted after the file is found missing, unreadable or
+   * invalid. After that, all tokens are rejected until the file is valid again. With 0, they are rejected at once; with
+   * Infinity, never. Default: 600,000 (ten minutes).
    */
   readonly maxStaleMs?: number | undefined;
 }
 
-/** Ten minutes: long enough to mend a slip, and a token that was to be taken back is not good for ever. */
+/** Ten minutes: enough to repair the file, and a revoked token does not stay valid for long. */
 export const DEFAULT_MAX_STALE_MS = 600_000;
 
 /**
- * A policy of the tokens in a file, a line for each (see `parseTokenLines`). A request with a token looks whether the file
- * has changed, when nobody has for a second, and waits for that: a change holds from a second after it on. There is no
- * timer and no watcher, and nothing to close. A file without tokens is good: nobody has one any more.
+ * Creates a policy with the tokens in a file, one per line: `read` or `write`, the token, and optionally
+ * `protocols=a,b` and `namespaces=c,d`, separated by spaces. `#` starts a comment. A file without tokens is valid.
  *
- * While the file is not good, the last good tokens stay in force for `maxStaleMs`. `DEBUG=hotblob:access` says so, once for
- * each change, and has a line for a file that others may read or write, and for tokens that are short. Replace the file by
- * rename: one that is written in place may be read when half of it is there.
+ * A request with a token checks the file for changes if the last check is at least one second old, and waits for the
+ * result. The policy has no timer and no watcher, and needs no close. Replace the file by rename, because a file that
+ * is written in place can be read while it is incomplete.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, with path and line and never a token, for a file that is not good
+ * If the file becomes invalid, its last valid tokens are accepted for `maxStaleMs`. `DEBUG=hotblob:access` logs each
+ * change, a file that group or others can access, and tokens shorter than 16 characters.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option or file. The message contains the path and
+ *   the line, never a token
  */
 export function tokenFile(path: string, options: TokenFileOptions = {}): Promise<AccessPolicy> {
   return openTokenFile(path, options, () => performance.now());
 }
 
-/** As {@link tokenFile}. `now` is in milliseconds and never goes back. */
+/** Creates the policy of {@link tokenFile}. @param now monotonic clock in milliseconds */
 export async function openTokenFile(path: string, options: TokenFileOptions, now: () => number): Promise<AccessPolicy> {
   if (typeof path !== 'string' || path === '') throw hiddenOption('path', 'the path of a file', path);
   assertHiddenOptions('', options, { anonymous: ANONYMOUS, maxStaleMs: STALE });
@@ -51,7 +54,7 @@ export async function openTokenFile(path: string, options: TokenFileOptions, now
 }
 
 const STALE: OptionCheck = {
-  expected: 'milliseconds from 0',
+  expected: 'a number of milliseconds from 0',
   accepts: (value) => typeof value === 'number' && value >= 0,
 };
 
@@ -61,13 +64,13 @@ class TokenFile {
   readonly #anonymous: AccessLevel | undefined;
   readonly #maxStaleMs: number;
   readonly #now: () => number;
-  /** What is in force when no token is. */
-  readonly #nobody: TokenSet;
-  #inForce: TokenSet;
+  /** Token set without tokens: every client is anonymous. */
+  readonly #noTokens: TokenSet;
+  #tokens: TokenSet;
   #checkedAt = 0;
   #checking: Promise<void> | undefined;
-  /** What is wrong with the file, and since when it has not been good. */
-  #trouble: { readonly message: string; readonly since: number } | undefined;
+  /** Error of the file, and when the first one of an uninterrupted series was found. */
+  #failure: { readonly message: string; readonly since: number } | undefined;
 
   constructor(path: string, { anonymous, maxStaleMs }: TokenFileOptions, now: () => number) {
     this.#path = path;
@@ -75,73 +78,74 @@ class TokenFile {
     this.#anonymous = anonymous;
     this.#maxStaleMs = maxStaleMs ?? DEFAULT_MAX_STALE_MS;
     this.#now = now;
-    this.#nobody = new TokenSet([], anonymous);
-    this.#inForce = this.#nobody;
+    this.#noTokens = new TokenSet([], anonymous);
+    this.#tokens = this.#noTokens;
   }
 
   levelOf(request: AccessRequest): AccessLevel | Promise<AccessLevel> {
-    // Who shows no token causes no I/O.
-    if (request.credentials === undefined) return this.#nobody.levelOf(request);
+    // A request without a token causes no I/O.
+    if (request.credentials === undefined) return this.#noTokens.levelOf(request);
     if (this.#checking === undefined) {
-      if (this.#now() - this.#checkedAt < CHECK_INTERVAL_MS) return this.#inForce.levelOf(request);
+      if (this.#now() - this.#checkedAt < CHECK_INTERVAL_MS) return this.#tokens.levelOf(request);
       this.#checking = this.#check();
     }
-    return this.#checking.then(() => this.#inForce.levelOf(request));
+    return this.#checking.then(() => this.#tokens.levelOf(request));
   }
 
   /**
-   * Puts in force what the file holds, where that has changed.
+   * Loads the tokens if the file has changed.
    *
-   * @throws HotblobError for a file that is not good; what is in force stays
+   * @throws HotblobError if the file is invalid. The previous tokens are kept
    */
   async load(): Promise<void> {
-    // Before the look: what changes behind it is for the next one.
+    // Set before the read, so that a change during the read is found by the next check.
     this.#checkedAt = this.#now();
     const content = await this.#file.readIfChanged();
     if (content === undefined) return;
     const lines = parseTokenLines(content.text, this.#path);
-    this.#inForce = new TokenSet(
+    this.#tokens = new TokenSet(
       lines.map(({ entry }) => entry),
       this.#anonymous,
     );
-    this.#trouble = undefined;
-    logAccess('%s: %d tokens are in force', this.#path, this.#inForce.size);
-    this.#warn(content, lines);
+    this.#failure = undefined;
+    logAccess('%s: loaded %d tokens', this.#path, this.#tokens.size);
+    this.#logWarnings(content, lines);
   }
 
-  /** Never rejects: the requests of a moment wait for it. */
+  /** Checks the file. Never rejects, because all concurrent requests wait for it. */
   async #check(): Promise<void> {
     try {
       await this.load();
     } catch (error) {
-      this.#note(error);
+      this.#recordFailure(error);
     }
     this.#expire();
     this.#checking = undefined;
   }
 
-  #note(error: unknown): void {
+  #recordFailure(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
-    const before = this.#trouble;
-    this.#trouble = { message, since: before?.since ?? this.#now() };
-    if (message !== before?.message) logAccess('%s; until it is good, what was in force stays for a while', message);
+    const before = this.#failure;
+    this.#failure = { message, since: before?.since ?? this.#now() };
+    if (message === before?.message) return;
+    logAccess('%s: last valid tokens accepted until %d ms after the first failure', message, this.#maxStaleMs);
   }
 
   #expire(): void {
-    if (this.#trouble === undefined || this.#inForce === this.#nobody) return;
-    if (this.#now() - this.#trouble.since < this.#maxStaleMs) return;
-    this.#inForce = this.#nobody;
-    logAccess('%s: not good for %d ms: no token is in force', this.#path, this.#maxStaleMs);
+    if (this.#failure === undefined || this.#tokens === this.#noTokens) return;
+    if (this.#now() - this.#failure.since < this.#maxStaleMs) return;
+    this.#tokens = this.#noTokens;
+    logAccess('%s: invalid for %d ms: all tokens rejected', this.#path, this.#maxStaleMs);
   }
 
-  #warn({ mode }: FileContent, lines: readonly TokenLine[]): void {
-    // Windows has no such bits.
+  #logWarnings({ mode }: FileContent, lines: readonly TokenLine[]): void {
+    // Windows has no permission bits for group and others.
     if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
-      logAccess('%s: others may use it (mode %s)', this.#path, mode.toString(8));
+      logAccess('%s: group or others have access (mode %s)', this.#path, mode.toString(8));
     }
     for (const { line, entry } of lines) {
       if (entry.token.length >= MIN_TOKEN_LENGTH) continue;
-      logAccess('%s:%d: a token of fewer than %d characters', this.#path, line, MIN_TOKEN_LENGTH);
+      logAccess('%s:%d: token shorter than %d characters', this.#path, line, MIN_TOKEN_LENGTH);
     }
   }
 }

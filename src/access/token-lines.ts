@@ -2,9 +2,9 @@ import { HotblobError } from '../contract/errors.js';
 import type { AccessToken } from './token-set.js';
 import { LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
 
-/** A token of a file, and where it stands. */
+/** Token in a file, with its line. */
 export interface TokenLine {
-  /** From 1. */
+  /** Line number, from 1. */
   readonly line: number;
   readonly entry: AccessToken;
 }
@@ -12,15 +12,15 @@ export interface TokenLine {
 type Lists = { protocols?: readonly string[]; namespaces?: readonly string[] };
 
 /**
- * The tokens of a file: `read` or `write`, the token, and perhaps `protocols=a,b` and `namespaces=c,d`, with blanks
- * between. What a value of a list cannot hold otherwise (a blank, a comma) is percent-encoded. A word that begins with `#`
- * begins a comment. Empty lines count for nothing.
+ * Parses a token file. A line has `read` or `write`, the token, and optionally `protocols=a,b` and `namespaces=c,d`,
+ * separated by spaces or tabs. Spaces and commas in a list value are percent-encoded. A word that begins with `#`
+ * starts a comment. Empty lines are ignored.
  *
- * @param path for messages
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` with path and line, but nothing of what stands there
+ * @param path path of the file, for error messages
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` with the path and the line number, without the content of the line
  */
 export function parseTokenLines(text: string, path: string): TokenLine[] {
-  const found: TokenLine[] = [];
+  const lines: TokenLine[] = [];
   for (const [index, content] of text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
@@ -30,9 +30,9 @@ export function parseTokenLines(text: string, path: string): TokenLine[] {
     const line = index + 1;
     const entry = entryOf(words);
     if (typeof entry === 'string') throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${path}:${line}: ${entry}`);
-    found.push({ line, entry });
+    lines.push({ line, entry });
   }
-  return found;
+  return lines;
 }
 
 function wordsOf(line: string): string[] {
@@ -41,18 +41,18 @@ function wordsOf(line: string): string[] {
   return comment === -1 ? words : words.slice(0, comment);
 }
 
-/** A string says what was expected. Whatever was found may be a token in the wrong place. */
+/** Returns the entry, or a message about what was expected. The message omits the received word: it can be a token. */
 function entryOf([level, token, ...rest]: readonly string[]): AccessToken | string {
-  if (level !== 'read' && level !== 'write') return `expected ${LEVEL.expected} first`;
-  if (token === undefined || !TOKEN.accepts(token)) return `expected a token second: ${TOKEN.expected}`;
+  if (level !== 'read' && level !== 'write') return `expected one of ${LEVEL.expected} as the first word`;
+  if (token === undefined || !TOKEN.accepts(token)) return `expected a token as the second word: ${TOKEN.expected}`;
   const lists: Lists = {};
   for (const word of rest) {
     const sign = word.indexOf('=');
     const name = word.slice(0, Math.max(0, sign));
-    if (name !== 'protocols' && name !== 'namespaces') return 'expected protocols=… or namespaces=… behind the token';
-    if (lists[name] !== undefined) return `expected ${name}= once`;
+    if (name !== 'protocols' && name !== 'namespaces') return 'expected protocols=… or namespaces=… after the token';
+    if (lists[name] !== undefined) return `expected ${name}= at most once`;
     const list = listOf(word.slice(sign + 1));
-    if (list === undefined) return `expected ${name}=a,b with nothing empty, percent-encoded where need be`;
+    if (list === undefined) return `expected ${name}=a,b with non-empty, percent-encoded values`;
     if (name === 'protocols' && !list.every(PROTOCOL.accepts)) return `protocols=: expected ${PROTOCOL.expected}`;
     lists[name] = list;
   }

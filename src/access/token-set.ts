@@ -1,25 +1,25 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type AccessLevel, type AccessRequest, includes } from './policy.js';
 
-/** A token, and what it is good for. */
+/** Token with its access level and scope. */
 export interface AccessToken {
   /**
-   * Letters, digits and `-._~+/`, then perhaps `=` (RFC 6750, 2.1), so that it can be sent as a Bearer token as well as in
-   * Basic. Fewer than 16 characters are allowed and logged.
+   * Secret of letters, digits and `-._~+/`, optionally followed by `=`: the characters that both Bearer and Basic can
+   * carry (RFC 6750, section 2.1). Tokens shorter than 16 characters are accepted and logged.
    */
   readonly token: string;
-  /** `write` includes `read`. */
+  /** Access level. `write` includes `read`. */
   readonly level: 'read' | 'write';
-  /** The names of the protocols that it is for, such as `turborepo`. Default: all. */
+  /** Names of the protocols that the token is valid for, such as `turborepo`. Default: all. */
   readonly protocols?: readonly string[] | undefined;
   /**
-   * The namespaces (teams, tenants) that it is for, as the tools send them; then it is not for requests without one.
-   * Default: all, and requests without one.
+   * Namespaces (teams or tenants) that the token is valid for, as the tools send them. The token is then not valid for
+   * requests without a namespace. Default: all, and requests without a namespace.
    */
   readonly namespaces?: readonly string[] | undefined;
 }
 
-/** What is shorter can be guessed: 16 characters of base64 hold 96 bits. Logged, not refused: a trial may use `tok`. */
+/** Shorter tokens are logged, because they can be guessed. 16 characters of base64 have 96 bits. */
 export const MIN_TOKEN_LENGTH = 16;
 
 interface Scope {
@@ -28,45 +28,48 @@ interface Scope {
   readonly namespaces: ReadonlySet<string> | undefined;
 }
 
-interface KnownToken {
+interface StoredToken {
   readonly digest: Buffer;
   readonly scopes: Scope[];
 }
 
-/** Tokens that somebody else has checked. It keeps their digests alone. It never changes. */
+/** Immutable set of validated tokens. Stores only their digests. */
 export class TokenSet {
-  readonly #known: readonly KnownToken[];
+  readonly #tokens: readonly StoredToken[];
   readonly #anonymous: AccessLevel;
 
-  /** A token that is there several times is good for what any of them says. `anonymous` is everybody's, with a token or without. */
+  /**
+   * @param tokens a token that occurs several times has the access of all its entries
+   * @param anonymous minimum access level of every client, with or without a token
+   */
   constructor(tokens: readonly AccessToken[], anonymous: AccessLevel = 'none') {
     this.#anonymous = anonymous;
-    const known = new Map<string, KnownToken>();
+    const stored = new Map<string, StoredToken>();
     for (const { token, level, protocols, namespaces } of tokens) {
       const digest = digestOf(token);
       const id = digest.toString('latin1');
       const scope = { level, protocols: setOf(protocols), namespaces: setOf(namespaces) };
-      const same = known.get(id);
-      if (same === undefined) known.set(id, { digest, scopes: [scope] });
-      else same.scopes.push(scope);
+      const existing = stored.get(id);
+      if (existing === undefined) stored.set(id, { digest, scopes: [scope] });
+      else existing.scopes.push(scope);
     }
-    this.#known = [...known.values()];
+    this.#tokens = [...stored.values()];
   }
 
-  /** How many tokens there are. */
+  /** Number of different tokens. */
   get size(): number {
-    return this.#known.length;
+    return this.#tokens.length;
   }
 
-  /** The highest level that the token of a request has there; that of anonymous ones for a token that is not known. */
+  /** Returns the highest access level that the token of a request has for its protocol and namespace. */
   levelOf({ credentials, protocol, namespace }: AccessRequest): AccessLevel {
     let level = this.#anonymous;
     if (credentials === undefined) return level;
     const digest = digestOf(credentials.token);
-    for (const known of this.#known) {
-      // No early exit: how long it takes must not tell which token it was.
-      if (!timingSafeEqual(known.digest, digest)) continue;
-      for (const scope of known.scopes) {
+    for (const token of this.#tokens) {
+      // No early exit, so that the time does not reveal which token matched.
+      if (!timingSafeEqual(token.digest, digest)) continue;
+      for (const scope of token.scopes) {
         if (covers(scope, protocol, namespace) && includes(scope.level, level)) level = scope.level;
       }
     }

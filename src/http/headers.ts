@@ -2,20 +2,21 @@ import type { ArtifactMetadata } from '../contract/artifact.js';
 import type { ResponseHeaders } from '../contract/exchange.js';
 import type { HttpDate } from './http-date.js';
 
-/** An artifact as a response shows it, once it is known how long it is and what tells it from its other versions. */
+/** Artifact as a response represents it, with its resolved size and validators. */
 export interface Representation {
-  /** Bytes; undefined when nobody knows before the end. */
+  /** Size in bytes; `undefined` for a stream of unknown length. */
   readonly size: number | undefined;
-  /** As it stands in the header, quotes included. Takes the place of `metadata.etag`. */
+  /** Entity tag as it appears in the header, quotes included. Used instead of `metadata.etag`. */
   readonly etag: string | undefined;
-  /** Takes the place of `metadata.lastModified`. */
+  /** Used instead of `metadata.lastModified`. */
   readonly lastModified: HttpDate | undefined;
   readonly metadata: ArtifactMetadata;
 }
 
 /**
- * The headers of 200 and 206 with a body of `length` bytes; undefined when nobody knows how many. A 206 adds its
- * Content-Range. Runs for every download: it makes one object, filled in one order.
+ * Returns the headers of a 200 or 206 response with a body of `length` bytes, or of unknown length. The caller adds the
+ * Content-Range of a 206. Runs for every download, so it creates one object, with its properties always in the same
+ * order.
  */
 export function contentHeaders(representation: Representation, length: number | undefined): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
@@ -31,42 +32,42 @@ export function contentHeaders(representation: Representation, length: number | 
   if (etag !== undefined) headers['etag'] = etag;
   if (lastModified !== undefined) headers['last-modified'] = lastModified.text;
   if (metadata.contentEncoding !== undefined) headers['content-encoding'] = metadata.contentEncoding;
-  if (metadata.headers !== undefined) addFurtherHeaders(headers, metadata.headers, mayStandOnContent);
+  if (metadata.headers !== undefined) addMetadataHeaders(headers, metadata.headers, isAllowedWithContent);
   return headers;
 }
 
 /**
- * The headers of 304: what a cache needs to refresh what it keeps. The rest would describe a body that is not there
- * (RFC 9110, 15.4.5).
+ * Returns the headers of a 304 response: those that a cache needs to update its stored response. The others would
+ * describe a body that is not sent (RFC 9110, section 15.4.5).
  */
 export function notModifiedHeaders(representation: Representation): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
   const headers: ResponseHeaders = { 'cache-control': withNoTransform(metadata.cacheControl) };
   if (etag !== undefined) headers['etag'] = etag;
   if (lastModified !== undefined) headers['last-modified'] = lastModified.text;
-  if (metadata.headers !== undefined) addFurtherHeaders(headers, metadata.headers, mayStandOnNotModified);
+  if (metadata.headers !== undefined) addMetadataHeaders(headers, metadata.headers, isAllowedInNotModified);
   return headers;
 }
 
-function addFurtherHeaders(
+function addMetadataHeaders(
   headers: ResponseHeaders,
-  further: Readonly<Record<string, string>>,
-  mayStand: (name: string) => boolean,
+  metadataHeaders: Readonly<Record<string, string>>,
+  isAllowed: (name: string) => boolean,
 ): void {
-  for (const mixedCaseName in further) {
+  for (const mixedCaseName in metadataHeaders) {
     const name = mixedCaseName.toLowerCase();
-    const value = further[mixedCaseName];
-    if (value === undefined || !mayStand(name)) continue;
+    const value = metadataHeaders[mixedCaseName];
+    if (value === undefined || !isAllowed(name)) continue;
     headers[name] = name === 'cache-control' ? withNoTransform(value) : value;
   }
 }
 
 const RESERVED = new Set([
-  // These frame the body, so that a wrong one corrupts it.
+  // Frame the body: a wrong value corrupts it.
   'accept-ranges',
   'content-length',
   'content-range',
-  // These belong to the connection (RFC 9110, 7.6.1), and HTTP/2 refuses them (RFC 9113, 8.2.2).
+  // Belong to the connection (RFC 9110, section 7.6.1). HTTP/2 rejects them (RFC 9113, section 8.2.2).
   'connection',
   'http2-settings',
   'keep-alive',
@@ -77,23 +78,23 @@ const RESERVED = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
-  // Preconditions are evaluated with the representation's own; another value here would contradict them.
+  // Preconditions are evaluated with the validators of the representation. Other values here would contradict them.
   'etag',
   'last-modified',
 ]);
 
-function mayStandOnContent(name: string): boolean {
-  // A colon in front makes a pseudo-header of HTTP/2, such as `:status`.
+function isAllowedWithContent(name: string): boolean {
+  // A name with a leading colon is a pseudo-header of HTTP/2, such as `:status`.
   return !RESERVED.has(name) && !name.startsWith(':');
 }
 
-function mayStandOnNotModified(name: string): boolean {
+function isAllowedInNotModified(name: string): boolean {
   return name === 'cache-control' || name === 'content-location' || name === 'expires' || name === 'vary';
 }
 
 const NO_TRANSFORM = 'no-transform';
 
-/** Adds the directive that keeps intermediaries from changing opaque bodies (RFC 9111, 5.2.2.6). */
+/** Adds the directive that forbids intermediaries to transform the body (RFC 9111, section 5.2.2.6). */
 function withNoTransform(cacheControl: string | undefined): string {
   if (cacheControl === undefined || cacheControl === '') return NO_TRANSFORM;
   let at = cacheControl.indexOf(NO_TRANSFORM);

@@ -1,28 +1,31 @@
 import { HotblobError } from '../contract/errors.js';
 
-/** A moment that an HTTP header can carry: whole seconds, no finer. */
+/** Date of an HTTP header, with a resolution of one second. */
 export interface HttpDate {
-  /** Since the epoch. */
+  /** Seconds since the Unix epoch. */
   readonly seconds: number;
-  /** The same moment as it stands in a header: an IMF-fixdate (RFC 9110, 5.6.7). */
+  /** The same date as an IMF-fixdate (RFC 9110, section 5.6.7). */
   readonly text: string;
 }
 
-// 1 January 0000 and 31 December 9999: an IMF-fixdate has four digits for the year.
+// 1 January 0000 and 31 December 9999: the year of an IMF-fixdate has four digits.
 const FIRST_SECOND = -62_167_219_200;
 const LAST_SECOND = 253_402_300_799;
 
 /**
- * The second that `ms` (milliseconds since the epoch) falls into. Floored: a date that ran ahead of the change
- * would call a representation unmodified that is not.
+ * Returns the date of a time in milliseconds since the Unix epoch. Rounds down, because a date later than the change
+ * would make a modified representation look unmodified.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` for what no header can carry: NaN, or a year without four digits
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` for NaN and for a year without four digits
  */
 export function httpDate(ms: number): HttpDate {
   const seconds = Math.floor(ms / 1000);
-  // Written so that NaN fails it too.
+  // The negation also catches NaN.
   if (!(seconds >= FIRST_SECOND && seconds <= LAST_SECOND)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', `no HTTP date can express ${ms} ms since the epoch`);
+    throw new HotblobError(
+      'ERR_HOTBLOB_INVALID_ARTIFACT',
+      `lastModified: expected a date in the years 0000 to 9999, received ${ms} ms since the epoch`,
+    );
   }
   return { seconds, text: new Date(seconds * 1000).toUTCString() };
 }
@@ -37,10 +40,10 @@ const ASCTIME =
   /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?<month>\w{3}) (?<day>[ \d]\d) (?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d) (?<year>\d{4})$/;
 
 /**
- * The three formats that a recipient must understand, and nothing else (RFC 9110, 5.6.7). The day of the week is not
- * held against the date: the RFC asks recipients to be robust, and the rest says all there is to know.
+ * Parses the three formats that a recipient must accept (RFC 9110, section 5.6.7). The day of the week is not compared
+ * with the date, because the RFC encourages recipients to be robust and the other fields determine the date.
  *
- * @returns seconds since the epoch; undefined for anything that is not an HTTP date
+ * @returns seconds since the Unix epoch, or `undefined` if `text` is not an HTTP date
  */
 export function parseHttpDate(text: string): number | undefined {
   const fields = (IMF_FIXDATE.exec(text) ?? RFC_850.exec(text) ?? ASCTIME.exec(text))?.groups;
@@ -55,22 +58,22 @@ export function parseHttpDate(text: string): number | undefined {
 }
 
 function secondOfDay(hour: number, minute: number, second: number): number | undefined {
-  // 23:59:60 is a leap second, the only minute with 61 of them; it counts as the first second of the next day.
+  // 23:59:60 is a leap second. It is treated as the first second of the next day.
   const lastSecond = hour === 23 && minute === 59 ? 60 : 59;
   if (hour > 23 || minute > 59 || second > lastSecond) return undefined;
   return hour * 3600 + minute * 60 + second;
 }
 
 function secondOf(year: number, month: number, day: number, time: number): number | undefined {
-  // Not Date.UTC, which takes the years 0 to 99 for 1900 to 1999.
+  // Not Date.UTC, which maps the years 0 to 99 to 1900 to 1999.
   const date = new Date(0);
   date.setUTCFullYear(year, month, day);
-  // A date that does not exist, such as 30 February, has moved to another month.
+  // A date that does not exist, such as 30 February, overflows into another month.
   if (date.getUTCMonth() !== month) return undefined;
   return date.getTime() / 1000 + time;
 }
 
-/** Two digits that would lie more than 50 years ahead mean the past (RFC 9110, 5.6.7). */
+/** A year of two digits that would be more than 50 years in the future is in the past (RFC 9110, section 5.6.7). */
 function secondInThisCenturyOrLast(shortYear: number, month: number, day: number, time: number): number | undefined {
   const limit = new Date();
   limit.setUTCFullYear(limit.getUTCFullYear() + 50);

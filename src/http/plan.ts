@@ -7,26 +7,26 @@ import { parseRange } from './range.js';
 
 export type { Representation } from './headers.js';
 
-/** A body to send. */
+/** Response with a body. */
 export interface PlannedBody {
   readonly kind: 'send';
   readonly status: 200 | 206;
   readonly headers: ResponseHeaders;
-  /** The bytes of the body. Undefined: all of them, however many that will be. */
+  /** Bytes to send; `undefined` for the whole of a stream of unknown length. */
   readonly range: ByteRange | undefined;
 }
 
-/** What to answer, decided before anything is opened. */
+/** Response to a GET or HEAD, decided before anything is opened. */
 export type Plan =
   | PlannedBody
-  /** HEAD, or not modified: there is no body. */
+  /** Response without a body: to a HEAD, or 304. */
   | { readonly kind: 'done'; readonly status: 200 | 304; readonly headers: ResponseHeaders }
-  /** The handler adds its error body, and the headers for that. */
+  /** The handler adds an error body and its headers. */
   | { readonly kind: 'error'; readonly status: 412 | 416; readonly headers: ResponseHeaders };
 
 /**
- * Decides how to answer a GET or HEAD for a representation that exists: preconditions first, then Range
- * (RFC 9110, 13.2.2 and 14.2). Never throws, whatever the request holds.
+ * Returns the response to a GET or HEAD of an existing representation. Evaluates the preconditions first, then Range
+ * (RFC 9110, sections 13.2.2 and 14.2). Never throws, for any request headers.
  */
 export function plan(method: 'GET' | 'HEAD', request: IncomingHttpHeaders, representation: Representation): Plan {
   const outcome = evaluatePreconditions(method, request, representation);
@@ -34,7 +34,7 @@ export function plan(method: 'GET' | 'HEAD', request: IncomingHttpHeaders, repre
   if (outcome === 412) return { kind: 'error', status: 412, headers: {} };
 
   const { size } = representation;
-  // A HEAD answers what GET would without Range (RFC 9110, 14.2).
+  // Range is defined for GET only (RFC 9110, section 14.2).
   if (method === 'HEAD') return { kind: 'done', status: 200, headers: contentHeaders(representation, size) };
   if (size === undefined) {
     return { kind: 'send', status: 200, headers: contentHeaders(representation, undefined), range: undefined };
@@ -59,7 +59,7 @@ function requestedRange(
 ): ByteRange | 'unsatisfiable' | undefined {
   const ifRange = request['if-range'];
   if (ifRange === undefined) return parseRange(header, size);
-  // Several values are no If-Range that could hold.
+  // An If-Range with several values never matches.
   const holds = typeof ifRange === 'string' && ifRangeHolds(ifRange, representation);
   return holds ? parseRange(header, size) : undefined;
 }

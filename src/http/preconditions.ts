@@ -1,22 +1,24 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { type HttpDate, parseHttpDate } from './http-date.js';
 
-/** What tells one state of a resource from another (RFC 9110, 8.8). */
+/** Validators of a representation (RFC 9110, section 8.8). */
 export interface Validators {
-  /** As it stands in the header, quotes included. */
+  /** Entity tag as it appears in the header, quotes included. */
   readonly etag: string | undefined;
   readonly lastModified: HttpDate | undefined;
 }
 
-/** Go on with the method, or answer with this status instead. */
+/** Whether to perform the method, or the status to answer with instead. */
 export type PreconditionOutcome = 'proceed' | 304 | 412;
 
 /**
- * Evaluates the conditional headers of a request in the order of RFC 9110, 13.2.2. If-Range is not among them: see
- * {@link ifRangeHolds}.
+ * Evaluates the conditional headers of a request in the order of RFC 9110, section 13.2.2. {@link ifRangeHolds}
+ * evaluates If-Range.
  *
- * @param current what is there now; undefined when there is nothing. A request that would end in an error such as 404
- * without its conditions must end so with them (13.2.1): ask only when it would succeed
+ * Call it only if the request would succeed without its preconditions. A request that would fail, for example with 404,
+ * must fail in the same way with them (section 13.2.1).
+ *
+ * @param current validators of the current representation; `undefined` if there is none
  */
 export function evaluatePreconditions(
   method: 'GET' | 'HEAD' | 'PUT' | 'DELETE',
@@ -30,38 +32,38 @@ export function evaluatePreconditions(
   } else if (ifUnmodifiedSince !== undefined && isModifiedSince(current, ifUnmodifiedSince) === true) {
     return 412;
   }
-  const reading = method === 'GET' || method === 'HEAD';
+  const isRead = method === 'GET' || method === 'HEAD';
   const ifNoneMatch = request['if-none-match'];
   const ifModifiedSince = request['if-modified-since'];
   if (ifNoneMatch !== undefined) {
-    if (isListed(current, ifNoneMatch, 'weak')) return reading ? 304 : 412;
-  } else if (reading && ifModifiedSince !== undefined && isModifiedSince(current, ifModifiedSince) === false) {
+    if (isListed(current, ifNoneMatch, 'weak')) return isRead ? 304 : 412;
+  } else if (isRead && ifModifiedSince !== undefined && isModifiedSince(current, ifModifiedSince) === false) {
     return 304;
   }
   return 'proceed';
 }
 
 /**
- * Whether an If-Range header lets the Range header beside it count (RFC 9110, 13.1.5): a strong entity tag that is
- * the current one or, of what has no entity tag, exactly its date. A wrong yes would join the bytes of two artifacts, so
- * anything else is a no.
+ * Whether an If-Range header allows a partial response (RFC 9110, section 13.1.5). It must be the current strong entity
+ * tag, or exactly the date of a representation without an entity tag. Everything else is rejected, because a wrong
+ * match would combine bytes of two artifacts.
  */
 export function ifRangeHolds(value: string, current: Validators): boolean {
   if (value.startsWith('"')) return value === current.etag;
-  // Two artifacts that were put within a second have one date. Clients that have a tag are not to send a date.
+  // Two artifacts stored within one second have the same date. Clients must not send a date if they have an entity tag.
   if (current.etag !== undefined) return false;
   const seconds = parseHttpDate(value);
   return seconds !== undefined && seconds === current.lastModified?.seconds;
 }
 
-// Sticky, so that the first thing that is no entity tag ends the list. The quotes delimit a tag, whatever stands between
-// them: a comma does not, and backslashes escape nothing (RFC 9110, 8.8.3). The neighbouring parts have no character in
-// common, so that a list takes linear time.
+// Sticky, so that the list ends at the first text that is not an entity tag. Only quotes delimit a tag: commas can be
+// part of it, and there are no escapes (RFC 9110, section 8.8.3). Adjacent parts share no character, so matching takes
+// linear time.
 const ENTITY_TAG = /[ \t,]*(W\/)?("[^"]*")/gy;
 
 /**
- * Whether the list of If-Match or If-None-Match names the current representation (RFC 9110, 13.1.1, 13.1.2 and 8.8.3.2).
- * In a malformed list the tags before the fault count.
+ * Whether the list of If-Match or If-None-Match contains the current entity tag (RFC 9110, sections 13.1.1, 13.1.2 and
+ * 8.8.3.2). In a malformed list, the tags before the error count.
  */
 function isListed(current: Validators | undefined, list: string, comparison: 'strong' | 'weak'): boolean {
   if (current === undefined) return false;
@@ -77,7 +79,10 @@ function isListed(current: Validators | undefined, list: string, comparison: 'st
   return false;
 }
 
-/** Undefined where the header is to be ignored: no HTTP date, or nothing to compare it with (RFC 9110, 13.1.3 and 13.1.4). */
+/**
+ * Returns `undefined` if the header must be ignored: it is not an HTTP date, or the representation has no date (RFC
+ * 9110, sections 13.1.3 and 13.1.4).
+ */
 function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {
   if (current?.lastModified === undefined) return undefined;
   const seconds = parseHttpDate(date);

@@ -6,12 +6,12 @@ const TOKEN_CHARACTERS = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWX
 const token68 = fc
   .tuple(fc.string({ unit: fc.constantFrom(...TOKEN_CHARACTERS), minLength: 1 }), fc.constantFrom('', '=', '=='))
   .map((parts) => parts.join(''));
-/** Every way in which a client writes it. */
+/** Name of a scheme in mixed case, followed by one to three spaces. */
 const scheme = (name: string) =>
   fc
     .tuple(fc.mixedCase(fc.constant(name)), fc.integer({ min: 1, max: 3 }))
-    .map(([word, blanks]) => word + ' '.repeat(blanks));
-/** Neither holds a control character, and a user no colon (RFC 7617, 2). */
+    .map(([word, spaces]) => word + ' '.repeat(spaces));
+/** User names and passwords contain no control character, and user names no colon (RFC 7617, section 2). */
 const text = fc.string({ unit: 'grapheme', maxLength: 20 }).filter((value) => !/\p{Cc}/u.test(value));
 const user = text.filter((value) => !value.includes(':'));
 const encoding = fc.constantFrom<(bytes: Buffer) => string>(
@@ -23,7 +23,7 @@ const encoding = fc.constantFrom<(bytes: Buffer) => string>(
 
 const basic = (pair: string | Uint8Array) => `Basic ${Buffer.from(pair).toString('base64')}`;
 
-test('a Bearer token is the one behind the scheme, in whatever case that is', (t) => {
+test('returns a Bearer token for the scheme in any case', (t) => {
   fc.assert(
     fc.property(scheme('bearer'), token68, (prefix, token) => {
       t.deepEqual(credentialsOf(prefix + token), { token, user: undefined });
@@ -31,7 +31,7 @@ test('a Bearer token is the one behind the scheme, in whatever case that is', (t
   );
 });
 
-test('the password of Basic is the token, in both alphabets, padded or not', (t) => {
+test('returns the password of Basic as the token, in both alphabets, with and without padding', (t) => {
   fc.assert(
     fc.property(scheme('basic'), user, text, encoding, (prefix, name, password, encode) => {
       const found = credentialsOf(prefix + encode(Buffer.from(`${name}:${password}`)));
@@ -43,7 +43,7 @@ test('the password of Basic is the token, in both alphabets, padded or not', (t)
   );
 });
 
-test('what base64 and base64url write differently is the same token', (t) => {
+test('decodes base64 and base64url to the same token', (t) => {
   const expected = { token: 'ÿÿþ>>?', user: 'ü~~' };
   const bytes = Buffer.from('ü~~:ÿÿþ>>?');
   t.regex(bytes.toString('base64'), /[+/]/);
@@ -52,7 +52,7 @@ test('what base64 and base64url write differently is the same token', (t) => {
   t.deepEqual(credentialsOf(`Basic ${bytes.toString('base64url')}`), expected);
 });
 
-for (const [what, authorization, token, name] of [
+for (const [title, authorization, token, name] of [
   ['the example of RFC 7617', 'Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==', 'open sesame', 'Aladdin'],
   ['the example of RFC 7617 with UTF-8', 'Basic dGVzdDoxMjPCow==', '123£', 'test'],
   ['the example of RFC 6750', 'Bearer mF_9.B5f-4.1JqM', 'mF_9.B5f-4.1JqM', undefined],
@@ -61,26 +61,26 @@ for (const [what, authorization, token, name] of [
   ['a user without a password', basic('secret:'), 'secret', undefined],
   ['a user that begins with a byte order mark', basic('\uFEFFci:secret'), 'secret', '\uFEFFci'],
 ] as const) {
-  test(`${what} is understood`, (t) => {
+  test(`accepts ${title}`, (t) => {
     t.deepEqual(credentialsOf(authorization), { token, user: name });
   });
 }
 
-for (const [what, authorization] of [
+for (const [title, authorization] of [
   ['no header', undefined],
   ['an empty header', ''],
   ['a scheme alone', 'Bearer'],
-  ['a scheme and a blank', 'Basic '],
+  ['a scheme and a space', 'Basic '],
   ['two tokens', 'Bearer one two'],
   ['two tokens with a comma', 'Bearer one,two'],
   ['a token in quotes', 'Bearer "one"'],
   ['a token with = inside', 'Bearer a=b'],
   ['a token that is = alone', 'Bearer ='],
   ['a token with a line break', 'Bearer one\n'],
-  ['a token beyond ASCII', 'Bearer ſecret'],
-  ['a scheme beyond ASCII', 'Baſic YTpi'],
-  ['a tab for the blank', 'Bearer\tone'],
-  ['no blank', 'Bearerone'],
+  ['a token outside ASCII', 'Bearer ſecret'],
+  ['a scheme outside ASCII', 'Baſic YTpi'],
+  ['a tab instead of the space', 'Bearer\tone'],
+  ['no space', 'Bearerone'],
   ['another scheme', 'Digest username="a"'],
   ['a token without a scheme', 'one'],
   ['Basic without a colon', basic('secret')],
@@ -94,12 +94,12 @@ for (const [what, authorization] of [
   ['Basic with a parameter', 'Basic YTpi realm="x"'],
   ['Basic that is not base64', 'Basic YT*i'],
 ] as const) {
-  test(`${what}: no credentials`, (t) => {
+  test(`returns undefined for ${title}`, (t) => {
     t.is(credentialsOf(authorization), undefined);
   });
 }
 
-test('garbage never throws, and a token is never empty', (t) => {
+test('never throws for random text, and never returns an empty token', (t) => {
   const garbage = fc.oneof(
     fc.string({ unit: 'binary' }),
     fc
@@ -116,8 +116,8 @@ test('garbage never throws, and a token is never empty', (t) => {
   );
 });
 
-test('a hostile header takes no more than linear time', (t) => {
-  // As long as a header can be, 64 times: in quadratic time each would take minutes.
+test('parses a malicious header in linear time', (t) => {
+  // 64 times the maximum size of a header. In quadratic time, each would take minutes.
   const length = 2 ** 20;
   for (const part of ['a', '=', ' ', 'a=', '/', 'YTpi']) {
     for (const prefix of ['Bearer ', 'Basic ']) t.is(credentialsOf(`${prefix}${part.repeat(length)} *`), undefined);

@@ -9,9 +9,9 @@ const lib = koffi.load(null);
 const mmap = lib.func('void *mmap(void *addr, size_t length, int prot, int flags, int fd, int64_t offset)');
 
 /**
- * The bytes of a file, to be written in place. The kernel notes the time when a page is first touched, and not again until
- * it has been written back: changes behind that leave the inode as it was, as on a file system with a coarse clock.
- * The mapping stays until the process ends.
+ * Maps a file for writing in place. The kernel updates the timestamps when a page becomes dirty, and not again until the
+ * page has been written back. Later changes leave the inode unchanged, as on a file system with a coarse clock. The mapping
+ * stays until the process ends.
  */
 export function mapForWriting(path: string, length: number): Uint8Array {
   const fd = openSync(path, 'r+');

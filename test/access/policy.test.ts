@@ -14,7 +14,7 @@ for (const [level, needs, refusal] of [
   ['write', 'read', undefined],
   ['write', 'write', undefined],
 ] as const) {
-  test(`who may ${level} and needs ${needs} gets ${refusal ?? 'through'}, at once or from a promise`, async (t) => {
+  test(`level ${level} is ${refusal === undefined ? 'enough' : `refused with ${refusal}`} for ${needs}, sync and async`, async (t) => {
     t.is(
       checkAccess(() => level, { ...request, needs }),
       refusal,
@@ -23,41 +23,41 @@ for (const [level, needs, refusal] of [
   });
 }
 
-test('a policy gets the credentials, the protocol and the namespace', (t) => {
-  const seen: AccessRequest[] = [];
-  const policy = (asked: AccessRequest): AccessLevel => {
-    seen.push(asked);
+test('passes the credentials, the protocol and the namespace to the policy', (t) => {
+  const requests: AccessRequest[] = [];
+  const policy = (received: AccessRequest): AccessLevel => {
+    requests.push(received);
     return 'none';
   };
   checkAccess(policy, { ...request, needs: 'read' });
   checkAccess(policy, { authorization: 'Basic !', protocol: 'bazel', needs: 'write' });
-  t.deepEqual(seen, [
+  t.deepEqual(requests, [
     { credentials: { token: 'secret', user: undefined }, protocol: 'nx', namespace: 'web' },
     { credentials: undefined, protocol: 'bazel', namespace: undefined },
   ]);
 });
 
-test('what needs nothing asks nobody', (t) => {
+test('does not call the policy if no access is required', (t) => {
   const policy = () => {
-    throw new Error('asked');
+    throw new Error('unexpected call');
   };
   t.is(checkAccess(policy, { ...request, needs: 'none' }), undefined);
 });
 
-test('what is no level lets nobody in, and is not shown', async (t) => {
+test('throws for an invalid level without showing it', async (t) => {
   for (const answer of ['secret', 'WRITE', '', true, 1, null, undefined, ['write'], { level: 'write' }]) {
     const policy = () => answer as never;
-    const refused = {
+    const expected = {
       code: 'ERR_HOTBLOB_INVALID_OPTION',
-      message: /^access: expected the policy.* found (?!.*secret)/,
+      message: /^access: expected the policy.* received (?!.*secret)/,
     };
-    await t.throwsAsync(async () => checkAccess(policy, { ...request, needs: 'read' }), refused);
-    await t.throwsAsync(async () => checkAccess(async () => policy(), { ...request, needs: 'read' }), refused);
+    await t.throwsAsync(async () => checkAccess(policy, { ...request, needs: 'read' }), expected);
+    await t.throwsAsync(async () => checkAccess(async () => policy(), { ...request, needs: 'read' }), expected);
   }
 });
 
-test('a policy that fails lets nobody in', async (t) => {
-  const failure = new Error('the directory of users does not answer');
+test('throws the error of the policy', async (t) => {
+  const failure = new Error('the user directory is unreachable');
   const fails = (): AccessLevel => {
     throw failure;
   };
@@ -68,7 +68,7 @@ test('a policy that fails lets nobody in', async (t) => {
   t.is(await t.throwsAsync(async () => checkAccess(async () => fails(), { ...request, needs: 'read' })), failure);
 });
 
-test('the challenge names both schemes, and the encoding of Basic', (t) => {
+test('the challenge contains both schemes and the charset of Basic', (t) => {
   t.regex(CHALLENGE, /\bBasic realm="[^"]+", charset="UTF-8"/);
   t.regex(CHALLENGE, /\bBearer realm="[^"]+"/);
 });

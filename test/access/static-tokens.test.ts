@@ -4,49 +4,49 @@ import fc from 'fast-check';
 import type { AccessLevel } from '../../src/access/policy.js';
 import { staticTokens } from '../../src/access/static-tokens.js';
 import type { AccessToken } from '../../src/access/token-set.js';
-import { asking, logged } from './fixture.js';
+import { accessRequest, captureLog } from './fixture.js';
 
 const READER = 'reader-0123456789';
 const WRITER = 'writer-0123456789';
 
-test('a token has its level, whoever is not known has none', (t) => {
+test('a known token has its level, an unknown one has none', (t) => {
   const policy = staticTokens([
     { token: READER, level: 'read' },
     { token: WRITER, level: 'write' },
   ]);
-  t.is(policy(asking(READER)), 'read');
-  t.is(policy(asking(WRITER)), 'write');
+  t.is(policy(accessRequest(READER)), 'read');
+  t.is(policy(accessRequest(WRITER)), 'write');
   for (const token of [undefined, '', 'x', READER.slice(0, -1), `${READER}0`, READER.toUpperCase()]) {
-    t.is(policy(asking(token)), 'none', token);
+    t.is(policy(accessRequest(token)), 'none', token);
   }
 });
 
-test('without tokens nobody gets in', (t) => {
-  t.is(staticTokens([])(asking(READER)), 'none');
-  t.is(staticTokens([])(asking(undefined)), 'none');
+test('rejects every client if there are no tokens', (t) => {
+  t.is(staticTokens([])(accessRequest(READER)), 'none');
+  t.is(staticTokens([])(accessRequest(undefined)), 'none');
 });
 
-test('anonymous is what everybody may do, and the least that a token is good for', (t) => {
+test('anonymous is the minimum level of every client', (t) => {
   const tokens: AccessToken[] = [
     { token: READER, level: 'read' },
     { token: WRITER, level: 'write', protocols: ['nx'] },
   ];
-  for (const [anonymous, unknown, reader, writer, elsewhere] of [
+  for (const [anonymous, unknown, reader, writer, otherProtocol] of [
     ['none', 'none', 'read', 'write', 'none'],
     ['read', 'read', 'read', 'write', 'read'],
     ['write', 'write', 'write', 'write', 'write'],
     [undefined, 'none', 'read', 'write', 'none'],
   ] as const) {
     const policy = staticTokens(tokens, { anonymous });
-    t.is(policy(asking(undefined)), unknown);
-    t.is(policy(asking('of-another-cache')), unknown);
-    t.is(policy(asking(READER)), reader);
-    t.is(policy(asking(WRITER)), writer);
-    t.is(policy(asking(WRITER, 'bazel')), elsewhere);
+    t.is(policy(accessRequest(undefined)), unknown);
+    t.is(policy(accessRequest('unknown-0123456789')), unknown);
+    t.is(policy(accessRequest(READER)), reader);
+    t.is(policy(accessRequest(WRITER)), writer);
+    t.is(policy(accessRequest(WRITER, 'bazel')), otherProtocol);
   }
 });
 
-test('what is given may change afterwards: it has been taken over', (t) => {
+test('later changes of the arguments have no effect', (t) => {
   const protocols = ['nx'];
   const tokens: { token: string; level: 'read' | 'write'; protocols: string[] }[] = [
     { token: READER, level: 'read', protocols },
@@ -54,11 +54,11 @@ test('what is given may change afterwards: it has been taken over', (t) => {
   const policy = staticTokens(tokens);
   protocols.push('bazel');
   tokens.push({ token: WRITER, level: 'write', protocols });
-  t.is(policy(asking(READER, 'bazel')), 'none');
-  t.is(policy(asking(WRITER)), 'none');
+  t.is(policy(accessRequest(READER, 'bazel')), 'none');
+  t.is(policy(accessRequest(WRITER)), 'none');
 });
 
-test('the policy does not hold the tokens', (t) => {
+test('the policy does not contain the tokens', (t) => {
   const policy = staticTokens([{ token: WRITER, level: 'write' }]);
   t.false(inspect(policy, { depth: 9, showHidden: true }).includes(WRITER));
 });
@@ -67,102 +67,108 @@ const RANK: Readonly<Record<AccessLevel, number>> = { none: 0, read: 1, write: 2
 const token = fc.constantFrom('aaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbb', 'cccccccccccccccc');
 const protocol = fc.constantFrom('nx', 'bazel', 'plain');
 const namespace = fc.constantFrom('web', 'app', 'Web');
-const some = <T>(value: fc.Arbitrary<T>) => fc.option(fc.uniqueArray(value, { minLength: 1 }), { nil: undefined });
+const optionalList = <T>(value: fc.Arbitrary<T>) =>
+  fc.option(fc.uniqueArray(value, { minLength: 1 }), { nil: undefined });
 const entry: fc.Arbitrary<AccessToken> = fc.record({
   token,
   level: fc.constantFrom('read', 'write'),
-  protocols: some(protocol),
-  namespaces: some(namespace),
+  protocols: optionalList(protocol),
+  namespaces: optionalList(namespace),
 });
 
-test('a token may do what the best of its entries allows, for the protocols and namespaces of that one', (t) => {
+test('a token has the highest level of its entries for the protocol and the namespace', (t) => {
   const optional = fc.option(namespace, { nil: undefined });
   const levels = fc.constantFrom<AccessLevel>('none', 'read', 'write');
   fc.assert(
-    fc.property(fc.array(entry), levels, token, protocol, optional, (entries, anonymous, shown, name, whose) => {
-      const fitting = entries.filter(
+    fc.property(fc.array(entry), levels, token, protocol, optional, (entries, anonymous, sent, name, owner) => {
+      const matching = entries.filter(
         ({ token, protocols, namespaces }) =>
-          token === shown &&
+          token === sent &&
           (!protocols || protocols.includes(name)) &&
-          (!namespaces || (whose !== undefined && namespaces.includes(whose))),
+          (!namespaces || (owner !== undefined && namespaces.includes(owner))),
       );
-      const best = Math.max(RANK[anonymous], ...fitting.map(({ level }) => RANK[level]));
-      const level = staticTokens(entries, { anonymous })(asking(shown, name, whose));
-      t.is(RANK[level as AccessLevel], best); // static tokens answer at once
+      const best = Math.max(RANK[anonymous], ...matching.map(({ level }) => RANK[level]));
+      const level = staticTokens(entries, { anonymous })(accessRequest(sent, name, owner));
+      t.is(RANK[level as AccessLevel], best); // the policy is synchronous
     }),
     { numRuns: 1000 },
   );
 });
 
-const SECRET = 'S3CRET-that-nobody-may-see';
+const SECRET = 'S3CRET-that-must-not-be-shown';
 
-for (const [what, tokens, options, message] of [
-  ['no array', SECRET, {}, /^tokens: expected an array, received another string$/],
-  ['a map', { [SECRET]: 'write' }, {}, /^tokens: expected an array, received object$/],
-  ['a string for an entry', [SECRET], {}, /^tokens\[0\]: expected an object, received another string$/],
-  ['null for an entry', [null], {}, /^tokens\[0\]: expected an object, received null$/],
+for (const [title, tokens, options, message] of [
+  ['a string instead of the array', SECRET, {}, /^tokens: expected an array, received a string \(not shown\)$/],
+  ['an object instead of the array', { [SECRET]: 'write' }, {}, /^tokens: expected an array, received an object$/],
+  ['a string as an entry', [SECRET], {}, /^tokens\[0\]: expected an object, received a string \(not shown\)$/],
+  ['null as an entry', [null], {}, /^tokens\[0\]: expected an object, received null$/],
   [
-    'an unknown name',
+    'an unknown property of an entry',
     [{ [SECRET]: 'write' }],
     {},
-    /^tokens\[0\]: expected one of the options token, level, protocols, namespaces, found/,
+    /^tokens\[0\]: unknown option \(not shown\); expected one of token, level, protocols, namespaces$/,
   ],
-  ['no token', [{ level: 'read' }], {}, /^tokens\[0\]\.token: expected letters.*, received undefined$/],
+  ['a missing token', [{ level: 'read' }], {}, /^tokens\[0\]\.token: expected letters.*, received undefined$/],
   ['an undefined token', [{ token: undefined, level: 'read' }], {}, /^tokens\[0\]\.token: .* received undefined$/],
-  ['an empty token', [{ token: '', level: 'read' }], {}, /^tokens\[0\]\.token: .* found an empty string$/],
+  ['an empty token', [{ token: '', level: 'read' }], {}, /^tokens\[0\]\.token: .* received an empty string$/],
   [
-    'a token with a blank',
+    'a token with a space',
     [{ token: `${SECRET} `, level: 'read' }],
     {},
-    /^tokens\[0\]\.token: .* found another string$/,
+    /^tokens\[0\]\.token: .* received a string \(not shown\)$/,
   ],
   ['a token with a line break', [{ token: `${SECRET}\n`, level: 'read' }], {}, /^tokens\[0\]\.token: /],
   ['a token that Bearer cannot carry', [{ token: `${SECRET}é`, level: 'read' }], {}, /^tokens\[0\]\.token: /],
-  ['a number for a token', [{ token: 1234567812345678, level: 'read' }], {}, /^tokens\[0\]\.token: .* found number$/],
-  ['no level', [{ token: SECRET }], {}, /^tokens\[0\]\.level: expected 'read', 'write', received undefined$/],
   [
-    'token and level exchanged',
+    'a number as a token',
+    [{ token: 1234567812345678, level: 'read' }],
+    {},
+    /^tokens\[0\]\.token: .* received a number$/,
+  ],
+  ['a missing level', [{ token: SECRET }], {}, /^tokens\[0\]\.level: expected 'read', 'write', received undefined$/],
+  [
+    'token and level swapped',
     [{ token: 'write', level: SECRET }],
     {},
-    /^tokens\[0\]\.level: .* found another string$/,
+    /^tokens\[0\]\.level: .* received a string \(not shown\)$/,
   ],
   ['the level none', [{ token: SECRET, level: 'none' }], {}, /^tokens\[0\]\.level: /],
   [
-    'protocols that are no array',
+    'a string instead of the protocols',
     [{ token: SECRET, level: 'read', protocols: 'nx' }],
     {},
-    /^tokens\[0\]\.protocols: expected an array/,
+    /^tokens\[0\]\.protocols: expected a non-empty array/,
   ],
   [
-    'no protocol at all',
+    'an empty list of protocols',
     [{ token: SECRET, level: 'read', protocols: [] }],
     {},
-    /^tokens\[0\]\.protocols: .* found an array$/,
+    /^tokens\[0\]\.protocols: .* received an array$/,
   ],
   [
-    'a protocol that none is named like',
+    'a protocol name in upper case',
     [{ token: SECRET, level: 'read', protocols: ['Nx'] }],
     {},
     /^tokens\[0\]\.protocols: /,
   ],
-  ['no namespace at all', [{ token: SECRET, level: 'read', namespaces: [] }], {}, /^tokens\[0\]\.namespaces: /],
+  ['an empty list of namespaces', [{ token: SECRET, level: 'read', namespaces: [] }], {}, /^tokens\[0\]\.namespaces: /],
   ['an empty namespace', [{ token: SECRET, level: 'read', namespaces: [''] }], {}, /^tokens\[0\]\.namespaces: /],
-  ['an error behind a good entry', [{ token: READER, level: 'read' }, { token: SECRET }], {}, /^tokens\[1\]\.level: /],
-  ['a string for the options', [], SECRET, /^options: expected an object, received another string$/],
   [
-    'an unknown option',
-    [],
-    { [SECRET]: 1 },
-    /^options: expected one of the options anonymous, received another string$/,
+    'an invalid entry after a valid one',
+    [{ token: READER, level: 'read' }, { token: SECRET }],
+    {},
+    /^tokens\[1\]\.level: /,
   ],
+  ['a string instead of the options', [], SECRET, /^options: expected an object, received a string \(not shown\)$/],
+  ['an unknown option', [], { [SECRET]: 1 }, /^options: unknown option \(not shown\); expected one of anonymous$/],
   [
-    'an unknown level for anonymous',
+    'an unknown level as anonymous',
     [],
     { anonymous: SECRET },
-    /^anonymous: expected 'none', 'read', 'write', received another string$/,
+    /^anonymous: expected 'none', 'read', 'write', received a string \(not shown\)$/,
   ],
 ] as const) {
-  test(`${what} is refused, and no token shown`, (t) => {
+  test(`rejects ${title} without showing a token`, (t) => {
     const error = t.throws(() => staticTokens(tokens as never, options as never), {
       code: 'ERR_HOTBLOB_INVALID_OPTION',
       message,
@@ -171,14 +177,14 @@ for (const [what, tokens, options, message] of [
   });
 }
 
-test.serial('a short token is taken and logged, without the token', (t) => {
-  const lines = logged(t);
+test.serial('accepts a short token and logs it without the token', (t) => {
+  const lines = captureLog(t);
   const policy = staticTokens([
     { token: READER.slice(0, 16), level: 'read' },
     { token: READER.slice(0, 15), level: 'write' },
   ]);
-  t.is(policy(asking(READER.slice(0, 15))), 'write');
+  t.is(policy(accessRequest(READER.slice(0, 15))), 'write');
   t.is(lines.length, 1);
-  t.regex(lines[0] ?? '', /tokens\[1\]: a token of fewer than 16 characters/);
+  t.regex(lines[0] ?? '', /tokens\[1\]: token shorter than 16 characters/);
   t.false(lines.join('').includes(READER.slice(0, 15)));
 });

@@ -3,11 +3,11 @@ import test from 'ava';
 import fc from 'fast-check';
 import { parseTokenLines } from '../../src/access/token-lines.js';
 
-const SECRET = 'S3CRET-that-nobody-may-see';
+const SECRET = 'S3CRET-that-must-not-be-shown';
 
-test('a file with all that it may hold', (t) => {
+test('parses every form of a line', (t) => {
   const text = [
-    '\uFEFF# who may use the cache',
+    '\uFEFF# access to the cache',
     '',
     'write aaaaaaaaaaaaaaaa',
     '  read\tbbb/+.~_-bbb==   # developers\r',
@@ -34,31 +34,31 @@ test('a file with all that it may hold', (t) => {
   ]);
 });
 
-test('a file without tokens is one', (t) => {
-  for (const text of ['', '\n', '# nobody', ' \t\r\n\r\n#\n']) t.deepEqual(parseTokenLines(text, 'tokens'), []);
+test('accepts a file without tokens', (t) => {
+  for (const text of ['', '\n', '# no tokens', ' \t\r\n\r\n#\n']) t.deepEqual(parseTokenLines(text, 'tokens'), []);
 });
 
-for (const [what, line, message] of [
-  ['a token alone', SECRET, /expected 'read', 'write' first$/],
-  ['a token first', `${SECRET} write`, /expected 'read', 'write' first$/],
-  ['a level in upper case', `Write ${SECRET}`, /expected 'read', 'write' first$/],
-  ['a level alone', 'write', /expected a token second/],
-  ['a level and a comment', `write # ${SECRET}`, /expected a token second/],
-  ['a token in quotes', `write "${SECRET}"`, /expected a token second/],
-  ['a token with a comment at its end', `write ${SECRET}#ci`, /expected a token second/],
-  ['two tokens', `write ${SECRET} ${SECRET}2`, /expected protocols=… or namespaces=… behind the token$/],
+for (const [title, line, message] of [
+  ['a token alone', SECRET, /expected one of 'read', 'write' as the first word$/],
+  ['a token first', `${SECRET} write`, /expected one of 'read', 'write' as the first word$/],
+  ['a level in upper case', `Write ${SECRET}`, /expected one of 'read', 'write' as the first word$/],
+  ['a level alone', 'write', /expected a token as the second word/],
+  ['a level and a comment', `write # ${SECRET}`, /expected a token as the second word/],
+  ['a token in quotes', `write "${SECRET}"`, /expected a token as the second word/],
+  ['a token with a comment at its end', `write ${SECRET}#ci`, /expected a token as the second word/],
+  ['two tokens', `write ${SECRET} ${SECRET}2`, /expected protocols=… or namespaces=… after the token$/],
   ['protocols without their name', `write ${SECRET} nx`, /expected protocols=… or namespaces=…/],
-  ['a name alone', `write ${SECRET} namespaces`, /expected protocols=… or namespaces=…/],
-  ['an unknown name', `write ${SECRET} protocol=nx`, /expected protocols=… or namespaces=…/],
-  ['protocols twice', `write ${SECRET} protocols=nx protocols=bazel`, /expected protocols= once$/],
-  ['no protocol', `write ${SECRET} protocols=`, /expected protocols=a,b with nothing empty/],
-  ['an empty protocol', `write ${SECRET} protocols=nx,,bazel`, /expected protocols=a,b with nothing empty/],
-  ['blanks behind a comma', `write ${SECRET} protocols=nx, bazel`, /expected protocols=a,b with nothing empty/],
-  ['a protocol that none is named like', `write ${SECRET} protocols=NX`, /^tokens:4: protocols=: expected names/],
-  ['no namespace', `write ${SECRET} namespaces=`, /expected namespaces=a,b with nothing empty/],
-  ['what is no percent-encoding', `write ${SECRET} namespaces=${SECRET}%`, /percent-encoded where need be$/],
+  ['a list name alone', `write ${SECRET} namespaces`, /expected protocols=… or namespaces=…/],
+  ['an unknown list name', `write ${SECRET} protocol=nx`, /expected protocols=… or namespaces=…/],
+  ['protocols twice', `write ${SECRET} protocols=nx protocols=bazel`, /expected protocols= at most once$/],
+  ['an empty list of protocols', `write ${SECRET} protocols=`, /expected protocols=a,b with non-empty/],
+  ['an empty protocol', `write ${SECRET} protocols=nx,,bazel`, /expected protocols=a,b with non-empty/],
+  ['a space after a comma', `write ${SECRET} protocols=nx, bazel`, /expected protocols=a,b with non-empty/],
+  ['a protocol name in upper case', `write ${SECRET} protocols=NX`, /^tokens:4: protocols=: expected names/],
+  ['an empty list of namespaces', `write ${SECRET} namespaces=`, /expected namespaces=a,b with non-empty/],
+  ['invalid percent-encoding', `write ${SECRET} namespaces=${SECRET}%`, /percent-encoded values$/],
 ] as const) {
-  test(`${what} is refused with its line, and nothing of it shown`, (t) => {
+  test(`rejects ${title} with the line number, without the content of the line`, (t) => {
     const error = t.throws(() => parseTokenLines(`# tokens\n\nread aaaaaaaaaaaaaaaa\n${line}\n`, 'tokens'), {
       code: 'ERR_HOTBLOB_INVALID_OPTION',
       message,
@@ -81,7 +81,7 @@ const entry = fc.record(
   { requiredKeys: ['token', 'level'] },
 );
 
-test('whatever is written is read', (t) => {
+test('parses every list of tokens that can be written', (t) => {
   fc.assert(
     fc.property(fc.array(entry), fc.constantFrom('\n', '\r\n'), (entries, newline) => {
       const lines = entries.map(({ level, token, protocols, namespaces }) =>
@@ -92,33 +92,33 @@ test('whatever is written is read', (t) => {
           ...(namespaces ? [`namespaces=${namespaces.map(encodeURIComponent).join(',')}`] : []),
         ].join(' '),
       );
-      const found = parseTokenLines(lines.join(newline), 'tokens');
+      const parsed = parseTokenLines(lines.join(newline), 'tokens');
       t.deepEqual(
-        found.map(({ entry }) => entry),
-        // fast-check's records have no prototype
+        parsed.map(({ entry }) => entry),
+        // The records of fast-check have no prototype.
         entries.map((each) => ({ ...each })),
       );
     }),
   );
 });
 
-test('garbage is refused as such, and nothing of it shown', (t) => {
+test('rejects random text without showing it', (t) => {
   const word = fc.oneof(
     fc.constantFrom('read', 'write', 'protocols=', 'namespaces=', 'protocols=nx', '#', '%', '='),
     fc.string({ unit: 'binary' }),
   );
-  const reasons = new Set<string>();
+  const messages = new Set<string>();
   fc.assert(
     fc.property(fc.array(word), fc.constantFrom(' ', '\t', '\n'), (words, between) => {
       try {
         parseTokenLines(words.join(between), 'tokens');
       } catch (error) {
         t.like(error, { code: 'ERR_HOTBLOB_INVALID_OPTION' });
-        reasons.add(String(error).replace(/^HotblobError: tokens:\d+: /, ''));
+        messages.add(String(error).replace(/^HotblobError: tokens:\d+: /, ''));
       }
     }),
     { numRuns: 2000 },
   );
-  // One for each rule; if any showed what it has found, there would be hundreds.
-  t.true(reasons.size >= 2 && reasons.size <= 8, [...reasons].join('\n'));
+  // One message for each rule. If a message contained the received text, there would be hundreds.
+  t.true(messages.size >= 2 && messages.size <= 8, [...messages].join('\n'));
 });
