@@ -1,11 +1,11 @@
 import { chmod, mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { changed, readmeLines } from './readme-line.js';
+import { configurationOf, configured } from './configuration.js';
 import { runLine } from './run.js';
 import { testTool } from './tool.js';
 
 const BINARY = join(process.cwd(), 'node_modules/@bazel/bazel-linux_x64/bazel-2.1.0-linux-x86_64');
-const [line = ''] = readmeLines('Bazel');
+const [line = ''] = configurationOf('Bazel');
 
 testTool({
   name: 'bazel',
@@ -28,7 +28,7 @@ testTool({
     await rm(`${directory}/home`, { recursive: true, force: true });
     await mkdir(`${directory}/home`);
     const path = `${directory}/bin:${process.env['PATH']}`;
-    return runLine(changed(line, port, token), `${directory}/workspace`, { HOME: `${directory}/home`, PATH: path });
+    return runLine(configured(line, port, token), `${directory}/workspace`, { HOME: `${directory}/home`, PATH: path });
   },
   output: 'workspace/bazel-bin/out.txt',
   expected: (input) => input.repeat(3),

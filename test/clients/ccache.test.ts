@@ -1,9 +1,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { changed, readmeLines } from './readme-line.js';
+import { configurationOf, configured } from './configuration.js';
 import { runLine } from './run.js';
 import { testTool } from './tool.js';
 
-const [line = ''] = readmeLines('ccache');
+const [line = ''] = configurationOf('ccache');
 
 testTool({
   name: 'ccache',
@@ -22,7 +22,7 @@ testTool({
     };
     // What is in the object is the same whoever has made it.
     const show = "objcopy -O binary -j .rodata.str1.1 -j .rodata a.o text && tr -d '\\0' < text > a.txt; ccache -s -v";
-    return runLine(`${changed(line, port, token)} && ${show}`, directory, environment);
+    return runLine(`${configured(line, port, token)} && ${show}`, directory, environment);
   },
   output: 'a.txt',
   expected: (input) => input,

@@ -1,10 +1,9 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { changed, readmeLines } from './readme-line.js';
+import { configurationOf, configured } from './configuration.js';
 import { runLine } from './run.js';
 import { testTool } from './tool.js';
 
-const [, settings = ''] = readmeLines('Gradle');
-const line = readmeLines('Gradle').find((each) => each.startsWith('gradle ')) ?? '';
+const [settings = '', line = ''] = configurationOf('Gradle');
 
 const BUILD = `
 @CacheableTask
@@ -28,7 +27,7 @@ testTool({
       await rm(`${directory}/${path}`, { recursive: true, force: true });
     }
     await mkdir(`${directory}/home`);
-    const own = changed(settings, port, token).replace('buildCache {', 'buildCache { local { enabled = false };');
+    const own = configured(settings, port, token).replace('buildCache {', 'buildCache {\n  local { enabled = false }');
     await writeFile(`${directory}/settings.gradle`, own);
     return runLine(`${line} --no-daemon --console plain`, directory, {
       HOME: `${directory}/home`,

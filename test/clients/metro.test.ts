@@ -1,10 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { changed, readmeLines } from './readme-line.js';
+import { configurationOf, configured } from './configuration.js';
 import { runLine } from './run.js';
 import { testTool } from './tool.js';
 
-const config = readmeLines('Metro').find((each) => each.startsWith('cacheStores')) ?? '';
+const [config = ''] = configurationOf('Metro');
 
 testTool({
   name: 'metro',
@@ -17,7 +17,7 @@ testTool({
       const { HttpStore } = require(${JSON.stringify(join(process.cwd(), 'node_modules/metro-cache'))});
       const { createHash } = require('node:crypto');
       const { readFileSync, writeFileSync } = require('node:fs');
-      const { cacheStores: [store] } = { ${changed(config, port, token)} };
+      const { cacheStores: [store] } = { ${configured(config, port, token)} };
       const input = readFileSync('input.txt', 'utf8');
       const key = Buffer.concat([createHash('sha256').update(input).digest(), Buffer.from('meta')]);
       (async () => {

@@ -2,7 +2,7 @@ import { mkdir, rm, symlink, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { temporaryDirectory } from '../stores/fixture.js';
 import { CacheServer, TOKEN } from './cache-server.js';
-import { changed, readmeLines } from './readme-line.js';
+import { configurationOf, configured } from './configuration.js';
 import { runLine } from './run.js';
 import { type Tool, testTool } from './tool.js';
 
@@ -10,7 +10,7 @@ const BUILD = `import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 mkdirSync('dist', { recursive: true });
 writeFileSync('dist/out.txt', readFileSync('input.txt', 'utf8').repeat(10));
 `;
-const [line = ''] = readmeLines('Nx');
+const [line = ''] = configurationOf('Nx');
 
 const nx: Tool = {
   name: 'nx',
@@ -36,7 +36,7 @@ const nx: Tool = {
     for (const path of ['a/dist', 'cache', 'data', 'home']) {
       await rm(`${directory}/${path}`, { recursive: true, force: true });
     }
-    return runLine(changed(line, port, token), directory, {
+    return runLine(configured(line, port, token), directory, {
       HOME: `${directory}/home`,
       NX_DAEMON: 'false',
       NX_NO_CLOUD: 'true',

@@ -1,12 +1,12 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
-import { changed, readmeLines } from './readme-line.js';
+import { configurationOf, configured } from './configuration.js';
 import { type Ran, runLine } from './run.js';
 
 const BUILD = `import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 mkdirSync('dist', { recursive: true });
 writeFileSync('dist/out.txt', readFileSync('input.txt', 'utf8').repeat(10));
 `;
-const [line = ''] = readmeLines('Turborepo');
+const [line = ''] = configurationOf('Turborepo');
 
 /** Where the build leaves {@link expectedOutput}. */
 export const OUTPUT = 'packages/a/dist/out.txt';
@@ -36,7 +36,7 @@ export async function prepareWorkspace(directory: string, input: string, setting
   await writeFile(`${directory}/packages/a/input.txt`, input);
 }
 
-/** Builds by the line of the README, with nothing left of earlier builds but what the cache at `port` has. */
+/** Builds with the documented command line. Nothing remains of earlier builds except what the cache at `port` holds. */
 export async function buildWorkspace(
   directory: string,
   port: number,
@@ -46,7 +46,7 @@ export async function buildWorkspace(
   for (const path of ['packages/a/dist', 'packages/a/.turbo', '.turbo', 'node_modules/.cache', 'home']) {
     await rm(`${directory}/${path}`, { recursive: true, force: true });
   }
-  return runLine(`${changed(line, port, token)} --cache=remote:rw`, directory, {
+  return runLine(`${configured(line, port, token)} --cache=remote:rw`, directory, {
     HOME: `${directory}/home`,
     DO_NOT_TRACK: '1',
     TURBO_TELEMETRY_DISABLED: '1',

@@ -49,6 +49,7 @@ test('the package holds the build, the documentation and nothing else', (t) => {
   const others = packedFiles().filter((path) => !path.startsWith('dist/') && !/^docs\/[\w-]+\.md$/.test(path));
   t.deepEqual(others.sort(), [
     'CHANGELOG.md',
+    'CONTRIBUTING.md',
     'LICENSE',
     'README.md',
     'SECURITY.md',
