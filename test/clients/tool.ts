@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import test, { type ExecutionContext } from 'ava';
-import { needsPeer, type PeerName } from '../helpers/peers.js';
+import { type Requirement, testWith } from '../helpers/peers.js';
 import { temporaryDirectory } from '../stores/fixture.js';
 import { CacheServer, type StoreKind, TOKEN } from './cache-server.js';
 import { cutUploads } from './cutting-proxy.js';
@@ -10,7 +10,7 @@ import type { Ran } from './run.js';
 /** A build tool, and a small build of it. */
 export interface Tool {
   readonly name: string;
-  readonly peers?: readonly PeerName[];
+  readonly peers?: readonly Requirement[];
   /** Makes a workspace; with `input` the build comes to {@link expected}. */
   prepare(directory: string, input: string): Promise<void>;
   /** Builds with nothing left of earlier builds. */
@@ -80,9 +80,8 @@ export function testTool(tool: Tool): void {
 
   function titled(title: string, run: (t: ExecutionContext) => Promise<void>): void {
     // One by one: most of them take a whole core, and some give up when they get too little.
-    test.serial(`${name}: ${title}`, async (t) => {
+    testWith(test.serial, ...(tool.peers ?? []))(`${name}: ${title}`, async (t) => {
       t.timeout(180_000);
-      for (const peer of tool.peers ?? []) if (!needsPeer(t, peer)) return;
       await run(t);
     });
   }

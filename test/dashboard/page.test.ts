@@ -8,7 +8,7 @@ import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { evict } from '../helpers/page-cache.js';
-import { needsPeer } from '../helpers/peers.js';
+import { testWith } from '../helpers/peers.js';
 import { until } from '../helpers/poll.js';
 import { openPort } from '../server/fixture.js';
 
@@ -17,6 +17,7 @@ const CHROMIUM = '/usr/bin/chromium';
 const PAGE = '/_hotblob/';
 const SIZES = { 'web/large': 2 * MIB, 'web/small': 20 * KIB, 'api/cold': MIB, 'api/warm': 512 * KIB };
 
+const browserTest = testWith(test.serial, 'chromium');
 let browser: Browser | undefined;
 test.after.always(() => browser?.close());
 
@@ -36,8 +37,7 @@ function pageTest(
   run: (t: ExecutionContext, page: Page, site: Site) => Promise<void>,
   options: ContextOptions = {},
 ): void {
-  test.serial(title, async (t) => {
-    if (!needsPeer(t, 'chromium')) return;
+  browserTest(title, async (t) => {
     const site = await openSite(t);
     const complaints: string[] = [];
     const page = await openPage(t, `${site.url}${PAGE}`, options, complaints);
@@ -224,8 +224,7 @@ for (const [name, options] of Object.entries({
   pageTest(`${name}: nothing stands in anybody's way, and nothing sticks out`, check, options);
 }
 
-test.serial('a page whose server goes says so, and goes on when there is one again', async (t) => {
-  if (!needsPeer(t, 'chromium')) return;
+browserTest('a page whose server goes says so, and goes on when there is one again', async (t) => {
   const site = await openSite(t);
   const page = await openPage(t, `${site.url}${PAGE}`, {}, []);
   const status = page.locator('#status');

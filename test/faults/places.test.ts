@@ -16,7 +16,7 @@ import { request } from '../helpers/client.js';
 import { assertBytes } from '../helpers/file-site.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { evict, majorFaults } from '../helpers/page-cache.js';
-import { needsPeer, type PeerName } from '../helpers/peers.js';
+import type { Requirement } from '../helpers/peers.js';
 import { faultTable } from './table.js';
 
 const { fault } = faultTable(test, 'Files of others, and other file systems', ['files', 'on']);
@@ -31,7 +31,7 @@ interface Place {
   readonly name: string;
   /** What a shell runs to make `served` of `files`, both below the working directory, which is an ext4. */
   readonly script: string;
-  readonly needs?: PeerName;
+  readonly needs?: Requirement;
   /** Whether it keeps everything in memory: then what is not there is what was never written. */
   readonly holes?: boolean;
 }
@@ -80,14 +80,8 @@ const BARE_ROOT: Owner = {
 for (const place of PLACES) {
   const owners = place.name === 'ext4' ? [OWN, OTHERS, WRITABLE, BARE_ROOT] : [OWN, OTHERS, WRITABLE];
   for (const owner of owners) {
-    fault([owner.name, place.name], async (t) => {
-      if (process.getuid?.() !== ROOT) {
-        t.log('only root can mount, and become somebody else');
-        return undefined;
-      }
-      if (place.needs !== undefined && !needsPeer(t, place.needs)) return undefined;
-      return serve(t, place, owner);
-    });
+    const requirements = place.needs === undefined ? [] : [place.needs];
+    fault([owner.name, place.name], (t) => serve(t, place, owner), 'root', ...requirements);
   }
 }
 

@@ -10,7 +10,8 @@ import { evict } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Memory pressure', ['what']);
+const { fault: declare } = faultTable(test, 'Memory pressure', ['what']);
+const fault = (name: string, run: (t: ExecutionContext) => Promise<string>): void => declare([name], run, 'cgroup');
 
 const LIMIT = 256 * MIB;
 /** How near to a share of the limit the process has to come. */
@@ -20,9 +21,8 @@ const MANY = { files: 9, size: 40 * MIB };
 /** Stays in the page cache even where hardly any memory is left for it. */
 const ONE = { files: 1, size: 8 * MIB };
 
-fault(['clean page cache takes all that is left'], async (t) => {
+fault('clean page cache takes all that is left', async (t) => {
   const site = await openSite(t, MANY);
-  if (site === undefined) return undefined;
   const levels = new Set<string>();
   for (let index = 0; index < MANY.files; index++) levels.add((await site.download(index)).pressure);
   const { group } = site;
@@ -40,9 +40,8 @@ fault(['clean page cache takes all that is left'], async (t) => {
 // Soft is 70% of the limit, hard 85%; a level is left 10% below its watermark: at 63% and 76.5%.
 for (const shares of [[60], [74], [90], [90, 80], [90, 66], [90, 74, 50], [74, 66], [74, 66, 60]]) {
   const [first, ...others] = shares.map((share) => `${share}%`);
-  fault([`anonymous memory takes ${[first, ...others].join(', then ')}`], async (t) => {
+  fault(`anonymous memory takes ${[first, ...others].join(', then ')}`, async (t) => {
     const site = await openSite(t, ONE);
-    if (site === undefined) return undefined;
     for (const share of shares) await site.use(share / 100);
     return (await site.downloadOnceWarm(0)).join('; ');
   });
@@ -58,13 +57,12 @@ interface Site {
   use(share: number): Promise<void>;
 }
 
-async function openSite(t: ExecutionContext, { files, size }: typeof ONE): Promise<Site | undefined> {
+async function openSite(t: ExecutionContext, { files, size }: typeof ONE): Promise<Site> {
   const directory = await temporaryDirectory(t);
   const bodies = Array.from({ length: files }, (_, index) => writePattern(directory, `${index}`, size, index));
   // What the page cache holds of them is to be charged to the group.
   for (const index of bodies.keys()) evict(join(directory, `${index}`));
   const group = memoryGroup(t, LIMIT);
-  if (group === undefined) return undefined;
   const child = await ChildServer.start(t, { kind: 'http', directory, memory: 'measured' }, `${group.join} && exec`);
   let held = 0;
   let downloads = 0;

@@ -4,6 +4,7 @@
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { ExecutionContext, TestFn } from 'ava';
+import { type Requirement, testWith } from '../helpers/peers.js';
 
 const PAGE = new URL('../../docs/faults.md', import.meta.url);
 
@@ -11,9 +12,13 @@ export interface FaultTable {
   /**
    * A test of one fault. `conditions` are the cells before the last, in the order of the table's columns; together they are
    * the test's title. `run` returns the last cell: what it has seen, without anything that differs from run to run.
-   * Undefined, where CI is not true: the machine cannot do it, as `run` has logged, and the page is not compared with it.
+   * If one of `requirements` is missing, the test is skipped, and its row is not compared.
    */
-  fault(conditions: readonly string[], run: (t: ExecutionContext) => Promise<string | undefined>): void;
+  fault(
+    conditions: readonly string[],
+    run: (t: ExecutionContext) => Promise<string>,
+    ...requirements: readonly Requirement[]
+  ): void;
 }
 
 /** The table that stands below the heading `title`. One for each file of tests, which run one after the other, or `atOnce`. */
@@ -43,14 +48,12 @@ export function faultTable(
     else for (const row of found.filter((row) => !row.endsWith('|  |'))) t.true(written.includes(row), row);
   });
   return {
-    fault(conditions, run) {
+    fault(conditions, run, ...requirements) {
       const name = conditions.join(', ');
       cases.push([...conditions]);
       const declare = atOnce ? test : test.serial;
-      declare(name, async (t) => {
-        const outcome = await run(t);
-        if (outcome === undefined) t.not(process.env['CI'], 'true', 'nothing is left out there');
-        else outcomes.set(name, outcome);
+      testWith(declare, ...requirements)(name, async (t) => {
+        outcomes.set(name, await run(t));
         t.pass();
       });
     },

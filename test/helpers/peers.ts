@@ -7,44 +7,86 @@ export const PYTHON = '/usr/bin/python3';
 /** Where Debian puts it: users who are not root do not have that in their path. */
 export const NGINX = '/usr/sbin/nginx';
 
-/** Clients and servers that are no part of Node, each with the Debian package that brings it. `.ci/run` installs them. */
+/** Makes a cgroup, in the hierarchy that `memoryGroup` uses, and removes it. Its limit exists only with the controller. */
+const MAKE_CGROUP = [
+  'parent=/sys/fs/cgroup/memory limit=memory.limit_in_bytes',
+  'test -e $parent/$limit || parent=/sys/fs/cgroup limit=memory.max',
+  'group=$parent/hotblob-probe-$$',
+  'mkdir $group || exit 1',
+  'test -w $group/$limit',
+  'status=$?',
+  'rmdir $group',
+  'exit $status',
+].join('\n');
+
+const MOUNT_NAMESPACE = process.getuid?.() === 0 ? '-m' : '-rm';
+
+/** Programs that are not part of Node, each with a command that runs if it is installed and the Debian package to install. */
 const PEERS = {
-  curl: { debianPackage: 'curl', probe: ['curl', '--version'] },
-  nghttp: { debianPackage: 'nghttp2-client', probe: ['nghttp', '--version'] },
-  nginx: { debianPackage: 'nginx-light', probe: [NGINX, '-v'] },
-  h2load: { debianPackage: 'nghttp2-client', probe: ['h2load', '--version'] },
-  ccache: { debianPackage: 'ccache', probe: ['ccache', '--version'] },
-  gradle: { debianPackage: 'gradle', probe: ['gradle', '--version'] },
-  bindfs: { debianPackage: 'bindfs', probe: ['bindfs', '--version'] },
-  chromium: { debianPackage: 'chromium', probe: ['/usr/bin/chromium', '--version'] },
-  prometheus: { debianPackage: 'prometheus', probe: ['promtool', '--version'] },
-  wrk: { debianPackage: 'wrk', probe: ['wrk', '--version'] },
-  'python3-h2': { debianPackage: 'python3-h2', probe: [PYTHON, '-c', 'import h2'] },
+  curl: { probe: ['curl', '--version'], debianPackage: 'curl' },
+  nghttp: { probe: ['nghttp', '--version'], debianPackage: 'nghttp2-client' },
+  nginx: { probe: [NGINX, '-v'], debianPackage: 'nginx-light' },
+  h2load: { probe: ['h2load', '--version'], debianPackage: 'nghttp2-client' },
+  cc: { probe: ['cc', '--version'], debianPackage: 'gcc' },
+  ccache: { probe: ['ccache', '--version'], debianPackage: 'ccache' },
+  gradle: { probe: ['gradle', '--version'], debianPackage: 'gradle' },
+  bindfs: { probe: ['bindfs', '--version'], debianPackage: 'bindfs' },
+  chromium: { probe: ['/usr/bin/chromium', '--version'], debianPackage: 'chromium' },
+  prometheus: { probe: ['promtool', '--version'], debianPackage: 'prometheus' },
+  wrk: { probe: ['wrk', '--version'], debianPackage: 'wrk' },
+  'python3-h2': { probe: [PYTHON, '-c', 'import h2'], debianPackage: 'python3-h2' },
 } as const;
 
-export type PeerName = keyof typeof PEERS;
+/** Rights of the user who runs the tests, each with a command that succeeds with them. */
+const RIGHTS = {
+  root: { probe: ['sh', '-c', 'test "$(id -u)" = 0'], notice: 'needs root' },
+  /** To mount a file system in a namespace of its own. */
+  mount: { probe: ['unshare', MOUNT_NAMESPACE, 'true'], notice: 'needs root or user namespaces' },
+  /** To make a memory cgroup with a limit. */
+  cgroup: { probe: ['sh', '-c', MAKE_CGROUP], notice: 'needs a writable cgroup hierarchy with the memory controller' },
+} as const;
 
-const found = new Map<PeerName, boolean>();
+export type Requirement = keyof typeof PEERS | keyof typeof RIGHTS;
 
-/** Whether this machine has it. */
-export function hasPeer(name: PeerName): boolean {
-  let isThere = found.get(name);
-  if (isThere === undefined) {
-    const [command, ...rest] = PEERS[name].probe;
-    const { error, signal, stderr } = spawnSync(command, rest, { encoding: 'utf8', timeout: 20_000 });
-    // What a version is printed with differs: wrk ends with 1.
-    isThere = error === undefined && signal === null && !stderr.includes('ModuleNotFoundError');
-    found.set(name, isThere);
-  }
-  return isThere;
+const notices = new Map<Requirement, string | undefined>();
+
+/** Says what is missing, and how to get it. Undefined if the requirement is met. */
+function missing(requirement: Requirement): string | undefined {
+  if (!notices.has(requirement)) notices.set(requirement, probe(requirement));
+  return notices.get(requirement);
 }
 
-/** Whether a test can go on that needs `name`. If not: it fails where CI=true, and elsewhere says what to install. */
-export function needsPeer(t: ExecutionContext, name: PeerName): boolean {
-  if (hasPeer(name)) return true;
-  const notice = `needs ${name}: apt-get install ${PEERS[name].debianPackage}`;
-  t.not(process.env['CI'], 'true', notice);
-  t.log(`skipped: ${notice}`);
-  t.pass();
-  return false;
+function probe(requirement: Requirement): string | undefined {
+  if (requirement in RIGHTS) {
+    const { probe, notice } = RIGHTS[requirement as keyof typeof RIGHTS];
+    return runs(probe, true) ? undefined : notice;
+  }
+  const { probe, debianPackage } = PEERS[requirement as keyof typeof PEERS];
+  return runs(probe, false) ? undefined : `needs ${requirement}: apt-get install ${debianPackage}`;
+}
+
+function runs([command = '', ...args]: readonly string[], mustSucceed: boolean): boolean {
+  const { error, signal, status, stderr } = spawnSync(command, args, { encoding: 'utf8', timeout: 60_000 });
+  if (error !== undefined || signal !== null) return false;
+  // `wrk --version` exits with 1.
+  return mustSucceed ? status === 0 : !stderr.includes('ModuleNotFoundError');
+}
+
+type Run = (t: ExecutionContext) => unknown;
+type Declare = (title: string, run: Run) => void;
+
+/**
+ * Returns a function that declares tests which need programs or rights. If one is missing, the tests are skipped, and the
+ * reporter prints that. Where CI=true they fail instead.
+ *
+ * @param declare `test` or `test.serial`
+ */
+export function testWith(
+  declare: Declare & { readonly skip: Declare },
+  ...requirements: readonly Requirement[]
+): Declare {
+  const notice = requirements.flatMap((each) => missing(each) ?? []).join('; ');
+  if (notice === '') return declare;
+  if (process.env['CI'] === 'true') return (title) => declare(title, (t) => t.fail(notice));
+  return (title, run) => declare.skip(`${title} (${notice})`, run);
 }

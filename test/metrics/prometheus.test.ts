@@ -14,7 +14,7 @@ import { memoryStore } from '../../src/stores/memory.js';
 import { tieredStore } from '../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../src/stores/upstream/store.js';
 import { KIB, temporaryDirectory } from '../helpers/files.js';
-import { needsPeer } from '../helpers/peers.js';
+import { testWith } from '../helpers/peers.js';
 import { until } from '../helpers/poll.js';
 import { openPort } from '../server/fixture.js';
 import { content } from '../stores/fixture.js';
@@ -83,8 +83,9 @@ async function serveMetrics(t: ExecutionContext, metrics: Metrics): Promise<numb
   return (server.address() as AddressInfo).port;
 }
 
-test('promtool finds nothing to say against names, types and help texts', async (t) => {
-  if (!needsPeer(t, 'prometheus')) return;
+const prometheusTest = testWith(test, 'prometheus');
+
+prometheusTest('promtool finds nothing to say against names, types and help texts', async (t) => {
   const { metrics } = await cache(t);
   const promtool = spawn('promtool', ['check', 'metrics'], { stdio: ['pipe', 'pipe', 'pipe'] });
   promtool.stdin.end(await metrics.text());
@@ -92,8 +93,7 @@ test('promtool finds nothing to say against names, types and help texts', async 
   t.is(`${said}${complaints}`, '');
 });
 
-test('each query of the dashboard for Grafana finds what is exported', async (t) => {
-  if (!needsPeer(t, 'prometheus')) return;
+prometheusTest('each query of the dashboard for Grafana finds what is exported', async (t) => {
   const { port, metrics } = await cache(t);
   keepBusy(t, port);
   const target = await serveMetrics(t, metrics);

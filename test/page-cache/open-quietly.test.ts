@@ -5,6 +5,7 @@ import test from 'ava';
 import { cachedPages, pageMap } from '../../src/page-cache/cached-pages.js';
 import { openQuietly } from '../../src/page-cache/open-quietly.js';
 import { temporaryDirectory, writePattern } from '../helpers/files.js';
+import { testWith } from '../helpers/peers.js';
 
 /** Older than what it was changed, so that `relatime` writes the next access down. */
 function age(path: string): void {
@@ -34,25 +35,23 @@ test.serial('looking at a file is no use of it', async (t) => {
 });
 
 // Serial: the user of a process is that of all of its tests.
-test.serial("somebody else's file can be looked at too, and what cannot be opened says why", async (t) => {
-  const directory = await temporaryDirectory(t);
-  const path = join(directory, 'artifact');
-  writePattern(directory, 'artifact', 10, 1);
-  await t.throwsAsync(openQuietly(join(directory, 'absent')), { code: 'ENOENT' });
-  if (process.getuid?.() !== 0) {
-    t.log('only root can give a file away');
-    t.not(process.env['CI'], 'true', 'nothing is left out there');
-    return;
-  }
-  chmodSync(directory, 0o755);
-  chmodSync(path, 0o644);
-  chownSync(path, 1, 1);
-  process.seteuid?.(65534);
-  try {
-    const file = await openQuietly(path);
-    t.is((await file.stat()).size, 10);
-    await file.close();
-  } finally {
-    process.seteuid?.(0);
-  }
-});
+testWith(test.serial, 'root')(
+  "somebody else's file can be looked at too, and what cannot be opened says why",
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    const path = join(directory, 'artifact');
+    writePattern(directory, 'artifact', 10, 1);
+    await t.throwsAsync(openQuietly(join(directory, 'absent')), { code: 'ENOENT' });
+    chmodSync(directory, 0o755);
+    chmodSync(path, 0o644);
+    chownSync(path, 1, 1);
+    process.seteuid?.(65534);
+    try {
+      const file = await openQuietly(path);
+      t.is((await file.stat()).size, 10);
+      await file.close();
+    } finally {
+      process.seteuid?.(0);
+    }
+  },
+);

@@ -19,14 +19,14 @@ export interface Child {
 
 /**
  * Serves the artifacts of `store`, with parts in `uploads`. With `uploadsBytes` those are on a file system of that size,
- * which goes with the process; undefined where none can be mounted.
+ * which goes with the process.
  */
 export async function startChild(
   t: ExecutionContext,
   store: string,
   uploads: string,
   uploadsBytes?: number,
-): Promise<Child | undefined> {
+): Promise<Child> {
   const serve = [process.execPath, '--import=tsx', OWN_FILE, store, uploads];
   const mount = 'mount -t tmpfs -o size="$1" tmpfs "$2" || exit 99; shift 2; exec "$@"';
   const unshare = ['unshare', process.getuid?.() === 0 ? '-m' : '-rm', 'sh', '-c', mount, 'sh'];
@@ -35,7 +35,7 @@ export async function startChild(
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   t.teardown(() => kill(child));
   const [line] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => [undefined])]);
-  if (line === undefined && uploadsBytes !== undefined) return undefined;
+  if (line === undefined) throw new Error('the server has not started');
   return { url: `http://127.0.0.1:${Number(line)}`, kill: () => kill(child) };
 }
 

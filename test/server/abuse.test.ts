@@ -5,7 +5,7 @@ import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';
 import { MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { type Attack, type HostileOptions, runHostile } from '../helpers/hostile.js';
-import { needsPeer } from '../helpers/peers.js';
+import { testWith } from '../helpers/peers.js';
 import { openPort } from './fixture.js';
 
 /** Anonymous memory that an attack may cost, in bytes. */
@@ -41,75 +41,80 @@ const HARMLESS: [Attack, HostileOptions][] = [
   ['no-window', { path: '/large', streams: 128 }],
 ];
 
-test('floods end their own connection within a second; the process lives, memory stays flat, others are answered', async (t) => {
-  if (!needsPeer(t, 'python3-h2')) return;
-  const directory = await temporaryDirectory(t);
-  const expected = writePattern(directory, 'small', 4096, 1);
-  writePattern(directory, 'large', 16 * MIB, 2);
-  const child = await ChildServer.start(t, { kind: 'port-h2c', directory });
-  const { server } = child;
+const hostileTest = testWith(test, 'python3-h2');
 
-  /** Asks again and again while `attack` lasts, and watches the memory. */
-  const beside = async <T>(attack: Promise<T>): Promise<{ result: T; growth: number }> => {
-    const before = child.anonymousBytes();
-    let peak = before;
-    let isOver = false;
-    const sampler = setInterval(() => {
-      peak = Math.max(peak, child.anonymousBytes());
-    }, SAMPLE_MS);
-    const others = (async () => {
-      while (!isOver) t.deepEqual((await request(server, { path: '/small' })).body, expected);
-    })();
-    try {
-      const result = await attack;
-      isOver = true;
-      await others;
-      return { result, growth: peak - before };
-    } finally {
-      isOver = true;
-      clearInterval(sampler);
+hostileTest(
+  'floods end their own connection within a second; the process lives, memory stays flat, others are answered',
+  async (t) => {
+    const directory = await temporaryDirectory(t);
+    const expected = writePattern(directory, 'small', 4096, 1);
+    writePattern(directory, 'large', 16 * MIB, 2);
+    const child = await ChildServer.start(t, { kind: 'port-h2c', directory });
+    const { server } = child;
+
+    /** Asks again and again while `attack` lasts, and watches the memory. */
+    const beside = async <T>(attack: Promise<T>): Promise<{ result: T; growth: number }> => {
+      const before = child.anonymousBytes();
+      let peak = before;
+      let isOver = false;
+      const sampler = setInterval(() => {
+        peak = Math.max(peak, child.anonymousBytes());
+      }, SAMPLE_MS);
+      const others = (async () => {
+        while (!isOver) t.deepEqual((await request(server, { path: '/small' })).body, expected);
+      })();
+      try {
+        const result = await attack;
+        isOver = true;
+        await others;
+        return { result, growth: peak - before };
+      } finally {
+        isOver = true;
+        clearInterval(sampler);
+      }
+    };
+    await request(server, { path: '/small' });
+    for (const [attack, options] of FATAL) {
+      const what = `${attack} ${JSON.stringify(options)}`;
+      const { result, growth } = await beside(runHostile(t, attack, server, { seconds: 5, ...options }));
+      t.not(result.closedAt, null, what);
+      t.true((result.closedAt ?? 0) < 2, `${what}: ${result.closedAt} s`);
+      t.true(growth < MAX_GROWTH, `${what}: ${growth} bytes`);
+      t.true(child.isAlive, what);
     }
-  };
-  await request(server, { path: '/small' });
-  for (const [attack, options] of FATAL) {
-    const what = `${attack} ${JSON.stringify(options)}`;
-    const { result, growth } = await beside(runHostile(t, attack, server, { seconds: 5, ...options }));
-    t.not(result.closedAt, null, what);
-    t.true((result.closedAt ?? 0) < 2, `${what}: ${result.closedAt} s`);
-    t.true(growth < MAX_GROWTH, `${what}: ${growth} bytes`);
-    t.true(child.isAlive, what);
-  }
-  for (const [attack, options] of HARMLESS) {
-    const what = `${attack} ${JSON.stringify(options)}`;
-    const { growth } = await beside(runHostile(t, attack, server, { seconds: 1, ...options }));
-    t.true(growth < MAX_GROWTH, `${what}: ${growth} bytes`);
-    t.true(child.isAlive, what);
-  }
-  const { pooledBytes, mappedBytes } = await child.stats();
-  t.is(pooledBytes + mappedBytes, 0);
-});
+    for (const [attack, options] of HARMLESS) {
+      const what = `${attack} ${JSON.stringify(options)}`;
+      const { growth } = await beside(runHostile(t, attack, server, { seconds: 1, ...options }));
+      t.true(growth < MAX_GROWTH, `${what}: ${growth} bytes`);
+      t.true(child.isAlive, what);
+    }
+    const { pooledBytes, mappedBytes } = await child.stats();
+    t.is(pooledBytes + mappedBytes, 0);
+  },
+);
 
 const LARGE: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(16 * MIB) };
 
 for (const secure of [false, true]) {
-  test(`128 streams that are read a byte a second, or not at all, are reset, ${secure ? 'h2' : 'h2c'}`, async (t) => {
-    if (!needsPeer(t, 'python3-h2')) return;
-    const handler = createHandler({ store: { get: () => LARGE } });
-    const limits = { writeTimeoutMs: 300, minBytesPerSecond: 100 * MIB, pingIntervalMs: 200 };
-    const { port } = await openPort(t, handler, { ...limits, secure });
-    for (const attack of ['slow-reader', 'no-window'] as const) {
-      const options = { streams: 128, rate: 1, window: 0, seconds: 4 };
-      const report = await runHostile(t, attack, { port, tls: secure }, options);
-      const resets = Object.values(report.resets).reduce((sum, count) => sum + count, 0);
-      t.is(resets, 128, attack);
-      t.is(report.closedAt, null, attack);
-      t.deepEqual(report.goaways, [], attack);
-    }
-  });
+  hostileTest(
+    `128 streams that are read a byte a second, or not at all, are reset, ${secure ? 'h2' : 'h2c'}`,
+    async (t) => {
+      const handler = createHandler({ store: { get: () => LARGE } });
+      const limits = { writeTimeoutMs: 300, minBytesPerSecond: 100 * MIB, pingIntervalMs: 200 };
+      const { port } = await openPort(t, handler, { ...limits, secure });
+      for (const attack of ['slow-reader', 'no-window'] as const) {
+        const options = { streams: 128, rate: 1, window: 0, seconds: 4 };
+        const report = await runHostile(t, attack, { port, tls: secure }, options);
+        const resets = Object.values(report.resets).reduce((sum, count) => sum + count, 0);
+        t.is(resets, 128, attack);
+        t.is(report.closedAt, null, attack);
+        t.deepEqual(report.goaways, [], attack);
+      }
+    },
+  );
 }
 
-test('more streams than are allowed are refused, and the rest is answered', async (t) => {
-  if (!needsPeer(t, 'python3-h2')) return;
+hostileTest('more streams than are allowed are refused, and the rest is answered', async (t) => {
   const { port } = await openPort(t, (_request, response) => void response.end('x'), { maxStreams: 10 });
   const report = await runHostile(t, 'too-many-streams', { port }, { seconds: 1, streams: 15 });
   t.deepEqual(report.statuses, { 200: 10 });

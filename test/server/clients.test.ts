@@ -8,7 +8,7 @@ import { auto } from 'http2-wrapper';
 import { createHandler } from '../../src/handler/handler.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
-import { needsPeer, type PeerName } from '../helpers/peers.js';
+import { type Requirement, testWith } from '../helpers/peers.js';
 import { openPort } from './fixture.js';
 
 const SIZE = 3 * MIB + 1;
@@ -29,11 +29,13 @@ async function run(command: string, ...args: string[]): Promise<Buffer> {
   return stdout;
 }
 
-function peerTest(title: string, peer: PeerName, body: (t: ExecutionContext, secure: boolean) => Promise<void>): void {
+function peerTest(
+  title: string,
+  peer: Requirement,
+  body: (t: ExecutionContext, secure: boolean) => Promise<void>,
+): void {
   for (const secure of [false, true]) {
-    test(`${title}, ${secure ? 'TLS' : 'plain'}`, async (t) => {
-      if (needsPeer(t, peer)) await body(t, secure);
-    });
+    testWith(test, peer)(`${title}, ${secure ? 'TLS' : 'plain'}`, (t) => body(t, secure));
   }
 }
 
@@ -87,8 +89,7 @@ peerTest('h2load: nothing fails', 'h2load', async (t, secure) => {
   t.regex(output, /400 succeeded, 0 failed, 0 errored, 0 timeout/);
 });
 
-test('wrk: nothing fails', async (t) => {
-  if (!needsPeer(t, 'wrk')) return;
+testWith(test, 'wrk')('wrk: nothing fails', async (t) => {
   const { url, handler } = await site(t, false);
   const output = (await run('wrk', '-t1', '-c16', '-d1s', url)).toString();
   t.regex(output, /\d+ requests in/);

@@ -1,6 +1,5 @@
-import { execFile, spawnSync } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
@@ -12,11 +11,6 @@ const OWN_FILE = fileURLToPath(import.meta.url);
 // In its own mount namespace: the kernel unmounts the file system when the process ends, even if it is killed.
 const NAMESPACES = process.getuid?.() === 0 ? '-m' : '-rm';
 const MOUNT = 'mount -t tmpfs -o size=1m tmpfs "$1"';
-
-/** Whether this process can mount a file system: it is root, or the kernel allows user namespaces. */
-export function canMount(): boolean {
-  return spawnSync('unshare', [NAMESPACES, 'sh', '-c', MOUNT, 'sh', tmpdir()]).status === 0;
-}
 
 /** Returns the result of {@link fillDisk} on a file system of 1 MiB. */
 export async function onFullDisk(t: ExecutionContext): Promise<unknown> {

@@ -10,6 +10,7 @@ import { diagnoseDirectory } from '../../../src/cli/doctor/directory.js';
 import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { temporaryDirectory } from '../../helpers/files.js';
+import { testWith } from '../../helpers/peers.js';
 
 const run = promisify(execFile);
 const NOBODY = 65534;
@@ -120,12 +121,7 @@ test('for a directory that cannot be served, the reason is printed and the exit 
   t.regex((await doctor([join(root, 'absent')])).stdout, /absent +cannot be served: it does not exist\n/);
 });
 
-test('files of another user are not mapped, and chown is suggested', async (t) => {
-  if (process.getuid?.() !== 0) {
-    t.log('skipped: requires root to switch to another user');
-    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
-    return;
-  }
+testWith(test, 'root')('files of another user are not mapped, and chown is suggested', async (t) => {
   const root = await temporaryDirectory(t);
   chmodSync(root, 0o755);
   const theirs = await createStoreDirectory(t, join(root, 'theirs'));

@@ -8,6 +8,7 @@ import type { ResidencySummary } from '../../../src/cli/residency/residency.js';
 import { runCommand, runOnTerminal } from '../../helpers/command-line.js';
 import { MIB, temporaryDirectory, writePattern } from '../../helpers/files.js';
 import { evict, residentBytes } from '../../helpers/page-cache.js';
+import { testWith } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
 import { startServe } from '../../helpers/serve-child.js';
 
@@ -115,12 +116,7 @@ test('lists each artifact of a segment store while a server writes to it', async
   t.is((await residency([dir])).total.artifacts, 4);
 });
 
-test('if residency is unknown, the reason is printed and the exit code is 1', async (t) => {
-  if (process.getuid?.() !== 0) {
-    t.log('skipped: requires root to switch to another user');
-    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
-    return;
-  }
+testWith(test, 'root')('if residency is unknown, the reason is printed and the exit code is 1', async (t) => {
   const directory = await temporaryDirectory(t);
   chmodSync(directory, 0o755);
   writePattern(directory, 'theirs', 5000, 1);

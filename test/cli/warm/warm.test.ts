@@ -21,6 +21,7 @@ import { memoryGroup } from '../../helpers/cgroup.js';
 import { runCommand, runOnTerminal, startCommand } from '../../helpers/command-line.js';
 import { GIB, MIB, temporaryDirectory, writePattern } from '../../helpers/files.js';
 import { evict, residentBytes } from '../../helpers/page-cache.js';
+import { testWith } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
 import { startServe } from '../../helpers/serve-child.js';
 
@@ -157,13 +158,9 @@ test('stops under memory pressure, even within an artifact', async (t) => {
   t.like(some, { stopped: 'pressure', read: { artifacts: 0, bytes: 8 * MIB } });
 });
 
-test('reads nothing in a cgroup that is almost full, and prints the reason', async (t) => {
+testWith(test, 'cgroup')('reads nothing in a cgroup that is almost full, and prints the reason', async (t) => {
   const limit = 400 * MIB;
   const group = memoryGroup(t, limit);
-  if (group === undefined) {
-    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
-    return;
-  }
   const directory = await temporaryDirectory(t);
   const [path = ''] = createColdFiles(directory, ['a']);
   // Shared memory is charged to the cgroup that writes it first, and outlives the process.
@@ -212,12 +209,9 @@ test('shows a progress bar only on a terminal', async (t) => {
   t.true(stderr.endsWith('\r\u001b[K'), 'the progress line is erased');
 });
 
-test('reports artifacts that cannot be read and reads the others; refuses invalid arguments', async (t) => {
+test('refuses invalid arguments', async (t) => {
   const directory = await temporaryDirectory(t);
   const file = join(directory, 'file');
-  await mkdir(join(directory, 'artifacts'));
-  writePattern(join(directory, 'artifacts'), 'open', 1000, 1);
-  writePattern(join(directory, 'artifacts'), 'closed', 1000, 2);
   writeFileSync(file, '');
   t.like(await runCommand(['warm']), { code: 2, stdout: '' });
   t.regex(
@@ -230,11 +224,13 @@ test('reports artifacts that cannot be read and reads the others; refuses invali
     stderr: `hotblob: ${file}: expected a directory\n`,
   });
   t.regex((await runCommand(['warm', join(directory, 'absent')])).stderr, /^hotblob: ENOENT: .*\n$/);
-  if (process.getuid?.() !== 0) {
-    t.log('skipped: requires root to switch to another user');
-    t.not(process.env['CI'], 'true', 'no test is skipped in CI');
-    return;
-  }
+});
+
+testWith(test, 'root')('reports artifacts that cannot be read and reads the others', async (t) => {
+  const directory = await temporaryDirectory(t);
+  await mkdir(join(directory, 'artifacts'));
+  writePattern(join(directory, 'artifacts'), 'open', 1000, 1);
+  writePattern(join(directory, 'artifacts'), 'closed', 1000, 2);
   chmodSync(directory, 0o755);
   chmodSync(join(directory, 'artifacts/closed'), 0o600);
   // The user may not query the residency of the other file, so it is read.

@@ -4,7 +4,8 @@ import { Readable } from 'node:stream';
 import test from 'ava';
 import fc from 'fast-check';
 import { directoryStore } from '../../../src/stores/directory/store.js';
-import { canMount, onFullDisk } from '../disk-full.js';
+import { testWith } from '../../helpers/peers.js';
+import { onFullDisk } from '../disk-full.js';
 import {
   assertFile,
   bodyOf,
@@ -236,7 +237,7 @@ test('get() and put() work without options', async (t) => {
 });
 
 // Skipped without the permission to mount a file system, but not in CI: there the test fails then.
-const testOnSmallDisk = process.env.CI || canMount() ? test : test.skip;
+const testOnSmallDisk = testWith(test, 'mount');
 
 testOnSmallDisk('rejects an upload that does not fit the disk, and stores the next one', async (t) => {
   t.like(await onFullDisk(t), {

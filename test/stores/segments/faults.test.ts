@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { FailingDisk } from '../../helpers/failing-disk.js';
+import { testWith } from '../../helpers/peers.js';
 import { temporaryDirectory } from '../fixture.js';
 import { transpiled } from './transpiled.js';
 
@@ -11,17 +12,8 @@ const run = promisify(execFile);
 /** Arguments of unshare(1) that allow mounting a file system: without a user namespace for root only. */
 const UNSHARE = process.getuid?.() === 0 ? '-m' : '-rm';
 
-/** Returns `test` if the command succeeds, otherwise `test.skip`. In CI nothing is skipped: the test fails instead. */
-async function testWith(file: string, args: readonly string[]) {
-  const isAvailable = await run(file, args).then(
-    () => true,
-    () => false,
-  );
-  return isAvailable || process.env['CI'] === 'true' ? test : test.skip;
-}
-
-const testWithMount = await testWith('unshare', [UNSHARE, 'true']);
-const testWithCompiler = await testWith('cc', ['--version']);
+const testWithMount = testWith(test, 'mount');
+const testWithCompiler = testWith(test, 'cc');
 
 testWithMount('on a full disk, uploads are refused and invisible, and the store remains usable', async (t) => {
   const dir = await temporaryDirectory(t);

@@ -5,7 +5,7 @@ import net from 'node:net';
 import test, { type ExecutionContext } from 'ava';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { certificate } from '../../helpers/certificate.js';
-import { NGINX, needsPeer } from '../../helpers/peers.js';
+import { NGINX, testWith } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
 import { content, never, put, refusal, temporaryDirectory } from '../fixture.js';
 import { lookUp, read, streamOf } from './fixture.js';
@@ -20,8 +20,7 @@ const SERVERS = {
 } as const;
 
 for (const [name, { listen, scheme, h2c }] of Object.entries(SERVERS)) {
-  test(`stores, reads and deletes artifacts in nginx with WebDAV over ${name}`, async (t) => {
-    if (!needsPeer(t, 'nginx')) return;
+  testWith(test, 'nginx')(`stores, reads and deletes artifacts in nginx with WebDAV over ${name}`, async (t) => {
     const port = await startNginx(t, listen);
     const { cert } = await certificate();
     const url = `${scheme}://user:pass@127.0.0.1:${port}/cache/`;
