@@ -71,6 +71,7 @@ async function runUntilKilled(child: ChildProcess, ledger: Ledger, isWriting: bo
 }
 
 async function killRepeatedly(t: ExecutionContext, options: SegmentStoreOptions & { readonly readOnly?: false }) {
+  t.timeout(30 * 60_000);
   const dir = await temporaryDirectory(t);
   const program = await transpiled(t, 'writing-child.ts');
   const ledger = new Ledger();

@@ -71,22 +71,35 @@ test('ranges and preconditions keep working after compaction has copied the body
   await store.close();
 });
 
-test('without lmdb, the error says how to install it and names directoryStore', async (t) => {
+test('if lmdb cannot be loaded, the error says what to do and names directoryStore', async (t) => {
   const dir = await temporaryDirectory(t);
   const program = (await transpiled(t, 'writing-child.ts')).replace(/test\/stores.*/, 'src/stores/segments/store.js');
-  // Fails to resolve lmdb, as if it were not installed.
+  // Fails to load lmdb with the error given as JSON.
   const script = `
     import Module from 'node:module';
+    const [program, dir, failure] = process.argv.slice(1);
     const load = Module._load;
     Module._load = (name, ...rest) => {
-      if (name === 'lmdb') throw Object.assign(new Error("Cannot find module 'lmdb'"), { code: 'MODULE_NOT_FOUND' });
+      if (name === 'lmdb') throw Object.assign(new Error(), JSON.parse(failure));
       return load(name, ...rest);
     };
-    const { segmentStore } = await import(process.argv[1]);
-    await segmentStore(process.argv[2]).catch(({ name, code, message }) => console.log(JSON.stringify({ name, code, message })));
+    const { segmentStore } = await import(program);
+    await segmentStore(dir).catch(({ name, code, message }) => console.log(JSON.stringify({ name, code, message })));
   `;
-  const { stdout } = await promisify(execFile)(process.execPath, ['--input-type=module', '-e', script, program, dir]);
-  const error = JSON.parse(stdout);
-  t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_NO_LMDB' });
-  t.regex(error.message, /is not installed: run 'npm install lmdb', or use directoryStore/);
+  for (const [failure, message] of [
+    [
+      { message: "Cannot find module 'lmdb'", code: 'MODULE_NOT_FOUND' },
+      /which is not installed: run 'npm install lmdb', or use directoryStore/,
+    ],
+    [
+      { message: 'invalid ELF header', code: 'ERR_DLOPEN_FAILED' },
+      /which failed to load \(invalid ELF header\): reinstall it, or use directoryStore/,
+    ],
+  ] as const) {
+    const args = ['--input-type=module', '-e', script, program, dir, JSON.stringify(failure)];
+    const { stdout } = await promisify(execFile)(process.execPath, args);
+    const error = JSON.parse(stdout);
+    t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_NO_LMDB' });
+    t.regex(error.message, message);
+  }
 });
