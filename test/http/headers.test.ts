@@ -6,7 +6,7 @@ import { httpDate } from '../../src/http/http-date.js';
 
 const CHANGED = httpDate(Date.UTC(2024, 4, 6, 7, 8, 9));
 const UNKNOWN: Representation = { size: undefined, etag: undefined, lastModified: undefined, metadata: {} };
-const LEAST_HEADERS = {
+const MINIMAL_HEADERS = {
   'content-type': 'application/octet-stream',
   'cache-control': 'no-transform',
   'x-content-type-options': 'nosniff',
@@ -19,9 +19,9 @@ const representing = (metadata: ArtifactMetadata): Representation => ({
   metadata,
 });
 
-test('what is known is said', (t) => {
+test('sends the length and the validators of a representation', (t) => {
   t.deepEqual(contentHeaders(representing({}), 100), {
-    ...LEAST_HEADERS,
+    ...MINIMAL_HEADERS,
     'content-length': 100,
     'accept-ranges': 'bytes',
     etag: '"a"',
@@ -29,12 +29,12 @@ test('what is known is said', (t) => {
   });
 });
 
-test('what is not known is not said', (t) => {
-  t.deepEqual(contentHeaders(UNKNOWN, undefined), LEAST_HEADERS);
+test('omits the headers of unknown values', (t) => {
+  t.deepEqual(contentHeaders(UNKNOWN, undefined), MINIMAL_HEADERS);
   t.deepEqual(notModifiedHeaders(UNKNOWN), { 'cache-control': 'no-transform' });
 });
 
-test('304 carries what refreshes a cache and nothing about a body', (t) => {
+test('304 has the headers that update a stored response, and none about a body', (t) => {
   const representation = representing({
     contentType: 'text/plain',
     contentEncoding: 'gzip',
@@ -67,7 +67,7 @@ for (const [given, sent] of [
   ['no-transform-x', 'no-transform-x, no-transform'],
   ['x-no-transform, no-transform', 'x-no-transform, no-transform'],
 ] as const) {
-  test(`Cache-Control ${JSON.stringify(given)} goes out as ${JSON.stringify(sent)}`, (t) => {
+  test(`sends Cache-Control ${JSON.stringify(given)} as ${JSON.stringify(sent)}`, (t) => {
     for (const metadata of [{ cacheControl: given }, { headers: { 'Cache-Control': given } }]) {
       t.is(contentHeaders(representing(metadata), 100)['cache-control'], sent);
       t.is(notModifiedHeaders(representing(metadata))['cache-control'], sent);
@@ -75,18 +75,18 @@ for (const [given, sent] of [
   });
 }
 
-test('the artifact says what it is, and may say it in its further headers', (t) => {
-  const said = { 'content-type': 'text/plain', 'content-encoding': 'gzip', 'x-artifact-tag': 'Tag' };
+test('takes type and encoding from the metadata fields or from its headers', (t) => {
+  const expected = { 'content-type': 'text/plain', 'content-encoding': 'gzip', 'x-artifact-tag': 'Tag' };
   const fields = { contentType: 'text/plain', contentEncoding: 'gzip', headers: { 'X-Artifact-Tag': 'Tag' } };
-  const further = { 'Content-Type': 'text/plain', 'CONTENT-ENCODING': 'gzip', 'X-Artifact-Tag': 'Tag' };
-  t.like(contentHeaders(representing(fields), 100), said);
-  t.deepEqual(contentHeaders(representing({ headers: further }), 100), contentHeaders(representing(fields), 100));
+  const headers = { 'Content-Type': 'text/plain', 'CONTENT-ENCODING': 'gzip', 'X-Artifact-Tag': 'Tag' };
+  t.like(contentHeaders(representing(fields), 100), expected);
+  t.deepEqual(contentHeaders(representing({ headers }), 100), contentHeaders(representing(fields), 100));
 });
 
-test("the representation's validators count, not the artifact's own", (t) => {
+test('uses the validators of the representation instead of those of the metadata', (t) => {
   const metadata = { etag: '"other"', lastModified: new Date(0) };
   t.deepEqual(contentHeaders(representing(metadata), 100), contentHeaders(representing({}), 100));
-  t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), LEAST_HEADERS);
+  t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), MINIMAL_HEADERS);
 });
 
 for (const name of [
@@ -107,18 +107,18 @@ for (const name of [
   'Last-Modified',
   ':status',
 ]) {
-  test(`a further header cannot set ${name}`, (t) => {
+  test(`metadata headers cannot set ${name}`, (t) => {
     const metadata = { headers: { [name]: '7', 'x-other': '1' } };
     const replaced = contentHeaders(representing(metadata), 100);
     t.deepEqual(replaced, { ...contentHeaders(representing({}), 100), 'x-other': '1' });
-    t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), { ...LEAST_HEADERS, 'x-other': '1' });
+    t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), { ...MINIMAL_HEADERS, 'x-other': '1' });
     t.deepEqual(notModifiedHeaders({ ...UNKNOWN, metadata }), { 'cache-control': 'no-transform' });
   });
 }
 
-test('names are lower-case and every header has a value, whatever the artifact says', (t) => {
+test('names are in lower case and every header has a value, for any metadata', (t) => {
   const text = fc.option(fc.string(), { nil: undefined });
-  const metadata = fc.record({
+  const anyMetadata = fc.record({
     contentType: text,
     contentEncoding: text,
     cacheControl: text,
@@ -127,9 +127,9 @@ test('names are lower-case and every header has a value, whatever the artifact s
     }),
   });
   fc.assert(
-    fc.property(metadata, fc.option(fc.maxSafeNat(), { nil: undefined }), (said, length) => {
-      const content = contentHeaders(representing(said), length);
-      const notModified = notModifiedHeaders(representing(said));
+    fc.property(anyMetadata, fc.option(fc.maxSafeNat(), { nil: undefined }), (metadata, length) => {
+      const content = contentHeaders(representing(metadata), length);
+      const notModified = notModifiedHeaders(representing(metadata));
       t.is(content['content-length'], length);
       for (const [name, value] of [...Object.entries(content), ...Object.entries(notModified)]) {
         t.is(name, name.toLowerCase());

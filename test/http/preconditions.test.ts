@@ -17,7 +17,7 @@ const DATED: Validators = { etag: undefined, lastModified: httpDate(CHANGED) };
 
 const METHODS = ['GET', 'HEAD', 'PUT', 'DELETE'] as const;
 
-/** The answer to reads (GET and HEAD), and the one to writes (PUT and DELETE). */
+/** Expected outcome for GET and HEAD (`read`), and for PUT and DELETE (`write`). */
 type Case = readonly [
   current: Validators | undefined,
   request: IncomingHttpHeaders,
@@ -29,7 +29,7 @@ const CASES: readonly Case[] = [
   [STRONG, {}, 'proceed', 'proceed'],
   [undefined, {}, 'proceed', 'proceed'],
 
-  // If-Match (13.1.1): strong comparison.
+  // If-Match (RFC 9110, section 13.1.1): strong comparison.
   [STRONG, { 'if-match': '"a"' }, 'proceed', 'proceed'],
   [STRONG, { 'if-match': '"b"' }, 412, 412],
   [STRONG, { 'if-match': '"b", "a"' }, 'proceed', 'proceed'],
@@ -43,7 +43,7 @@ const CASES: readonly Case[] = [
   [undefined, { 'if-match': '"a"' }, 412, 412],
   [STRONG, { 'if-match': '' }, 412, 412],
 
-  // If-Unmodified-Since (13.1.4).
+  // If-Unmodified-Since (section 13.1.4).
   [STRONG, { 'if-unmodified-since': SAME_TIME }, 'proceed', 'proceed'],
   [STRONG, { 'if-unmodified-since': LATER }, 'proceed', 'proceed'],
   [STRONG, { 'if-unmodified-since': EARLIER }, 412, 412],
@@ -52,7 +52,7 @@ const CASES: readonly Case[] = [
   [BARE, { 'if-unmodified-since': EARLIER }, 'proceed', 'proceed'],
   [undefined, { 'if-unmodified-since': EARLIER }, 'proceed', 'proceed'],
 
-  // If-None-Match (13.1.2): weak comparison.
+  // If-None-Match (section 13.1.2): weak comparison.
   [STRONG, { 'if-none-match': '"a"' }, 304, 412],
   [STRONG, { 'if-none-match': 'W/"a"' }, 304, 412],
   [WEAK, { 'if-none-match': '"a"' }, 304, 412],
@@ -67,7 +67,7 @@ const CASES: readonly Case[] = [
   [undefined, { 'if-none-match': '"a"' }, 'proceed', 'proceed'],
   [STRONG, { 'if-none-match': '' }, 'proceed', 'proceed'],
 
-  // Entity tags (8.8.3): commas stand inside quotes, backslashes escape nothing.
+  // Entity tags (section 8.8.3): a quoted tag can contain commas, and there are no escapes.
   [COMMA, { 'if-none-match': '"a,b"' }, 304, 412],
   [COMMA, { 'if-none-match': '"x", "a,b"' }, 304, 412],
   [STRONG, { 'if-none-match': '"x,"a",y"' }, 'proceed', 'proceed'],
@@ -75,7 +75,7 @@ const CASES: readonly Case[] = [
   [STRONG, { 'if-none-match': '"\\", "a"' }, 304, 412],
   [{ etag: '""', lastModified: undefined }, { 'if-none-match': '""' }, 304, 412],
 
-  // Malformed lists: the tags before the fault count.
+  // Malformed lists: the tags before the error count.
   [STRONG, { 'if-none-match': 'a' }, 'proceed', 'proceed'],
   [STRONG, { 'if-none-match': 'w/"a"' }, 'proceed', 'proceed'],
   [STRONG, { 'if-none-match': 'W/ "a"' }, 'proceed', 'proceed'],
@@ -85,7 +85,7 @@ const CASES: readonly Case[] = [
   [STRONG, { 'if-none-match': '"b", *' }, 'proceed', 'proceed'],
   [STRONG, { 'if-match': 'x, "a"' }, 412, 412],
 
-  // If-Modified-Since (13.1.3): for GET and HEAD only.
+  // If-Modified-Since (section 13.1.3): for GET and HEAD only.
   [STRONG, { 'if-modified-since': SAME_TIME }, 304, 'proceed'],
   [STRONG, { 'if-modified-since': LATER }, 304, 'proceed'],
   [STRONG, { 'if-modified-since': EARLIER }, 'proceed', 'proceed'],
@@ -95,7 +95,7 @@ const CASES: readonly Case[] = [
   [STRONG, { 'if-modified-since': `${LATER}, ${LATER}` }, 'proceed', 'proceed'],
   [BARE, { 'if-modified-since': LATER }, 'proceed', 'proceed'],
 
-  // The order (13.2.2): an entity tag header silences its date header, whatever it says.
+  // Precedence (section 13.2.2): a header with entity tags overrides the one with a date.
   [STRONG, { 'if-match': '"a"', 'if-unmodified-since': EARLIER }, 'proceed', 'proceed'],
   [STRONG, { 'if-match': '"b"', 'if-unmodified-since': LATER }, 412, 412],
   [STRONG, { 'if-none-match': '"b"', 'if-modified-since': LATER }, 'proceed', 'proceed'],
@@ -110,7 +110,7 @@ const CASES: readonly Case[] = [
 
 for (const [current, request, read, write] of CASES) {
   const state = current === undefined ? 'nothing' : (current.etag ?? 'no validators');
-  test(`${JSON.stringify(request)} against ${state}: ${read} to reads, ${write} to writes`, (t) => {
+  test(`${JSON.stringify(request)} for ${state}: ${read} for reads, ${write} for writes`, (t) => {
     t.is(evaluatePreconditions('GET', request, current), read);
     t.is(evaluatePreconditions('HEAD', request, current), read);
     t.is(evaluatePreconditions('PUT', request, current), write);
@@ -138,24 +138,24 @@ for (const [value, current, holds] of [
   [SAME_TIME, BARE, false],
   ['garbage', BARE, false],
 ] as const) {
-  test(`If-Range ${JSON.stringify(value)} ${holds ? 'holds' : 'does not hold'} for ${current.etag}`, (t) => {
+  test(`If-Range ${JSON.stringify(value)} ${holds ? 'matches' : 'does not match'} ${current.etag}`, (t) => {
     t.is(ifRangeHolds(value, current), holds);
   });
 }
 
 const opaque = fc.string({ unit: fc.constantFrom('a', 'b', ',', ' ', '\\', '/', '*', 'W', '\u00e9'), maxLength: 3 });
 const tag = fc.record({ weak: fc.boolean(), opaque });
-const write = ({ weak, opaque }: { weak: boolean; opaque: string }) => `${weak ? 'W/' : ''}"${opaque}"`;
+const headerOf = ({ weak, opaque }: { weak: boolean; opaque: string }) => `${weak ? 'W/' : ''}"${opaque}"`;
 
-test('a list matches when one of its tags does', (t) => {
+test('a list matches if one of its tags matches', (t) => {
   fc.assert(
     fc.property(
       fc.array(tag, { maxLength: 4 }),
       tag,
       fc.constantFrom(',', ', ', ' ,\t', ',,'),
       (list, own, separator) => {
-        const header = list.map(write).join(separator);
-        const current: Validators = { etag: write(own), lastModified: undefined };
+        const header = list.map(headerOf).join(separator);
+        const current: Validators = { etag: headerOf(own), lastModified: undefined };
         const weakMatch = list.some((listed) => listed.opaque === own.opaque);
         const strongMatch = list.some((listed) => listed.opaque === own.opaque && !listed.weak && !own.weak);
         t.is(evaluatePreconditions('GET', { 'if-none-match': header }, current), weakMatch ? 304 : 'proceed');
@@ -166,7 +166,7 @@ test('a list matches when one of its tags does', (t) => {
   );
 });
 
-test('no garbage throws, and writes never get 304', (t) => {
+test('never throws for random headers, and never returns 304 for a write', (t) => {
   const garbage = fc.option(fc.oneof(fc.string(), fc.constantFrom('*', '"a"', SAME_TIME, EARLIER, LATER)), {
     nil: undefined,
   });
@@ -191,11 +191,10 @@ test('no garbage throws, and writes never get 304', (t) => {
   );
 });
 
-test('a hostile list takes no more than linear time', (t) => {
-  const length = 200_000;
-  const started = performance.now();
+test('parses a malicious list in linear time', (t) => {
+  // 64 times the maximum size of a header. In quadratic time, each would take minutes.
+  const length = 2 ** 20;
   for (const list of ['"', ' ', ',', '""', 'W/', 'W/"', '"",'].map((piece) => `"b"${piece.repeat(length)}x`)) {
-    evaluatePreconditions('GET', { 'if-none-match': list }, STRONG);
+    t.is(evaluatePreconditions('GET', { 'if-none-match': list }, STRONG), 'proceed');
   }
-  t.true(performance.now() - started < 2000);
 });

@@ -2,7 +2,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { parseRange } from '../../src/http/range.js';
 
-const brief = (header: string) => header.replaceAll(/9{20,}/g, (digits) => `(${digits.length} nines)`);
+const abbreviate = (header: string) => header.replaceAll(/9{20,}/g, (digits) => `(${digits.length} nines)`);
 
 for (const [header, start, end] of [
   ['bytes=0-0', 0, 1],
@@ -24,7 +24,7 @@ for (const [header, start, end] of [
   [`bytes=1-${'9'.repeat(5000)}`, 1, 100],
   [`bytes=-${'9'.repeat(5000)}`, 0, 100],
 ] as const) {
-  test(`${brief(header)} of 100 bytes is ${start} to ${end}`, (t) => {
+  test(`${abbreviate(header)} of 100 bytes is ${start} to ${end}`, (t) => {
     t.deepEqual(parseRange(header, 100), { start, end });
   });
 }
@@ -42,12 +42,12 @@ for (const [header, size] of [
   ['bytes=0-0', 0],
   ['bytes=-0', 0],
 ] as const) {
-  test(`${brief(header)} of ${size} bytes is unsatisfiable`, (t) => {
+  test(`${abbreviate(header)} of ${size} bytes is unsatisfiable`, (t) => {
     t.is(parseRange(header, size), 'unsatisfiable');
   });
 }
 
-test('a suffix of an empty artifact is all of it, which no Content-Range can say', (t) => {
+test('ignores a suffix range of an empty artifact, which no Content-Range can express', (t) => {
   t.is(parseRange('bytes=-1', 0), undefined);
 });
 
@@ -80,13 +80,13 @@ for (const header of [
   'bytesbytes=0-1',
   'bytes=bytes=0-1',
 ]) {
-  test(`${JSON.stringify(header)} is ignored`, (t) => {
+  test(`ignores ${JSON.stringify(header)}`, (t) => {
     t.is(parseRange(header, 100), undefined);
     t.is(parseRange(header, 0), undefined);
   });
 }
 
-/** What the RFC says, byte by byte: which ones a list of range specs with exact numbers selects. */
+/** Reference implementation: tests each byte against the range with exact numbers. */
 function selectedBytes(header: string, size: number): number[] | undefined {
   if (!header.toLowerCase().startsWith('bytes=')) return undefined;
   const members = header.slice('bytes='.length).split(',');
@@ -123,12 +123,12 @@ const rangeHeader = fc
   )
   .map(([unit, members]) => unit + members.map((parts) => parts.join('')).join(','));
 
-test('it selects the bytes that the RFC says', (t) => {
+test('selects the same bytes as the reference implementation', (t) => {
   fc.assert(
     fc.property(rangeHeader, fc.nat(25), (header, size) => {
       const expected = selectedBytes(header, size);
       const range = parseRange(header, size);
-      // Backward ranges whose ends are one number after rounding may be refused as well as ignored.
+      // After rounding, the ends of an inverted range can be equal. It is then unsatisfiable instead of ignored.
       if (expected === undefined && /\d{16}/.test(header)) return;
       if (expected === undefined) t.is(range, undefined);
       else if (expected.length === 0) t.is(range, 'unsatisfiable');
@@ -138,7 +138,7 @@ test('it selects the bytes that the RFC says', (t) => {
   );
 });
 
-test('whatever it is asked, a range lies within the size and is not empty', (t) => {
+test('returns a non-empty range within the size for any header', (t) => {
   const anyHeader = fc.oneof(
     rangeHeader,
     fc.string().map((rest) => `bytes=${rest}`),
@@ -154,11 +154,10 @@ test('whatever it is asked, a range lies within the size and is not empty', (t) 
   );
 });
 
-test('a hostile header takes no more than linear time', (t) => {
-  const length = 200_000;
-  const started = performance.now();
-  parseRange(`bytes=${' '.repeat(length)}x`, 100);
-  parseRange(`bytes=${'1'.repeat(length)}x`, 100);
-  parseRange(`bytes=${', '.repeat(length)}${'1'.repeat(length)}`, 100);
-  t.true(performance.now() - started < 1000);
+test('parses a malicious header in linear time', (t) => {
+  // 64 times the maximum size of a header. In quadratic time, each would take minutes.
+  const length = 2 ** 20;
+  t.is(parseRange(`bytes=${' '.repeat(length)}x`, 100), undefined);
+  t.is(parseRange(`bytes=${'1'.repeat(length)}x`, 100), undefined);
+  t.is(parseRange(`bytes=${', '.repeat(length)}${'1'.repeat(length)}`, 100), undefined);
 });

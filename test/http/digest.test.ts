@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto';
+import test from 'ava';
+import { declaredDigests } from '../../src/http/digest.js';
+
+const digest = (algorithm: 'sha256' | 'sha512') => createHash(algorithm).update('body').digest();
+const SHA256 = digest('sha256');
+const SHA512 = digest('sha512');
+
+test('returns the digests of Content-Digest and Repr-Digest', (t) => {
+  t.deepEqual(declaredDigests({}), []);
+  t.deepEqual(
+    declaredDigests({
+      'content-digest': `sha-256=:${SHA256.toString('base64')}:`,
+      'repr-digest': `sha-512=:${SHA512.toString('base64')}: , sha-256=:${SHA256.toString('base64')}:`,
+    }),
+    [
+      { algorithm: 'sha256', value: SHA256 },
+      { algorithm: 'sha512', value: SHA512 },
+      { algorithm: 'sha256', value: SHA256 },
+    ],
+  );
+});
+
+test('ignores other algorithms', (t) => {
+  t.deepEqual(declaredDigests({ 'content-digest': 'md5=:AAAA:, constructor=:AAAA:, crc32c=::' }), []);
+});
+
+for (const [header, message] of [
+  ['', 'content-digest: expected a dictionary of digests'],
+  ['sha-256', 'content-digest: expected a dictionary of digests'],
+  [`sha-256=${SHA256.toString('base64')}`, 'content-digest: expected a dictionary of digests'],
+  [`SHA-256=:${SHA256.toString('base64')}:`, 'content-digest: expected a dictionary of digests'],
+  ['sha-256=:AAAA:', 'content-digest: expected 32 bytes for sha-256, received 3'],
+  [`sha-256=:${SHA512.toString('base64')}:`, 'content-digest: expected 32 bytes for sha-256, received 64'],
+] as const) {
+  test(`rejects the header ${JSON.stringify(header)}`, (t) => {
+    t.throws(() => declaredDigests({ 'content-digest': header }), { code: 'ERR_HOTBLOB_BAD_REQUEST', message });
+  });
+}
