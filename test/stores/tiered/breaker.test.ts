@@ -4,7 +4,7 @@ import { until } from '../../helpers/poll.js';
 
 const LONG_MS = 60_000;
 
-test('failures in a row open it, and nothing passes', (t) => {
+test('opens after consecutive failures and then admits no request', (t) => {
   const breaker = new CircuitBreaker(3, LONG_MS);
   const fail = (): void => breaker.admit()?.failed();
   fail();
@@ -12,28 +12,28 @@ test('failures in a row open it, and nothing passes', (t) => {
   breaker.admit()?.succeeded();
   fail();
   fail();
-  t.is(breaker.state, 'closed', 'not in a row');
+  t.is(breaker.state, 'closed', 'the failures are not consecutive');
   fail();
   t.is(breaker.state, 'open');
   t.is(breaker.admit(), undefined);
 });
 
-test('an attempt counts once', (t) => {
+test('counts the outcome of an attempt once', (t) => {
   const breaker = new CircuitBreaker(2, LONG_MS);
   const attempt = breaker.admit();
   for (let count = 0; count < 5; count++) attempt?.failed();
   t.is(breaker.state, 'closed');
-  const other = breaker.admit();
-  other?.abandoned();
-  other?.failed();
+  const abandoned = breaker.admit();
+  abandoned?.abandoned();
+  abandoned?.failed();
   t.is(breaker.state, 'closed');
 });
 
-test('half-open it lets one try, which closes it or opens it for twice as long', async (t) => {
+test('admits one probe while half-open, which closes it or opens it for twice as long', async (t) => {
   const breaker = new CircuitBreaker(1, 100);
   const late = breaker.admit();
   breaker.admit()?.failed();
-  const halfOpen = () => until('it is half-open', () => breaker.state === 'half-open');
+  const halfOpen = () => until('the breaker is half-open', () => breaker.state === 'half-open');
   await halfOpen();
   const first = breaker.admit();
   t.not(first, undefined);
@@ -52,7 +52,7 @@ test('half-open it lets one try, which closes it or opens it for twice as long',
   t.not(breaker.admit(), undefined);
 });
 
-test('what has begun before it opened and succeeds closes it', (t) => {
+test('closes when a request that started before it opened succeeds', (t) => {
   const breaker = new CircuitBreaker(1, LONG_MS);
   const slow = breaker.admit();
   breaker.admit()?.failed();

@@ -10,44 +10,44 @@ import { storeConformance } from '../../../src/testing/index.js';
 import { entriesBelow } from '../fixture.js';
 import { closeHotblobUpstream, openHotblobUpstream } from '../upstream/hotblob-upstream.js';
 
-interface Parts {
+interface Resources {
   readonly local: Store;
   readonly remote: Store;
   readonly directory: string;
 }
 
-const partsOf = new WeakMap<Store, Parts>();
+const resourcesOf = new WeakMap<Store, Resources>();
 
 async function create(
-  makeLocal: (directory: string) => TieredStoreOptions['local'] | Promise<TieredStoreOptions['local']>,
-  makeRemote: () => Store | Promise<Store>,
+  createLocal: (directory: string) => TieredStoreOptions['local'] | Promise<TieredStoreOptions['local']>,
+  createRemote: () => Store | Promise<Store>,
   writes: 'writeThrough' | 'writeBack' = 'writeThrough',
 ): Promise<TieredStore> {
   const directory = await mkdtemp(join(tmpdir(), 'hotblob-tiered-'));
-  const local = await makeLocal(join(directory, 'local'));
-  const remote = await makeRemote();
+  const local = await createLocal(join(directory, 'local'));
+  const remote = await createRemote();
   const queueDir = writes === 'writeBack' ? join(directory, 'queue') : undefined;
   const store = await tieredStore({ local, remote, writes, queueDir });
-  partsOf.set(store, { local, remote, directory });
+  resourcesOf.set(store, { local, remote, directory });
   return store;
 }
 
 async function dispose(store: Store): Promise<void> {
-  const parts = partsOf.get(store);
-  if (parts === undefined) return;
-  await parts.local.close?.();
-  await closeHotblobUpstream(parts.remote);
-  await rm(parts.directory, { recursive: true, force: true });
+  const resources = resourcesOf.get(store);
+  if (resources === undefined) return;
+  await resources.local.close?.();
+  await closeHotblobUpstream(resources.remote);
+  await rm(resources.directory, { recursive: true, force: true });
 }
 
 const inventory = async (store: Store): Promise<string[]> => {
-  const local = partsOf.get(store)?.local as DirectoryStore; // only asked of those that are in front of a directory
+  const local = resourcesOf.get(store)?.local as DirectoryStore; // Used only where the local store is a directory.
   return entriesBelow(local.root);
 };
 
 storeConformance({
   test,
-  name: 'memory before memory',
+  name: 'memory, remote memory',
   createStore: () =>
     create(
       () => memoryStore({ maxBytes: 2 ** 28 }),
@@ -59,7 +59,7 @@ storeConformance({
 
 storeConformance({
   test,
-  name: 'a directory before h2c',
+  name: 'directory, remote h2c',
   createStore: () => create(directoryStore, () => openHotblobUpstream('h2c')),
   disposeStore: dispose,
   capabilities: { metadata: true },
@@ -68,23 +68,23 @@ storeConformance({
 
 storeConformance({
   test,
-  name: 'a directory before HTTP/1.1, in the background',
+  name: 'directory, remote HTTP/1.1, write-back',
   createStore: () => create(directoryStore, () => openHotblobUpstream('HTTP/1.1'), 'writeBack'),
   disposeStore: dispose,
   capabilities: { metadata: true },
   inventory,
 });
 
-/** Nothing stays in it, so that every read comes from the remote store. */
-const forgetful = (): Store & Pick<Required<Store>, 'put'> => {
+/** Creates a store that keeps nothing, so that every read comes from the remote store. */
+const createEmptyStore = (): Store & Pick<Required<Store>, 'put'> => {
   const store = memoryStore({ maxBytes: 0 });
   return { get: (key) => store.get(key), put: (...upload) => store.put(...upload), delete: (key) => store.delete(key) };
 };
 
 storeConformance({
   test,
-  name: 'a store that keeps nothing before h2c',
-  createStore: () => create(forgetful, () => openHotblobUpstream('h2c')),
+  name: 'local store that keeps nothing, remote h2c',
+  createStore: () => create(createEmptyStore, () => openHotblobUpstream('h2c')),
   disposeStore: dispose,
   capabilities: { tellsCreated: false, metadata: true },
 });

@@ -15,7 +15,7 @@ export interface Tiers {
   readonly peer: TestUpstream;
 }
 
-/** A directory in front of a peer that answers as a test says. */
+/** Creates a tiered store with a local directory and a remote peer whose responses come from `listener`. */
 export async function startTiers(
   t: ExecutionContext,
   listener: Listener,
@@ -25,33 +25,33 @@ export async function startTiers(
   const peer = await startUpstream(t, wire, listener);
   const remote = storeOf(t, peer);
   const local = await directoryStore(await temporaryDirectory(t));
-  const store = await tiered(t, { local, remote, ...options });
+  const store = await createTiered(t, { local, remote, ...options });
   return { store, local, remote, peer };
 }
 
-/** A tiered store that is closed with the test. */
-export async function tiered(t: ExecutionContext, options: TieredStoreOptions): Promise<TieredStore> {
+/** Creates a tiered store that is closed at the end of the test. */
+export async function createTiered(t: ExecutionContext, options: TieredStoreOptions): Promise<TieredStore> {
   const store = await tieredStore(options);
   t.teardown(() => store.close());
   return store;
 }
 
-/** What a store has under a key, whatever kind of artifact that is; undefined for a miss. */
-export async function bytesIn(store: Store, key: string, signal = never()): Promise<Buffer | undefined> {
+/** Reads an artifact of any kind. Returns undefined for a miss. */
+export async function readBytes(store: Store, key: string, signal = never()): Promise<Buffer | undefined> {
   const artifact = await store.get(key, { signal });
   const content = artifact && (await contentOf(artifact));
   return content && buffer(await content.open(undefined, signal));
 }
 
-/** The artifact under a key; fails where it is a miss. */
-export async function artifactIn(store: Store, key: string, signal = never()): Promise<Artifact> {
+/** Returns the artifact under a key. Throws for a miss. */
+export async function getArtifact(store: Store, key: string, signal = never()): Promise<Artifact> {
   const artifact = await store.get(key, { signal });
   if (artifact === undefined) throw new Error(`${key} is a miss`);
   return artifact;
 }
 
-/** Answers with `bytes`. */
-export function answering(bytes: Uint8Array): Listener {
+/** Creates a listener that responds with `bytes`. */
+export function respondWith(bytes: Uint8Array): Listener {
   return (request, response) => {
     request.resume();
     response.setHeader('content-length', bytes.byteLength);
@@ -59,22 +59,22 @@ export function answering(bytes: Uint8Array): Listener {
   };
 }
 
-/** Answers GET from a map that PUT and DELETE change. */
-export function cacheOf(artifacts: Map<string, Buffer>): Listener {
+/** Creates a listener that serves `artifacts` and updates it on PUT and DELETE. */
+export function serveMap(artifacts: Map<string, Buffer>): Listener {
   return (request, response) => {
     const key = decodeURIComponent(request.url ?? '');
     const chunks: Buffer[] = [];
     request.on('data', (chunk: Buffer) => chunks.push(chunk));
     request.on('end', async () => {
-      // node:http2 says 'end' for what is cut off, too, and only then that it is.
+      // For a reset stream, node:http2 emits 'end' before it sets `aborted`.
       await new Promise((resolve) => setImmediate(resolve));
       if (request.aborted) return;
-      const had = artifacts.get(key);
+      const previous = artifacts.get(key);
       if (request.method === 'PUT') artifacts.set(key, Buffer.concat(chunks));
       if (request.method === 'DELETE') artifacts.delete(key);
-      const isMiss = had === undefined && request.method !== 'PUT';
+      const isMiss = previous === undefined && request.method !== 'PUT';
       response.statusCode = isMiss ? 404 : 200;
-      response.end(request.method === 'GET' ? had : undefined);
+      response.end(request.method === 'GET' ? previous : undefined);
     });
   };
 }

@@ -6,24 +6,24 @@ import test from 'ava';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { until } from '../../helpers/poll.js';
 import { temporaryDirectory } from '../fixture.js';
-import { cacheOf, startTiers } from './fixture.js';
+import { serveMap, startTiers } from './fixture.js';
 
 const PROGRAM = fileURLToPath(new URL('./write-back-process.ts', import.meta.url));
 const ROUNDS = 8;
-/** So many uploads each process acknowledges before it is killed, at some moment between two of them. */
-const ACKNOWLEDGED = 20;
+/** Minimum number of uploads that a process acknowledges before it is killed, at an arbitrary moment. */
+const MIN_ACKNOWLEDGED = 20;
 
-test('whenever the process is killed, the remote store gets every upload that was acknowledged', async (t) => {
+test('the remote store gets every acknowledged upload, whenever the process is killed', async (t) => {
   const directory = await temporaryDirectory(t);
   const artifacts = new Map<string, Buffer>();
-  const cache = cacheOf(artifacts);
+  const serve = serveMap(artifacts);
   let requests = 0;
   const local = await directoryStore(`${directory}/local`);
-  const isDown = () => requests++ % 3 !== 0;
-  let isRepaired = false;
+  const isFailing = () => requests++ % 3 !== 0;
+  let isUp = false;
   const { store, peer } = await startTiers(t, (request, response) => {
-    if (!isRepaired && isDown()) request.resume().on('end', () => response.writeHead(503).end());
-    else cache(request, response);
+    if (!isUp && isFailing()) request.resume().on('end', () => response.writeHead(503).end());
+    else serve(request, response);
   });
   await store.close();
 
@@ -37,18 +37,18 @@ test('whenever the process is killed, the remote store gets every upload that wa
       acknowledged.push(String(key));
       count++;
     });
-    await until('it has acknowledged some', () => count >= ACKNOWLEDGED + round || child.exitCode !== null);
+    await until('uploads have been acknowledged', () => count >= MIN_ACKNOWLEDGED + round || child.exitCode !== null);
     child.kill('SIGKILL');
     t.deepEqual(await exit, [null, 'SIGKILL']);
   }
 
-  isRepaired = true;
+  isUp = true;
   const queueDir = `${directory}/queue`;
-  const left = (await readdir(queueDir)).length;
-  t.true(left > 0, 'something was left to do');
-  const again = await startTiers(t, cache, { local, writes: 'writeBack', queueDir });
-  await until('it is done', () => again.store.stats().queued === 0);
+  const remaining = (await readdir(queueDir)).length;
+  t.true(remaining > 0, 'the queue is not empty');
+  const restarted = await startTiers(t, serve, { local, writes: 'writeBack', queueDir });
+  await until('the queue is empty', () => restarted.store.stats().queued === 0);
   const missing = acknowledged.filter((key) => !artifacts.get(`/${key}`)?.equals(Buffer.from(key.repeat(100))));
   t.deepEqual(missing, []);
-  t.log(`${acknowledged.length} uploads acknowledged by ${ROUNDS} processes that were killed, ${left} left to do`);
+  t.log(`${acknowledged.length} uploads acknowledged by ${ROUNDS} killed processes, ${remaining} in the queue`);
 });

@@ -3,7 +3,7 @@ import { directoryStore } from '../../../src/stores/directory/store.js';
 import { tieredStore } from '../../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 
-/** Puts artifacts, several at a time, until it is killed, and says which have been acknowledged. */
+/** Uploads artifacts concurrently until the process is killed. Sends the key of each acknowledged upload to the parent. */
 const [directory = '', url = '', prefix = ''] = process.argv.slice(2);
 process.on('disconnect', () => process.exit());
 const local = await directoryStore(`${directory}/local`);

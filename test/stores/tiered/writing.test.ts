@@ -8,7 +8,7 @@ import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { until } from '../../helpers/poll.js';
 import { bodyOf, content, entriesBelow, never, put, refusal, temporaryDirectory } from '../fixture.js';
 import { streamOf, WIRES } from '../upstream/fixture.js';
-import { bytesIn, cacheOf, startTiers, tiered } from './fixture.js';
+import { createTiered, readBytes, serveMap, startTiers } from './fixture.js';
 
 const BYTES = content(3_000_000);
 const OTHER = content(1_000_000, 9);
@@ -16,27 +16,27 @@ const OTHER = content(1_000_000, 9);
 const writable = (store: TieredStore) => store as Required<TieredStore>;
 
 for (const wire of WIRES) {
-  test(`${wire}: an upload goes through to both, a deletion too`, async (t) => {
+  test(`${wire}: write-through sends uploads and deletions to both stores`, async (t) => {
     const artifacts = new Map<string, Buffer>();
-    const { store, local } = await startTiers(t, cacheOf(artifacts), {}, wire);
+    const { store, local } = await startTiers(t, serveMap(artifacts), {}, wire);
     t.true((await put(writable(store), 'a/b', BYTES)).created);
     t.true(BYTES.equals(artifacts.get('/a/b') ?? Buffer.of()));
-    t.true(BYTES.equals((await bytesIn(local, 'a/b')) ?? Buffer.of()));
+    t.true(BYTES.equals((await readBytes(local, 'a/b')) ?? Buffer.of()));
     t.false((await store.put('a/b', streamOf(OTHER), { signal: never() })).created);
     t.true(OTHER.equals(artifacts.get('/a/b') ?? Buffer.of()));
-    t.true(OTHER.equals((await bytesIn(store, 'a/b')) ?? Buffer.of()));
+    t.true(OTHER.equals((await readBytes(store, 'a/b')) ?? Buffer.of()));
     t.true(await writable(store).delete('a/b'));
     t.deepEqual([...artifacts.keys()], []);
-    t.is(await bytesIn(store, 'a/b'), undefined);
+    t.is(await readBytes(store, 'a/b'), undefined);
     t.false(await writable(store).delete('a/b'));
     artifacts.set('/remote', OTHER);
-    t.true(await writable(store).delete('remote'), 'the remote store alone had it');
+    t.true(await writable(store).delete('remote'), 'only the remote store had it');
     t.deepEqual(await entriesBelow(local.root), []);
   });
 }
 
 for (const status of [503, 413]) {
-  test(`when the remote store answers ${status}, both keep what they had`, async (t) => {
+  test(`both stores keep the previous artifact if the remote store responds ${status}`, async (t) => {
     const { store, local } = await startTiers(t, (request, response) => {
       request.resume().on('end', () => response.writeHead(status).end());
     });
@@ -44,186 +44,186 @@ for (const status of [503, 413]) {
     const code = status === 503 ? 'ERR_HOTBLOB_UPSTREAM' : 'ERR_HOTBLOB_TOO_LARGE';
     await t.throwsAsync(put(writable(store), 'a', BYTES), refusal(code));
     await t.throwsAsync(put(writable(store), 'b', BYTES), refusal(code));
-    t.true(OTHER.equals((await bytesIn(local, 'a')) ?? Buffer.of()));
+    t.true(OTHER.equals((await readBytes(local, 'a')) ?? Buffer.of()));
     t.deepEqual(await entriesBelow(local.root), ['a']);
   });
 }
 
-test('while the remote store is left alone, uploads and deletions that go through fail at once', async (t) => {
+test('write-through rejects uploads and deletions while the circuit breaker is open', async (t) => {
   const local = await directoryStore(await temporaryDirectory(t));
   const remote = upstreamStore('http://127.0.0.1:1');
-  const store = writable(await tiered(t, { local, remote, failureThreshold: 1, cooldownMs: 60_000 }));
+  const store = writable(await createTiered(t, { local, remote, failureThreshold: 1, cooldownMs: 60_000 }));
   await t.throwsAsync(put(store, 'a', BYTES), refusal('ERR_HOTBLOB_UPSTREAM', /ECONNREFUSED/));
-  const silent = bodyOf([]);
+  const stalled = bodyOf([]);
   await t.throwsAsync(
-    store.put('a', silent, { signal: never() }),
+    store.put('a', stalled, { signal: never() }),
     refusal('ERR_HOTBLOB_UPSTREAM', /circuit breaker open/),
   );
-  t.true(silent.destroyed);
+  t.true(stalled.destroyed);
   await t.throwsAsync(store.delete('a'), refusal('ERR_HOTBLOB_UPSTREAM', /circuit breaker open/));
   t.deepEqual(await entriesBelow(local.root), []);
 });
 
-test('an upload that fails is kept nowhere, and is not the fault of the remote store', async (t) => {
+test('a failed upload is stored nowhere and is not a failure of the remote store', async (t) => {
   const artifacts = new Map<string, Buffer>();
-  const { store, local } = await startTiers(t, cacheOf(artifacts), { failureThreshold: 1 });
-  const failure = new Error('gone');
+  const { store, local } = await startTiers(t, serveMap(artifacts), { failureThreshold: 1 });
+  const failure = new Error('the client has left');
   t.is(await t.throwsAsync(store.put('a', bodyOf([BYTES, BYTES], failure), { signal: never() })), failure);
-  const silent = bodyOf([BYTES, BYTES]);
+  const stalled = bodyOf([BYTES, BYTES]);
   const client = new AbortController();
-  const upload = store.put('a', silent, { signal: client.signal });
+  const upload = store.put('a', stalled, { signal: client.signal });
   client.abort(failure);
   t.is(await t.throwsAsync(upload), failure);
-  t.true(silent.destroyed);
+  t.true(stalled.destroyed);
   await t.throwsAsync(put(writable(store), 'a', 'four', { size: 5 }), refusal('ERR_HOTBLOB_INCOMPLETE'));
   t.is(store.stats().remote, 'closed');
   t.deepEqual([...artifacts.keys()], []);
   t.deepEqual(await entriesBelow(local.root), []);
 });
 
-test('a local store that has no room does not fail an upload, and keeps nothing older', async (t) => {
+test('an upload that does not fit into the local store succeeds and deletes the previous local artifact', async (t) => {
   const artifacts = new Map<string, Buffer>();
   const local = memoryStore({ maxBytes: 2_000_000 });
-  const { store } = await startTiers(t, cacheOf(artifacts), { local });
+  const { store } = await startTiers(t, serveMap(artifacts), { local });
   await put(writable(store), 'a', OTHER);
   t.true(OTHER.equals(Buffer.from(local.get('a')?.bytes ?? [])));
   await put(writable(store), 'a', BYTES);
   t.is(local.get('a'), undefined);
-  t.true(BYTES.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+  t.true(BYTES.equals((await readBytes(store, 'a')) ?? Buffer.of()));
 });
 
-test('uploads of one key at the same time end the same in both', async (t) => {
+test('concurrent uploads of one key leave the same artifact in both stores', async (t) => {
   const artifacts = new Map<string, Buffer>();
-  const { store, local } = await startTiers(t, cacheOf(artifacts));
+  const { store, local } = await startTiers(t, serveMap(artifacts));
   for (let round = 0; round < 5; round++) {
     const versions = Array.from({ length: 6 }, (_, index) => content(100_000 + index, index));
     await Promise.all(versions.map((bytes) => put(writable(store), 'a', bytes)));
     const last = artifacts.get('/a') ?? Buffer.of();
     t.true(versions.some((bytes) => bytes.equals(last)));
-    t.true(last.equals((await bytesIn(local, 'a')) ?? Buffer.of()));
+    t.true(last.equals((await readBytes(local, 'a')) ?? Buffer.of()));
   }
 });
 
-test('an upload that takes its time holds up no other of its key', async (t) => {
+test('a slow upload does not delay another upload of its key', async (t) => {
   const artifacts = new Map<string, Buffer>();
-  const { store } = await startTiers(t, cacheOf(artifacts));
+  const { store } = await startTiers(t, serveMap(artifacts));
   const slow = bodyOf([OTHER]);
   const first = store.put('a', slow, { signal: never() });
   await put(writable(store), 'a', BYTES);
-  t.true(BYTES.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+  t.true(BYTES.equals((await readBytes(store, 'a')) ?? Buffer.of()));
   slow.push(null);
   await first;
-  t.true(OTHER.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+  t.true(OTHER.equals((await readBytes(store, 'a')) ?? Buffer.of()));
   t.true(OTHER.equals(artifacts.get('/a') ?? Buffer.of()));
 });
 
-test('a remote store that can only be read', async (t) => {
+test('accepts a read-only remote store', async (t) => {
   const remote = memoryStore();
   await put(remote, 'a', OTHER);
   const local = memoryStore();
-  const store = writable(await tiered(t, { local, remote: { get: (key) => remote.get(key) } }));
+  const store = writable(await createTiered(t, { local, remote: { get: (key) => remote.get(key) } }));
   await put(store, 'b', BYTES);
-  t.true(BYTES.equals((await bytesIn(store, 'b')) ?? Buffer.of()));
+  t.true(BYTES.equals((await readBytes(store, 'b')) ?? Buffer.of()));
   t.true(await store.delete('b'));
-  t.true(OTHER.equals((await bytesIn(store, 'a')) ?? Buffer.of()));
+  t.true(OTHER.equals((await readBytes(store, 'a')) ?? Buffer.of()));
 });
 
-test('in the background: the upload has succeeded before the remote store has it', async (t) => {
+test('write-back: an upload resolves before the remote store has it', async (t) => {
   const artifacts = new Map<string, Buffer>();
-  const held: (() => void)[] = [];
-  const cache = cacheOf(artifacts);
+  const pending: (() => void)[] = [];
+  const serve = serveMap(artifacts);
   const queueDir = `${await temporaryDirectory(t)}/queue`;
   const { store, local } = await startTiers(
     t,
     (request, response) => {
-      if (request.method === 'PUT') held.push(() => cache(request, response));
-      else cache(request, response);
+      if (request.method === 'PUT') pending.push(() => serve(request, response));
+      else serve(request, response);
     },
     { writes: 'writeBack', queueDir },
   );
   await put(writable(store), 'a/b', BYTES);
-  t.true(BYTES.equals((await bytesIn(local, 'a/b')) ?? Buffer.of()));
+  t.true(BYTES.equals((await readBytes(local, 'a/b')) ?? Buffer.of()));
   t.is(store.stats().queued, 1);
   t.is((await readdir(queueDir)).length, 1);
-  await until('it is on its way', () => held.length === 1);
-  held[0]?.();
-  await until('the remote store has it', () => store.stats().queued === 0);
+  await until('the upload is in flight', () => pending.length === 1);
+  pending[0]?.();
+  await until('the queue is empty', () => store.stats().queued === 0);
   t.true(BYTES.equals(artifacts.get('/a/b') ?? Buffer.of()));
-  await until('nothing is noted any more', async () => (await readdir(queueDir)).length === 0);
+  await until('the queue directory is empty', async () => (await readdir(queueDir)).length === 0);
 });
 
-test('in the background: what fails is tried again, what is refused is not', async (t) => {
+test('write-back: retries a failed upload, but not a rejected one', async (t) => {
   const artifacts = new Map<string, Buffer>();
-  const cache = cacheOf(artifacts);
+  const serve = serveMap(artifacts);
   let failures = 2;
   const { store, peer } = await startTiers(
     t,
     (request, response) => {
       const status = request.url === '/large' ? 413 : 503;
-      if (request.method === 'GET' || (status === 503 && failures-- <= 0)) cache(request, response);
+      if (request.method === 'GET' || (status === 503 && failures-- <= 0)) serve(request, response);
       else request.resume().on('end', () => response.writeHead(status).end());
     },
     { writes: 'writeBack', queueDir: await temporaryDirectory(t), failureThreshold: 2, cooldownMs: 100 },
   );
   await put(writable(store), 'large', BYTES);
   await put(writable(store), 'a', OTHER);
-  await until('nothing waits', () => store.stats().queued === 0);
+  await until('the queue is empty', () => store.stats().queued === 0);
   t.true(OTHER.equals(artifacts.get('/a') ?? Buffer.of()));
   t.deepEqual(peer.requests.toSorted(), ['PUT /a', 'PUT /a', 'PUT /a', 'PUT /large']);
-  t.true(BYTES.equals((await bytesIn(store, 'large')) ?? Buffer.of()));
+  t.true(BYTES.equals((await readBytes(store, 'large')) ?? Buffer.of()));
 });
 
-test('in the background: at most so many wait, and the oldest are given up', async (t) => {
+test('write-back: drops the oldest keys when maxQueued is exceeded', async (t) => {
   const local = memoryStore();
   const queueDir = await temporaryDirectory(t);
   const remote = upstreamStore('http://127.0.0.1:1');
   const options = { local, remote, writes: 'writeBack', queueDir, maxQueued: 3, failureThreshold: 1 } as const;
-  const store = writable(await tiered(t, options));
+  const store = writable(await createTiered(t, options));
   for (const key of 'abcde') await put(store, key, key);
   t.is(store.stats().queued, 3);
   t.is(store.stats().dropped, 2);
   t.is((await readdir(queueDir)).length, 3);
   await store.close();
   const artifacts = new Map<string, Buffer>();
-  const again = await startTiers(t, cacheOf(artifacts), { local, writes: 'writeBack', queueDir });
-  await until('the rest is done', () => again.store.stats().queued === 0);
+  const restarted = await startTiers(t, serveMap(artifacts), { local, writes: 'writeBack', queueDir });
+  await until('the queue is empty', () => restarted.store.stats().queued === 0);
   t.deepEqual([...artifacts.keys()].sort(), ['/c', '/d', '/e']);
 });
 
-test('in the background: a deletion follows an upload, and what waits to be deleted does not come back', async (t) => {
+test('write-back: a deletion follows an upload in flight, and a queued deletion hides the remote artifact', async (t) => {
   const artifacts = new Map([['/old', OTHER]]);
-  const cache = cacheOf(artifacts);
+  const serve = serveMap(artifacts);
   let isDown = false;
-  const held: (() => void)[] = [];
+  const pending: (() => void)[] = [];
   const { store, peer } = await startTiers(
     t,
     (request, response) => {
       if (isDown) response.writeHead(503).end();
-      else if (request.url === '/held' && request.method === 'PUT') held.push(() => cache(request, response));
-      else cache(request, response);
+      else if (request.url === '/held' && request.method === 'PUT') pending.push(() => serve(request, response));
+      else serve(request, response);
     },
     { writes: 'writeBack', queueDir: await temporaryDirectory(t), cooldownMs: 100, missTtlMs: 0 },
     'http',
   );
   await put(writable(store), 'held', BYTES);
-  await until('the upload is on its way', () => held.length === 1);
+  await until('the upload is in flight', () => pending.length === 1);
   t.true(await writable(store).delete('held'));
-  t.is(await bytesIn(store, 'held'), undefined);
+  t.is(await readBytes(store, 'held'), undefined);
   isDown = true;
   t.true(await writable(store).delete('old'));
   t.is(store.stats().queued, 1);
   const gets = () => peer.requests.filter((request) => request === 'GET /old').length;
-  t.is(await bytesIn(store, 'old'), undefined);
-  t.is(gets(), 0, 'not even asked for');
+  t.is(await readBytes(store, 'old'), undefined);
+  t.is(gets(), 0, 'no lookup is sent');
   isDown = false;
-  await until('it is deleted', () => store.stats().queued === 0);
+  await until('the queue is empty', () => store.stats().queued === 0);
   t.deepEqual([...artifacts.keys()], []);
 });
 
-test('in the background: an upload whose note cannot be made has failed, and leaves nothing', async (t) => {
+test('write-back: rejects an upload that cannot be queued, and stores nothing', async (t) => {
   const { rm } = await import('node:fs/promises');
   const queueDir = await temporaryDirectory(t);
-  const { store, local } = await startTiers(t, cacheOf(new Map()), { writes: 'writeBack', queueDir });
+  const { store, local } = await startTiers(t, serveMap(new Map()), { writes: 'writeBack', queueDir });
   await rm(queueDir, { recursive: true });
   const body: Readable = bodyOf([]);
   body.push(null);
