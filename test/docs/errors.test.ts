@@ -6,9 +6,12 @@ const source = await readFile('src/contract/errors.ts', 'utf8');
 const guide = await readFile('docs/writing-a-store.md', 'utf8');
 const page = await readFile('docs/troubleshooting.md', 'utf8');
 
-/** Codes in the table of src/contract/errors.ts, with their status. */
+/** Codes in src/contract/errors.ts with their status. */
 const codes = new Map(
-  [...source.matchAll(/^ {2}(ERR_HOTBLOB_\w+): (\d+),$/gm)].map(([, code = '', status]) => [code, Number(status)]),
+  [...source.matchAll(/^ {2}(ERR_HOTBLOB_\w+): \{\s*status: (\d+),/gm)].map(([, code = '', status]) => [
+    code,
+    Number(status),
+  ]),
 );
 
 /** Codes with an entry in docs/troubleshooting.md, with the text of the entry. */
@@ -24,10 +27,8 @@ test('every error code has an entry with its status', (t) => {
   }
 });
 
-test('every entry is about an error code, in alphabetical order', (t) => {
-  const documented = [...entries.keys()];
-  t.is(documented.pop(), 'ERR_HOTBLOB_INTERNAL');
-  t.deepEqual(documented, [...codes.keys()].sort());
+test('every entry is about an error code', (t) => {
+  t.deepEqual([...entries.keys()].sort(), [...codes.keys(), 'ERR_HOTBLOB_INTERNAL'].sort());
 });
 
 test('the guide to stores has the status of each error', (t) => {
