@@ -1,62 +1,68 @@
 import assert from 'node:assert/strict';
 import type { Artifact } from '../contract/artifact.js';
 
-/** RFC 9110, 8.8.3. */
+/** RFC 9110, section 8.8.3. */
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
-/** RFC 9110, 5.5: a value has no control characters but the tab, and no characters beyond Latin-1 to be sent as bytes. */
+/** RFC 9110, section 5.5: no control character but the tab. No character above U+00FF, because Node sends Latin-1. */
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** RFC 9110, 5.6.2. */
+/** RFC 9110, section 5.6.2. */
 const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** Fails unless `value` has the form of an artifact: the handler trusts it from here on. */
+/** Asserts that `value` has the fields of an artifact. The handler does not check them again. */
 export function assertArtifact(value: unknown): asserts value is Artifact {
-  assert(typeof value === 'object' && value !== null, `an artifact must be an object, found ${typeof value}`);
-  // A type predicate for the union would have to repeat it field by field; each is looked at below.
+  assert(typeof value === 'object' && value !== null, `artifact: expected an object, received ${typeof value}`);
+  // The cast avoids a type predicate that would repeat every field. Each field is checked below.
   const artifact = value as Artifact;
   switch (artifact.kind) {
     case 'bytes':
-      assert(artifact.bytes instanceof Uint8Array, 'the bytes of an artifact must be a Uint8Array');
+      assert(artifact.bytes instanceof Uint8Array, `bytes: expected a Uint8Array, received ${typeof artifact.bytes}`);
       return;
     case 'file':
-      assert(typeof artifact.path === 'string' && artifact.path !== '', 'a file artifact must have a path');
-      assertCount('offset', artifact.offset);
-      assertCount('length', artifact.length);
+      assert(
+        typeof artifact.path === 'string' && artifact.path !== '',
+        `path: expected a non-empty string, received ${String(artifact.path)}`,
+      );
+      assertByteCount('offset', artifact.offset);
+      assertByteCount('length', artifact.length);
       return;
     case 'stream':
-      assert(typeof artifact.open === 'function', 'a stream artifact must have open()');
-      assertCount('size', artifact.size);
+      assert(typeof artifact.open === 'function', `open: expected a function, received ${typeof artifact.open}`);
+      assertByteCount('size', artifact.size);
       return;
     default:
-      assert.fail(`the kind of an artifact must be 'bytes', 'file' or 'stream'`);
+      assert.fail(`kind: expected 'bytes', 'file' or 'stream', received ${String((value as { kind?: unknown }).kind)}`);
   }
 }
 
-/** Fails unless what an artifact says about itself can be sent as headers. */
+/** Asserts that the metadata of an artifact can be sent as response headers. */
 export function assertMetadata(artifact: Artifact): void {
   const { etag, lastModified, contentType, contentEncoding, cacheControl, headers } = artifact;
   if (etag !== undefined) assertEntityTag(etag);
   if (lastModified !== undefined) {
     const isDate = lastModified instanceof Date && !Number.isNaN(lastModified.getTime());
-    assert(isDate, `lastModified must be a valid Date, found ${String(lastModified)}`);
+    assert(isDate, `lastModified: expected a valid Date, received ${String(lastModified)}`);
   }
   const values = { contentType, contentEncoding, cacheControl, ...headers };
   for (const [name, value] of Object.entries<unknown>(values)) {
-    assert(FIELD_NAME.test(name), `'${name}' cannot be the name of a header`);
+    assert(FIELD_NAME.test(name), `'${name}' is not a valid header name (RFC 9110, section 5.6.2)`);
     if (value === undefined) continue;
-    assert(typeof value === 'string' && FIELD_VALUE.test(value), `${name} cannot be sent as a header`);
+    assert(
+      typeof value === 'string' && FIELD_VALUE.test(value),
+      `${name}: expected a valid header value (RFC 9110, section 5.5), received ${JSON.stringify(value)}`,
+    );
   }
 }
 
-/** Fails unless it can stand in the header as it is. */
+/** Asserts that `etag` is an entity tag as it appears in the header. */
 export function assertEntityTag(etag: unknown): void {
   const isTag = typeof etag === 'string' && ENTITY_TAG.test(etag);
-  assert(isTag, `an entity tag is "..." or W/"...", quotes included, found ${String(etag)}`);
+  assert(isTag, `etag: expected "..." or W/"...", quotes included, received ${String(etag)}`);
 }
 
-function assertCount(name: string, value: unknown): void {
+function assertByteCount(name: string, value: unknown): void {
   if (value === undefined) return;
   assert(
     Number.isSafeInteger(value) && Number(value) >= 0,
-    `${name} must be a number of bytes, found ${String(value)}`,
+    `${name}: expected a whole number of bytes from 0, received ${String(value)}`,
   );
 }

@@ -1,39 +1,39 @@
 import type { Store } from '../contract/store.js';
-import type { Check } from './check.js';
+import type { Check } from './checks/check.js';
 import { closing } from './checks/closing.js';
 import { concurrency } from './checks/concurrency.js';
-import { deleting } from './checks/deleting.js';
+import { deletions } from './checks/deletions.js';
 import { failedUploads } from './checks/failed-uploads.js';
 import { inFlight } from './checks/in-flight.js';
 import { keys } from './checks/keys.js';
 import { listing } from './checks/listing.js';
 import { lookups } from './checks/lookups.js';
 import { metadata } from './checks/metadata.js';
-import { reading } from './checks/reading.js';
+import { reads } from './checks/reads.js';
 import { uploads } from './checks/uploads.js';
-import { inTurn } from './gate.js';
 import { type Settings, type StoreConformanceOptions, settingsOf } from './options.js';
-import { outcomeOf, within } from './steps.js';
+import { outcomeOf, withDeadline } from './promises.js';
+import { runLimited } from './run-limited.js';
 import { Subject } from './subject.js';
 
 const CHECKS: readonly Check[] = [
   ...lookups,
-  ...reading,
+  ...reads,
   ...uploads,
   ...failedUploads,
   ...metadata,
   ...concurrency,
   ...inFlight,
-  ...deleting,
+  ...deletions,
   ...listing,
   ...keys,
   ...closing,
 ];
 
 /**
- * Registers tests that hold a store to the contract of {@link Store}: each makes a store of its own, and rejects with an
- * AssertionError, or with what the store has thrown, where a promise is broken. Works with every runner whose
- * `test(title, body)` awaits the body: AVA, node:test, Vitest, Jest.
+ * Registers tests that check a store against the contract of {@link Store}. Each test creates its own store. If the store
+ * breaks a rule of the contract, the test rejects with an AssertionError or with the error of the store. Works with every
+ * runner whose `test(title, body)` awaits the body: AVA, node:test, Vitest, Jest.
  *
  * ```ts
  * import test from 'ava';
@@ -42,18 +42,18 @@ const CHECKS: readonly Check[] = [
  * storeConformance({ test, createStore: () => myStore() });
  * ```
  *
- * At most four checks run at the same time, whatever the runner does. Artifacts are read as the handler reads them. The bytes put are a few MiB for each store, and three times
- * `evictsAbove` where that is said.
+ * Artifacts are read as the handler reads them. At most four tests run at the same time. Each uploads a few MiB; with
+ * `evictsAbove`, the eviction tests upload three times as many bytes.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an option that is unknown, missing or wrong
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown, missing or invalid
  */
 export function storeConformance<S extends Store>(options: StoreConformanceOptions<S>): void {
   const settings = settingsOf(options);
   for (const check of CHECKS) {
     if (!(check.applies?.(settings.capabilities) ?? true)) continue;
-    // A rest parameter, so that the body's length is 0: Jest would take a named one for its callback.
+    // A rest parameter keeps the body's `length` at 0. With a named parameter, Jest would pass a callback and wait for it.
     settings.test(`${settings.name}: ${check.title}`, async (...context) => {
-      await inTurn(() => run(check, settings));
+      await runLimited(() => run(check, settings));
       countAssertion(context[0]);
     });
   }
@@ -61,7 +61,7 @@ export function storeConformance<S extends Store>(options: StoreConformanceOptio
 
 async function run<S extends Store>(check: Check, settings: Settings<S>): Promise<void> {
   const { createStore, capabilities, largeBytes, timeoutMs, seed, inventory, disposeStore } = settings;
-  const store = await within(timeoutMs, 'createStore()', createStore());
+  const store = await withDeadline(timeoutMs, 'createStore()', createStore());
   const subject = new Subject({
     store,
     capabilities,
@@ -71,13 +71,13 @@ async function run<S extends Store>(check: Check, settings: Settings<S>): Promis
     inventory: () => inventory?.(store),
   });
   const outcome = await outcomeOf(() => check.run(subject));
-  const ended = await outcomeOf(() => subject.end());
+  const finished = await outcomeOf(() => subject.finish());
   const disposed = await outcomeOf(async () => void (await disposeStore?.(store)));
-  // What went wrong first is the cause of the rest.
-  for (const each of [outcome, ended, disposed]) if (!each.ok) throw each.error;
+  // Reports the first failure, because it can be the cause of the others.
+  for (const each of [outcome, finished, disposed]) if (!each.ok) throw each.error;
 }
 
-/** AVA fails a test that has made none of its own assertions, and knows nothing of node:assert. */
+/** Counts an AVA assertion: AVA fails a test without any, and does not count those of node:assert. */
 function countAssertion(context: unknown): void {
   if (typeof context !== 'object' || context === null) return;
   if ('pass' in context && typeof context.pass === 'function') context.pass();

@@ -1,73 +1,76 @@
 import type { Store } from '../contract/store.js';
 import { assertOptions, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
 
-/** What a store can do beyond `get`. What is not said is expected. */
+/** Capabilities of a store beyond `get`. Absent capabilities have their default. */
 export interface StoreCapabilities {
-  /** Whether it has `put`. Without it, say `seed`. Default: true. */
+  /** Whether the store has `put`. If false, the option `seed` is required. Default: true. */
   readonly writable?: boolean | undefined;
-  /** Whether it has `delete`. Default: what `writable` is. */
+  /** Whether the store has `delete`. Default: the value of `writable`. */
   readonly deletable?: boolean | undefined;
-  /** Whether its artifacts say how long they are, so that ranges of them are served. False for streams without `size`. Default: true. */
+  /** Whether artifacts have a size, so that the handler serves ranges of them. False for streams without `size`. Default: true. */
   readonly ranges?: boolean | undefined;
-  /** Whether `created`, as `put` resolves to it, is true for a key that was free and false for one that was not. Default: true. */
-  readonly tellsCreated?: boolean | undefined;
+  /** Whether `created` in the result of `put` is true for a new key and false for an existing one. Default: true. */
+  readonly reportsCreated?: boolean | undefined;
   /**
-   * Whether a read that has begun comes to its end when its artifact is overwritten, deleted or evicted meanwhile. Where it
-   * does not, it has to fail: half an artifact, or parts of two, are never right. Default: true.
+   * Whether a read in flight completes when its artifact is overwritten, deleted or evicted. If false, the read may fail
+   * instead, but must never return a part of the artifact or a mix of two. Default: true.
    */
   readonly survivesDelete?: boolean | undefined;
-  /** Whether what an upload says about itself comes back with its artifact. Default: false, and then it is not looked at. */
+  /** Whether `get` returns the metadata of the upload. If false, metadata is not checked. Default: false. */
   readonly metadata?: boolean | undefined;
   /**
-   * How many bytes of artifacts the store may hold before it makes room by itself, at least four times `largeBytes`; three
-   * times as many are put into it. Default: it never makes room.
+   * Number of bytes above which the store evicts artifacts: at least four times `largeBytes`. The suite uploads three times as
+   * many bytes. Default: the store never evicts.
    */
   readonly evictsAbove?: number | undefined;
 }
 
-/** What registers a test: the `test` of AVA, node:test, Vitest, Jest, and of others that await what a test's body returns. */
+/** Registers a test: the `test` function of AVA, node:test, Vitest or Jest, or any other that awaits the promise of the body. */
 export type RegisterTest = (title: string, body: (...context: readonly unknown[]) => Promise<void>) => unknown;
 
-/** What {@link storeConformance} takes. */
+/** Options of {@link storeConformance}. */
 export interface StoreConformanceOptions<S extends Store = Store> {
-  /** The runner's own function. Called once for each check, before {@link storeConformance} returns. */
+  /** The `test` function of the runner. Called once for each check, before {@link storeConformance} returns. */
   readonly test: RegisterTest;
-  /** Makes an empty store. Called once by each check; where the runner runs tests at the same time, up to four of them do. */
+  /** Creates an empty store. Called once by each check. If the runner runs tests concurrently, up to four stores exist at a time. */
   readonly createStore: () => S | Promise<S>;
-  /** What the titles begin with: some runners want each title once in a file. Default: `store`. */
+  /** Prefix of the titles. Some runners require unique titles within a file. Default: `store`. */
   readonly name?: string | undefined;
-  /** What the store can do. Default: everything but keeping metadata and making room. */
+  /** Capabilities of the store. Default: everything except `metadata` and `evictsAbove`. */
   readonly capabilities?: StoreCapabilities | undefined;
-  /** Removes what a store has left behind, after it was closed. Default: nothing to remove. */
+  /** Removes what the store leaves behind. Called after the store was closed. Default: nothing. */
   readonly disposeStore?: ((store: S) => unknown) | undefined;
-  /** Puts an artifact where a store that is only read finds it. Asked where `writable` is false, and needed there. */
+  /** Adds an artifact to a read-only store. Required if `writable` is false, otherwise not used. Default: none. */
   readonly seed?: ((store: S, key: string, bytes: Uint8Array) => unknown) | undefined;
   /**
-   * Names what the store keeps, such as all files below its directory. Uploads that have failed must not change it: without
-   * this option the suite sees only what `get` finds. Default: not looked at.
+   * Returns the names of everything on the store's backend, for example all files below its directory. Failed uploads must not
+   * change the result. Default: none; the suite then sees only what `get` returns.
    */
   readonly inventory?: ((store: S) => readonly string[] | Promise<readonly string[]>) | undefined;
-  /** The size of a large artifact, in bytes: beyond the point from which the store does things in another way. Default: 3 MiB and 13 bytes. */
+  /**
+   * Size of a large artifact in bytes, at least 256 KiB. Choose a size above the thresholds of the store, for example its chunk
+   * or part size. Default: 3 MiB and 13 bytes.
+   */
   readonly largeBytes?: number | undefined;
   /**
-   * How long a single step of the store may take, in milliseconds. Runners have a limit of their own for a whole test: 5 s
-   * in Jest and Vitest, where a slow store needs a higher one. Default: 30,000.
+   * Timeout of a single operation of the store, in milliseconds. Runners have their own timeout for a whole test: 5 s in Jest
+   * and Vitest. Raise it for a slow store. Default: 30,000.
    */
   readonly timeoutMs?: number | undefined;
 }
 
-/** Capabilities with nothing left out. */
+/** Capabilities with defaults applied. */
 export interface Capabilities {
   readonly writable: boolean;
   readonly deletable: boolean;
   readonly ranges: boolean;
-  readonly tellsCreated: boolean;
+  readonly reportsCreated: boolean;
   readonly survivesDelete: boolean;
   readonly metadata: boolean;
   readonly evictsAbove: number | undefined;
 }
 
-/** The options with nothing left out. */
+/** Options with defaults applied. */
 export interface Settings<S extends Store> {
   readonly test: RegisterTest;
   readonly createStore: () => S | Promise<S>;
@@ -80,13 +83,13 @@ export interface Settings<S extends Store> {
   readonly timeoutMs: number;
 }
 
-/** Below this, what is read in pieces would be there with the first one. */
+/** Smaller artifacts could arrive whole in the first chunk, which would hide faults of partial reads. */
 const MIN_LARGE_BYTES = 256 * 1024;
 const DEFAULT_LARGE_BYTES = 3 * 1024 * 1024 + 13;
 const DEFAULT_TIMEOUT_MS = 30_000;
 
 /**
- * Fills in the defaults.
+ * Validates the options and applies the defaults.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
@@ -100,9 +103,9 @@ export function settingsOf<S extends Store>(options: StoreConformanceOptions<S>)
   const capabilities = capabilitiesOf(options.capabilities ?? {});
   const { evictsAbove, writable } = capabilities;
   if (evictsAbove !== undefined && evictsAbove < 4 * largeBytes) {
-    throw invalidOption('evictsAbove', `at least four times largeBytes, ${4 * largeBytes}`, evictsAbove);
+    throw invalidOption('evictsAbove', `at least ${4 * largeBytes} (four times largeBytes)`, evictsAbove);
   }
-  if (!writable && seed === undefined) throw invalidOption('seed', 'a function, because nothing can be put', seed);
+  if (!writable && seed === undefined) throw invalidOption('seed', 'a function, because writable is false', seed);
   return {
     test,
     createStore,
@@ -116,16 +119,16 @@ export function settingsOf<S extends Store>(options: StoreConformanceOptions<S>)
   };
 }
 
-function capabilitiesOf(given: StoreCapabilities): Capabilities {
-  assertOptions(given, CAPABILITY_CHECKS);
+function capabilitiesOf(capabilities: StoreCapabilities): Capabilities {
+  assertOptions(capabilities, CAPABILITY_CHECKS);
   return {
-    writable: given.writable ?? true,
-    deletable: given.deletable ?? given.writable ?? true,
-    ranges: given.ranges ?? true,
-    tellsCreated: given.tellsCreated ?? true,
-    survivesDelete: given.survivesDelete ?? true,
-    metadata: given.metadata ?? false,
-    evictsAbove: given.evictsAbove,
+    writable: capabilities.writable ?? true,
+    deletable: capabilities.deletable ?? capabilities.writable ?? true,
+    ranges: capabilities.ranges ?? true,
+    reportsCreated: capabilities.reportsCreated ?? true,
+    survivesDelete: capabilities.survivesDelete ?? true,
+    metadata: capabilities.metadata ?? false,
+    evictsAbove: capabilities.evictsAbove,
   };
 }
 
@@ -150,7 +153,7 @@ const CAPABILITY_CHECKS: Readonly<Record<keyof StoreCapabilities, OptionCheck>> 
   writable: FLAG,
   deletable: FLAG,
   ranges: FLAG,
-  tellsCreated: FLAG,
+  reportsCreated: FLAG,
   survivesDelete: FLAG,
   metadata: FLAG,
   evictsAbove: countFrom(1),

@@ -2,42 +2,42 @@ import assert from 'node:assert/strict';
 import type { Readable } from 'node:stream';
 import type { Artifact, ByteRange, UploadMetadata } from '../contract/artifact.js';
 import type { PutResult, Store, StoreEntry } from '../contract/store.js';
+import { type ArtifactReader, openReader } from './artifact-reader.js';
 import { assertArtifact } from './artifacts.js';
-import { arriving, assertBytes } from './bodies.js';
+import { assertEqual } from './assert-equal.js';
+import { assertBytes, chunkedBody } from './bodies.js';
 import type { Capabilities } from './options.js';
-import { beginReading, type Reading } from './reading.js';
-import { type Outcome, outcomeOf, within } from './steps.js';
+import { type Outcome, outcomeOf, withDeadline } from './promises.js';
 
-/** A store, and what its owner has told about it. */
+/** Store under test and the options of its suite. */
 export interface SubjectSettings {
   readonly store: Store;
   readonly capabilities: Capabilities;
   readonly largeBytes: number;
   readonly timeoutMs: number;
-  /** Brings an artifact into a store that takes no uploads. */
+  /** Adds an artifact to a read-only store. */
   readonly seed: (key: string, bytes: Uint8Array) => unknown;
-  /** What the store keeps; undefined where nobody can tell. */
+  /** Names everything that the store has on its backend; undefined without the option `inventory`. */
   readonly inventory: () => readonly string[] | undefined | Promise<readonly string[] | undefined>;
 }
 
-/** How an upload is made. */
+/** Options of an upload. */
 export interface UploadOptions {
-  /** What is announced, in bytes. Default: nothing. */
+  /** Announced length in bytes. Default: none. */
   readonly size?: number;
-  /** Default: one that is aborted when the check is over. */
+  /** Default: a signal that aborts when the check is over. */
   readonly signal?: AbortSignal;
-  /** What it says about itself. Default: nothing. */
   readonly metadata?: UploadMetadata;
 }
 
-/** The store of one check, and what checks do with it. Each step has the deadline of the settings. */
+/** Store under test, with the operations of the checks. Each operation fails after `timeoutMs`. */
 export class Subject {
   readonly store: Store;
   readonly capabilities: Capabilities;
   readonly largeBytes: number;
   readonly #settings: SubjectSettings;
-  /** What is being read, with what has been read of it. */
-  readonly #open = new Map<Reading, Uint8Array[]>();
+  /** Open readers, with the chunks that each has returned. */
+  readonly #readers = new Map<ArtifactReader, Uint8Array[]>();
   readonly #controllers: AbortController[] = [];
 
   constructor(settings: SubjectSettings) {
@@ -47,30 +47,30 @@ export class Subject {
     this.#settings = settings;
   }
 
-  /** The signal of a client of its own, that stays until the check is over. */
+  /** Returns the signal of a new client. It aborts when the check is over. */
   signal(): AbortSignal {
     const controller = new AbortController();
     this.#controllers.push(controller);
     return controller.signal;
   }
 
-  within<T>(what: string, promise: T | Promise<T>): Promise<T> {
-    return within(this.#settings.timeoutMs, what, promise);
+  withDeadline<T>(what: string, promise: T | Promise<T>): Promise<T> {
+    return withDeadline(this.#settings.timeoutMs, what, promise);
   }
 
-  /** Brings an artifact into the store: by an upload, or where it takes none by the seed of the settings. */
-  async fill(key: string, bytes: Uint8Array): Promise<void> {
+  /** Adds an artifact: by an upload if the store is writable, otherwise with the option `seed`. */
+  async add(key: string, bytes: Uint8Array): Promise<void> {
     if (this.capabilities.writable) await this.put(key, bytes);
-    else await this.within('seed()', Promise.resolve(this.#settings.seed(key, bytes)));
+    else await this.withDeadline('seed()', Promise.resolve(this.#settings.seed(key, bytes)));
   }
 
-  /** Uploads what has a known length, and fails where the store does. */
+  /** Uploads `bytes` with their length announced. Rejects if the store does. */
   async put(key: string, bytes: Uint8Array, options: UploadOptions = {}): Promise<PutResult> {
-    const upload = this.upload(key, arriving(bytes), { size: bytes.byteLength, ...options });
-    return stored(await this.within('put()', upload));
+    const upload = this.upload(key, chunkedBody(bytes), { size: bytes.byteLength, ...options });
+    return assertStored(await this.withDeadline('put()', upload));
   }
 
-  /** Starts an upload. Never rejects, so that a check may look at it when it likes. */
+  /** Starts an upload and resolves to its outcome. Never rejects, so that a check can inspect the outcome later. */
   upload(key: string, body: Readable, options: UploadOptions = {}): Promise<Outcome<PutResult>> {
     const { signal = this.signal(), ...rest } = options;
     return outcomeOf(async () => {
@@ -79,119 +79,122 @@ export class Subject {
     });
   }
 
-  /** Whether there was something to delete. */
+  /** Resolves to whether there was an artifact. */
   async delete(key: string): Promise<boolean> {
     const { store } = this;
     assert(store.delete !== undefined, 'the store has no delete()');
-    return await this.within('delete()', store.delete(key));
+    return await this.withDeadline('delete()', store.delete(key));
   }
 
-  /** The artifact under a key, as the store says; what it says about a miss is a check of its own. */
-  async lookUp(key: string, signal = this.signal()): Promise<Artifact | undefined> {
-    const artifact = (await this.within('get()', Promise.resolve(this.store.get(key, { signal })))) ?? undefined;
+  /** Resolves to the artifact under `key`. Accepts null as a miss: a check of its own rejects it. */
+  async get(key: string, signal = this.signal()): Promise<Artifact | undefined> {
+    const result = Promise.resolve(this.store.get(key, { signal }));
+    const artifact = (await this.withDeadline('get()', result)) ?? undefined;
     if (artifact !== undefined) assertArtifact(artifact);
     return artifact;
   }
 
-  /** Begins to read what is under a key; undefined for a miss. */
-  async open(key: string, range?: ByteRange, signal = this.signal()): Promise<Reading | undefined> {
-    const artifact = await this.lookUp(key, signal);
-    return artifact && this.begin(artifact, range, signal);
+  /** Opens the artifact under `key`. Resolves to undefined for a miss. */
+  async open(key: string, range?: ByteRange, signal = this.signal()): Promise<ArtifactReader | undefined> {
+    const artifact = await this.get(key, signal);
+    return artifact && this.openArtifact(artifact, range, signal);
   }
 
-  /** Begins to read an artifact; undefined for a file that is not there. */
-  async begin(artifact: Artifact, range?: ByteRange, signal = this.signal()): Promise<Reading | undefined> {
-    const reading = await this.within('opening an artifact', beginReading(artifact, range, signal));
-    if (reading !== undefined) this.#open.set(reading, []);
-    return reading;
+  /** Opens an artifact. Resolves to undefined for a file that does not exist. */
+  async openArtifact(
+    artifact: Artifact,
+    range?: ByteRange,
+    signal = this.signal(),
+  ): Promise<ArtifactReader | undefined> {
+    const reader = await this.withDeadline('opening an artifact', openReader(artifact, range, signal));
+    if (reader !== undefined) this.#readers.set(reader, []);
+    return reader;
   }
 
-  /** As {@link open}, for what has to be there. */
-  async openFound(key: string, range?: ByteRange, signal = this.signal()): Promise<Reading> {
-    const reading = await this.open(key, range, signal);
-    assert(reading !== undefined, `nothing is found under '${key}'`);
-    return reading;
+  /** Opens the artifact under `key`. Rejects for a miss. */
+  async openExisting(key: string, range?: ByteRange, signal = this.signal()): Promise<ArtifactReader> {
+    const reader = await this.open(key, range, signal);
+    assert(reader !== undefined, `expected an artifact under '${key}', received a miss`);
+    return reader;
   }
 
-  /** Reads the next bytes; resolves to false where there are none. */
-  async step(reading: Reading): Promise<boolean> {
-    const chunk = await this.within('reading an artifact', reading.next());
-    if (chunk !== undefined) this.#open.get(reading)?.push(chunk);
+  /** Reads the next chunk. Resolves to false at the end. */
+  async readChunk(reader: ArtifactReader): Promise<boolean> {
+    const chunk = await this.withDeadline('reading an artifact', reader.next());
+    if (chunk !== undefined) this.#readers.get(reader)?.push(chunk);
     return chunk !== undefined;
   }
 
-  /** Reads an artifact to its end, and resolves to all of it. */
-  async drain(reading: Reading): Promise<Buffer> {
-    while (await this.step(reading));
-    const chunks = this.#open.get(reading) ?? [];
-    await this.leave(reading);
+  /** Reads to the end and closes the reader. Resolves to all bytes, including those read before. */
+  async readToEnd(reader: ArtifactReader): Promise<Buffer> {
+    while (await this.readChunk(reader));
+    const chunks = this.#readers.get(reader) ?? [];
+    await this.closeReader(reader);
     return Buffer.concat(chunks);
   }
 
-  /** Stops reading. */
-  async leave(reading: Reading): Promise<void> {
-    this.#open.delete(reading);
-    await reading.close();
+  async closeReader(reader: ArtifactReader): Promise<void> {
+    this.#readers.delete(reader);
+    await reader.close();
   }
 
-  /** Reads what is under a key, whole; undefined for a miss. */
+  /** Reads the whole artifact under `key`. Resolves to undefined for a miss. */
   async read(key: string, signal = this.signal()): Promise<Buffer | undefined> {
-    const reading = await this.open(key, undefined, signal);
-    if (reading === undefined) return undefined;
-    const { size } = reading;
-    const bytes = await this.drain(reading);
-    if (size !== undefined) assert.equal(bytes.byteLength, size, `the artifact says ${size} bytes`);
+    const reader = await this.open(key, undefined, signal);
+    if (reader === undefined) return undefined;
+    const { size } = reader;
+    const bytes = await this.readToEnd(reader);
+    if (size !== undefined)
+      assertEqual(bytes.byteLength, size, `length of the artifact under '${key}', which has a size`);
     return bytes;
   }
 
-  /** Fails unless exactly `expected` is under the key. */
   async assertHolds(key: string, expected: Uint8Array): Promise<void> {
-    const found = await this.read(key);
-    assert(found !== undefined, `nothing is found under '${key}'`);
-    assertBytes(found, expected, `what is found under '${key}'`);
+    const bytes = await this.read(key);
+    assert(bytes !== undefined, `expected an artifact under '${key}', received a miss`);
+    assertBytes(bytes, expected, `artifact under '${key}'`);
   }
 
-  /** Fails unless nothing is under the key. */
   async assertMiss(key: string): Promise<void> {
-    const found = await this.read(key);
-    assert(found === undefined, `${found?.byteLength} bytes are found under '${key}', where nothing should be`);
+    const bytes = await this.read(key);
+    assert(bytes === undefined, `expected a miss under '${key}', received ${bytes?.byteLength} bytes`);
   }
 
-  /** What the store lists, in the order of the keys. */
+  /** Returns the entries of list(), sorted by key. */
   async list(): Promise<StoreEntry[]> {
     const { store } = this;
-    const all = async (): Promise<StoreEntry[]> => {
+    const collect = async (): Promise<StoreEntry[]> => {
       const entries: StoreEntry[] = [];
       assert(store.list !== undefined, 'the store has no list()');
       for await (const entry of store.list()) entries.push(entry);
       return entries;
     };
-    const entries = await this.within('list()', all());
+    const entries = await this.withDeadline('list()', collect());
     return entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   }
 
-  /** What the store keeps, sorted; undefined where nobody can tell. */
+  /** Returns the sorted result of the option `inventory`; undefined without it. */
   async inventory(): Promise<readonly string[] | undefined> {
-    const names = await this.within('inventory()', Promise.resolve(this.#settings.inventory()));
+    const names = await this.withDeadline('inventory()', Promise.resolve(this.#settings.inventory()));
     return names && [...names].sort();
   }
 
-  /** Ends what the check has left under way, and closes the store. */
-  async end(): Promise<void> {
-    for (const reading of this.#open.keys()) await reading.close();
+  /** Closes open readers, aborts all signals and closes the store. */
+  async finish(): Promise<void> {
+    for (const reader of this.#readers.keys()) await reader.close();
     for (const controller of this.#controllers) controller.abort();
-    if (this.store.close !== undefined) await this.within('close()', this.store.close());
+    if (this.store.close !== undefined) await this.withDeadline('close()', this.store.close());
   }
 }
 
-/** What an upload has resolved to; throws what it was rejected with. */
-export function stored(outcome: Outcome<PutResult>): PutResult {
+/** Returns the result of a successful upload. Throws the error of a rejected one. */
+export function assertStored(outcome: Outcome<PutResult>): PutResult {
   if (!outcome.ok) throw outcome.error;
   return outcome.value;
 }
 
-/** Fails where an upload was accepted that should not have been; else what it was rejected with. */
-export function refused(outcome: Outcome<PutResult>, what: string): unknown {
-  assert(!outcome.ok, `${what} was accepted`);
+/** Asserts that an upload was rejected and returns its error. */
+export function assertRejected(outcome: Outcome<PutResult>, what: string): unknown {
+  assert(!outcome.ok, `${what}: expected put() to reject, but it resolved`);
   return outcome.error;
 }

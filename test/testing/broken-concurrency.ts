@@ -3,10 +3,10 @@ import { HotblobError } from '../../src/contract/errors.js';
 import type { PutOptions, PutResult } from '../../src/contract/store.js';
 import { type BrokenStore, PlainStore } from './plain-stores.js';
 
-/** Uploads at a time. */
+/** Stores that break concurrent uploads. */
 export const brokenConcurrency: Readonly<Record<string, BrokenStore>> = {
   'mixes uploads to one key': {
-    fails: ['of uploads to one key at a time one is there in the end, whole'],
+    fails: ['after concurrent uploads to one key, the artifact is one of them as a whole'],
     create: () =>
       new (class extends PlainStore {
         readonly #chunks = new Map<string, Buffer[]>();
@@ -19,20 +19,20 @@ export const brokenConcurrency: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'refuses a second upload to a key': {
-    fails: ['of uploads to one key at a time one is there in the end, whole'],
+  'rejects a second upload to a key': {
+    fails: ['after concurrent uploads to one key, the artifact is one of them as a whole'],
     create: () =>
       new (class extends PlainStore {
         readonly #busy = new Set<string>();
         override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
-          if (this.#busy.has(key)) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'another upload is under way');
+          if (this.#busy.has(key)) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', 'another upload is in flight');
           this.#busy.add(key);
           return super.put(key, body, options).finally(() => this.#busy.delete(key));
         }
       })(),
   },
-  'puts an upload where the last one has begun': {
-    fails: ['uploads to many keys at a time are all kept, and kept apart'],
+  'stores an upload under the key of the upload that started last': {
+    fails: ['concurrent uploads to many keys do not mix'],
     create: () =>
       new (class extends PlainStore {
         #last = '';
@@ -45,18 +45,18 @@ export const brokenConcurrency: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'has half of the last upload in the end, when there were others': {
-    fails: ['of uploads to one key at a time one is there in the end, whole'],
+  'stores half of the last of several concurrent uploads': {
+    fails: ['after concurrent uploads to one key, the artifact is one of them as a whole'],
     create: () =>
       new (class extends PlainStore {
         #running = 0;
-        #most = 0;
+        #peak = 0;
         override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
-          this.#most = Math.max(this.#most, ++this.#running);
+          this.#peak = Math.max(this.#peak, ++this.#running);
           return super.put(key, body, options).finally(() => this.#running--);
         }
         protected override keep(key: string, bytes: Buffer): void {
-          const isLast = key === 'key' && this.#most > 1 && this.#running === 1;
+          const isLast = key === 'key' && this.#peak > 1 && this.#running === 1;
           super.keep(key, isLast ? bytes.subarray(0, bytes.byteLength / 2) : bytes);
         }
       })(),

@@ -6,7 +6,7 @@ import { type BrokenStore, isLarge, LARGE_BYTES, PlainFileStore, PlainStore } fr
 const LIMIT = 2 * 1024 * 1024;
 const EVICTING = { capabilities: { evictsAbove: LIMIT } };
 
-/** A store that makes room above a limit, the oldest first. */
+/** Store with a size limit that evicts the oldest artifact first. */
 class PlainEvictingStore extends PlainStore {
   protected override keep(key: string, bytes: Buffer): void {
     this.artifacts.delete(key);
@@ -26,8 +26,8 @@ class PlainEvictingStore extends PlainStore {
   }
 }
 
-/** Writes large artifacts where the old ones are. */
-class StoreThatRewrites extends PlainFileStore {
+/** Store that overwrites large files in place. */
+class RewritingStore extends PlainFileStore {
   protected override async place(temporary: string, path: string, bytes: Buffer): Promise<void> {
     const isOverwrite = await stat(path).then(
       ({ size }) => size >= LARGE_BYTES,
@@ -39,8 +39,8 @@ class StoreThatRewrites extends PlainFileStore {
   }
 }
 
-/** Cuts files off before it deletes them. */
-class StoreThatTruncates extends PlainFileStore {
+/** Store that truncates a file before it unlinks it. */
+class TruncatingStore extends PlainFileStore {
   override async delete(key: string): Promise<boolean> {
     try {
       truncateSync(this.pathOf(key));
@@ -52,12 +52,12 @@ class StoreThatTruncates extends PlainFileStore {
   }
 }
 
-/** Reads in flight. */
+/** Stores that break reads in flight, and eviction. */
 export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
-  'is what a store that makes room should be': { fails: [], create: () => new PlainEvictingStore(), options: EVICTING },
-  'is what a store of files should be': { fails: [], create: (directory) => new PlainFileStore(directory) },
-  'puts new bytes into the old buffer': {
-    fails: ['a read in flight is not touched by an overwrite'],
+  'evicts correctly': { fails: [], create: () => new PlainEvictingStore(), options: EVICTING },
+  'stores files correctly': { fails: [], create: (directory) => new PlainFileStore(directory) },
+  'writes new bytes into the old buffer': {
+    fails: ['an overwrite does not affect a read in flight'],
     create: () =>
       new (class extends PlainStore {
         protected override keep(key: string, bytes: Buffer): void {
@@ -67,8 +67,8 @@ export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'clears the buffer of what is deleted': {
-    fails: ['a read in flight is not touched by a deletion'],
+  'clears the buffer of a deleted artifact': {
+    fails: ['a deletion does not affect a read in flight'],
     create: () =>
       new (class extends PlainStore {
         override async delete(key: string): Promise<boolean> {
@@ -77,8 +77,8 @@ export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'clears the buffer of what is evicted': {
-    fails: ['a read in flight is not touched by an eviction'],
+  'clears the buffer of an evicted artifact': {
+    fails: ['an eviction does not affect a read in flight'],
     create: () =>
       new (class extends PlainEvictingStore {
         protected override evict(key: string, bytes: Buffer): void {
@@ -88,19 +88,13 @@ export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
       })(),
     options: EVICTING,
   },
-  'never makes room, and says that it does': {
-    fails: [
-      'a read in flight is not touched by an eviction',
-      'making room takes what is old, and never what was put last',
-    ],
+  'never evicts, but has the capability evictsAbove': {
+    fails: ['an eviction does not affect a read in flight', 'evicts old artifacts, never the latest upload'],
     create: () => new PlainStore(),
     options: EVICTING,
   },
-  'evicts what was put last': {
-    fails: [
-      'a read in flight is not touched by an eviction',
-      'making room takes what is old, and never what was put last',
-    ],
+  'evicts the latest upload': {
+    fails: ['an eviction does not affect a read in flight', 'evicts old artifacts, never the latest upload'],
     create: () =>
       new (class extends PlainEvictingStore {
         protected override keep(key: string, bytes: Buffer): void {
@@ -110,10 +104,7 @@ export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
     options: EVICTING,
   },
   'evicts everything when it is full': {
-    fails: [
-      'a read in flight is not touched by an eviction',
-      'making room takes what is old, and never what was put last',
-    ],
+    fails: ['an eviction does not affect a read in flight', 'evicts old artifacts, never the latest upload'],
     create: () =>
       new (class extends PlainEvictingStore {
         protected override keep(key: string, bytes: Buffer): void {
@@ -124,40 +115,40 @@ export const brokenInFlight: Readonly<Record<string, BrokenStore>> = {
     options: EVICTING,
   },
   'rewrites files in place': {
-    fails: ['a read in flight is not touched by an overwrite'],
+    fails: ['an overwrite does not affect a read in flight'],
     create: (directory) =>
-      new (class extends StoreThatRewrites {
+      new (class extends RewritingStore {
         override get(key: string): FileArtifact {
           return { kind: 'file', path: this.pathOf(key) };
         }
       })(directory),
   },
-  'rewrites files that it promises to be immutable': {
+  'rewrites immutable files': {
     fails: [
-      'a read in flight is not touched by an overwrite',
-      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+      'an overwrite does not affect a read in flight',
+      'an immutable file is never truncated or rewritten in place',
     ],
-    create: (directory) => new StoreThatRewrites(directory),
+    create: (directory) => new RewritingStore(directory),
   },
-  'cuts off files that it promises to be immutable': {
+  'truncates immutable files': {
     fails: [
-      'a read in flight is not touched by a deletion',
-      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+      'a deletion does not affect a read in flight',
+      'an immutable file is never truncated or rewritten in place',
     ],
-    create: (directory) => new StoreThatTruncates(directory),
+    create: (directory) => new TruncatingStore(directory),
   },
-  'cuts off files that it promises to be immutable, and says that reads may fail': {
-    fails: ['a file that is promised to be immutable is never truncated, nor written to where it has been read'],
-    create: (directory) => new StoreThatTruncates(directory),
+  'truncates immutable files, without the capability survivesDelete': {
+    fails: ['an immutable file is never truncated or rewritten in place'],
+    create: (directory) => new TruncatingStore(directory),
     options: { capabilities: { survivesDelete: false } },
   },
-  'says that a large artifact is longer than its file': {
+  'returns a length larger than the file for large artifacts': {
     fails: [
-      'a large artifact is read back, whole',
-      'a reader that leaves disturbs no other',
-      'a read in flight is not touched by an overwrite',
-      'a read in flight is not touched by a deletion',
-      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+      'a large artifact has the bytes that were stored',
+      'an aborted read does not affect other reads',
+      'an overwrite does not affect a read in flight',
+      'a deletion does not affect a read in flight',
+      'an immutable file is never truncated or rewritten in place',
     ],
     create: (directory) =>
       new (class extends PlainFileStore {

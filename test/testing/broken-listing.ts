@@ -1,12 +1,12 @@
 import type { StoreEntry } from '../../src/contract/store.js';
 import { type BrokenStore, isLarge, PlainStore } from './plain-stores.js';
 
-const LISTED = 'a store that can be listed lists what is there: each artifact once, with its key and its size';
-const OVERWRITTEN = 'a store that can be listed lists what an overwrite has put';
-const DELETED = 'a store that can be listed does not list what was deleted';
+const LISTED = 'list() returns each artifact once, with its key and size';
+const OVERWRITTEN = 'list() returns the new size after an overwrite';
+const DELETED = 'list() does not return deleted artifacts';
 
-/** A store that can be listed, and keeps every promise. */
-class ListedStore extends PlainStore {
+/** Correct store with list(). */
+class ListingStore extends PlainStore {
   async *list(): AsyncGenerator<StoreEntry> {
     for (const [key, bytes] of this.artifacts) yield this.entryOf(key, bytes);
   }
@@ -16,64 +16,64 @@ class ListedStore extends PlainStore {
   }
 }
 
-const listing = (change: (entry: StoreEntry, bytes: Buffer) => Partial<StoreEntry>) => () =>
-  new (class extends ListedStore {
+const withEntries = (change: (entry: StoreEntry, bytes: Buffer) => Partial<StoreEntry>) => () =>
+  new (class extends ListingStore {
     protected override entryOf(key: string, bytes: Buffer): StoreEntry {
       const entry = super.entryOf(key, bytes);
       return { ...entry, ...change(entry, bytes) };
     }
   })();
 
-/** Lists of what is kept. */
+/** Stores that break `list`. */
 export const brokenListing: Readonly<Record<string, BrokenStore>> = {
-  'can be listed, and does all that is promised': { fails: [], create: () => new ListedStore() },
+  'lists correctly': { fails: [], create: () => new ListingStore() },
   'lists nothing': {
     fails: [LISTED, OVERWRITTEN, DELETED],
     create: () =>
-      new (class extends ListedStore {
+      new (class extends ListingStore {
         override async *list() {}
       })(),
   },
   'lists everything twice': {
     fails: [LISTED, OVERWRITTEN, DELETED],
     create: () =>
-      new (class extends ListedStore {
+      new (class extends ListingStore {
         override async *list() {
           yield* super.list();
           yield* super.list();
         }
       })(),
   },
-  'lists what is large as empty': {
+  'lists large artifacts with a size of 0': {
     fails: [LISTED, OVERWRITTEN],
-    create: listing((_, bytes) => (isLarge(bytes) ? { size: 0 } : {})),
+    create: withEntries((_, bytes) => (isLarge(bytes) ? { size: 0 } : {})),
   },
-  'lists other keys': {
+  'lists wrong keys': {
     fails: [LISTED, OVERWRITTEN, DELETED],
-    create: listing(({ key }) => ({ key: `/${key}` })),
+    create: withEntries(({ key }) => ({ key: `/${key}` })),
   },
-  'lists artifacts that are others': {
+  'lists wrong artifacts': {
     fails: [LISTED],
-    create: listing(({ artifact }) => ({
+    create: withEntries(({ artifact }) => ({
       artifact: { ...artifact, kind: 'bytes', bytes: Buffer.from('another') },
     })),
   },
-  'lists no time of use': {
+  'lists NaN as usedAt': {
     fails: [LISTED],
-    create: listing(() => ({ usedAt: Number.NaN })),
+    create: withEntries(() => ({ usedAt: Number.NaN })),
   },
-  'can be listed once': {
+  'returns the same iterator for every list() call': {
     fails: [LISTED, OVERWRITTEN],
     create: () => {
-      const store = new ListedStore();
+      const store = new ListingStore();
       const list = store.list();
       return Object.assign(store, { list: () => list });
     },
   },
-  'lists what was there once': {
+  'lists deleted artifacts': {
     fails: [DELETED],
     create: () =>
-      new (class extends ListedStore {
+      new (class extends ListingStore {
         readonly #listed = new Map<string, Buffer>();
         protected override keep(key: string, bytes: Buffer): void {
           super.keep(key, bytes);
@@ -84,10 +84,10 @@ export const brokenListing: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'lists what was put first': {
+  'lists the first upload of a key after an overwrite': {
     fails: [OVERWRITTEN],
     create: () =>
-      new (class extends ListedStore {
+      new (class extends ListingStore {
         readonly #listed = new Map<string, Buffer>();
         protected override keep(key: string, bytes: Buffer): void {
           super.keep(key, bytes);

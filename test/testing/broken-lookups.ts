@@ -5,21 +5,21 @@ import {
   type BrokenStore,
   isLarge,
   LARGE_BYTES,
+  nextTurn,
   PlainStore,
   PlainStreamStore,
   readableOf,
-  turn,
 } from './plain-stores.js';
 
-const WHERE_LARGE = [
-  'a large artifact is read back, whole',
-  'a reader that leaves disturbs no other',
-  'a read in flight is not touched by an overwrite',
-  'a read in flight is not touched by a deletion',
+const READS_OF_LARGE = [
+  'a large artifact has the bytes that were stored',
+  'an aborted read does not affect other reads',
+  'an overwrite does not affect a read in flight',
+  'a deletion does not affect a read in flight',
 ];
 
-/** A store that has an artifact say something else about itself. */
-const saying = (metadata: (artifact: Artifact) => Partial<Artifact>) => () =>
+/** Creates a store that changes the metadata of its artifacts. */
+const withMetadata = (metadata: (artifact: Artifact) => Partial<Artifact>) => () =>
   new (class extends PlainStore {
     protected override artifactOf(bytes: Buffer, key: string): Artifact {
       const artifact = super.artifactOf(bytes, key);
@@ -31,10 +31,10 @@ const saying = (metadata: (artifact: Artifact) => Partial<Artifact>) => () =>
     }
   })();
 
-/** Lookups, and what they find. */
+/** Stores that break lookups. */
 export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
-  'takes uploads, and says that it does not': {
-    fails: ['it has the methods that its capabilities name'],
+  'has put(), but not the capability writable': {
+    fails: ['has exactly the methods that its capabilities name'],
     create: () => new PlainStore(),
     options: {
       capabilities: { writable: false, deletable: true },
@@ -43,8 +43,8 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
       },
     },
   },
-  'answers null for a miss': {
-    fails: ['a miss is undefined, or a promise of it'],
+  'returns null for a miss': {
+    fails: ['returns undefined, or a promise of it, for a miss'],
     create: () =>
       new (class extends PlainStore {
         override get(key: string, options: GetOptions) {
@@ -52,42 +52,44 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'has an entity tag without quotes': {
-    fails: ['what an artifact says about itself can be sent as headers, and stays the same'],
-    create: saying(({ etag }) => ({ etag: etag?.slice(1, -1) })),
+  'returns an entity tag without quotes': {
+    fails: ['artifact metadata is valid in response headers and does not change between lookups'],
+    create: withMetadata(({ etag }) => ({ etag: etag?.slice(1, -1) })),
   },
-  'has an entity tag of its own for each lookup': {
-    fails: ['what an artifact says about itself can be sent as headers, and stays the same'],
-    create: saying(() => ({ etag: `"${Math.random()}"` })),
+  'returns a different entity tag for each lookup': {
+    fails: ['artifact metadata is valid in response headers and does not change between lookups'],
+    create: withMetadata(() => ({ etag: `"${Math.random()}"` })),
   },
-  'has a date that is none': {
-    fails: ['what an artifact says about itself can be sent as headers, and stays the same'],
-    create: saying(() => ({ lastModified: new Date(Number.NaN) })),
+  'returns an invalid date': {
+    fails: ['artifact metadata is valid in response headers and does not change between lookups'],
+    create: withMetadata(() => ({ lastModified: new Date(Number.NaN) })),
   },
-  'has a header with a line break': {
-    fails: ['what an artifact says about itself can be sent as headers, and stays the same'],
-    create: saying(() => ({ headers: { 'x-tag': 'a\r\nset-cookie: b' } })),
+  'returns a header with a line break': {
+    fails: ['artifact metadata is valid in response headers and does not change between lookups'],
+    create: withMetadata(() => ({ headers: { 'x-tag': 'a\r\nset-cookie: b' } })),
   },
-  'has the size for an entity tag': {
-    fails: ['another artifact has another entity tag, if it has one'],
-    create: saying((artifact) => ({ etag: artifact.kind === 'bytes' ? `"${artifact.bytes.byteLength}"` : undefined })),
+  'derives the entity tag from the size': {
+    fails: ['different uploads have different entity tags, if any'],
+    create: withMetadata((artifact) => ({
+      etag: artifact.kind === 'bytes' ? `"${artifact.bytes.byteLength}"` : undefined,
+    })),
   },
-  'finds nothing when too many ask': {
-    fails: ['many lookups at a time all find the artifact, whole'],
+  'returns a miss for too many concurrent lookups': {
+    fails: ['concurrent lookups all find the whole artifact'],
     create: () =>
       new (class extends PlainStore {
-        #asking = 0;
+        #running = 0;
         override async get(key: string, options: GetOptions) {
-          if (this.#asking >= 8) return undefined;
-          this.#asking++;
-          await turn();
-          this.#asking--;
+          if (this.#running >= 8) return undefined;
+          this.#running++;
+          await nextTurn();
+          this.#running--;
           return super.get(key, options);
         }
       })(),
   },
-  'lets one lookup end all that wait with it': {
-    fails: ['a lookup whose client leaves disturbs no other'],
+  'rejects all concurrent lookups if one is aborted': {
+    fails: ['an aborted lookup does not affect other lookups'],
     create: () =>
       new (class extends PlainStore {
         readonly #running = new Map<string, Promise<Artifact | undefined>>();
@@ -97,14 +99,14 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
           return running;
         }
         async #find(key: string, options: GetOptions) {
-          await turn();
+          await nextTurn();
           options.signal.throwIfAborted();
           return super.get(key, options);
         }
       })(),
   },
   'alters artifacts of one size': {
-    fails: ['an artifact is read back, whole'],
+    fails: ['an artifact has the bytes that were stored'],
     create: () =>
       new (class extends PlainStore {
         protected override keep(key: string, bytes: Buffer): void {
@@ -113,11 +115,11 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'takes what is empty for a miss': {
+  'treats an empty artifact as a miss': {
     fails: [
-      'an empty artifact is one, and no miss',
-      'an upload of unknown length is read back, whole',
-      'an upload replaces what was there, whether it is longer or shorter',
+      'an empty artifact is not a miss',
+      'an upload of unknown length is stored as a whole',
+      'an upload replaces a longer or shorter artifact',
     ],
     create: () =>
       new (class extends PlainStore {
@@ -126,8 +128,8 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'cuts large artifacts off': {
-    fails: WHERE_LARGE,
+  'truncates large artifacts': {
+    fails: READS_OF_LARGE,
     create: () =>
       new (class extends PlainStore {
         protected override keep(key: string, bytes: Buffer): void {
@@ -135,11 +137,8 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'has large artifacts only later': {
-    fails: [
-      ...WHERE_LARGE,
-      'a file that is promised to be immutable is never truncated, nor written to where it has been read',
-    ],
+  'stores large artifacts after put() has resolved': {
+    fails: [...READS_OF_LARGE, 'an immutable file is never truncated or rewritten in place'],
     create: () =>
       new (class extends PlainStore {
         protected override keep(key: string, bytes: Buffer): void {
@@ -150,10 +149,10 @@ export const brokenLookups: Readonly<Record<string, BrokenStore>> = {
   },
 };
 
-/** Streams. */
+/** Stores that break streams. */
 export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
   'ignores ranges': {
-    fails: ['a range of an artifact is those bytes, and no others'],
+    fails: ['a range has exactly its bytes'],
     create: () =>
       new (class extends PlainStreamStore {
         protected override streamOf(bytes: Buffer, key: string): StreamArtifact {
@@ -161,8 +160,8 @@ export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'takes the end of a range for its last byte': {
-    fails: ['a range of an artifact is those bytes, and no others'],
+  'treats the end of a range as inclusive': {
+    fails: ['a range has exactly its bytes'],
     create: () =>
       new (class extends PlainStreamStore {
         protected override streamOf(bytes: Buffer, key: string): StreamArtifact {
@@ -172,8 +171,8 @@ export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'does not say how long its streams are': {
-    fails: ['a range of an artifact is those bytes, and no others'],
+  'returns streams without a size': {
+    fails: ['a range has exactly its bytes'],
     create: () =>
       new (class extends PlainStreamStore {
         protected override streamOf(bytes: Buffer, key: string): StreamArtifact {
@@ -181,13 +180,13 @@ export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'says how long its streams are, and that it has no ranges': {
-    fails: ['an artifact does not say its size, because then it would be asked for ranges'],
+  'returns streams with a size, without the capability ranges': {
+    fails: ['a store without ranges returns artifacts without a size'],
     create: () => new PlainStreamStore(),
     options: { capabilities: { ranges: false } },
   },
-  'says that a large stream is longer than it is': {
-    fails: ['a large artifact is read back, whole', 'a reader that leaves disturbs no other'],
+  'returns a size larger than the stream for large artifacts': {
+    fails: ['a large artifact has the bytes that were stored', 'an aborted read does not affect other reads'],
     create: () =>
       new (class extends PlainStreamStore {
         protected override streamOf(bytes: Buffer, key: string): StreamArtifact {
@@ -195,8 +194,8 @@ export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'ends all streams of an artifact with the first': {
-    fails: ['a reader that leaves disturbs no other'],
+  'destroys all streams of an artifact if one is aborted': {
+    fails: ['an aborted read does not affect other reads'],
     create: () =>
       new (class extends PlainStreamStore {
         protected override streamOf(bytes: Buffer, key: string): StreamArtifact {
@@ -204,7 +203,7 @@ export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
             const stream = readableOf(bytes.subarray(range?.start, range?.end));
             this.#streams.push(stream);
             signal.addEventListener('abort', () => {
-              for (const each of this.#streams) each.destroy(new Error('ended with another'));
+              for (const each of this.#streams) each.destroy(new Error('destroyed with another stream'));
             });
             return stream;
           };
@@ -213,25 +212,25 @@ export const brokenStreams: Readonly<Record<string, BrokenStore>> = {
         readonly #streams: Readable[] = [];
       })(),
   },
-  'reads on in what has replaced an artifact': {
-    fails: ['a read in flight is not touched by an overwrite'],
-    create: () => new StoreThatReadsOn(),
+  'continues a read in the new artifact after an overwrite': {
+    fails: ['an overwrite does not affect a read in flight'],
+    create: () => new MixingStreamStore(),
   },
-  'reads on in what has replaced an artifact, and says that reads may fail': {
-    fails: ['a read in flight is not touched by an overwrite'],
-    create: () => new StoreThatReadsOn(),
+  'continues a read in the new artifact, without the capability survivesDelete': {
+    fails: ['an overwrite does not affect a read in flight'],
+    create: () => new MixingStreamStore(),
     options: { capabilities: { survivesDelete: false } },
   },
 };
 
-/** A store whose streams of large artifacts look for each chunk what is there now. */
-class StoreThatReadsOn extends PlainStreamStore {
+/** Store whose streams read each chunk of a large artifact from its current version. */
+class MixingStreamStore extends PlainStreamStore {
   protected override streamOf(bytes: Buffer, key: string): StreamArtifact {
     const { artifacts } = this;
     async function* chunks(start: number, end: number) {
       for (let position = start; position < end; position += 20_000) {
-        const now = isLarge(bytes) ? (artifacts.get(key) ?? bytes) : bytes;
-        yield now.subarray(position, Math.min(end, position + 20_000));
+        const current = isLarge(bytes) ? (artifacts.get(key) ?? bytes) : bytes;
+        yield current.subarray(position, Math.min(end, position + 20_000));
       }
     }
     const open: StreamArtifact['open'] = (range) =>

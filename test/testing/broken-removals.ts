@@ -3,10 +3,10 @@ import { HotblobError } from '../../src/contract/errors.js';
 import type { GetOptions, PutOptions, PutResult } from '../../src/contract/store.js';
 import { type BrokenStore, isLarge, PlainStore } from './plain-stores.js';
 
-const KEPT_APART = ['odd keys are kept apart, or refused as keys'];
+const DISTINCT = ['unusual keys are distinct, or rejected as invalid'];
 
-/** A store that takes other keys for the same. */
-const mapping = (map: (key: string) => string) => () =>
+/** Creates a store that changes keys. */
+const mappingKeys = (map: (key: string) => string) => () =>
   new (class extends PlainStore {
     override get(key: string, options: GetOptions) {
       return super.get(map(key), options);
@@ -19,12 +19,12 @@ const mapping = (map: (key: string) => string) => () =>
     }
   })();
 
-/** Deletions, keys, and the end. */
+/** Stores that break deletions, keys and `close`. */
 export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
-  'has always deleted something': {
+  'resolves delete() to true for a miss': {
     fails: [
-      'a deletion says whether there was something to delete',
-      'a key that another one begins with is kept apart from it, or refused as a key',
+      'delete() resolves to whether there was an artifact',
+      'a key that is a path prefix of another is distinct from it, or rejected as invalid',
     ],
     create: () =>
       new (class extends PlainStore {
@@ -34,8 +34,8 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'has never deleted anything': {
-    fails: ['a deletion says whether there was something to delete'],
+  'resolves delete() to false for an artifact': {
+    fails: ['delete() resolves to whether there was an artifact'],
     create: () =>
       new (class extends PlainStore {
         override async delete(key: string): Promise<boolean> {
@@ -44,8 +44,8 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'does not delete what is large': {
-    fails: ['what was deleted is a miss, and can be put again'],
+  'does not delete large artifacts': {
+    fails: ['a deleted artifact is a miss and can be uploaded again'],
     create: () =>
       new (class extends PlainStore {
         override async delete(key: string): Promise<boolean> {
@@ -53,10 +53,10 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'deletes whatever begins with a key': {
+  'deletes all keys with the prefix': {
     fails: [
-      'a deletion leaves everything else',
-      'a key that another one begins with is kept apart from it, or refused as a key',
+      'a deletion does not affect other keys',
+      'a key that is a path prefix of another is distinct from it, or rejected as invalid',
     ],
     create: () =>
       new (class extends PlainStore {
@@ -67,29 +67,29 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'refuses keys that begin with a dot': {
-    fails: ['the keys of build tools are all taken, and kept apart'],
-    create: mapping((key) => {
-      if (key.startsWith('.')) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'no dots');
+  'rejects keys that start with a dot': {
+    fails: ['stores the keys of build tools without mixing them up'],
+    create: mappingKeys((key) => {
+      if (key.startsWith('.')) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected no leading dot');
       return key;
     }),
   },
-  'refuses odd keys with an error of its own': {
-    fails: KEPT_APART,
-    create: mapping((key) => {
-      if (key.includes(' ')) throw new Error('no spaces');
+  'rejects unusual keys with an error without a code': {
+    fails: DISTINCT,
+    create: mappingKeys((key) => {
+      if (key.includes(' ')) throw new Error('key: expected no space');
       return key;
     }),
   },
-  'does not tell capitals from others': { fails: KEPT_APART, create: mapping((key) => key.toLowerCase()) },
-  'normalises keys': { fails: KEPT_APART, create: mapping((key) => key.normalize('NFC')) },
-  'trims keys': { fails: KEPT_APART, create: mapping((key) => key.trim()) },
-  'decodes keys': { fails: KEPT_APART, create: mapping((key) => key.replaceAll('%20', ' ')) },
-  'knows no directories': { fails: KEPT_APART, create: mapping((key) => key.replaceAll('/', '_')) },
-  'cuts keys off after 255 characters': { fails: KEPT_APART, create: mapping((key) => key.slice(0, 255)) },
-  'cuts keys off after 1,023 characters': { fails: KEPT_APART, create: mapping((key) => key.slice(0, 1023)) },
-  'keeps its artifacts in an object': {
-    fails: KEPT_APART,
+  'ignores the case of keys': { fails: DISTINCT, create: mappingKeys((key) => key.toLowerCase()) },
+  'normalizes keys': { fails: DISTINCT, create: mappingKeys((key) => key.normalize('NFC')) },
+  'trims keys': { fails: DISTINCT, create: mappingKeys((key) => key.trim()) },
+  'decodes keys': { fails: DISTINCT, create: mappingKeys((key) => key.replaceAll('%20', ' ')) },
+  'replaces slashes in keys': { fails: DISTINCT, create: mappingKeys((key) => key.replaceAll('/', '_')) },
+  'truncates keys to 255 characters': { fails: DISTINCT, create: mappingKeys((key) => key.slice(0, 255)) },
+  'truncates keys to 1,023 characters': { fails: DISTINCT, create: mappingKeys((key) => key.slice(0, 1023)) },
+  'uses a plain object as a map': {
+    fails: DISTINCT,
     create: () =>
       new (class extends PlainStore {
         readonly #keys: Record<string, string> = {};
@@ -102,8 +102,8 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'finds a key that another one begins with': {
-    fails: ['a key that another one begins with is kept apart from it, or refused as a key'],
+  'returns another artifact for a path prefix of its key': {
+    fails: ['a key that is a path prefix of another is distinct from it, or rejected as invalid'],
     create: () =>
       new (class extends PlainStore {
         override get(key: string, options: GetOptions) {
@@ -112,8 +112,8 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'never comes to an end when an upload is under way': {
-    fails: ['closing ends, and so does an upload that was under way'],
+  'never resolves close() with an upload in flight': {
+    fails: ['close() settles, and so does an upload in flight'],
     create: () =>
       new (class extends PlainStore {
         #uploads = 0;
@@ -129,8 +129,8 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
       })(),
     options: { timeoutMs: 3000 },
   },
-  'forgets an upload that is under way when it is closed': {
-    fails: ['closing ends, and so does an upload that was under way'],
+  'never settles an upload in flight after close()': {
+    fails: ['close() settles, and so does an upload in flight'],
     create: () =>
       new (class extends PlainStore {
         #isClosed = false;
@@ -145,12 +145,12 @@ export const brokenRemovals: Readonly<Record<string, BrokenStore>> = {
       })(),
     options: { timeoutMs: 3000 },
   },
-  'fails to close': {
+  'rejects close()': {
     fails: 'every check',
     create: () =>
       new (class extends PlainStore {
         override async close(): Promise<void> {
-          throw new Error('cannot be closed');
+          throw new Error('close failed');
         }
       })(),
   },

@@ -25,7 +25,7 @@ const BROKEN: Readonly<Record<string, BrokenStore>> = {
 
 type Body = (...context: readonly unknown[]) => Promise<void>;
 
-/** The checks that a set of options brings, by their titles. */
+/** Returns the registered checks by title. */
 function checksOf(options: Omit<StoreConformanceOptions, 'test'>): Map<string, Body> {
   const checks = new Map<string, Body>();
   storeConformance({ ...options, name: 'it', test: (title, body) => checks.set(title.replace(/^it: /, ''), body) });
@@ -35,9 +35,9 @@ function checksOf(options: Omit<StoreConformanceOptions, 'test'>): Map<string, B
 const temporary = await mkdtemp('/var/tmp/hotblob-broken-');
 test.after.always(() => rm(temporary, { recursive: true, force: true }));
 
-// One after the other: some are found by a deadline, which is about one store alone.
-for (const [index, [what, { create, fails, options }]] of Object.entries(BROKEN).entries()) {
-  test.serial(`a store that ${what}`, async (t) => {
+// Serial: some faults are found by a deadline, which must not depend on the load of other tests.
+for (const [index, [fault, { create, fails, options }]] of Object.entries(BROKEN).entries()) {
+  test.serial(`finds the fault of a store that ${fault}`, async (t) => {
     const directories = new WeakMap<object, string>();
     let count = 0;
     const checks = checksOf({
@@ -60,7 +60,7 @@ for (const [index, [what, { create, fails, options }]] of Object.entries(BROKEN)
   });
 }
 
-test('every check has a store that fails it', (t) => {
+test('for every check there is a store that fails it', (t) => {
   const all = [{}, { metadata: true }, { evictsAbove: 8 * LARGE_BYTES }, { ranges: false }].flatMap((capabilities) => [
     ...checksOf({ createStore: () => new PlainStore(), largeBytes: LARGE_BYTES, capabilities }).keys(),
   ]);

@@ -2,20 +2,20 @@ import type { Readable } from 'node:stream';
 import { errnoCode } from '../../src/contract/errors.js';
 import type { PutOptions, PutResult } from '../../src/contract/store.js';
 import { never } from '../stores/fixture.js';
-import { type BrokenStore, etagOf, PlainFileStore, PlainStore, turn } from './plain-stores.js';
+import { type BrokenStore, etagOf, nextTurn, PlainFileStore, PlainStore } from './plain-stores.js';
 
-/** For those of whom something never ends. */
-const SHORT = { timeoutMs: 3000 };
-const isCutOff = (error: unknown): boolean => errnoCode(error) === 'ERR_STREAM_PREMATURE_CLOSE';
+/** For stores with an operation that never settles. */
+const SHORT_TIMEOUT = { timeoutMs: 3000 };
+const isDestroyed = (error: unknown): boolean => errnoCode(error) === 'ERR_STREAM_PREMATURE_CLOSE';
 
-/** In the middle, and not because the client has left or the length is wrong. */
+/** Whether the body failed in the middle, with an error, without an abort and without an announced length. */
 function hasFailed(error: unknown, { byteLength }: Buffer, { signal, size }: PutOptions): boolean {
-  return !isCutOff(error) && byteLength > 0 && size === undefined && !signal.aborted;
+  return !isDestroyed(error) && byteLength > 0 && size === undefined && !signal.aborted;
 }
 
-/** A store that does something else with what has come of an upload when it fails. */
-const failing =
-  (otherwise: (error: unknown, received: Buffer, options: PutOptions, isFree: boolean) => boolean) => () =>
+/** Creates a store that keeps the received bytes of a failed upload if `keeps` returns true. */
+const keepingFailed =
+  (keeps: (error: unknown, received: Buffer, options: PutOptions, isNew: boolean) => boolean) => () =>
     new (class extends PlainStore {
       override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
         const received: Buffer[] = [];
@@ -24,14 +24,14 @@ const failing =
           return await super.put(key, body, options);
         } catch (error) {
           const bytes = Buffer.concat(received);
-          if (otherwise(error, bytes, options, !this.artifacts.has(key))) this.keep(key, bytes);
+          if (keeps(error, bytes, options, !this.artifacts.has(key))) this.keep(key, bytes);
           throw error;
         }
       }
     })();
 
-/** A store that shows what has come of an upload, to keys of one kind. */
-const showing = (applies: (isFree: boolean) => boolean) => () =>
+/** Creates a store whose uploads in flight are visible, for new or for existing keys. */
+const exposing = (applies: (isNew: boolean) => boolean) => () =>
   new (class extends PlainStore {
     override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
       const before = this.artifacts.get(key);
@@ -51,10 +51,10 @@ const showing = (applies: (isFree: boolean) => boolean) => () =>
     }
   })();
 
-/** Uploads, and what they say. */
+/** Stores that break uploads. */
 export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
   'loses the last byte of an upload of unknown length': {
-    fails: ['an upload of unknown length is read back, whole'],
+    fails: ['an upload of unknown length is stored as a whole'],
     create: () =>
       new (class extends PlainStore {
         protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
@@ -63,22 +63,19 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'keeps the end of what was longer': {
-    fails: [
-      'an upload replaces what was there, whether it is longer or shorter',
-      'a read in flight is not touched by an overwrite',
-    ],
+  'keeps the end of a longer artifact after an overwrite': {
+    fails: ['an upload replaces a longer or shorter artifact', 'an overwrite does not affect a read in flight'],
     create: () =>
       new (class extends PlainStore {
         protected override keep(key: string, bytes: Buffer): void {
-          // Not of 200,000: checks of other things overwrite those.
+          // Only small uploads: other checks overwrite artifacts of 200,000 bytes.
           const old = bytes.byteLength < 20_000 ? this.artifacts.get(key) : undefined;
           super.keep(key, Buffer.concat([bytes, (old ?? bytes).subarray(bytes.byteLength)]));
         }
       })(),
   },
-  'says another entity tag than it has': {
-    fails: ['the entity tag of an upload is that of its artifact'],
+  'returns a wrong entity tag from put()': {
+    fails: ['put() and get() return the same entity tag'],
     create: () =>
       new (class extends PlainStore {
         override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
@@ -86,8 +83,8 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'takes every key for free': {
-    fails: ['an upload says whether its key was free'],
+  'reports every key as new': {
+    fails: ['put() reports whether the key is new'],
     create: () =>
       new (class extends PlainStore {
         override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
@@ -95,8 +92,8 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'takes a deleted key for taken': {
-    fails: ['a deleted key is free again'],
+  'reports a deleted key as existing': {
+    fails: ['put() reports a deleted key as new'],
     create: () =>
       new (class extends PlainStore {
         readonly #seen = new Set<string>();
@@ -108,40 +105,40 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'shows an upload before it is complete': {
+  'exposes an incomplete upload of a new key': {
     fails: [
-      'until an upload is complete there is nothing',
-      'of uploads to one key at a time one is there in the end, whole',
+      'an incomplete upload of a new key is not visible',
+      'after concurrent uploads to one key, the artifact is one of them as a whole',
     ],
-    create: showing((isFree) => isFree),
+    create: exposing((isNew) => isNew),
   },
-  'shows an upload before it is complete where there was something': {
-    fails: ['until an upload is complete there is what was there before'],
-    create: showing((isFree) => !isFree),
+  'exposes an incomplete upload of an existing key': {
+    fails: ['an incomplete upload does not hide the previous artifact'],
+    create: exposing((isNew) => !isNew),
   },
-  'keeps what has come of an upload that failed, where there was nothing': {
+  'keeps a failed upload of a new key': {
     fails: ['an upload that fails leaves nothing'],
-    create: failing((error, received, options, isFree) => hasFailed(error, received, options) && isFree),
+    create: keepingFailed((error, received, options, isNew) => hasFailed(error, received, options) && isNew),
   },
-  'keeps what has come of an upload that failed, in place of what was there': {
+  'keeps a failed upload of an existing key': {
     fails: ['an upload that fails leaves nothing'],
-    create: failing((error, received, options, isFree) => hasFailed(error, received, options) && !isFree),
+    create: keepingFailed((error, received, options, isNew) => hasFailed(error, received, options) && !isNew),
   },
-  'keeps something empty of an upload that failed at once': {
+  'keeps an empty artifact of an upload that failed at once': {
     fails: ['an upload that fails before its first byte leaves nothing'],
-    create: failing((_error, { byteLength }, { signal }) => byteLength === 0 && !signal.aborted),
+    create: keepingFailed((_error, { byteLength }, { signal }) => byteLength === 0 && !signal.aborted),
   },
-  'keeps what has come of an upload that was cut off': {
-    fails: ['an upload that is cut off without an error leaves nothing'],
-    create: failing((error) => isCutOff(error)),
+  'keeps an upload whose body was destroyed': {
+    fails: ['an upload that is destroyed without an error leaves nothing'],
+    create: keepingFailed((error) => isDestroyed(error)),
   },
   'keeps an upload that is too short': {
     fails: ['an upload that is shorter than announced leaves nothing'],
-    create: failing((_error, { byteLength }, { size = 0 }) => byteLength > 0 && byteLength < size),
+    create: keepingFailed((_error, { byteLength }, { size = 0 }) => byteLength > 0 && byteLength < size),
   },
   'keeps an upload that is too long': {
     fails: ['an upload that is longer than announced leaves nothing'],
-    create: failing((_error, { byteLength }, { size = Number.POSITIVE_INFINITY }) => byteLength > size),
+    create: keepingFailed((_error, { byteLength }, { size = Number.POSITIVE_INFINITY }) => byteLength > size),
   },
   'accepts an upload that is too short': {
     fails: ['an upload that is shorter than announced leaves nothing'],
@@ -156,27 +153,27 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'hides what an upload has failed with': {
-    fails: ['the code of what fails an upload comes through, because it tells the status'],
+  'wraps the error of a failed body': {
+    fails: ['put() rejects with the error code of a failed body'],
     create: () =>
       new (class extends PlainStore {
         protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
           return super.receive(body, options, key).catch((cause) => {
-            throw new Error('the upload has failed', { cause });
+            throw new Error('upload failed', { cause });
           });
         }
       })(),
   },
-  'leaves its temporary files': {
+  'leaves temporary files': {
     fails: [
       'an upload that fails leaves nothing',
       'an upload that fails before its first byte leaves nothing',
-      'an upload that is cut off without an error leaves nothing',
+      'an upload that is destroyed without an error leaves nothing',
       'an upload that is shorter than announced leaves nothing',
       'an upload that is longer than announced leaves nothing',
-      'an abort ends an upload that is silent, and leaves nothing',
-      'an upload that was aborted stays so, even where its body comes to its end',
-      'an upload whose client has left before leaves nothing',
+      'an abort rejects an idle upload and leaves nothing',
+      'an aborted upload leaves nothing, even if its body ends',
+      'an upload with an aborted signal leaves nothing',
     ],
     create: (directory) =>
       new (class extends PlainFileStore {
@@ -185,10 +182,10 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
   },
 };
 
-/** Uploads whose client leaves. */
+/** Stores that break aborted uploads. */
 export const brokenAborts: Readonly<Record<string, BrokenStore>> = {
-  'does not notice that the client of a silent upload has left': {
-    fails: ['an abort ends an upload that is silent, and leaves nothing'],
+  'ignores an abort while the body is idle': {
+    fails: ['an abort rejects an idle upload and leaves nothing'],
     create: () =>
       new (class extends PlainStore {
         protected override async receive(body: Readable, options: PutOptions, key: string): Promise<Buffer> {
@@ -198,36 +195,36 @@ export const brokenAborts: Readonly<Record<string, BrokenStore>> = {
           return bytes;
         }
       })(),
-    options: SHORT,
+    options: SHORT_TIMEOUT,
   },
-  'keeps what has come of an upload whose client has left': {
+  'keeps an aborted upload': {
     fails: [
-      'an abort ends an upload that is silent, and leaves nothing',
-      'an upload that was aborted stays so, even where its body comes to its end',
-      'an abort while an upload is being completed leaves all of it or nothing',
+      'an abort rejects an idle upload and leaves nothing',
+      'an aborted upload leaves nothing, even if its body ends',
+      'an abort while an upload completes leaves the whole artifact or nothing',
     ],
-    create: failing((_error, { byteLength }, { signal }) => byteLength > 0 && signal.aborted),
+    create: keepingFailed((_error, { byteLength }, { signal }) => byteLength > 0 && signal.aborted),
   },
-  'completes in the background what was aborted': {
+  'completes an aborted upload in the background': {
     fails: [
-      'an upload that was aborted stays so, even where its body comes to its end',
-      'an abort while an upload is being completed leaves all of it or nothing',
+      'an aborted upload leaves nothing, even if its body ends',
+      'an abort while an upload completes leaves the whole artifact or nothing',
     ],
     create: () =>
       new (class extends PlainStore {
         override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
           options.signal.throwIfAborted();
-          const completed = super.put(key, body, { ...options, signal: never() });
-          completed.catch(() => {}); // nobody may be waiting any more
+          const completion = super.put(key, body, { ...options, signal: never() });
+          completion.catch(() => {}); // the caller may have been rejected already
           return new Promise((resolve, reject) => {
-            completed.then(resolve, reject);
+            completion.then(resolve, reject);
             options.signal.addEventListener('abort', () => reject(options.signal.reason));
           });
         }
       })(),
   },
-  'takes an upload whose client has left before': {
-    fails: ['an upload whose client has left before leaves nothing'],
+  'ignores a signal that is already aborted': {
+    fails: ['an upload with an aborted signal leaves nothing'],
     create: () =>
       new (class extends PlainStore {
         override put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
@@ -235,13 +232,13 @@ export const brokenAborts: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
-  'refuses an upload that it keeps': {
-    fails: ['an abort while an upload is being completed leaves all of it or nothing'],
+  'rejects an upload after storing it': {
+    fails: ['an abort while an upload completes leaves the whole artifact or nothing'],
     create: () =>
       new (class extends PlainStore {
         override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
           const result = await super.put(key, body, options);
-          await turn();
+          await nextTurn();
           options.signal.throwIfAborted();
           return result;
         }

@@ -7,11 +7,11 @@ import { memoryStore } from '../../src/stores/memory.js';
 import { type SegmentStore, type SegmentStoreOptions, segmentStore } from '../../src/stores/segments/store.js';
 import { storeConformance } from '../../src/testing/index.js';
 import { entriesBelow } from '../stores/fixture.js';
-import { answeringLater, asStreams } from './wrappers.js';
+import { asStreams, withAsyncLookups } from './wrappers.js';
 
 const MIB = 1024 * 1024;
 
-// Not in tmpdir(), which may be a tmpfs.
+// In /var/tmp, because tmpdir() can be a tmpfs.
 const temporary = await mkdtemp('/var/tmp/hotblob-conformance-');
 test.after.always(() => rm(temporary, { recursive: true, force: true }));
 let count = 0;
@@ -31,7 +31,7 @@ storeConformance({
 storeConformance({
   test,
   name: 'memory, asynchronous',
-  createStore: () => answeringLater(inMemory()),
+  createStore: () => withAsyncLookups(inMemory()),
   capabilities: { metadata: true, evictsAbove: 16 * MIB },
 });
 
@@ -54,13 +54,13 @@ storeConformance({
 storeConformance({
   test,
   name: 'directory, asynchronous',
-  createStore: async () => answeringLater(await inDirectory()),
+  createStore: async () => withAsyncLookups(await inDirectory()),
   capabilities: { metadata: true },
 });
 
 storeConformance({
   test,
-  name: 'directory of somebody else, only read',
+  name: 'directory, read-only',
   createStore: async (): Promise<Store & { readonly root: string }> => {
     const store = await inDirectory({ immutable: false });
     return { root: store.root, get: (key) => store.get(key) };
@@ -99,7 +99,7 @@ storeConformance({
 
 storeConformance({
   test,
-  name: 'segments that are verified',
+  name: 'segments with verified reads',
   createStore: () => inSegments({ verifyReads: true, segmentBytes: MIB }),
   capabilities: { metadata: true },
 });

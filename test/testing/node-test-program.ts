@@ -1,4 +1,4 @@
-// The suite under node:test, for the store that the command line names.
+// Runs the suite under node:test for a broken store. The first argument names the store; default: a correct store.
 import test from 'node:test';
 import { storeConformance } from '../../src/testing/index.js';
 import { brokenUploads } from './broken-uploads.js';

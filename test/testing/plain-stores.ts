@@ -8,21 +8,21 @@ import type { GetOptions, PutOptions, PutResult, ReadWriteStore, Store } from '.
 import { chunksOf } from '../../src/stores/body.js';
 import type { StoreConformanceOptions } from '../../src/testing/index.js';
 
-/** A store that breaks a promise, and the titles of the checks that say so: these and no others. */
+/** Store with a fault, and the titles of exactly the checks that must fail. */
 export interface BrokenStore {
   readonly fails: readonly string[] | 'every check';
   readonly create: (directory: string) => Store;
   readonly options?: Partial<StoreConformanceOptions>;
 }
 
-/** `largeBytes` of the suite: what some do only with large artifacts would else show in checks of something else, too. */
+/** Option `largeBytes` of the suite. A fault that affects only large artifacts fails fewer checks. */
 export const LARGE_BYTES = 300_000;
 
 export function isLarge(bytes: Uint8Array): boolean {
   return bytes.byteLength >= LARGE_BYTES;
 }
 
-/** A store in memory that keeps every promise, in methods small enough for a subclass to break a single one. */
+/** Correct store in memory. Its methods are small, so that a subclass can break a single one. */
 export class PlainStore implements ReadWriteStore {
   protected readonly artifacts = new Map<string, Buffer>();
 
@@ -59,7 +59,7 @@ export class PlainStore implements ReadWriteStore {
   }
 }
 
-/** The same with streams. */
+/** Correct store that returns streams. */
 export class PlainStreamStore extends PlainStore {
   override get(key: string): StreamArtifact | undefined {
     const bytes = this.artifacts.get(key);
@@ -76,7 +76,7 @@ export class PlainStreamStore extends PlainStore {
   }
 }
 
-/** The same with files, that are replaced by rename. */
+/** Correct store that returns files and replaces them by rename. */
 export class PlainFileStore implements ReadWriteStore {
   protected readonly directory: string;
 
@@ -131,12 +131,12 @@ export class PlainFileStore implements ReadWriteStore {
   }
 }
 
-/** A strong entity tag. */
+/** Returns a strong entity tag. */
 export function etagOf(bytes: BytesArtifact['bytes']): string {
   return `"${createHash('sha256').update(bytes).digest('hex')}"`;
 }
 
-/** A stream of these bytes, in chunks. */
+/** Returns a stream of `bytes` in chunks of 20,000. */
 export function readableOf(bytes: Buffer): Readable {
   let position = 0;
   return new Readable({
@@ -148,7 +148,7 @@ export function readableOf(bytes: Buffer): Readable {
   });
 }
 
-/** A turn of the event loop. */
-export function turn(): Promise<void> {
+/** Resolves in the next turn of the event loop. */
+export function nextTurn(): Promise<void> {
   return new Promise((resolve) => setImmediate(resolve));
 }

@@ -5,7 +5,7 @@ import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../.
 import { errnoCode } from '../../src/contract/errors.js';
 import type { ReadWriteStore, Store } from '../../src/contract/store.js';
 
-/** The same store, but for what is given. */
+/** Wraps a store and replaces some of its methods. */
 export function withMethods<S extends ReadWriteStore>(store: S, methods: Partial<Store>): ReadWriteStore {
   return {
     get: (key, options) => store.get(key, options),
@@ -16,8 +16,8 @@ export function withMethods<S extends ReadWriteStore>(store: S, methods: Partial
   };
 }
 
-/** The same store, whose lookups take their time. */
-export function answeringLater(store: ReadWriteStore): ReadWriteStore {
+/** Wraps a store so that lookups are asynchronous. */
+export function withAsyncLookups(store: ReadWriteStore): ReadWriteStore {
   return withMethods(store, {
     get: async (key, options) => {
       await new Promise((resolve) => setImmediate(resolve));
@@ -26,7 +26,7 @@ export function answeringLater(store: ReadWriteStore): ReadWriteStore {
   });
 }
 
-/** The same store, whose artifacts are streams: with ranges, or without saying their size. */
+/** Wraps a store so that artifacts are streams: with a size and ranges, or without. */
 export function asStreams(store: ReadWriteStore, { sized }: { readonly sized: boolean }): ReadWriteStore {
   return withMethods(store, {
     get: async (key, options) => {
@@ -46,16 +46,16 @@ async function streamOf(artifact: Artifact, sized: boolean): Promise<StreamArtif
     etag,
     lastModified,
     size: sized ? size : undefined,
-    open: (range) => (artifact.kind === 'bytes' ? ofBytes(artifact, range) : ofFile(artifact, range)),
+    open: (range) => (artifact.kind === 'bytes' ? bytesStream(artifact, range) : fileStream(artifact, range)),
   };
 }
 
-function ofBytes({ bytes }: BytesArtifact, range = { start: 0, end: bytes.byteLength }): Readable {
+function bytesStream({ bytes }: BytesArtifact, range = { start: 0, end: bytes.byteLength }): Readable {
   const part = bytes.subarray(range.start, range.end);
   return Readable.from(part.byteLength === 0 ? [] : [Buffer.from(part)], { objectMode: false });
 }
 
-function ofFile({ path }: FileArtifact, range?: { start: number; end: number }): Readable {
+function fileStream({ path }: FileArtifact, range?: { start: number; end: number }): Readable {
   return createReadStream(path, range && { start: range.start, end: range.end - 1 });
 }
 

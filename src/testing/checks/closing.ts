@@ -1,23 +1,26 @@
 import assert from 'node:assert/strict';
 import { content, StagedBody } from '../bodies.js';
-import { type Check, ifWritable } from '../check.js';
+import { type Check, ifWritable } from './check.js';
 
-/** `close`, beyond what every check does at its end. */
+/** `close` with an upload in flight. Every other check closes an idle store at its end. */
 export const closing: readonly Check[] = [
   {
-    title: 'closing ends, and so does an upload that was under way',
+    title: 'close() settles, and so does an upload in flight',
     applies: ifWritable,
     async run(subject) {
       if (subject.store.close === undefined) return;
       const body = new StagedBody();
       const upload = subject.upload('key', body.stream);
-      await subject.within('taking an upload', body.giveInPieces(content(100_000), 2));
+      await subject.withDeadline('consuming an upload', body.pushInPieces(content(100_000), 2));
       const closed = subject.store.close();
-      // A store may wait for its uploads; so that it can, this one comes to its end.
+      // Ends the body, because close() may wait for uploads in flight.
       body.end();
-      await subject.within('close()', closed);
-      await subject.within('put() of a store that is closed', upload);
-      assert(body.stream.destroyed || body.stream.readableEnded, 'nobody reads the upload any more, or ends it');
+      await subject.withDeadline('close()', closed);
+      await subject.withDeadline('put() of a closed store', upload);
+      assert(
+        body.stream.destroyed || body.stream.readableEnded,
+        'expected the store to read the body to its end or to destroy it',
+      );
     },
   },
 ];

@@ -1,46 +1,46 @@
 import assert from 'node:assert/strict';
-import { arriving, assertBytes, content } from '../bodies.js';
-import { type Check, ifWritable } from '../check.js';
-import { outcomeOf, turn } from '../steps.js';
-import { stored } from '../subject.js';
+import { assertBytes, chunkedBody, content } from '../bodies.js';
+import { nextTurn, outcomeOf } from '../promises.js';
+import { assertStored } from '../subject.js';
+import { type Check, ifWritable } from './check.js';
 
 const WRITERS = 8;
-/** Each other, so that what is mixed of two has a length of neither, or the bytes of both. */
+/** Different lengths, so that a mix of two uploads has the wrong length or wrong bytes. */
 const lengthOf = (writer: number): number => 40_000 + 3001 * writer;
 
-/** Uploads at the same time. */
+/** Concurrent uploads. */
 export const concurrency: readonly Check[] = [
   {
-    title: 'of uploads to one key at a time one is there in the end, whole',
+    title: 'after concurrent uploads to one key, the artifact is one of them as a whole',
     applies: ifWritable,
     async run(subject) {
       const bodies = Array.from({ length: WRITERS }, (_, writer) => content(lengthOf(writer), writer + 1));
       let running = true;
-      const writing = Promise.all(
-        bodies.map((bytes) => subject.upload('key', arriving(bytes), { size: bytes.byteLength })),
+      const writes = Promise.all(
+        bodies.map((bytes) => subject.upload('key', chunkedBody(bytes), { size: bytes.byteLength })),
       ).finally(() => {
         running = false;
       });
-      // One lookup at a time, so that they do not keep the uploads from their turn.
-      const looking = outcomeOf(async () => {
+      // One read at a time, so that reads do not starve the uploads.
+      const reading = outcomeOf(async () => {
         while (running) {
-          // A read that meets a change may fail; what it does get must be one of them.
+          // A read during an overwrite may fail. If it succeeds, it must return one of the uploads.
           const outcome = await outcomeOf(() => subject.read('key'));
           if (outcome.ok && outcome.value !== undefined) assertOneOf(outcome.value, bodies);
-          await turn();
+          await nextTurn();
         }
       });
-      const outcomes = await subject.within('put() of several to one key', writing);
-      for (const outcome of outcomes) stored(outcome);
-      const looked = await looking;
-      if (!looked.ok) throw looked.error;
+      const outcomes = await subject.withDeadline('concurrent put() to one key', writes);
+      for (const outcome of outcomes) assertStored(outcome);
+      const readOutcome = await reading;
+      if (!readOutcome.ok) throw readOutcome.error;
       const found = await subject.read('key');
-      assert(found !== undefined, 'nothing is found after all of them were accepted');
+      assert(found !== undefined, 'expected an artifact after all uploads succeeded, received a miss');
       assertOneOf(found, bodies);
     },
   },
   {
-    title: 'uploads to many keys at a time are all kept, and kept apart',
+    title: 'concurrent uploads to many keys do not mix',
     applies: ifWritable,
     async run(subject) {
       const keys = Array.from({ length: 2 * WRITERS }, (_, writer) => `key/${writer % 4}/${writer}`);
@@ -53,6 +53,6 @@ export const concurrency: readonly Check[] = [
 
 function assertOneOf(bytes: Buffer, bodies: readonly Buffer[]): void {
   const expected = bodies.find((body) => body.byteLength === bytes.byteLength);
-  assert(expected !== undefined, `${bytes.byteLength} bytes are found, and no upload has had as many`);
-  assertBytes(bytes, expected, 'what is found of several uploads');
+  assert(expected !== undefined, `expected the length of one of the uploads, received ${bytes.byteLength} bytes`);
+  assertBytes(bytes, expected, 'artifact after concurrent uploads');
 }

@@ -1,28 +1,28 @@
-import assert from 'node:assert/strict';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import type { PutResult } from '../../contract/store.js';
-import { arriving, content, StagedBody } from '../bodies.js';
-import { type Check, ifWritable } from '../check.js';
-import { type Outcome, turn } from '../steps.js';
-import { refused, type Subject, stored } from '../subject.js';
+import { assertEqual } from '../assert-equal.js';
+import { chunkedBody, content, StagedBody } from '../bodies.js';
+import { nextTurn, type Outcome } from '../promises.js';
+import { assertRejected, assertStored, type Subject } from '../subject.js';
+import { type Check, ifWritable } from './check.js';
 
 const OLD = content(30_000, 1);
 const BYTES = content(200_000, 2);
 const PIECES = 4;
-/** Turns of the event loop between the last byte of an upload and the moment at which its client leaves. */
-const LEAVES_AFTER_TURNS = [0, 1, 2, 3, 5, 8, 13];
+/** Turns of the event loop between the last byte of an upload and the abort. */
+const ABORT_AFTER_TURNS = [0, 1, 2, 3, 5, 8, 13];
 
-/** Uploads that do not succeed: nothing of them stays. */
+/** Uploads that fail. They must leave nothing behind. */
 export const failedUploads: readonly Check[] = [
   {
     title: 'an upload that fails leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload that has failed', async (key) => {
+      assertLeavesNothing(subject, 'an upload whose body fails', async (key) => {
         const body = new StagedBody();
         const upload = subject.upload(key, body.stream);
-        await body.giveInPieces(BYTES, PIECES);
-        body.fail(new Error('the client has gone'));
+        await body.pushInPieces(BYTES, PIECES);
+        body.destroy(new Error('client disconnected'));
         return upload;
       }),
   },
@@ -30,22 +30,22 @@ export const failedUploads: readonly Check[] = [
     title: 'an upload that fails before its first byte leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload that has failed', async (key) => {
+      assertLeavesNothing(subject, 'an upload whose body fails', async (key) => {
         const body = new StagedBody();
         const upload = subject.upload(key, body.stream);
-        body.fail(new Error('the client has gone'));
+        body.destroy(new Error('client disconnected'));
         return upload;
       }),
   },
   {
-    title: 'an upload that is cut off without an error leaves nothing',
+    title: 'an upload that is destroyed without an error leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload that was cut off', async (key) => {
+      assertLeavesNothing(subject, 'an upload whose body is destroyed', async (key) => {
         const body = new StagedBody();
         const upload = subject.upload(key, body.stream);
-        await body.giveInPieces(BYTES, PIECES);
-        body.fail();
+        await body.pushInPieces(BYTES, PIECES);
+        body.destroy();
         return upload;
       }),
   },
@@ -53,56 +53,56 @@ export const failedUploads: readonly Check[] = [
     title: 'an upload that is shorter than announced leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload that ends a byte before its announced length', (key) =>
-        subject.upload(key, arriving(BYTES), { size: BYTES.byteLength + 1 }),
+      assertLeavesNothing(subject, 'an upload that is one byte shorter than announced', (key) =>
+        subject.upload(key, chunkedBody(BYTES), { size: BYTES.byteLength + 1 }),
       ),
   },
   {
     title: 'an upload that is longer than announced leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload that goes on for a byte after its announced length', (key) =>
-        subject.upload(key, arriving(BYTES), { size: BYTES.byteLength - 1 }),
+      assertLeavesNothing(subject, 'an upload that is one byte longer than announced', (key) =>
+        subject.upload(key, chunkedBody(BYTES), { size: BYTES.byteLength - 1 }),
       ),
   },
   {
-    title: 'the code of what fails an upload comes through, because it tells the status',
+    title: 'put() rejects with the error code of a failed body',
     applies: ifWritable,
     async run(subject) {
       const body = new StagedBody();
       const upload = subject.upload('key', body.stream);
-      await subject.within('taking an upload', body.giveInPieces(BYTES, PIECES));
-      // What the handler's bodies fail with above its limit. Wrapped in another error it would be a 500.
-      body.fail(new HotblobError('ERR_HOTBLOB_TOO_LARGE', 'the upload is too large'));
-      const error = refused(
-        await subject.within('put() of a body that has failed', upload),
-        'an upload that has failed',
+      await subject.withDeadline('consuming an upload', body.pushInPieces(BYTES, PIECES));
+      // The handler fails a body above its limit with this error. If the store wrapped it, the client would get 500 instead of 413.
+      body.destroy(new HotblobError('ERR_HOTBLOB_TOO_LARGE', 'the upload is too large'));
+      const error = assertRejected(
+        await subject.withDeadline('put() of a failed body', upload),
+        'an upload whose body fails',
       );
-      assert.equal(errnoCode(error), 'ERR_HOTBLOB_TOO_LARGE', 'the code of what put() is rejected with');
+      assertEqual(errnoCode(error), 'ERR_HOTBLOB_TOO_LARGE', 'error code of put()');
     },
   },
   {
-    title: 'an abort ends an upload that is silent, and leaves nothing',
+    title: 'an abort rejects an idle upload and leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload whose client has left', async (key) => {
+      assertLeavesNothing(subject, 'an aborted upload', async (key) => {
         const controller = new AbortController();
         const body = new StagedBody();
         const upload = subject.upload(key, body.stream, { signal: controller.signal });
-        await body.giveInPieces(BYTES, PIECES);
+        await body.pushInPieces(BYTES, PIECES);
         controller.abort();
         return upload;
       }),
   },
   {
-    title: 'an upload that was aborted stays so, even where its body comes to its end',
+    title: 'an aborted upload leaves nothing, even if its body ends',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload whose client has left', async (key) => {
+      assertLeavesNothing(subject, 'an aborted upload', async (key) => {
         const controller = new AbortController();
         const body = new StagedBody();
         const upload = subject.upload(key, body.stream, { signal: controller.signal });
-        await body.giveInPieces(BYTES, PIECES);
+        await body.pushInPieces(BYTES, PIECES);
         controller.abort();
         body.end();
         const outcome = await upload;
@@ -111,29 +111,29 @@ export const failedUploads: readonly Check[] = [
       }),
   },
   {
-    title: 'an upload whose client has left before leaves nothing',
+    title: 'an upload with an aborted signal leaves nothing',
     applies: ifWritable,
     run: (subject) =>
-      assertLeavesNothing(subject, 'an upload whose client had left before', (key) => {
+      assertLeavesNothing(subject, 'an upload with an aborted signal', (key) => {
         const controller = new AbortController();
         controller.abort();
-        return subject.upload(key, arriving(BYTES), { size: BYTES.byteLength, signal: controller.signal });
+        return subject.upload(key, chunkedBody(BYTES), { size: BYTES.byteLength, signal: controller.signal });
       }),
   },
   {
-    title: 'an abort while an upload is being completed leaves all of it or nothing',
+    title: 'an abort while an upload completes leaves the whole artifact or nothing',
     applies: ifWritable,
     async run(subject) {
-      for (const turns of LEAVES_AFTER_TURNS) {
+      for (const turns of ABORT_AFTER_TURNS) {
         const key = `key-${turns}`;
         const controller = new AbortController();
-        const body = arriving(BYTES);
+        const body = chunkedBody(BYTES);
         const upload = subject.upload(key, body, { size: BYTES.byteLength, signal: controller.signal });
         body.once('end', async () => {
-          for (let count = 0; count < turns; count++) await turn();
+          for (let count = 0; count < turns; count++) await nextTurn();
           controller.abort();
         });
-        const outcome = await subject.within('put() whose client leaves', upload);
+        const outcome = await subject.withDeadline('put() that is aborted', upload);
         if (outcome.ok) await subject.assertHolds(key, BYTES);
         else await subject.assertMiss(key);
       }
@@ -142,8 +142,8 @@ export const failedUploads: readonly Check[] = [
 ];
 
 /**
- * Fails unless `attempt` is refused, and changes neither what is found nor what is kept: once for a key that is free and
- * once for one that is not. Both keys can be uploaded to afterwards.
+ * Asserts that `attempt` rejects and changes neither the artifacts nor the inventory, for a new and for an existing key. Then
+ * asserts that both keys accept uploads.
  */
 async function assertLeavesNothing(
   subject: Subject,
@@ -154,13 +154,15 @@ async function assertLeavesNothing(
   await subject.put('another/key', OLD);
   const before = await subject.inventory();
   for (const key of ['new/key', 'old/key']) {
-    refused(await subject.within(`put() of ${what}`, attempt(key)), what);
+    assertRejected(await subject.withDeadline(`put() of ${what}`, attempt(key)), what);
   }
   await subject.assertMiss('new/key');
   await subject.assertHolds('old/key', OLD);
-  assert.deepEqual(await subject.inventory(), before, 'what the store keeps');
+  assertEqual(await subject.inventory(), before, 'inventory after failed uploads');
   for (const key of ['new/key', 'old/key']) {
-    stored(await subject.within('put()', subject.upload(key, arriving(BYTES), { size: BYTES.byteLength })));
+    assertStored(
+      await subject.withDeadline('put()', subject.upload(key, chunkedBody(BYTES), { size: BYTES.byteLength })),
+    );
     await subject.assertHolds(key, BYTES);
   }
 }

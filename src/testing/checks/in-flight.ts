@@ -1,49 +1,49 @@
 import assert from 'node:assert/strict';
+import { type ArtifactReader, FileArtifactReader } from '../artifact-reader.js';
 import { assertBytes, content } from '../bodies.js';
-import { type Check, ifDeletable, ifWritable } from '../check.js';
-import { FileReading, type Reading } from '../reading.js';
-import { outcomeOf } from '../steps.js';
+import { outcomeOf } from '../promises.js';
 import type { Subject } from '../subject.js';
+import { type Check, ifDeletable, ifWritable } from './check.js';
 
-/** A store that makes room holds about this many of the artifacts that are put into it to fill it. */
-const FILLING = 16;
+/** Number of artifacts that fill a store up to `evictsAbove`. */
+const ARTIFACTS_TO_FILL = 16;
 
 const ifEvicting = ({ writable, evictsAbove }: { writable: boolean; evictsAbove: number | undefined }): boolean =>
   writable && evictsAbove !== undefined;
 
-/** Reads that have begun when their artifact goes, and the store's making room. */
+/** Reads in flight while their artifact is replaced or removed, and eviction. */
 export const inFlight: readonly Check[] = [
   {
-    title: 'a read in flight is not touched by an overwrite',
+    title: 'an overwrite does not affect a read in flight',
     applies: ifWritable,
     async run(subject) {
-      const { reading, bytes } = await begun(subject);
+      const { reader, bytes } = await startRead(subject);
       await subject.put('key', content(subject.largeBytes, 2));
       await subject.put('key', content(1000, 3));
-      await assertUntouched(subject, reading, bytes);
+      await assertUnaffected(subject, reader, bytes);
       await subject.assertHolds('key', content(1000, 3));
     },
   },
   {
-    title: 'a read in flight is not touched by a deletion',
+    title: 'a deletion does not affect a read in flight',
     applies: ifDeletable,
     async run(subject) {
-      const { reading, bytes } = await begun(subject);
+      const { reader, bytes } = await startRead(subject);
       await subject.delete('key');
-      await assertUntouched(subject, reading, bytes);
+      await assertUnaffected(subject, reader, bytes);
     },
   },
   {
-    title: 'a read in flight is not touched by an eviction',
+    title: 'an eviction does not affect a read in flight',
     applies: ifEvicting,
     async run(subject) {
-      const { reading, bytes } = await begun(subject);
+      const { reader, bytes } = await startRead(subject);
       await fillUntilEvicted(subject, 'key');
-      await assertUntouched(subject, reading, bytes);
+      await assertUnaffected(subject, reader, bytes);
     },
   },
   {
-    title: 'making room takes what is old, and never what was put last',
+    title: 'evicts old artifacts, never the latest upload',
     applies: ifEvicting,
     async run(subject) {
       await subject.put('key', content(1000));
@@ -51,7 +51,7 @@ export const inFlight: readonly Check[] = [
     },
   },
   {
-    title: 'a file that is promised to be immutable is never truncated, nor written to where it has been read',
+    title: 'an immutable file is never truncated or rewritten in place',
     applies: ifWritable,
     async run(subject) {
       const { largeBytes, capabilities } = subject;
@@ -64,16 +64,16 @@ export const inFlight: readonly Check[] = [
   },
 ];
 
-/** Puts a large artifact, and reads the first bytes of it. */
-async function begun(subject: Subject): Promise<{ readonly reading: Reading; readonly bytes: Buffer }> {
+/** Uploads a large artifact and reads its first bytes. */
+async function startRead(subject: Subject): Promise<{ readonly reader: ArtifactReader; readonly bytes: Buffer }> {
   const bytes = content(subject.largeBytes);
   await subject.put('key', bytes);
-  const reading = await subject.openFound('key');
-  await subject.step(reading);
-  return { reading, bytes };
+  const reader = await subject.openExisting('key');
+  await subject.readChunk(reader);
+  return { reader, bytes };
 }
 
-/** Fails where a file that is promised to be immutable is not, when `change` is made to its artifact. */
+/** Asserts that `change` does not modify the inode of an immutable file. Passes for other artifacts. */
 async function assertImmutable(
   subject: Subject,
   key: string,
@@ -81,31 +81,31 @@ async function assertImmutable(
 ): Promise<void> {
   const bytes = content(subject.largeBytes);
   await subject.put(key, bytes);
-  const reading = await subject.openFound(key);
-  if (!(reading instanceof FileReading && reading.artifact.immutable === true)) return;
+  const reader = await subject.openExisting(key);
+  if (!(reader instanceof FileArtifactReader && reader.artifact.immutable === true)) return;
   await change(key);
-  assertBytes(await reading.again(), bytes, 'what is left in the file');
-  await subject.leave(reading);
+  assertBytes(await reader.reread(), bytes, 'immutable file after a change of its artifact');
+  await subject.closeReader(reader);
 }
 
-async function assertUntouched(subject: Subject, reading: Reading, bytes: Buffer): Promise<void> {
-  const outcome = await outcomeOf(() => subject.drain(reading));
-  if (outcome.ok) assertBytes(outcome.value, bytes, 'what is read of an artifact that has gone meanwhile');
+async function assertUnaffected(subject: Subject, reader: ArtifactReader, bytes: Buffer): Promise<void> {
+  const outcome = await outcomeOf(() => subject.readToEnd(reader));
+  if (outcome.ok) assertBytes(outcome.value, bytes, 'read in flight');
   else if (subject.capabilities.survivesDelete) throw outcome.error;
 }
 
 /**
- * Puts artifacts, each of which has to be there then, until the one under `key` has gone. That is looked at only when as
- * much has been put as the store may hold: to some, a look is a use.
+ * Uploads artifacts until the one under `key` is evicted, and asserts that each new artifact is stored. Looks up `key` only
+ * when as many bytes as the store can hold were uploaded, because a lookup can count as a use.
  */
 async function fillUntilEvicted(subject: Subject, key: string): Promise<void> {
   const { evictsAbove = 0 } = subject.capabilities;
-  const length = Math.ceil(evictsAbove / FILLING);
-  for (let count = 1; count <= 3 * FILLING; count++) {
+  const length = Math.ceil(evictsAbove / ARTIFACTS_TO_FILL);
+  for (let count = 1; count <= 3 * ARTIFACTS_TO_FILL; count++) {
     const bytes = content(length, count);
-    await subject.put(`filling-${count}`, bytes);
-    await subject.assertHolds(`filling-${count}`, bytes);
-    if (count % FILLING === 0 && (await subject.open(key)) === undefined) return;
+    await subject.put(`fill-${count}`, bytes);
+    await subject.assertHolds(`fill-${count}`, bytes);
+    if (count % ARTIFACTS_TO_FILL === 0 && (await subject.open(key)) === undefined) return;
   }
-  assert.fail(`nothing was evicted by ${3 * evictsAbove} bytes, although the store's capabilities say so`);
+  assert.fail(`evictsAbove: expected an eviction after ${3 * evictsAbove} bytes, but '${key}' is still stored`);
 }

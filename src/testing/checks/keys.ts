@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { errnoCode } from '../../contract/errors.js';
-import { arriving, content } from '../bodies.js';
-import { type Check, ifDeletable, ifWritable } from '../check.js';
-import { outcomeOf } from '../steps.js';
+import { assertEqual } from '../assert-equal.js';
+import { chunkedBody, content } from '../bodies.js';
+import { outcomeOf } from '../promises.js';
 import type { Subject } from '../subject.js';
+import { type Check, ifDeletable, ifWritable } from './check.js';
 
-/** What build tools use: every store has to take these. */
-const ORDINARY = [
+/** Keys as build tools use them. Every store must accept them. */
+const BUILD_TOOL_KEYS = [
   `ac/${'0f'.repeat(32)}`,
   `cas/${'0f'.repeat(32)}`,
   `cas/${'f0'.repeat(32)}`,
@@ -21,8 +22,8 @@ const ORDINARY = [
 
 const LONGEST_SEGMENT = 'k'.repeat(255);
 
-/** What is a key as well, and what stores have mixed up, normalised, cut off or taken for something else. */
-const ODD = [
+/** Valid keys that a store could normalize, truncate, decode or treat as special. */
+const UNUSUAL_KEYS = [
   ...['case', 'CASE', 'Case'],
   ...['with space', 'with+space', 'with%20space', ' with space', 'with space '],
   ...['x/y', 'x_y', 'x-y', 'x:y', 'x%2Fy', 'x%2fy', 'x y'],
@@ -35,66 +36,67 @@ const ODD = [
   ...longestKeys(),
 ];
 
-const REFUSALS = new Set<string | undefined>(['ERR_HOTBLOB_INVALID_KEY', 'ERR_HOTBLOB_KEY_TOO_LONG']);
+const REJECTION_CODES = new Set<string | undefined>(['ERR_HOTBLOB_INVALID_KEY', 'ERR_HOTBLOB_KEY_TOO_LONG']);
 
-/** Whatever a handler lets through as a key. */
+/** Keys that the handler accepts as valid. */
 export const keys: readonly Check[] = [
   {
-    title: 'the keys of build tools are all taken, and kept apart',
+    title: 'stores the keys of build tools without mixing them up',
     async run(subject) {
-      for (const [index, key] of ORDINARY.entries()) await subject.fill(key, content(100 + index, index + 1));
-      for (const [index, key] of ORDINARY.entries()) await subject.assertHolds(key, content(100 + index, index + 1));
+      for (const [index, key] of BUILD_TOOL_KEYS.entries()) await subject.add(key, content(100 + index, index + 1));
+      for (const [index, key] of BUILD_TOOL_KEYS.entries())
+        await subject.assertHolds(key, content(100 + index, index + 1));
     },
   },
   {
-    title: 'odd keys are kept apart, or refused as keys',
+    title: 'unusual keys are distinct, or rejected as invalid',
     applies: ifWritable,
-    run: (subject) => assertKeptApart(subject, ODD),
+    run: (subject) => assertDistinct(subject, UNUSUAL_KEYS),
   },
   {
-    title: 'a key that another one begins with is kept apart from it, or refused as a key',
+    title: 'a key that is a path prefix of another is distinct from it, or rejected as invalid',
     applies: ifWritable,
     async run(subject) {
       await subject.put('p/q/r', content(1000));
-      for (const key of ['p', 'p/q']) await assertMissOrRefused(subject, key);
+      for (const key of ['p', 'p/q']) await assertMissOrRejected(subject, key);
       if (ifDeletable(subject.capabilities)) {
         const outcome = await outcomeOf(() => subject.delete('p/q'));
-        if (outcome.ok) assert.equal(outcome.value, false, 'delete() of what is only the beginning of a key');
-        else assertRefusal(outcome.error, 'delete() of what is only the beginning of a key');
+        if (outcome.ok) assertEqual(outcome.value, false, 'delete() of a path prefix of a key');
+        else assertRejectionCode(outcome.error, 'delete() of a path prefix of a key');
       }
       await subject.assertHolds('p/q/r', content(1000));
-      await assertKeptApart(subject, ['a', 'a/b', 'a/b/c', 'd/e/f', 'd/e', 'd']);
+      await assertDistinct(subject, ['a', 'a/b', 'a/b/c', 'd/e/f', 'd/e', 'd']);
     },
   },
 ];
 
-async function assertKeptApart(subject: Subject, candidates: readonly string[]): Promise<void> {
+async function assertDistinct(subject: Subject, candidates: readonly string[]): Promise<void> {
   const contents = new Map(candidates.map((key, index) => [key, content(100 + index, index + 1)]));
-  const refusedKeys = new Set<string>();
+  const rejectedKeys = new Set<string>();
   for (const [key, bytes] of contents) {
-    const upload = subject.upload(key, arriving(bytes), { size: bytes.byteLength });
-    const outcome = await subject.within(`put() to ${JSON.stringify(key)}`, upload);
+    const upload = subject.upload(key, chunkedBody(bytes), { size: bytes.byteLength });
+    const outcome = await subject.withDeadline(`put() to ${JSON.stringify(key)}`, upload);
     if (outcome.ok) continue;
-    assertRefusal(outcome.error, `put() to ${JSON.stringify(key)}`);
-    refusedKeys.add(key);
+    assertRejectionCode(outcome.error, `put() to ${JSON.stringify(key)}`);
+    rejectedKeys.add(key);
   }
   for (const [key, bytes] of contents) {
-    if (refusedKeys.has(key)) await assertMissOrRefused(subject, key);
+    if (rejectedKeys.has(key)) await assertMissOrRejected(subject, key);
     else await subject.assertHolds(key, bytes);
   }
 }
 
-async function assertMissOrRefused(subject: Subject, key: string): Promise<void> {
+async function assertMissOrRejected(subject: Subject, key: string): Promise<void> {
   const outcome = await outcomeOf(() => subject.assertMiss(key));
-  if (!outcome.ok && !REFUSALS.has(errnoCode(outcome.error))) throw outcome.error;
+  if (!outcome.ok && !REJECTION_CODES.has(errnoCode(outcome.error))) throw outcome.error;
 }
 
-function assertRefusal(error: unknown, what: string): void {
-  if (REFUSALS.has(errnoCode(error))) return;
-  assert.fail(`${what} may be refused with ${[...REFUSALS].join(' or ')}, found: ${String(error)}`);
+function assertRejectionCode(error: unknown, what: string): void {
+  if (REJECTION_CODES.has(errnoCode(error))) return;
+  assert.fail(`${what}: expected success, or ${[...REJECTION_CODES].join(' or ')}, received ${String(error)}`);
 }
 
-/** Two keys of 1,024 bytes, the most that there is, that differ only in the last one. */
+/** Returns two keys of the maximum length, 1,024 bytes, that differ only in the last byte. */
 function longestKeys(): string[] {
   const start = Array.from({ length: 5 }, (_, index) => String(index).repeat(203)).join('/');
   return ['/last', '/lasu'].map((end) => start + end);

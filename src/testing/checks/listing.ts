@@ -2,35 +2,35 @@ import assert from 'node:assert/strict';
 import type { StoreEntry } from '../../contract/store.js';
 import { assertArtifact } from '../artifacts.js';
 import { assertBytes, content } from '../bodies.js';
-import { type Check, ifDeletable, ifWritable } from '../check.js';
 import type { Subject } from '../subject.js';
+import { type Check, ifDeletable, ifWritable } from './check.js';
 
 const KEYS = ['key', 'ac/0123', 'ac/0124', 'b c/d?e=1', 'ac.0123'];
-/** Clocks of file systems and of processes differ. */
-const CLOCK_MS = 60_000;
+/** Tolerance for the difference between the clocks of the store and of this process. */
+const CLOCK_TOLERANCE_MS = 60_000;
 
-/** `list`, of a store that has it. Whether one has is seen only when it is there: the others pass. */
+/** `list`. A store without it passes: whether a store has it is only known after it was created. */
 export const listing: readonly Check[] = [
   {
-    title: 'a store that can be listed lists what is there: each artifact once, with its key and its size',
+    title: 'list() returns each artifact once, with its key and size',
     async run(subject) {
       if (subject.store.list === undefined) return;
       assertListed(await subject.list(), {}, 'of an empty store');
-      const there: Record<string, Buffer> = {};
+      const stored: Record<string, Buffer> = {};
       for (const [seed, key] of KEYS.entries()) {
         const bytes = content(seed === 0 ? subject.largeBytes : 1000 * seed - 1000, seed);
-        there[key] = bytes;
-        await subject.fill(key, bytes);
+        stored[key] = bytes;
+        await subject.add(key, bytes);
       }
       const entries = await subject.list();
-      assertListed(entries, there, 'of what was put');
-      for (const entry of entries) await assertReadable(subject, entry, there[entry.key] ?? Buffer.alloc(0));
-      await leaveEarly(subject);
-      assertListed(await subject.list(), there, 'after a list that nobody has read to its end');
+      assertListed(entries, stored, 'of the stored artifacts');
+      for (const entry of entries) await assertReadable(subject, entry, stored[entry.key] ?? Buffer.alloc(0));
+      await abandonList(subject);
+      assertListed(await subject.list(), stored, 'after an abandoned iteration');
     },
   },
   {
-    title: 'a store that can be listed lists what an overwrite has put',
+    title: 'list() returns the new size after an overwrite',
     applies: ifWritable,
     async run(subject) {
       if (subject.store.list === undefined) return;
@@ -41,7 +41,7 @@ export const listing: readonly Check[] = [
     },
   },
   {
-    title: 'a store that can be listed does not list what was deleted',
+    title: 'list() does not return deleted artifacts',
     applies: ifDeletable,
     async run(subject) {
       if (subject.store.list === undefined) return;
@@ -62,9 +62,9 @@ function assertListed(
 ): void {
   const sizes = Object.entries(expected).map(([key, { byteLength }]) => ({ key, size: byteLength }));
   sizes.sort((a, b) => (a.key < b.key ? -1 : 1));
-  const wanted = describe(sizes);
-  const found = describe(entries);
-  assert(found === wanted, `the list ${when}: expected ${wanted}, found ${found}`);
+  const expectedText = describe(sizes);
+  const actualText = describe(entries);
+  assert(actualText === expectedText, `list() ${when}: expected ${expectedText}, received ${actualText}`);
 }
 
 function describe(entries: readonly { readonly key: string; readonly size: number }[]): string {
@@ -74,13 +74,13 @@ function describe(entries: readonly { readonly key: string; readonly size: numbe
 async function assertReadable(subject: Subject, entry: StoreEntry, expected: Uint8Array): Promise<void> {
   const { key, artifact, usedAt } = entry;
   assertArtifact(artifact);
-  const isTime = Number.isFinite(usedAt) && usedAt >= 0 && usedAt <= Date.now() + CLOCK_MS;
-  assert(isTime, `'${key}': expected usedAt in milliseconds since 1970, or 0, found ${usedAt}`);
-  const reading = await subject.begin(artifact);
-  assert(reading !== undefined, `the artifact that is listed as '${key}' is not there`);
-  assertBytes(await subject.drain(reading), expected, `the artifact that is listed as '${key}'`);
+  const isTime = Number.isFinite(usedAt) && usedAt >= 0 && usedAt <= Date.now() + CLOCK_TOLERANCE_MS;
+  assert(isTime, `usedAt of '${key}': expected milliseconds since 1970 or 0, received ${usedAt}`);
+  const reader = await subject.openArtifact(artifact);
+  assert(reader !== undefined, `the artifact that list() returned for '${key}' does not exist`);
+  assertBytes(await subject.readToEnd(reader), expected, `artifact that list() returned for '${key}'`);
 }
 
-async function leaveEarly({ store }: Subject): Promise<void> {
+async function abandonList({ store }: Subject): Promise<void> {
   for await (const _ of store.list?.() ?? []) return;
 }

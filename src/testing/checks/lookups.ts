@@ -1,73 +1,81 @@
 import assert from 'node:assert/strict';
 import { assertMetadata } from '../artifacts.js';
+import { assertEqual } from '../assert-equal.js';
 import { assertBytes, content } from '../bodies.js';
-import type { Check } from '../check.js';
-import { outcomeOf } from '../steps.js';
+import { outcomeOf } from '../promises.js';
+import type { Check } from './check.js';
 
-/** More than a store that counts what it does at a time is likely to allow. */
-const MANY = 16;
+/** Number of concurrent lookups. Exceeds a typical concurrency limit of a store. */
+const CONCURRENT_LOOKUPS = 16;
 
-/** What `get` says, and to whom. */
+/** `get`. */
 export const lookups: readonly Check[] = [
   {
-    title: 'it has the methods that its capabilities name',
+    title: 'has exactly the methods that its capabilities name',
     async run({ store, capabilities }) {
-      assert.equal(typeof store.get, 'function', 'get is what every store has');
-      assert.equal(store.put !== undefined, capabilities.writable, 'whether there is put');
-      assert.equal(store.delete !== undefined, capabilities.deletable, 'whether there is delete');
+      assertEqual(typeof store.get, 'function', 'type of get');
+      assertEqual(store.put !== undefined, capabilities.writable, 'put !== undefined (capability writable)');
+      assertEqual(store.delete !== undefined, capabilities.deletable, 'delete !== undefined (capability deletable)');
     },
   },
   {
-    title: 'a miss is undefined, or a promise of it',
+    title: 'returns undefined, or a promise of it, for a miss',
     async run(subject) {
       for (const key of ['nothing', 'nothing/here/either']) {
-        const answer = subject.store.get(key, { signal: subject.signal() });
-        const found = await subject.within('get()', Promise.resolve(answer));
-        // Of a file artifact nobody knows until it is opened.
-        if (found === undefined || found?.kind === 'file') await subject.assertMiss(key);
-        else assert.fail(`a miss must be undefined, found ${found === null ? 'null' : found.kind}`);
+        const result = subject.store.get(key, { signal: subject.signal() });
+        const artifact = await subject.withDeadline('get()', Promise.resolve(result));
+        // A file artifact can be a miss too: that is only known when the file is opened.
+        if (artifact === undefined || artifact?.kind === 'file') await subject.assertMiss(key);
+        else
+          assert.fail(
+            `get() for a miss: expected undefined, received ${artifact === null ? 'null' : `an artifact of kind '${artifact.kind}'`}`,
+          );
       }
     },
   },
   {
-    title: 'what an artifact says about itself can be sent as headers, and stays the same',
+    title: 'artifact metadata is valid in response headers and does not change between lookups',
     async run(subject) {
-      await subject.fill('key', content(1000));
-      const first = await subject.lookUp('key');
-      const second = await subject.lookUp('key');
-      assert(first !== undefined && second !== undefined, `nothing is found under 'key'`);
+      await subject.add('key', content(1000));
+      const first = await subject.get('key');
+      const second = await subject.get('key');
+      assert(first !== undefined && second !== undefined, `expected an artifact under 'key', received a miss`);
       assertMetadata(first);
-      assert.equal(second.etag, first.etag, 'the entity tag of an artifact that has not changed');
-      assert.equal(second.lastModified?.getTime(), first.lastModified?.getTime(), 'lastModified of the same');
-      assert.equal(second.contentType, first.contentType, 'contentType of the same');
-      assert.equal(second.contentEncoding, first.contentEncoding, 'contentEncoding of the same');
+      assertEqual(second.etag, first.etag, 'etag of an unchanged artifact');
+      assertEqual(
+        second.lastModified?.getTime(),
+        first.lastModified?.getTime(),
+        'lastModified of an unchanged artifact',
+      );
+      assertEqual(second.contentType, first.contentType, 'contentType of an unchanged artifact');
+      assertEqual(second.contentEncoding, first.contentEncoding, 'contentEncoding of an unchanged artifact');
     },
   },
   {
-    title: 'many lookups at a time all find the artifact, whole',
+    title: 'concurrent lookups all find the whole artifact',
     async run(subject) {
       const bytes = content(100_000);
-      await subject.fill('key', bytes);
-      await Promise.all(Array.from({ length: MANY }, () => subject.assertHolds('key', bytes)));
+      await subject.add('key', bytes);
+      await Promise.all(Array.from({ length: CONCURRENT_LOOKUPS }, () => subject.assertHolds('key', bytes)));
     },
   },
   {
-    title: 'a lookup whose client leaves disturbs no other',
+    title: 'an aborted lookup does not affect other lookups',
     async run(subject) {
       const bytes = content(100_000);
-      await subject.fill('key', bytes);
+      await subject.add('key', bytes);
       const controllers = [new AbortController(), new AbortController()] as const;
-      const [before, meanwhile] = controllers;
-      before.abort();
-      // Called here, and not through lookUp(): all three are to be on their way before the signal is aborted.
-      const gone = controllers.map(({ signal }) => outcomeOf(() => subject.store.get('key', { signal })));
-      const staying = outcomeOf(() => subject.read('key'));
-      meanwhile.abort();
-      const other = await staying;
+      const [abortedBefore, abortedDuring] = controllers;
+      abortedBefore.abort();
+      // Calls the store directly: subject.get() is asynchronous, and all three lookups must start before the abort.
+      const aborted = controllers.map(({ signal }) => outcomeOf(() => subject.store.get('key', { signal })));
+      const unaffected = outcomeOf(() => subject.read('key'));
+      abortedDuring.abort();
+      const other = await unaffected;
       if (!other.ok) throw other.error;
-      assert(other.value !== undefined, 'the lookup of another client found nothing');
-      assertBytes(other.value, bytes, 'what another client gets');
-      await subject.within('get() for a client that has left', Promise.all(gone));
+      assert(other.value !== undefined, 'expected the artifact for another client, received a miss');
+      assertBytes(other.value, bytes, 'artifact for another client');
+      await subject.withDeadline('get() with an aborted signal', Promise.all(aborted));
       await subject.assertHolds('key', bytes);
     },
   },

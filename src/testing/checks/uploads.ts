@@ -1,29 +1,31 @@
-import assert from 'node:assert/strict';
 import { assertEntityTag } from '../artifacts.js';
-import { arriving, content, StagedBody } from '../bodies.js';
-import { type Check, ifDeletable, ifWritable } from '../check.js';
-import { stored } from '../subject.js';
+import { assertEqual } from '../assert-equal.js';
+import { chunkedBody, content, StagedBody } from '../bodies.js';
+import { assertStored } from '../subject.js';
+import { type Check, ifDeletable, ifWritable } from './check.js';
 
-/** Pieces in which an upload comes: a store that asks for the third has kept the first, if it keeps any. */
+/** Pieces of a staged upload. A store that requests the third has processed the first. */
 const PIECES = 4;
 const PIECES_BYTES = 200_000;
 
 /** Uploads that succeed. */
 export const uploads: readonly Check[] = [
   {
-    title: 'an upload of unknown length is read back, whole',
+    title: 'an upload of unknown length is stored as a whole',
     applies: ifWritable,
     async run(subject) {
       for (const [index, length] of [0, 1, 70_001].entries()) {
         const bytes = content(length, index + 1);
-        const { created } = stored(await subject.within('put()', subject.upload(`key-${index}`, arriving(bytes))));
-        assert.equal(typeof created, 'boolean', 'put() must say whether the key was free');
+        const { created } = assertStored(
+          await subject.withDeadline('put()', subject.upload(`key-${index}`, chunkedBody(bytes))),
+        );
+        assertEqual(typeof created, 'boolean', 'type of created in the result of put()');
         await subject.assertHolds(`key-${index}`, bytes);
       }
     },
   },
   {
-    title: 'an upload replaces what was there, whether it is longer or shorter',
+    title: 'an upload replaces a longer or shorter artifact',
     applies: ifWritable,
     async run(subject) {
       for (const [index, length] of [10_000, 100_000, 10_000, 0, 1].entries()) {
@@ -33,67 +35,67 @@ export const uploads: readonly Check[] = [
     },
   },
   {
-    title: 'another artifact has another entity tag, if it has one',
+    title: 'different uploads have different entity tags, if any',
     applies: ifWritable,
     async run(subject) {
       const tags: string[] = [];
-      // All of one length, and within one second: neither may be all that a tag is made of.
+      // Same length and same second: a tag must not depend on these alone.
       for (const seed of [1, 2, 3]) {
         await subject.put('key', content(1000, seed));
-        const artifact = await subject.lookUp('key');
+        const artifact = await subject.get('key');
         if (artifact?.etag !== undefined) tags.push(artifact.etag);
       }
-      assert.equal(new Set(tags).size, tags.length, `entity tags of different artifacts: ${tags.join(', ')}`);
+      assertEqual(new Set(tags).size, tags.length, `number of different entity tags in ${tags.join(', ')}`);
     },
   },
   {
-    title: 'the entity tag of an upload is that of its artifact',
+    title: 'put() and get() return the same entity tag',
     applies: ifWritable,
     async run(subject) {
       for (const seed of [1, 2]) {
         const { etag } = await subject.put('key', content(1000, seed));
         if (etag === undefined) continue;
         assertEntityTag(etag);
-        const artifact = await subject.lookUp('key');
-        assert.equal(artifact?.etag, etag, 'what get() says after put() has said it');
+        const artifact = await subject.get('key');
+        assertEqual(artifact?.etag, etag, 'etag of get() after put()');
       }
     },
   },
   {
-    title: 'an upload says whether its key was free',
-    applies: (capabilities) => capabilities.writable && capabilities.tellsCreated,
+    title: 'put() reports whether the key is new',
+    applies: (capabilities) => capabilities.writable && capabilities.reportsCreated,
     async run(subject) {
-      assert.equal((await subject.put('key', content(100))).created, true, 'created, of a key that was free');
-      assert.equal((await subject.put('key', content(200))).created, false, 'created, of a key that was not');
-      assert.equal((await subject.put('other', content(100))).created, true, 'created, of another key');
+      assertEqual((await subject.put('key', content(100))).created, true, 'created for a new key');
+      assertEqual((await subject.put('key', content(200))).created, false, 'created for an existing key');
+      assertEqual((await subject.put('other', content(100))).created, true, 'created for another new key');
     },
   },
   {
-    title: 'a deleted key is free again',
-    applies: (capabilities) => ifDeletable(capabilities) && capabilities.tellsCreated,
+    title: 'put() reports a deleted key as new',
+    applies: (capabilities) => ifDeletable(capabilities) && capabilities.reportsCreated,
     async run(subject) {
       await subject.put('key', content(100, 1));
       await subject.delete('key');
-      assert.equal((await subject.put('key', content(200, 2))).created, true, 'created, after it was deleted');
+      assertEqual((await subject.put('key', content(200, 2))).created, true, 'created for a deleted key');
       await subject.assertHolds('key', content(200, 2));
     },
   },
   {
-    title: 'until an upload is complete there is nothing',
+    title: 'an incomplete upload of a new key is not visible',
     applies: ifWritable,
     async run(subject) {
       const bytes = content(PIECES_BYTES);
       const body = new StagedBody();
       const upload = subject.upload('key', body.stream, { size: bytes.byteLength });
-      await subject.within('taking an upload', body.giveInPieces(bytes, PIECES));
+      await subject.withDeadline('consuming an upload', body.pushInPieces(bytes, PIECES));
       await subject.assertMiss('key');
       body.end();
-      stored(await subject.within('put()', upload));
+      assertStored(await subject.withDeadline('put()', upload));
       await subject.assertHolds('key', bytes);
     },
   },
   {
-    title: 'until an upload is complete there is what was there before',
+    title: 'an incomplete upload does not hide the previous artifact',
     applies: ifWritable,
     async run(subject) {
       const old = content(PIECES_BYTES / 2, 1);
@@ -101,10 +103,10 @@ export const uploads: readonly Check[] = [
       await subject.put('key', old);
       const body = new StagedBody();
       const upload = subject.upload('key', body.stream, { size: bytes.byteLength });
-      await subject.within('taking an upload', body.giveInPieces(bytes, PIECES));
+      await subject.withDeadline('consuming an upload', body.pushInPieces(bytes, PIECES));
       await subject.assertHolds('key', old);
       body.end();
-      stored(await subject.within('put()', upload));
+      assertStored(await subject.withDeadline('put()', upload));
       await subject.assertHolds('key', bytes);
     },
   },

@@ -86,5 +86,5 @@ storeConformance({
   name: 'local store that keeps nothing, remote h2c',
   createStore: () => create(createEmptyStore, () => openHotblobUpstream('h2c')),
   disposeStore: dispose,
-  capabilities: { tellsCreated: false, metadata: true },
+  capabilities: { reportsCreated: false, metadata: true },
 });

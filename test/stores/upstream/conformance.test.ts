@@ -9,6 +9,6 @@ for (const transport of TRANSPORTS) {
     createStore: () => openHotblobUpstream(transport),
     disposeStore: closeHotblobUpstream,
     // The server responds to every upload with 200, because build tools expect it.
-    capabilities: { tellsCreated: false, metadata: true },
+    capabilities: { reportsCreated: false, metadata: true },
   });
 }

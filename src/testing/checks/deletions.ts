@@ -1,22 +1,22 @@
-import assert from 'node:assert/strict';
+import { assertEqual } from '../assert-equal.js';
 import { content } from '../bodies.js';
-import { type Check, ifDeletable } from '../check.js';
+import { type Check, ifDeletable } from './check.js';
 
 /** `delete`. */
-export const deleting: readonly Check[] = [
+export const deletions: readonly Check[] = [
   {
-    title: 'a deletion says whether there was something to delete',
+    title: 'delete() resolves to whether there was an artifact',
     applies: ifDeletable,
     async run(subject) {
-      assert.equal(await subject.delete('key'), false, 'delete() of what was never there');
-      assert.equal(await subject.delete('key/below'), false, 'delete() of what was never there');
+      assertEqual(await subject.delete('key'), false, 'delete() of a key that was never stored');
+      assertEqual(await subject.delete('key/below'), false, 'delete() of a key that was never stored');
       await subject.put('key', content(1000));
-      assert.equal(await subject.delete('key'), true, 'delete() of what is there');
-      assert.equal(await subject.delete('key'), false, 'delete() of what was deleted');
+      assertEqual(await subject.delete('key'), true, 'delete() of an artifact');
+      assertEqual(await subject.delete('key'), false, 'delete() of a deleted artifact');
     },
   },
   {
-    title: 'what was deleted is a miss, and can be put again',
+    title: 'a deleted artifact is a miss and can be uploaded again',
     applies: ifDeletable,
     async run(subject) {
       for (const length of [1000, 1, subject.largeBytes]) {
@@ -29,14 +29,14 @@ export const deleting: readonly Check[] = [
     },
   },
   {
-    title: 'a deletion leaves everything else',
+    title: 'a deletion does not affect other keys',
     applies: ifDeletable,
     async run(subject) {
       const others = ['a/b2', 'a/c', 'ab', 'b', 'a-b'];
       for (const [index, key] of others.entries()) await subject.put(key, content(1000 + index, index + 1));
       await subject.put('a/b', content(1000));
       await subject.delete('a/b');
-      // There are keys below it, which is not to be there itself.
+      // "a" is only a prefix of other keys.
       await subject.delete('a');
       for (const [index, key] of others.entries()) {
         await subject.assertHolds(key, content(1000 + index, index + 1));

@@ -1,12 +1,12 @@
-import type { Capabilities } from './options.js';
-import type { Subject } from './subject.js';
+import type { Capabilities } from '../options.js';
+import type { Subject } from '../subject.js';
 
-/** One promise of the contract, and how it is looked at. */
+/** Test of one rule of the contract. */
 export interface Check {
   readonly title: string;
-  /** Which stores make this promise. Default: all. */
+  /** Whether the rule applies to a store with these capabilities. Default: true. */
   readonly applies?: (capabilities: Capabilities) => boolean;
-  /** Rejects where the store breaks it. The store is empty, and nobody else uses it. */
+  /** Rejects if the store breaks the rule. The store is empty and used by this check only. */
   run(subject: Subject): Promise<void>;
 }
 

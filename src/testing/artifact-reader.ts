@@ -7,37 +7,37 @@ import type { Artifact, ByteRange, FileArtifact, StreamArtifact } from '../contr
 import { errnoCode } from '../contract/errors.js';
 
 const WINDOW_BYTES = 64 * 1024;
-/** What tells a handler that the artifact is not there. */
+/** Error codes of open(2) that the handler treats as a miss. */
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
 
-/** An artifact that is being read, as a handler would: windows of it, one after the other. */
-export interface Reading {
+/** Reads an artifact as the handler does: window by window. */
+export interface ArtifactReader {
   readonly artifact: Artifact;
-  /** Bytes of the whole artifact; undefined where it does not say. */
+  /** Size of the whole artifact in bytes; undefined if the artifact has none. */
   readonly size: number | undefined;
-  /** The next bytes; undefined at the end. */
+  /** Reads the next bytes. Resolves to undefined at the end. */
   next(): Promise<Uint8Array | undefined>;
-  /** Gives back what it holds, whether it was read to its end or not. */
+  /** Releases the descriptor or stream. */
   close(): Promise<void>;
 }
 
-/** Begins to read an artifact; undefined for a file that is not there, which is a miss. */
-export async function beginReading(
+/** Opens an artifact for reading. Resolves to undefined for a file that does not exist, which is a miss. */
+export async function openReader(
   artifact: Artifact,
   range: ByteRange | undefined,
   signal: AbortSignal,
-): Promise<Reading | undefined> {
+): Promise<ArtifactReader | undefined> {
   switch (artifact.kind) {
     case 'bytes':
-      return new BytesReading(artifact, artifact.bytes, range);
+      return new BytesReader(artifact, artifact.bytes, range);
     case 'file':
-      return FileReading.open(artifact, range);
+      return FileArtifactReader.open(artifact, range);
     case 'stream':
-      return StreamReading.open(artifact, range, signal);
+      return StreamReader.open(artifact, range, signal);
   }
 }
 
-class BytesReading implements Reading {
+class BytesReader implements ArtifactReader {
   readonly artifact: Artifact;
   readonly size: number;
   readonly #bytes: Uint8Array;
@@ -62,8 +62,8 @@ class BytesReading implements Reading {
   async close(): Promise<void> {}
 }
 
-/** Reads a region of a file through a descriptor of its own, so that it stays with its inode. */
-export class FileReading implements Reading {
+/** Reads a region of a file through its own descriptor, which refers to the same inode even if the file is replaced. */
+export class FileArtifactReader implements ArtifactReader {
   readonly artifact: FileArtifact;
   readonly size: number;
   readonly #handle: FileHandle;
@@ -71,10 +71,10 @@ export class FileReading implements Reading {
   readonly #end: number;
   #position: number;
 
-  static async open(artifact: FileArtifact, range: ByteRange | undefined): Promise<FileReading | undefined> {
+  static async open(artifact: FileArtifact, range: ByteRange | undefined): Promise<FileArtifactReader | undefined> {
     let handle: FileHandle;
     try {
-      // A FIFO must not wait for its writer.
+      // Without O_NONBLOCK, open(2) of a FIFO waits for a writer.
       handle = await open(artifact.path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     } catch (error) {
       if (MISSING.has(errnoCode(error) ?? '')) return undefined;
@@ -86,8 +86,11 @@ export class FileReading implements Reading {
         const offset = artifact.offset ?? 0;
         const size = artifact.length ?? stats.size - offset;
         const isInside = size >= 0 && offset + size <= stats.size;
-        assert(isInside, `the artifact has ${size} bytes at ${offset}, but its file has ${stats.size}`);
-        return new FileReading(artifact, handle, { offset, size, range });
+        assert(
+          isInside,
+          `the artifact has ${size} bytes at offset ${offset}, but its file has only ${stats.size} bytes`,
+        );
+        return new FileArtifactReader(artifact, handle, { offset, size, range });
       }
     } catch (error) {
       await handle.close();
@@ -115,13 +118,14 @@ export class FileReading implements Reading {
     const length = Math.min(WINDOW_BYTES, this.#end - this.#position);
     if (length === 0) return undefined;
     const bytes = await this.#read(this.#position, length);
-    if (bytes.byteLength === 0) throw new Error(`the file ended ${this.#end - this.#position} bytes too early`);
+    if (bytes.byteLength === 0)
+      throw new Error(`the file is truncated: ${this.#end - this.#position} bytes are missing`);
     this.#position += bytes.byteLength;
     return bytes;
   }
 
-  /** What is now where the artifact was, as far as the file goes. */
-  async again(): Promise<Buffer> {
+  /** Reads the whole region again through the same descriptor, up to the end of the file. */
+  async reread(): Promise<Buffer> {
     const parts: Buffer[] = [];
     for (let position = 0; position < this.size; ) {
       const part = await this.#read(this.#offset + position, Math.min(WINDOW_BYTES, this.size - position));
@@ -142,7 +146,7 @@ export class FileReading implements Reading {
   }
 }
 
-class StreamReading implements Reading {
+class StreamReader implements ArtifactReader {
   readonly artifact: Artifact;
   readonly size: number | undefined;
   readonly #stream: Readable;
@@ -152,19 +156,19 @@ class StreamReading implements Reading {
     artifact: StreamArtifact,
     range: ByteRange | undefined,
     signal: AbortSignal,
-  ): Promise<StreamReading> {
+  ): Promise<StreamReader> {
     const stream = await artifact.open(range, { signal });
-    // Not by instanceof: streams of the package readable-stream will do.
+    // Does not use instanceof: streams of the package readable-stream are valid too.
     const isReadable = typeof stream?.on === 'function' && Symbol.asyncIterator in stream;
-    assert(isReadable, 'open() must answer with a Readable');
-    return new StreamReading(artifact, stream);
+    assert(isReadable, `open() of a stream artifact: expected a Readable, received ${typeof stream}`);
+    return new StreamReader(artifact, stream);
   }
 
   private constructor(artifact: StreamArtifact, stream: Readable) {
     this.artifact = artifact;
     this.size = artifact.size;
     this.#stream = stream;
-    // Between two chunks nobody listens, and an error without a listener would end the process.
+    // The iterator listens only while next() is pending. An error without a listener would end the process.
     stream.on('error', () => {});
     this.#chunks = stream[Symbol.asyncIterator]();
   }
@@ -172,7 +176,7 @@ class StreamReading implements Reading {
   async next(): Promise<Uint8Array | undefined> {
     const { done, value } = await this.#chunks.next();
     if (done) return undefined;
-    assert(value instanceof Uint8Array, `a stream must yield bytes, found ${typeof value}`);
+    assert(value instanceof Uint8Array, `chunk of a stream artifact: expected a Uint8Array, received ${typeof value}`);
     return value;
   }
 
