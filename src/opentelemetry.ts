@@ -7,52 +7,52 @@ import { RESPONSE_CHANNEL, type ResponseReport } from './handler/response-record
 import { mainSource } from './send/tally.js';
 import { loadOptional } from './util/load-optional.js';
 
-/** What {@link traceResponses} takes. */
+/** Options of {@link traceResponses}. */
 export interface TracingOptions {
-  /** Default: the global one, which the SDK sets. */
+  /** Provider of the tracer. Default: the global provider, which an OpenTelemetry SDK registers. */
   readonly tracerProvider?: Api.TracerProvider | undefined;
 }
 
-/** Spans of responses, until they are ended. */
+/** Tracing of responses, started by {@link traceResponses}. */
 export interface Tracing {
-  /** No further span begins. */
+  /** Stops creating spans. */
   stop(): void;
 }
 
-/** The methods that the conventions know; others are `_OTHER`. */
+/** Methods known to the semantic conventions. Any other method is reported as `_OTHER`. */
 const METHODS = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE', 'QUERY']);
 
 /**
- * Makes a span of each response of this process, by the semantic conventions for HTTP servers, for whoever runs the SDK of
- * OpenTelemetry. Within a span that is there already, such as one of the instrumentation of node:http, it is an internal
- * one, `hotblob read`; else it is the server's, with the parent that the request's headers name. It begins with the
- * request and is made when the response is over: what a store does meanwhile is no child of it.
+ * Creates an OpenTelemetry span for each response of this process, with the attributes of the semantic conventions for HTTP
+ * servers. If there is an active span, for example of an instrumentation of node:http, the span is an internal child named
+ * `hotblob <operation>`. Otherwise it is a server span, whose parent is taken from the request headers.
  *
- * The query is left out: it may hold tokens.
+ * A span is created when its response has ended, with the start time of the request. Spans of the store are therefore not its
+ * children. The query string is not recorded, because it may contain tokens.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, also where `@opentelemetry/api` is not installed
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option, and if `@opentelemetry/api` is not installed
  */
 export function traceResponses(options: TracingOptions = {}): Tracing {
   assertOptions(options, { tracerProvider: OBJECT });
   const { context, propagation, SpanKind, SpanStatusCode, trace } = loadApi();
   const tracer = (options.tracerProvider ?? trace).getTracer('hotblob');
   const onResponse = (message: unknown): void => {
-    const report = message as ResponseReport; // what `report()` publishes there
+    const report = message as ResponseReport; // published by report()
     const { exchange, method, operation, milliseconds } = report;
     const endTime = Date.now();
     const active = context.active();
-    const isWithin = trace.getSpan(active) !== undefined;
-    const parent = isWithin ? active : propagation.extract(active, exchange.headers);
+    const hasActiveSpan = trace.getSpan(active) !== undefined;
+    const parent = hasActiveSpan ? active : propagation.extract(active, exchange.headers);
     const span = tracer.startSpan(
-      isWithin ? `hotblob ${operation}` : methodName(method),
+      hasActiveSpan ? `hotblob ${operation}` : spanName(method),
       {
-        kind: isWithin ? SpanKind.INTERNAL : SpanKind.SERVER,
+        kind: hasActiveSpan ? SpanKind.INTERNAL : SpanKind.SERVER,
         startTime: endTime - milliseconds,
-        attributes: { ...httpAttributes(exchange), ...ownAttributes(report) },
+        attributes: { ...httpAttributes(exchange), ...hotblobAttributes(report) },
       },
       parent,
     );
-    if (describeFailure(span, report)) span.setStatus({ code: SpanStatusCode.ERROR });
+    if (recordError(span, report)) span.setStatus({ code: SpanStatusCode.ERROR });
     span.end(endTime);
   };
   subscribe(RESPONSE_CHANNEL, onResponse);
@@ -64,20 +64,24 @@ export function traceResponses(options: TracingOptions = {}): Tracing {
 }
 
 function loadApi(): typeof Api {
-  // its types describe what its module holds
+  // loadOptional() returns unknown.
   const api = loadOptional('@opentelemetry/api') as typeof Api | undefined;
   if (api !== undefined) return api;
-  throw invalidOption('traceResponses', 'the package @opentelemetry/api (npm install @opentelemetry/api)', undefined);
+  throw invalidOption(
+    'traceResponses',
+    'the package @opentelemetry/api to be installed (npm install @opentelemetry/api)',
+    undefined,
+  );
 }
 
-function methodName(method: string): string {
+function spanName(method: string): string {
   return METHODS.has(method) ? method : 'HTTP';
 }
 
 function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange): Api.Attributes {
   const isKnown = METHODS.has(method);
   const host = headers[':authority'] ?? headers.host;
-  const { address, port } = hostOf(typeof host === 'string' ? host : '');
+  const { address, port } = parseAuthority(typeof host === 'string' ? host : '');
   return {
     'http.request.method': isKnown ? method : '_OTHER',
     'http.request.method_original': isKnown ? undefined : method,
@@ -91,7 +95,7 @@ function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange):
   };
 }
 
-function ownAttributes(report: ResponseReport): Api.Attributes {
+function hotblobAttributes(report: ResponseReport): Api.Attributes {
   const { status, bytes, protocol, operation, key, lookupMilliseconds, firstByteMilliseconds } = report;
   const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
   return {
@@ -101,20 +105,26 @@ function ownAttributes(report: ResponseReport): Api.Attributes {
     'hotblob.protocol': protocol,
     'hotblob.key': key,
     'hotblob.source': mainSource(bytes),
-    'hotblob.lookup.duration': seconds(lookupMilliseconds),
-    'hotblob.first_byte.duration': seconds(firstByteMilliseconds),
+    'hotblob.lookup.duration': toSeconds(lookupMilliseconds),
+    'hotblob.first_byte.duration': toSeconds(firstByteMilliseconds),
   };
 }
 
-/** Whether it is ours: a client's mistake is no failure of the server's (semantic conventions, HTTP spans, status). */
-function describeFailure(span: Api.Span, { status, complete, error }: ResponseReport): boolean {
+/**
+ * Records the error of a response. Returns whether the span status is an error: for a server span, a 4xx response is not
+ * (semantic conventions, HTTP spans, Status).
+ */
+function recordError(span: Api.Span, { status, complete, error }: ResponseReport): boolean {
   if (error instanceof Error) span.recordException(error);
   if (status >= 400 || !complete)
     span.setAttribute('error.type', error instanceof HotblobError ? error.code : `${status}`);
   return status >= 500 || (!complete && !(error instanceof HotblobError && error.status < 500));
 }
 
-function hostOf(authority: string): { readonly address: string | undefined; readonly port: number | undefined } {
+function parseAuthority(authority: string): {
+  readonly address: string | undefined;
+  readonly port: number | undefined;
+} {
   const match = /^(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(authority);
   return {
     address: match?.[1]?.replace(/^\[|\]$/g, '') || undefined,
@@ -122,6 +132,6 @@ function hostOf(authority: string): { readonly address: string | undefined; read
   };
 }
 
-function seconds(milliseconds: number | undefined): number | undefined {
+function toSeconds(milliseconds: number | undefined): number | undefined {
   return milliseconds === undefined ? undefined : milliseconds / 1000;
 }

@@ -20,7 +20,7 @@ import { content } from './stores/fixture.js';
 const exporter = new InMemorySpanExporter();
 const provider = new BasicTracerProvider({ spanProcessors: [new SimpleSpanProcessor(exporter)] });
 
-/** W3C Trace Context, as the SDK's own propagator reads it. */
+/** Trace and parent of a `traceparent` header (W3C Trace Context). */
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';
 const PARENT_ID = 'b7ad6b7169203331';
 
@@ -36,14 +36,14 @@ test.before(() => {
   });
 });
 
-/** Spans of this test alone. */
-function traced(t: ExecutionContext): void {
+/** Starts tracing until the end of the test. */
+function startTracing(t: ExecutionContext): void {
   exporter.reset();
   const tracing = traceResponses({ tracerProvider: provider });
   t.teardown(() => tracing.stop());
 }
 
-async function spans(count: number): Promise<ReadableSpan[]> {
+async function finishedSpans(count: number): Promise<ReadableSpan[]> {
   await until(`there are ${count} spans`, () => exporter.getFinishedSpans().length >= count);
   return exporter.getFinishedSpans();
 }
@@ -54,14 +54,14 @@ for (const [kind, scheme, version] of [
   ['h2', 'https', '2'],
   ['koa-https', 'https', '1.1'],
 ] as const satisfies readonly [Kind, string, string][]) {
-  test.serial(`${kind}: a response is a span of the server's, with the parent that the client names`, async (t) => {
-    traced(t);
+  test.serial(`${kind}: a response creates a server span, with the parent from the request headers`, async (t) => {
+    startTracing(t);
     const { ask, server } = await open(t, kind, { store: memoryStore(), protocols: [bazel(), plain()] });
     await ask('PUT', '/key?token=secret', { body: content(100_000) });
     const startedAt = Date.now();
     const headers = { traceparent: `00-${TRACE_ID}-${PARENT_ID}-01`, 'user-agent': 'bazel/8' };
     await ask('GET', '/key?token=secret', { headers });
-    const [upload, download] = await spans(2);
+    const [upload, download] = await finishedSpans(2);
     assertSpan(t, upload);
     assertSpan(t, download);
     t.is(upload.attributes['hotblob.operation'], 'upload');
@@ -93,16 +93,14 @@ for (const [kind, scheme, version] of [
     });
     t.true(Number(lookup) <= Number(firstByte) && Number(firstByte) < 60);
     t.is(download.status.code, SpanStatusCode.UNSET);
-    const [begun, ended] = [download.startTime, download.endTime].map(
-      ([seconds, nanos]) => seconds * 1e3 + nanos / 1e6,
-    );
-    t.true((begun ?? 0) >= startedAt - 1000 && (ended ?? 0) >= (begun ?? 0) && (ended ?? 0) <= Date.now() + 1000);
+    const [start, end] = [download.startTime, download.endTime].map(([seconds, nanos]) => seconds * 1e3 + nanos / 1e6);
+    t.true((start ?? 0) >= startedAt - 1000 && (end ?? 0) >= (start ?? 0) && (end ?? 0) <= Date.now() + 1000);
   });
 }
 
-test.serial('within a span that is there already it is an internal one', async (t) => {
-  traced(t);
-  const tracer = provider.getTracer('the host');
+test.serial('within an active span, a response creates an internal span', async (t) => {
+  startTracing(t);
+  const tracer = provider.getTracer('host');
   let outer: Span | undefined;
   const { ask } = await open(
     t,
@@ -110,23 +108,23 @@ test.serial('within a span that is there already it is an internal one', async (
     { store: memoryStore() },
     {
       before: (_request, response, next) => {
-        outer = tracer.startSpan('the host');
+        outer = tracer.startSpan('host');
         response.on('close', () => outer?.end());
         context.with(trace.setSpan(context.active(), outer), next);
       },
     },
   );
   await ask('PUT', '/key', { body: content(10) });
-  const [inner] = await spans(2);
+  const [inner] = await finishedSpans(2);
   assertSpan(t, inner);
   t.is(inner.name, 'hotblob upload');
   t.is(inner.kind, SpanKind.INTERNAL);
   t.is(inner.parentSpanContext?.spanId, outer?.spanContext().spanId);
 });
 
-test.serial('a failure of ours is one, a mistake of the client is none', async (t) => {
-  traced(t);
-  const failure = new Error('the store has failed');
+test.serial('the span status is an error for a 5xx response, and unset for a 4xx response', async (t) => {
+  startTracing(t);
+  const failure = new Error('store failure');
   const store: Store = {
     get: (key) => {
       if (key === 'broken') throw failure;
@@ -138,7 +136,7 @@ test.serial('a failure of ours is one, a mistake of the client is none', async (
   await ask('GET', '/missing');
   await ask('GET', '/a//b');
   await ask('PROPFIND', '/missing');
-  const [broken, missing, bad, other] = await spans(4);
+  const [broken, missing, bad, other] = await finishedSpans(4);
   for (const span of [broken, missing, bad, other]) assertSpan(t, span);
   t.is(broken?.status.code, SpanStatusCode.ERROR);
   t.is(broken?.attributes['error.type'], '500');
@@ -151,16 +149,16 @@ test.serial('a failure of ours is one, a mistake of the client is none', async (
   t.like(other?.attributes, { 'http.request.method': '_OTHER', 'http.request.method_original': 'PROPFIND' });
 });
 
-test.serial('when it is stopped there are no further spans', async (t) => {
-  traced(t);
+test.serial('stop() ends the creation of spans', async (t) => {
+  startTracing(t);
   const { ask, handler } = await open(t, 'http', { store: memoryStore() });
   const tracing = traceResponses({ tracerProvider: provider });
   await ask('GET', '/missing');
-  await spans(2);
+  await finishedSpans(2);
   tracing.stop();
   exporter.reset();
   await ask('GET', '/missing');
-  await until('it is over', () => handler.stats().responses[404] === 2);
+  await until('the response has ended', () => handler.stats().responses[404] === 2);
   t.is(exporter.getFinishedSpans().length, 1);
   t.throws(() => traceResponses({ tracer: provider } as never), { code: 'ERR_HOTBLOB_INVALID_OPTION' });
 });

@@ -3,7 +3,7 @@ import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import type { ReplyBody } from '../protocols/protocol.js';
 
-/** What the page consists of, by the name below its path, with where the build has put it. */
+/** Files of the page in the build output, by their names below the path of the dashboard. */
 const FILES = {
   '': { file: 'page.html', contentType: 'text/html; charset=utf-8' },
   'page.js': { file: 'page.js', contentType: 'text/javascript; charset=utf-8' },
@@ -12,13 +12,16 @@ const FILES = {
 
 const loaded = new Map<string, Promise<ReplyBody>>();
 
-/** A file of the page, read once; undefined for what is none. Rejects where the package has not been built. */
-export function asset(name: string): Promise<ReplyBody> | undefined {
+/**
+ * Loads a file of the page. Each file is read once. Returns `undefined` for an unknown name; the promise rejects if the package
+ * has not been built.
+ */
+export function loadAsset(name: string): Promise<ReplyBody> | undefined {
   if (!isAsset(name)) return undefined;
-  const known = loaded.get(name);
-  if (known !== undefined) return known;
+  const cached = loaded.get(name);
+  if (cached !== undefined) return cached;
   const { file, contentType } = FILES[name];
-  // Wherever the bundle of this module stands, a package finds itself.
+  // A package may resolve its own name, so this works wherever the bundler has put this module.
   const root = dirname(createRequire(import.meta.url).resolve('hotblob/package.json'));
   const reading = readFile(join(root, 'dist', 'dashboard', 'page', file), 'utf8').then((text) => ({
     contentType,

@@ -7,41 +7,46 @@ import type { ExchangeHandler } from '../handler/handler.js';
 import { admitsOperator, refuseOperator } from '../handler/operator-access.js';
 import { answerError, answerReply } from '../handler/reply.js';
 import type { Counting, HandlerStats } from '../handler/stats.js';
-import { jsonReply, type Reply, type ReplyBody } from '../protocols/protocol.js';
+import { jsonReply, type Reply } from '../protocols/protocol.js';
 import type { ServerStats } from '../server/stats.js';
 import { LATENCY_BOUNDS_SECONDS } from '../util/histogram.js';
-import { asset } from './assets.js';
+import { loadAsset } from './assets.js';
 import { Downloads } from './downloads.js';
 import { Residency } from './residency.js';
 import { Viewers } from './viewers.js';
 
-/** What {@link createDashboard} takes. */
+/** Options of {@link createDashboard}. */
 export interface DashboardOptions {
-  /** Whose responses are shown. */
+  /** Handler whose responses are shown. */
   readonly handler: Counting<HandlerStats>;
-  /** Made by `createServer`. Default: none, and no connections are shown. */
+  /** Server whose connections are shown, made by `createServer`. Default: none. */
   readonly server?: Counting<ServerStats> | undefined;
-  /** What is shown of it is what it can tell: see `Store.list` and `Store.stats`. Default: none. */
+  /**
+   * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`. Default: none.
+   */
   readonly store?: Pick<Store, 'list' | 'stats'> | undefined;
   /**
-   * Who may look: whoever may read, as protocol `hotblob`. A browser asks for user and password; the password is the
-   * token. Default: everybody may.
+   * Access policy. It is called with the protocol `hotblob`, and the dashboard requires read access. A browser asks for a user
+   * and a password; the password is the token. Default: no authentication.
    */
   readonly access?: AccessPolicy | undefined;
   /**
-   * Where the page is, with a slash at its end. A framework that mounts it below a path removes that, so that it is `/`
-   * there. Default: `/_hotblob/`.
+   * Path of the page. It ends with a slash. If a framework mounts the dashboard and strips the mount path, use `/`.
+   * Default: `/_hotblob/`.
    */
   readonly path?: string | undefined;
 }
 
-/** A page that shows what a handler does while it does it. Mounted like a handler; what is not its own it leaves alone. */
+/**
+ * Web page with live statistics of a handler. Mounted like a handler. `handle` resolves to `false` for a request outside its
+ * path.
+ */
 export interface Dashboard extends ExchangeHandler {
-  /** Ends the streams of those who look: before the server closes, which would wait for them. */
+  /** Ends the event streams of open pages. Call it before closing the server, which waits for these streams. */
   close(): void;
 }
 
-/** Nothing but what the package brings, and nobody may put it into a frame. */
+/** Allows only the files of this package, and no embedding into a frame. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -55,14 +60,14 @@ const CONTENT_SECURITY_POLICY = [
 
 const PAGE_HEADERS = { 'content-security-policy': CONTENT_SECURITY_POLICY, 'referrer-policy': 'no-referrer' };
 
-const COUNTING: OptionCheck = {
-  expected: 'something with stats()',
+const STATS_SOURCE: OptionCheck = {
+  expected: 'an object with a stats() method',
   accepts: (value) => OBJECT.accepts(value) && typeof (value as { stats?: unknown }).stats === 'function',
 };
 
 const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
-  handler: COUNTING,
-  server: COUNTING,
+  handler: STATS_SOURCE,
+  server: STATS_SOURCE,
   store: OBJECT,
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   path: {
@@ -72,18 +77,18 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
 };
 
 /**
- * Makes a page that shows live what a handler sends, from where, how fast, and how short memory is, and which artifacts of
- * a store are in the page cache. Nothing is measured, and no timer runs, until somebody looks.
+ * Creates a web page with live statistics: throughput by source, latency, hit rate, memory pressure, and a map of the artifacts
+ * in the page cache. It starts no timer and records no downloads until the page is first opened.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option or an invalid value
  */
 export function createDashboard(options: DashboardOptions): Dashboard {
   assertOptions(options, CHECKS);
-  if (options.handler === undefined) throw invalidOption('handler', COUNTING.expected, undefined);
-  return new LivePage(options);
+  if (options.handler === undefined) throw invalidOption('handler', STATS_SOURCE.expected, undefined);
+  return new LiveDashboard(options);
 }
 
-class LivePage implements Dashboard {
+class LiveDashboard implements Dashboard {
   readonly #path: string;
   readonly #access: AccessPolicy | undefined;
   readonly #downloads: Downloads;
@@ -110,17 +115,17 @@ class LivePage implements Dashboard {
       return true;
     }
     if (!path.startsWith(this.#path)) return false;
-    const answer = this.#answerOf(path.slice(this.#path.length), query);
-    if (answer === undefined) return false;
+    const respond = this.#responderOf(path.slice(this.#path.length), query);
+    if (respond === undefined) return false;
     try {
       if (exchange.method !== 'GET' && exchange.method !== 'HEAD') {
         refuseOperator(exchange, 405, { allow: 'GET, HEAD' });
       } else if (await admitsOperator(exchange, this.#access)) {
         this.#downloads.listen();
-        await answer(exchange);
+        await respond(exchange);
       }
     } catch (error) {
-      if (exchange.headersSent) exchange.destroy(new Error('the page has failed', { cause: error }));
+      if (exchange.headersSent) exchange.destroy(new Error('the dashboard failed', { cause: error }));
       else answerError(exchange, statusOf(error));
     }
     return true;
@@ -131,28 +136,27 @@ class LivePage implements Dashboard {
     this.#downloads.close();
   }
 
-  #answerOf(name: string, query: string | undefined): ((exchange: Exchange) => Promise<void>) | undefined {
+  #responderOf(name: string, query: string | undefined): ((exchange: Exchange) => Promise<void>) | undefined {
     switch (name) {
       case 'events':
         return (exchange) => this.#viewers.add(exchange, { bounds: LATENCY_BOUNDS_SECONDS });
       case 'residency.json':
-        return async (exchange) => answerReply(exchange, found(await this.#residency.map()));
+        return async (exchange) =>
+          answerReply(exchange, jsonOr404(await this.#residency.map(), 'The store cannot be listed.'));
       case 'artifact.json': {
         const key = new URLSearchParams(query).get('key') ?? '';
-        return async (exchange) => answerReply(exchange, found(await this.#residency.pagesOf(key)));
+        return async (exchange) => answerReply(exchange, jsonOr404(await this.#residency.pagesOf(key), 'Not found.'));
       }
       default: {
-        const file = asset(name);
-        return file && (async (exchange) => answerReply(exchange, page(await file)));
+        const file = loadAsset(name);
+        return (
+          file && (async (exchange) => answerReply(exchange, { status: 200, headers: PAGE_HEADERS, body: await file }))
+        );
       }
     }
   }
 }
 
-function page(body: ReplyBody): Reply {
-  return { status: 200, headers: PAGE_HEADERS, body };
-}
-
-function found(value: object | undefined): Reply {
-  return value === undefined ? jsonReply(404, { message: 'There is nothing here.' }) : jsonReply(200, value);
+function jsonOr404(value: object | undefined, message: string): Reply {
+  return value === undefined ? jsonReply(404, { message }) : jsonReply(200, value);
 }

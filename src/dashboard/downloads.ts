@@ -5,75 +5,77 @@ import { TwoGenerationMap } from '../util/two-generation-map.js';
 
 /** Keys in a generation. Keys that were requested longest ago are forgotten first. */
 const GENERATION_SIZE = 2048;
-/** Responses that are remembered of each. */
+/** Responses kept for each key. */
 const MAX_RESPONSES = 10;
 
-/** A response with an artifact, as the page shows it. */
+/** Response for an artifact, as shown on the page. */
 export interface PastResponse {
-  /** When it was over, in milliseconds since 1970. */
+  /** End of the response, in milliseconds since the Unix epoch. */
   readonly time: number;
   readonly method: string;
   readonly status: number;
-  /** Bytes of the body that have left. */
+  /** Bytes of the body that were sent. */
   readonly bytes: number;
-  /** Where most of them came from; null where there were none. */
+  /** Source of most of the bytes; `null` if none were sent. */
   readonly source: SourceName | null;
   readonly milliseconds: number;
   readonly firstByteMilliseconds: number | null;
   readonly complete: boolean;
 }
 
-interface Downloaded {
+interface KeyHistory {
   count: number;
+  /** Ring buffer. */
   readonly responses: PastResponse[];
-  /** Where the next response goes: onto the oldest, where there are as many as are remembered. */
+  /** Index of the next response. Once the buffer is full, it is the index of the oldest one. */
   next: number;
 }
 
-/** Who was asked for, and what came of it: of one handler, from the moment on in which somebody looks. */
+/** Downloads and last responses by key. Records the responses of one handler once `listen` has been called. */
 export class Downloads {
   readonly #sender: object;
-  readonly #keys = new TwoGenerationMap<string, Downloaded>(GENERATION_SIZE);
-  readonly #onResponse = (message: unknown): void => this.#add(message as ResponseReport); // what `report()` publishes
+  readonly #keys = new TwoGenerationMap<string, KeyHistory>(GENERATION_SIZE);
+  readonly #onResponse = (message: unknown): void => this.#add(message as ResponseReport); // published by report()
   #isListening = false;
 
   constructor(sender: object) {
     this.#sender = sender;
   }
 
-  /** Begins, where it has not. Requests pay for it from now on. */
+  /** Starts recording. Until then, requests have no overhead. */
   listen(): void {
     if (!this.#isListening) subscribe(RESPONSE_CHANNEL, this.#onResponse);
     this.#isListening = true;
   }
 
+  /** Stops recording and drops all records. */
   close(): void {
     if (this.#isListening) unsubscribe(RESPONSE_CHANNEL, this.#onResponse);
     this.#isListening = false;
     this.#keys.clear();
   }
 
-  /** How often an artifact was sent, as far as is remembered. */
+  /** Returns the number of recorded downloads of an artifact. */
   countOf(key: string): number {
     return this.#keys.get(key)?.count ?? 0;
   }
 
-  /** The last responses with an artifact; the latest comes first. */
+  /** Returns the last responses for an artifact, latest first. */
   responsesOf(key: string): readonly PastResponse[] {
-    const downloaded = this.#keys.get(key);
-    if (downloaded === undefined) return [];
-    const { responses, next } = downloaded;
+    const history = this.#keys.get(key);
+    if (history === undefined) return [];
+    const { responses, next } = history;
     return [...responses.slice(next), ...responses.slice(0, next)].reverse();
   }
 
   #add(report: ResponseReport): void {
     const { sender, key, operation, status, bytes, method, complete } = report;
     if (sender !== this.#sender || operation !== 'read' || key === undefined || status === 404) return;
-    const downloaded = this.#keys.get(key) ?? { count: 0, responses: [], next: 0 };
-    this.#keys.set(key, downloaded);
+    const history = this.#keys.get(key) ?? { count: 0, responses: [], next: 0 };
+    this.#keys.set(key, history);
     const source = mainSource(bytes);
-    if (source !== undefined) downloaded.count++;
-    downloaded.responses[downloaded.next] = {
+    if (source !== undefined) history.count++;
+    history.responses[history.next] = {
       time: Date.now(),
       method,
       status,
@@ -83,6 +85,6 @@ export class Downloads {
       firstByteMilliseconds: report.firstByteMilliseconds ?? null,
       complete,
     };
-    downloaded.next = (downloaded.next + 1) % MAX_RESPONSES;
+    history.next = (history.next + 1) % MAX_RESPONSES;
   }
 }

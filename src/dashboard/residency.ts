@@ -3,99 +3,99 @@ import type { Store, StoreEntry } from '../contract/store.js';
 import { cachedPages, pageMap } from '../page-cache/cached-pages.js';
 import type { Downloads, PastResponse } from './downloads.js';
 
-/** Artifacts that are shown by themselves. */
+/** Artifacts shown in the map. */
 const MAX_CELLS = 2000;
-/** A look at the store is good for so long, and for longer where it takes long: it must not be all that the server does. */
+/** Lifetime of a map. A map that takes long to make lives longer, so that at most 1/20 of the time is spent on making it. */
 const FRESH_MS = 5000;
 const REST_FACTOR = 20;
-/** How long the page cache is asked; what is left then is unknown. */
+/** Time limit for probing the page cache. Artifacts not probed by then have unknown residency. */
 const PROBE_MS = 2000;
-/** Files that are asked for at the same time: more would keep the thread pool from reads. */
+/** Files probed concurrently: few, because probes use the thread pool that reads need. */
 const PROBES = 2;
-/** Runs of pages that are told of one artifact. */
+/** Largest number of runs in {@link ArtifactPages}. */
 const MAX_RUNS = 20_000;
 
-/** An artifact in the map. */
+/** Artifact in the map. */
 export interface Cell {
   readonly key: string;
   readonly size: number;
-  /** Bytes in the page cache, or in memory; null where nobody can tell. */
+  /** Bytes in the page cache or in process memory; `null` if unknown. */
   readonly resident: number | null;
-  /** How often it was sent, since somebody first looked. */
+  /** Downloads since the page was first opened. */
   readonly downloads: number;
 }
 
-/** What of a store is in the page cache. */
+/** Residency of the artifacts of a store. */
 export interface ResidencyMap {
-  /** When the look began, in milliseconds since 1970. */
+  /** Time at which the store was listed, in milliseconds since the Unix epoch. */
   readonly at: number;
-  /** The most downloaded come first, then the largest. */
+  /** Artifacts in descending order of downloads, then of size. */
   readonly cells: readonly Cell[];
-  /** What is not among them. */
+  /** Artifacts that are not in `cells`. */
   readonly rest: { readonly artifacts: number; readonly bytes: number };
-  /** All together; `resident` is that of the cells, as far as it is known. */
+  /** All artifacts. `resident` is the sum over the cells with known residency. */
   readonly total: { readonly artifacts: number; readonly bytes: number; readonly resident: number };
 }
 
-/** One artifact page by page. */
+/** Resident pages and last responses of an artifact. */
 export interface ArtifactPages {
   readonly key: string;
   readonly size: number;
-  /** What a page, or a block of them, has in bytes. */
+  /** Size of a page, or of a block of pages, in bytes. */
   readonly pageBytes: number;
-  /** Whether they are in the page cache, and how many of them; null where nobody can tell. */
+  /** Run lengths: whether the pages are resident (1), and their number. `null` if unknown. */
   readonly runs: readonly (readonly [0 | 1, number])[] | null;
-  /** The latest comes first. */
+  /** Last responses, latest first. */
   readonly responses: readonly PastResponse[];
 }
 
-interface Look {
+interface Snapshot {
   readonly map: ResidencyMap;
   readonly entries: ReadonlyMap<string, StoreEntry>;
-  /** By `performance.now()`. */
-  readonly goodUntil: number;
+  /** Compared with `performance.now()`. */
+  readonly expiresAt: number;
 }
 
-/** Looks at a store, and at the page cache, for all who ask at the same time. */
+/** Residency of a store. Concurrent requests share one snapshot. */
 export class Residency {
   readonly #store: Pick<Store, 'list'>;
   readonly #downloads: Downloads;
-  #looking: Promise<Look> | undefined;
-  #last: Look | undefined;
+  #pending: Promise<Snapshot> | undefined;
+  #latest: Snapshot | undefined;
 
   constructor(store: Pick<Store, 'list'>, downloads: Downloads) {
     this.#store = store;
     this.#downloads = downloads;
   }
 
-  /** Undefined for a store that cannot be listed. */
+  /** Resolves to `undefined` if the store cannot be listed. */
   async map(): Promise<ResidencyMap | undefined> {
-    return (await this.#look())?.map;
+    return (await this.#snapshot())?.map;
   }
 
-  /** Undefined for what is not in the map. */
+  /** Resolves to `undefined` if the artifact is not in the map. */
   async pagesOf(key: string): Promise<ArtifactPages | undefined> {
-    // Asking the store for it would count as a use.
-    const entry = (await this.#look())?.entries.get(key);
+    // Uses the listed entry, because store.get() would count as a use and change the eviction order.
+    const entry = (await this.#snapshot())?.entries.get(key);
     if (entry === undefined) return undefined;
     const { pages, runs } = await runsOf(entry);
     const responses = this.#downloads.responsesOf(key);
     return { key, size: entry.size, pageBytes: pages, runs, responses };
   }
 
-  async #look(): Promise<Look | undefined> {
+  async #snapshot(): Promise<Snapshot | undefined> {
     if (this.#store.list === undefined) return undefined;
-    if (this.#last !== undefined && performance.now() < this.#last.goodUntil) return this.#last;
-    this.#looking ??= this.#lookNow(this.#store.list()).finally(() => {
-      this.#looking = undefined;
+    if (this.#latest !== undefined && performance.now() < this.#latest.expiresAt) return this.#latest;
+    this.#pending ??= this.#takeSnapshot(this.#store.list()).finally(() => {
+      this.#pending = undefined;
     });
-    return this.#looking;
+    return this.#pending;
   }
 
-  async #lookNow(list: AsyncIterable<StoreEntry>): Promise<Look> {
+  async #takeSnapshot(list: AsyncIterable<StoreEntry>): Promise<Snapshot> {
     const at = Date.now();
     const startedAt = performance.now();
-    const top = new Top(MAX_CELLS, (key) => this.#downloads.countOf(key));
+    const top = new TopEntries(MAX_CELLS, (key) => this.#downloads.countOf(key));
     for await (const entry of list) top.add(entry);
     const entries = top.entries();
     const resident = await residentBytes(entries, performance.now() + PROBE_MS);
@@ -106,8 +106,8 @@ export class Residency {
       downloads: this.#downloads.countOf(key),
     }));
     const shownBytes = cells.reduce((sum, { size }) => sum + size, 0);
-    const took = performance.now() - startedAt;
-    this.#last = {
+    const durationMs = performance.now() - startedAt;
+    this.#latest = {
       map: {
         at,
         cells,
@@ -119,14 +119,14 @@ export class Residency {
         },
       },
       entries: new Map(entries.map((entry) => [entry.key, entry])),
-      goodUntil: performance.now() + Math.max(FRESH_MS, took * REST_FACTOR),
+      expiresAt: performance.now() + Math.max(FRESH_MS, durationMs * REST_FACTOR),
     };
-    return this.#last;
+    return this.#latest;
   }
 }
 
-/** The entries that are worth most, of as many as there are, in bounded memory. */
-class Top {
+/** Selects the most downloaded and then the largest entries in bounded memory, and counts all of them. */
+class TopEntries {
   artifacts = 0;
   bytes = 0;
   readonly #max: number;
@@ -170,10 +170,10 @@ async function residentBytesOf({ artifact, size }: StoreEntry): Promise<number |
   if (artifact.kind === 'bytes') return size;
   if (artifact.kind === 'stream') return null;
   try {
-    const found = await cachedPages(...regionOf(artifact));
-    return found === undefined ? null : Math.min(size, found.resident * found.pageBytes);
+    const cached = await cachedPages(...regionOf(artifact));
+    return cached === undefined ? null : Math.min(size, cached.resident * cached.pageBytes);
   } catch {
-    return null; // it has gone, or may not be opened
+    return null; // deleted since it was listed, or no permission to open it
   }
 }
 
@@ -182,21 +182,21 @@ async function runsOf({ artifact, size }: StoreEntry): Promise<{ pages: number; 
   if (artifact.kind === 'stream') return { pages: Math.max(1, size), runs: null };
   try {
     const [path, offset, length] = regionOf(artifact);
-    const [found, map] = [await cachedPages(path, offset, length), await pageMap(path, offset, length)];
-    if (found === undefined || map === undefined) return { pages: size, runs: null };
+    const [cached, map] = [await cachedPages(path, offset, length), await pageMap(path, offset, length)];
+    if (cached === undefined || map === undefined) return { pages: size, runs: null };
     let block = 1;
     let runs = runsIn(map, block);
     while (runs.length > MAX_RUNS) {
       block *= 2;
       runs = runsIn(map, block);
     }
-    return { pages: found.pageBytes * block, runs };
+    return { pages: cached.pageBytes * block, runs };
   } catch {
     return { pages: size, runs: null };
   }
 }
 
-/** Blocks of as many pages each; one is resident when all of its pages are. */
+/** Returns the runs of blocks of `block` pages. A block is resident if all of its pages are. */
 function runsIn(map: Uint8Array, block: number): [0 | 1, number][] {
   const runs: [0 | 1, number][] = [];
   for (let start = 0; start < map.length; start += block) {

@@ -1,34 +1,37 @@
 import type { Exchange } from '../contract/exchange.js';
 import { answerError } from '../handler/reply.js';
 
-/** How many may look at the same time. */
+/** Maximum number of concurrent event streams. */
 const MAX_VIEWERS = 32;
 const INTERVAL_MS = 1000;
-/** A viewer that has not taken a message for so long has gone. */
+/** A viewer that has not accepted a message for this time is disconnected. */
 const STALLED_MS = 30_000;
-/** After this time a viewer is asked to come again: an old connection could not end otherwise. */
-const LONGEST_MS = 10 * 60_000;
+/** A stream ends after this time and the page reconnects. Without a limit, an open page would keep a drained connection alive. */
+const MAX_STREAM_MS = 10 * 60_000;
 
 interface Viewer {
   readonly exchange: Exchange;
   readonly since: number;
-  /** When the last message was handed over; undefined while none is on its way. */
+  /** Start of the write in progress; `undefined` if there is none. */
   sendingSince: number | undefined;
 }
 
-/** Those who look, by Server-Sent Events: each second all get the same message, which is made once. */
+/** Open pages, connected by Server-Sent Events. Every second, all of them receive the same message, which is encoded once. */
 export class Viewers {
   readonly #message: () => object;
   readonly #viewers = new Set<Viewer>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  /** @param message what all are told; asked for while there are viewers, and no longer */
+  /** @param message creates the message. Only called while there are viewers. */
   constructor(message: () => object) {
     this.#message = message;
   }
 
-  /** Answers a request for events. `first` goes along with its first message. Resolves when the stream is over. */
+  /**
+   * Responds with an event stream, or with 503 if there are too many. The first message also contains the members of `first`.
+   * Resolves when the stream has ended.
+   */
   async add(exchange: Exchange, first: object): Promise<void> {
     if (this.#isClosed || this.#viewers.size >= MAX_VIEWERS) {
       answerError(exchange, 503);
@@ -36,7 +39,7 @@ export class Viewers {
     }
     exchange.respond(200, {
       'content-type': 'text/event-stream; charset=utf-8',
-      // For caches and compressors, and for nginx.
+      // A compressing proxy, or a buffering nginx (x-accel-buffering), would delay the messages.
       'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     });
@@ -47,30 +50,30 @@ export class Viewers {
     const viewer: Viewer = { exchange, since: performance.now(), sendingSince: undefined };
     const closed = new Promise<void>((resolve) => exchange.onClose(resolve));
     this.#viewers.add(viewer);
-    this.#timer ??= setInterval(() => this.#tellAll(), INTERVAL_MS).unref();
+    this.#timer ??= setInterval(() => this.#broadcast(), INTERVAL_MS).unref();
     this.#send(viewer, encode({ ...first, ...this.#message() }));
     await closed;
     this.#remove(viewer);
   }
 
-  /** Ends all streams. Nobody is answered by one from now on. */
+  /** Ends all streams. Later requests are answered with 503. */
   close(): void {
     this.#isClosed = true;
     for (const viewer of this.#viewers) this.#end(viewer);
   }
 
-  #tellAll(): void {
+  #broadcast(): void {
     const bytes = encode(this.#message());
     const now = performance.now();
     for (const viewer of this.#viewers) {
       const { sendingSince, exchange, since } = viewer;
       if (sendingSince === undefined) {
-        if (now - since > LONGEST_MS) this.#end(viewer);
+        if (now - since > MAX_STREAM_MS) this.#end(viewer);
         else this.#send(viewer, bytes);
       } else if (now - sendingSince > STALLED_MS) {
-        // What it has not taken is all that it gets: one message waits for each viewer, never more.
+        // At most one message is pending for each viewer, so a slow viewer uses bounded memory.
         this.#remove(viewer);
-        exchange.destroy(new Error('the viewer does not read'));
+        exchange.destroy(new Error('the viewer stopped reading'));
       }
     }
   }
@@ -96,7 +99,7 @@ export class Viewers {
   }
 }
 
-/** A message without a name (HTML, 9.2.5). JSON has no line breaks. */
+/** Encodes an event without a name (HTML Standard, 9.2.5). JSON contains no line breaks. */
 function encode(message: object): Buffer {
   return Buffer.from(`data: ${JSON.stringify(message)}\n\n`);
 }

@@ -1,11 +1,11 @@
 import type { StoreStats } from '../contract/store.js';
 import type { HandlerStats } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
-import { histogramSamples, type Labels, maybe, type Sample, samplesOf, stateSamples } from './sample.js';
+import { histogramSamples, type Labels, optionalSample, type Sample, samplesOf, stateSamples } from './sample.js';
 
-/** A metric, and how its values are read from what is counted. */
+/** Metric, and how its values are derived from statistics. */
 export interface Definition<Stats> {
-  /** By the practice of Prometheus: base units, `_total` for what only grows. */
+  /** Follows the Prometheus naming conventions: base units, `_total` for counters. */
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -17,11 +17,11 @@ const BREAKER_STATES = ['closed', 'half-open', 'open'];
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Of handlers, and of senders of routes. */
+/** Metrics of handlers and senders. */
 export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
   {
     name: 'hotblob_responses_total',
-    help: 'Responses by protocol, operation, status and where most of the body came from.',
+    help: 'Responses by protocol, operation, status and main source of the body.',
     type: 'counter',
     samples: ({ responseCounts }, labels) =>
       responseCounts.map(({ protocol, operation, status, source, count }) => ({
@@ -31,134 +31,162 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
   },
   {
     name: 'hotblob_active_responses',
-    help: 'Responses under way.',
+    help: 'Responses in flight.',
     type: 'gauge',
     samples: ({ active }, labels) => [{ labels, value: active }],
   },
   {
     name: 'hotblob_lookups_total',
-    help: 'Lookups of artifacts by whether there was one.',
+    help: 'Lookups of artifacts by result: hit or miss.',
     type: 'counter',
     samples: ({ hits, misses }, labels) => samplesOf('result', { hit: hits, miss: misses }, labels),
   },
   {
     name: 'hotblob_sent_bytes_total',
-    help: 'Bytes of artifacts that have left the process, by source.',
+    help: 'Bytes of artifacts sent, by source.',
     type: 'counter',
     samples: ({ sent }, labels) =>
       Object.entries(sent).map(([source, { bytes }]) => ({ labels: { ...labels, source }, value: bytes })),
   },
   {
     name: 'hotblob_sent_windows_total',
-    help: 'Windows of artifacts that have left the process, by source.',
+    help: 'Windows of artifacts sent, by source.',
     type: 'counter',
     samples: ({ sent }, labels) =>
       Object.entries(sent).map(([source, { windows }]) => ({ labels: { ...labels, source }, value: windows })),
   },
   {
     name: 'hotblob_unmapped_total',
-    help: 'Responses, or windows of them, that were not mapped, by reason.',
+    help: 'Responses and windows that were not sent from a mapping, by reason.',
     type: 'counter',
     samples: ({ unmapped }, labels) => samplesOf('reason', unmapped, labels),
   },
   {
     name: 'hotblob_first_byte_seconds',
-    help: 'From the request to the headers of complete downloads, by the largest size of their class.',
+    help: 'Time from the request to the response headers of complete downloads, by size class (upper limit).',
     type: 'histogram',
     samples: ({ latency }, labels) =>
       latency.flatMap(({ maxBytes, firstByte }) =>
-        histogramSamples('hotblob_first_byte_seconds', firstByte, { ...labels, size: sizeName(maxBytes) }),
+        histogramSamples('hotblob_first_byte_seconds', firstByte, { ...labels, size: formatSizeClass(maxBytes) }),
       ),
   },
   {
     name: 'hotblob_download_duration_seconds',
-    help: 'From the request to the last byte of complete downloads, by the largest size of their class.',
+    help: 'Time from the request to the last byte of complete downloads, by size class (upper limit).',
     type: 'histogram',
     samples: ({ latency }, labels) =>
       latency.flatMap(({ maxBytes, duration }) =>
-        histogramSamples('hotblob_download_duration_seconds', duration, { ...labels, size: sizeName(maxBytes) }),
+        histogramSamples('hotblob_download_duration_seconds', duration, { ...labels, size: formatSizeClass(maxBytes) }),
       ),
   },
-  gauge('hotblob_open_files', 'Descriptors open.', ({ openFiles }) => openFiles),
-  gauge('hotblob_open_files_limit', 'Descriptors that may be open.', ({ maxOpenFiles }) => maxOpenFiles),
-  gauge('hotblob_mappings', 'Mappings alive.', ({ mappings }) => mappings),
-  gauge('hotblob_mapped_bytes', 'Bytes of mappings that are being sent.', ({ mappedBytes }) => mappedBytes),
-  gauge('hotblob_mapped_limit_bytes', 'How many there may be.', ({ maxMappedBytes }) => maxMappedBytes),
-  gauge('hotblob_pool_lent_bytes', 'Bytes of buffers being filled or sent.', ({ pooledBytes }) => pooledBytes),
-  gauge('hotblob_pool_idle_bytes', 'Bytes of buffers that wait.', ({ idlePooledBytes }) => idlePooledBytes),
-  gauge('hotblob_pool_limit_bytes', 'Bytes that both may be together.', ({ maxPooledBytes }) => maxPooledBytes),
-  gauge('hotblob_pool_waiting', 'Responses that wait for a buffer.', ({ waitingForBuffers }) => waitingForBuffers),
+  gauge('hotblob_open_files', 'File descriptors open for artifacts.', ({ openFiles }) => openFiles),
+  gauge(
+    'hotblob_open_files_limit',
+    'Maximum number of file descriptors open for artifacts.',
+    ({ maxOpenFiles }) => maxOpenFiles,
+  ),
+  gauge('hotblob_mappings', 'Active mappings.', ({ mappings }) => mappings),
+  gauge('hotblob_mapped_bytes', 'Mapped bytes in flight.', ({ mappedBytes }) => mappedBytes),
+  gauge(
+    'hotblob_mapped_limit_bytes',
+    'Maximum number of mapped bytes in flight.',
+    ({ maxMappedBytes }) => maxMappedBytes,
+  ),
+  gauge('hotblob_pool_lent_bytes', 'Bytes of pooled buffers in use.', ({ pooledBytes }) => pooledBytes),
+  gauge('hotblob_pool_idle_bytes', 'Bytes of idle pooled buffers.', ({ idlePooledBytes }) => idlePooledBytes),
+  gauge(
+    'hotblob_pool_limit_bytes',
+    'Maximum size of the buffer pool in bytes.',
+    ({ maxPooledBytes }) => maxPooledBytes,
+  ),
+  gauge('hotblob_pool_waiting', 'Responses waiting for a buffer.', ({ waitingForBuffers }) => waitingForBuffers),
   {
     name: 'hotblob_memory_pressure',
-    help: 'How short memory is: 1 for the level that holds.',
+    help: 'Memory pressure: 1 for the current level, 0 for the others.',
     type: 'gauge',
     samples: ({ pressure }, labels) => stateSamples('level', LEVELS, pressure, labels),
   },
-  gauge('hotblob_memory_used_bytes', 'What counts against the memory limit.', ({ memory }) => memory.usedBytes),
-  gauge('hotblob_memory_limit_bytes', 'The memory limit.', ({ memory }) => memory.limitBytes),
-  gauge('hotblob_memory_soft_bytes', 'Where constrained begins.', ({ memory }) => memory.softBytes),
-  gauge('hotblob_memory_hard_bytes', 'Where critical begins.', ({ memory }) => memory.hardBytes),
-  gauge('hotblob_memory_headroom_bytes', 'Soft to hard watermark.', ({ memory }) => memory.headroomBytes),
+  gauge(
+    'hotblob_memory_used_bytes',
+    'Memory in use that counts against the limit, in bytes.',
+    ({ memory }) => memory.usedBytes,
+  ),
+  gauge('hotblob_memory_limit_bytes', 'Memory limit in bytes.', ({ memory }) => memory.limitBytes),
+  gauge(
+    'hotblob_memory_soft_bytes',
+    'Memory in use from which pressure is constrained, in bytes.',
+    ({ memory }) => memory.softBytes,
+  ),
+  gauge(
+    'hotblob_memory_hard_bytes',
+    'Memory in use from which pressure is critical, in bytes.',
+    ({ memory }) => memory.hardBytes,
+  ),
+  gauge(
+    'hotblob_memory_headroom_bytes',
+    'Bytes between the soft and the hard watermark.',
+    ({ memory }) => memory.headroomBytes,
+  ),
 ];
 
-/** Of servers made by `createServer`. */
+/** Metrics of servers made by `createServer`. */
 export const SERVER_METRICS: readonly Definition<ServerStats>[] = [
   {
     name: 'hotblob_connections',
-    help: 'Connections open, by what they speak.',
+    help: 'Open connections by protocol.',
     type: 'gauge',
     samples: ({ connections }, labels) => samplesOf('protocol', connections, labels),
   },
   {
     name: 'hotblob_connections_total',
-    help: 'Connections so far, by what they spoke.',
+    help: 'Accepted connections by protocol.',
     type: 'counter',
     samples: ({ accepted }, labels) => samplesOf('protocol', accepted, labels),
   },
   {
     name: 'hotblob_connections_retired_total',
-    help: 'Connections whose client was asked to go, by GOAWAY or Connection: close.',
+    help: 'Connections drained with GOAWAY or Connection: close, by protocol.',
     type: 'counter',
     samples: ({ retired }, labels) => samplesOf('protocol', retired, labels),
   },
-  gauge('hotblob_http2_streams', 'Streams open.', ({ openStreams }) => openStreams),
-  counter('hotblob_http2_streams_total', 'Streams so far.', ({ streams }) => streams),
-  counter('hotblob_http2_resets_total', 'Streams that ended in a reset.', ({ resets }) => resets),
+  gauge('hotblob_http2_streams', 'Open HTTP/2 streams.', ({ openStreams }) => openStreams),
+  counter('hotblob_http2_streams_total', 'HTTP/2 streams opened.', ({ streams }) => streams),
+  counter('hotblob_http2_resets_total', 'HTTP/2 streams that ended with a reset.', ({ resets }) => resets),
   {
     name: 'hotblob_cut_off_total',
-    help: 'Connections and streams that were cut off, by reason.',
+    help: 'Connections and streams that the server aborted, by reason.',
     type: 'counter',
     samples: ({ cutOff }, labels) => samplesOf('reason', cutOff, labels),
   },
 ];
 
-/** Of stores; each exports what it knows. */
+/** Metrics of stores. A store has the metrics for which its `stats` returns a value. */
 export const STORE_METRICS: readonly Definition<StoreStats>[] = [
-  gauge('hotblob_store_artifacts', 'Artifacts kept.', ({ artifacts }) => artifacts),
-  gauge('hotblob_store_bytes', 'Bytes that count against the limit.', ({ bytes }) => bytes),
-  gauge('hotblob_store_limit_bytes', 'What the store may hold.', ({ maxBytes }) => maxBytes),
-  counter('hotblob_store_evicted_total', 'Artifacts that have made room for others.', ({ evicted }) => evicted),
+  gauge('hotblob_store_artifacts', 'Artifacts in the store.', ({ artifacts }) => artifacts),
+  gauge('hotblob_store_bytes', 'Bytes in the store that count against its limit.', ({ bytes }) => bytes),
+  gauge('hotblob_store_limit_bytes', 'Maximum size of the store in bytes.', ({ maxBytes }) => maxBytes),
+  counter('hotblob_store_evicted_total', 'Artifacts evicted.', ({ evicted }) => evicted),
   {
     name: 'hotblob_store_remote',
-    help: 'Whether the store behind this one is asked (closed), left alone (open) or tried again: 1 for what holds.',
+    help: 'Circuit breaker of the remote store: 1 for the current state, 0 for the others.',
     type: 'gauge',
     samples: ({ remote }, labels) =>
       remote === undefined ? [] : stateSamples('state', BREAKER_STATES, remote, labels),
   },
-  gauge('hotblob_store_flights', 'Artifacts that come in from the store behind.', ({ flights }) => flights),
-  gauge('hotblob_store_remembered_misses', 'Misses that are remembered.', (stats) => stats.rememberedMisses),
-  gauge('hotblob_store_queued', 'Keys that wait for the store behind.', ({ queued }) => queued),
-  counter('hotblob_store_dropped_total', 'Keys that it will not get.', ({ dropped }) => dropped),
+  gauge('hotblob_store_flights', 'Downloads from the remote store in flight.', ({ flights }) => flights),
+  gauge('hotblob_store_remembered_misses', 'Cached misses of the remote store.', (stats) => stats.rememberedMisses),
+  gauge('hotblob_store_queued', 'Keys in the replication queue.', ({ queued }) => queued),
+  counter('hotblob_store_dropped_total', 'Keys dropped from the replication queue.', ({ dropped }) => dropped),
   {
     name: 'hotblob_upstream_requests_total',
-    help: 'Requests to another cache, by operation and outcome.',
+    help: 'Requests to the upstream by operation and outcome.',
     type: 'counter',
     samples: ({ requests = [] }, labels) =>
       requests.map(({ operation, outcome, count }) => ({ labels: { ...labels, operation, outcome }, value: count })),
   },
   {
     name: 'hotblob_upstream_latency_seconds',
-    help: 'From a request to another cache to the head of its answer.',
+    help: 'Time from a request to the upstream to its response headers.',
     type: 'histogram',
     samples: ({ latency }, labels) =>
       latency === undefined ? [] : histogramSamples('hotblob_upstream_latency_seconds', latency, labels),
@@ -166,14 +194,14 @@ export const STORE_METRICS: readonly Definition<StoreStats>[] = [
 ];
 
 function gauge<Stats>(name: string, help: string, read: (stats: Stats) => number | undefined): Definition<Stats> {
-  return { name, help, type: 'gauge', samples: (stats, labels) => maybe(read(stats), labels) };
+  return { name, help, type: 'gauge', samples: (stats, labels) => optionalSample(read(stats), labels) };
 }
 
 function counter<Stats>(name: string, help: string, read: (stats: Stats) => number | undefined): Definition<Stats> {
   return { ...gauge(name, help, read), type: 'counter' };
 }
 
-function sizeName(maxBytes: number): string {
+function formatSizeClass(maxBytes: number): string {
   if (maxBytes === Number.POSITIVE_INFINITY) return '+Inf';
   return maxBytes < MIB ? `${maxBytes / KIB}KiB` : `${maxBytes / MIB}MiB`;
 }

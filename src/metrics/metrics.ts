@@ -7,45 +7,46 @@ import { loadOptional } from '../util/load-optional.js';
 import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
 import type { Sample } from './sample.js';
 
-/** What {@link createMetrics} takes. Names become the label that tells several of a kind apart. */
+/** Options of {@link createMetrics}. The name of each handler, server and store becomes the value of a label. */
 export interface MetricsOptions {
-  /** Handlers, and senders of routes. Default: none. */
+  /** Handlers and senders, by the value of the label `handler`. Default: none. */
   readonly handlers?: Readonly<Record<string, Counting<HandlerStats>>> | undefined;
-  /** Servers made by `createServer`. Default: none. */
+  /** Servers made by `createServer`, by the value of the label `server`. Default: none. */
   readonly servers?: Readonly<Record<string, Counting<ServerStats>>> | undefined;
-  /** Stores; one without `stats` has no metrics. Default: none. */
+  /** Stores, by the value of the label `store`. A store without `stats` has no metrics. Default: none. */
   readonly stores?: Readonly<Record<string, Pick<Store, 'stats'>>> | undefined;
-  /** Where the metrics go, beside those that are there. Default: one of their own. */
+  /** Registry to which the metrics are added. Default: a new registry of `prom-client`. */
   readonly register?: PromClient.Registry | undefined;
 }
 
-/** The metrics of handlers, servers and stores, for Prometheus. */
+/** Prometheus metrics of handlers, servers and stores. */
 export interface Metrics {
-  /** Where they are. */
+  /** Registry that contains the metrics. */
   readonly register: PromClient.Registry;
-  /** The `Content-Type` of {@link text}. */
+  /** Value of the `Content-Type` header for {@link text}. */
   readonly contentType: string;
-  /** All metrics of the registry as they are now. */
+  /** Returns the current values of all metrics of the registry in the exposition format. */
   text(): Promise<string>;
 }
 
 const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, register: OBJECT };
 
 /**
- * Exports what is counted, through `prom-client`, whose registry may have more: its own process metrics, or a host's.
- * Values are read when somebody asks for them, so that requests pay for nothing but the counting that is always done.
+ * Adds metrics of handlers, servers and stores to a registry of `prom-client`. Values are read during a scrape from the counters
+ * that exist anyway, so there is no overhead per request.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name, for what has no `stats`, and where there is neither
- * a registry nor `prom-client`; what `prom-client` throws for a registry that has metrics of these names already
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option, for an object without `stats`, and if neither
+ * `register` is given nor `prom-client` is installed
+ * @throws Error of `prom-client` if the registry already contains metrics with these names
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   assertOptions(options, CHECKS);
   const { handlers = {}, servers = {}, stores = {}, register = newRegistry() } = options;
-  assertCounting('handlers', handlers);
-  assertCounting('servers', servers);
-  add(register, 'handler', handlers, HANDLER_METRICS);
-  add(register, 'server', servers, SERVER_METRICS);
-  add(register, 'store', withStats(stores), STORE_METRICS);
+  assertStatsSources('handlers', handlers);
+  assertStatsSources('servers', servers);
+  registerMetrics(register, 'handler', handlers, HANDLER_METRICS);
+  registerMetrics(register, 'server', servers, SERVER_METRICS);
+  registerMetrics(register, 'store', selectStoresWithStats(stores), STORE_METRICS);
   return {
     register,
     get contentType() {
@@ -56,28 +57,32 @@ export function createMetrics(options: MetricsOptions): Metrics {
 }
 
 function newRegistry(): PromClient.Registry {
-  // prom-client's types describe what its module holds
+  // loadOptional() returns unknown.
   const client = loadOptional('prom-client') as typeof PromClient | undefined;
   if (client !== undefined) return new client.Registry();
-  throw invalidOption('register', 'a registry, or the package prom-client (npm install prom-client)', undefined);
+  throw invalidOption(
+    'register',
+    'a registry, or the package prom-client to be installed (npm install prom-client)',
+    undefined,
+  );
 }
 
-function add<Stats>(
+function registerMetrics<Stats>(
   register: PromClient.Registry,
   label: string,
   sources: Readonly<Record<string, Counting<Stats>>>,
   definitions: readonly Definition<Stats>[],
 ): void {
-  const named = Object.entries(sources);
-  if (named.length === 0) return;
-  const snapshots = new Snapshots(named);
-  // prom-client asks nothing of a metric but what CountedMetric has; its own classes count for themselves.
+  const entries = Object.entries(sources);
+  if (entries.length === 0) return;
+  const snapshots = new Snapshots(entries);
+  // A registry only uses the members of a metric that StatsMetric has. The metric classes of prom-client keep their own counters.
   for (const definition of definitions) {
-    register.registerMetric(new CountedMetric(label, snapshots, definition) as unknown as PromClient.Metric<string>);
+    register.registerMetric(new StatsMetric(label, snapshots, definition) as unknown as PromClient.Metric<string>);
   }
 }
 
-/** The stats of all sources, taken once for all metrics that are asked for at the same time. */
+/** Snapshot of the statistics of all sources. Metrics read in the same scrape share one snapshot. */
 class Snapshots<Stats> {
   readonly #sources: readonly (readonly [string, Counting<Stats>])[];
   #current: readonly (readonly [string, Stats])[] | undefined;
@@ -89,7 +94,7 @@ class Snapshots<Stats> {
   take(): readonly (readonly [string, Stats])[] {
     if (this.#current === undefined) {
       this.#current = this.#sources.map(([name, source]) => [name, source.stats()]);
-      // A registry asks all of its metrics in one go.
+      // A registry calls get() of all metrics synchronously.
       queueMicrotask(() => {
         this.#current = undefined;
       });
@@ -98,13 +103,13 @@ class Snapshots<Stats> {
   }
 }
 
-/** A metric as a registry of prom-client wants it, whose values are counted elsewhere. */
-class CountedMetric<Stats> {
-  // Registries of OpenMetrics take `_total` off the name.
+/** Metric for a registry of prom-client that reads its values from statistics. */
+class StatsMetric<Stats> {
+  // Mutable: an OpenMetrics registry removes `_total` from the name.
   name: string;
   readonly help: string;
   readonly type: Definition<Stats>['type'];
-  /** How the metrics of several processes become one: they are added up. */
+  /** How prom-client aggregates the metrics of several processes. */
   readonly aggregator = 'sum';
   readonly #label: string;
   readonly #snapshots: Snapshots<Stats>;
@@ -127,21 +132,24 @@ class CountedMetric<Stats> {
     return { name, help, type, aggregator, values };
   }
 
-  /** What is counted for others too cannot be set back. */
+  /** Does nothing: the counters belong to the handler, server or store. */
   reset(): void {}
 }
 
-function withStats(stores: Readonly<Record<string, Pick<Store, 'stats'>>>): Record<string, Counting<StoreStats>> {
-  const counting: Record<string, Counting<StoreStats>> = {};
+function selectStoresWithStats(
+  stores: Readonly<Record<string, Pick<Store, 'stats'>>>,
+): Record<string, Counting<StoreStats>> {
+  const sources: Record<string, Counting<StoreStats>> = {};
   for (const [name, store] of Object.entries(stores)) {
-    if (store.stats !== undefined) counting[name] = { stats: () => store.stats?.() ?? {} };
+    if (store.stats !== undefined) sources[name] = { stats: () => store.stats?.() ?? {} };
   }
-  return counting;
+  return sources;
 }
 
-function assertCounting(option: string, sources: Readonly<Record<string, unknown>>): void {
+function assertStatsSources(option: string, sources: Readonly<Record<string, unknown>>): void {
   for (const [name, source] of Object.entries(sources)) {
     const stats = typeof source === 'object' && source !== null && 'stats' in source ? source.stats : undefined;
-    if (typeof stats !== 'function') throw invalidOption(`${option}.${name}`, 'something with stats()', source);
+    if (typeof stats !== 'function')
+      throw invalidOption(`${option}.${name}`, 'an object with a stats() method', source);
   }
 }

@@ -1,32 +1,31 @@
 import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../util/histogram.js';
 
-/** What tells series of one metric apart. */
+/** Labels of a series. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** One value of a metric. */
+/** Value of a series. */
 export interface Sample {
   readonly labels: Labels;
   readonly value: number;
-  /** Where it is not the metric's own: a histogram has several. */
+  /** Default: the name of the metric. A histogram has several names. */
   readonly metricName?: string;
 }
 
-/** A value for each name of a record. */
+/** Returns a sample for each member of a record. The names become values of `label`. */
 export function samplesOf(label: string, values: Readonly<Record<string, number>>, labels: Labels): Sample[] {
   return Object.entries(values).map(([name, value]) => ({ labels: { ...labels, [label]: name }, value }));
 }
 
-/** 1 for the state that holds, 0 for the others, so that each can be drawn and asked for. */
+/** Returns 1 for the current state and 0 for the others, so that every state has a series. */
 export function stateSamples(label: string, states: readonly string[], current: string, labels: Labels): Sample[] {
   return states.map((state) => ({ labels: { ...labels, [label]: state }, value: state === current ? 1 : 0 }));
 }
 
-/** A value that may not be known. */
-export function maybe(value: number | undefined, labels: Labels): Sample[] {
+export function optionalSample(value: number | undefined, labels: Labels): Sample[] {
   return value === undefined ? [] : [{ labels, value }];
 }
 
-/** The buckets of a histogram, added up as Prometheus wants them, its sum and its count. */
+/** Returns the cumulative buckets, the sum and the count of a histogram. */
 export function histogramSamples(name: string, { counts, sum }: HistogramSnapshot, labels: Labels): Sample[] {
   let count = 0;
   const buckets = counts.map((inBucket, index) => {

@@ -26,7 +26,7 @@ interface Site extends Port {
   readonly url: string;
 }
 
-/** A server with a handler, and its page in front. */
+/** Starts a server with a handler and its dashboard. */
 async function openSite(t: ExecutionContext, store: Store, options: Partial<DashboardOptions> = {}): Promise<Site> {
   const handler = createHandler({ store });
   let dashboard: Dashboard | undefined;
@@ -41,14 +41,14 @@ async function openSite(t: ExecutionContext, store: Store, options: Partial<Dash
   return { ...port, handler, dashboard, url: `http://127.0.0.1:${port.port}` };
 }
 
-/** The messages of a stream of events, as they come. */
+/** Yields the messages of an event stream. */
 async function* messagesIn(stream: Readable): AsyncGenerator<Record<string, unknown>> {
   let text = '';
   for await (const chunk of stream) {
     text += String(chunk);
     for (let end = text.indexOf('\n\n'); end !== -1; end = text.indexOf('\n\n')) {
       const message = text.slice(0, end);
-      if (!message.startsWith('data: ')) throw new Error(`no message: ${message}`);
+      if (!message.startsWith('data: ')) throw new Error(`not a message: ${message}`);
       yield JSON.parse(message.slice('data: '.length));
       text = text.slice(end + 2);
     }
@@ -58,10 +58,10 @@ async function* messagesIn(stream: Readable): AsyncGenerator<Record<string, unkn
 async function json<T>(url: string): Promise<T> {
   const response = await fetch(url);
   if (!response.ok) throw new Error(`${response.status} for ${url}`);
-  return (await response.json()) as T; // as it is made
+  return (await response.json()) as T; // the caller knows the type
 }
 
-async function streamOf(t: ExecutionContext, { port }: Site, version: 1 | 2): Promise<Readable> {
+async function openEvents(t: ExecutionContext, { port }: Site, version: 1 | 2): Promise<Readable> {
   if (version === 1) {
     const request = http.get({ port, host: '127.0.0.1', path: '/_hotblob/events', agent: false });
     t.teardown(() => request.destroy());
@@ -77,7 +77,7 @@ async function streamOf(t: ExecutionContext, { port }: Site, version: 1 | 2): Pr
   return stream;
 }
 
-test('the page, its script and its style come with a policy that lets nothing else in', async (t) => {
+test('the page, its script and its style have a strict Content-Security-Policy', async (t) => {
   const { url } = await openSite(t, memoryStore());
   for (const [name, type] of [
     ['', 'text/html; charset=utf-8'],
@@ -101,10 +101,10 @@ test('the page, its script and its style come with a policy that lets nothing el
 });
 
 for (const version of [1, 2] as const) {
-  test(`HTTP/${version}: those who look get the figures, at once and each second`, async (t) => {
+  test(`HTTP/${version}: an event stream sends the statistics at once and every second`, async (t) => {
     const site = await openSite(t, memoryStore());
     await fetch(`${site.url}/key`, { method: 'PUT', body: content(1000) });
-    const messages = messagesIn(await streamOf(t, site, version));
+    const messages = messagesIn(await openEvents(t, site, version));
     const { value: first } = await messages.next();
     t.deepEqual(first?.['bounds'], [...LATENCY_BOUNDS_SECONDS]);
     t.like(first?.['handler'], { responses: { 200: 1 } });
@@ -117,9 +117,9 @@ for (const version of [1, 2] as const) {
   });
 }
 
-test('closing ends the streams, and begins no other', async (t) => {
+test('close() ends the event streams, and further requests for one are answered with 503', async (t) => {
   const site = await openSite(t, memoryStore());
-  const stream = await streamOf(t, site, 2);
+  const stream = await openEvents(t, site, 2);
   stream.resume();
   const ended = once(stream, 'end');
   site.dashboard.close();
@@ -127,7 +127,7 @@ test('closing ends the streams, and begins no other', async (t) => {
   t.is((await fetch(`${site.url}/_hotblob/events`)).status, 503);
 });
 
-test('only so many may look at the same time, and who leaves makes room', async (t) => {
+test('the number of concurrent event streams is limited, and a closed stream frees its place', async (t) => {
   const site = await openSite(t, memoryStore());
   const session = await site.session();
   const streams = Array.from({ length: 32 }, () =>
@@ -136,26 +136,25 @@ test('only so many may look at the same time, and who leaves makes room', async 
   await Promise.all(streams.map((stream) => once(stream, 'data')));
   t.is((await fetch(`${site.url}/_hotblob/events`)).status, 503);
   streams[0]?.destroy();
-  await until('there is room', async () => {
+  await until('a place is free', async () => {
     const response = await fetch(`${site.url}/_hotblob/events`);
     await response.body?.cancel();
     return response.status === 200;
   });
 });
 
-test('who does not read gets one message, and holds nobody up', async (t) => {
+test('at most one message is pending for a viewer that does not read, and other viewers are not delayed', async (t) => {
   const site = await openSite(t, memoryStore());
   const session = await site.session({ settings: { initialWindowSize: 0 } });
-  const deaf = session.request({ ':path': '/_hotblob/events' }).on('error', () => {});
-  await once(deaf, 'response');
-  const messages = messagesIn(await streamOf(t, site, 1));
+  const stalled = session.request({ ':path': '/_hotblob/events' }).on('error', () => {});
+  await once(stalled, 'response');
+  const messages = messagesIn(await openEvents(t, site, 1));
   for (let count = 0; count < 4; count++) t.false((await messages.next()).done);
-  // Of what waits for the deaf one nothing is in the process but one message.
   t.is(site.server.stats().openStreams, 1);
   t.like(site.handler.stats(), { active: 0 });
 });
 
-test('what of the store is in the page cache, the most downloaded first', async (t) => {
+test('residency.json lists the resident bytes of the artifacts, most downloaded first', async (t) => {
   const directory = await temporaryDirectory(t);
   const sizes = { cold: 256 * KIB, hot: 128 * KIB, part: 4 * MIB, tiny: 100 };
   for (const [name, size] of Object.entries(sizes)) writePattern(directory, name, size, 1);
@@ -165,14 +164,14 @@ test('what of the store is in the page cache, the most downloaded first', async 
   evict(join(directory, 'cold'));
   const part = join(directory, 'part');
   evict(part);
-  // What stands before it comes along: how much is the kernel's to say.
+  // The kernel reads ahead, so more than one page becomes resident.
   const fd = openSync(part, 'r');
   readSync(fd, Buffer.alloc(4096), 0, 4096, 0);
   closeSync(fd);
-  // Downloads count from when somebody first looks.
+  // Downloads are counted once the page has been opened.
   await fetch(`${site.url}/_hotblob/`);
   for (const name of ['hot', 'hot', 'tiny', 'missing']) await (await fetch(`${site.url}/${name}`)).arrayBuffer();
-  await until('they are over', () => site.handler.stats().active === 0);
+  await until('all responses have ended', () => site.handler.stats().active === 0);
   const residentNow = () => Object.keys(sizes).map((key) => [key, residentBytes(join(directory, key))] as const);
   const before = new Map(residentNow());
   const { cells, rest, total } = await json<ResidencyMap>(`${site.url}/_hotblob/residency.json`);
@@ -187,7 +186,7 @@ test('what of the store is in the page cache, the most downloaded first', async 
     ],
   );
   for (const { key, size, resident } of cells) {
-    // The kernel may take pages back in between.
+    // The kernel may reclaim pages in between.
     t.true(Number(resident) <= Math.min(size, before.get(key) ?? 0), `${key}: ${resident} of ${before.get(key)}`);
     t.true(Number(resident) >= Math.min(size, after.get(key) ?? 0), `${key}: ${resident}, ${after.get(key)}`);
   }
@@ -218,7 +217,7 @@ test('what of the store is in the page cache, the most downloaded first', async 
   t.deepEqual(Object.keys((await missing.json()) as object), ['message']);
 });
 
-test('of a store with more artifacts than can be shown the rest is added up', async (t) => {
+test('if a store has more than 2,000 artifacts, the others are summed up', async (t) => {
   const artifact: FileArtifact = { kind: 'file', path: '/nowhere' };
   const store: Store = {
     get: () => undefined,
@@ -235,30 +234,30 @@ test('of a store with more artifacts than can be shown the rest is added up', as
   t.deepEqual(total, { artifacts: 9000, bytes: (9000 * 9001) / 2, resident: 0 });
 });
 
-test('a store is looked at once for all who ask, and not again at once', async (t) => {
-  let looks = 0;
-  const kept = memoryStore();
+test('concurrent requests share one listing of the store, which is reused for some time', async (t) => {
+  let listings = 0;
+  const memory = memoryStore();
   const store: Store = {
-    get: (key) => kept.get(key),
+    get: (key) => memory.get(key),
     list: () => {
-      looks++;
-      return kept.list();
+      listings++;
+      return memory.list();
     },
   };
   const { url } = await openSite(t, store);
   await Promise.all(Array.from({ length: 5 }, () => fetch(`${url}/_hotblob/residency.json`)));
   await fetch(`${url}/_hotblob/residency.json`);
-  t.is(looks, 1);
+  t.is(listings, 1);
 });
 
-test('a store that cannot be listed has no map, one that fails an error', async (t) => {
+test('residency.json is 404 for a store without list(), and 500 if list() fails', async (t) => {
   const silent = await openSite(t, { get: () => undefined });
   t.is((await fetch(`${silent.url}/_hotblob/residency.json`)).status, 404);
   const failing = await openSite(t, {
     get: () => undefined,
-    // biome-ignore lint/correctness/useYield: it fails before
+    // biome-ignore lint/correctness/useYield: it throws before the first entry
     list: async function* () {
-      throw new Error('the disk has gone');
+      throw new Error('disk failure');
     },
   });
   const response = await fetch(`${failing.url}/_hotblob/residency.json`);
@@ -266,7 +265,7 @@ test('a store that cannot be listed has no map, one that fails an error', async 
   t.deepEqual(Object.keys((await response.json()) as object), ['message']);
 });
 
-test('only who may read may look; a browser is asked for a password', async (t) => {
+test('the dashboard requires read access, and a browser is asked for a password', async (t) => {
   const access = staticTokens([{ level: 'read', token: 'operator-token-0123456789', protocols: ['hotblob'] }]);
   const { url } = await openSite(t, memoryStore(), { access });
   const names = ['', 'page.js', 'page.css', 'events', 'residency.json', 'artifact.json?key=a'];
@@ -275,11 +274,11 @@ test('only who may read may look; a browser is asked for a password', async (t) 
     t.is(response.status, 401, name);
     t.regex(response.headers.get('www-authenticate') ?? '', /^Basic realm="hotblob"/);
   }
-  const authorization = `Basic ${Buffer.from('anybody:operator-token-0123456789').toString('base64')}`;
+  const authorization = `Basic ${Buffer.from('any:operator-token-0123456789').toString('base64')}`;
   t.is((await fetch(`${url}/_hotblob/`, { headers: { authorization } })).status, 200);
 });
 
-test('of each artifact the last ten responses are shown, the latest first', async (t) => {
+test('artifact.json contains the last ten responses for an artifact, latest first', async (t) => {
   const artifact: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(100) };
   const store: Store = {
     get: () => artifact,
@@ -293,13 +292,13 @@ test('of each artifact the last ten responses are shown, the latest first', asyn
   t.deepEqual(await sizes(), []);
   for (let size = 1; size <= 13; size++) {
     await (await fetch(`${url}/key`, { headers: { range: `bytes=0-${size - 1}` } })).arrayBuffer();
-    await until('it is over', () => handler.stats().active === 0);
+    await until('the response has ended', () => handler.stats().active === 0);
     if (size === 3) t.deepEqual(await sizes(), [3, 2, 1]);
   }
   t.deepEqual(await sizes(), [13, 12, 11, 10, 9, 8, 7, 6, 5, 4]);
 });
 
-test('what was asked for longest ago is forgotten, and what is asked for again is not', async (t) => {
+test('keys requested longest ago are forgotten, keys requested again are not', async (t) => {
   const artifact: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(10) };
   const store: Store = {
     get: () => artifact,
@@ -309,13 +308,13 @@ test('what was asked for longest ago is forgotten, and what is asked for again i
   };
   const { url, handler } = await openSite(t, store);
   await fetch(`${url}/_hotblob/`);
-  const ask = async (key: string): Promise<void> => void (await (await fetch(`${url}/${key}`)).arrayBuffer());
-  await ask('once');
+  const download = async (key: string): Promise<void> => void (await (await fetch(`${url}/${key}`)).arrayBuffer());
+  await download('once');
   for (let index = 0; index < 5000; index++) {
-    if (index % 1000 === 0) await ask('again');
-    await ask(`other-${index}`);
+    if (index % 1000 === 0) await download('again');
+    await download(`other-${index}`);
   }
-  await until('they are over', () => handler.stats().active === 0);
+  await until('all responses have ended', () => handler.stats().active === 0);
   const { cells } = await json<ResidencyMap>(`${url}/_hotblob/residency.json`);
   t.deepEqual(
     cells.map(({ key, downloads }) => [key, downloads]),
@@ -336,17 +335,17 @@ test('responses of other handlers are not shown', async (t) => {
   await fetch(`${url}/_hotblob/`);
   await (await fetch(`http://127.0.0.1:${otherPort.port}/key`)).arrayBuffer();
   await (await fetch(`${url}/key`)).arrayBuffer();
-  await until('they are over', () => handler.stats().active + other.stats().active === 0);
+  await until('all responses have ended', () => handler.stats().active + other.stats().active === 0);
   const { cells } = await json<ResidencyMap>(`${url}/_hotblob/residency.json`);
   t.deepEqual(cells, [{ key: 'key', size: 10, resident: 10, downloads: 1 }]);
 });
 
-test('what is no option is refused', (t) => {
+test('refuses invalid options', (t) => {
   const handler = createHandler({ store: memoryStore() });
   t.teardown(() => handler.close());
   for (const [options, message] of [
-    [{}, /^handler: expected something with stats\(\), received undefined$/],
-    [{ handler: {} }, /^handler: expected something with stats\(\)/],
+    [{}, /^handler: expected an object with a stats\(\) method, received undefined$/],
+    [{ handler: {} }, /^handler: expected an object with a stats\(\) method/],
     [{ handler, path: '/_hotblob' }, /^path: expected a path that starts and ends with "\/"/],
     [{ handler, token: 'x' }, /^unknown option 'token'; expected one of/],
     [{ handler, access: 'x' }, /^access: expected a function/],

@@ -12,7 +12,7 @@ import { testWith } from '../helpers/peers.js';
 import { until } from '../helpers/poll.js';
 import { openPort } from '../server/fixture.js';
 
-/** Debian's own. */
+/** Path of the Debian package. */
 const CHROMIUM = '/usr/bin/chromium';
 const PAGE = '/_hotblob/';
 const SIZES = { 'web/large': 2 * MIB, 'web/small': 20 * KIB, 'api/cold': MIB, 'api/warm': 512 * KIB };
@@ -25,13 +25,13 @@ interface Site {
   readonly url: string;
   readonly directory: string;
   readonly handler: Handler;
-  /** Ends the page's streams, and puts another page into its place. */
+  /** Closes the dashboard and replaces it by a new one. */
   restart(): void;
 }
 
 type ContextOptions = Parameters<Browser['newContext']>[0];
 
-/** A test with a tab of a real browser, where the page complains of nothing. */
+/** Runs a test with the page open in a browser, and asserts that the page logs no error or warning. */
 function pageTest(
   title: string,
   run: (t: ExecutionContext, page: Page, site: Site) => Promise<void>,
@@ -39,10 +39,10 @@ function pageTest(
 ): void {
   browserTest(title, async (t) => {
     const site = await openSite(t);
-    const complaints: string[] = [];
-    const page = await openPage(t, `${site.url}${PAGE}`, options, complaints);
+    const problems: string[] = [];
+    const page = await openPage(t, `${site.url}${PAGE}`, options, problems);
     await run(t, page, site);
-    t.deepEqual(complaints, []);
+    t.deepEqual(problems, []);
   });
 }
 
@@ -73,28 +73,23 @@ async function openSite(t: ExecutionContext): Promise<Site> {
   return { url, directory, handler, restart };
 }
 
-async function openPage(
-  t: ExecutionContext,
-  url: string,
-  options: ContextOptions,
-  complaints: string[],
-): Promise<Page> {
-  // In a container there is no user namespace for its sandbox.
+async function openPage(t: ExecutionContext, url: string, options: ContextOptions, problems: string[]): Promise<Page> {
+  // In a container, the sandbox of Chromium has no user namespaces.
   browser ??= await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox'] });
   const context = await browser.newContext(options);
   t.teardown(() => context.close());
   const page = await context.newPage();
-  page.on('pageerror', (error) => complaints.push(error.message));
+  page.on('pageerror', (error) => problems.push(error.message));
   page.on('console', (message) => {
-    // What violates the policy is an error of the console, too.
-    if (message.type() === 'error' || message.type() === 'warning') complaints.push(message.text());
+    // Violations of the Content-Security-Policy are logged as errors.
+    if (message.type() === 'error' || message.type() === 'warning') problems.push(message.text());
   });
   await page.goto(url);
   await page.locator('#map button').first().waitFor();
   return page;
 }
 
-/** What the load does, until it is over. */
+/** Generates load for some seconds and returns what was downloaded. */
 async function load({ url }: Site, seconds: number): Promise<{ bytes: number; hits: number; lookups: number }> {
   const done = { bytes: 0, hits: 0, lookups: 0 };
   const until = performance.now() + seconds * 1000;
@@ -108,9 +103,9 @@ async function load({ url }: Site, seconds: number): Promise<{ bytes: number; hi
   return done;
 }
 
-pageTest('the page shows what a load does', async (t, page, site) => {
+pageTest('shows the throughput and the hit rate of a load', async (t, page, site) => {
   t.is(await page.locator('#status').textContent(), 'Live');
-  // Long enough for the mean of what the tiles show to be that of the load.
+  // Longer than the time over which tiles are averaged.
   const loading = load(site, 14);
   const shown: { bytesPerSecond: number; hitRate: number }[] = [];
   let isOver = false;
@@ -118,7 +113,7 @@ pageTest('the page shows what a load does', async (t, page, site) => {
     const startedAt = performance.now();
     while (!isOver) {
       const [throughput = '', hitRate = ''] = await page.locator('#throughput, #hit-rate').allTextContents();
-      // From here on all that a tile is the mean of is of the load.
+      // From here on, tiles average only seconds with load.
       if (performance.now() - startedAt > 7000) {
         shown.push({ bytesPerSecond: bytesIn(throughput), hitRate: Number.parseFloat(hitRate) / 100 });
       }
@@ -136,7 +131,7 @@ pageTest('the page shows what a load does', async (t, page, site) => {
   t.log(
     `${(bytes / seconds / MIB).toFixed(1)} MiB/s, shown ${(rate / MIB).toFixed(1)}; hits ${(hits / lookups).toFixed(3)}, shown ${hitRate.toFixed(3)}`,
   );
-  // What is counted is exact; how fast it goes changes from second to second where others use the machine as well.
+  // Counters are exact. The rate fluctuates when other processes use the machine.
   t.true(Math.abs(hitRate - hits / lookups) < 0.05 * (hits / lookups));
   t.true(Math.abs(rate - bytes / seconds) < 0.3 * (bytes / seconds));
   const { sent } = site.handler.stats();
@@ -147,25 +142,25 @@ pageTest('the page shows what a load does', async (t, page, site) => {
   const table = page.locator('#chart-throughput details');
   await table.locator('summary').click();
   await table.locator('tbody tr').first().waitFor();
-  const total = await totalIn(table.locator('tbody tr'));
+  const total = await sumOfRows(table.locator('tbody tr'));
   t.true(Math.abs(total - bytes) < 0.05 * bytes, `${total} of ${bytes} bytes are in the chart`);
 });
 
-pageTest('cells are filled as far as their artifacts are in the page cache', async (t, page, site) => {
+pageTest('the fill of a cell shows the part of the artifact in the page cache', async (t, page, site) => {
   const residentShare = async (key: string): Promise<number> =>
     Number(await page.locator(`#map button[data-key="${key}"]`).getAttribute('data-resident'));
   t.is(await page.locator('#map button').count(), 4);
   t.is(await residentShare('api/cold'), 0);
-  // Not all of it: the kernel may take single pages back.
+  // Not 1: the kernel may reclaim single pages.
   t.true((await residentShare('api/warm')) > 0.5);
   await (await fetch(`${site.url}/api/cold`)).arrayBuffer();
-  await until('it is hot', async () => (await residentShare('api/cold')) > 0.5);
+  await until('api/cold is resident', async () => (await residentShare('api/cold')) > 0.5);
   evict(join(site.directory, 'api/warm'));
-  await until('it is cold', async () => (await residentShare('api/warm')) === 0);
+  await until('api/warm is not resident', async () => (await residentShare('api/warm')) === 0);
   const fill = page.locator('#map button[data-key="api/warm"] .fill');
   t.is(await fill.evaluate((element) => element.clientHeight), 0);
   const label = await page.locator('#map button[data-key="api/cold"]').getAttribute('aria-label');
-  t.regex(label ?? '', /^api\/cold: 1\.00 MiB, \d+% in the page cache, 1 downloads$/);
+  t.regex(label ?? '', /^api\/cold: 1\.00 MiB, \d+% in the page cache, 1 download$/);
   const areaOf = async (key: string): Promise<number> => {
     const box = await page.locator(`#map button[data-key="${key}"]`).boundingBox();
     return (box?.width ?? 0) * (box?.height ?? 0);
@@ -174,7 +169,7 @@ pageTest('cells are filled as far as their artifacts are in the page cache', asy
   t.true(share > 3.6 && share < 4.4, `an artifact of four times the size has ${share} times the area`);
 });
 
-pageTest('a click, or Enter, opens an artifact page by page; Escape closes it', async (t, page, site) => {
+pageTest('a click or Enter opens the dialog of an artifact; Escape closes it', async (t, page, site) => {
   await (await fetch(`${site.url}/web/large`)).arrayBuffer();
   await page.locator('#map button[data-key="web/large"]').click();
   const dialog = page.locator('#artifact');
@@ -185,7 +180,7 @@ pageTest('a click, or Enter, opens an artifact page by page; Escape closes it', 
   await page.keyboard.press('Escape');
   await dialog.waitFor({ state: 'hidden' });
 
-  // All cells are one stop of the Tab key; arrows move between them.
+  // All cells together are one tab stop. Arrow keys move between them.
   const focused = () => page.evaluate(() => (document.activeElement as HTMLElement | null)?.dataset['key']);
   await page.locator('#map button[tabindex="0"]').focus();
   await page.keyboard.press('Home');
@@ -221,16 +216,16 @@ for (const [name, options] of Object.entries({
     await page.locator('#artifact').getByText('pages of').waitFor();
     await assertAccessible(t, page);
   };
-  pageTest(`${name}: nothing stands in anybody's way, and nothing sticks out`, check, options);
+  pageTest(`${name}: the page is accessible and fits into the viewport`, check, options);
 }
 
-browserTest('a page whose server goes says so, and goes on when there is one again', async (t) => {
+browserTest('the page shows when the connection is lost, and continues when it is restored', async (t) => {
   const site = await openSite(t);
   const page = await openPage(t, `${site.url}${PAGE}`, {}, []);
   const status = page.locator('#status');
   await status.getByText('Live').waitFor();
   const states = new Set<string | null>();
-  const watching = until('it is live again', async () => {
+  const watching = until('the page is live again', async () => {
     states.add(await status.textContent());
     return states.size > 1 && (await status.textContent()) === 'Live';
   });
@@ -242,9 +237,9 @@ browserTest('a page whose server goes says so, and goes on when there is one aga
   );
 });
 
-/** Nothing that axe calls serious or critical: contrast, names, roles, the order of headings. */
+/** Asserts that axe finds no violations, for example of contrast, names, roles or the order of headings. */
 async function assertAccessible(t: ExecutionContext, page: Page): Promise<void> {
-  // Not as a script of the page: its policy would not let it in.
+  // evaluate() is not subject to the Content-Security-Policy of the page, unlike a script element.
   await page.evaluate(axe.source);
   const { violations } = await page.evaluate(() => (window as unknown as { axe: typeof axe }).axe.run());
   const found = violations.map(({ id, impact, nodes }) => `${impact} ${id}: ${nodes[0]?.html}`);
@@ -256,8 +251,8 @@ function bytesIn(text: string): number {
   return Number(value) * 1024 ** ['B', 'KiB', 'MiB', 'GiB'].indexOf(unit);
 }
 
-/** All bytes in a table of bytes a second, a row each second. */
-async function totalIn(rows: ReturnType<Page['locator']>): Promise<number> {
+/** Returns the sum of a table of bytes per second with one row per second. */
+async function sumOfRows(rows: ReturnType<Page['locator']>): Promise<number> {
   const texts = await rows.evaluateAll((each) =>
     each.map((row) => [...row.querySelectorAll('td')].slice(1).map((cell) => cell.textContent ?? '')),
   );

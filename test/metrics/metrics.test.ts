@@ -11,7 +11,7 @@ import { openPort } from '../server/fixture.js';
 import { content } from '../stores/fixture.js';
 import { parseMetrics } from './text.js';
 
-test('what a handler has done is there for Prometheus', async (t) => {
+test('exports the statistics of a handler', async (t) => {
   const store = memoryStore();
   const { ask, handler } = await open(t, 'h2c', { store });
   const metrics = createMetrics({ handlers: { cache: handler } });
@@ -20,14 +20,14 @@ test('what a handler has done is there for Prometheus', async (t) => {
   await ask('GET', '/key');
   await ask('GET', '/key', { headers: { range: 'bytes=0-9' } });
   await ask('GET', '/missing');
-  await until('all are over', () => handler.stats().active === 0);
+  await until('all responses have ended', () => handler.stats().active === 0);
   const series = parseMetrics(await metrics.text());
   const value = (name: string): number | undefined => series.get(name);
-  const alike = 'handler="cache",protocol="plain"';
-  t.is(value(`hotblob_responses_total{${alike},operation="upload",status="200",source="none"}`), 1);
-  t.is(value(`hotblob_responses_total{${alike},operation="read",status="200",source="bytes"}`), 1);
-  t.is(value(`hotblob_responses_total{${alike},operation="read",status="206",source="bytes"}`), 1);
-  t.is(value(`hotblob_responses_total{${alike},operation="read",status="404",source="none"}`), 1);
+  const common = 'handler="cache",protocol="plain"';
+  t.is(value(`hotblob_responses_total{${common},operation="upload",status="200",source="none"}`), 1);
+  t.is(value(`hotblob_responses_total{${common},operation="read",status="200",source="bytes"}`), 1);
+  t.is(value(`hotblob_responses_total{${common},operation="read",status="206",source="bytes"}`), 1);
+  t.is(value(`hotblob_responses_total{${common},operation="read",status="404",source="none"}`), 1);
   t.is(value('hotblob_lookups_total{handler="cache",result="hit"}'), 2);
   t.is(value('hotblob_lookups_total{handler="cache",result="miss"}'), 1);
   t.is(value('hotblob_sent_bytes_total{handler="cache",source="bytes"}'), 2 * MIB + 10);
@@ -50,13 +50,13 @@ test('what a handler has done is there for Prometheus', async (t) => {
   t.deepEqual(
     counts,
     counts.toSorted((a, b) => a - b),
-    'each bucket holds those before it',
+    'buckets are cumulative',
   );
 });
 
-test('several of a kind are told apart, beside what a host counts itself', async (t) => {
+test('labels distinguish several handlers, and metrics of the host are kept', async (t) => {
   const register = new Registry();
-  new Counter({ name: 'host_total', help: 'the host counts', registers: [register] }).inc(7);
+  new Counter({ name: 'host_total', help: 'a metric of the host', registers: [register] }).inc(7);
   const handlers = { one: createHandler({ store: memoryStore() }), two: createHandler({ store: memoryStore() }) };
   t.teardown(() => {
     for (const handler of Object.values(handlers)) handler.close();
@@ -74,7 +74,7 @@ test('several of a kind are told apart, beside what a host counts itself', async
   t.throws(() => createMetrics({ handlers, register }), { message: /already been registered/ });
 });
 
-test('a store exports what it knows, and nothing else', async (t) => {
+test('exports only the metrics for which a store has values', async (t) => {
   const full: StoreStats = {
     artifacts: 1,
     bytes: 2,
@@ -88,7 +88,7 @@ test('a store exports what it knows, and nothing else', async (t) => {
     requests: [{ operation: 'get', outcome: 'missing', count: 9 }],
     latency: { counts: [...new Array(16).fill(0), 2], sum: 200 },
   };
-  const stores = { full: { stats: () => full }, little: { stats: () => ({ evicted: 1 }) }, silent: {} };
+  const stores = { full: { stats: () => full }, partial: { stats: () => ({ evicted: 1 }) }, none: {} };
   const series = parseMetrics(await createMetrics({ stores }).text());
   const found = [...series].filter(([name]) => !name.includes('_bucket')).map(([name, value]) => `${name} ${value}`);
   t.deepEqual(found, [
@@ -96,7 +96,7 @@ test('a store exports what it knows, and nothing else', async (t) => {
     'hotblob_store_bytes{store="full"} 2',
     'hotblob_store_limit_bytes{store="full"} 3',
     'hotblob_store_evicted_total{store="full"} 4',
-    'hotblob_store_evicted_total{store="little"} 1',
+    'hotblob_store_evicted_total{store="partial"} 1',
     'hotblob_store_remote{store="full",state="closed"} 0',
     'hotblob_store_remote{store="full",state="half-open"} 1',
     'hotblob_store_remote{store="full",state="open"} 0',
@@ -110,27 +110,27 @@ test('a store exports what it knows, and nothing else', async (t) => {
   ]);
 });
 
-test('one scrape takes one look, and the next one another', async (t) => {
-  let looks = 0;
+test('each scrape calls stats() once', async (t) => {
+  let calls = 0;
   const handler = createHandler({ store: memoryStore() });
   t.teardown(() => handler.close());
-  const counting = {
+  const source = {
     stats: () => {
-      looks++;
+      calls++;
       return handler.stats();
     },
   };
-  const metrics = createMetrics({ handlers: { cache: counting } });
+  const metrics = createMetrics({ handlers: { cache: source } });
   await metrics.text();
-  t.is(looks, 1);
+  t.is(calls, 1);
   await metrics.text();
-  t.is(looks, 2);
+  t.is(calls, 2);
 });
 
-test('registries of OpenMetrics, of several processes, and those that are set back', async (t) => {
+test('supports OpenMetrics and aggregation, and resetting a registry does not reset the counters', async (t) => {
   const { ask, handler } = await open(t, 'http', { store: memoryStore() });
   await ask('GET', '/missing');
-  await until('it is over', () => handler.stats().active === 0);
+  await until('the response has ended', () => handler.stats().active === 0);
   const register = new Registry();
   const metrics = createMetrics({ handlers: { cache: handler }, register });
   const labels = 'handler="cache",result="miss"';
@@ -140,7 +140,7 @@ test('registries of OpenMetrics, of several processes, and those that are set ba
     { type: 'counter', aggregator: 'sum' },
   );
   register.resetMetrics();
-  t.is(parseMetrics(await metrics.text()).get(`hotblob_lookups_total{${labels}}`), 1, 'counters only grow');
+  t.is(parseMetrics(await metrics.text()).get(`hotblob_lookups_total{${labels}}`), 1, 'the counter is not reset');
   register.setContentType(Registry.OPENMETRICS_CONTENT_TYPE as never);
   const text = await metrics.text();
   t.true(text.endsWith('# EOF\n'));
@@ -148,11 +148,14 @@ test('registries of OpenMetrics, of several processes, and those that are set ba
   t.is(parseMetrics(text).get(`hotblob_lookups_total{${labels}}`), 1);
 });
 
-test('what cannot be counted is refused', (t) => {
+test('refuses invalid options', (t) => {
   const cases: [object, RegExp][] = [
     [{ handler: {} }, /^unknown option 'handler'; expected one of handlers, servers, stores, register/],
-    [{ handlers: { cache: {} } }, /^handlers\.cache: expected something with stats\(\), received \{\}$/],
-    [{ servers: { main: undefined } }, /^servers\.main: expected something with stats\(\), received undefined$/],
+    [{ handlers: { cache: {} } }, /^handlers\.cache: expected an object with a stats\(\) method, received \{\}$/],
+    [
+      { servers: { main: undefined } },
+      /^servers\.main: expected an object with a stats\(\) method, received undefined$/,
+    ],
     [{ stores: 1 }, /^stores: expected an object, received 1$/],
   ];
   for (const [options, message] of cases) {

@@ -25,11 +25,11 @@ interface Panel {
 }
 
 const DASHBOARD = new URL('../../examples/grafana.json', import.meta.url);
-/** Longer than two scrapes, as `$__rate_interval` is. */
+/** Longer than two scrape intervals, like `$__rate_interval`. */
 const RATE_INTERVAL = '10s';
 
-/** A cache in front of another one, with all that can be measured, and its metrics. */
-async function cache(t: ExecutionContext): Promise<{ port: number; metrics: Metrics }> {
+/** Starts a cache with an upstream, so that every metric has a value. */
+async function startCache(t: ExecutionContext): Promise<{ port: number; metrics: Metrics }> {
   const far = createHandler({ store: memoryStore() });
   const { port: farPort } = await openPort(t, far);
   const remote = upstreamStore(`http://127.0.0.1:${farPort}`);
@@ -52,7 +52,7 @@ async function cache(t: ExecutionContext): Promise<{ port: number; metrics: Metr
   return { port, metrics };
 }
 
-/** Downloads, uploads, misses and evictions, until it is stopped. */
+/** Causes downloads, uploads, misses and evictions until the test ends. */
 function keepBusy(t: ExecutionContext, port: number): void {
   let isOver = false;
   const body = content(20 * KIB);
@@ -70,37 +70,37 @@ function keepBusy(t: ExecutionContext, port: number): void {
 }
 
 async function serveMetrics(t: ExecutionContext, metrics: Metrics): Promise<number> {
-  const answer: RequestListener = async (_request, response) => {
+  const listener: RequestListener = async (_request, response) => {
     response.setHeader('content-type', metrics.contentType).end(await metrics.text());
   };
-  const server = createServer((request, response) => void answer(request, response)).listen(0, '127.0.0.1');
+  const server = createServer((request, response) => void listener(request, response)).listen(0, '127.0.0.1');
   t.teardown(() => {
     server.close();
     server.closeAllConnections();
   });
   await once(server, 'listening');
-  // a server that listens on a port has an address of this kind
+  // The address is an AddressInfo because the server listens on a port.
   return (server.address() as AddressInfo).port;
 }
 
 const prometheusTest = testWith(test, 'prometheus');
 
-prometheusTest('promtool finds nothing to say against names, types and help texts', async (t) => {
-  const { metrics } = await cache(t);
+prometheusTest('promtool reports no problems with names, types and help texts', async (t) => {
+  const { metrics } = await startCache(t);
   const promtool = spawn('promtool', ['check', 'metrics'], { stdio: ['pipe', 'pipe', 'pipe'] });
   promtool.stdin.end(await metrics.text());
-  const [said, complaints] = await Promise.all([text(promtool.stdout), text(promtool.stderr)]);
-  t.is(`${said}${complaints}`, '');
+  const [output, errors] = await Promise.all([text(promtool.stdout), text(promtool.stderr)]);
+  t.is(`${output}${errors}`, '');
 });
 
-prometheusTest('each query of the dashboard for Grafana finds what is exported', async (t) => {
-  const { port, metrics } = await cache(t);
+prometheusTest('every query of the Grafana dashboard returns data', async (t) => {
+  const { port, metrics } = await startCache(t);
   keepBusy(t, port);
   const target = await serveMetrics(t, metrics);
   const directory = await temporaryDirectory(t);
   const config = join(directory, 'prometheus.yml');
   const scrape = { job_name: 'hotblob', static_configs: [{ targets: [`127.0.0.1:${target}`] }] };
-  // YAML understands JSON.
+  // JSON is valid YAML.
   await writeFile(config, JSON.stringify({ global: { scrape_interval: '1s' }, scrape_configs: [scrape] }));
   const api = await freePort();
   const prometheus = spawn(
@@ -118,38 +118,44 @@ prometheusTest('each query of the dashboard for Grafana finds what is exported',
     prometheus.kill();
     await exited;
   });
-  const ask = async (expression: string): Promise<readonly Series[]> => {
-    const query = new URLSearchParams({ query: expression });
-    const answer = await fetch(`http://127.0.0.1:${api}/api/v1/query?${query}`);
-    const { status, error, data } = (await answer.json()) as Answer; // as its documentation says
+  const query = async (expression: string): Promise<readonly Series[]> => {
+    const parameters = new URLSearchParams({ query: expression });
+    const response = await fetch(`http://127.0.0.1:${api}/api/v1/query?${parameters}`);
+    const { status, error, data } = (await response.json()) as QueryResult; // the documented body
     if (status !== 'success') throw new Error(`${expression}: ${error}`);
     return data.result;
   };
-  const count = async (expression: string): Promise<number> => (await ask(expression).catch(() => [])).length;
-  await until('there is enough for a rate', async () => (await count('rate(hotblob_sent_bytes_total[10s]) > 0')) > 0);
+  const count = async (expression: string): Promise<number> => (await query(expression).catch(() => [])).length;
+  await until(
+    'there are enough samples for a rate',
+    async () => (await count('rate(hotblob_sent_bytes_total[10s]) > 0')) > 0,
+  );
 
-  const { panels } = JSON.parse(readFileSync(DASHBOARD, 'utf8')) as { readonly panels: readonly Panel[] }; // as written
-  let asked = 0;
+  const { panels } = JSON.parse(readFileSync(DASHBOARD, 'utf8')) as { readonly panels: readonly Panel[] }; // the file in this repository
+  let queries = 0;
   for (const { title, targets = [] } of panels) {
     for (const { expr, legendFormat } of targets) {
       const expression = expr.replaceAll('$__rate_interval', RATE_INTERVAL).replaceAll('$instance', '.*');
-      t.notRegex(expression, /\$/, `${title}: a variable that the dashboard does not have`);
-      const found = await ask(expression);
-      t.true(found.length > 0, `${title}: nothing for ${expression}`);
+      t.notRegex(expression, /\$/, `${title}: unknown variable`);
+      const series = await query(expression);
+      t.true(series.length > 0, `${title}: no data for ${expression}`);
       for (const [, label = ''] of legendFormat.matchAll(/\{\{(\w+)\}\}/g)) {
         t.true(
-          found.every(({ metric }) => metric[label] !== undefined),
+          series.every(({ metric }) => metric[label] !== undefined),
           `${title}: no label ${label}`,
         );
       }
-      asked++;
+      queries++;
     }
   }
-  t.true(asked > 25, `${asked} queries`);
-  const [hitRate] = await ask(
+  t.true(queries > 25, `${queries} queries`);
+  const [hitRate] = await query(
     'sum(rate(hotblob_lookups_total{result="hit"}[10s])) / sum(rate(hotblob_lookups_total[10s]))',
   );
-  t.true(Math.abs(Number(hitRate?.value[1]) - 2 / 3) < 0.05, `two of three are hits: ${hitRate?.value[1]}`);
+  t.true(
+    Math.abs(Number(hitRate?.value[1]) - 2 / 3) < 0.05,
+    `expected two hits in three lookups, received ${hitRate?.value[1]}`,
+  );
 });
 
 interface Series {
@@ -157,7 +163,7 @@ interface Series {
   readonly value: readonly [number, string];
 }
 
-interface Answer {
+interface QueryResult {
   readonly status: string;
   readonly error?: string;
   readonly data: { readonly result: readonly Series[] };
@@ -166,7 +172,7 @@ interface Answer {
 async function freePort(): Promise<number> {
   const server = net.createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // as above
+  // The address is an AddressInfo because the server listens on a port.
   const { port } = server.address() as AddressInfo;
   server.close();
   await once(server, 'close');

@@ -5,32 +5,32 @@ const HEIGHT = 170;
 const ROWS_IN_TABLE = 60;
 const POWERS_OF_TWO = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
-/** A line, or a layer, of a chart. */
+/** Line of a chart, or layer of a stacked chart. */
 export interface Line {
   readonly label: string;
-  /** The custom property of the stylesheet that has its colour. */
+  /** Custom property of the stylesheet that contains the colour. */
   readonly colour: string;
   readonly dashed?: boolean;
 }
 
-/** How a chart is drawn. */
 export interface ChartOptions {
   readonly lines: readonly Line[];
+  /** Formats a value. */
   readonly text: (value: number) => string;
-  /** Layers upon each other, with their sum at the top. */
+  /** Whether the lines are stacked. */
   readonly stacked?: boolean;
-  /** What the axis reaches up to at least. */
+  /** Smallest upper end of the axis. */
   readonly top?: number;
-  /** Whether the steps of the axis are powers of two. */
+  /** Whether the increments of the axis are powers of two. */
   readonly binary?: boolean;
-  /** Makes the axis one of powers of ten, from here on. */
+  /** Lower end of a logarithmic axis. Default: a linear axis from 0. */
   readonly logFrom?: number;
 }
 
-/** Values of a line, the oldest first; null where there is none. */
+/** Values of a line, oldest first; `null` for a gap. */
 export type Column = readonly (number | null)[];
 
-/** A chart over time in a figure of the page, with its values as a table for those who cannot see it. */
+/** Time series chart in a `<figure>` of the page. The values are also available as a table, for screen readers. */
 export class Chart {
   readonly #figure: HTMLElement;
   readonly #options: ChartOptions;
@@ -45,8 +45,8 @@ export class Chart {
     this.#options = options;
     const caption = this.#figure.querySelector('figcaption')?.textContent ?? '';
     this.#canvas.setAttribute('role', 'img');
-    this.#canvas.setAttribute('aria-label', `${caption}, as a chart. The figures are below.`);
-    this.#details.append(element('summary', 'As a table'));
+    this.#canvas.setAttribute('aria-label', `${caption}: chart. The values are in the table below.`);
+    this.#details.append(element('summary', 'Show as table'));
     this.#details.addEventListener('toggle', () => this.#fillTable(caption));
     this.#figure.append(this.#canvas, this.#details);
     new ResizeObserver(() => this.#resize()).observe(this.#figure);
@@ -54,7 +54,7 @@ export class Chart {
     this.#draw();
   }
 
-  /** @param times in seconds since 1970 */
+  /** @param times in seconds since the Unix epoch */
   update(times: readonly number[], columns: readonly Column[]): void {
     this.#times = times;
     this.#columns = columns;
@@ -62,7 +62,7 @@ export class Chart {
   }
 
   #data(): uPlot.AlignedData {
-    // uPlot's type wants arrays that may be written to, and writes to none.
+    // The types of uPlot require mutable arrays, but uPlot does not write to them.
     if (!this.#options.stacked) return [this.#times, ...this.#columns] as unknown as uPlot.AlignedData;
     const sums = this.#times.map(() => 0);
     const layers = this.#columns.map((column) =>
@@ -74,7 +74,7 @@ export class Chart {
     return [this.#times, ...layers] as unknown as uPlot.AlignedData;
   }
 
-  /** Anew, because colours are given once. */
+  /** Creates the plot again, because uPlot takes colours only at creation. */
   #draw(): void {
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string): string => style.getPropertyValue(`--${name}`).trim();
@@ -91,8 +91,8 @@ export class Chart {
         scales: {
           y:
             logFrom === undefined
-              ? { range: (_plot, _least, most) => [0, Math.max(top, (most ?? 0) * 1.08) || 1] }
-              : { distr: 3, range: (_plot, _least, most) => [logFrom, powerOfTenFrom(Math.max(top, most ?? 0))] },
+              ? { range: (_plot, _min, max) => [0, Math.max(top, (max ?? 0) * 1.08) || 1] }
+              : { distr: 3, range: (_plot, _min, max) => [logFrom, nextPowerOfTen(Math.max(top, max ?? 0))] },
         },
         axes: [
           axis,
@@ -102,9 +102,9 @@ export class Chart {
             ...(logFrom === undefined
               ? {}
               : {
-                  // All of them: by itself it would leave some out.
+                  // The default filter of a logarithmic axis hides some ticks.
                   filter: (_plot: uPlot, splits: number[]) => splits,
-                  splits: (_plot: uPlot, _axis: number, least: number, most: number) => powersOfTen(least, most),
+                  splits: (_plot: uPlot, _axis: number, min: number, max: number) => powersOfTen(min, max),
                 }),
             size: 78,
             values: (_plot, values) => values.map((value) => text(value)),
@@ -115,7 +115,7 @@ export class Chart {
           ...lines.map((line, index) => ({
             label: line.label,
             stroke: colour(line.colour),
-            // Layers without anything in them would hide the others by their lines.
+            // The lines of empty layers would be drawn over the other layers.
             width: stacked ? 0 : 1.5,
             points: { show: false },
             ...(line.dashed ? { dash: [5, 4] } : {}),
@@ -124,7 +124,7 @@ export class Chart {
               this.#valueAt(index, at),
           })),
         ],
-        // A layer is coloured down to the one below it.
+        // Each layer is filled down to the layer below it.
         bands: stacked
           ? lines.slice(1).map((line, index) => ({ series: [index + 2, index + 1], fill: `${colour(line.colour)}99` }))
           : [],
@@ -134,7 +134,7 @@ export class Chart {
     );
   }
 
-  /** What the legend says: the value itself, where layers are drawn as sums; the latest, where nobody points at one. */
+  /** Returns the value for the legend: not the stacked sum, and the latest value if no point is selected. */
   #valueAt(line: number, at: number | null): string {
     const column = this.#columns[line];
     const value = at === null ? column?.at(-1) : column?.[at];
@@ -170,14 +170,13 @@ export class Chart {
   }
 }
 
-function powerOfTenFrom(value: number): number {
+function nextPowerOfTen(value: number): number {
   return 10 ** Math.ceil(Math.log10(value));
 }
 
-function powersOfTen(least: number, most: number): number[] {
+function powersOfTen(min: number, max: number): number[] {
   const powers: number[] = [];
-  for (let power = Math.round(Math.log10(least)); power <= Math.round(Math.log10(most)); power++)
-    powers.push(10 ** power);
+  for (let power = Math.round(Math.log10(min)); power <= Math.round(Math.log10(max)); power++) powers.push(10 ** power);
   return powers;
 }
 

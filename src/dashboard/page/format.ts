@@ -1,6 +1,6 @@
 const UNITS = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
 
-/** Bytes with a unit: three digits. */
+/** Formats a number of bytes with three digits and a unit. */
 export function bytesText(bytes: number): string {
   let value = bytes;
   let unit = 0;
@@ -11,12 +11,10 @@ export function bytesText(bytes: number): string {
   return `${threeDigits(value, unit === 0)} ${UNITS[unit]}`;
 }
 
-/** A number of things. */
 export function countText(count: number): string {
   return Math.round(count).toLocaleString('en');
 }
 
-/** So many a second. */
 export function rateText(rate: number): string {
   return rate >= 100 || rate === 0 ? countText(rate) : rate.toFixed(1);
 }

@@ -4,11 +4,11 @@ import { showArtifact } from './artifact.js';
 import { Chart } from './chart.js';
 import { byId, element, setPairs, setText } from './dom.js';
 import { bytesText, countText, rateText, secondsText, shareText } from './format.js';
-import { MapOfArtifacts } from './residency-map.js';
+import { ResidencyTreemap } from './residency-treemap.js';
 import { type Rates, ratesBetween, type Sample, SOURCES } from './sample.js';
 
 const HISTORY_SECONDS = 300;
-/** What the tiles say is the mean of so many seconds: single ones jump. */
+/** Tiles show the average of this time, because the values of single seconds fluctuate. */
 const TILE_SECONDS = 5;
 const MAP_INTERVAL_MS = 5000;
 
@@ -49,35 +49,33 @@ const memory = new Chart('chart-memory', {
   text: bytesText,
   binary: true,
 });
-const map = new MapOfArtifacts((key) => void showArtifact(key));
+const map = new ResidencyTreemap((key) => void showArtifact(key));
 
 function connect(): void {
   const events = new EventSource('events');
-  events.addEventListener('open', () => say('Live', false));
+  events.addEventListener('open', () => setStatus('Live', false));
   events.addEventListener('error', () => {
-    say(
-      events.readyState === EventSource.CLOSED ? 'The server does not answer; trying again …' : 'Reconnecting …',
-      true,
-    );
-    if (events.readyState === EventSource.CLOSED) setTimeout(connect, 5000);
+    const isClosed = events.readyState === EventSource.CLOSED;
+    setStatus(isClosed ? 'No response from the server, retrying …' : 'Reconnecting …', true);
+    if (isClosed) setTimeout(connect, 5000);
   });
   events.addEventListener('message', ({ data }: MessageEvent<string>) => {
-    const sample = JSON.parse(data) as Sample & { bounds?: readonly number[] }; // as the server makes it
+    const sample = JSON.parse(data) as Sample & { bounds?: readonly number[] }; // sent by the dashboard of the same package
     bounds = sample.bounds ?? bounds;
     add(sample);
   });
 }
 
-function say(text: string, isLost: boolean): void {
+function setStatus(text: string, isLost: boolean): void {
   setText('status', text);
   byId('status').classList.toggle('lost', isLost);
 }
 
 function add(sample: Sample): void {
-  // A server that has begun anew counts from nothing.
-  const isAnew = latest !== undefined && sample.handler.hits < latest.handler.hits;
-  if (isAnew) history.length = 0;
-  if (latest !== undefined && !isAnew) {
+  // The counters of a restarted server start at 0.
+  const isRestarted = latest !== undefined && sample.handler.hits < latest.handler.hits;
+  if (isRestarted) history.length = 0;
+  if (latest !== undefined && !isRestarted) {
     history.push({ sample, rates: ratesBetween(latest, sample, bounds) });
     if (history.length > HISTORY_SECONDS) history.shift();
   }
@@ -89,14 +87,14 @@ function show(sample: Sample): void {
   const from = history.at(-TILE_SECONDS - 1)?.sample ?? history[0]?.sample;
   if (from !== undefined && from !== sample) showTiles(sample, ratesBetween(from, sample, bounds));
   showCharts();
-  showUse(sample);
+  showPanels(sample);
 }
 
 function showTiles({ handler }: Sample, rates: Rates): void {
   setText('throughput', `${bytesText(rates.allBytes)}/s`);
   const sources = SOURCES.filter((source) => rates.bytes[source] > rates.allBytes / 1000);
   const parts = sources.map((source) => `${source} ${shareText(rates.bytes[source] / rates.allBytes)}`);
-  setText('throughput-sources', parts.join(', ') || 'nothing is sent');
+  setText('throughput-sources', parts.join(', ') || 'idle');
   setText('responses', `${rateText(rates.responses)}/s`);
   setText('active', countText(handler.active));
   setText('hit-rate', rates.hitRate === undefined ? '–' : shareText(rates.hitRate));
@@ -130,86 +128,84 @@ function showCharts(): void {
   );
 }
 
-function showUse({ handler, server, store }: Sample): void {
+function showPanels({ handler, server, store }: Sample): void {
   byId('bounds').replaceChildren(
-    bound('Buffers', handler.pooledBytes, handler.maxPooledBytes, bytesText),
-    bound('Mapped', handler.mappedBytes, handler.maxMappedBytes, bytesText),
-    bound('Open files', handler.openFiles, handler.maxOpenFiles, countText),
-    element('p', handler.waitingForBuffers > 0 ? `${countText(handler.waitingForBuffers)} wait for a buffer` : ''),
+    limitMeter('Buffer pool', handler.pooledBytes, handler.maxPooledBytes, bytesText),
+    limitMeter('Mapped bytes', handler.mappedBytes, handler.maxMappedBytes, bytesText),
+    limitMeter('Open files', handler.openFiles, handler.maxOpenFiles, countText),
+    element('p', handler.waitingForBuffers > 0 ? `${countText(handler.waitingForBuffers)} waiting for a buffer` : ''),
   );
   setPairs(
     'connections',
     server === undefined
-      ? [['not measured', '']]
+      ? [['not available', '']]
       : [
           ['HTTP/1.1', countText(server.connections.http1)],
           ['HTTP/2', countText(server.connections.http2)],
-          ['Streams', countText(server.openStreams)],
-          ['Resets so far', countText(server.resets)],
-          ['Asked to go so far', countText(server.retired.http1 + server.retired.http2)],
-          ['Cut off so far', countText(Object.values(server.cutOff).reduce((sum, count) => sum + count, 0))],
+          ['Open streams', countText(server.openStreams)],
+          ['Streams reset', countText(server.resets)],
+          ['Drained', countText(server.retired.http1 + server.retired.http2)],
+          ['Aborted', countText(Object.values(server.cutOff).reduce((sum, count) => sum + count, 0))],
         ],
   );
   setPairs('store', storePairs(store ?? {}));
   const reasons = Object.entries(handler.unmapped).toSorted(([, a], [, b]) => b - a);
-  setPairs('unmapped', reasons.length > 0 ? reasons.map(([why, count]) => [why, countText(count)]) : [['–', '']]);
+  setPairs('unmapped', reasons.length > 0 ? reasons.map(([reason, count]) => [reason, countText(count)]) : [['–', '']]);
 }
 
 function storePairs(store: NonNullable<Sample['store']>): [string, string][] {
   const { artifacts, bytes, maxBytes, evicted, remote, queued, requests, flights } = store;
   const pairs: [string, string | undefined][] = [
-    ['Artifacts', countOrNot(artifacts ?? total?.artifacts)],
-    ['Bytes', bytesOrNot(bytes ?? total?.bytes)],
-    ['Limit', bytesOrNot(maxBytes)],
-    ['Evicted so far', countOrNot(evicted)],
-    ['Cache behind it', remote === undefined ? undefined : REMOTE_STATES[remote]],
-    ['Coming in', countOrNot(flights)],
-    ['Waiting to go out', countOrNot(queued)],
-    ['Failed requests to it', countOrNot(requests && failuresIn(requests))],
+    ['Artifacts', countOrUndefined(artifacts ?? total?.artifacts)],
+    ['Size', bytesOrUndefined(bytes ?? total?.bytes)],
+    ['Limit', bytesOrUndefined(maxBytes)],
+    ['Evicted', countOrUndefined(evicted)],
+    ['Circuit breaker', remote],
+    ['Downloads in flight', countOrUndefined(flights)],
+    ['Queued uploads', countOrUndefined(queued)],
+    ['Failed requests', countOrUndefined(requests && failuresIn(requests))],
   ];
   const known = pairs.filter((pair): pair is [string, string] => pair[1] !== undefined);
-  return known.length > 0 ? known : [['not measured', '']];
+  return known.length > 0 ? known : [['not available', '']];
 }
 
-function countOrNot(count: number | undefined): string | undefined {
+function countOrUndefined(count: number | undefined): string | undefined {
   return count === undefined ? undefined : countText(count);
 }
 
-function bytesOrNot(bytes: number | undefined): string | undefined {
+function bytesOrUndefined(bytes: number | undefined): string | undefined {
   return bytes === undefined ? undefined : bytesText(bytes);
 }
-
-const REMOTE_STATES = { closed: 'is asked', open: 'left alone', 'half-open': 'is tried' } as const;
 
 function failuresIn(requests: NonNullable<NonNullable<Sample['store']>['requests']>): number {
   return requests.filter(({ outcome }) => outcome === 'failed').reduce((sum, { count }) => sum + count, 0);
 }
 
-function bound(name: string, used: number, most: number, text: (value: number) => string): HTMLElement {
-  const made = element('div', '', 'bound');
+function limitMeter(name: string, used: number, max: number, text: (value: number) => string): HTMLElement {
+  const container = element('div', '', 'bound');
   const label = element('div');
-  label.append(element('span', name), element('span', `${text(used)} of ${text(most)}`));
+  label.append(element('span', name), element('span', `${text(used)} of ${text(max)}`));
   const meter = element('meter');
-  meter.max = most;
-  meter.high = most * 0.8;
+  meter.max = max;
+  meter.high = max * 0.8;
   meter.value = used;
-  meter.setAttribute('aria-label', `${name}: ${text(used)} of ${text(most)}`);
-  made.append(label, meter);
-  return made;
+  meter.setAttribute('aria-label', `${name}: ${text(used)} of ${text(max)}`);
+  container.append(label, meter);
+  return container;
 }
 
 async function refreshMap(): Promise<void> {
   try {
     if (document.hidden) return;
     const response = await fetch('residency.json');
-    if (response.status === 404) map.explain('This store cannot be looked at as a whole.');
+    if (response.status === 404) map.showMessage('This store cannot be listed.');
     else if (response.ok) {
-      const found = (await response.json()) as ResidencyMap; // as the server makes it
-      total = found.total;
-      map.update(found);
+      const residency = (await response.json()) as ResidencyMap; // sent by the dashboard of the same package
+      total = residency.total;
+      map.update(residency);
     }
   } catch {
-    // The events say that the server does not answer.
+    // The error handler of the event stream shows that the server does not respond.
   } finally {
     setTimeout(() => void refreshMap(), MAP_INTERVAL_MS);
   }

@@ -2,9 +2,9 @@ import type { StoreStats } from '../../contract/store.js';
 import type { HandlerStats } from '../../handler/stats.js';
 import type { ServerStats } from '../../server/stats.js';
 
-/** What the server tells each second. */
+/** Message that the server sends every second. */
 export interface Sample {
-  /** In milliseconds since 1970. */
+  /** Time of the sample, in milliseconds since the Unix epoch. */
   readonly time: number;
   readonly handler: HandlerStats;
   readonly server?: ServerStats;
@@ -13,22 +13,22 @@ export interface Sample {
 
 export type SourceName = keyof HandlerStats['sent'];
 
-/** In the order in which they are stacked: the cheapest first. */
+/** Sources in stacking order, cheapest first. */
 export const SOURCES = ['mapped', 'copied', 'bytes', 'read', 'stream'] as const satisfies readonly SourceName[];
 
-/** What happened between two samples, a second. */
+/** Rates per second between two samples. */
 export interface Rates {
   readonly bytes: Readonly<Record<SourceName, number>>;
   readonly allBytes: number;
   readonly responses: number;
   readonly lookups: number;
-  /** Undefined without lookups. */
+  /** Hits per lookup; `undefined` without lookups. */
   readonly hitRate: number | undefined;
-  /** In seconds; undefined without downloads. */
+  /** Median and 99th percentile in seconds; `undefined` without downloads. */
   readonly firstByte: { readonly median: number; readonly slow: number } | undefined;
 }
 
-/** @param bounds of the buckets of histograms, in seconds */
+/** @param bounds upper bounds of the histogram buckets, in seconds */
 export function ratesBetween(before: Sample, after: Sample, bounds: readonly number[]): Rates {
   const seconds = Math.max(0.001, (after.time - before.time) / 1000);
   const bytes = { mapped: 0, copied: 0, bytes: 0, read: 0, stream: 0 };
@@ -66,7 +66,10 @@ function firstByteBetween(before: Sample, after: Sample, bounds: readonly number
   return median === undefined || slow === undefined ? undefined : { median, slow };
 }
 
-/** Within a bucket times are taken to be spread evenly, as Prometheus does; behind the last bound they are that bound. */
+/**
+ * Estimates a quantile from the buckets of a histogram. Like Prometheus, it interpolates linearly within a bucket, and returns the
+ * last bound for values above it.
+ */
 export function quantile(counts: readonly number[], bounds: readonly number[], share: number): number | undefined {
   const total = counts.reduce((sum, count) => sum + count, 0);
   if (total <= 0) return undefined;

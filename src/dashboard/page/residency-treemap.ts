@@ -3,17 +3,17 @@ import { byId, element, setText, table } from './dom.js';
 import { bytesText, countText, shareText } from './format.js';
 import { type Rectangle, squarify } from './treemap.js';
 
-/** Names need some room. */
+/** Smallest cell that shows the name of its artifact, in pixels. */
 const NAMED_WIDTH = 80;
 const NAMED_HEIGHT = 24;
-/** The smallest part of all bytes that is drawn: an artifact of a few bytes is to be found too. */
-const LEAST_SHARE = 1 / 20_000;
+/** Smallest area of a cell as a part of the total, so that small artifacts are visible. */
+const MIN_SHARE = 1 / 20_000;
 const ROWS_IN_TABLE = 200;
-/** So many rows of about as many bytes each, the most downloaded artifacts in the first. */
+/** Number of horizontal bands of about the same size. The first contains the most downloaded artifacts. */
 const BANDS = 3;
 
-/** The artifacts of a store, each as large as its bytes and filled as far as it is in the page cache. */
-export class MapOfArtifacts {
+/** Treemap of the artifacts of a store. The area of a cell shows the size, its fill the resident part. */
+export class ResidencyTreemap {
   readonly #root = byId('map');
   readonly #open: (key: string) => void;
   #map: ResidencyMap | undefined;
@@ -21,7 +21,7 @@ export class MapOfArtifacts {
   #buttons = new Map<string, HTMLButtonElement>();
   #focused = 0;
 
-  /** @param open shows one artifact */
+  /** @param open called with the key of an artifact when the user selects it */
   constructor(open: (key: string) => void) {
     this.#open = open;
     this.#root.addEventListener('keydown', (event) => this.#move(event));
@@ -29,12 +29,12 @@ export class MapOfArtifacts {
     byId<HTMLDetailsElement>('map-table').addEventListener('toggle', () => this.#fillTable());
   }
 
-  /** Says why there is no map. */
-  explain(reason: string): void {
+  /** Shows a message instead of the map. */
+  showMessage(message: string): void {
     this.#map = undefined;
     this.#buttons.clear();
     setText('map-summary', '');
-    this.#root.replaceChildren(element('p', reason));
+    this.#root.replaceChildren(element('p', message));
   }
 
   update(map: ResidencyMap): void {
@@ -43,7 +43,7 @@ export class MapOfArtifacts {
     const known = cells.filter(({ resident }) => resident !== null);
     const knownBytes = known.reduce((sum, { size }) => sum + size, 0);
     const share = knownBytes > 0 ? `${shareText(total.resident / knownBytes)} of ` : '';
-    const shown = rest.artifacts > 0 ? `; shown are ${countText(cells.length)} of them` : '';
+    const shown = rest.artifacts > 0 ? `, ${countText(cells.length)} of them shown` : '';
     setText('map-summary', `${share}${bytesText(total.bytes)} in ${countText(total.artifacts)} artifacts${shown}`);
     if (cells.length === 0) this.#root.replaceChildren(element('p', 'The store is empty.'));
     else this.#draw();
@@ -53,10 +53,10 @@ export class MapOfArtifacts {
     if (this.#map === undefined || this.#map.cells.length === 0) return;
     const bytes = this.#map.cells.reduce((sum, { size }) => sum + size, 0);
     const { clientWidth: width, clientHeight: height } = this.#root;
-    const weightOf = ({ size }: Cell): number => Math.max(size, bytes * LEAST_SHARE, 1);
-    const bands = inBands(this.#map.cells, weightOf);
+    const weightOf = ({ size }: Cell): number => Math.max(size, bytes * MIN_SHARE, 1);
+    const bands = splitIntoBands(this.#map.cells, weightOf);
     const cells = bands.flat();
-    this.#places = placesOf(
+    this.#places = layOutBands(
       bands.map((band) => band.map(weightOf)),
       width,
       height,
@@ -65,21 +65,21 @@ export class MapOfArtifacts {
     this.#buttons = new Map();
     this.#focused = Math.min(this.#focused, cells.length - 1);
     const buttons = cells.map((cell, index) => {
-      const button = before.get(cell.key) ?? this.#button(cell.key);
+      const button = before.get(cell.key) ?? this.#createButton(cell.key);
       this.#buttons.set(cell.key, button);
-      this.#dress(button, cell, this.#places[index] ?? { x: 0, y: 0, width: 0, height: 0 });
+      this.#updateButton(button, cell, this.#places[index] ?? { x: 0, y: 0, width: 0, height: 0 });
       button.tabIndex = index === this.#focused ? 0 : -1;
       return button;
     });
     const isSame =
       buttons.length === this.#root.children.length && buttons.every((b, i) => this.#root.children[i] === b);
-    // Moving what has the focus would lose it.
+    // An element that is inserted again loses the focus.
     const active = document.activeElement;
     if (!isSame) this.#root.replaceChildren(...buttons);
     if (active instanceof HTMLElement && this.#root.contains(active)) active.focus();
   }
 
-  #button(key: string): HTMLButtonElement {
+  #createButton(key: string): HTMLButtonElement {
     const button = element('button');
     button.type = 'button';
     button.append(element('span', '', 'fill'), element('span', key, 'name'));
@@ -88,7 +88,7 @@ export class MapOfArtifacts {
     return button;
   }
 
-  #dress(button: HTMLButtonElement, cell: Cell, place: Rectangle): void {
+  #updateButton(button: HTMLButtonElement, cell: Cell, place: Rectangle): void {
     const { style } = button;
     style.left = `${place.x}px`;
     style.top = `${place.y}px`;
@@ -96,7 +96,7 @@ export class MapOfArtifacts {
     style.height = `${place.height}px`;
     const share = cell.resident === null ? undefined : cell.size === 0 ? 1 : cell.resident / cell.size;
     button.classList.toggle('unknown', share === undefined);
-    const [fill, name] = button.children as unknown as HTMLElement[]; // as #button() has made them
+    const [fill, name] = button.children as unknown as HTMLElement[]; // see #createButton()
     if (fill !== undefined) fill.style.height = `${(share ?? 0) * 100}%`;
     if (name !== undefined) name.hidden = place.width < NAMED_WIDTH || place.height < NAMED_HEIGHT;
     const text = describe(cell);
@@ -118,7 +118,7 @@ export class MapOfArtifacts {
     if (now !== undefined) now.tabIndex = 0;
   }
 
-  /** To the nearest one in the direction of an arrow, or to the largest and the smallest. */
+  /** Moves the focus to the nearest cell in the direction of an arrow key; Home and End move to the first and the last cell. */
   #move(event: KeyboardEvent): void {
     const last = this.#places.length - 1;
     const target =
@@ -141,31 +141,34 @@ export class MapOfArtifacts {
       cell.resident === null ? 'unknown' : shareText(cell.size === 0 ? 1 : cell.resident / cell.size),
       countText(cell.downloads),
     ]);
-    const heads = ['Artifact', 'Size', 'In the page cache', 'Downloads'];
-    scroll.replaceChildren(table('Artifacts, the most downloaded first', heads, rows));
+    const headers = ['Artifact', 'Size', 'In the page cache', 'Downloads'];
+    scroll.replaceChildren(table('Artifacts by number of downloads', headers, rows));
   }
 }
 
-/** The most downloaded first, in bands that are about as large; within a band the largest first, as a treemap wants it. */
-function inBands(cells: readonly Cell[], weightOf: (cell: Cell) => number): Cell[][] {
-  const whole = cells.reduce((sum, cell) => sum + weightOf(cell), 0);
+/**
+ * Splits the cells, which are ordered by downloads, into bands of about the same weight. Cells within a band are sorted by size,
+ * because `squarify` requires descending weights.
+ */
+function splitIntoBands(cells: readonly Cell[], weightOf: (cell: Cell) => number): Cell[][] {
+  const total = cells.reduce((sum, cell) => sum + weightOf(cell), 0);
   const bands = Array.from({ length: BANDS }, (): Cell[] => []);
   let before = 0;
   for (const cell of cells) {
-    const band = Math.min(BANDS - 1, Math.floor((before / whole) * BANDS));
+    const band = Math.min(BANDS - 1, Math.floor((before / total) * BANDS));
     bands[band]?.push(cell);
     before += weightOf(cell);
   }
   return bands.filter((band) => band.length > 0).map((band) => band.toSorted((a, b) => b.size - a.size));
 }
 
-/** A band below the other, each as high as it is heavy. */
-function placesOf(bands: readonly (readonly number[])[], width: number, height: number): Rectangle[] {
+/** Lays out the bands from top to bottom. The height of a band is proportional to its weight. */
+function layOutBands(bands: readonly (readonly number[])[], width: number, height: number): Rectangle[] {
   const weights = bands.map((band) => band.reduce((sum, weight) => sum + weight, 0));
-  const whole = weights.reduce((sum, weight) => sum + weight, 0);
+  const total = weights.reduce((sum, weight) => sum + weight, 0);
   let y = 0;
   return bands.flatMap((band, index) => {
-    const space = { x: 0, y, width, height: (height * (weights[index] ?? 0)) / whole };
+    const space = { x: 0, y, width, height: (height * (weights[index] ?? 0)) / total };
     y += space.height;
     return squarify(band, space);
   });
@@ -174,11 +177,12 @@ function placesOf(bands: readonly (readonly number[])[], width: number, height: 
 function describe({ key, size, resident, downloads }: Cell): string {
   const share =
     resident === null
-      ? 'unknown how much in the page cache'
+      ? 'unknown how much is in the page cache'
       : `${shareText(size === 0 ? 1 : resident / size)} in the page cache`;
-  return `${key}: ${bytesText(size)}, ${share}, ${countText(downloads)} downloads`;
+  return `${key}: ${bytesText(size)}, ${share}, ${countText(downloads)} ${downloads === 1 ? 'download' : 'downloads'}`;
 }
 
+/** Returns the index of the nearest cell in the direction of an arrow key. */
 function nearest(places: readonly Rectangle[], from: number, arrow: string): number | undefined {
   const direction = DIRECTIONS[arrow];
   const start = places[from];
@@ -186,16 +190,16 @@ function nearest(places: readonly Rectangle[], from: number, arrow: string): num
   const centre = ({ x, y, width, height }: Rectangle) => ({ x: x + width / 2, y: y + height / 2 });
   const own = centre(start);
   let best: number | undefined;
-  let least = Number.POSITIVE_INFINITY;
+  let minDistance = Number.POSITIVE_INFINITY;
   for (const [index, place] of places.entries()) {
     const other = centre(place);
     const ahead = (other.x - own.x) * direction.x + (other.y - own.y) * direction.y;
     const aside = Math.abs((other.x - own.x) * direction.y) + Math.abs((other.y - own.y) * direction.x);
     if (index === from || ahead <= 0.5) continue;
-    // What lies straight ahead is nearer than what lies aside.
+    // Prefers cells straight ahead to cells off to the side.
     const distance = ahead + 3 * aside;
-    if (distance < least) {
-      least = distance;
+    if (distance < minDistance) {
+      minDistance = distance;
       best = index;
     }
   }
