@@ -44,7 +44,10 @@ const WITH_BODY = { requestTimeout: 0 };
 const READING = 'reading from';
 const WRITING = 'writing to';
 
-/** Requests to one bucket. The SDK retries each as the client is configured. Every method rejects with a HotblobError. */
+/**
+ * Requests to one bucket. The SDK retries each as the client is configured. Methods reject with a HotblobError, or with
+ * the reason of their signal.
+ */
 export class Bucket {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
@@ -264,8 +267,8 @@ export class Bucket {
 }
 
 /**
- * Middleware that sets the SHA-256 that was computed while the body arrived. Otherwise the SDK hashes all bytes at once,
- * which blocks the event loop for about 15 ms per 16 MiB.
+ * Middleware that sets the SHA-256 that was computed while the body arrived. Otherwise the SDK hashes all bytes at
+ * once, which blocks the event loop for about 15 ms per 16 MiB.
  */
 function setPayloadHash({ sha256 }: Payload) {
   return <A extends { request: unknown }, R>(next: (args: A) => R) =>

@@ -69,19 +69,19 @@ export function toHotblobError(error: unknown, action: string): HotblobError {
 }
 
 /**
- * The object changed between two requests of one download: continuing would mix two artifacts. The code asks the client to
- * try again.
+ * Returns the error for an object that changed between two requests of one download: continuing would mix two
+ * artifacts. Its status tells the client to try again.
  */
 export function objectChanged(action: string): HotblobError {
   return new HotblobError('ERR_HOTBLOB_OVERLOADED', `${action} failed: the object was replaced or deleted meanwhile`);
 }
 
-/** S3 sent a response that violates its protocol. */
+/** Returns the error for a response that violates the S3 API. */
 export function invalidResponse(action: string, reason: string): HotblobError {
   return new HotblobError('ERR_HOTBLOB_UPSTREAM', `${action} failed: ${reason}`);
 }
 
-/** S3 sent no byte of a body within `timeoutMs`. */
+/** Returns the error for a body that has stalled for `timeoutMs`. */
 export function bodyTimeout(action: string, timeoutMs: number): HotblobError {
   return new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', `${action} failed: no data received for ${timeoutMs} ms`);
 }

@@ -3,7 +3,7 @@ import { bodyTimeout, invalidResponse, toHotblobError } from './errors.js';
 
 /** Describes a range of an object and requests the rest of it again. */
 export interface BodyOrigin {
-  /** What is being done, for error messages. */
+  /** Action that error messages name, such as `reading from the bucket 'builds'`. */
   readonly action: string;
   /** Maximum number of consecutive requests that receive no byte, the first one included. */
   readonly maxAttempts: number;
@@ -16,8 +16,8 @@ export interface BodyOrigin {
 }
 
 /**
- * Bytes of a range of an object. If the connection is reset or stalls, the rest is requested again when the consumer reads
- * on.
+ * Bytes of a range of an object. If the connection is reset or stalls, the rest is requested again when the consumer
+ * reads on.
  */
 export class ObjectBody extends Readable {
   readonly #origin: BodyOrigin;

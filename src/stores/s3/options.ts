@@ -16,7 +16,10 @@ const MIB = 1024 * KIB;
 /** Limits of S3 for every part of a multipart upload except the last. */
 const MIN_PART_BYTES = 5 * MIB;
 const MAX_PART_BYTES = 5 * 1024 * MIB;
-/** A connection carries one request at a time, and a slow client occupies it. The SDK's default of 50 is too low for that. */
+/**
+ * A connection carries one request at a time, and a slow client occupies it. The SDK's default of 50 is too low for
+ * that.
+ */
 const MAX_SOCKETS = 256;
 const CONNECT_TIMEOUT_MS = 5000;
 
@@ -27,8 +30,8 @@ export interface S3StoreOptions {
   /** Prefix of the object names: an object is named `prefix/key`. Default: none, the name is the key. */
   readonly prefix?: string | undefined;
   /**
-   * Existing client to use with its own configuration. `close()` does not destroy it. Cannot be combined with the next five
-   * options. Default: the store creates a client from them.
+   * Existing client to use with its own configuration. `close()` does not destroy it. Cannot be combined with the next
+   * five options. Default: the store creates a client from them.
    */
   readonly client?: S3Client | undefined;
   /** URL of a service other than AWS, such as `https://minio.internal:9000`. Default: AWS. */
@@ -38,18 +41,18 @@ export interface S3StoreOptions {
   /** Default: the SDK's provider chain (environment, AWS configuration files, container or instance role). */
   readonly credentials?: S3ClientConfig['credentials'] | undefined;
   /**
-   * Whether the bucket is addressed in the path instead of the host name. Most services other than AWS require it. Default:
-   * false.
+   * Whether the bucket is addressed in the path instead of the host name. Most services other than AWS require it.
+   * Default: false.
    */
   readonly forcePathStyle?: boolean | undefined;
   /**
-   * Maximum number of attempts per request, with the SDK's backoff between them. A download also resumes up to this many
-   * times in a row without progress. Default: 3.
+   * Maximum number of attempts per request, with the SDK's backoff between them. A download that is interrupted fails
+   * after this many consecutive attempts without progress. Default: 3.
    */
   readonly maxAttempts?: number | undefined;
   /**
-   * Time to the response headers, time without a byte of a body, and time that an upload waits for memory; in milliseconds.
-   * Default: 10,000.
+   * Time to the response headers, time without a byte of a body, and time that an upload waits for memory; in
+   * milliseconds. Default: 10,000.
    */
   readonly requestTimeoutMs?: number | undefined;
   /**
@@ -58,13 +61,13 @@ export interface S3StoreOptions {
    */
   readonly partBytes?: number | undefined;
   /**
-   * Memory for the parts of all uploads together, in bytes; at least `partBytes`. An upload waits when it is used up. Default: eight
-   * parts.
+   * Memory for the parts of all uploads together, in bytes; at least `partBytes`. An upload waits when it is used up.
+   * Default: eight parts.
    */
   readonly uploadBytes?: number | undefined;
   /**
-   * Number of bytes that a lookup requests with the metadata. A download up to this size takes one request, a larger one
-   * two. `0`: a lookup sends a HEAD request. Default: 64 KiB.
+   * Number of bytes that a lookup requests with the metadata. A download up to this size takes one request, a larger
+   * one two. `0`: a lookup sends a HEAD request. Default: 64 KiB.
    */
   readonly firstBytes?: number | undefined;
 }

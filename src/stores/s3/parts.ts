@@ -30,9 +30,9 @@ export interface Part extends Payload {
  * An upload waits for memory only while all of its earlier parts are being sent. Those will be released, so that two
  * uploads cannot block each other.
  *
- * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above 10,000 parts, `ERR_HOTBLOB_INCOMPLETE` if the body has another length
- * than announced, `ERR_HOTBLOB_OVERLOADED` if no memory becomes free in time; else the error of the body or the reason of
- * the signal
+ * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above 10,000 parts, `ERR_HOTBLOB_INCOMPLETE` if the body has another
+ * length than announced, `ERR_HOTBLOB_OVERLOADED` if no memory becomes free in time; else the error of the body or the
+ * reason of the signal
  */
 export async function* splitIntoParts(body: Readable, options: PutOptions, limits: UploadLimits): AsyncGenerator<Part> {
   const { partBytes, budget, timeoutMs } = limits;

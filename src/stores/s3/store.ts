@@ -33,13 +33,13 @@ export interface S3Store extends ReadWriteStore {
  * followed by the key. Requires the package `@aws-sdk/client-s3`. Sends no request until the store is used.
  *
  * Reads: `get` requests the first bytes of an object and receives its size, entity tag and metadata with them. A small
- * artifact is then complete. For a larger one, `open` requests the rest and resolves when the response has started. If the
- * object was replaced in the meantime, `open` rejects. A download whose connection is reset or stalls resumes at the same
- * position.
+ * artifact is then complete. For a larger one, `open` requests the rest and resolves when the response has started. If
+ * the object was replaced in the meantime, `open` rejects. A download whose connection is reset or stalls resumes at
+ * the same position.
  *
- * Writes: a body larger than `partBytes` is sent as a multipart upload. A failed upload leaves nothing. A successful one
- * replaces the object atomically, as S3 guarantees. `created` and the result of `delete` come from a HEAD request: of two
- * concurrent writers, both may get the same result.
+ * Writes: a body larger than `partBytes` is sent as a multipart upload. A failed upload leaves nothing. A successful
+ * one replaces the object atomically, as S3 guarantees. `created` and the result of `delete` come from a HEAD request:
+ * of two concurrent writers, both may get the same result.
  *
  * After all attempts have failed, methods reject with `ERR_HOTBLOB_UPSTREAM_DENIED` (credentials or policy),
  * `ERR_HOTBLOB_OVERLOADED` (S3 throttles requests), `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_UPSTREAM` for other

@@ -17,11 +17,11 @@ const log = debug('hotblob:s3');
  * before its last request leaves nothing. The last request is never aborted: the store could not know whether S3 has
  * processed it.
  *
- * Does not use `Upload` of @aws-sdk/lib-storage. When aborted, that one leaves parts in flight and rejects before they are
- * deleted. If the deletion fails too, it reports that error instead of the first one.
+ * Does not use `Upload` of @aws-sdk/lib-storage. When aborted, that one leaves parts in flight and rejects before they
+ * are deleted. If the deletion fails too, it reports that error instead of the first one.
  *
- * @throws HotblobError as {@link splitIntoParts} and {@link normalizeMetadata}; else the error of the body or the bucket, or the
- * reason of the signal
+ * @throws HotblobError as {@link splitIntoParts} and {@link normalizeMetadata}; else the error of the body or the
+ * bucket, or the reason of the signal
  */
 export async function upload(
   bucket: Bucket,

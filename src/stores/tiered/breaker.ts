@@ -13,8 +13,8 @@ export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /**
  * Circuit breaker: stops requests to a store that fails. It opens after `threshold` consecutive failures. After the
- * cooldown it is half-open and admits one request, the probe. If the probe succeeds, the breaker closes. If it fails, the
- * breaker opens for twice as long, up to one minute.
+ * cooldown it is half-open and admits one request, the probe. If the probe succeeds, the breaker closes. If it fails,
+ * the breaker opens for twice as long, up to one minute.
  */
 export class CircuitBreaker {
   readonly #threshold: number;

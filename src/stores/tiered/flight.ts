@@ -25,8 +25,8 @@ export interface FlightOptions {
 }
 
 /**
- * Download of one artifact from the remote store, shared by all clients that request it. The artifact is received once, at
- * the pace of the remote store. Each client reads it at its own pace, and the local store stores it. The local store sees
+ * Download of one artifact from the remote store, shared by all clients that request it. The artifact is received once,
+ * at the pace of the remote store. The clients and the local store read it, each at its own pace. The local store sees
  * the end of the artifact only when all bytes have been received.
  *
  * Before the first reader opens the artifact, the flight is cancelled when its last client leaves. Afterwards it
@@ -67,7 +67,8 @@ export class Flight {
   }
 
   /**
-   * Returns the artifact for one more client, or undefined if the remote store does not have it, fails, or takes too long.
+   * Returns the artifact for one more client, or undefined if the remote store does not have it, fails, or takes too
+   * long.
    *
    * @throws the reason of the signal
    */
@@ -110,7 +111,7 @@ export class Flight {
     const timer = setTimeout(() => {
       isTimedOut = true;
       const message = `no response of the remote store within ${lookupTimeoutMs} ms`;
-      // By this code the remote store distinguishes its own timeout from a client that has left.
+      // With this code an upstream store counts the abort as its own failure, not as a client that has left.
       this.#lookupAbort.abort(new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', message));
     }, lookupTimeoutMs);
     try {

@@ -1,4 +1,4 @@
 import debug from 'debug';
 
-/** Logs failures of the remote store, and uploads and deletions that it will not receive. Enabled by `DEBUG=hotblob:tiered`. */
+/** Logs failures of the remote store, and tasks that were dropped. Enabled by `DEBUG=hotblob:tiered`. */
 export const logTiered = debug('hotblob:tiered');

@@ -14,22 +14,23 @@ import {
 
 /** Options of {@link tieredStore}. Times are in milliseconds, sizes in bytes. */
 export interface TieredStoreOptions extends LimitOptions {
-  /** Store that is searched first and stores downloads from `remote`. It must have `put`. */
+  /** Store that is searched first. It receives a copy of each download from `remote`. It must have `put`. */
   readonly local: Store;
   /** Store that is searched on a miss in `local`. Uploads and deletions are sent to it if it has `put` and `delete`. */
   readonly remote: Store;
   /**
-   * When an upload resolves. `'writeThrough'`: when both stores have it. `'writeBack'`: when the local store has it; the
-   * remote store receives it in the background. Default: `'writeThrough'`.
+   * Condition for an upload to succeed. `'writeThrough'`: both stores have it. `'writeBack'`: the local store has it,
+   * and the remote store receives it in the background. Default: `'writeThrough'`.
    */
   readonly writes?: 'writeThrough' | 'writeBack' | undefined;
   /**
-   * Directory of the replication queue; created if absent. Required with `'writeBack'`, not allowed otherwise. Processes
-   * that share it must share the local store, too.
+   * Directory of the replication queue; created if absent. Required with `'writeBack'`, not allowed otherwise.
+   * Processes that share it must share the local store, too.
    */
   readonly queueDir?: string | undefined;
   /**
-   * Existing directory for artifacts in flight. Its files are unlinked as soon as they are open. Default: `os.tmpdir()`.
+   * Existing directory for artifacts in flight. Its files are unlinked as soon as they are open. Default:
+   * `os.tmpdir()`.
    */
   readonly spoolDir?: string | undefined;
 }
@@ -38,7 +39,7 @@ type LimitOptions = { readonly [Name in keyof TieredLimits]?: TieredLimits[Name]
 
 /** Limits of a tiered store. Defaults: {@link DEFAULT_LIMITS}. */
 export interface TieredLimits {
-  /** Time until the remote store must have answered a lookup. After it, the lookup is a miss. Default: 5,000. */
+  /** Maximum time for a lookup in the remote store. A lookup that takes longer is a miss. Default: 5,000. */
   readonly lookupTimeoutMs: number;
   /** Time for which a miss of the remote store is remembered. `0` disables this. Default: 2,000. */
   readonly missTtlMs: number;
@@ -49,11 +50,11 @@ export interface TieredLimits {
   /** Number of consecutive failures of the remote store that opens the circuit breaker. Default: 5. */
   readonly failureThreshold: number;
   /**
-   * Time until an open circuit breaker admits one request as a probe. It doubles with each failed probe, up to one minute.
-   * Default: 2,000.
+   * Time until an open circuit breaker admits one request as a probe. It doubles with each failed probe, up to one
+   * minute. Default: 2,000.
    */
   readonly cooldownMs: number;
-  /** Maximum number of keys in the replication queue (`'writeBack'`). A full queue drops its oldest key. Default: 10,000. */
+  /** Maximum number of keys in the replication queue. A full queue drops its oldest key. Default: 10,000. */
   readonly maxQueued: number;
 }
 

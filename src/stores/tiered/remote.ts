@@ -26,7 +26,8 @@ export class Remote {
    * Sends a request and reports its outcome to the breaker.
    *
    * @param isUnrelated whether the rejection of `request` says nothing about the remote store
-   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` if the breaker does not admit the request; else the rejection of `request`
+   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` if the breaker does not admit the request; else the rejection of
+   * `request`
    */
   async run<T>(request: () => Promise<T>, isUnrelated: () => boolean = () => false): Promise<T> {
     const attempt = this.admit();
@@ -48,7 +49,9 @@ export class Remote {
   }
 }
 
-/** Reports an error of the remote store. A store that rejects an invalid request is healthy: that counts as a success. */
+/**
+ * Reports an error of the remote store. A store that rejects an invalid request is healthy: that counts as a success.
+ */
 export function reportError(attempt: Attempt, error: unknown): void {
   if (isClientError(error)) attempt.succeeded();
   else attempt.failed();

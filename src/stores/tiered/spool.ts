@@ -27,8 +27,9 @@ export class SpoolMemory {
 }
 
 /**
- * Buffer for an artifact in flight, with one writer and any number of readers, each at its own pace. A small artifact is
- * held in memory. A larger one is written to a file that is unlinked at once, so that it disappears with the process.
+ * Buffer for an artifact in flight, with one writer and any number of readers, each at its own pace. A small artifact
+ * is held in memory. A larger one is written to a file that is unlinked at once, so that it disappears with the
+ * process.
  *
  * Reference-counted: the writer holds the first reference, and the last {@link release} frees the memory or the file.
  */
@@ -40,7 +41,7 @@ export class Spool {
   #length = 0;
   #outcome: 'complete' | { readonly error: unknown } | undefined;
   #references = 1;
-  /** Resolve the reads that wait for more bytes. */
+  /** Callbacks that resume the reads that wait for more bytes. */
   #waiting: (() => void)[] = [];
 
   constructor(directory: string, memory: SpoolMemory) {

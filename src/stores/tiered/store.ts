@@ -28,8 +28,8 @@ import { isWritable, writeThrough } from './write-through.js';
 export type { TieredStoreOptions } from './options.js';
 
 /**
- * Statistics of a tiered store, in addition to those of its local store. `requests` and `latency` are those of the remote
- * store. Counts start when the store is created.
+ * Statistics of a tiered store, in addition to those of its local store. `requests` and `latency` are those of the
+ * remote store. Counts start when the store is created.
  */
 export interface TieredStats extends StoreStats {
   /** State of the circuit breaker. `closed`: requests are sent to the remote store. */
@@ -60,14 +60,14 @@ export interface TieredStore extends Store {
  *
  * On a local miss, the artifact is downloaded once from the remote store, sent to all clients that wait for it, and put
  * into the local store with its metadata. Later hits have the entity tag and modification time of the local store. An
- * artifact whose metadata is too large for the local store is sent but not stored. If the local store discards metadata,
- * all artifacts must do without.
+ * artifact whose metadata is too large for the local store is sent but not stored. A local store that discards metadata
+ * is suitable only for artifacts without metadata.
  *
  * A lookup that fails in the remote store is a miss; `DEBUG=hotblob:tiered` logs the reason. After `failureThreshold`
  * consecutive failures the circuit breaker opens, and no request is sent until the cooldown has passed.
  *
- * Uploads and deletions go to both stores. With `'writeThrough'` they fail if the remote store fails. With `'writeBack'`
- * the remote store receives them in the background, from a queue that survives the process.
+ * Uploads and deletions go to both stores. With `'writeThrough'` they fail if the remote store fails. With
+ * `'writeBack'` the remote store receives them in the background, from a queue that survives the process.
  *
  * After `close()`, `put` and `delete` reject with `ERR_HOTBLOB_CLOSED`, and `get` returns only local artifacts.
  *

@@ -10,9 +10,9 @@ import { Branch } from './tee.js';
 export type CommitLock = <T>(commit: () => Promise<T>) => Promise<T>;
 
 /**
- * Streams a body to both stores. The local store sees the end of the body only when the remote store has the artifact, so
- * that a failed upload changes neither store. If the local store fails, its previous artifact is deleted and the upload
- * succeeds: the remote store serves the new artifact.
+ * Streams a body to both stores. The local store sees the end of the body only when the remote store has the artifact,
+ * so that a failed upload changes neither store. If the local store fails, its previous artifact is deleted and the
+ * upload succeeds: the remote store serves the new artifact.
  *
  * @throws the error of the body or the remote store, or the reason of the signal
  */
