@@ -6,9 +6,10 @@ import { request, sessionOf } from '../helpers/client.js';
 import { MIB, temporaryDirectory } from '../helpers/files.js';
 import { evictWhatIsIdle } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
+import { randomNumbers } from '../helpers/random.js';
 import { Command } from './command.js';
 import { artifact } from './soak/artifacts.js';
-import { check, Ledger, randomNumbers, work } from './soak/worker.js';
+import { check, Ledger, work } from './soak/worker.js';
 import { faultTable } from './table.js';
 
 /** CI takes ten, a person before a release 120. Below ten the slope of the memory means nothing, and is only said. */

@@ -16,6 +16,7 @@ const END_HEADERS = 4;
 const INITIAL_WINDOW_SIZE = 4;
 const LARGEST_WINDOW = 2 ** 31 - 1;
 const DEFAULT_WINDOW = 65535;
+const MAX_FRAME = 16_384;
 
 /** What has come of one stream. */
 export class ReceivedStream {
@@ -44,6 +45,11 @@ export interface FramesOptions {
 export class Frames {
   readonly socket: Socket;
   readonly #streams = new Map<number, ReceivedStream>();
+  /** How much the server lets the client send, on the connection (0) and on streams: changes of the initial window. */
+  readonly #allowed = new Map<number, number>([[0, DEFAULT_WINDOW]]);
+  #initialAllowance = DEFAULT_WINDOW;
+  /** Whether the settings of the server have arrived. */
+  hasSettings = false;
   #rest: Buffer = Buffer.alloc(0);
 
   static async connect(
@@ -89,6 +95,18 @@ export class Frames {
     this.#send(HEADERS, END_HEADERS, id, block);
   }
 
+  /** How many bytes of a request body the server accepts now, by its windows for the stream and for the connection. */
+  allowance(id: number): number {
+    return Math.min(this.#allowed.get(0) ?? 0, this.#initialAllowance + (this.#allowed.get(id) ?? 0));
+  }
+
+  /** Sends so much of a request body, within the {@link allowance}. */
+  data(id: number, bytes: number): void {
+    for (const each of [0, id]) this.#allowed.set(each, (this.#allowed.get(each) ?? 0) - bytes);
+    for (let left = bytes; left > 0; left -= MAX_FRAME)
+      this.#send(DATA, 0, id, Buffer.alloc(Math.min(left, MAX_FRAME)));
+  }
+
   reset(id: number, code = 8): void {
     this.#send(RST_STREAM, 0, id, uint32(code));
   }
@@ -126,6 +144,13 @@ export class Frames {
   #take(type: number, flags: number, id: number, payload: Buffer): void {
     if (type === SETTINGS && (flags & ACK) === 0) this.#send(SETTINGS, ACK, 0, Buffer.alloc(0));
     if (type === PING && (flags & ACK) === 0) this.#send(PING, ACK, 0, payload);
+    if (type === SETTINGS && (flags & ACK) === 0) {
+      this.hasSettings = true;
+      for (let at = 0; at < payload.byteLength; at += 6) {
+        if (payload.readUInt16BE(at) === INITIAL_WINDOW_SIZE) this.#initialAllowance = payload.readUInt32BE(at + 2);
+      }
+    }
+    if (type === WINDOW_UPDATE) this.#allowed.set(id, (this.#allowed.get(id) ?? 0) + payload.readUInt32BE());
     if (id === 0) return;
     const stream = this.stream(id);
     if (type === DATA) stream.add(payload);

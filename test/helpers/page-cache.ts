@@ -15,6 +15,7 @@ const mmap = lib.func('void *mmap(void *addr, size_t length, int prot, int flags
 const munmap = lib.func('int munmap(void *addr, size_t length)');
 const mincore = lib.func('int mincore(void *addr, size_t length, void *vec)');
 const madvise = lib.func('int madvise(void *addr, size_t length, int advice)');
+const mlock = lib.func('int mlock(void *addr, size_t length)');
 const fadvise = lib.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
 
 /** How many bytes of a part of a file are in the page cache, by a mapping of its own that is never touched. */
@@ -33,6 +34,19 @@ export function residentBytes(path: string, start = 0, end = sizeOf(path)): numb
   } finally {
     closeSync(fd);
   }
+}
+
+/**
+ * Reads a part of a file into the page cache and locks it there, so that the kernel does not reclaim it. The returned function
+ * unlocks it. Users other than root may lock 8 MiB in all (RLIMIT_MEMLOCK). `start` is a multiple of the page size.
+ */
+export function lockInPageCache(path: string, start: number, end: number): () => void {
+  const fd = openSync(path, 'r');
+  const address: bigint = mmap(null, end - start, PROT_READ, MAP_SHARED, fd, start);
+  closeSync(fd);
+  if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap: errno ${koffi.errno()}`);
+  if (mlock(address, end - start) !== 0) throw new Error(`mlock: errno ${koffi.errno()}`);
+  return () => munmap(address, end - start);
 }
 
 /** Takes a part of a file out of the page cache, for real, mapped by this process or not. Throws where it stays. */

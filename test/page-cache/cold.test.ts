@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
 import { KIB, MIB, writePattern } from '../helpers/files.js';
-import { evict, majorFaults, residentBytes } from '../helpers/page-cache.js';
+import { evict, lockInPageCache, majorFaults } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
 
 for (const kind of ['http', 'h2c'] as const) {
@@ -36,19 +36,28 @@ test('what is not in the page cache is read where nothing is mapped, and copied 
 });
 
 for (const kind of ['http', 'h2c'] as const) {
-  test(`${kind}: a response turns to reads where pages are missing, and comes back`, async (t) => {
+  // Serial: users other than root may lock 8 MiB.
+  test.serial(`${kind}: a response turns to reads where pages are missing, and comes back`, async (t) => {
     const site = await openFileSite(t, kind);
-    const expected = writePattern(site.directory, 'half', 24 * MIB, 2);
-    assertBytes(t, (await site.get('half')).body, expected);
-    t.deepEqual(site.sent(), { mapped: 24 * MIB });
+    const expected = writePattern(site.directory, 'half', 8 * MIB, 2);
     const path = join(site.directory, 'half');
-    evict(path, 8 * MIB, 12 * MIB);
-    t.is(residentBytes(path), 20 * MIB, 'the rest is still there');
-    assertBytes(t, (await site.get('half')).body, expected);
-    const { mapped = 0, read = 0, copied = 0 } = site.sent();
+    t.teardown(lockInPageCache(path, 0, 2 * MIB));
+    t.teardown(lockInPageCache(path, 4 * MIB, 8 * MIB));
+    const download = async () => {
+      const before = site.sent();
+      assertBytes(t, (await site.get('half')).body, expected);
+      const after = site.sent();
+      const sent = (source: 'mapped' | 'read' | 'copied') => (after[source] ?? 0) - (before[source] ?? 0);
+      return { mapped: sent('mapped'), read: sent('read'), copied: sent('copied') };
+    };
+    // The kernel may reclaim the part that is not locked.
+    await until('all of it is mapped', async () => (await download()).mapped === 8 * MIB);
+    // Aligned to 2 MiB: the kernel evicts large folios as a whole.
+    evict(path, 2 * MIB, 4 * MIB);
+    const { mapped, read, copied } = await download();
     t.true(read >= 64 * KIB, `read ${read}`);
-    t.true(mapped - 24 * MIB >= 18 * MIB, `mapped ${mapped - 24 * MIB} of 24 MiB, of which 20 MiB were resident`);
-    t.is(mapped + read + copied, 48 * MIB);
+    t.true(mapped >= 5 * MIB, `mapped ${mapped} bytes, of which 6 MiB were resident`);
+    t.is(mapped + read + copied, 8 * MIB);
     await assertAllBack(t, site);
   });
 }
@@ -70,7 +79,8 @@ test.serial('cold files do not make the event loop wait for a disk', async (t) =
   const faultsBefore = majorFaults();
   const bodies = await round();
   const faults = majorFaults() - faultsBefore;
-  t.true(faults < 10, `${faults} page faults waited for a disk`);
+  // Pages of code may have been reclaimed.
+  t.true(faults < files.size / 10, `${faults} page faults waited for a disk, for ${files.size} files`);
   for (const [name, body] of bodies) assertBytes(t, body, files.get(name) ?? Buffer.alloc(0), name);
   // Not all: what the kernel reads for one file may bring a small neighbour.
   const read = (site.sent().read ?? 0) - readBefore;

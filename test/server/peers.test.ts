@@ -124,7 +124,7 @@ for (const version of [1, 2]) {
 }
 
 test('sessions without a stream, and connections without a request, are let go', async (t) => {
-  const { port, session, connect } = await openPort(t, artifacts(), { idleTimeoutMs: 300, keepAliveTimeoutMs: 300 });
+  const { session, connect } = await openPort(t, artifacts(), { idleTimeoutMs: 300, keepAliveTimeoutMs: 300 });
   const client = await session();
   const start = performance.now();
   t.is((await client.request({ ':path': '/small' }).toArray()).join(''), 'small');
@@ -135,7 +135,6 @@ test('sessions without a stream, and connections without a request, are let go',
   const socket = await connect();
   socket.write('GET /small HTTP/1.1\r\nHost: a\r\n\r\n');
   t.regex(await untilClosed(socket), /small$/);
-  t.true(port > 0);
 });
 
 test('headers that do not arrive in time end the connection', async (t) => {

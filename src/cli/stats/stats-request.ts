@@ -53,12 +53,16 @@ function withScheme(text: string): string {
 }
 
 /**
- * Requests the statistics of a server. Times out after 10 seconds.
+ * Requests the statistics of a server. `timeoutMs` defaults to 10 seconds.
  *
  * @throws CommandError if there is no valid response
  */
-export async function requestStats({ url, authorization }: StatsEndpoint, signal: AbortSignal): Promise<StatsDocument> {
-  const timeout = AbortSignal.timeout(TIMEOUT_MS);
+export async function requestStats(
+  { url, authorization }: StatsEndpoint,
+  signal: AbortSignal,
+  timeoutMs = TIMEOUT_MS,
+): Promise<StatsDocument> {
+  const timeout = AbortSignal.timeout(timeoutMs);
   const headers = { accept: 'application/json', ...(authorization === undefined ? {} : { authorization }) };
   let response: IncomingMessage;
   let body: string;
@@ -67,7 +71,7 @@ export async function requestStats({ url, authorization }: StatsEndpoint, signal
     body = await readBody(response);
   } catch (error) {
     if (signal.aborted) throw error;
-    const reason = timeout.aborted ? `no response within ${TIMEOUT_MS / 1000} seconds` : describeError(error, url);
+    const reason = timeout.aborted ? `no response within ${timeoutMs / 1000} seconds` : describeError(error, url);
     throw new CommandError(`${url.origin}: ${reason}`, { cause: error });
   }
   const document = response.statusCode === 200 ? parseJson(body) : undefined;

@@ -1,13 +1,15 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { once } from 'node:events';
 import { setTimeout } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type SegmentStoreOptions, segmentStore } from '../../../src/stores/segments/store.js';
+import { randomNumbers } from '../../helpers/random.js';
 import { temporaryDirectory } from '../fixture.js';
 import { bodyOfSeed, findingsIn, read } from './fixture.js';
 import { transpiled } from './transpiled.js';
 
-/** Kills per test. */
+/** Kills per test. KILL_SEED repeats the delays and the operations of a run. */
 const KILLS = 110;
 const MAX_RUN_MS = 150;
 const MAX_WRITING_MS = 60;
@@ -44,11 +46,11 @@ class Ledger {
 }
 
 /**
- * Kills the child after a random time and records its output.
+ * Kills the child after `delayMs` and records its output.
  *
  * @param isWriting whether to wait until the child has opened the store; otherwise the kill may come before that
  */
-async function runUntilKilled(child: ChildProcess, ledger: Ledger, isWriting: boolean): Promise<void> {
+async function runUntilKilled(child: ChildProcess, ledger: Ledger, isWriting: boolean, delayMs: number): Promise<void> {
   let text = '';
   const hasOpened = new Promise<void>((resolve) => {
     child.stdout?.setEncoding('latin1').on('data', (chunk: string) => {
@@ -62,7 +64,7 @@ async function runUntilKilled(child: ChildProcess, ledger: Ledger, isWriting: bo
   });
   const closed = once(child, 'close');
   if (isWriting) await Promise.race([hasOpened, closed]);
-  await setTimeout(Math.random() * (isWriting ? MAX_WRITING_MS : MAX_RUN_MS));
+  await setTimeout(delayMs);
   child.kill('SIGKILL');
   const [code, signal] = await closed;
   if (signal !== 'SIGKILL') throw new Error(`the child ended with ${code ?? signal}: ${errors}`);
@@ -75,11 +77,16 @@ async function killRepeatedly(t: ExecutionContext, options: SegmentStoreOptions 
   const dir = await temporaryDirectory(t);
   const program = await transpiled(t, 'writing-child.ts');
   const ledger = new Ledger();
+  const seed = Number(process.env['KILL_SEED'] ?? randomInt(2 ** 31));
+  t.log(`KILL_SEED=${seed}`);
+  const random = randomNumbers(seed);
   let slowestStart = 0;
   for (let run = 1; run <= KILLS; run++) {
-    const child = spawn(process.execPath, [program, dir, String(run), JSON.stringify(options)], { stdio: 'pipe' });
+    const args = [program, dir, String(run), JSON.stringify(options), String(seed + run)];
+    const child = spawn(process.execPath, args, { stdio: 'pipe' });
     t.teardown(() => child.kill('SIGKILL'));
-    await runUntilKilled(child, ledger, run % 3 > 0);
+    const isWriting = run % 3 > 0;
+    await runUntilKilled(child, ledger, isWriting, random() * (isWriting ? MAX_WRITING_MS : MAX_RUN_MS));
     const start = performance.now();
     const store = await segmentStore(dir, options);
     slowestStart = Math.max(slowestStart, performance.now() - start);
@@ -91,7 +98,7 @@ async function killRepeatedly(t: ExecutionContext, options: SegmentStoreOptions 
         t.fail(`run ${run}: ${key} was acknowledged with ${acknowledged.length} bytes, received ${bytes?.byteLength}`);
       }
       // Keys of earlier runs are dropped at random, so that the check does not grow with every run.
-      if (!key.startsWith(`own/${run}/`) && Math.random() < 0.5) ledger.own.delete(key);
+      if (!key.startsWith(`own/${run}/`) && random() < 0.5) ledger.own.delete(key);
     }
     for (const key of ledger.shared.keys()) {
       const bytes = await read(store, key);

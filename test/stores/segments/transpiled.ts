@@ -15,7 +15,7 @@ export async function transpiled(t: ExecutionContext, program: string): Promise<
   const target = await temporaryDirectory(t);
   await writeFile(join(target, 'package.json'), '{"type":"module"}');
   await symlink(join(ROOT, 'node_modules'), join(target, 'node_modules'));
-  for (const folder of ['src', 'test/stores']) {
+  for (const folder of ['src', 'test/helpers', 'test/stores']) {
     for (const name of await readdir(join(ROOT, folder), { recursive: true })) {
       if (!name.endsWith('.ts') || name.endsWith('.test.ts')) continue;
       const source = await readFile(join(ROOT, folder, name), 'utf8');
