@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 
-const require = createRequire(import.meta.url);
+// Not `require`: the CommonJS build declares that name itself.
+const requirePackage = createRequire(import.meta.url);
 
 /** Module, or the reason why there is none: `absent` if it is not installed, otherwise the error of loading it. */
 export type LoadResult = { readonly module: unknown } | { readonly failure: 'absent' | Error };
@@ -8,7 +9,7 @@ export type LoadResult = { readonly module: unknown } | { readonly failure: 'abs
 /** Loads an optional dependency and reports why it is unavailable. Never throws. */
 export function tryToLoad(name: string): LoadResult {
   try {
-    return { module: require(name) };
+    return { module: requirePackage(name) };
   } catch (error) {
     const cause = error instanceof Error ? error : new Error(String(error));
     // An installed module can fail with the same code if one of its own dependencies is missing.
