@@ -32,7 +32,7 @@ export type RegisterTest = (title: string, body: (...context: readonly unknown[]
 export interface StoreConformanceOptions<S extends Store = Store> {
   /** The `test` function of the runner. Called once for each check, before {@link storeConformance} returns. */
   readonly test: RegisterTest;
-  /** Creates an empty store. Called once by each check. If the runner runs tests concurrently, up to four stores exist at a time. */
+  /** Creates an empty store. Called once by each check. Up to four checks, and so four stores, run at the same time. */
   readonly createStore: () => S | Promise<S>;
   /** Prefix of the titles. Some runners require unique titles within a file. Default: `store`. */
   readonly name?: string | undefined;

@@ -196,7 +196,7 @@ test('get() and put() work without options', async (t) => {
 });
 
 test('validates options and does not change them', (t) => {
-  // @ts-expect-error an unknown option is what is tested
+  // @ts-expect-error an unknown option is tested
   t.throws(() => memoryStore({ maxByte: 1 }), refusal('ERR_HOTBLOB_INVALID_OPTION', /maxByte: expected .*maxBytes/));
   t.throws(
     // @ts-expect-error a caller without types

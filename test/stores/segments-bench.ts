@@ -1,4 +1,4 @@
-// What a segment store costs beside a directory store: `node --import=tsx test/stores/segments-bench.ts [artifacts]`.
+// Compares a segment store with a directory store: `node --import=tsx test/stores/segments-bench.ts [artifacts]`.
 import { randomBytes } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { lstat, mkdtemp, opendir, rm } from 'node:fs/promises';
@@ -11,9 +11,9 @@ import { segmentStore } from '../../src/stores/segments/store.js';
 const KIB = 1024;
 const SMALLEST = 2 * KIB;
 const LARGEST = 64 * KIB;
-/** Uploads at the same time. */
+/** Number of concurrent uploads. */
 const CONCURRENCY = 64;
-/** Part of the artifacts that each store writes before the other one has its turn, so that both see the same machine. */
+/** The stores write alternately, one part of the artifacts per round, so that both run under the same conditions. */
 const ROUNDS = 5;
 
 const artifacts = Number(process.argv[2] ?? 100_000);
@@ -25,7 +25,7 @@ function keyOf(index: number): string {
   return `${(index % 256).toString(16).padStart(2, '0')}/${index.toString(16).padStart(62, 'a')}`;
 }
 
-/** The same for each store. As many between 2 and 4 KiB as between 32 and 64 KiB. */
+/** Returns the same body for both stores. Lengths are distributed logarithmically from 2 to 64 KiB. */
 function bodyOf(index: number): Buffer {
   const length = Math.floor(SMALLEST * (LARGEST / SMALLEST) ** (((index * 7919) % 10_007) / 10_007));
   const start = (index * 104729) % (noise.byteLength - length);
@@ -45,7 +45,7 @@ async function write(store: ReadWriteStore, from: number, to: number): Promise<n
   return (performance.now() - start) / 1000;
 }
 
-/** What a directory takes on the disk, with everything below it. */
+/** Returns the disk usage of a directory tree in bytes. */
 async function diskBytes(path: string): Promise<number> {
   let bytes = 0;
   for await (const entry of await opendir(path)) {
@@ -68,13 +68,13 @@ async function lookups(store: Store): Promise<Float64Array> {
     const start = performance.now();
     store.get(key, { signal });
     times[look] = (performance.now() - start) * 1000;
-    // As in a server, where each turn of the loop sees the index anew.
+    // Yields to the event loop like a server: LMDB renews its read transaction in each turn.
     if (look % 16 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   return times.sort();
 }
 
-function say(text: string): void {
+function print(text: string): void {
   process.stdout.write(`${text}\n`);
 }
 
@@ -91,20 +91,20 @@ try {
     const theirs = await write(directory, from ?? 0, to ?? 0);
     seconds.segments += ours;
     seconds.directory += theirs;
-    say(
+    print(
       `round ${round + 1}: segments ${ours.toFixed(1)} s, directory ${theirs.toFixed(1)} s: ${(theirs / ours).toFixed(2)}x`,
     );
   }
   const rate = (time: number): string => (artifacts / time).toFixed(0);
-  say(`files per second: segments ${rate(seconds.segments)}, directory ${rate(seconds.directory)}`);
+  print(`files per second: segments ${rate(seconds.segments)}, directory ${rate(seconds.directory)}`);
   const taken = [await diskBytes(segments.root), await diskBytes(directory.root)];
-  say(`bytes on disk over bytes of bodies: ${taken.map((each) => (each / bytes).toFixed(3)).join(' and ')}`);
+  print(`bytes on disk over bytes of bodies: ${taken.map((each) => (each / bytes).toFixed(3)).join(' and ')}`);
   const times = await lookups(segments);
-  say(`lookup, warm: p50 ${percentile(times, 0.5).toFixed(2)} us, p99 ${percentile(times, 0.99).toFixed(2)} us`);
+  print(`lookup, warm: p50 ${percentile(times, 0.5).toFixed(2)} us, p99 ${percentile(times, 0.99).toFixed(2)} us`);
   await segments.close();
   const start = performance.now();
   const again = await segmentStore(join(root, 'segments'));
-  say(`opening: ${(performance.now() - start).toFixed(0)} ms`);
+  print(`opening: ${(performance.now() - start).toFixed(0)} ms`);
   await again.close();
   await directory.close();
 } finally {

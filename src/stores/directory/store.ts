@@ -65,7 +65,8 @@ export interface DirectoryStore extends ReadWriteStore {
 
 const MARKER_NAME = 'immutable';
 const MARKER_TEXT =
-  'hotblob created this directory and maps its files into memory. Replace files by rename or unlink them; never write to them in place.\n';
+  'hotblob created this directory and maps its files into memory. ' +
+  'Replace files by rename or unlink them; never write to them in place.\n';
 /** Minimum age of a temporary file that is removed. A younger one may belong to an upload of another process. */
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 

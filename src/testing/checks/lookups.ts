@@ -26,10 +26,7 @@ export const lookups: readonly Check[] = [
         const artifact = await subject.withDeadline('get()', Promise.resolve(result));
         // A file artifact can be a miss too: that is only known when the file is opened.
         if (artifact === undefined || artifact?.kind === 'file') await subject.assertMiss(key);
-        else
-          assert.fail(
-            `get() for a miss: expected undefined, received ${artifact === null ? 'null' : `an artifact of kind '${artifact.kind}'`}`,
-          );
+        else assertEqual(artifact, undefined, 'get() for a miss');
       }
     },
   },

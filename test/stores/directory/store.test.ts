@@ -99,10 +99,10 @@ test('validates options and does not change them', async (t) => {
   await refused({ maxBytes: '1' }, /^maxBytes: expected a whole number of bytes from 0, received '1'$/);
   await refused({ maxBytes: -1 }, /^maxBytes: .* received -1$/);
   await refused({ immutable: 'yes' }, /^immutable: expected true or false, received 'yes'$/);
-  // @ts-expect-error a wrong type is what is tested
+  // @ts-expect-error a wrong type is tested
   await t.throwsAsync(directoryStore(dir, null), refusal('ERR_HOTBLOB_INVALID_OPTION', /^options: .* received null$/));
   for (const wrong of ['', undefined, 7]) {
-    // @ts-expect-error a wrong type is what is tested
+    // @ts-expect-error a wrong type is tested
     await t.throwsAsync(directoryStore(wrong), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir: expected the path/));
   }
   await t.throwsAsync(stat(dir), { code: 'ENOENT' }, 'an invalid option creates no directory');
