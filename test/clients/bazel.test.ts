@@ -18,7 +18,7 @@ testTool({
     await writeFile(`${directory}/workspace/BUILD`, rule);
     await writeFile(`${directory}/workspace/input.txt`, input);
     await symlink(BINARY, `${directory}/bin/real-bazel`);
-    // No server that stays, and no sandbox that a container may not have.
+    // --batch starts no background server. The local strategy needs no sandbox, which a container may not support.
     const script = `#!/bin/sh\nexec real-bazel --batch --output_user_root="$HOME/out" "$@" --spawn_strategy=local\n`;
     await writeFile(`${directory}/bin/bazel`, script);
     await chmod(`${directory}/bin/bazel`, 0o755);
@@ -33,6 +33,6 @@ testTool({
   output: 'workspace/bazel-bin/out.txt',
   expected: (input) => input.repeat(3),
   isHit: (log) => log.includes('remote cache hit'),
-  withWrongToken: 'builds',
-  withHurtArtifact: 'builds',
+  withUnknownToken: 'builds',
+  withCorruptArtifact: 'builds',
 });

@@ -8,10 +8,10 @@ import { temporaryDirectory } from '../stores/fixture.js';
 
 export type StoreKind = 'directory' | 'segments';
 
-/** What the server takes; any other is wrong. */
-export const TOKEN = 'of-the-build-0123456789';
+/** Only valid token of the server. */
+export const TOKEN = 'build-0123456789abcdef';
 
-/** The command line as a user starts it, in a process of its own. */
+/** `hotblob serve` in a child process. */
 export class CacheServer {
   readonly #directory: string;
   readonly #options: readonly string[];
@@ -43,7 +43,7 @@ export class CacheServer {
     return join(this.#directory, 'artifacts');
   }
 
-  /** Again at the same port, once it has been killed. */
+  /** Starts the server. After {@link kill}, starts it again on the same port. */
   async start(): Promise<void> {
     const args = ['serve', '--dir', this.artifacts, '--port', String(this.#port), '--tokens', this.tokens];
     const child = spawn(process.execPath, ['dist/cli.js', ...args, ...this.#options], {
@@ -54,7 +54,7 @@ export class CacheServer {
     this.#port = Number(/:(\d+) /.exec(line)?.[1]);
   }
 
-  /** As the kernel does when memory has run out. */
+  /** Kills the server with SIGKILL, like the OOM killer. */
   async kill(): Promise<void> {
     const child = this.#child;
     this.#child = undefined;
@@ -64,8 +64,8 @@ export class CacheServer {
     await ended;
   }
 
-  /** Changes a byte in the middle of each artifact, behind the back of the server. Of segments, of everything in them. */
-  async hurt(): Promise<number> {
+  /** Corrupts every stored artifact on disk. Resolves to the number of changed files. */
+  async corrupt(): Promise<number> {
     const root = this.#options.includes('segments') ? join(this.artifacts, 'segments') : this.artifacts;
     await mkdir(root, { recursive: true });
     let count = 0;
@@ -73,7 +73,7 @@ export class CacheServer {
       if (!entry.isFile() || entry.parentPath.includes('.hotblob')) continue;
       const path = join(entry.parentPath, entry.name);
       const bytes = await readFile(path);
-      // Every so often: a file of segments holds several artifacts.
+      // At intervals, because a segment contains several artifacts.
       for (let at = 40; at < bytes.byteLength; at += 100) bytes[at] = (bytes[at] ?? 0) ^ 0xff;
       await writeFile(path, bytes);
       count++;

@@ -20,13 +20,13 @@ testTool({
       CCACHE_CONFIGPATH: '/dev/null',
       CCACHE_REMOTE_ONLY: '1',
     };
-    // What is in the object is the same whoever has made it.
+    // The object file itself differs between builds. Its string section does not.
     const show = "objcopy -O binary -j .rodata.str1.1 -j .rodata a.o text && tr -d '\\0' < text > a.txt; ccache -s -v";
     return runLine(`${configured(line, port, token)} && ${show}`, directory, environment);
   },
   output: 'a.txt',
   expected: (input) => input,
   isHit: (log) => /Remote storage:\s+Hits: +1 /.test(log),
-  withWrongToken: 'builds',
-  withHurtArtifact: 'builds',
+  withUnknownToken: 'builds',
+  withCorruptArtifact: 'builds',
 });

@@ -37,6 +37,6 @@ testTool({
   output: 'build/out.txt',
   expected: (input) => input.repeat(10),
   isHit: (log) => log.includes(':build FROM-CACHE'),
-  withWrongToken: 'builds',
-  withHurtArtifact: 'builds',
+  withUnknownToken: 'builds',
+  withCorruptArtifact: 'builds',
 });

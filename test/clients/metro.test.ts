@@ -12,7 +12,7 @@ testTool({
     await writeFile(`${directory}/input.txt`, input);
   },
   async build(directory, port, token) {
-    // What the bundler does with its stores, for one module.
+    // Uses the store as the bundler does for one module.
     const script = `
       const { HttpStore } = require(${JSON.stringify(join(process.cwd(), 'node_modules/metro-cache'))});
       const { createHash } = require('node:crypto');
@@ -33,6 +33,6 @@ testTool({
   output: 'out.txt',
   expected: (input) => input.repeat(10),
   isHit: (log) => log.startsWith('hit'),
-  withWrongToken: 'fails',
-  withHurtArtifact: 'fails',
+  withUnknownToken: 'fails',
+  withCorruptArtifact: 'fails',
 });

@@ -48,14 +48,14 @@ const nx: Tool = {
   output: 'a/dist/out.txt',
   expected: (input) => input.repeat(10),
   isHit: (log) => log.includes('[remote cache]'),
-  // It takes everything but a miss for a mistake of its configuration.
-  withWrongToken: 'fails',
-  withHurtArtifact: 'fails',
+  // Nx treats every error except a miss as a configuration error.
+  withUnknownToken: 'fails',
+  withCorruptArtifact: 'fails',
 };
 
 testTool(nx);
 
-test.serial('nx: a server that has no room for an artifact leaves the build alone', async (t) => {
+test.serial('nx: the build succeeds if the server has no space for the artifact', async (t) => {
   t.timeout(180_000);
   const directory = await temporaryDirectory(t);
   await nx.prepare(directory, 'input');

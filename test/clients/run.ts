@@ -2,17 +2,22 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
 
-export interface Ran {
+/** Result of a command. */
+export interface RunResult {
   readonly code: number | null;
-  /** What it has printed, on both ways. */
+  /** Output on stdout and stderr. */
   readonly log: string;
 }
 
-/** A minute and a half: what takes longer hangs. */
+/** Commands that take longer are considered hung. */
 const TIMEOUT_MS = 90_000;
 
-/** Runs a line as a shell does, with the tools of this package, and nothing of the user's environment but the path. */
-export async function runLine(line: string, directory: string, environment: Record<string, string>): Promise<Ran> {
+/** Runs a line in bash, with the tools in node_modules/.bin and no variable of the user's environment except PATH. */
+export async function runLine(
+  line: string,
+  directory: string,
+  environment: Record<string, string>,
+): Promise<RunResult> {
   const child = spawn('bash', ['-c', line], {
     cwd: directory,
     env: { PATH: `${join(process.cwd(), 'node_modules/.bin')}:${process.env['PATH']}`, ...environment },

@@ -4,37 +4,38 @@ import test, { type ExecutionContext } from 'ava';
 import { type Requirement, testWith } from '../helpers/peers.js';
 import { temporaryDirectory } from '../stores/fixture.js';
 import { CacheServer, type StoreKind, TOKEN } from './cache-server.js';
-import { cutUploads } from './cutting-proxy.js';
-import type { Ran } from './run.js';
+import { interruptUploads } from './interrupting-proxy.js';
+import type { RunResult } from './run.js';
 
-/** A build tool, and a small build of it. */
+/** Build tool with a small build. */
 export interface Tool {
   readonly name: string;
   readonly peers?: readonly Requirement[];
-  /** Makes a workspace; with `input` the build comes to {@link expected}. */
+  /** Creates a workspace. A build with `input` writes {@link expected} to {@link output}. */
   prepare(directory: string, input: string): Promise<void>;
-  /** Builds with nothing left of earlier builds. */
-  build(directory: string, port: number, token: string): Promise<Ran>;
+  /** Builds after removing the results and local caches of earlier builds. */
+  build(directory: string, port: number, token: string): Promise<RunResult>;
   readonly output: string;
   expected(input: string): string;
   isHit(log: string): boolean;
-  /** How the tool takes a token that is not known, and an artifact that the server finds hurt. */
-  readonly withWrongToken: 'builds' | 'fails';
-  readonly withHurtArtifact: 'builds' | 'fails';
+  /** Result of a build with an unknown token. */
+  readonly withUnknownToken: 'builds' | 'fails';
+  /** Result of a build with a corrupt artifact in the store. */
+  readonly withCorruptArtifact: 'builds' | 'fails';
 }
 
-/** Lines that no compression makes so small that a store would keep them in its index. */
+/** Incompressible lines, so that the artifact is too large to be stored in the index. */
 const INPUT = Array.from({ length: 100 }, (_, index) => createHash('sha256').update(`${index}`).digest('hex')).join(
   '\n',
 );
 
-/** Drives a tool against the command line, as a user would. */
+/** Declares the tests that run a tool against `hotblob serve`. */
 export function testTool(tool: Tool): void {
   const { name } = tool;
 
   for (const store of ['directory', 'segments'] as const) {
-    titled(`builds once, and takes the second build from the cache (${store})`, async (t) => {
-      const { server, build } = await begin(t, tool, store);
+    testSerially(`takes the second build from the cache (${store})`, async (t) => {
+      const { server, build } = await start(t, tool, store);
       const first = await build(server.port);
       t.false(tool.isHit(first.log), first.log);
       const second = await build(server.port);
@@ -42,8 +43,8 @@ export function testTool(tool: Tool): void {
     });
   }
 
-  titled('a server that is killed between two builds has what it took', async (t) => {
-    const { server, build } = await begin(t, tool, 'segments');
+  testSerially('takes the build from the cache after the server was killed', async (t) => {
+    const { server, build } = await start(t, tool, 'segments');
     t.false(tool.isHit((await build(server.port)).log));
     await server.kill();
     await server.start();
@@ -51,35 +52,35 @@ export function testTool(tool: Tool): void {
     t.true(tool.isHit(log), log);
   });
 
-  titled('a token that is not known', async (t) => {
-    const { server, directory, build } = await begin(t, tool, 'segments');
+  testSerially('takes nothing from the cache with an unknown token', async (t) => {
+    const { server, directory, build } = await start(t, tool, 'segments');
     await build(server.port);
-    const refused = await tool.build(directory, server.port, 'of-somebody-else-01234567');
+    const refused = await tool.build(directory, server.port, 'unknown-0123456789abcdef');
     t.false(tool.isHit(refused.log), refused.log);
-    await assertOutcome(t, tool, refused, directory, tool.withWrongToken);
+    await assertOutcome(t, tool, refused, directory, tool.withUnknownToken);
   });
 
-  titled('an artifact that is hurt on the disk is never used', async (t) => {
-    const { server, directory, build } = await begin(t, tool, 'segments', '--verify-reads');
+  testSerially('never uses an artifact that is corrupt on disk', async (t) => {
+    const { server, directory, build } = await start(t, tool, 'segments', '--verify-reads');
     await build(server.port);
-    t.true((await server.hurt()) > 0);
-    const ran = await tool.build(directory, server.port, TOKEN);
-    t.false(tool.isHit(ran.log), ran.log);
-    await assertOutcome(t, tool, ran, directory, tool.withHurtArtifact);
+    t.true((await server.corrupt()) > 0);
+    const result = await tool.build(directory, server.port, TOKEN);
+    t.false(tool.isHit(result.log), result.log);
+    await assertOutcome(t, tool, result, directory, tool.withCorruptArtifact);
   });
 
-  titled('an upload that is cut off in the middle leaves nothing to hit', async (t) => {
-    const { server, directory, build } = await begin(t, tool, 'segments');
-    const proxy = await cutUploads(t, server.port);
-    // What the tool makes of it is its own; what counts is the next one.
+  testSerially('an interrupted upload stores nothing', async (t) => {
+    const { server, directory, build } = await start(t, tool, 'segments');
+    const proxy = await interruptUploads(t, server.port);
+    // The result of this build depends on the tool. The next build must miss.
     await tool.build(directory, proxy.port, TOKEN);
-    t.true(proxy.cuts() > 0);
+    t.true(proxy.interruptions() > 0);
     const { log } = await build(server.port);
     t.false(tool.isHit(log), log);
   });
 
-  function titled(title: string, run: (t: ExecutionContext) => Promise<void>): void {
-    // One by one: most of them take a whole core, and some give up when they get too little.
+  function testSerially(title: string, run: (t: ExecutionContext) => Promise<void>): void {
+    // Serial, because most tools use a whole core, and some time out if they get less.
     testWith(test.serial, ...(tool.peers ?? []))(`${name}: ${title}`, async (t) => {
       t.timeout(180_000);
       await run(t);
@@ -87,14 +88,14 @@ export function testTool(tool: Tool): void {
   }
 }
 
-async function begin(t: ExecutionContext, tool: Tool, store: StoreKind, ...options: string[]) {
+async function start(t: ExecutionContext, tool: Tool, store: StoreKind, ...options: string[]) {
   const directory = await temporaryDirectory(t);
   await tool.prepare(directory, INPUT);
   const server = await CacheServer.start(t, store, ...options);
-  const build = async (port: number): Promise<Ran> => {
-    const ran = await tool.build(directory, port, TOKEN);
-    await assertOutcome(t, tool, ran, directory, 'builds');
-    return ran;
+  const build = async (port: number): Promise<RunResult> => {
+    const result = await tool.build(directory, port, TOKEN);
+    await assertOutcome(t, tool, result, directory, 'builds');
+    return result;
   };
   return { server, directory, build };
 }
@@ -102,7 +103,7 @@ async function begin(t: ExecutionContext, tool: Tool, store: StoreKind, ...optio
 async function assertOutcome(
   t: ExecutionContext,
   tool: Tool,
-  { code, log }: Ran,
+  { code, log }: RunResult,
   directory: string,
   outcome: 'builds' | 'fails',
 ): Promise<void> {

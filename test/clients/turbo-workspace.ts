@@ -1,6 +1,6 @@
 import { mkdir, rm, writeFile } from 'node:fs/promises';
 import { configurationOf, configured } from './configuration.js';
-import { type Ran, runLine } from './run.js';
+import { type RunResult, runLine } from './run.js';
 
 const BUILD = `import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 mkdirSync('dist', { recursive: true });
@@ -8,12 +8,12 @@ writeFileSync('dist/out.txt', readFileSync('input.txt', 'utf8').repeat(10));
 `;
 const [line = ''] = configurationOf('Turborepo');
 
-/** Where the build leaves {@link expectedOutput}. */
+/** Path of the build's output. */
 export const OUTPUT = 'packages/a/dist/out.txt';
 
 export const expectedOutput = (input: string): string => input.repeat(10);
 
-/** Makes a workspace of one package; `settings` are added to its turbo.json. */
+/** Creates a workspace with one package. `settings` are added to its turbo.json. */
 export async function prepareWorkspace(directory: string, input: string, settings: object = {}): Promise<void> {
   await mkdir(`${directory}/packages/a`, { recursive: true });
   const files: Record<string, unknown> = {
@@ -36,13 +36,13 @@ export async function prepareWorkspace(directory: string, input: string, setting
   await writeFile(`${directory}/packages/a/input.txt`, input);
 }
 
-/** Builds with the documented command line. Nothing remains of earlier builds except what the cache at `port` holds. */
+/** Builds with the documented command line, after removing the results and local caches of earlier builds. */
 export async function buildWorkspace(
   directory: string,
   port: number,
   token: string,
   environment: Readonly<Record<string, string>> = {},
-): Promise<Ran> {
+): Promise<RunResult> {
   for (const path of ['packages/a/dist', 'packages/a/.turbo', '.turbo', 'node_modules/.cache', 'home']) {
     await rm(`${directory}/${path}`, { recursive: true, force: true });
   }

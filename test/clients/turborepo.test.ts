@@ -2,7 +2,7 @@ import { testTool } from './tool.js';
 import { buildWorkspace, expectedOutput, isHit, OUTPUT, prepareWorkspace } from './turbo-workspace.js';
 
 testTurbo('turbo', {}, {});
-// Compared by the client: what has changed on its way is no hit, and what lacks the signature is none either.
+// The client verifies the signature. An artifact that was changed, or has no signature, is not a hit.
 testTurbo(
   'turbo, signed',
   { remoteCache: { signature: true } },
@@ -19,7 +19,7 @@ function testTurbo(name: string, settings: object, environment: Record<string, s
     output: OUTPUT,
     expected: expectedOutput,
     isHit,
-    withWrongToken: 'builds',
-    withHurtArtifact: 'builds',
+    withUnknownToken: 'builds',
+    withCorruptArtifact: 'builds',
   });
 }

@@ -10,7 +10,7 @@ import { content, put } from '../stores/fixture.js';
 
 const WRITER = 'writer-0123456789abcdef';
 const READER = 'reader-0123456789abcdef';
-const OF_A_TEAM = 'team-0123456789abcdefgh';
+const TEAM_WRITER = 'team-0123456789abcdefgh';
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` });
 const basic = (token: string) => ({ authorization: `Basic ${Buffer.from(`user:${token}`).toString('base64')}` });
 
@@ -31,24 +31,24 @@ const teams: Protocol = {
 const access = staticTokens([
   { token: WRITER, level: 'write' },
   { token: READER, level: 'read' },
-  { token: OF_A_TEAM, level: 'write', protocols: ['teams'], namespaces: ['a'] },
+  { token: TEAM_WRITER, level: 'write', protocols: ['teams'], namespaces: ['a'] },
 ]);
 
 for (const kind of ['http', 'h2c', 'port-http'] as const) {
-  test(`${kind}: who may read, and who may write`, async (t) => {
-    const asked: string[] = [];
+  test(`${kind}: enforces the access level for reads and writes`, async (t) => {
+    const lookups: string[] = [];
     const all = memoryStore();
     await put(all, 'key', content(10));
     const store: Store = {
       get: (key) => {
-        asked.push(key);
+        lookups.push(key);
         return all.get(key);
       },
       put: (key, body, options) => all.put(key, body, options),
       delete: (key) => all.delete(key),
     };
     const { ask } = await open(t, kind, { store, access, protocols: [teams, plain()] });
-    for (const headers of [{}, bearer('nobody-has-this-token'), { authorization: 'nonsense' }]) {
+    for (const headers of [{}, bearer('unknown-0123456789abcdef'), { authorization: 'malformed' }]) {
       for (const [method, path] of [
         ['GET', '/key'],
         ['HEAD', '/key'],
@@ -63,7 +63,7 @@ for (const kind of ['http', 'h2c', 'port-http'] as const) {
         t.regex(String(refused.headers['www-authenticate']), /Basic realm="hotblob".*Bearer/);
       }
     }
-    t.deepEqual(asked, [], 'nothing is looked up for those without access');
+    t.deepEqual(lookups, [], 'no lookup without access');
 
     for (const scheme of [bearer, basic]) {
       assertBody(t, (await ask('GET', '/key', { headers: scheme(READER) })).body, content(10));
@@ -76,10 +76,10 @@ for (const kind of ['http', 'h2c', 'port-http'] as const) {
     }
   });
 
-  test(`${kind}: protocols, namespaces, preflights and answers`, async (t) => {
+  test(`${kind}: enforces protocols and namespaces, also for answers, and allows preflights`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), access, protocols: [teams, plain()] });
     const body = content(10);
-    const headers = bearer(OF_A_TEAM);
+    const headers = bearer(TEAM_WRITER);
     t.is((await ask('PUT', '/teams/key?team=a', { headers, body })).status, 200);
     assertBody(t, (await ask('GET', '/teams/key?team=a', { headers })).body, body);
     for (const path of ['/teams/key?team=b', '/teams/key', '/key', '/teams/missing?team=b']) {
@@ -94,14 +94,14 @@ for (const kind of ['http', 'h2c', 'port-http'] as const) {
   });
 }
 
-test('a policy that takes its time, that throws, and that says nonsense', async (t) => {
+test('awaits an async policy, and answers 500 if it throws or returns an invalid level', async (t) => {
   const policies: [AccessPolicy, number][] = [
     [() => Promise.resolve('read'), 200],
     [() => Promise.resolve('none'), 401],
-    [() => Promise.reject(new Error('the directory of users is down')), 500],
+    [() => Promise.reject(new Error('the user directory is unreachable')), 500],
     [
       () => {
-        throw new Error('a mistake');
+        throw new Error('a bug');
       },
       500,
     ],

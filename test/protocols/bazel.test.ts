@@ -12,7 +12,7 @@ const OTHER = 'f'.repeat(64);
 const EMPTY = createHash('sha256').digest('hex');
 
 for (const kind of PROTOCOL_KINDS) {
-  test(`${kind}: what goes into the CAS must hash to its key, what goes into the AC need not`, async (t) => {
+  test(`${kind}: a cas upload must match the SHA-256 in its path, an ac upload need not`, async (t) => {
     const { ask } = await serveProtocols(t, kind, bazel());
     const sha256 = createHash('sha256').update(BODY).digest('hex');
     for (const instance of ['', '/team']) {
@@ -22,7 +22,7 @@ for (const kind of PROTOCOL_KINDS) {
         t.is((await ask('GET', cas + OTHER)).status, 404);
       }
       t.is((await ask('PUT', cas + sha256, { body: BODY })).status, 200);
-      // A bad upload takes nothing away.
+      // A rejected upload does not remove the stored artifact.
       t.is((await ask('PUT', cas + sha256, { body: BODY.subarray(1) })).status, 400);
       assertBody(t, (await ask('GET', cas + sha256)).body, BODY);
       t.is((await ask('PUT', `/bazel${instance}/ac/${OTHER}`, { body: BODY })).status, 200);
@@ -31,7 +31,7 @@ for (const kind of PROTOCOL_KINDS) {
     t.is((await ask('GET', `/bazel/cas/${EMPTY}`)).headers['content-length'], '0');
   });
 
-  test(`${kind}: instances are what their names say, however these are encoded`, async (t) => {
+  test(`${kind}: keeps instances apart by their decoded names`, async (t) => {
     const { ask } = await serveProtocols(t, kind, bazel());
     const hash = `ac/${OTHER}`;
     const names = [
@@ -63,11 +63,11 @@ for (const kind of PROTOCOL_KINDS) {
     ]);
   });
 
-  test(`${kind}: an instance is a namespace; everybody may ask for the status`, async (t) => {
+  test(`${kind}: passes the instance as the namespace, and answers status without access`, async (t) => {
     const token = 'team-0123456789abcdef';
     const access = staticTokens([{ token, level: 'write', protocols: ['bazel'], namespaces: ['my team'] }]);
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [bazel()], access });
-    // Bazel encodes what a URL holds in the alphabet of base64url.
+    // Bazel encodes the credentials of a URL as base64url.
     const headers = { authorization: `Basic ${Buffer.from(`user:${token}`).toString('base64url')}` };
     const path = `/bazel/my%20team/ac/${OTHER}`;
     t.is((await ask('PUT', path, { headers, body: BODY })).status, 200);

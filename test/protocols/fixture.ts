@@ -5,15 +5,15 @@ import { open, type Site } from '../behaviour/site.js';
 import type { Response } from '../helpers/client.js';
 import type { Kind } from '../helpers/servers.js';
 
-/** The protocols are tested over one of each: what differs between servers is the behaviour suite's. */
+/** One server kind for each HTTP version. The behaviour suite tests the differences between servers. */
 export const PROTOCOL_KINDS: readonly Kind[] = ['http', 'port-h2c'];
 
-/** A handler of these protocols over a store in memory. */
+/** Opens a handler with these protocols and a memory store. */
 export function serveProtocols(t: ExecutionContext, kind: Kind, ...protocols: Protocol[]): Promise<Site> {
   return open(t, kind, { store: memoryStore(), protocols });
 }
 
-/** Asserts the status of each request, without a body where it is none of PUT, POST and PATCH. */
+/** Asserts the status of each request. PUT, POST and PATCH have a body. */
 export async function assertStatuses(
   t: ExecutionContext,
   ask: Site['ask'],

@@ -10,7 +10,7 @@ const PATH = `/gradle/${'0123456789abcdef'.repeat(2)}`;
 const BODY = content(300_000);
 
 for (const kind of PROTOCOL_KINDS) {
-  test(`${kind}: the content type of an entry comes back`, async (t) => {
+  test(`${kind}: returns the content type of the upload`, async (t) => {
     const { ask } = await serveProtocols(t, kind, gradle());
     for (const version of ['v1', 'v2']) {
       const contentType = `application/vnd.gradle.build-cache-artifact.${version}`;
@@ -21,14 +21,14 @@ for (const kind of PROTOCOL_KINDS) {
     }
   });
 
-  test(`${kind}: an entry above the limit is refused with 413`, async (t) => {
+  test(`${kind}: answers an upload above the limit with 413`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [gradle()], maxUploadBytes: 1000 });
     t.is((await ask('PUT', PATH, { body: BODY })).status, 413);
     t.is((await ask('GET', PATH)).status, 404);
   });
 }
 
-test('with Expect: 100-continue the body is sent when it is asked for', async (t) => {
+test('answers Expect: 100-continue before the body', async (t) => {
   const { ask, server } = await serveProtocols(t, 'http', gradle());
   const outgoing = http.request({
     host: '127.0.0.1',

@@ -1,4 +1,4 @@
-// Those that are little more than GET and PUT of a key: Nx, Metro, Gradle, ccache, Bazel.
+// Protocols that mostly consist of GET and PUT of a key: Nx, Metro, Gradle, ccache, Bazel.
 import { createHash } from 'node:crypto';
 import test from 'ava';
 import { bazel } from '../../src/protocols/bazel.js';
@@ -20,8 +20,8 @@ const OTHER = 'f'.repeat(64);
 interface Tool {
   readonly protocol: Protocol;
   readonly keys: readonly string[];
-  /** Below its path, but none of its keys. */
-  readonly wrong: readonly string[];
+  /** Paths of the protocol that are not valid keys. */
+  readonly invalid: readonly string[];
   readonly methods: readonly string[];
   readonly contentType?: string;
 }
@@ -30,20 +30,20 @@ const TOOLS: readonly Tool[] = [
   {
     protocol: nx(),
     keys: ['/v1/cache/1234567890123456789', '/v1/cache/0', '/v1/cache/a_b-C'],
-    wrong: ['/v1/cache/', '/v1/cache/a/b', '/v1/cache/a.b', '/v1/cache/%61', `/v1/cache/${'1'.repeat(129)}`],
+    invalid: ['/v1/cache/', '/v1/cache/a/b', '/v1/cache/a.b', '/v1/cache/%61', `/v1/cache/${'1'.repeat(129)}`],
     methods: ['GET', 'HEAD', 'PUT'],
     contentType: 'text/plain',
   },
   {
     protocol: metro(),
     keys: [`/metro/${'ab'.repeat(36)}`, `/metro/${'0'.repeat(32)}`],
-    wrong: ['/metro/', '/metro/x', '/metro/ab/cd', `/metro/${'a'.repeat(129)}`],
+    invalid: ['/metro/', '/metro/x', '/metro/ab/cd', `/metro/${'a'.repeat(129)}`],
     methods: ['GET', 'HEAD', 'PUT'],
   },
   {
     protocol: gradle(),
     keys: [`/gradle/${'0123456789abcdef'.repeat(2)}`],
-    wrong: ['/gradle/', '/gradle/abc', `/gradle/${'A'.repeat(32)}`],
+    invalid: ['/gradle/', '/gradle/abc', `/gradle/${'A'.repeat(32)}`],
     methods: ['GET', 'HEAD', 'PUT'],
   },
   {
@@ -56,7 +56,7 @@ const TOOLS: readonly Tool[] = [
       `/ccache/ac/${'0'.repeat(38)}`,
       `/ccache/${'0'.repeat(40)}`,
     ],
-    wrong: [
+    invalid: [
       '/ccache/',
       '/ccache/1a',
       `/ccache/cas/${'0'.repeat(64)}`,
@@ -69,7 +69,7 @@ const TOOLS: readonly Tool[] = [
   {
     protocol: bazel(),
     keys: [`/bazel/ac/${OTHER}`, `/bazel/cas/${SHA256}`, `/bazel/a/team/ac/${OTHER}`, `/bazel/main/cas/${SHA256}`],
-    wrong: [
+    invalid: [
       '/bazel/',
       '/bazel/ac/',
       `/bazel/blobs/${OTHER}`,
@@ -81,18 +81,18 @@ const TOOLS: readonly Tool[] = [
 ];
 
 for (const kind of PROTOCOL_KINDS) {
-  for (const { protocol, keys, wrong, methods, contentType } of TOOLS) {
+  for (const { protocol, keys, invalid, methods, contentType } of TOOLS) {
     const { name } = protocol;
     const type = contentType ?? 'application/json; charset=utf-8';
 
-    test(`${kind}: ${name}: a miss, an upload, a hit, and the upload again`, async (t) => {
+    test(`${kind}: ${name}: a miss, two uploads, a hit, and a delete if supported`, async (t) => {
       const { ask } = await serveProtocols(t, kind, protocol);
       for (const key of keys) {
         const miss = await ask('GET', key);
         t.is(miss.status, 404);
         t.is(miss.headers['content-length'], String(miss.body.byteLength));
         t.is(miss.headers['content-type'], type);
-        // With its length, and in chunks without one.
+        // With Content-Length, and chunked.
         for (const body of [BODY, chunks()]) t.is((await ask('PUT', key, { body })).status, 200);
         const hit = await ask('GET', key, { headers: { 'accept-encoding': 'gzip' } });
         t.is(hit.status, 200);
@@ -109,9 +109,9 @@ for (const kind of PROTOCOL_KINDS) {
       }
     });
 
-    test(`${kind}: ${name}: what it does not know`, async (t) => {
+    test(`${kind}: ${name}: rejects invalid keys and unsupported methods`, async (t) => {
       const { ask } = await serveProtocols(t, kind, protocol);
-      for (const path of wrong) {
+      for (const path of invalid) {
         const responses = await assertStatuses(t, ask, [
           ['GET', path, 400],
           ['PUT', path, 400],
@@ -129,7 +129,7 @@ for (const kind of PROTOCOL_KINDS) {
     });
   }
 
-  test(`${kind}: keys of different tools, instances and kinds never meet`, async (t) => {
+  test(`${kind}: keeps artifacts of different tools, instances and kinds apart`, async (t) => {
     const protocols = TOOLS.map(({ protocol }) => protocol);
     const { ask } = await serveProtocols(t, kind, ...protocols);
     const paths = [
@@ -147,11 +147,11 @@ for (const kind of PROTOCOL_KINDS) {
   });
 }
 
-test('a base URL may end with a slash, and its artifacts are the same', async (t) => {
+test('accepts a base URL with a trailing slash', async (t) => {
   for (const { protocol, keys } of TOOLS) {
     const { ask } = await serveProtocols(t, 'http', protocol);
     for (const key of keys) {
-      // Nx adds to the server's name, the others to what stands before their keys.
+      // Nx appends its path to the server name, the other tools append the key to the base URL.
       const path = protocol.name === 'nx' ? `/${key}` : key.replace(/^\/\w+/, '$&/');
       t.is((await ask('PUT', path, { body: BODY })).status, 200, path);
       assertBody(t, (await ask('GET', key)).body, BODY);
@@ -159,10 +159,10 @@ test('a base URL may end with a slash, and its artifacts are the same', async (t
     }
   }
   const { ask } = await serveProtocols(t, 'http', metro({ path: '' }));
-  t.is((await ask('PUT', '//abcd', { body: BODY })).status, 200, 'an endpoint that is a host alone');
+  t.is((await ask('PUT', '//abcd', { body: BODY })).status, 200, 'an endpoint without a path');
 });
 
-test('at the root, what is none of its keys is left to others', async (t) => {
+test('with an empty path, leaves other keys to the next protocol', async (t) => {
   const hex = '0'.repeat(40);
   for (const { protocol, keys, others } of [
     { protocol: gradle({ path: '' }), keys: { [hex]: `gradle/${hex}` }, others: ['0', 'a/b'] },
@@ -183,7 +183,7 @@ test('at the root, what is none of its keys is left to others', async (t) => {
   }
 });
 
-test('each may begin somewhere else', async (t) => {
+test('serves the configured path and rejects an invalid one', async (t) => {
   const { ask } = await serveProtocols(t, 'http', bazel({ path: '' }), gradle({ path: '/api/gradle' }));
   await assertStatuses(t, ask, [
     ['PUT', `/ac/${OTHER}`, 200],

@@ -1,4 +1,4 @@
-// Which keys requests come to: whatever a client sends, what is not the same is never the same key.
+// Keys of requests: different artifacts have different keys, for any request.
 import test from 'ava';
 import fc from 'fast-check';
 import { HotblobError } from '../../src/contract/errors.js';
@@ -15,7 +15,7 @@ import { turborepo } from '../../src/protocols/turborepo.js';
 
 const mounted = new MountedProtocols([turborepo(), nx(), metro(), gradle(), bazel(), ccache(), sccache(), plain()]);
 
-/** The key in the store; undefined for a request that has none. */
+/** Returns the key in the store, or `undefined` for a request without a key. */
 function keyOf(path: string, query = ''): string | undefined {
   const recognition = mounted.recognise({ method: 'PUT', path, query: new URLSearchParams(query), headers: {} });
   if (recognition === undefined) return undefined;
@@ -23,16 +23,16 @@ function keyOf(path: string, query = ''): string | undefined {
   return recognition.key;
 }
 
-/** An artifact, and a request for it. */
-interface Named {
-  /** What it is; equal for the same artifact only. */
+/** Request with the identity of its artifact. */
+interface ArtifactRequest {
+  /** Equal only for the same artifact. */
   readonly identity: readonly unknown[];
   readonly path: string;
   readonly query?: string;
 }
 
 const hex = (length: number) => fc.constantFrom('0', 'f').map((digit) => digit.repeat(length));
-// What is likely to meet: texts that look like parts of keys, paths and encodings.
+// Texts that are likely to collide: they look like parts of keys, paths and encodings.
 const piece = fc.constantFrom(
   'a',
   'A',
@@ -57,7 +57,7 @@ const text = fc.oneof(
 const segment = text.map((name) => name.replace(/[/\\]/g, '-'));
 const hash = fc.constantFrom('a', 'A', '_', 'a-a');
 
-const ofTurborepo: fc.Arbitrary<Named> = fc
+const turborepoRequest: fc.Arbitrary<ArtifactRequest> = fc
   .record({ team: fc.option(text), by: fc.constantFrom('teamId', 'slug'), name: hash })
   .map(({ team, by, name }) => ({
     identity: team === null ? ['turborepo', name] : ['turborepo', by, team, name],
@@ -65,30 +65,30 @@ const ofTurborepo: fc.Arbitrary<Named> = fc
     query: team === null ? '' : `${by}=${encodeURIComponent(team)}`,
   }));
 
-const ofBazel: fc.Arbitrary<Named> = fc
+const bazelRequest: fc.Arbitrary<ArtifactRequest> = fc
   .record({ instance: fc.array(segment, { maxLength: 2 }), kind: fc.constantFrom('ac', 'cas'), name: hex(64) })
   .map(({ instance, kind, name }) => ({
     identity: ['bazel', instance, kind, name],
     path: `/bazel/${instance.map((part) => `${encodeURIComponent(part)}/`).join('')}${kind}/${name}`,
   }));
 
-const ofCcache: fc.Arbitrary<Named> = fc
+const ccacheRequest: fc.Arbitrary<ArtifactRequest> = fc
   .constantFrom('ac/', '00/', 'ff/', '')
   .chain((layout) => hex(layout === 'ac/' ? 64 : layout === '' ? 33 : 31).map((name) => layout + name))
   .map((name) => ({ identity: ['ccache', name], path: `/ccache/${name}` }));
 
-const named = fc.oneof(
-  { weight: 4, arbitrary: ofTurborepo },
-  { weight: 4, arbitrary: ofBazel },
-  ofCcache,
-  hash.map((name): Named => ({ identity: ['nx', name], path: `/v1/cache/${name}` })),
-  hex(32).map((name): Named => ({ identity: ['metro', name], path: `/metro/${name}` })),
-  hex(32).map((name): Named => ({ identity: ['gradle', name], path: `/gradle/${name}` })),
+const anyRequest = fc.oneof(
+  { weight: 4, arbitrary: turborepoRequest },
+  { weight: 4, arbitrary: bazelRequest },
+  ccacheRequest,
+  hash.map((name): ArtifactRequest => ({ identity: ['nx', name], path: `/v1/cache/${name}` })),
+  hex(32).map((name): ArtifactRequest => ({ identity: ['metro', name], path: `/metro/${name}` })),
+  hex(32).map((name): ArtifactRequest => ({ identity: ['gradle', name], path: `/gradle/${name}` })),
 );
 
-test('two artifacts never have the same key, and one always has', (t) => {
+test('two requests have the same key if and only if they are for the same artifact', (t) => {
   fc.assert(
-    fc.property(named, named, (first, second) => {
+    fc.property(anyRequest, anyRequest, (first, second) => {
       const [one, other] = [first, second].map(({ path, query }) => keyOf(path, query));
       if (one === undefined || other === undefined) return false;
       return (JSON.stringify(first.identity) === JSON.stringify(second.identity)) === (one === other);
@@ -98,7 +98,7 @@ test('two artifacts never have the same key, and one always has', (t) => {
   t.pass();
 });
 
-test('whatever is asked for, nobody gets at the keys of another', (t) => {
+test('no request reaches a key of another protocol', (t) => {
   const routes = ['/v8/artifacts/', '/v1/cache/', '/metro/', '/gradle/', '/bazel/', '/ccache/', '/sccache/', '/'];
   const names = ['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache'];
   const raw = fc.string({
@@ -118,7 +118,7 @@ test('whatever is asked for, nobody gets at the keys of another', (t) => {
         return error instanceof HotblobError && [400, 414].includes(error.status);
       }
       const [first = ''] = key?.toLowerCase().split('/') ?? [];
-      // What follows the slash of plain() may be the path of a tool.
+      // The path of plain() can be below the route of a tool.
       const owner = names[routes.findIndex((each) => (route + rest).startsWith(each))];
       return !names.includes(first) || (owner !== undefined && key?.startsWith(`${owner}/`) === true);
     }),
@@ -127,10 +127,10 @@ test('whatever is asked for, nobody gets at the keys of another', (t) => {
   t.pass();
 });
 
-test('free text as a segment of a key: no two are the same, and each is a segment', (t) => {
+test('keySegment returns a different, valid segment for each text', (t) => {
   const any = fc.oneof(
     text,
-    fc.string({ unit: 'grapheme' }).filter((each) => !each.includes('\uFFFD')), // which is refused, see below
+    fc.string({ unit: 'grapheme' }).filter((each) => !each.includes('\uFFFD')), // rejected, see below
   );
   fc.assert(
     fc.property(any, any, (a, b) => {
@@ -139,7 +139,7 @@ test('free text as a segment of a key: no two are the same, and each is a segmen
     }),
     { numRuns: 2000 },
   );
-  for (const unreadable of ['\uFFFD', 'a\uFFFDb', '\uD800']) {
-    t.throws(() => keySegment(unreadable), { code: 'ERR_HOTBLOB_INVALID_KEY' });
+  for (const invalid of ['\uFFFD', 'a\uFFFDb', '\uD800']) {
+    t.throws(() => keySegment(invalid), { code: 'ERR_HOTBLOB_INVALID_KEY' });
   }
 });

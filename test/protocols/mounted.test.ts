@@ -24,13 +24,13 @@ function protocol(name: string, route: (method: string, path: string) => Operati
   return { name, route: ({ method, path }) => route(method, path), ...rest };
 }
 
-/** Of each kind of operation one. */
+/** Protocol with one operation of each kind. */
 const tool = protocol(
   'tool',
   (method, path): Operation | undefined => {
     if (!path.startsWith('/tool/')) return undefined;
     const key = path.slice('/tool/'.length);
-    if (key === 'wrong') throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'a message for programmers');
+    if (key === 'invalid') throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'a message for programmers');
     if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
     if (method === 'PUT') {
       const isDigest = /^[0-9a-f]{64}$/.test(key);
@@ -46,28 +46,28 @@ const tool = protocol(
 
 async function answer(key: string, artifacts: ProtocolArtifacts): Promise<Reply | Operation> {
   switch (key) {
-    case 'nothing':
+    case 'no-content':
       return { status: 204 };
     case 'sizes': {
       const keys = (await artifacts.body(100).toArray()).join('').split(',');
-      const found = await Promise.all(keys.map((each) => artifacts.describe(each)));
+      const descriptions = await Promise.all(keys.map((each) => artifacts.describe(each)));
       return jsonReply(
         200,
-        found.map((each) => each?.size ?? null),
+        descriptions.map((each) => each?.size ?? null),
       );
     }
-    case 'make':
-      await artifacts.put('made', Readable.from([content(10)]));
-      return { status: 200, headers: { 'x-made': 'made' } };
-    case 'unmake':
-      return jsonReply(200, await artifacts.delete('made'));
+    case 'create':
+      await artifacts.put('created', Readable.from([content(10)]));
+      return { status: 200, headers: { 'x-created': 'created' } };
+    case 'remove':
+      return jsonReply(200, await artifacts.delete('created'));
     default:
       return { kind: 'read', key };
   }
 }
 
 for (const kind of KINDS) {
-  test(`${kind}: operations of a protocol, and its answers`, async (t) => {
+  test(`${kind}: performs every operation of a protocol`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool] });
     const body = content(1000);
     const created = await ask('PUT', '/tool/a', { body });
@@ -81,26 +81,26 @@ for (const kind of KINDS) {
     const sizes = await ask('POST', '/tool/sizes', { body: Buffer.from('a,b') });
     t.is(sizes.body.toString(), '[1000,null]');
     t.is((await ask('POST', '/tool/sizes', { body: content(101) })).status, 413);
-    const made = await ask('POST', '/tool/make');
-    t.is(made.headers['x-made'], 'made');
-    t.is(made.headers['content-length'], '0');
-    assertBody(t, (await ask('GET', '/tool/made')).body, content(10));
-    t.is((await ask('POST', '/tool/unmake')).body.toString(), 'true');
-    t.is((await ask('GET', '/tool/made')).status, 404);
-    const nothing = await ask('POST', '/tool/nothing');
-    t.is(nothing.status, 204);
-    t.is(nothing.headers['content-length'], undefined);
-    // A body that the answer had no use for costs the next request nothing.
-    t.is((await ask('POST', '/tool/nothing', { body: content(900_000) })).status, 204);
+    const reply = await ask('POST', '/tool/create');
+    t.is(reply.headers['x-created'], 'created');
+    t.is(reply.headers['content-length'], '0');
+    assertBody(t, (await ask('GET', '/tool/created')).body, content(10));
+    t.is((await ask('POST', '/tool/remove')).body.toString(), 'true');
+    t.is((await ask('GET', '/tool/created')).status, 404);
+    const noContent = await ask('POST', '/tool/no-content');
+    t.is(noContent.status, 204);
+    t.is(noContent.headers['content-length'], undefined);
+    // A body that the protocol does not read does not affect the next request.
+    t.is((await ask('POST', '/tool/no-content', { body: content(900_000) })).status, 204);
     assertBody(t, (await ask('POST', '/tool/a')).body, body);
     t.is((await ask('DELETE', '/tool/a')).status, 204);
   });
 
-  test(`${kind}: errors are in the form of the protocol that has recognised the request`, async (t) => {
+  test(`${kind}: errors have the format of the protocol that recognised the request`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool, plain()] });
     for (const [method, path, body, status] of [
       ['GET', '/tool/missing', undefined, 404],
-      ['GET', '/tool/wrong', undefined, 400],
+      ['GET', '/tool/invalid', undefined, 400],
       ['GET', '/tool/a//b', undefined, 400],
       ['GET', `/tool/${'a'.repeat(1020)}`, undefined, 414],
       ['PUT', '/tool/large', content(1001), 413],
@@ -118,7 +118,7 @@ for (const kind of KINDS) {
     assertError(t, await ask('GET', '/missing'), 404);
   });
 
-  test(`${kind}: a body that does not hash to its key is refused, and nothing of it is kept`, async (t) => {
+  test(`${kind}: rejects a body that does not match its sha256, and stores nothing`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool] });
     const body = content(500);
     const digest = createHash('sha256').update(body).digest('hex');
@@ -130,7 +130,7 @@ for (const kind of KINDS) {
   });
 }
 
-test('the first protocol that recognises a request has it; what none knows is left to the host', async (t) => {
+test('the first protocol that recognises a request handles it, and the host handles the others', async (t) => {
   const read = (key: string) => (): Operation => ({ kind: 'read', key });
   const other = protocol('other', (_method, path) => (path === '/x' ? read('x')() : undefined));
   const store = memoryStore();
@@ -143,7 +143,7 @@ test('the first protocol that recognises a request has it; what none knows is le
   t.is((await alone.ask('GET', '/y')).status, 404);
 });
 
-test('what is of one protocol cannot be reached through another', async (t) => {
+test('keys of one protocol cannot be reached through another', async (t) => {
   const store = memoryStore();
   const second = protocol('second', (_method, path) => ({ kind: 'read', key: path.slice(1) }), { keyPrefix: 'a/b/' });
   const { ask } = await open(t, 'http', { store, protocols: [tool, plain()] });
@@ -155,32 +155,32 @@ test('what is of one protocol cannot be reached through another', async (t) => {
       t.is((await ask(method, path, { body: method === 'PUT' ? content(1) : undefined })).status, 400, path);
     }
   }
-  t.is((await ask('PUT', '/toolbox/key', { body: content(30) })).status, 200, 'only the segment counts');
-  // Where keys are files, one of these would be in the way of all of the other's.
+  t.is((await ask('PUT', '/toolbox/key', { body: content(30) })).status, 200, 'only the whole segment is reserved');
+  // A file with this name would prevent the directory of the other protocol.
   for (const path of ['/tool', '/TOOL']) t.is((await ask('PUT', path, { body: content(1) })).status, 400, path);
   const both = await open(t, 'http', { store, protocols: [plain(), second] });
   for (const path of ['/a', '/a/b']) t.is((await both.ask('PUT', path, { body: content(1) })).status, 400, path);
   t.is((await both.ask('GET', '/a/b/c')).status, 400);
   t.is((await both.ask('GET', '/a/c')).status, 404);
-  // Where nobody else has it, it is a key like any other.
+  // Without another protocol, the prefix is not reserved.
   const alone = await open(t, 'http', { store });
   assertBody(t, (await alone.ask('GET', '/tool/key')).body, content(10));
 });
 
-test('a read-only store takes nothing, whatever the protocol', async (t) => {
+test('answers writes with 405 if the store is read-only', async (t) => {
   const all = memoryStore();
   const { ask } = await open(t, 'http', { store: { get: (key) => all.get(key) }, protocols: [tool] });
   for (const [method, path] of [
     ['PUT', '/tool/a'],
     ['DELETE', '/tool/a'],
-    ['POST', '/tool/make'],
-    ['POST', '/tool/unmake'],
+    ['POST', '/tool/create'],
+    ['POST', '/tool/remove'],
   ] as const) {
     t.is((await ask(method, path, { body: method === 'PUT' ? content(1) : undefined })).status, 405, path);
   }
 });
 
-test('a protocol reads what is small, whatever kind of artifact it is', async (t) => {
+test('ProtocolArtifacts.read returns the first bytes of any kind of artifact', async (t) => {
   const directory = await temporaryDirectory(t);
   const path = join(directory, 'file');
   await writeFile(path, 'a file of some bytes');
@@ -212,10 +212,10 @@ test('a protocol reads what is small, whatever kind of artifact it is', async (t
   })) {
     t.is((await ask('GET', `/${key}`)).body.toString(), JSON.stringify(text), key);
   }
-  t.true(stream.destroyed, 'nothing of it is left open');
+  t.true(stream.destroyed, 'the stream is closed');
 });
 
-test('a protocol may say how a body that hashes to something else is answered', async (t) => {
+test('mismatch is the status for a body that does not match its sha256', async (t) => {
   const sha256 = createHash('sha256').update(content(10)).digest('hex');
   const strict = protocol('strict', () => ({ kind: 'upload', key: 'a', sha256, mismatch: 422 }));
   const { ask } = await open(t, 'http', { store: memoryStore(), protocols: [strict] });
@@ -223,17 +223,17 @@ test('a protocol may say how a body that hashes to something else is answered', 
   t.is((await ask('PUT', '/', { body: content(10) })).status, 200);
 });
 
-test('what is no protocol is refused, with its place', (t) => {
-  const make = (...protocols: unknown[]) =>
+test('rejects an invalid protocol with its index', (t) => {
+  const messageOf = (...protocols: unknown[]) =>
     t.throws(() => createHandler({ store: memoryStore(), protocols: protocols as Protocol[] }), {
       code: 'ERR_HOTBLOB_INVALID_OPTION',
     })?.message ?? '';
   const route = () => undefined;
-  t.regex(make(), /^protocols: expected/);
-  t.regex(make(plain(), 7), /^protocols\[1\]: expected a protocol, received 7/);
-  t.regex(make({ name: 'A tool', route }), /^protocols\[0\]\.name: expected lower-case/);
-  t.regex(make({ name: 'tool' }), /^protocols\[0\]\.route: expected a function/);
-  t.regex(make({ name: 'tool', route, keyPrefix: 'tool' }), /^protocols\[0\]\.keyPrefix/);
-  t.regex(make({ name: 'tool', route, keyPrefix: '/' }), /^protocols\[0\]\.keyPrefix/);
-  t.regex(make(plain(), plain()), /^protocols\[1\]\.name: expected a name that no other/);
+  t.regex(messageOf(), /^protocols: expected/);
+  t.regex(messageOf(plain(), 7), /^protocols\[1\]: expected a protocol, received 7/);
+  t.regex(messageOf({ name: 'A tool', route }), /^protocols\[0\]\.name: expected lower-case/);
+  t.regex(messageOf({ name: 'tool' }), /^protocols\[0\]\.route: expected a function/);
+  t.regex(messageOf({ name: 'tool', route, keyPrefix: 'tool' }), /^protocols\[0\]\.keyPrefix/);
+  t.regex(messageOf({ name: 'tool', route, keyPrefix: '/' }), /^protocols\[0\]\.keyPrefix/);
+  t.regex(messageOf(plain(), plain()), /^protocols\[1\]\.name: expected a name that no other/);
 });

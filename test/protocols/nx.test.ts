@@ -14,14 +14,14 @@ const KEY = 'nx/1234567890123456789';
 const BODY = content(1000);
 
 for (const kind of PROTOCOL_KINDS) {
-  // Nx goes on building after a 403 to an upload, and fails the build after most others.
-  test(`${kind}: what is not kept is refused with 403, as plain text`, async (t) => {
+  // Nx continues after a 403 to an upload. After most other errors, it fails the build.
+  test(`${kind}: answers an upload that cannot be stored with 403 as plain text`, async (t) => {
     const all = memoryStore();
     await put(all, KEY, BODY);
     const readOnly: Store = { get: (key) => all.get(key) };
     const full: Store = {
       ...readOnly,
-      put: () => Promise.reject(new HotblobError('ERR_HOTBLOB_STORAGE_FULL', 'no room')),
+      put: () => Promise.reject(new HotblobError('ERR_HOTBLOB_STORAGE_FULL', 'the store is full')),
     };
     for (const options of [{ store: readOnly }, { store: full }, { store: all, maxUploadBytes: 999 }]) {
       const { ask, handler } = await open(t, kind, { ...options, protocols: [nx(), plain()] });
@@ -35,11 +35,11 @@ for (const kind of PROTOCOL_KINDS) {
       t.is(handler.stats().responses[403], 2);
     }
     const { ask } = await open(t, kind, { store: readOnly, protocols: [nx(), plain()] });
-    t.is((await ask('DELETE', PATH)).status, 405, 'only what Nx asks for');
-    t.is((await ask('PUT', '/key', { body: BODY })).status, 405, 'and only for Nx');
+    t.is((await ask('DELETE', PATH)).status, 405, 'only for uploads');
+    t.is((await ask('PUT', '/key', { body: BODY })).status, 405, 'only for Nx');
   });
 
-  test(`${kind}: a server that fails is not one that keeps nothing`, async (t) => {
+  test(`${kind}: does not change the status of other errors`, async (t) => {
     const store: Store = { get: () => Promise.reject(new Error('get')), put: () => Promise.reject(new Error('put')) };
     const { ask } = await open(t, kind, { store, protocols: [nx()] });
     for (const [method, body] of [['GET'], ['PUT', BODY]] as const) {
@@ -49,7 +49,7 @@ for (const kind of PROTOCOL_KINDS) {
     }
   });
 
-  test(`${kind}: errors are plain text without a charset, those of ranges and access too`, async (t) => {
+  test(`${kind}: sends every error as plain text without a charset`, async (t) => {
     const store = memoryStore();
     await put(store, KEY, BODY);
     const access = staticTokens([
@@ -68,14 +68,14 @@ for (const kind of PROTOCOL_KINDS) {
       ['GET', PATH, { ...read, range: 'bytes=5000-' }, 416],
       ['PUT', PATH, { ...write, 'if-none-match': '*' }, 412],
     ] as const) {
-      const { status: actual, headers: answered } = await ask(method, path, {
+      const { status: received, headers: responseHeaders } = await ask(method, path, {
         headers,
         body: method === 'PUT' ? BODY : undefined,
       });
-      t.is(actual, status, `${method} ${path}`);
-      t.is(answered['content-type'], 'text/plain', `${status}`);
+      t.is(received, status, `${method} ${path}`);
+      t.is(responseHeaders['content-type'], 'text/plain', `${status}`);
     }
-    t.is((await ask('PUT', PATH, { headers: write, body: BODY })).status, 200, 'and once more what is there');
+    t.is((await ask('PUT', PATH, { headers: write, body: BODY })).status, 200, 'replaces an artifact');
   });
 }
 

@@ -21,7 +21,7 @@ const PROPFIND = {
 };
 
 for (const kind of KINDS) {
-  test(`${kind}: the start of sccache, a miss, a write and a hit, as opendal sends them`, async (t) => {
+  test(`${kind}: answers the requests of sccache at startup, a miss, a write and a hit, as opendal sends them`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [sccache(), plain()] });
     t.is((await ask('GET', '/sccache/team/.sccache_check')).status, 404);
     const parent = await ask('PROPFIND', '/sccache/team/', PROPFIND);
@@ -43,20 +43,20 @@ for (const kind of KINDS) {
     t.is((await ask('PROPFIND', '/sccache/team/0/1/2/', PROPFIND)).status, 207);
     const body = content(100_000);
     t.is((await ask('PUT', ENTRY, { body })).status, 200);
-    t.is((await ask('PUT', ENTRY, { body })).status, 200, 'again');
+    t.is((await ask('PUT', ENTRY, { body })).status, 200, 'a second upload');
     assertBody(t, (await ask('GET', ENTRY)).body, body);
     t.is((await ask('HEAD', ENTRY)).headers['content-length'], '100000');
     const part = await ask('GET', ENTRY, { headers: { range: 'bytes=10-19' } });
     t.is(part.status, 206);
     assertBody(t, part.body, body.subarray(10, 20));
-    t.is((await ask('GET', `/sccache//team/0/1/2/${HASH}`)).status, 200, 'an endpoint with a slash at its end');
+    t.is((await ask('GET', `/sccache//team/0/1/2/${HASH}`)).status, 200, 'an endpoint with a trailing slash');
     t.is((await ask('MKCOL', '/sccache/team/0/1/2/')).status, 201);
     t.is((await ask('DELETE', ENTRY)).status, 204);
     t.is((await ask('DELETE', ENTRY)).status, 404);
     assertError(t, await ask('GET', ENTRY), 404);
   });
 
-  test(`${kind}: PROPFIND of an artifact says how long it is`, async (t) => {
+  test(`${kind}: PROPFIND returns the properties of an artifact`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), mountPath: '/caches', protocols: [sccache()] });
     const path = `/caches${ENTRY}`;
     assertError(t, await ask('PROPFIND', path, PROPFIND), 404);
@@ -64,7 +64,7 @@ for (const kind of KINDS) {
     const { etag, 'last-modified': lastModified } = (await ask('HEAD', path)).headers;
     const { status, body } = await ask('PROPFIND', path, PROPFIND);
     t.is(status, 207);
-    t.true(body.includes(`<D:href>${path}</D:href>`), 'where the handler is mounted belongs to it');
+    t.true(body.includes(`<D:href>${path}</D:href>`), 'includes the mount path');
     t.true(body.includes('<D:resourcetype></D:resourcetype>'));
     t.true(body.includes('<D:getcontentlength>4711</D:getcontentlength>'));
     t.true(body.includes(`<D:getlastmodified>${lastModified}</D:getlastmodified>`));
@@ -72,7 +72,7 @@ for (const kind of KINDS) {
     t.true(body.includes('<D:status>HTTP/1.1 200 OK</D:status>'));
   });
 
-  test(`${kind}: what is wrong, and what is not its own`, async (t) => {
+  test(`${kind}: rejects invalid paths and methods, and ignores other paths`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [sccache()] });
     for (const path of [
       '/sccache/',
@@ -105,14 +105,14 @@ for (const kind of KINDS) {
   });
 }
 
-test('a read-only store has no collections to make', async (t) => {
+test('answers MKCOL and PUT with 405 if the store is read-only', async (t) => {
   const { get } = memoryStore();
   const { ask } = await open(t, 'http', { store: { get }, protocols: [sccache()] });
   assertError(t, await ask('MKCOL', '/sccache/a/'), 405);
   assertError(t, await ask('PUT', ENTRY, { body: content(1) }), 405);
 });
 
-test('artifacts are files of a directory at their paths, and collections are no obstacle', async (t) => {
+test('stores artifacts in a directory store after MKCOL of their parents', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   const { ask } = await open(t, 'http', { store, protocols: [sccache({ path: '/a/cache' })] });
   t.is((await ask('MKCOL', '/a/cache/team/0/')).status, 201);
@@ -124,7 +124,7 @@ test('artifacts are files of a directory at their paths, and collections are no 
   await store.close();
 });
 
-test('the first segment is the namespace, for all that is below it', (t) => {
+test('the first segment is the namespace of every operation', (t) => {
   const namespaceOf = (method: string, path: string) => {
     const operation = sccache().route({ method, path, query: new URLSearchParams(), headers: {} });
     return operation !== undefined && 'namespace' in operation ? operation.namespace : undefined;
@@ -139,7 +139,7 @@ test('the first segment is the namespace, for all that is below it', (t) => {
   }
 });
 
-test('a wrong path is refused', (t) => {
+test('rejects an invalid path', (t) => {
   for (const path of ['/', '/a/', 'a', '/a b', 7]) {
     t.throws(() => sccache({ path: path as string }), {
       code: 'ERR_HOTBLOB_INVALID_OPTION',
@@ -152,7 +152,7 @@ test('a wrong path is refused', (t) => {
   });
 });
 
-test('two paths have one key only where they mean the same', (t) => {
+test('two paths have the same key only if their segments are equal', (t) => {
   const segment = fc.string({ unit: 'grapheme', minLength: 1, maxLength: 8 });
   const keyOf = (path: string): string | undefined => {
     try {
@@ -175,8 +175,8 @@ test('two paths have one key only where they mean the same', (t) => {
   );
 });
 
-/** What another parser of XML finds in documents: for each the text of the first href, etag and type. */
-function parsed(documents: readonly string[]): unknown {
+/** Returns the text of href, etag and type of each document, as Python's XML parser reads them. */
+function parseDocuments(documents: readonly string[]): unknown {
   const script = `
 import json, sys
 from xml.etree import ElementTree
@@ -193,7 +193,7 @@ json.dump([[text(each, name) for name in ('href', 'getetag', 'getcontenttype')] 
   return JSON.parse(stdout);
 }
 
-test('answers are well-formed, whatever is in paths, tags and types', async (t) => {
+test('responses are well-formed XML for any path, tag and type', async (t) => {
   const any = fc.string({ unit: 'binary', minLength: 1, maxLength: 12 });
   const hrefs: string[] = [];
   const documents: string[] = [];
@@ -205,11 +205,11 @@ test('answers are well-formed, whatever is in paths, tags and types', async (t) 
       if (operation?.kind !== 'answer') continue;
       documents.push(textOf((await operation.answer(emptyBody)) as Reply));
       hrefs.push(path);
-    } catch {} // not a key
+    } catch {} // The path is not a valid key.
   }
   t.true(documents.length > 50, `${documents.length} documents`);
   t.deepEqual(
-    parsed(documents),
+    parseDocuments(documents),
     hrefs.map((href) => [href, null, null]),
   );
 
@@ -218,11 +218,11 @@ test('answers are well-formed, whatever is in paths, tags and types', async (t) 
     const artifact = { size: 1, etag, lastModified: undefined, metadata: { contentType: etag } };
     return textOf(multiStatus({ href: '/x', artifact }));
   });
-  const read = parsed(described) as string[][];
+  const properties = parseDocuments(described) as string[][];
   for (const [index, tag] of tags.entries()) {
-    // What XML can hold comes back, but for the ends of lines (2.11).
+    // XML normalizes line ends (section 2.11). Other allowed characters are returned unchanged.
     if (!/^[ -\ud7ff]*$/.test(tag)) continue;
-    t.deepEqual(read[index], ['/x', tag, tag]);
+    t.deepEqual(properties[index], ['/x', tag, tag]);
   }
 });
 

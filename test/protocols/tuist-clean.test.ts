@@ -16,7 +16,7 @@ const body = content(1000);
 const neverAborted = new AbortController().signal;
 
 for (const kind of KINDS) {
-  test(`${kind}: what has been cleaned is gone, and all else is there`, async (t) => {
+  test(`${kind}: clean removes every artifact of the namespace and no other`, async (t) => {
     const { ask } = await openTuist(t, kind, { uploadsDir: await temporaryDirectory(t) });
     const other = `/api/cache/gradle/a?${OTHER_SCOPE}`;
     const uploads = [
@@ -44,15 +44,15 @@ for (const kind of KINDS) {
     t.is((await ask('HEAD', module)).status, 404);
     assertBody(t, (await ask('GET', other)).body, body);
 
-    t.is((await ask('PUT', ARTIFACT, { body: content(10) })).status, 201, 'it is new again');
+    t.is((await ask('PUT', ARTIFACT, { body: content(10) })).status, 201, 'the upload creates the artifact again');
     assertBody(t, (await ask('GET', ARTIFACT)).body, content(10));
     t.is((await ask('DELETE', CLEAN)).status, 204);
-    t.is((await ask('DELETE', CLEAN)).status, 204, 'also where nothing is');
+    t.is((await ask('DELETE', CLEAN)).status, 204, 'clean of an empty namespace');
     t.is((await ask('GET', ARTIFACT)).status, 404);
   });
 }
 
-test('another process that shares the store sees it soon, and after a restart nothing comes back', async (t) => {
+test('other processes see a clean, and cleaned artifacts do not reappear after a restart', async (t) => {
   const directory = await temporaryDirectory(t);
   const stores = [await directoryStore(directory), await directoryStore(directory), await directoryStore(directory)];
   const [first, second] = [
@@ -60,19 +60,19 @@ test('another process that shares the store sees it soon, and after a restart no
     await openTuist(t, 'http', {}, { store: stores[1] as Store }),
   ];
   t.is((await first.ask('PUT', ARTIFACT, { body })).status, 201);
-  await until('the other process finds it', async () => (await second.ask('GET', ARTIFACT)).status === 200);
+  await until('the other process finds the artifact', async () => (await second.ask('GET', ARTIFACT)).status === 200);
   t.is((await first.ask('DELETE', CLEAN)).status, 204);
-  await until('the other process has lost it', async () => (await second.ask('GET', ARTIFACT)).status === 404);
+  await until('the other process sees the clean', async () => (await second.ask('GET', ARTIFACT)).status === 404);
   t.is((await first.ask('PUT', ARTIFACT, { body: content(10) })).status, 201);
   const restarted = await openTuist(t, 'http', {}, { store: stores[2] as Store });
   assertBody(t, (await restarted.ask('GET', ARTIFACT)).body, content(10));
   for (const store of stores) await store.close();
 });
 
-test('an upload that has begun before does not come back with its end', async (t) => {
+test('an upload that started before a clean is not visible after it', async (t) => {
   const store = largeStore();
   let onPut = (): void => {};
-  const begun = new Promise<void>((resolve) => {
+  const started = new Promise<void>((resolve) => {
     onPut = resolve;
   });
   const watched: Store = {
@@ -83,33 +83,33 @@ test('an upload that has begun before does not come back with its end', async (t
     },
   };
   const { ask } = await openTuist(t, 'http', {}, { store: watched });
-  let goOn = (): void => {};
+  let resume = (): void => {};
   const gate = new Promise<void>((resolve) => {
-    goOn = resolve;
+    resume = resolve;
   });
-  async function* slowly() {
+  async function* slowBody() {
     yield body;
     await gate;
     yield body;
   }
   const slow = `/api/cache/gradle/slow?${SCOPE}`;
-  const uploading = ask('PUT', slow, { body: slowly() });
-  await begun;
+  const uploading = ask('PUT', slow, { body: slowBody() });
+  await started;
   t.is((await ask('DELETE', CLEAN)).status, 204);
-  goOn();
+  resume();
   t.is((await uploading).status, 201);
   t.is((await ask('GET', slow)).status, 404);
 });
 
-test('where the mark of a generation is lost, the namespace is empty: nothing that was cleaned comes back', async (t) => {
+test('the namespace is empty if its generation is lost, and cleaned artifacts do not reappear', async (t) => {
   const store = largeStore();
   const before = await openTuist(t, 'http', {}, { store });
   t.is((await before.ask('PUT', ARTIFACT, { body })).status, 201);
   t.is((await before.ask('DELETE', CLEAN)).status, 204);
-  for (const mark of ['', '/'.repeat(32), 'a'.repeat(31)]) {
+  for (const generation of ['', '/'.repeat(32), 'a'.repeat(31)]) {
     await store.delete('tuist/acme/ios/generation');
-    if (mark !== '') {
-      await store.put('tuist/acme/ios/generation', Readable.from([mark]), { signal: neverAborted });
+    if (generation !== '') {
+      await store.put('tuist/acme/ios/generation', Readable.from([generation]), { signal: neverAborted });
     }
     const after = await openTuist(t, 'http', {}, { store });
     t.is((await after.ask('GET', ARTIFACT)).status, 404);
@@ -118,7 +118,7 @@ test('where the mark of a generation is lost, the namespace is empty: nothing th
   }
 });
 
-test('a read-only store cannot be cleaned, and serves what is there', async (t) => {
+test('serves a read-only store and answers clean with 405', async (t) => {
   const store = largeStore();
   const writable = await openTuist(t, 'http', {}, { store });
   t.is((await writable.ask('PUT', ARTIFACT, { body })).status, 201);
@@ -130,7 +130,7 @@ test('a read-only store cannot be cleaned, and serves what is there', async (t) 
   assertError(t, await ask('POST', `/api/cache/module/start?${SCOPE}&hash=h&name=n`), 405);
 });
 
-test('a clean that fails changes nothing', async (t) => {
+test('a failed clean changes nothing', async (t) => {
   const store = largeStore();
   let isFull = false;
   const full: Store = {
@@ -148,7 +148,7 @@ test('a clean that fails changes nothing', async (t) => {
   assertBody(t, (await ask('GET', ARTIFACT)).body, body);
 });
 
-test('the mark is looked up once a second, and not for every request', async (t) => {
+test('reads the generation once per second, not for every request', async (t) => {
   const store = largeStore();
   let lookups = 0;
   const counting: Store = {
@@ -166,49 +166,49 @@ test('the mark is looked up once a second, and not for every request', async (t)
   t.true(lookups - before <= 1 + (performance.now() - startedAt) / 1000, `${lookups - before} lookups`);
 });
 
-test('uploads that come at the same moment into an empty namespace agree on its generation', async (t) => {
-  const marks = new Map<string, string>();
+test('concurrent uploads into an empty namespace use the same generation', async (t) => {
+  const stored = new Map<string, string>();
   const artifacts = {
     read: async (key: string) => {
-      const mark = marks.get(key);
-      return mark && Buffer.from(mark);
+      const generation = stored.get(key);
+      return generation && Buffer.from(generation);
     },
-    put: async (key: string, upload: Readable) => void marks.set(key, (await upload.toArray()).join('')),
+    put: async (key: string, upload: Readable) => void stored.set(key, (await upload.toArray()).join('')),
   } as unknown as ProtocolArtifacts;
   const generations = new Generations();
   const found = await Promise.all(Array.from({ length: 20 }, () => generations.ensure('a/b', artifacts)));
-  t.deepEqual(new Set(found), new Set([marks.get('a/b/generation')]));
+  t.deepEqual(new Set(found), new Set([stored.get('a/b/generation')]));
 });
 
-test('a look that began before a clean does not bring the old generation back', async (t) => {
-  const marks = new Map<string, string>();
-  const answers: ((mark: string | undefined) => void)[] = [];
+test('a read that started before a clean does not restore the old generation', async (t) => {
+  const stored = new Map<string, string>();
+  const pending: (() => void)[] = [];
   let isSlow = false;
-  // What reads see is decided when they begin; when they answer, by the test.
+  // A read returns the value at its start. The test decides when it resolves.
   const artifacts = {
     read: (key: string) => {
-      const seen = marks.get(key);
-      const bytes = (mark: string | undefined) => mark && Buffer.from(mark);
-      if (!isSlow) return Promise.resolve(bytes(seen));
-      return new Promise((resolve) => answers.push(() => resolve(bytes(seen))));
+      const generation = stored.get(key);
+      const bytes = generation && Buffer.from(generation);
+      if (!isSlow) return Promise.resolve(bytes);
+      return new Promise((resolve) => pending.push(() => resolve(bytes)));
     },
-    put: async (key: string, upload: Readable) => void marks.set(key, (await upload.toArray()).join('')),
+    put: async (key: string, upload: Readable) => void stored.set(key, (await upload.toArray()).join('')),
   } as unknown as ProtocolArtifacts;
   await new Generations().renew('a/b', artifacts);
-  const old = marks.get('a/b/generation');
+  const old = stored.get('a/b/generation');
   const generations = new Generations();
   isSlow = true;
   const finding = generations.find('a/b', artifacts);
-  t.is(answers.length, 1);
+  t.is(pending.length, 1);
   await generations.renew('a/b', artifacts);
-  answers[0]?.(undefined);
+  pending[0]?.();
   const found = await finding;
   t.not(found, old);
-  t.is(found, marks.get('a/b/generation'));
+  t.is(found, stored.get('a/b/generation'));
   t.is(generations.peek('a/b'), found);
 });
 
-test('what is remembered is bounded', async (t) => {
+test('the number of generations in memory is bounded', async (t) => {
   const artifacts = {
     put: async (_key: string, upload: Readable) => void upload.resume(),
   } as unknown as ProtocolArtifacts;

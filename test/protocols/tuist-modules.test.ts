@@ -15,15 +15,15 @@ import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const HOUR_MS = 60 * 60 * 1000;
-const WHAT = `${SCOPE}&hash=0123456789abcdef&name=Module.xcframework.zip`;
-const MODULE = `/api/cache/module/any?${WHAT}`;
+const MODULE_QUERY = `${SCOPE}&hash=0123456789abcdef&name=Module.xcframework.zip`;
+const MODULE = `/api/cache/module/any?${MODULE_QUERY}`;
 
-/** The requests of a client, with the rest of each as it likes. */
+/** Returns functions that send the requests of a module upload. */
 function client({ ask }: Pick<Site, 'ask'>, headers: Request['headers'] = {}) {
-  const post = (step: string, query: string, body?: Request['body']) =>
-    ask('POST', `/api/cache/module/${step}?${query}`, { body, headers });
+  const post = (route: string, query: string, body?: Request['body']) =>
+    ask('POST', `/api/cache/module/${route}?${query}`, { body, headers });
   return {
-    start: (query = WHAT) => post('start', query),
+    start: (query = MODULE_QUERY) => post('start', query),
     part: (id: string, number: number | string, body: Request['body']) =>
       post('part', `upload_id=${id}&part_number=${number}`, body),
     complete: (id: string, parts: unknown, rest: object = {}) =>
@@ -31,18 +31,18 @@ function client({ ask }: Pick<Site, 'ask'>, headers: Request['headers'] = {}) {
   };
 }
 
-/** The id in the answer to a start. */
+/** Returns the upload id in the response to `start`. */
 function idOf({ body }: { body: Buffer }): string {
   return JSON.parse(body.toString()).upload_id;
 }
 
-/** The directory of an upload. */
+/** Returns the directory of an upload. */
 function directoryOf(root: string, id: string): string {
   return join(root, id.slice(0, 32));
 }
 
 for (const kind of KINDS) {
-  test(`${kind}: a module is uploaded in parts, and comes out whole`, async (t) => {
+  test(`${kind}: uploads a module in parts and returns it as a whole`, async (t) => {
     const uploadsDir = join(await temporaryDirectory(t), 'not', 'there', 'yet');
     const site = await openTuist(t, kind, { uploadsDir });
     const { start, part, complete } = client(site);
@@ -51,7 +51,7 @@ for (const kind of KINDS) {
     const started = await start();
     t.is(started.status, 200);
     const id = idOf(started);
-    // In any order, and again.
+    // In any order, and one part twice.
     t.is((await part(id, 10, content(3, 10))).status, 204);
     t.is((await part(id, 2, content(99, 99))).status, 204);
     t.is((await part(id, 2, content(10 * MIB, 2))).status, 204);
@@ -59,7 +59,7 @@ for (const kind of KINDS) {
     t.is((await site.ask('HEAD', MODULE)).status, 404, 'not before it is complete');
     const completed = await complete(id, [1, 2, 10]);
     t.is(completed.status, 204);
-    t.deepEqual(await readdir(uploadsDir), [], 'nothing of it is left');
+    t.deepEqual(await readdir(uploadsDir), [], 'the parts are removed');
     const whole = Buffer.concat([content(100_000, 1), content(10 * MIB, 2), content(3, 10)]);
     const found = await site.ask('GET', MODULE);
     t.is(found.status, 200);
@@ -85,13 +85,17 @@ for (const kind of KINDS) {
       t.is(again.status, status, version);
       t.is(again.body.toString(), status === 200 ? '{"upload_id":null}' : '');
     }
-    for (const other of [`${WHAT}&cache_category=selective`, WHAT.replace('hash=0', 'hash=1'), `${WHAT}s`]) {
+    for (const other of [
+      `${MODULE_QUERY}&cache_category=selective`,
+      MODULE_QUERY.replace('hash=0', 'hash=1'),
+      `${MODULE_QUERY}s`,
+    ]) {
       t.is((await site.ask('GET', `/api/cache/module/any?${other}`)).status, 404, other);
     }
-    t.is((await site.ask('GET', `/api/cache/module/other?${WHAT}&cache_category=builds`)).status, 200);
+    t.is((await site.ask('GET', `/api/cache/module/other?${MODULE_QUERY}&cache_category=builds`)).status, 200);
   });
 
-  test(`${kind}: requests that are wrong, and uploads that nobody knows`, async (t) => {
+  test(`${kind}: rejects invalid requests and unknown uploads`, async (t) => {
     const uploadsDir = await temporaryDirectory(t);
     const site = await openTuist(t, kind, { uploadsDir });
     const { start, part, complete } = client(site);
@@ -102,11 +106,11 @@ for (const kind of KINDS) {
       'hash=h&name=n',
       `${SCOPE}&hash=..&name=n`,
       `${SCOPE}&hash=h&name=a%2fb`,
-      `${WHAT}&cache_category=`,
+      `${MODULE_QUERY}&cache_category=`,
     ]) {
       assertError(t, await start(query), 400);
       assertError(t, await site.ask('GET', `/api/cache/module/any?${query}`), 400);
-      assertError(t, await site.ask('GET', `/api/cache/module/?${WHAT}`), 400);
+      assertError(t, await site.ask('GET', `/api/cache/module/?${MODULE_QUERY}`), 400);
     }
     assertError(t, await start(`${SCOPE}&hash=h&name=${'n'.repeat(1000)}`), 414);
     const id = idOf(await start());
@@ -151,15 +155,15 @@ for (const kind of KINDS) {
     t.is((await complete(id, [0, 4294967295])).status, 204);
     assertError(t, await complete(id, [0, 4294967295]), 404);
     assertError(t, await part(id, 1, content(1)), 404);
-    for (const step of ['start', 'part', 'complete']) {
-      const answer = await site.ask('GET', `/api/cache/module/${step}?${WHAT}`);
+    for (const route of ['start', 'part', 'complete']) {
+      const answer = await site.ask('GET', `/api/cache/module/${route}?${MODULE_QUERY}`);
       assertError(t, answer, 405);
       t.is(answer.headers.allow, 'POST');
     }
     t.deepEqual(await readdir(uploadsDir), []);
   });
 
-  test(`${kind}: a part has 10 MiB at most, an upload 2 GiB and 1,000 parts`, async (t) => {
+  test(`${kind}: limits a part to 10 MiB, and an upload to 2 GiB and 1,000 parts`, async (t) => {
     const uploadsDir = await temporaryDirectory(t);
     const { start, part, complete } = client(await openTuist(t, kind, { uploadsDir }));
     const id = idOf(await start());
@@ -169,15 +173,15 @@ for (const kind of KINDS) {
       for (let count = 0; count < 11; count++) yield content(MIB);
     }
     assertError(t, await part(id, 1, chunked()), 413);
-    t.deepEqual(await readdir(directory), ['upload.json'], 'nothing of them is kept');
-    // Holes, so that they take no room.
+    t.deepEqual(await readdir(directory), ['upload.json'], 'the rejected parts are removed');
+    // A sparse file takes no disk space.
     await writeFile(join(directory, 'part-1'), '');
     await truncate(join(directory, 'part-1'), 2 * GIB - 5);
     assertError(t, await part(id, 2, content(6)), 422);
     t.deepEqual((await readdir(directory)).sort(), ['part-1', 'upload.json']);
     t.is((await part(id, 2, content(5))).status, 204);
-    t.is((await part(id, 2, content(5))).status, 204, 'in its place');
-    // As when another process has taken a part at the same moment.
+    t.is((await part(id, 2, content(5))).status, 204, 'replaces the part');
+    // As if another process had received a part at the same time.
     await writeFile(join(directory, 'part-3'), 'x');
     assertError(t, await complete(id, [1, 2, 3]), 422);
 
@@ -188,7 +192,7 @@ for (const kind of KINDS) {
     t.is((await part(many, 999, content(1))).status, 204);
   });
 
-  test(`${kind}: a module that is not what the client says is not kept`, async (t) => {
+  test(`${kind}: rejects a module that does not match its checksum`, async (t) => {
     const site = await openTuist(t, kind, { uploadsDir: await temporaryDirectory(t) });
     const { start, part, complete } = client(site);
     const id = idOf(await start());
@@ -204,14 +208,14 @@ for (const kind of KINDS) {
     assertBody(t, body, content(100_000));
   });
 
-  test(`${kind}: of several that complete an upload one does, and it is whole`, async (t) => {
+  test(`${kind}: one of several concurrent completes succeeds`, async (t) => {
     const site = await openTuist(t, kind, { uploadsDir: await temporaryDirectory(t) });
     const { start, part, complete } = client(site);
     const id = idOf(await start());
     const parts = [1, 2, 3, 4, 5];
-    const taken = await Promise.all(parts.map((number) => part(id, number, content(MIB, number))));
+    const responses = await Promise.all(parts.map((number) => part(id, number, content(MIB, number))));
     t.deepEqual(
-      taken.map(({ status }) => status),
+      responses.map(({ status }) => status),
       [204, 204, 204, 204, 204],
     );
     const completed = await Promise.all(parts.map(() => complete(id, parts)));
@@ -219,29 +223,29 @@ for (const kind of KINDS) {
     assertBody(t, (await site.ask('GET', MODULE)).body, Buffer.concat(parts.map((number) => content(MIB, number))));
   });
 
-  test(`${kind}: a client that leaves in the middle of a part leaves nothing behind`, async (t) => {
+  test(`${kind}: removes an incomplete part if the client disconnects`, async (t) => {
     const uploadsDir = await temporaryDirectory(t);
     const { ask } = await openTuist(t, kind, { uploadsDir });
     const { start } = client({ ask });
     const id = idOf(await start());
-    const leaving = new AbortController();
+    const disconnect = new AbortController();
     async function* half() {
       yield content(MIB);
       await new Promise(() => {});
     }
     const sent = ask('POST', `/api/cache/module/part?upload_id=${id}&part_number=1`, {
       body: half(),
-      signal: leaving.signal,
+      signal: disconnect.signal,
     });
     const entries = () => readdir(directoryOf(uploadsDir, id));
     await until('the part is being written', async () => (await entries()).some((name) => name.endsWith('.tmp')));
-    leaving.abort();
+    disconnect.abort();
     await t.throwsAsync(sent);
-    await until('nothing of it is left', async () => (await entries()).join() === 'upload.json');
+    await until('the incomplete part is removed', async () => (await entries()).join() === 'upload.json');
   });
 }
 
-test('uploads that have been abandoned go, and nothing else does', async (t) => {
+test('removes expired uploads and no other directories', async (t) => {
   const uploadsDir = await temporaryDirectory(t);
   const { start, part, complete } = client(await openTuist(t, 'http', { uploadsDir }));
   const age = async (name: string, ms: number) => utimes(join(uploadsDir, name), new Date(), new Date(Date.now() - ms));
@@ -249,9 +253,9 @@ test('uploads that have been abandoned go, and nothing else does', async (t) => 
   await part(old, 1, content(1));
   const young = idOf(await start());
   await part(young, 1, content(1));
-  await mkdir(join(uploadsDir, 'of-somebody-else'));
+  await mkdir(join(uploadsDir, 'other-directory'));
   await mkdir(join(uploadsDir, `${'0'.repeat(32)}.new`));
-  for (const name of ['of-somebody-else', `${'0'.repeat(32)}.new`, old.slice(0, 32)])
+  for (const name of ['other-directory', `${'0'.repeat(32)}.new`, old.slice(0, 32)])
     await age(name, 24 * HOUR_MS + 60_000);
   await age(young.slice(0, 32), 24 * HOUR_MS - 60_000);
   assertError(t, await part(old, 2, content(1)), 404);
@@ -259,14 +263,17 @@ test('uploads that have been abandoned go, and nothing else does', async (t) => 
   const third = idOf(await start());
   t.deepEqual(
     (await readdir(uploadsDir)).sort(),
-    ['of-somebody-else', ...[young, third].map((id) => id.slice(0, 32))].sort(),
+    ['other-directory', ...[young, third].map((id) => id.slice(0, 32))].sort(),
   );
   t.is((await part(young, 2, content(1))).status, 204);
-  t.true((await stat(directoryOf(uploadsDir, young))).mtimeMs > Date.now() - HOUR_MS, 'a part begins the time anew');
+  t.true(
+    (await stat(directoryOf(uploadsDir, young))).mtimeMs > Date.now() - HOUR_MS,
+    'a part restarts the expiry time',
+  );
   t.is((await complete(young, [1, 2])).status, 204);
 });
 
-test('how long, and how many', async (t) => {
+test('applies uploadTtlMs and maxUploads', async (t) => {
   const uploadsDir = await temporaryDirectory(t);
   const { start, part, complete } = client(
     await openTuist(t, 'http', { uploadsDir, uploadTtlMs: HOUR_MS, maxUploads: 2 }),
@@ -275,16 +282,16 @@ test('how long, and how many', async (t) => {
   const refused = await start();
   assertError(t, refused, 503);
   t.truthy(refused.headers['retry-after']);
-  t.is((await part(first, 1, content(1))).status, 204, 'those that are under way go on');
+  t.is((await part(first, 1, content(1))).status, 204, 'uploads in progress continue');
   t.is((await complete(first, [1])).status, 204);
-  const other = WHAT.replace('hash=0', 'hash=1');
+  const other = MODULE_QUERY.replace('hash=0', 'hash=1');
   t.is((await start(other)).status, 200);
   assertError(t, await start(other), 503);
   await utimes(directoryOf(uploadsDir, second), new Date(), new Date(Date.now() - HOUR_MS - 60_000));
   t.is((await start(other)).status, 200);
 });
 
-test('an upload whose store is full stays, and can be completed later', async (t) => {
+test('keeps an upload if the store is full, and completes it later', async (t) => {
   const store = largeStore();
   let isFull = false;
   const full: Store = {
@@ -305,7 +312,7 @@ test('an upload whose store is full stays, and can be completed later', async (t
   assertBody(t, (await site.ask('GET', MODULE)).body, content(100_000));
 });
 
-test('two processes may take parts of one upload', async (t) => {
+test('two processes receive parts of one upload', async (t) => {
   const [uploadsDir, store] = [await temporaryDirectory(t), largeStore()];
   const first = client(await openTuist(t, 'http', { uploadsDir }, { store }));
   const site = await openTuist(t, 'http', { uploadsDir }, { store });
@@ -319,7 +326,7 @@ test('two processes may take parts of one upload', async (t) => {
   assertBody(t, (await site.ask('GET', MODULE)).body, Buffer.concat([content(10), content(20), content(30)]));
 });
 
-test('parts need the same access as the start', async (t) => {
+test('parts require the same access as start', async (t) => {
   const access = staticTokens([
     { token: 'ios-0123456789abcdef', level: 'write', namespaces: ['acme/ios'] },
     { token: 'other-0123456789abcdef', level: 'write', namespaces: ['other/ios'] },
@@ -343,7 +350,7 @@ test('parts need the same access as the start', async (t) => {
   t.is((await as('ios').complete(id, [1])).status, 204);
 });
 
-test('without a directory for parts, modules are served and not taken', async (t) => {
+test('without uploadsDir, serves modules and answers uploads with 405', async (t) => {
   const store = largeStore();
   const { start, part, complete } = client(
     await openTuist(t, 'http', { uploadsDir: await temporaryDirectory(t) }, { store }),
@@ -358,7 +365,7 @@ test('without a directory for parts, modules are served and not taken', async (t
   assertError(t, await client(without).part(id, 1, content(1)), 405);
 });
 
-test('an upload goes on where it was when its process is killed in the middle', async (t) => {
+test('continues an upload after the process was killed during a part', async (t) => {
   const [store, uploads] = [await temporaryDirectory(t), await temporaryDirectory(t)];
   const ask =
     (url: string): Site['ask'] =>
@@ -367,36 +374,39 @@ test('an upload goes on where it was when its process is killed in the middle', 
       return { status: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
     };
   const before = await startChild(t, store, uploads);
-  const first = client({ ask: ask(before?.url ?? '') });
+  const first = client({ ask: ask(before.url) });
   const id = idOf(await first.start());
   t.is((await first.part(id, 1, content(3 * MIB, 1))).status, 204);
-  // Acknowledged or not, it is there wholly or not at all.
+  // The part is stored completely or not at all.
   const interrupted = first.part(id, 2, content(5 * MIB, 2)).catch(() => undefined);
   await until('the second part has begun', async () => (await readdir(directoryOf(uploads, id))).length > 2);
-  await before?.kill();
+  await before.kill();
   await interrupted;
   const after = await startChild(t, store, uploads);
-  const second = client({ ask: ask(after?.url ?? '') });
+  const second = client({ ask: ask(after.url) });
   t.is((await second.part(id, 2, content(4 * MIB, 3))).status, 204);
   t.is((await second.complete(id, [1, 2])).status, 204);
-  const found = await ask(after?.url ?? '')('GET', MODULE);
+  const found = await ask(after.url)('GET', MODULE);
   assertBody(t, found.body, Buffer.concat([content(3 * MIB, 1), content(4 * MIB, 3)]));
   t.deepEqual(await readdir(uploads), []);
 });
 
-testWith(test, 'mount')('a full disk is a 507: what was there stays, and what fits goes in', async (t) => {
-  const [store, uploads] = [await temporaryDirectory(t), await temporaryDirectory(t)];
-  const child = await startChild(t, store, uploads, 8 * MIB);
-  const ask: Site['ask'] = async (method, path, { body } = {}) => {
-    const response = await fetch(child.url + path, { method, body: body as Buffer });
-    return { status: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
-  };
-  const { start, part, complete } = client({ ask });
-  const id = idOf(await start());
-  t.is((await part(id, 1, content(5 * MIB, 1))).status, 204);
-  // Again and again: what failed leaves nothing behind that would make it worse.
-  for (let count = 0; count < 5; count++) t.is((await part(id, 2, content(5 * MIB, 2))).status, 507);
-  t.is((await part(id, 2, content(2 * MIB, 3))).status, 204);
-  t.is((await complete(id, [1, 2])).status, 204);
-  assertBody(t, (await ask('GET', MODULE)).body, Buffer.concat([content(5 * MIB, 1), content(2 * MIB, 3)]));
-});
+testWith(test, 'mount')(
+  'answers 507 if the disk is full, keeps the stored parts, and accepts a smaller part',
+  async (t) => {
+    const [store, uploads] = [await temporaryDirectory(t), await temporaryDirectory(t)];
+    const child = await startChild(t, store, uploads, 8 * MIB);
+    const ask: Site['ask'] = async (method, path, { body } = {}) => {
+      const response = await fetch(child.url + path, { method, body: body as Buffer });
+      return { status: response.status, headers: {}, body: Buffer.from(await response.arrayBuffer()) };
+    };
+    const { start, part, complete } = client({ ask });
+    const id = idOf(await start());
+    t.is((await part(id, 1, content(5 * MIB, 1))).status, 204);
+    // Repeated, because a failed part must not leave bytes behind.
+    for (let count = 0; count < 5; count++) t.is((await part(id, 2, content(5 * MIB, 2))).status, 507);
+    t.is((await part(id, 2, content(2 * MIB, 3))).status, 204);
+    t.is((await complete(id, [1, 2])).status, 204);
+    assertBody(t, (await ask('GET', MODULE)).body, Buffer.concat([content(5 * MIB, 1), content(2 * MIB, 3)]));
+  },
+);

@@ -11,15 +11,15 @@ import { directoryStore } from '../../src/stores/directory/store.js';
 
 const OWN_FILE = fileURLToPath(import.meta.url);
 
-/** A server in a process of its own, which a test may kill. */
+/** Server in a child process that a test can kill. */
 export interface Child {
   readonly url: string;
   kill(): Promise<void>;
 }
 
 /**
- * Serves the artifacts of `store`, with parts in `uploads`. With `uploadsBytes` those are on a file system of that size,
- * which goes with the process.
+ * Serves the artifacts in the directory `store`, with the parts of uploads in `uploads`. With `uploadsBytes`, `uploads`
+ * is a tmpfs of this size that exists only for the process.
  */
 export async function startChild(
   t: ExecutionContext,
@@ -35,7 +35,7 @@ export async function startChild(
   const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
   t.teardown(() => kill(child));
   const [line] = await Promise.race([once(child.stdout, 'data'), once(child, 'exit').then(() => [undefined])]);
-  if (line === undefined) throw new Error('the server has not started');
+  if (line === undefined) throw new Error('the server exited before it listened');
   return { url: `http://127.0.0.1:${Number(line)}`, kill: () => kill(child) };
 }
 
@@ -52,6 +52,6 @@ if (started === OWN_FILE && storeDirectory !== undefined) {
   const server = createServer(nodeListener(createHandler({ store, protocols: [tuist({ uploadsDir })] })));
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // a server that listens on a port has an address of this kind
+  // The address of a server that listens on a port is an AddressInfo.
   process.stdout.write(`${(server.address() as AddressInfo).port}\n`);
 }

@@ -9,9 +9,9 @@ import type { Kind } from '../helpers/servers.js';
 export const KINDS = ['http', 'port-h2c'] as const;
 export const SCOPE = 'tenant_id=acme&namespace_id=ios';
 
-/** A store in memory whose methods can be replaced one by one. */
+/** Returns a memory store whose methods can be replaced. */
 export function largeStore(): ReadWriteStore {
-  // More than any route takes, so that it is not the store that refuses.
+  // Larger than the limit of any route, so that the store does not reject uploads.
   const store = memoryStore({ maxBytes: 2 ** 40 });
   return {
     get: (key) => store.get(key),
@@ -21,7 +21,7 @@ export function largeStore(): ReadWriteStore {
   };
 }
 
-/** A handler of this one protocol. */
+/** Opens a handler with this protocol only. */
 export function openTuist(
   t: ExecutionContext,
   kind: Kind,

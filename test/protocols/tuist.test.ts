@@ -13,7 +13,7 @@ const MIB = 1024 * 1024;
 const OLD_SCOPE = 'account_handle=acme&project_handle=ios';
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
-/** Each route of artifacts that are uploaded at once: method, path, and the statuses for a new one and for one that is there. */
+/** Routes with uploads in one request: method, path, and the statuses for a new and for a replaced artifact. */
 const UPLOADS = [
   ['POST', '/api/cache/cas/0~abc=', 204, 204],
   ['PUT', '/api/cache/gradle/0123456789abcdef0123456789abcdef', 201, 200],
@@ -22,7 +22,7 @@ const UPLOADS = [
 ] as const;
 
 for (const kind of KINDS) {
-  test(`${kind}: artifacts go in and come out on each route, under both names of the parameters`, async (t) => {
+  test(`${kind}: stores and returns artifacts on each route, with both names of the parameters`, async (t) => {
     const { ask } = await openTuist(t, kind);
     for (const [method, path, created, replaced] of UPLOADS) {
       const body = content(10_000, path.length);
@@ -39,16 +39,16 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: what a client says of its artifact is compared, kept and given back`, async (t) => {
+  test(`${kind}: compares, stores and returns the checksum and the content type`, async (t) => {
     const { ask } = await openTuist(t, kind);
     const body = content(5000);
     for (const [method, path, created] of UPLOADS) {
       const url = `${path}?${SCOPE}`;
       const digest = { 'tuist-checksum-sha256': sha256(body).toUpperCase() };
       assertError(t, await ask(method, url, { body: content(5000, 1), headers: digest }), 422);
-      t.is((await ask('GET', url)).status, 404, 'nothing of it is kept');
-      for (const wrong of ['', 'abc', 'g'.repeat(64), sha256(body).slice(1)]) {
-        assertError(t, await ask(method, url, { body, headers: { 'tuist-checksum-sha256': wrong } }), 400);
+      t.is((await ask('GET', url)).status, 404, 'nothing is stored');
+      for (const invalid of ['', 'abc', 'g'.repeat(64), sha256(body).slice(1)]) {
+        assertError(t, await ask(method, url, { body, headers: { 'tuist-checksum-sha256': invalid } }), 400);
       }
       const headers = { ...digest, 'content-type': 'application/vnd.gradle.build-cache-artifact.v2' };
       t.is((await ask(method, url, { body, headers })).status, created);
@@ -62,7 +62,7 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: key-values`, async (t) => {
+  test(`${kind}: stores and returns key-values, and rejects invalid ones`, async (t) => {
     const { ask } = await openTuist(t, kind);
     const put = (value: unknown) =>
       ask('PUT', `/api/cache/keyvalue?${SCOPE}`, {
@@ -80,7 +80,7 @@ for (const kind of KINDS) {
     t.deepEqual(JSON.parse(found.body.toString()), { entries });
     t.is((await put({ cas_id: '0~id', entries: [] })).status, 204);
     t.is((await ask('GET', `/api/cache/keyvalue/0~id?${SCOPE}`)).body.toString(), '{"entries":[]}');
-    for (const wrong of [
+    for (const invalid of [
       '',
       '{',
       '[]',
@@ -94,16 +94,20 @@ for (const kind of KINDS) {
       '{"cas_id":"..","entries":[]}',
       '{"cas_id":"\\ud800","entries":[]}',
     ]) {
-      assertError(t, await put(wrong), 400);
+      assertError(t, await put(invalid), 400);
     }
-    const invalid = Buffer.from([...Buffer.from('{"cas_id":"a","entries":[{"value":"'), 0xff, ...Buffer.from('"}]}')]);
-    assertError(t, await ask('PUT', `/api/cache/keyvalue?${SCOPE}`, { body: invalid }), 400);
+    const invalidUtf8 = Buffer.from([
+      ...Buffer.from('{"cas_id":"a","entries":[{"value":"'),
+      0xff,
+      ...Buffer.from('"}]}'),
+    ]);
+    assertError(t, await ask('PUT', `/api/cache/keyvalue?${SCOPE}`, { body: invalidUtf8 }), 400);
     const large = (length: number) => put({ cas_id: 'large', entries: [{ value: 'v'.repeat(length) }] });
     t.is((await large(MIB - 100)).status, 204);
     assertError(t, await large(MIB), 413);
   });
 
-  test(`${kind}: requests that are wrong`, async (t) => {
+  test(`${kind}: rejects invalid requests`, async (t) => {
     const { ask } = await openTuist(t, kind);
     for (const query of [
       '',
@@ -156,25 +160,25 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: uploads above the limit of their route`, async (t) => {
+  test(`${kind}: answers uploads above the limit of their route with 413`, async (t) => {
     const { ask } = await openTuist(t, kind);
     for (const [method, path, limit] of [
       ['POST', '/api/cache/cas/a', 256 * MIB],
       ['PUT', '/api/cache/gradle/a', 100 * MIB],
     ] as const) {
       const headers = { 'content-length': limit + 1 };
-      assertError(t, await ask(method, `${path}?${SCOPE}`, { headers, body: tooShort() }), 413);
+      assertError(t, await ask(method, `${path}?${SCOPE}`, { headers, body: unfinishedBody() }), 413);
     }
   });
 }
 
-/** The beginning of a body whose rest never comes. */
-async function* tooShort(): AsyncGenerator<Uint8Array> {
+/** Yields one byte and never ends. */
+async function* unfinishedBody(): AsyncGenerator<Uint8Array> {
   yield content(1);
   await new Promise(() => {});
 }
 
-test('routes that other tools have too are theirs where neither tenant nor namespace is named', async (t) => {
+test('leaves shared routes to the next protocol if the request has no tenant and namespace', async (t) => {
   const others: Protocol = {
     name: 'others',
     route: () => ({ kind: 'answer', needs: 'none', answer: () => ({ status: 299 }) }),
@@ -189,7 +193,7 @@ test('routes that other tools have too are theirs where neither tenant nor names
   t.is((await ask('GET', '/api/cache/cas/a')).status, 400);
 });
 
-test('it can be moved to another path', async (t) => {
+test('serves the configured path', async (t) => {
   const { ask } = await openTuist(t, 'http', { path: '/tuist' });
   t.is((await ask('POST', `/tuist/api/cache/cas/a?${SCOPE}`, { body: content(10) })).status, 204);
   assertBody(t, (await ask('GET', `/tuist/api/cache/cas/a?${SCOPE}`)).body, content(10));
@@ -198,7 +202,7 @@ test('it can be moved to another path', async (t) => {
   }
 });
 
-test('artifacts of different tenants, namespaces and routes do not meet', async (t) => {
+test('keeps artifacts of different tenants, namespaces and routes apart', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   const { ask } = await openTuist(t, 'http', {}, { store });
   const urls = ['acme:ios', 'acme:android', 'other:ios', 'acme%2Dios:x', 'Ä:ö', 'A%CC%88:ö'].flatMap((scope) => {
@@ -218,7 +222,7 @@ test('artifacts of different tenants, namespaces and routes do not meet', async 
   await store.close();
 });
 
-test('two requests have one key only where tenant, namespace, route and name are the same', async (t) => {
+test('two requests have the same key only if tenant, namespace, route and name are equal', async (t) => {
   const name = fc.string({ unit: 'binary', minLength: 1, maxLength: 6 });
   const route = fc.constantFrom('cas', 'gradle', 'keyvalue', 'module');
   const request = fc.record({ tenant: name, namespace: name, route, id: name });
@@ -248,7 +252,7 @@ test('two requests have one key only where tenant, namespace, route and name are
   );
 });
 
-/** The key in a store that has one generation for all. */
+/** Returns the key of an operation. Every scope has the same generation. */
 async function resolvedKey(operation: Operation): Promise<string | undefined> {
   if (operation.kind !== 'answer') return 'key' in operation ? operation.key : undefined;
   const artifacts = { read: async () => Buffer.from('a'.repeat(32)) } as unknown as ProtocolArtifacts;
@@ -256,7 +260,7 @@ async function resolvedKey(operation: Operation): Promise<string | undefined> {
   return 'kind' in answer && 'key' in answer ? answer.key : undefined;
 }
 
-test('a token of one namespace is good for that one', async (t) => {
+test('a token for a namespace has access only to this namespace', async (t) => {
   const access = staticTokens([
     { token: 'ios-0123456789abcdef', level: 'write', namespaces: ['acme/ios'] },
     { token: 'reader-0123456789abcdef', level: 'read' },
@@ -281,7 +285,7 @@ test('a token of one namespace is good for that one', async (t) => {
   t.is((await ask('DELETE', `/api/cache/clean?${SCOPE}`, { headers })).status, 204);
 });
 
-test('wrong options are refused', (t) => {
+test('rejects invalid options', (t) => {
   for (const [options, message] of [
     [{ path: '/' }, /^path: expected/],
     [{ uploadsDir: '' }, /^uploadsDir: expected a path/],

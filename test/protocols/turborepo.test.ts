@@ -8,7 +8,7 @@ import { assertStatuses, PROTOCOL_KINDS, serveProtocols } from './fixture.js';
 
 const HASH = '0123456789abcdef';
 const BODY = content(100_000);
-const DESCRIBED = {
+const ARTIFACT_HEADERS = {
   'x-artifact-duration': '1234',
   'x-artifact-tag': 'c2lnbmF0dXJl',
   'x-artifact-sha': 'abc123',
@@ -16,40 +16,44 @@ const DESCRIBED = {
 };
 
 for (const kind of PROTOCOL_KINDS) {
-  test(`${kind}: an upload's headers come back`, async (t) => {
+  test(`${kind}: returns the headers of the upload`, async (t) => {
     const { ask } = await serveProtocols(t, kind, turborepo());
     const path = `/v8/artifacts/${HASH}?teamId=team_1&slug=acme`;
     const miss = await ask('GET', path);
     t.is(miss.status, 404);
     t.deepEqual(JSON.parse(miss.body.toString()), { error: { code: 'not_found', message: 'Not found.' } });
-    const headers = { ...DESCRIBED, 'content-type': 'application/octet-stream', 'x-artifact-client-ci': 'no' };
+    const headers = { ...ARTIFACT_HEADERS, 'content-type': 'application/octet-stream', 'x-artifact-client-ci': 'no' };
     const put = await ask('PUT', path, { body: BODY, headers });
     t.is(put.status, 202);
     t.deepEqual(JSON.parse(put.body.toString()), { urls: [HASH] });
     for (const method of ['GET', 'HEAD']) {
       const found = await ask(method, path);
       t.is(found.status, 200);
-      t.like(found.headers, { ...DESCRIBED, 'content-length': '100000', 'content-type': 'application/octet-stream' });
+      t.like(found.headers, {
+        ...ARTIFACT_HEADERS,
+        'content-length': '100000',
+        'content-type': 'application/octet-stream',
+      });
       t.is(found.headers['x-artifact-client-ci'], undefined);
       if (method === 'GET') assertBody(t, found.body, BODY);
     }
-    // The next upload's replace them.
+    // The next upload replaces the headers.
     t.is((await ask('PUT', path, { body: BODY, headers: { 'x-artifact-duration': '5' } })).status, 202);
     const again = await ask('GET', path);
     t.is(again.headers['x-artifact-duration'], '5');
     t.is(again.headers['x-artifact-tag'], undefined);
   });
 
-  test(`${kind}: many at once`, async (t) => {
+  test(`${kind}: describes many artifacts in one request`, async (t) => {
     const { ask } = await serveProtocols(t, kind, turborepo());
-    t.is((await ask('PUT', '/v8/artifacts/a?slug=acme', { body: BODY, headers: DESCRIBED })).status, 202);
+    t.is((await ask('PUT', '/v8/artifacts/a?slug=acme', { body: BODY, headers: ARTIFACT_HEADERS })).status, 202);
     t.is((await ask('PUT', '/v8/artifacts/__proto__?slug=acme', { body: content(5) })).status, 202);
     const query = (hashes: unknown) => Buffer.from(JSON.stringify({ hashes }));
     const hashes = ['a', 'missing', '__proto__', ...Array.from({ length: 100 }, (_, index) => `hash-${index}`)];
     const found = await ask('POST', '/v8/artifacts?slug=acme', { body: query(hashes) });
     t.is(found.status, 200);
     const answer = new Map(Object.entries(JSON.parse(found.body.toString())));
-    t.deepEqual(answer.get('a'), { size: 100_000, taskDurationMs: 1234, tag: DESCRIBED['x-artifact-tag'] });
+    t.deepEqual(answer.get('a'), { size: 100_000, taskDurationMs: 1234, tag: ARTIFACT_HEADERS['x-artifact-tag'] });
     t.deepEqual(answer.get('__proto__'), { size: 5, taskDurationMs: 0 });
     t.is(answer.get('missing'), null);
     t.is(answer.size, 103);
@@ -59,7 +63,7 @@ for (const kind of PROTOCOL_KINDS) {
     t.is((await ask('POST', '/v8/artifacts', { body: content(1024 * 1024 + 1) })).status, 413);
   });
 
-  test(`${kind}: status, events, preflight, and what it does not know`, async (t) => {
+  test(`${kind}: answers status, events and preflights, and rejects invalid requests`, async (t) => {
     const { ask } = await serveProtocols(t, kind, turborepo());
     t.is((await ask('GET', '/v8/artifacts/status')).body.toString(), '{"status":"enabled"}');
     t.is((await ask('POST', '/v8/artifacts/events', { body: Buffer.from('[{"event":"HIT"}]') })).status, 200);
@@ -72,7 +76,7 @@ for (const kind of PROTOCOL_KINDS) {
     const head = await ask('HEAD', '/v8/artifacts/status');
     t.is(head.status, 200);
     t.is(head.headers['content-length'], '20');
-    t.is((await ask('GET', '//v8/artifacts/status')).status, 200, 'a TURBO_API with a slash at its end');
+    t.is((await ask('GET', '//v8/artifacts/status')).status, 200, 'a TURBO_API with a trailing slash');
     await assertStatuses(t, ask, [
       ['GET', `/v8/artifacts/${HASH}?teamId=%FF`, 400],
       ['PUT', `/v8/artifacts/${HASH}?slug=%C3`, 400],
@@ -89,7 +93,7 @@ for (const kind of PROTOCOL_KINDS) {
     ]);
   });
 
-  test(`${kind}: each team has artifacts of its own`, async (t) => {
+  test(`${kind}: keeps the artifacts of teams apart`, async (t) => {
     const { ask } = await serveProtocols(t, kind, turborepo());
     const queries = [
       '',
@@ -107,13 +111,13 @@ for (const kind of PROTOCOL_KINDS) {
     for (const [seed, query] of queries.entries()) {
       assertBody(t, (await ask('GET', `/v8/artifacts/${HASH}${query}`)).body, content(100, seed));
     }
-    // The id counts where both are said; one that is empty says nothing.
+    // teamId takes precedence over slug. An empty parameter is ignored.
     assertBody(t, (await ask('GET', `/v8/artifacts/${HASH}?slug=x&teamId=a`)).body, content(100, 1));
     assertBody(t, (await ask('GET', `/v8/artifacts/${HASH}?teamId=`)).body, content(100, 0));
   });
 }
 
-test('who has no access is told so as turbo reads it, and a team is a namespace', async (t) => {
+test('sends access errors in the format of turbo, and passes the team as the namespace', async (t) => {
   const access = staticTokens([
     { token: 'reader-0123456789abcdef', level: 'read' },
     { token: 'writer-0123456789abcdef', level: 'write', namespaces: ['acme'] },
@@ -132,10 +136,10 @@ test('who has no access is told so as turbo reads it, and a team is a namespace'
     t.is(unknown.status, 401, query);
     t.like(JSON.parse(unknown.body.toString()), { error: { code: 'unauthorized' } });
   }
-  t.is((await ask('OPTIONS', path)).status, 200, 'a preflight brings no token');
+  t.is((await ask('OPTIONS', path)).status, 200, 'a preflight needs no token');
 });
 
-test('a store that knows no lengths is asked for many, too', async (t) => {
+test('describes artifacts of a store without metadata', async (t) => {
   const { ask } = await open(t, 'http', {
     store: storeOf({
       'turborepo/no-team/a': { kind: 'bytes', bytes: content(3), headers: { 'x-artifact-duration': 'soon' } },

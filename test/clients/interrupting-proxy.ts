@@ -3,15 +3,16 @@ import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { ExecutionContext } from 'ava';
 
-export interface CuttingProxy {
+/** Proxy that interrupts uploads. */
+export interface InterruptingProxy {
   readonly port: number;
-  /** Uploads that it has cut off. */
-  readonly cuts: () => number;
+  /** Returns the number of interrupted uploads. */
+  readonly interruptions: () => number;
 }
 
-/** Passes requests on, but cuts uploads off when the server has had half of what came first. */
-export async function cutUploads(t: ExecutionContext, port: number): Promise<CuttingProxy> {
-  let cuts = 0;
+/** Starts a proxy that forwards requests, and destroys uploads after half of their first chunk. */
+export async function interruptUploads(t: ExecutionContext, port: number): Promise<InterruptingProxy> {
+  let interruptions = 0;
   const proxy = http.createServer((request, response) => {
     const { method = '', url, headers } = request;
     const onward = http.request({ port, host: '127.0.0.1', method, path: url, headers, agent: false });
@@ -20,7 +21,7 @@ export async function cutUploads(t: ExecutionContext, port: number): Promise<Cut
     if (method === 'PUT') {
       request.once('data', (chunk: Buffer) => {
         onward.write(chunk.subarray(0, chunk.byteLength / 2), () => {
-          cuts++;
+          interruptions++;
           onward.destroy();
           request.socket.destroy();
         });
@@ -39,5 +40,5 @@ export async function cutUploads(t: ExecutionContext, port: number): Promise<Cut
     proxy.closeAllConnections();
     proxy.close();
   });
-  return { port: (proxy.address() as AddressInfo).port, cuts: () => cuts }; // it listens on a port
+  return { port: (proxy.address() as AddressInfo).port, interruptions: () => interruptions };
 }
