@@ -3,7 +3,6 @@ export type { AccessLevel, AccessPolicy, AccessRequest } from './access/policy.j
 export { type StaticTokensOptions, staticTokens } from './access/static-tokens.js';
 export { type TokenFileOptions, tokenFile } from './access/token-file.js';
 export type { AccessToken } from './access/token-set.js';
-export type { RouteSender } from './adapters/route-sender.js';
 export type {
   Artifact,
   ArtifactMetadata,
@@ -32,7 +31,8 @@ export {
 export { createHandler, type ExchangeHandler, type Handler } from './handler/handler.js';
 export type { HandlerOptions, SenderOptions } from './handler/options.js';
 export type { ResponseReport } from './handler/response-record.js';
-export type { Counting, HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from './handler/stats.js';
+export { createRouteSender, type Sender, type SendResult } from './handler/sender.js';
+export type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency, StatsSource } from './handler/stats.js';
 export {
   type FixedMemoryPressureOptions,
   fixedMemoryPressure,
@@ -42,7 +42,6 @@ export {
   type SystemMemoryPressureOptions,
   systemMemoryPressure,
 } from './memory/pressure.js';
-export type { BindingChoice } from './page-cache/bindings.js';
 export type { MapRefusal } from './page-cache/open-file.js';
 export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
 export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory/store.js';

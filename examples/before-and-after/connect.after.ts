@@ -22,7 +22,9 @@ app.use((request, response, next) => {
   switch (request.method) {
     case 'GET':
     case 'HEAD':
-      hot.send(request, response, fileArtifact(name, { root, immutable: true })).then((found) => found || next(), next);
+      hot
+        .trySend(request, response, fileArtifact(name, { root, immutable: true }))
+        .then((found) => found || next(), next);
       break;
     case 'PUT':
       save(name, request).then(() => response.end(), next);

@@ -22,7 +22,7 @@ app.param('name', (_request, response, next, name) => {
 
 app.get('/artifacts/:name', async (request, response) => {
   const artifact = fileArtifact(request.params.name, { root, immutable: true });
-  if (!(await hot.send(request, response, artifact))) response.status(404).json({ message: 'Not found.' });
+  if (!(await hot.trySend(request, response, artifact))) response.status(404).json({ message: 'Not found.' });
 });
 
 app.put('/artifacts/:name', async (request, response) => {

@@ -24,7 +24,7 @@ const schema = { params: { type: 'object', properties: { name: { type: 'string',
 
 app.get<Route>('/artifacts/:name', { schema }, async (request, reply) => {
   const artifact = fileArtifact(request.params.name, { root, immutable: true });
-  if (!(await hot.send(request, reply, artifact))) return reply.callNotFound();
+  if (!(await hot.trySend(request, reply, artifact))) return reply.callNotFound();
 });
 
 app.put<Route>('/artifacts/:name', { schema }, async (request, reply) => {

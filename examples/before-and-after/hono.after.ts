@@ -18,7 +18,7 @@ app.use(async (context, next) => {
 
 app.get('/artifacts/:name{[\\w-]+}', async (context) => {
   const artifact = fileArtifact(context.req.param('name'), { root, immutable: true });
-  return (await hot.send(context, artifact)) ?? context.notFound();
+  return (await hot.trySend(context, artifact)) || context.notFound();
 });
 
 app.put('/artifacts/:name{[\\w-]+}', async (context) => {

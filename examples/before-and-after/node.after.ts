@@ -27,7 +27,7 @@ async function answer(request: IncomingMessage, response: ServerResponse): Promi
   }
   if (request.method !== 'GET' && request.method !== 'HEAD') return end(response, 405);
   const artifact = fileArtifact(name, { root, immutable: true });
-  if (!(await hot.send(request, response, artifact))) end(response, 404);
+  if (!(await hot.trySend(request, response, artifact))) end(response, 404);
 }
 
 function end(response: ServerResponse, status: number): void {

@@ -1,31 +1,26 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Artifact } from '../contract/artifact.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { createRouteSender, type Sender } from '../handler/sender.js';
 import { Http1Exchange } from './http1-exchange.js';
-import { type RouteSender, routeSender } from './route-sender.js';
 
-/** A middleware for Express, mounted where its artifacts are to be: `app.use('/cache', expressMiddleware(handler))`. */
+/** Returns a middleware for Express 4 and 5, mounted below a path: `app.use('/cache', expressMiddleware(handler))`. */
 export function expressMiddleware(handler: ExchangeHandler) {
   return (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void => {
-    void handler.handle(new Http1Exchange(request, response)).then((isOurs) => isOurs || next());
+    void handler.handle(new Http1Exchange(request, response)).then((isHandled) => isHandled || next(), next);
   };
 }
 
-/** What {@link createSender} makes. */
-export type ExpressSender = RouteSender<
-  (request: IncomingMessage, response: ServerResponse, artifact: Artifact) => Promise<boolean>
->;
+/** Sender that {@link createSender} creates. */
+export type ExpressSender = Sender<[request: IncomingMessage, response: ServerResponse]>;
 
 /**
- * Makes a sender for routes of Express 4 and 5. One is enough for all routes of a server: budgets and open files are a
- * sender's. Express 4 does not look at promises: there a route ends with `.catch(next)`.
+ * Creates a sender for routes of Express 4 and 5. Create one per server and use it in every route: descriptors and limits belong to the
+ * sender. Express 4 ignores the promise of a route: end the
+ * route with `.catch(next)`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): ExpressSender {
-  return routeSender(
-    options,
-    (sender) => (request, response, artifact) => sender.send(new Http1Exchange(request, response), artifact),
-  );
+  return createRouteSender(options, (request, response) => new Http1Exchange(request, response));
 }

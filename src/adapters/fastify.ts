@@ -3,80 +3,82 @@ import type { Exchange } from '../contract/exchange.js';
 import { invalidOption } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
 import { belowMount } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
-import { type RouteSender, routeSender } from './route-sender.js';
 
-/** What is needed of Fastify's request. */
+/** Part of a Fastify request that the adapter uses. */
 export interface FastifyRequest {
-  /** Node's own. */
+  /** Request of Node. */
   readonly raw: NodeRequest;
 }
 
-/** What is needed of Fastify's reply. */
+/** Part of a Fastify reply that the adapter uses. */
 export interface FastifyReply {
-  /** Node's own. */
+  /** Response of Node. */
   readonly raw: NodeResponse;
-  /** What it is the reply to. */
+  /** Request that the reply belongs to. */
   readonly request: FastifyRequest;
-  /** Whether it has been sent, or taken from Fastify. */
+  /** Whether the reply has been sent or hijacked. */
   readonly sent: boolean;
-  /** Headers set so far. */
+  /** Returns the headers that have been set. */
   getHeaders(): Record<string, number | string | string[] | undefined>;
-  /** Takes it from Fastify. */
+  /** Keeps Fastify from responding. */
   hijack(): unknown;
-  /** Gives it to the not-found handler. */
+  /** Calls the not-found handler. */
   callNotFound(): unknown;
 }
 
-/** What {@link fastifyPlugin} needs of a Fastify instance. */
+/** Part of a Fastify instance that {@link fastifyPlugin} uses. */
 export interface FastifyInstance {
-  /** The path that it is registered below. */
+  /** Path that the plugin is registered below. */
   readonly prefix: string;
   /** Methods that routes may have. */
   readonly supportedMethods: string[];
-  /** Adds one to them. */
+  /** Adds a method to `supportedMethods`. */
   addHttpMethod(method: string, options: { hasBody: boolean }): unknown;
-  /** Forgets those of the parent. */
+  /** Removes the content type parsers that the parent has added. */
   removeAllContentTypeParsers(): void;
-  /** Says what is done with bodies. */
+  /** Adds a parser for request bodies. */
   addContentTypeParser(
     type: '*',
     parser: (request: FastifyRequest, payload: unknown, done: (error: Error | null) => void) => void,
   ): unknown;
   /** Adds a route. */
   route(options: {
-    /** Its methods. */
+    /** Methods of the route. */
     method: string[];
-    /** Its path below the prefix. */
+    /** Path of the route below the prefix. */
     url: string;
-    /** What answers. */
+    /** Responds to requests. */
     handler: (request: FastifyRequest, reply: FastifyReply) => void;
   }): unknown;
 }
 
-/** What {@link fastifyPlugin} takes. */
+/** Options of {@link fastifyPlugin}. */
 export interface FastifyPluginOptions {
-  /** What answers below the prefix. */
+  /** Handler for the requests below the prefix. */
   readonly handler: ExchangeHandler;
-  /** The path below which the handler answers; it may have parameters. Fastify's own option. Default: `/`. */
+  /** Path below which the handler responds; may have parameters. An option of Fastify itself. Default: `/`. */
   readonly prefix?: string | undefined;
 }
 
-/** Methods of WebDAV that build tools send, and that Fastify refuses unless it is told of them. */
-const FURTHER_METHODS = ['PROPFIND', 'MKCOL'];
+/** WebDAV methods that build tools send. Fastify rejects them unless they are added. */
+const WEBDAV_METHODS = ['PROPFIND', 'MKCOL'];
 
 /**
- * Mounts a handler into Fastify 5: `app.register(fastifyPlugin, { handler, prefix: '/cache' })`. Encapsulated: bodies are
- * left unparsed below the prefix only, and `bodyLimit` is not asked, `maxUploadBytes` of the handler is.
+ * Mounts a handler into Fastify 5: `app.register(fastifyPlugin, { handler, prefix: '/cache' })`. The plugin is encapsulated: request
+ * bodies stay unparsed below the prefix only. The handler's `maxUploadBytes` applies instead of `bodyLimit`.
  *
- * The hooks onRequest, preParsing, preValidation and preHandler run before: authentication belongs there. The answer is
- * not a payload of Fastify's (`reply.hijack()`), so that preSerialization and onSend do not run; onResponse and onTimeout
- * do. Errors of the handler are answered by it. With `fallthrough`, what it cannot serve gets Fastify's not-found handler.
+ * The hooks onRequest, preParsing, preValidation and preHandler run before the handler; put authentication there. The response
+ * bypasses Fastify (`reply.hijack()`), so preSerialization and onSend do not run; onResponse and onTimeout do. The handler responds to
+ * its own errors. With `fallthrough`, a request that it does not handle goes to the not-found handler of Fastify.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
 export async function fastifyPlugin(instance: FastifyInstance, { handler }: FastifyPluginOptions): Promise<void> {
   if (typeof handler?.handle !== 'function') throw invalidOption('handler', 'a handler', handler);
-  for (const method of FURTHER_METHODS) {
+  for (const method of WEBDAV_METHODS) {
     if (!instance.supportedMethods.includes(method)) instance.addHttpMethod(method, { hasBody: true });
   }
   instance.removeAllContentTypeParsers();
@@ -85,47 +87,47 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
   instance.route({
     method: [...instance.supportedMethods],
     url: '/*',
-    // Without a promise: Fastify would take its end for an answer.
+    // Not async: Fastify would send a response when the promise resolves.
     handler(request, reply) {
       const exchange = fastifyExchange(request, reply, below(request.raw.url ?? '/'));
-      void handler.handle(exchange).then((isOurs) => {
-        if (!isOurs) reply.callNotFound();
+      void handler.handle(exchange).then((isHandled) => {
+        if (!isHandled) reply.callNotFound();
         else if (!reply.sent) reply.hijack();
       });
     },
   });
 }
 
-/** What {@link createSender} makes. */
-export type FastifySender = RouteSender<
-  (request: FastifyRequest, reply: FastifyReply, artifact: Artifact) => Promise<boolean>
->;
+/** Sender that {@link createSender} creates. */
+export type FastifySender = Sender<[request: FastifyRequest, reply: FastifyReply]>;
 
 /**
- * Makes a sender for routes of Fastify 5. One is enough for all routes of a server: budgets and open files are a
- * sender's. Headers set on the reply are sent along. What is sent is not a payload of Fastify's (`reply.hijack()`): onSend
- * and preSerialization do not run, onResponse does. What fails before the headers is left to the error handler.
+ * Creates a sender for routes of Fastify 5. Create one per server and use it in every route: descriptors and limits belong to the
+ * sender. Headers set on the reply are sent. The response bypasses Fastify (`reply.hijack()`): onSend and preSerialization do not
+ * run, onResponse does. An error before the headers goes to the error handler.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): FastifySender {
-  return routeSender(
-    options,
-    (sender) => (request, reply, artifact) => sender.send(fastifyExchange(request, reply), artifact),
-  );
+  return createRouteSender(options, (request, reply) => fastifyExchange(request, reply));
 }
 
-/** What {@link fastifySender} adds to replies. For TypeScript let your `FastifyReply` extend it (`declare module`). */
+/** Methods that {@link fastifySender} adds to replies. In TypeScript, extend `FastifyReply` with it (`declare module 'fastify'`). */
 export interface ArtifactReply {
-  /** See `send` of {@link RouteSender}. */
-  sendArtifact(artifact: Artifact): Promise<boolean>;
+  /** See {@link Sender.send}. */
+  sendArtifact(artifact: Artifact): Promise<SendResult>;
+  /** See {@link Sender.trySend}. */
+  trySendArtifact(artifact: Artifact): Promise<SendResult | false>;
 }
 
-/** What {@link fastifySender} needs of a Fastify instance. */
+/** Part of a Fastify instance that {@link fastifySender} uses. */
 export interface FastifyDecorated {
   /** Adds a method to replies. */
-  decorateReply(name: 'sendArtifact', method: (this: FastifyReply, artifact: Artifact) => Promise<boolean>): unknown;
-  /** Says what is to be done when the application closes. */
+  decorateReply(
+    name: 'sendArtifact' | 'trySendArtifact',
+    method: (this: FastifyReply, artifact: Artifact) => Promise<SendResult | false>,
+  ): unknown;
+  /** Adds a hook that runs when the application closes. */
   addHook(name: 'onClose', hook: () => Promise<void>): unknown;
 }
 
@@ -134,17 +136,20 @@ async function decorate(instance: FastifyDecorated, options: SenderOptions = {})
   instance.decorateReply('sendArtifact', function (artifact) {
     return sender.send(this.request, this, artifact);
   });
+  instance.decorateReply('trySendArtifact', function (artifact) {
+    return sender.trySend(this.request, this, artifact);
+  });
   instance.addHook('onClose', async () => sender.close());
 }
 
 /**
- * Gives the replies of the instance that it is registered with, and of those below it, `sendArtifact(artifact)`. The sender
- * behind it is closed with the instance.
+ * Fastify plugin that adds `sendArtifact(artifact)` and `trySendArtifact(artifact)` to the replies of the instance that registers it
+ * and of its children. Its sender is closed with the instance.
  */
 export const fastifySender: (instance: FastifyDecorated, options?: SenderOptions) => Promise<void> = Object.assign(
   decorate,
   {
-    // What the package fastify-plugin sets: the decoration is for who registers it, not for a scope of its own.
+    // The properties that the package fastify-plugin sets: the decoration is visible to the instance that registers the plugin.
     [Symbol.for('skip-override')]: true,
     [Symbol.for('fastify.display-name')]: 'hotblob',
     [Symbol.for('plugin-meta')]: { name: 'hotblob', fastify: '5.x' },
@@ -154,13 +159,13 @@ export const fastifySender: (instance: FastifyDecorated, options?: SenderOptions
 function fastifyExchange(request: FastifyRequest, reply: FastifyReply, url?: string): Exchange {
   return exchangeOf(request.raw, reply.raw, {
     url,
-    prepare() {
+    beforeHeaders() {
       const headers = reply.getHeaders();
       for (const name in headers) {
         const value = headers[name];
         if (value !== undefined) reply.raw.setHeader(name, value);
       }
     },
-    taken: () => reply.hijack(),
+    onHeadersSent: () => reply.hijack(),
   });
 }

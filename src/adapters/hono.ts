@@ -1,30 +1,29 @@
-import type { Artifact } from '../contract/artifact.js';
 import { clientMessage } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import { SendError } from '../contract/send-error.js';
 import { assertOptions, invalidOption, type OptionCheck } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
 import { belowMount } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
-import { type RouteSender, routeSender } from './route-sender.js';
 
-/** What is needed of Hono's context, as it is on `@hono/node-server`. */
+/** Part of a Hono context on `@hono/node-server` that the adapter uses. */
 export interface HonoContext {
-  /** With the `incoming` and `outgoing` of that server; unknown, because most applications do not say so in their types. */
+  /** Has the `incoming` and `outgoing` of `@hono/node-server`. Unknown, because most applications do not declare them. */
   readonly env: unknown;
-  /** The request, as Hono has routed it. */
+  /** Request as Hono routed it. */
   readonly req: {
-    /** The whole URL. */
+    /** Absolute URL. */
     readonly url: string;
   };
-  /** Holds the headers that middleware has set. */
+  /** Response with the headers that middleware has set. */
   readonly res: Response;
 }
 
-/** What {@link honoMiddleware} takes beside the handler. */
+/** Options of {@link honoMiddleware}. */
 export interface HonoMiddlewareOptions {
-  /** The path below which it is mounted, because Hono leaves URLs whole; it may have parameters. Default: `/`. */
+  /** Path below which the middleware is mounted; may have parameters. Hono does not remove it from URLs. Default: `/`. */
   readonly mountPath?: string | undefined;
 }
 
@@ -36,10 +35,11 @@ const CHECKS: Readonly<Record<keyof HonoMiddlewareOptions, OptionCheck>> = {
 };
 
 /**
- * A middleware for Hono on `@hono/node-server`: `app.use('/cache/*', honoMiddleware(handler, { mountPath: '/cache' }))`.
- * Headers that middleware in front sets before `next()` are sent along; after it they come too late.
+ * Returns a middleware for Hono on `@hono/node-server`:
+ * `app.use('/cache/*', honoMiddleware(handler, { mountPath: '/cache' }))`. Headers that outer middleware sets before `next()` are
+ * sent; headers that it sets afterwards are lost, because the response has been sent.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddlewareOptions = {}) {
   assertOptions(options, CHECKS);
@@ -52,28 +52,45 @@ export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddleware
   };
 }
 
-/** What {@link createSender} makes: it resolves to what the route has to return, or to undefined for a miss. */
-export type HonoSender = RouteSender<(context: HonoContext, artifact: Artifact) => Promise<Response | undefined>>;
-
-/**
- * Makes a sender for routes of Hono on `@hono/node-server`:
- * `app.get('/a', async (c) => (await hot.send(c, artifact)) ?? c.notFound())`. One is enough for all routes of a server:
- * budgets and open files are a sender's.
- *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
- */
-export function createSender(options: SenderOptions = {}): HonoSender {
-  return routeSender(options, (sender) => async (context, artifact) => {
-    const { outgoing } = nodeOf(context);
-    try {
-      return (await sender.send(honoExchange(context), artifact)) ? alreadySent(outgoing) : undefined;
-    } catch (error) {
-      throw error instanceof SendError ? new HonoSendError(error.cause) : error;
-    }
-  });
+/** Response to return from a Hono route. The client already has it: only its status is meaningful. */
+export interface SentResponse extends Response {
+  /** Result of sending the artifact. */
+  readonly result: SendResult;
 }
 
-/** What Hono's own error handling asks for an answer. */
+/** Sender that {@link createSender} creates. It resolves to the value that a route returns. */
+export type HonoSender = Sender<[context: HonoContext], SentResponse>;
+
+/**
+ * Creates a sender for routes of Hono on `@hono/node-server`: `app.get('/a', (c) => hot.send(c, artifact))`. Create one
+ * per server and use it in every route: descriptors and limits belong to the sender.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
+ */
+export function createSender(options: SenderOptions = {}): HonoSender {
+  const sender = createRouteSender<[context: HonoContext]>(options, (context) => honoExchange(context));
+  return {
+    ...sender,
+    send: async (context, artifact) => {
+      const result = await sender.send(context, artifact).catch(rethrow);
+      return sentResponse(context, result);
+    },
+    trySend: async (context, artifact) => {
+      const result = await sender.trySend(context, artifact).catch(rethrow);
+      return result !== false && sentResponse(context, result);
+    },
+  };
+}
+
+function rethrow(error: unknown): never {
+  throw error instanceof SendError ? new HonoSendError(error.cause) : error;
+}
+
+function sentResponse(context: HonoContext, result: SendResult): SentResponse {
+  return Object.assign(alreadySent(nodeOf(context).outgoing), { result });
+}
+
+/** SendError with the method that the default error handler of Hono calls. */
 class HonoSendError extends SendError {
   getResponse(): Response {
     return Response.json({ message: clientMessage(this.status) }, { status: this.status, headers: this.headers });
@@ -86,7 +103,7 @@ interface NodeBindings {
 }
 
 function nodeOf({ env }: HonoContext): NodeBindings {
-  // On another runtime, and in app.request(), there are none.
+  // Absent on other runtimes and in app.request().
   if (!isNode(env)) throw invalidOption('context.env', 'the incoming and outgoing of @hono/node-server', env);
   return env;
 }
@@ -99,7 +116,7 @@ function honoExchange(context: HonoContext, url?: string): Exchange {
   const { incoming, outgoing } = nodeOf(context);
   return exchangeOf(incoming, outgoing, {
     url,
-    prepare() {
+    beforeHeaders() {
       const { headers } = context.res;
       for (const [name, value] of headers) if (name !== 'set-cookie') outgoing.setHeader(name, value);
       const cookies = headers.getSetCookie();
@@ -108,16 +125,16 @@ function honoExchange(context: HonoContext, url?: string): Exchange {
   });
 }
 
-/** Path and query as Hono has routed them: without the dots that the client's own may have. */
+/** Returns path and query as Hono routed them: `new URL()` has removed dot segments. */
 function targetOf({ req }: HonoContext): string {
   const { pathname, search } = new URL(req.url);
   return pathname + search;
 }
 
-/** What tells `@hono/node-server` that nothing is left to send. The status is for loggers. */
+/** Returns the response that tells `@hono/node-server` that a response was sent. Its status is for loggers. */
 function alreadySent(outgoing: NodeResponse): Response {
   const response = new Response(null, { status: outgoing.statusCode, headers: { 'x-hono-already-sent': 'true' } });
-  // The server has a Response of its own, which it sends without looking at its headers until somebody has asked for more.
+  // Reading `body` makes @hono/node-server create the real Response; its lightweight one is sent without a look at the headers.
   void response.body;
   return response;
 }

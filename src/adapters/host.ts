@@ -1,9 +1,9 @@
-/** What a framework adds to the request and the response of Node that it is built on. */
+/** Hooks of the framework that a request and response of Node belong to. */
 export interface Host {
-  /** The URL below the mount, where the framework leaves the request's own as it was. Default: the request's own. */
+  /** URL below the mount path, if the framework does not remove it. Default: the URL of the request. */
   readonly url?: string | undefined;
-  /** Called directly before status and headers are sent: puts what the framework keeps by itself on Node's response. */
-  prepare?(): void;
-  /** Called as soon as they are sent: from then on the framework must not answer. */
-  taken?(): void;
+  /** Called directly before status and headers are sent. Copies the headers that the framework keeps to the response of Node. */
+  beforeHeaders?(): void;
+  /** Called directly after status and headers were sent. The framework must not respond from then on. */
+  onHeadersSent?(): void;
 }

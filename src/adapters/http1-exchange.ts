@@ -84,13 +84,13 @@ export class Http1Exchange implements Exchange {
   respond(status: number, headers: ResponseHeaders): void {
     if (this.headersSent) throw headersSentError();
     if (this.closed) return;
-    this.#host?.prepare?.();
+    this.#host?.beforeHeaders?.();
     const merged = besideHostHeaders(this.#response, status, headers);
     // Where descriptors have run out, connections that wait for their next request are what holds them.
     const isLast = this.#isRefused || status === 503;
     this.#response.writeHead(status, isLast ? { ...merged, connection: 'close' } : merged);
     this.#isBegun = true;
-    this.#host?.taken?.();
+    this.#host?.onHeadersSent?.();
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {

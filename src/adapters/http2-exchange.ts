@@ -93,7 +93,7 @@ export class Http2Exchange implements Exchange {
   respond(status: number, headers: ResponseHeaders): void {
     if (this.headersSent) throw headersSentError();
     if (this.closed) return;
-    this.#host?.prepare?.();
+    this.#host?.beforeHeaders?.();
     const response = this.#response;
     // node:http refuses what no header may hold; node:http2 would send it (RFC 9113, 8.2.1).
     for (const name in headers) {
@@ -114,7 +114,7 @@ export class Http2Exchange implements Exchange {
     }
     this.#isBegun = true;
     this.#stream.on('close', () => this.#pending?.(false));
-    this.#host?.taken?.();
+    this.#host?.onHeadersSent?.();
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {

@@ -1,21 +1,20 @@
-import type { Artifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { createRouteSender, type Sender } from '../handler/sender.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
-import { type RouteSender, routeSender } from './route-sender.js';
 
-/** What the middleware needs of Koa's context. */
+/** Part of the Koa context that the adapter uses. */
 export interface KoaContext {
-  /** Node's request. */
+  /** Request of Node. */
   readonly req: NodeRequest;
-  /** Node's response. */
+  /** Response of Node. */
   readonly res: NodeResponse;
-  /** Set to false, which keeps Koa from answering too. */
+  /** Set to false, so that Koa does not respond as well. */
   respond?: boolean | undefined;
 }
 
-/** A middleware for Koa; mount it below a path with `koa-mount`, or with the handler's `mountPath`. */
+/** Returns a middleware for Koa 2 and 3. To mount it below a path, use `koa-mount` or the handler's `mountPath`. */
 export function koaMiddleware(handler: ExchangeHandler) {
   return async (context: KoaContext, next: () => Promise<unknown>): Promise<void> => {
     if (await handler.handle(koaExchange(context))) context.respond = false;
@@ -23,23 +22,23 @@ export function koaMiddleware(handler: ExchangeHandler) {
   };
 }
 
-/** What {@link createSender} makes. */
-export type KoaSender = RouteSender<(context: KoaContext, artifact: Artifact) => Promise<boolean>>;
+/** Sender that {@link createSender} creates. */
+export type KoaSender = Sender<[context: KoaContext]>;
 
 /**
- * Makes a sender for routes of Koa 2 and 3. One is enough for all routes of a server: budgets and open files are a
- * sender's.
+ * Creates a sender for routes of Koa 2 and 3. Create one per server and use it in every route: descriptors and limits belong to the
+ * sender.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): KoaSender {
-  return routeSender(options, (sender) => (context, artifact) => sender.send(koaExchange(context), artifact));
+  return createRouteSender(options, (context) => koaExchange(context));
 }
 
 function koaExchange(context: KoaContext): Exchange {
   return exchangeOf(context.req, context.res, {
-    // As soon as something is sent: a middleware in front may give up waiting for us.
-    taken() {
+    // At once, not when the response ends: outer middleware may stop waiting earlier.
+    onHeadersSent() {
       context.respond = false;
     },
   });

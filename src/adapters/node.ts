@@ -1,47 +1,52 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import type { Artifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { answerError } from '../handler/reply.js';
+import { createRouteSender, type Sender } from '../handler/sender.js';
 import type { Host } from './host.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
-import { type RouteSender, routeSender } from './route-sender.js';
 
 export type { Host } from './host.js';
 
-/** A request of node:http, node:https, or the compatibility API of node:http2. */
+/** Request of node:http, node:https, or the compatibility API of node:http2. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
-/** Its response. */
+/** Response of node:http, node:https, or the compatibility API of node:http2. */
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
-/** The exchange behind a request and a response of node:http, node:https, or the compatibility API of node:http2. */
+/**
+ * Creates the exchange of a request and its response. Use it to write an adapter for a framework that is built on Node's request and
+ * response.
+ */
 export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: Host): Exchange {
   if ('stream' in request && 'stream' in response) {
     return new Http2Exchange(request.stream, request.headers, request.url, response, host);
   }
-  // node:http2 makes both of one kind, or none
+  // Both belong to node:http: node:http2 always creates both.
   return new Http1Exchange(request as IncomingMessage, response as ServerResponse, host);
 }
 
 /**
- * A `'request'` listener, or a middleware of Connect: what is not the handler's goes to `next`, or gets 404 where there is
- * none and nobody else has answered.
+ * Returns a `'request'` listener, which is also a middleware for Connect. A request that the handler does not handle is passed to
+ * `next`; without `next` the response is 404, unless the host has responded.
  */
 export function nodeListener(handler: ExchangeHandler) {
   return (request: NodeRequest, response: NodeResponse, next?: () => void): void => {
     const exchange = exchangeOf(request, response);
-    void handler.handle(exchange).then((isOurs) => isOurs || (next ? next() : answerMissing(exchange)));
+    void handler.handle(exchange).then((isHandled) => isHandled || (next ? next() : answerMissing(exchange)));
   };
 }
 
-/** A `'stream'` listener for node:http2: faster than its `'request'`. A server that has both runs both: choose one. */
+/**
+ * Returns a `'stream'` listener for node:http2, which is faster than its `'request'` event. Do not add both to a server: Node emits
+ * both events for each request.
+ */
 export function streamListener(handler: ExchangeHandler) {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
-    void handler.handle(exchange).then((isOurs) => isOurs || answerMissing(exchange));
+    void handler.handle(exchange).then((isHandled) => isHandled || answerMissing(exchange));
   };
 }
 
@@ -49,20 +54,15 @@ function answerMissing(exchange: Exchange): void {
   if (!exchange.headersSent) answerError(exchange, 404);
 }
 
-/** What {@link createSender} makes. */
-export type NodeSender = RouteSender<
-  (request: NodeRequest, response: NodeResponse, artifact: Artifact) => Promise<boolean>
->;
+/** Sender that {@link createSender} creates. */
+export type NodeSender = Sender<[request: NodeRequest, response: NodeResponse]>;
 
 /**
- * Makes a sender for routes of node:http, node:https, node:http2 and Connect. One is enough for all routes of a server:
- * budgets and open files are a sender's.
+ * Creates a sender for routes of node:http, node:https, node:http2 and Connect. Create one per server and use it in every route: descriptors and limits belong to the
+ * sender.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): NodeSender {
-  return routeSender(
-    options,
-    (sender) => (request, response, artifact) => sender.send(exchangeOf(request, response), artifact),
-  );
+  return createRouteSender(options, (request, response) => exchangeOf(request, response));
 }

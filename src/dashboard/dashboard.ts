@@ -6,7 +6,7 @@ import { assertOptions, invalidOption, OBJECT, type OptionCheck } from '../contr
 import type { ExchangeHandler } from '../handler/handler.js';
 import { admitsOperator, refuseOperator } from '../handler/operator-access.js';
 import { answerError, answerReply } from '../handler/reply.js';
-import type { Counting, HandlerStats } from '../handler/stats.js';
+import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import { jsonReply, type Reply } from '../protocols/protocol.js';
 import type { ServerStats } from '../server/stats.js';
 import { LATENCY_BOUNDS_SECONDS } from '../util/histogram.js';
@@ -18,9 +18,9 @@ import { Viewers } from './viewers.js';
 /** Options of {@link createDashboard}. */
 export interface DashboardOptions {
   /** Handler whose responses are shown. */
-  readonly handler: Counting<HandlerStats>;
+  readonly handler: StatsSource<HandlerStats>;
   /** Server whose connections are shown, made by `createServer`. Default: none. */
-  readonly server?: Counting<ServerStats> | undefined;
+  readonly server?: StatsSource<ServerStats> | undefined;
   /**
    * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`. Default: none.
    */

@@ -1,2 +1,2 @@
-export type { Counting } from '../handler/stats.js';
+export type { StatsSource } from '../handler/stats.js';
 export { createDashboard, type Dashboard, type DashboardOptions } from './dashboard.js';

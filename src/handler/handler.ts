@@ -11,73 +11,66 @@ import {
   type UploadOperation,
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
-import type { Download } from './download.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { answerError, answerReply } from './reply.js';
-import { RequestArtifacts } from './request-artifacts.js';
 import { requestBelow } from './request-head.js';
 import { RequestSignal } from './request-signal.js';
-import type { ResponseRecord } from './response-record.js';
-import { Sender } from './sender.js';
+import { ResponseRecord } from './response-record.js';
+import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './sender.js';
+import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
-import { Artifacts } from './store-access.js';
+import { ProtocolStoreAccess, StoreAccess } from './store-access.js';
 import { expectedBody, mayHaveBody, uploadBody } from './upload-body.js';
 
-/** Answers the requests of a build cache from one store. Made by {@link createHandler}. */
-export interface Handler {
+/** Serves the requests of a build cache from a store, and artifacts of the host's own routes. See {@link createHandler}. */
+export interface Handler extends Sender<[exchange: Exchange]> {
   /**
-   * Does the whole job for a request: finds the artifact, decides, sends. Resolves when the response is over, to false
-   * for a request that is not the handler's; then nothing has been answered. Never rejects.
+   * Handles a request: finds the artifact, checks access, and responds. Resolves to true when the response has ended. Resolves to
+   * false if the request is not for this handler: no protocol matched, or `fallthrough` is set. Nothing has been sent then, and the
+   * host must respond. Never rejects.
    */
   handle(exchange: Exchange): Promise<boolean>;
-  /**
-   * Answers a GET or HEAD with an artifact that the host has found and authorised. Resolves when the response is over, to
-   * false for an artifact that is not there (a file that has vanished); then nothing has been answered. Never rejects.
-   */
-  send(exchange: Exchange, artifact: Artifact): Promise<boolean>;
-  /** What has been done since the start, and what is in use now. */
-  stats(): HandlerStats;
-  /** Closes descriptors, those in use with their last response. The store stays its owner's. */
-  close(): void;
 }
 
-/** What answers requests in our own terms: a handler, or an object that passes on to one. */
+/** Object that handles exchanges: a {@link Handler}, or a wrapper around handlers. */
 export type ExchangeHandler = Pick<Handler, 'handle'>;
 
 /**
- * Makes a handler.
+ * Creates a handler. The caller owns the store and closes it after the handler.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, `ERR_HOTBLOB_INVALID_STORE`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_STORE` if the store lacks a required method
  */
 export function createHandler(options: HandlerOptions): Handler {
   return new CacheHandler(settingsOf(options));
 }
 
-/** Foreign: not the handler's. Missing: the handler's, but there is nothing under its key. Nothing is answered by either. */
+/**
+ * `answered`: a response has been sent. `foreign`: the request is not for this handler. `missing`: no artifact under the key. The last
+ * two have sent nothing.
+ */
 type Outcome = 'answered' | 'missing' | 'foreign';
 
 class CacheHandler implements Handler {
   readonly #settings: Settings;
-  readonly #sender: Sender;
-  readonly #download: Download;
-  readonly #artifacts: Artifacts;
+  readonly #serving: Serving;
+  readonly #access: StoreAccess;
 
   constructor(settings: Settings) {
     this.#settings = settings;
-    this.#sender = new Sender(settings, this);
-    this.#download = this.#sender.download;
-    this.#artifacts = new Artifacts(settings.store, this.#sender.openFiles, this.#download);
+    this.#serving = createServing(settings, this);
+    this.#access = new StoreAccess(settings.store, this.#serving.openFiles, this.#serving.download);
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
-    const record = this.#sender.begin(exchange, 'none');
+    const record = new ResponseRecord(exchange, 'none', this.#serving.reporter);
     try {
       let outcome = await this.#route(exchange, record);
-      if (record.vanished !== undefined) outcome = await this.#lookAgain(exchange, record.vanished, record);
-      if (record.wasLookedUp) this.#sender.lookedUp(outcome === 'answered');
+      if (record.vanished !== undefined) outcome = await this.#lookUpAgain(exchange, record.vanished, record);
+      record.countLookup(outcome === 'answered');
       if (outcome !== 'answered') {
         if (outcome === 'foreign' || this.#settings.fallthrough) {
-          this.#sender.leave();
+          record.abandon();
           return false;
         }
         this.#answerError(exchange, record, 404);
@@ -85,33 +78,27 @@ class CacheHandler implements Handler {
     } catch (error) {
       this.#fail(exchange, error, record);
     }
-    this.#sender.finish(record);
+    record.finish();
     return true;
   }
 
-  async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
-    const record = this.#sender.begin(exchange, 'send');
-    try {
-      if ((await this.#download.answer(exchange, artifact, record)) === 'missing') {
-        this.#sender.leave();
-        return false;
-      }
-    } catch (error) {
-      this.#fail(exchange, error, record);
-    }
-    this.#sender.finish(record);
-    return true;
+  send(exchange: Exchange, artifact: Artifact): Promise<SendResult> {
+    return sendArtifact(this.#serving, exchange, artifact);
+  }
+
+  trySend(exchange: Exchange, artifact: Artifact): Promise<SendResult | false> {
+    return trySendArtifact(this.#serving, exchange, artifact);
   }
 
   stats(): HandlerStats {
-    return this.#sender.stats();
+    return this.#serving.stats();
   }
 
   close(): void {
-    this.#sender.close();
+    this.#serving.close();
   }
 
-  // The hot path below is not async: each promise on it costs as much as a step of its work.
+  // The methods of the hot path are not async: each promise costs as much as the rest of a step.
   #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
     const { mountPath, protocols, fallthrough } = this.#settings;
     const request = requestBelow(exchange, mountPath);
@@ -120,17 +107,17 @@ class CacheHandler implements Handler {
     if (recognition === undefined) return FOREIGN;
     record.protocol = recognition.protocol;
     if (recognition.operation === undefined) {
-      // A path that is not valid as a key may be a path of the next handler.
+      // A path that is not a valid key may be a path of the next handler.
       if (fallthrough) return FOREIGN;
       throw recognition.error;
     }
     record.key = recognition.key;
     record.operation = recognition.operation.kind;
-    return this.#admit(exchange, recognition.operation, record);
+    return this.#authorise(exchange, recognition.operation, record);
   }
 
-  /** Looks at who asks, before anything is looked up. */
-  #admit(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
+  /** Checks access before the lookup, so that a client without access learns nothing about keys. */
+  #authorise(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
     const { access } = this.#settings;
     if (access === undefined || operation.kind === 'unsupported') return this.#perform(exchange, operation, record);
     const refusal = checkAccess(access, {
@@ -139,9 +126,9 @@ class CacheHandler implements Handler {
       namespace: operation.namespace,
       needs: requiredAccess(operation),
     });
-    const goOn = (status: AccessRefusal | undefined): Promise<Outcome> =>
+    const proceed = (status: AccessRefusal | undefined): Promise<Outcome> =>
       status === undefined ? this.#perform(exchange, operation, record) : this.#deny(exchange, status, record);
-    return refusal instanceof Promise ? refusal.then(goOn) : goOn(refusal);
+    return refusal instanceof Promise ? refusal.then(proceed) : proceed(refusal);
   }
 
   #deny(exchange: Exchange, status: AccessRefusal, record: ResponseRecord): Promise<Outcome> {
@@ -156,18 +143,18 @@ class CacheHandler implements Handler {
       case 'read':
         return this.#get(exchange, key, record);
       case 'upload':
-        if (this.#settings.store.put === undefined) return this.#refuse(exchange, READABLE, record);
+        if (this.#settings.store.put === undefined) return this.#answerUnsupported(exchange, READ_METHODS, record);
         return this.#put(exchange, key, operation, record);
       case 'delete':
-        if (this.#settings.store.delete === undefined) return this.#refuse(exchange, READABLE, record);
+        if (this.#settings.store.delete === undefined) return this.#answerUnsupported(exchange, READ_METHODS, record);
         return this.#delete(exchange, key, record);
       case 'answer':
         if (operation.needs === 'write' && this.#settings.store.put === undefined) {
-          return this.#refuse(exchange, READABLE, record);
+          return this.#answerUnsupported(exchange, READ_METHODS, record);
         }
         return this.#answer(exchange, operation, record);
       case 'unsupported':
-        return this.#refuse(exchange, operation.allow, record);
+        return this.#answerUnsupported(exchange, operation.allow, record);
     }
   }
 
@@ -182,61 +169,62 @@ class CacheHandler implements Handler {
     exchange: Exchange,
     artifact: Artifact | undefined,
     record: ResponseRecord,
-    later: boolean,
+    isAsync: boolean,
   ): Promise<Outcome> {
     if (artifact === undefined) return MISSING;
-    record.found(later);
-    return this.#download.answer(exchange, artifact, record);
+    record.found(isAsync);
+    return this.#serving.download.answer(exchange, artifact, record);
   }
 
   /**
-   * The file of an artifact was gone when it was to be opened. Where the store has it somewhere else by now (a segment whose
-   * popular artifacts have moved on), that one is sent.
+   * Repeats the lookup after the file of an artifact vanished before it was opened. The store may have moved the artifact to another
+   * file, as the compaction of segments does.
    */
-  async #lookAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
+  async #lookUpAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
     const found = await this.#settings.store.get(record.key ?? '', new RequestSignal(exchange));
     if (found === undefined || (found.kind === 'file' && found.path === vanished.path)) return 'missing';
     record.found(true);
-    return this.#download.answer(exchange, found, record);
+    return this.#serving.download.answer(exchange, found, record);
   }
 
   async #put(exchange: Exchange, key: string, upload: UploadOperation, record: ResponseRecord): Promise<Outcome> {
     const maxBytes = Math.min(this.#settings.maxUploadBytes, upload.maxBytes ?? Number.POSITIVE_INFINITY);
     const expected = expectedBody(exchange, maxBytes, upload);
-    const refusal = await this.#refusal('PUT', exchange, key, record);
+    const refusal = await this.#checkPreconditions('PUT', exchange, key, record);
     if (refusal !== undefined) return refusal;
     const body = uploadBody(exchange, expected);
     const { size } = expected;
-    const result = await this.#artifacts.put(exchange, key, body, { size, metadata: upload.metadata });
+    const result = await this.#access.put(exchange, key, body, { size, metadata: upload.metadata });
     const reply = upload.reply?.(result) ?? { status: 200 };
     this.#reply(exchange, record, reply, result.etag === undefined ? {} : { etag: result.etag });
     return 'answered';
   }
 
   async #delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
-    const refusal = await this.#refusal('DELETE', exchange, key, record);
+    const refusal = await this.#checkPreconditions('DELETE', exchange, key, record);
     if (refusal !== undefined) return refusal;
-    if (!(await this.#artifacts.delete(exchange, key))) return 'missing';
+    if (!(await this.#access.delete(key))) return 'missing';
     this.#reply(exchange, record, { status: 204 });
     return 'answered';
   }
 
-  /** An answer of the protocol's own. */
+  /** Lets the protocol respond. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
-    const artifacts = new RequestArtifacts(exchange, record.protocol, this.#settings, this.#artifacts);
+    const { protocols, maxUploadBytes } = this.#settings;
+    const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, maxUploadBytes);
     const reply = await operation.answer(artifacts);
     if ('kind' in reply) {
       if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);
       record.operation = reply.kind;
       return this.#perform(exchange, reply, record);
     }
-    if (!artifacts.isBodyTaken && mayHaveBody(exchange)) exchange.refuseBody();
+    if (!artifacts.isBodyRead && mayHaveBody(exchange)) exchange.refuseBody();
     this.#reply(exchange, record, reply);
     return 'answered';
   }
 
-  /** Answers 405, or leaves it to whoever comes next. */
-  #refuse(exchange: Exchange, methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
+  /** Responds with 405, or lets the request fall through. */
+  #answerUnsupported(exchange: Exchange, methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
     const { store, fallthrough } = this.#settings;
     if (fallthrough) return FOREIGN;
     const allow = methods.filter((method) => {
@@ -248,8 +236,8 @@ class CacheHandler implements Handler {
     return ANSWERED;
   }
 
-  /** What becomes of a request that writes whose preconditions do not hold; 412 has been answered then. */
-  async #refusal(
+  /** Responds with 412 if a precondition of an upload or a deletion fails. Returns undefined if the request may proceed. */
+  async #checkPreconditions(
     method: 'PUT' | 'DELETE',
     exchange: Exchange,
     key: string,
@@ -257,8 +245,8 @@ class CacheHandler implements Handler {
   ): Promise<Outcome | undefined> {
     const { headers } = exchange;
     if (!WRITE_PRECONDITIONS.some((name) => headers[name] !== undefined)) return undefined;
-    const current = await this.#artifacts.describe(exchange, key);
-    // What fails without its conditions fails with them in the same way (RFC 9110, 13.2.1).
+    const current = await this.#access.describe(exchange, key);
+    // Preconditions are ignored if the response without them would be an error (RFC 9110, section 13.2.1).
     if (method === 'DELETE' && current === undefined) return 'missing';
     if (evaluatePreconditions(method, headers, current) === 'proceed') return undefined;
     exchange.refuseBody();
@@ -272,17 +260,18 @@ class CacheHandler implements Handler {
   }
 
   #answerError(exchange: Exchange, record: ResponseRecord, status: number, headers?: ResponseHeaders): void {
-    record.status = status; // also where it cannot be sent
+    record.status = status; // stays if answerError() throws
     record.status = answerError(exchange, status, headers, record.protocol);
   }
 
   #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {
-    record.error = error;
-    record.complete = false;
+    record.fail(error);
     const cause =
-      error instanceof Error ? error : new Error('a store threw something that is not an error', { cause: error });
+      error instanceof Error
+        ? error
+        : new Error('a store or protocol threw a value that is not an Error', { cause: error });
     if (exchange.closed || exchange.headersSent) {
-      // Ended cleanly, the client would take half an artifact for the whole.
+      // The client must not take an incomplete response for a complete one.
       exchange.destroy(cause);
       return;
     }
@@ -290,7 +279,7 @@ class CacheHandler implements Handler {
     try {
       this.#answerError(exchange, record, statusOf(cause));
     } catch {
-      exchange.destroy(cause); // the host has put something into the response that cannot be sent
+      exchange.destroy(cause); // the host has set a header that cannot be sent
     }
   }
 }
@@ -298,5 +287,5 @@ class CacheHandler implements Handler {
 const ANSWERED = Promise.resolve<Outcome>('answered');
 const MISSING = Promise.resolve<Outcome>('missing');
 const FOREIGN = Promise.resolve<Outcome>('foreign');
-const READABLE = ['GET', 'HEAD'];
+const READ_METHODS = ['GET', 'HEAD'];
 const WRITE_PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const;

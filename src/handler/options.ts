@@ -18,60 +18,68 @@ import { MountedProtocols } from '../protocols/mounted.js';
 import { plain } from '../protocols/plain.js';
 import type { Protocol } from '../protocols/protocol.js';
 import type { FilePolicy } from '../send/file-source.js';
+import { sourceOverridesOf } from './source-overrides.js';
 
 const MIB = 1024 * 1024;
 
-/** What sends artifacts takes, whoever finds them. */
+/** Options shared by handlers and senders. */
 export interface SenderOptions {
-  /** All buffers together, in bytes. Default: 64 MiB, or a sixteenth of the memory limit where that is less. */
-  readonly poolBytes?: number | undefined;
   /**
-   * Processes of this host that serve: every limit is one process's, and of the host's memory each takes its part (of the
-   * pool's default, and of what may be mapped and in flight). Default: 1.
+   * Limit on the memory of all buffers, in bytes, at least 1 MiB. Default: 64 MiB, or a sixteenth of the memory limit if that is
+   * less.
+   */
+  readonly maxPooledBytes?: number | undefined;
+  /**
+   * Number of serving processes on this host. Limits are per process; the defaults that depend on the memory of the host (of
+   * `maxPooledBytes` and of the mapped bytes in flight) are divided by it. Default: 1.
    */
   readonly processes?: number | undefined;
-  /** Descriptors kept open, never more than three quarters of RLIMIT_NOFILE: sockets need some too. Default: half of it. */
+  /**
+   * Limit on open descriptors. At most three quarters of RLIMIT_NOFILE, because sockets need descriptors too. Default: half of
+   * RLIMIT_NOFILE.
+   */
   readonly maxOpenFiles?: number | undefined;
   /**
-   * `'auto'` maps over plain sockets what is promised to be immutable, `'always'` over TLS as well: there a file that is
-   * cut off all the same ends the process. `'never'` copies and reads. Default: `'auto'`.
+   * When to map files. `'auto'`: immutable files, over sockets without TLS. `'always'`: over TLS too; if a mapped file is truncated
+   * nevertheless, the process ends (SIGBUS). `'never'`: files are copied and read. Default: `'auto'`.
    */
   readonly map?: 'auto' | 'always' | 'never' | undefined;
   /**
-   * Whether downloads say in `Server-Timing` where they came from, and what the lookup and the first byte took. Default:
-   * false.
+   * Whether downloads have a `Server-Timing` header with the source, the lookup time and the time to the first byte. Default: false.
    */
   readonly timing?: boolean | undefined;
-  /** Default: `systemMemoryPressure()`, shared by all handlers and senders. */
+  /** Memory pressure provider. Default: `systemMemoryPressure()`, one instance for the whole process. */
   readonly memory?: MemoryPressureProvider | undefined;
-  /** For tests: the only source that files are sent from, as far as it can serve; reads do the rest. Default: all. */
-  readonly only?: 'mapped' | 'copied' | 'read' | undefined;
-  /** For tests: bindings to do without. Default: all that load. */
-  readonly bindings?: BindingChoice | undefined;
 }
 
-/** What {@link createHandler} takes. */
+/** Options of {@link createHandler}. */
 export interface HandlerOptions extends SenderOptions {
-  /** Where artifacts come from, and go to. */
+  /** Store to serve. */
   readonly store: Store;
-  /** Only paths below this one are the handler's, such as `/cache`. Frameworks that mount below a path need none. Default: `/`. */
+  /**
+   * Path below which the handler responds, such as `/cache`. Not needed if the framework mounts the handler below a path. Default:
+   * `/`.
+   */
   readonly mountPath?: string | undefined;
   /**
-   * What build tools speak, as of `hotblob/protocols`; the first that recognises a request has it. Default: `plain()`
-   * alone, where the path is the key.
+   * Protocols, from `hotblob/protocols`. The first that recognises a request handles it. Default: `[plain()]`, where the path is the
+   * key.
    */
   readonly protocols?: readonly Protocol[] | undefined;
-  /** Who may read and write: `staticTokens`, `tokenFile`, or a function. Default: everybody may. */
+  /** Access policy: `staticTokens()`, `tokenFile()` or a function. Default: every client may read and write. */
   readonly access?: AccessPolicy | undefined;
-  /** Whether misses, and methods that the store does not have, are left to whoever comes next. Default: false. */
+  /**
+   * Whether a miss, and a method that the store does not support, is passed on to the next handler of the host instead of being
+   * answered. Default: false.
+   */
   readonly fallthrough?: boolean | undefined;
-  /** The largest upload, in bytes. Default: 2 GiB. */
+  /** Maximum size of an upload in bytes. Default: 2 GiB. */
   readonly maxUploadBytes?: number | undefined;
 }
 
-/** The options of a sender with nothing left out. */
+/** Options of a sender with defaults filled in. */
 export interface SenderSettings {
-  readonly poolBytes: number;
+  readonly maxPooledBytes: number;
   readonly processes: number;
   readonly maxOpenFiles: number;
   readonly memory: MemoryPressureProvider;
@@ -80,10 +88,10 @@ export interface SenderSettings {
   readonly bindings: BindingChoice;
 }
 
-/** The options with nothing left out. */
+/** Options of a handler with defaults filled in. */
 export interface Settings extends SenderSettings {
   readonly store: Store;
-  /** Without a slash at its end: empty for `/`. */
+  /** Without a trailing slash: empty for `/`. */
   readonly mountPath: string;
   readonly protocols: MountedProtocols;
   readonly access: AccessPolicy | undefined;
@@ -92,25 +100,26 @@ export interface Settings extends SenderSettings {
 }
 
 /**
- * Fills in the defaults of a sender.
+ * Validates the options of a sender and fills in the defaults.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
  */
 export function senderSettingsOf(options: SenderOptions): SenderSettings {
   assertOptions(options, SENDER_CHECKS);
-  return sending(options);
+  return fillDefaults(options);
 }
 
 /**
- * Fills in the defaults.
+ * Validates the options of a handler and fills in the defaults.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value, `ERR_HOTBLOB_INVALID_STORE`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_STORE` if the store lacks a method
  */
 export function settingsOf(options: HandlerOptions): Settings {
   assertOptions(options, CHECKS);
   assertStore(options.store);
   return {
-    ...sending(options),
+    ...fillDefaults(options),
     store: options.store,
     mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
     protocols: new MountedProtocols(options.protocols ?? [plain()]),
@@ -120,31 +129,30 @@ export function settingsOf(options: HandlerOptions): Settings {
   };
 }
 
-function sending(options: SenderOptions): SenderSettings {
+function fillDefaults(options: SenderOptions): SenderSettings {
   const memory = options.memory ?? sharedMemoryPressure();
   assertMemoryPressure(memory);
   const processes = options.processes ?? 1;
+  const { only, bindings = {} } = sourceOverridesOf(options);
   return {
-    poolBytes: options.poolBytes ?? defaultPoolBytes(memory, processes),
+    maxPooledBytes: options.maxPooledBytes ?? defaultMaxPooledBytes(memory, processes),
     processes,
     maxOpenFiles: maxOpenFiles(options.maxOpenFiles),
     memory,
-    policy: { map: options.map ?? 'auto', only: options.only },
+    policy: { map: options.map ?? 'auto', only },
     timing: options.timing ?? false,
-    bindings: options.bindings ?? {},
+    bindings,
   };
 }
 
 const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
-  // Less than a few windows would answer nothing but 503.
-  poolBytes: countFrom(MIB),
+  // With less than a few windows, most responses would be a 503.
+  maxPooledBytes: countFrom(MIB),
   processes: countFrom(1),
   maxOpenFiles: countFrom(1),
   map: oneOf('auto', 'always', 'never'),
   timing: FLAG,
   memory: OBJECT,
-  only: oneOf('mapped', 'copied', 'read'),
-  bindings: OBJECT,
 };
 
 const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
@@ -175,12 +183,12 @@ function assertStore(store: Store): void {
   }
 }
 
-function maxOpenFiles(wanted: number | undefined): number {
+function maxOpenFiles(requested: number | undefined): number {
   const limit = descriptorLimit();
-  return Math.max(1, Math.min(wanted ?? Math.floor(limit / 2), Math.floor((limit * 3) / 4)));
+  return Math.max(1, Math.min(requested ?? Math.floor(limit / 2), Math.floor((limit * 3) / 4)));
 }
 
-function defaultPoolBytes(memory: MemoryPressureProvider, processes: number): number {
+function defaultMaxPooledBytes(memory: MemoryPressureProvider, processes: number): number {
   const limit = memory.limitBytes || totalmem(); // 0: nothing can be measured
   return Math.max(MIB, Math.floor(Math.min(64 * MIB, limit / 16) / processes));
 }

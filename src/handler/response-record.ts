@@ -4,127 +4,160 @@ import type { FileArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
-import { type BytesBySource, type SourceName, Tally, type Totals } from '../send/tally.js';
+import { type BytesBySource, type SourceName, Tally } from '../send/tally.js';
+import type { Counters } from './stats.js';
 
-/** What `diagnostics_channel` publishes on `hotblob:response` when a response is over. */
+/** Message that `diagnostics_channel` publishes on `hotblob:response` at the end of each response. */
 export interface ResponseReport {
-  /** The request as it came, and its headers. What it is for is over: nothing can be answered by it. */
+  /** Exchange of the request. It has ended: subscribers read its request, and must not respond. */
   readonly exchange: Exchange;
-  /** What tells the responses of one handler, or of one sender of routes, from those of others: what its `stats` is of. */
+  /** Handler or sender that sent the response: the object whose `stats()` counts it. */
   readonly sender: object;
-  /** Of the request. */
+  /** Request method. */
   readonly method: string;
-  /** The name of the protocol; undefined for what no protocol has recognised, and for what the host sent by itself. */
+  /** Name of the protocol; undefined if no protocol matched, and for a route of the host. */
   readonly protocol: string | undefined;
-  /** What was asked for; `send` for what the host sent by itself, `none` for what has not been recognised. */
+  /** Operation requested; `send` for a route of the host, `none` if no protocol matched. */
   readonly operation: OperationKind | 'send' | 'none';
-  /** Undefined for what the host sent by itself, and for a key that is none. */
+  /** Key in the store; undefined for a route of the host and for an invalid key. */
   readonly key: string | undefined;
-  /** What was answered; 0 where the response ended before one was chosen. */
+  /** HTTP status code; 0 if the response ended before it had one. */
   readonly status: number;
   /** Bytes of the body that have left the process, by source. */
   readonly bytes: Readonly<BytesBySource>;
-  /** From the request to what the store found; undefined where it was not asked, or found nothing. */
+  /** Milliseconds from the request to the end of the store lookup; undefined if there was none, or for a miss. */
   readonly lookupMilliseconds: number | undefined;
-  /** From the request to the headers, which leave with the first bytes of an artifact; undefined without such. */
+  /** Milliseconds from the request to the headers of an artifact; undefined if none was sent. */
   readonly firstByteMilliseconds: number | undefined;
-  /** From the request to the end of the response. */
+  /** Milliseconds from the request to the end of the response. */
   readonly milliseconds: number;
-  /** Whether all of it has been handed to the kernel. */
+  /** Whether the kernel has accepted the whole response. */
   readonly complete: boolean;
-  /** What ended it early, or made it an error. */
+  /** Error that ended the response early or that it reports. */
   readonly error: unknown;
 }
 
-/** Where {@link ResponseReport}s are published. */
+/** Name of the channel that {@link ResponseReport}s are published on. */
 export const RESPONSE_CHANNEL = 'hotblob:response';
 
 const channel = diagnosticsChannel.channel(RESPONSE_CHANNEL);
 const logResponse = debug('hotblob:response');
 const logError = debug('hotblob:error');
 
-/** Whose responses are counted, and how. */
+/** Destination of the records of one handler or sender. */
 export interface Reporter {
   /** As in {@link ResponseReport}. */
   readonly sender: object;
-  readonly totals: Totals;
-  /** Whether clients are told what took how long. */
+  readonly counters: Counters;
+  /** Whether responses have a `Server-Timing` header. */
   readonly timing: boolean;
 }
 
-/** One response, from the request on. */
-export class ResponseRecord extends Tally {
+/** Bookkeeping of one response, from the request to the end. */
+export class ResponseRecord {
   readonly startedAt = performance.now();
   readonly exchange: Exchange;
-  readonly reporter: Reporter;
+  readonly tally: Tally;
   key: string | undefined;
   protocol: Protocol | undefined;
   operation: ResponseReport['operation'];
-  /** What was found, but gone when it was to be opened. */
+  /** Artifact that the lookup found but whose file no longer existed when it was opened. */
   vanished: FileArtifact | undefined;
-  /** Whether the store was asked for the artifact. */
+  /** Whether the store was asked for an artifact to send. */
   wasLookedUp = false;
-  /** When the store had found something, as `startedAt`; 0 before, and where that was at once and nobody wants to know. */
+  /** Time when the lookup found an artifact, by `performance.now()`; 0 if that was not measured. */
   foundAt = 0;
+  /** Time when the headers of an artifact were sent, by `performance.now()`; 0 before. */
+  headersAt = 0;
   status = 0;
   complete = true;
   error: unknown;
+  readonly #reporter: Reporter;
 
   constructor(exchange: Exchange, operation: 'send' | 'none', reporter: Reporter) {
-    super(reporter.totals);
     this.exchange = exchange;
     this.operation = operation;
-    this.reporter = reporter;
+    this.#reporter = reporter;
+    this.tally = new Tally(reporter.counters);
+    reporter.counters.active++;
   }
 
-  /** The store has found something, at once or `later`. */
-  found(later: boolean): void {
-    if (later || this.reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
+  /** Notes that the lookup found an artifact. A synchronous lookup takes no time worth measuring, unless someone reads it. */
+  found(isAsync: boolean): void {
+    if (isAsync || this.#reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
   }
 
-  override begin(headers: ResponseHeaders, source: SourceName | undefined): void {
-    super.begin(headers, source);
-    if (this.reporter.timing) headers['server-timing'] = this.#serverTiming(source);
+  /** Notes that the headers of an artifact are about to be sent, and adds `Server-Timing` to them if enabled. */
+  beforeHeaders(headers: ResponseHeaders, source: SourceName | undefined): void {
+    this.headersAt = performance.now();
+    if (this.#reporter.timing) headers['server-timing'] = this.#serverTiming(source);
   }
 
-  /** `Server-Timing` (W3C Server Timing, 3): durations in milliseconds. */
+  /** Counts the lookup of an artifact to send, if there was one. */
+  countLookup(isHit: boolean): void {
+    if (!this.wasLookedUp) return;
+    if (isHit) this.#reporter.counters.hits++;
+    else this.#reporter.counters.misses++;
+  }
+
+  /** Notes the error that ended the response early, or that it reports. */
+  fail(error: unknown): void {
+    this.error = error;
+    this.complete = false;
+  }
+
+  /** Ends the record of an exchange that is left to the host. It does not count as a response. */
+  abandon(): void {
+    this.#reporter.counters.active--;
+  }
+
+  /** Ends the record: counts the response and publishes its report. */
+  finish(): void {
+    const { counters } = this.#reporter;
+    counters.active--;
+    counters.countResponse(this);
+    this.#publish();
+  }
+
+  /** Value of `Server-Timing` (W3C Server Timing, section 3), durations in milliseconds. */
   #serverTiming(source: SourceName | undefined): string {
-    const { startedAt, foundAt, begunAt } = this;
+    const { startedAt, foundAt, headersAt } = this;
     const metrics: string[] = [];
     if (source !== undefined) metrics.push(`source;desc=${source}`);
     if (foundAt > 0) metrics.push(`lookup;dur=${(foundAt - startedAt).toFixed(3)}`);
-    return [...metrics, `first-byte;dur=${(begunAt - startedAt).toFixed(3)}`].join(', ');
+    return [...metrics, `first-byte;dur=${(headersAt - startedAt).toFixed(3)}`].join(', ');
+  }
+
+  #publish(): void {
+    const { exchange, key, status, startedAt, foundAt, headersAt, operation, complete, error } = this;
+    const { method } = exchange;
+    if (error !== undefined && logError.enabled && !isClientError(error)) logError('%s %s: %O', method, key, error);
+    if (!logResponse.enabled && !channel.hasSubscribers) return;
+    const { bytes } = this.tally;
+    const milliseconds = performance.now() - startedAt;
+    channel.publish({
+      exchange,
+      sender: this.#reporter.sender,
+      method,
+      protocol: this.protocol?.name,
+      operation,
+      key,
+      status,
+      bytes,
+      lookupMilliseconds: foundAt > 0 ? foundAt - startedAt : undefined,
+      firstByteMilliseconds: headersAt > 0 ? headersAt - startedAt : undefined,
+      milliseconds,
+      complete,
+      error,
+    } satisfies ResponseReport);
+    if (!logResponse.enabled) return;
+    const sources = Object.entries(bytes).filter(([, count]) => count > 0);
+    const body = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
+    const end = complete ? '' : ', incomplete';
+    logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), end);
   }
 }
 
-/** Tells those who listen that a response is over. Costs next to nothing when nobody does. */
-export function report(record: ResponseRecord): void {
-  const { exchange, key, status, bytes, startedAt, foundAt, begunAt, operation, complete, error } = record;
-  const { method } = exchange;
-  if (error !== undefined && logError.enabled && !isTheClients(error)) logError('%s %s: %O', method, key, error);
-  if (!logResponse.enabled && !channel.hasSubscribers) return;
-  const milliseconds = performance.now() - startedAt;
-  channel.publish({
-    exchange,
-    sender: record.reporter.sender,
-    method,
-    protocol: record.protocol?.name,
-    operation,
-    key,
-    status,
-    bytes,
-    lookupMilliseconds: foundAt > 0 ? foundAt - startedAt : undefined,
-    firstByteMilliseconds: begunAt > 0 ? begunAt - startedAt : undefined,
-    milliseconds,
-    complete,
-    error,
-  } satisfies ResponseReport);
-  if (!logResponse.enabled) return;
-  const sources = Object.entries(bytes).filter(([, count]) => count > 0);
-  const body = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
-  logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), complete ? '' : ', cut off');
-}
-
-function isTheClients(error: unknown): boolean {
+function isClientError(error: unknown): boolean {
   return error instanceof HotblobError && error.status < 500;
 }

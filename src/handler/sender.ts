@@ -2,116 +2,110 @@ import type { Artifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import { type Exchange, headersSentError } from '../contract/exchange.js';
 import { SendError } from '../contract/send-error.js';
-import { type Bindings, loadBindings } from '../page-cache/bindings.js';
-import { OpenFiles } from '../page-cache/open-files.js';
-import { Leases } from '../send/leases.js';
-import { Download } from './download.js';
-import type { SenderSettings } from './options.js';
-import { type Reporter, ResponseRecord, report } from './response-record.js';
-import { type HandlerStats, memoryStats, Stats } from './stats.js';
+import { totalBytes } from '../send/tally.js';
+import { type SenderOptions, senderSettingsOf } from './options.js';
+import { ResponseRecord } from './response-record.js';
+import { createServing, type Serving } from './serving.js';
+import type { HandlerStats } from './stats.js';
 
-/** Sends artifacts, whoever has found them: what handlers are built on, and what hosts use in routes of their own. */
-export class Sender {
-  readonly openFiles: OpenFiles;
-  readonly download: Download;
-  readonly #memory: SenderSettings['memory'];
-  readonly #bindings: Bindings;
-  readonly #leases: Leases;
-  readonly #stats = new Stats();
-  readonly #reporter: Reporter;
-  readonly #maxOpenFiles: number;
-
-  /** @param owner what reports name; default: the sender itself */
-  constructor(settings: SenderSettings, owner?: object) {
-    this.#reporter = { sender: owner ?? this, totals: this.#stats, timing: settings.timing };
-    this.#maxOpenFiles = settings.maxOpenFiles;
-    this.#memory = settings.memory;
-    this.#bindings = loadBindings(settings.bindings);
-    this.#leases = new Leases(settings.poolBytes, settings.memory, settings.processes);
-    this.openFiles = new OpenFiles(this.#bindings, settings.maxOpenFiles);
-    this.download = new Download(this.openFiles, this.#leases, settings.policy);
-  }
-
-  /**
-   * Answers with an artifact: a HEAD as such, every other method as a GET. Resolves to true when the response is over, also
-   * where it was cut off after the headers, and to false for an artifact that is not there: then nothing has been answered.
-   *
-   * @throws SendError before the headers: then nothing has been answered by this either
-   */
-  async send(exchange: Exchange, artifact: Artifact): Promise<boolean> {
-    if (exchange.closed) throw new SendError(clientGone());
-    if (exchange.headersSent) throw new SendError(headersSentError());
-    const record = this.begin(exchange, 'send');
-    try {
-      if ((await this.download.answer(exchange, artifact, record)) === 'missing') {
-        this.leave();
-        return false;
-      }
-      // A closed exchange takes an answer without a body in silence.
-      if (!exchange.headersSent) throw clientGone();
-    } catch (error) {
-      const reason = new SendError(error);
-      if (!exchange.headersSent || reason.code === 'ERR_HOTBLOB_HEADERS_SENT') {
-        this.leave();
-        throw reason;
-      }
-      record.error = error;
-      record.complete = false;
-      // Ended cleanly, the client would take half an artifact for the whole.
-      exchange.destroy(reason);
-    }
-    this.finish(record);
-    return true;
-  }
-
-  /** The record of a response that begins. */
-  begin(exchange: Exchange, operation: 'send' | 'none'): ResponseRecord {
-    this.#stats.active++;
-    return new ResponseRecord(exchange, operation, this.#reporter);
-  }
-
-  /** A response that has begun is left to somebody else. */
-  leave(): void {
-    this.#stats.active--;
-  }
-
-  /** Counts a lookup. */
-  lookedUp(isHit: boolean): void {
-    if (isHit) this.#stats.hits++;
-    else this.#stats.misses++;
-  }
-
-  /** Counts a response that is over, and tells those who listen. */
-  finish(record: ResponseRecord): void {
-    this.#stats.active--;
-    this.#stats.answered(record);
-    report(record);
-  }
-
-  /** What has been done since the start, and what is in use now. */
-  stats(): HandlerStats {
-    return {
-      ...this.#stats.snapshot(),
-      mapper: this.#bindings.mapper?.name,
-      copiesResident: this.#bindings.libc !== undefined,
-      openFiles: this.openFiles.size,
-      maxOpenFiles: this.#maxOpenFiles,
-      mappings: this.#bindings.mappings,
-      ...this.#leases.stats(),
-      pressure: this.#memory.level,
-      memory: memoryStats(this.#memory),
-    };
-  }
-
-  /** Closes descriptors, those in use with their last response. */
-  close(): void {
-    this.openFiles.close();
-  }
+/** Response that {@link Sender.send} has sent. */
+export interface SendResult {
+  /** Whether the client got the whole response. False if it was reset or destroyed after the headers. */
+  readonly complete: boolean;
+  /** HTTP status code. */
+  readonly status: number;
+  /** Number of bytes of the artifact that have left the process. */
+  readonly bytes: number;
+  /** Error that ended an incomplete response. */
+  readonly error: unknown;
 }
 
-function clientGone(): HotblobError {
-  return new HotblobError(
-    'ERR_HOTBLOB_CLIENT_GONE',
-    'the client left, or the host ended the response, before the answer',
-  );
+/**
+ * Sends artifacts that the host has found and authorised.
+ *
+ * A HEAD is answered without a body, every other method like a GET. Status, ranges and preconditions come from the artifact, whatever
+ * status the host has set. Headers that the host has set are kept, except those that frame the body.
+ */
+export interface Sender<Route extends readonly unknown[], Result = SendResult> {
+  /**
+   * Sends an artifact. Resolves when the response has ended.
+   *
+   * @throws SendError with nothing sent, so the host can respond: `ERR_HOTBLOB_NOT_FOUND` (status 404) if the file does not exist or
+   * is not a regular file, `EACCES` (403), `ERR_HOTBLOB_OVERLOADED` (503), `ERR_HOTBLOB_HEADERS_SENT`, `ERR_HOTBLOB_CLIENT_GONE`, and
+   * every other error before the headers
+   */
+  send(...route: [...Route, artifact: Artifact]): Promise<Result>;
+  /**
+   * Like {@link send}, but resolves to false if the file does not exist or is not a regular file. Nothing has been sent then, and the
+   * host must respond.
+   */
+  trySend(...route: [...Route, artifact: Artifact]): Promise<Result | false>;
+  /** Returns counters since the creation of the sender, and current use. */
+  stats(): HandlerStats;
+  /** Closes descriptors; those in use are closed with their last response. */
+  close(): void;
+}
+
+/**
+ * Creates a sender for the routes of a framework. Adapters call it; so can an adapter of your own.
+ *
+ * @param exchangeOf creates the exchange from the arguments that the framework passes to a route
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
+ */
+export function createRouteSender<Route extends readonly unknown[]>(
+  options: SenderOptions,
+  exchangeOf: (...route: [...Route, artifact: Artifact]) => Exchange,
+): Sender<Route> {
+  const sender: Sender<Route> = {
+    // The last argument is the artifact: the type says so.
+    send: (...route) => sendArtifact(serving, exchangeOf(...route), route[route.length - 1] as Artifact),
+    trySend: (...route) => trySendArtifact(serving, exchangeOf(...route), route[route.length - 1] as Artifact),
+    stats: () => serving.stats(),
+    close: () => serving.close(),
+  };
+  const serving = createServing(senderSettingsOf(options), sender);
+  return sender;
+}
+
+/** See {@link Sender.send}. */
+export async function sendArtifact(serving: Serving, exchange: Exchange, artifact: Artifact): Promise<SendResult> {
+  const result = await trySendArtifact(serving, exchange, artifact);
+  if (result !== false) return result;
+  const path = artifact.kind === 'file' ? `: ${artifact.path}` : '';
+  throw new SendError(new HotblobError('ERR_HOTBLOB_NOT_FOUND', `no regular file${path}`));
+}
+
+/** See {@link Sender.trySend}. */
+export async function trySendArtifact(
+  { download, reporter }: Serving,
+  exchange: Exchange,
+  artifact: Artifact,
+): Promise<SendResult | false> {
+  if (exchange.closed) throw new SendError(clientGoneError());
+  if (exchange.headersSent) throw new SendError(headersSentError());
+  const record = new ResponseRecord(exchange, 'send', reporter);
+  try {
+    if ((await download.answer(exchange, artifact, record)) === 'missing') {
+      record.abandon();
+      return false;
+    }
+    // A closed exchange ignores a response without a body.
+    if (!exchange.headersSent) throw clientGoneError();
+  } catch (error) {
+    const reason = new SendError(error);
+    if (!exchange.headersSent || reason.code === 'ERR_HOTBLOB_HEADERS_SENT') {
+      record.abandon();
+      throw reason;
+    }
+    record.fail(error);
+    // The client must not take an incomplete response for a complete one.
+    exchange.destroy(reason);
+  }
+  record.finish();
+  const { complete, status, tally, error } = record;
+  return { complete, status, bytes: totalBytes(tally.bytes), error };
+}
+
+function clientGoneError(): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected or the host ended the response first');
 }

@@ -1,108 +1,115 @@
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
-import { type Count, mainSource, type SourceName, type Totals, type UnmappedReason } from '../send/tally.js';
+import {
+  type Count,
+  mainSource,
+  type SourceName,
+  type Totals,
+  totalBytes,
+  type UnmappedReason,
+} from '../send/tally.js';
 import { Histogram, type HistogramSnapshot } from '../util/histogram.js';
 import type { ResponseRecord } from './response-record.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** What a handler has done since its start, and what is in use now. */
+/** Statistics of a handler or sender: counters since its creation, and current use. */
 export interface HandlerStats {
-  /** Responses by status; 0 for those that ended before there was one. */
+  /** Number of responses by status code; 0 for those that ended before they had one. */
   readonly responses: Readonly<Record<number, number>>;
-  /** The same responses, by all that they are told apart by. */
+  /** Number of responses by protocol, operation, status code and source. */
   readonly responseCounts: readonly ResponseCount[];
-  /** Responses under way. */
+  /** Responses in flight. */
   readonly active: number;
-  /** Lookups that found an artifact: GET and HEAD, sent or only described. */
+  /** Lookups for GET and HEAD that found an artifact. */
   readonly hits: number;
-  /** Lookups that found none, also those that were left to whoever comes next. */
+  /** Lookups for GET and HEAD that found none, including those that fell through to the host. */
   readonly misses: number;
-  /** How long downloads took that have left to their end, by how much of their artifact was sent. */
+  /** Duration of complete downloads, by the number of bytes sent. */
   readonly latency: readonly SizeClassLatency[];
   /** Windows and bytes that have left the process, by source. */
   readonly sent: Readonly<Record<SourceName, Readonly<Count>>>;
-  /** Why responses, or single windows of them, were not mapped. */
+  /** Number of responses and windows that were not mapped, by reason. */
   readonly unmapped: Readonly<Partial<Record<UnmappedReason, number>>>;
-  /** The binding that maps; undefined where nothing is mapped. */
+  /** Binding that maps files; undefined if none is available. */
   readonly mapper: 'mmap-io' | 'libc' | undefined;
-  /** Whether bytes are copied from the page cache without waiting for a disk (preadv2 with RWF_NOWAIT). */
+  /** Whether resident pages are copied without waiting for a disk (preadv2(2) with RWF_NOWAIT). */
   readonly copiesResident: boolean;
-  /** Descriptors open, or about to be. */
+  /** Open descriptors, including those that are being opened. */
   readonly openFiles: number;
-  /** How many there may be. */
+  /** Limit on `openFiles`. */
   readonly maxOpenFiles: number;
-  /** Mappings alive. */
+  /** Number of mappings. */
   readonly mappings: number;
-  /** Bytes of mappings that are being sent. */
+  /** Mapped bytes in flight. */
   readonly mappedBytes: number;
-  /** How many there may be, while memory is as it is. */
+  /** Limit on `mappedBytes` under the current memory pressure. */
   readonly maxMappedBytes: number;
-  /** Bytes of buffers that are being filled or sent. */
+  /** Bytes of buffers in use. */
   readonly pooledBytes: number;
-  /** Bytes of buffers that wait for their next use. */
+  /** Bytes of buffers kept for reuse. */
   readonly idlePooledBytes: number;
-  /** How many both may be together. */
+  /** Limit on the sum of `pooledBytes` and `idlePooledBytes`. */
   readonly maxPooledBytes: number;
   /** Responses that wait for a buffer. */
   readonly waitingForBuffers: number;
-  /** How short memory is now. */
+  /** Memory pressure level. */
   readonly pressure: 'normal' | 'constrained' | 'critical';
-  /** What says so. */
+  /** Figures behind the memory pressure level. */
   readonly memory: MemoryStats;
 }
 
-/** Something that counts: a handler, a sender of routes, a server. */
-export interface Counting<Stats> {
-  /** What it has counted so far, and what is in use now. */
+/** Object with statistics: a handler, a sender or a server. */
+export interface StatsSource<Stats> {
+  /** Returns the current statistics, without I/O. */
   stats(): Stats;
 }
 
-/** Responses that were alike. */
+/** Number of responses with the same protocol, operation, status code and source. */
 export interface ResponseCount {
-  /** The name of the protocol; `none` for what no protocol has recognised, and for what a host's own route sent. */
+  /** Name of the protocol; `none` if no protocol matched, and for routes of the host. */
   readonly protocol: string;
-  /** What was asked for; `send` for what a host's own route sent, `none` for what has not been recognised. */
+  /** Operation requested; `send` for routes of the host, `none` if no protocol matched. */
   readonly operation: OperationKind | 'send' | 'none';
-  /** What was answered; 0 where the response ended before one was chosen. */
+  /** HTTP status code; 0 if the response ended before it had one. */
   readonly status: number;
-  /** Where most of the body came from; `none` where no byte of an artifact has left. */
+  /** Source of most bytes of the body; `none` if no bytes of an artifact were sent. */
   readonly source: SourceName | 'none';
-  /** How many. */
+  /** Number of responses. */
   readonly count: number;
 }
 
-/** Times of downloads that sent about as much. */
+/** Duration of complete downloads of one size class. */
 export interface SizeClassLatency {
-  /** More than the class before sends at most, and at most so many bytes; Infinity for the last one. */
+  /** Largest number of bytes sent in this class; Infinity for the last class. */
   readonly maxBytes: number;
-  /** From the request to the headers, which leave with the first window. */
+  /** Time from the request to the response headers. */
   readonly firstByte: HistogramSnapshot;
-  /** From the request to the last byte that the kernel has taken. */
+  /** Time from the request until the kernel has accepted the last byte. */
   readonly duration: HistogramSnapshot;
 }
 
-/** What is known of the memory that this process may use; undefined where a provider does not tell. */
+/** Memory figures of the pressure provider. A field is undefined if the provider does not report it. */
 export interface MemoryStats {
-  /** What counts against the limit, in bytes. */
+  /** Bytes in use that count towards the limit. */
   readonly usedBytes: number | undefined;
-  /** In bytes. */
+  /** Memory limit in bytes. */
   readonly limitBytes: number | undefined;
-  /** Where `constrained` begins, in bytes. */
+  /** Use in bytes at which the level becomes `constrained`. */
   readonly softBytes: number | undefined;
-  /** Where `critical` begins, in bytes. */
+  /** Use in bytes at which the level becomes `critical`. */
   readonly hardBytes: number | undefined;
-  /** Bytes between the soft and the hard watermark, 64 MiB to 512 MiB. */
+  /** Bytes between the soft and the hard watermark, clamped to 64 MiB to 512 MiB. */
   readonly headroomBytes: number;
-  /** Where the figures come from. */
+  /** Origin of the figures, such as a cgroup. */
   readonly sensor: string | undefined;
 }
 
-/** What divides downloads by what they send, in bytes. */
+/** Upper bounds of the size classes of downloads, in bytes sent. */
 const SIZE_CLASSES = [64 * KIB, MIB, 16 * MIB, Number.POSITIVE_INFINITY] as const;
 
-interface Alike {
+interface ResponseGroup {
   readonly protocol: Protocol | undefined;
   readonly operation: ResponseCount['operation'];
   readonly status: number;
@@ -110,45 +117,45 @@ interface Alike {
   count: number;
 }
 
-/** The counters of one handler. */
-export class Stats implements Totals {
-  readonly sent = { bytes: none(), mapped: none(), copied: none(), read: none(), stream: none() };
+/** Counters of one handler or sender. */
+export class Counters implements Totals {
+  readonly sent = { bytes: noCount(), mapped: noCount(), copied: noCount(), read: noCount(), stream: noCount() };
   readonly unmapped = new Map<UnmappedReason, number>();
   active = 0;
   hits = 0;
   misses = 0;
-  readonly #responses = new Map<string, Alike>();
-  #latest: Alike = { protocol: undefined, operation: 'none', status: 0, source: undefined, count: 0 };
+  readonly #groups = new Map<string, ResponseGroup>();
+  #lastGroup: ResponseGroup = { protocol: undefined, operation: 'none', status: 0, source: undefined, count: 0 };
   readonly #latency = SIZE_CLASSES.map((maxBytes) => ({
     maxBytes,
     firstByte: new Histogram(),
     duration: new Histogram(),
   }));
 
-  /** Counts a response that is over. */
-  answered(record: ResponseRecord): void {
-    const source = mainSource(record.bytes);
+  /** Counts a response that has ended. */
+  countResponse(record: ResponseRecord): void {
+    const source = mainSource(record.tally.bytes);
     const { protocol, operation, status } = record;
-    let alike = this.#latest;
-    // Most responses are like the one before.
+    let group = this.#lastGroup;
+    // Most responses belong to the group of the previous one, which saves building the key of the map.
     if (
-      alike.protocol !== protocol ||
-      alike.operation !== operation ||
-      alike.status !== status ||
-      alike.source !== source
+      group.protocol !== protocol ||
+      group.operation !== operation ||
+      group.status !== status ||
+      group.source !== source
     ) {
-      alike = this.#alike(protocol, operation, status, source);
-      this.#latest = alike;
+      group = this.#group(protocol, operation, status, source);
+      this.#lastGroup = group;
     }
-    alike.count++;
-    if (source !== undefined && record.complete) this.#time(record);
+    group.count++;
+    if (source !== undefined && record.complete) this.#addLatency(record);
   }
 
   snapshot(): Pick<
     HandlerStats,
     'responses' | 'responseCounts' | 'active' | 'hits' | 'misses' | 'latency' | 'sent' | 'unmapped'
   > {
-    const responseCounts = Array.from(this.#responses.values(), ({ protocol, source, ...rest }) => ({
+    const responseCounts = Array.from(this.#groups.values(), ({ protocol, source, ...rest }) => ({
       protocol: protocol?.name ?? 'none',
       source: source ?? ('none' as const),
       ...rest,
@@ -171,26 +178,26 @@ export class Stats implements Totals {
     };
   }
 
-  #alike(
+  #group(
     protocol: Protocol | undefined,
     operation: ResponseCount['operation'],
     status: number,
     source: SourceName | undefined,
-  ): Alike {
-    const name = `${protocol?.name} ${operation} ${status} ${source}`;
-    let alike = this.#responses.get(name);
-    if (alike === undefined) {
-      alike = { protocol, operation, status, source, count: 0 };
-      this.#responses.set(name, alike);
+  ): ResponseGroup {
+    const key = `${protocol?.name} ${operation} ${status} ${source}`;
+    let group = this.#groups.get(key);
+    if (group === undefined) {
+      group = { protocol, operation, status, source, count: 0 };
+      this.#groups.set(key, group);
     }
-    return alike;
+    return group;
   }
 
-  #time({ bytes, startedAt, begunAt }: ResponseRecord): void {
-    const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
+  #addLatency({ tally, startedAt, headersAt }: ResponseRecord): void {
+    const sent = totalBytes(tally.bytes);
     for (const { maxBytes, firstByte, duration } of this.#latency) {
       if (sent > maxBytes) continue;
-      firstByte.add(begunAt - startedAt);
+      firstByte.add(headersAt - startedAt);
       duration.add(performance.now() - startedAt);
       return;
     }
@@ -203,6 +210,6 @@ export function memoryStats(memory: MemoryPressureProvider): MemoryStats {
   return { usedBytes, limitBytes, softBytes, hardBytes, headroomBytes, sensor };
 }
 
-function none(): Count {
+function noCount(): Count {
   return { windows: 0, bytes: 0 };
 }

@@ -2,14 +2,17 @@ import type { Readable } from 'node:stream';
 import type { FileArtifact, UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
-import type { PutResult, Store } from '../contract/store.js';
+import type { PutOptions, PutResult, Store } from '../contract/store.js';
 import type { Representation } from '../http/headers.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
+import type { MountedProtocols } from '../protocols/mounted.js';
+import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
 import type { Download } from './download.js';
 import { RequestSignal } from './request-signal.js';
+import { expectedBody, uploadBody } from './upload-body.js';
 
-/** What changes artifacts, and what looks at them without sending them. Keys are those of the store. */
-export class Artifacts {
+/** Access to the store for everything but sending an artifact. Keys are those of the store. */
+export class StoreAccess {
   readonly #store: Store;
   readonly #openFiles: OpenFiles;
   readonly #download: Download;
@@ -20,22 +23,22 @@ export class Artifacts {
     this.#download = download;
   }
 
-  /** What is under `key`, as a client would see it; undefined for a miss. */
+  /** Returns the representation of an artifact, or undefined for a miss. */
   async describe(exchange: Exchange, key: string): Promise<Representation | undefined> {
     const artifact = await this.#store.get(key, new RequestSignal(exchange));
     return artifact && this.#download.describe(artifact);
   }
 
-  /** The first `maxBytes` bytes of what is under `key`, or all; undefined for a miss. */
+  /** Returns the first `maxBytes` bytes of an artifact, or all of it if it is shorter. Returns undefined for a miss. */
   async read(exchange: Exchange, key: string, maxBytes: number): Promise<Buffer | undefined> {
     const options = new RequestSignal(exchange);
     const artifact = await this.#store.get(key, options);
     if (artifact === undefined) return undefined;
     if (artifact.kind === 'bytes') return Buffer.from(artifact.bytes.subarray(0, maxBytes));
-    if (artifact.kind === 'stream') return firstBytes(await artifact.open(undefined, options), maxBytes);
+    if (artifact.kind === 'stream') return readStream(await artifact.open(undefined, options), maxBytes);
     const bytes = await this.#readFile(artifact, maxBytes);
     if (bytes !== undefined) return bytes;
-    // Its file has gone, but it may have moved on to another.
+    // The file no longer exists, but the store may have moved the artifact to another one.
     const moved = await this.#store.get(key, options);
     if (moved?.kind !== 'file' || moved.path === artifact.path) return undefined;
     return this.#readFile(moved, maxBytes);
@@ -50,7 +53,10 @@ export class Artifacts {
       let filled = 0;
       while (filled < bytes.byteLength) {
         const count = await file.read(bytes.subarray(filled), bytes.byteLength - filled, offset + filled);
-        if (count === 0) throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `the file ends too early: ${file.path}`);
+        if (count === 0) {
+          const message = `${file.path}: expected ${length} bytes at ${offset}, received ${filled}`;
+          throw new HotblobError('ERR_HOTBLOB_TRUNCATED', message);
+        }
         filled += count;
       }
       return bytes;
@@ -59,46 +65,98 @@ export class Artifacts {
     }
   }
 
-  /** Keeps `body`, and ends its stream. From then on the upload is what clients get. */
-  async put(exchange: Exchange, key: string, body: Readable, what: What): Promise<PutResult> {
+  /** Stores `body`, and destroys its stream. Downloads that start later get the new artifact. */
+  async put(exchange: Exchange, key: string, body: Readable, options: Omit<PutOptions, 'signal'>): Promise<PutResult> {
     const { signal } = new RequestSignal(exchange);
     try {
-      if (this.#store.put === undefined) throw new HotblobError('ERR_HOTBLOB_READ_ONLY', 'the store takes no uploads');
-      const result = await this.#store.put(key, body, { signal, ...what });
-      // What is open for its key is no longer what the store has.
-      this.#expire(await this.#store.get(key, { signal }));
+      if (this.#store.put === undefined) throw readOnlyError();
+      const result = await this.#store.put(key, body, { signal, ...options });
+      if (result.replacedPath !== undefined) this.#openFiles.expire(result.replacedPath);
       return result;
     } finally {
       body.destroy();
     }
   }
 
-  /** Deletes what is under `key`. Resolves to whether there was something. */
-  async delete(exchange: Exchange, key: string): Promise<boolean> {
-    if (this.#store.delete === undefined) throw new HotblobError('ERR_HOTBLOB_READ_ONLY', 'the store deletes nothing');
-    const artifact = await this.#store.get(key, new RequestSignal(exchange));
+  /** Deletes an artifact. Resolves to whether there was one. */
+  async delete(key: string): Promise<boolean> {
+    if (this.#store.delete === undefined) throw readOnlyError();
     const isDeleted = await this.#store.delete(key);
-    this.#expire(artifact);
+    // Which file had the artifact is unknown here, and DELETE is rare: every open file is revalidated once.
+    if (isDeleted) this.#openFiles.expireAll();
     return isDeleted;
   }
+}
 
-  #expire(artifact: Awaited<ReturnType<Store['get']>>): void {
-    if (artifact?.kind !== 'file') return;
-    // A region of a file that is only appended to is what it was.
-    if (artifact.immutable === true && artifact.offset !== undefined) return;
-    this.#openFiles.expire(artifact.path);
+/** Access to the store for the protocol that handles one request. Keys are those of the protocol. */
+export class ProtocolStoreAccess implements ProtocolArtifacts {
+  /** Whether the protocol has read the request body. */
+  isBodyRead = false;
+  readonly #exchange: Exchange;
+  readonly #access: StoreAccess;
+  readonly #protocol: Protocol | undefined;
+  readonly #protocols: MountedProtocols;
+  readonly #maxUploadBytes: number;
+  readonly #signal: RequestSignal;
+
+  constructor(
+    exchange: Exchange,
+    access: StoreAccess,
+    protocol: Protocol | undefined,
+    protocols: MountedProtocols,
+    maxUploadBytes: number,
+  ) {
+    this.#exchange = exchange;
+    this.#access = access;
+    this.#protocol = protocol;
+    this.#protocols = protocols;
+    this.#maxUploadBytes = maxUploadBytes;
+    this.#signal = new RequestSignal(exchange);
+  }
+
+  get signal(): AbortSignal {
+    return this.#signal.signal;
+  }
+
+  /** Returns the key in the store. Throws for an invalid key. */
+  storeKey(key: string): string {
+    return this.#protocol === undefined ? key : this.#protocols.storeKey(this.#protocol, key);
+  }
+
+  async describe(key: string): Promise<ArtifactDescription | undefined> {
+    const representation = await this.#access.describe(this.#exchange, this.storeKey(key));
+    if (representation === undefined) return undefined;
+    const { size, etag, lastModified, metadata } = representation;
+    return { size, etag, lastModified: lastModified && new Date(lastModified.seconds * 1000), metadata };
+  }
+
+  async read(key: string, maxBytes: number): Promise<Buffer | undefined> {
+    return this.#access.read(this.#exchange, this.storeKey(key), maxBytes);
+  }
+
+  async put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult> {
+    return this.#access.put(this.#exchange, this.storeKey(key), body, { metadata });
+  }
+
+  async delete(key: string): Promise<boolean> {
+    return this.#access.delete(this.storeKey(key));
+  }
+
+  body(maxBytes: number): Readable {
+    this.isBodyRead = true;
+    const expected = expectedBody(this.#exchange, Math.min(maxBytes, this.#maxUploadBytes));
+    return uploadBody(this.#exchange, expected);
   }
 }
 
-interface What {
-  readonly size?: number | undefined;
-  readonly metadata?: UploadMetadata | undefined;
+function readOnlyError(): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_READ_ONLY', 'the store is read-only: it has no put() or delete()');
 }
 
-async function firstBytes(stream: Readable, maxBytes: number): Promise<Buffer> {
+async function readStream(stream: Readable, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  // Leaving the loop ends the stream.
+  // Leaving the loop early destroys the stream.
   for await (const chunk of stream) {
     chunks.push(Buffer.from(chunk));
     bytes += chunk.byteLength;

@@ -1,2 +1,2 @@
-export type { Counting } from '../handler/stats.js';
+export type { StatsSource } from '../handler/stats.js';
 export { createMetrics, type Metrics, type MetricsOptions } from './metrics.js';

@@ -1,7 +1,7 @@
 import type * as PromClient from 'prom-client';
 import type { Store, StoreStats } from '../contract/store.js';
 import { assertOptions, invalidOption, OBJECT } from '../contract/validation.js';
-import type { Counting, HandlerStats } from '../handler/stats.js';
+import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
 import { loadOptional } from '../util/load-optional.js';
 import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
@@ -10,9 +10,9 @@ import type { Sample } from './sample.js';
 /** Options of {@link createMetrics}. The name of each handler, server and store becomes the value of a label. */
 export interface MetricsOptions {
   /** Handlers and senders, by the value of the label `handler`. Default: none. */
-  readonly handlers?: Readonly<Record<string, Counting<HandlerStats>>> | undefined;
+  readonly handlers?: Readonly<Record<string, StatsSource<HandlerStats>>> | undefined;
   /** Servers made by `createServer`, by the value of the label `server`. Default: none. */
-  readonly servers?: Readonly<Record<string, Counting<ServerStats>>> | undefined;
+  readonly servers?: Readonly<Record<string, StatsSource<ServerStats>>> | undefined;
   /** Stores, by the value of the label `store`. A store without `stats` has no metrics. Default: none. */
   readonly stores?: Readonly<Record<string, Pick<Store, 'stats'>>> | undefined;
   /** Registry to which the metrics are added. Default: a new registry of `prom-client`. */
@@ -70,7 +70,7 @@ function newRegistry(): PromClient.Registry {
 function registerMetrics<Stats>(
   register: PromClient.Registry,
   label: string,
-  sources: Readonly<Record<string, Counting<Stats>>>,
+  sources: Readonly<Record<string, StatsSource<Stats>>>,
   definitions: readonly Definition<Stats>[],
 ): void {
   const entries = Object.entries(sources);
@@ -84,10 +84,10 @@ function registerMetrics<Stats>(
 
 /** Snapshot of the statistics of all sources. Metrics read in the same scrape share one snapshot. */
 class Snapshots<Stats> {
-  readonly #sources: readonly (readonly [string, Counting<Stats>])[];
+  readonly #sources: readonly (readonly [string, StatsSource<Stats>])[];
   #current: readonly (readonly [string, Stats])[] | undefined;
 
-  constructor(sources: readonly (readonly [string, Counting<Stats>])[]) {
+  constructor(sources: readonly (readonly [string, StatsSource<Stats>])[]) {
     this.#sources = sources;
   }
 
@@ -138,8 +138,8 @@ class StatsMetric<Stats> {
 
 function selectStoresWithStats(
   stores: Readonly<Record<string, Pick<Store, 'stats'>>>,
-): Record<string, Counting<StoreStats>> {
-  const sources: Record<string, Counting<StoreStats>> = {};
+): Record<string, StatsSource<StoreStats>> {
+  const sources: Record<string, StatsSource<StoreStats>> = {};
   for (const [name, store] of Object.entries(stores)) {
     if (store.stats !== undefined) sources[name] = { stats: () => store.stats?.() ?? {} };
   }

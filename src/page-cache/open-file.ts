@@ -37,11 +37,13 @@ export class OpenFile {
   lastModified = { seconds: 0, text: '' };
   /** Bytes. */
   size = 0;
-  /** When it was last compared with what is at its path, in milliseconds of `performance.now()`. */
+  /** Start of the last successful comparison with the file at `path`, by `performance.now()`. */
   checkedAt = 0;
-  /** When it was last handed out, likewise. */
+  /** Time of the last `OpenFiles.expire`, by `performance.now()`. A comparison that began earlier does not count. */
+  expiredAt = Number.NEGATIVE_INFINITY;
+  /** Time of the last `OpenFiles.acquire`, by `performance.now()`. */
   usedAt: number;
-  /** The comparison that is under way. */
+  /** Comparison in flight. */
   checking: Promise<boolean> | undefined;
   /** Whether the file system can say what is in the page cache while copying it. Assumed until it refuses. */
   canCopyResident: boolean;
@@ -60,15 +62,23 @@ export class OpenFile {
   #users = 0;
   #retired = false;
 
-  constructor(artifact: FileArtifact, fd: number, stats: BigIntStats, bindings: Bindings, onClosed: () => void) {
+  /** @param openedAt time before the file was opened, by `performance.now()` */
+  constructor(
+    artifact: FileArtifact,
+    fd: number,
+    stats: BigIntStats,
+    openedAt: number,
+    bindings: Bindings,
+    onClosed: () => void,
+  ) {
     this.path = artifact.path;
     this.root = artifact.root;
     this.#onClosed = onClosed;
     this.#fd = fd;
     this.#identity = stats;
     this.#bindings = bindings;
-    this.update(stats);
-    this.usedAt = this.checkedAt;
+    this.update(stats, openedAt);
+    this.usedAt = openedAt;
     this.canCopyResident = bindings.libc !== undefined;
     this.#refusal = bindings.mapper === undefined ? 'no-mapper' : canTrustMincore(stats) ? undefined : 'untrusted';
   }
@@ -99,14 +109,14 @@ export class OpenFile {
     close(this.#fd, () => this.#onClosed());
   }
 
-  /** Takes over what a stat of this file has found. */
-  update(now: BigIntStats): void {
-    this.size = Number(now.size);
-    this.#links = now.nlink;
-    this.etag = `"${now.ino.toString(36)}-${now.size.toString(36)}-${now.mtimeNs.toString(36)}"`;
-    const seconds = Math.floor(Number(now.mtimeMs) / 1000);
+  /** Updates the file from a stat that began at `startedAt`, by `performance.now()`. */
+  update(stats: BigIntStats, startedAt: number): void {
+    this.size = Number(stats.size);
+    this.#links = stats.nlink;
+    this.etag = `"${stats.ino.toString(36)}-${stats.size.toString(36)}-${stats.mtimeNs.toString(36)}"`;
+    const seconds = Math.floor(Number(stats.mtimeMs) / 1000);
     this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
-    this.checkedAt = performance.now();
+    this.checkedAt = startedAt;
   }
 
   /**

@@ -30,6 +30,8 @@ export class OpenFiles {
   /** Those who wait for a descriptor to be closed. */
   readonly #waiting: (() => void)[] = [];
   #descriptors = 0;
+  /** Time of the last {@link expireAll}, by `performance.now()`. */
+  #expiredAt = Number.NEGATIVE_INFINITY;
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
 
@@ -53,18 +55,29 @@ export class OpenFiles {
   acquire(artifact: FileArtifact, now = performance.now()): OpenFile | undefined | Promise<OpenFile | undefined> {
     const file = this.#files.get(artifact.path);
     if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
-    if (now - file.checkedAt >= CHECK_INTERVAL_MS || isBeyond(artifact, file)) return this.#acquireSlowly(artifact);
-    // Whoever writes to a file expects to be answered with what has been written, as others do that stat each time.
+    if (now - file.checkedAt >= CHECK_INTERVAL_MS || this.#isExpired(file) || isBeyond(artifact, file)) {
+      return this.#acquireSlowly(artifact);
+    }
+    // A program that rewrites a file expects the next response to have the new content, as with servers that stat each time.
     if (artifact.immutable !== true && file.hasChanged) return this.#acquireSlowly(artifact);
     file.usedAt = now;
     file.enter();
     return file;
   }
 
-  /** Makes the next {@link acquire} of a path look at the file system again. */
+  /** Makes the next {@link acquire} of `path` revalidate the open file. */
   expire(path: string): void {
     const file = this.#files.get(path);
-    if (file !== undefined) file.checkedAt = Number.NEGATIVE_INFINITY;
+    if (file !== undefined) file.expiredAt = performance.now();
+  }
+
+  /** Makes the next {@link acquire} of every path revalidate its open file. */
+  expireAll(): void {
+    this.#expiredAt = performance.now();
+  }
+
+  #isExpired(file: OpenFile): boolean {
+    return file.checkedAt <= file.expiredAt || file.checkedAt <= this.#expiredAt;
   }
 
   /** Closes what is idle now, and the rest with its last user. Nothing is kept open from then on. */
@@ -79,8 +92,8 @@ export class OpenFiles {
     const known = this.#files.get(path);
     if (known !== undefined) {
       let same = await this.#checkOnce(known, artifact);
-      // That look may have begun before the file grew.
-      if (same && isBeyond(artifact, known)) same = await this.#checkOnce(known, artifact);
+      // A check that was already in flight may have begun before the file grew or was replaced.
+      if (same && (isBeyond(artifact, known) || this.#isExpired(known))) same = await this.#checkOnce(known, artifact);
       if (!same || known.root !== root) this.#drop(known);
     }
     let file = this.#files.get(path);
@@ -105,10 +118,11 @@ export class OpenFiles {
 
   async #check(file: OpenFile, immutable: boolean): Promise<boolean> {
     file.enter();
+    const startedAt = performance.now();
     try {
-      const now = await statAsync(file.path, { bigint: true });
-      if (!file.isSame(now, immutable)) return false;
-      file.update(now);
+      const stats = await statAsync(file.path, { bigint: true });
+      if (!file.isSame(stats, immutable)) return false;
+      file.update(stats, startedAt);
       return true;
     } catch {
       return false; // opening it anew tells what is wrong
@@ -119,12 +133,13 @@ export class OpenFiles {
   }
 
   async #open(artifact: FileArtifact): Promise<OpenFile | undefined> {
+    const startedAt = performance.now();
     const fd = await this.#openDescriptor(artifact.path);
     if (fd === undefined) return undefined;
     try {
       const stats = await fstatAsync(fd, { bigint: true });
       if (stats.isFile() && (artifact.root === undefined || (await isBelow(artifact.root, artifact.path, fd, stats)))) {
-        return this.#keep(new OpenFile(artifact, fd, stats, this.#bindings, () => this.#onClosed()));
+        return this.#keep(new OpenFile(artifact, fd, stats, startedAt, this.#bindings, () => this.#onClosed()));
       }
     } catch (error) {
       this.#closeDescriptor(fd);

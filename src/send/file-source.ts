@@ -39,7 +39,7 @@ export class FileSource implements Source {
     const off = policy.only !== undefined && policy.only !== 'mapped';
     const reason = off ? 'off' : refusal(transfer, region, policy.map, policy.only === 'mapped');
     this.#mayMap = reason === undefined;
-    if (reason !== undefined) transfer.record.unmapped(reason);
+    if (reason !== undefined) transfer.record.tally.addUnmapped(reason);
   }
 
   next(position: number, length: number): Window | undefined | Promise<Window | undefined> {
@@ -69,7 +69,7 @@ export class FileSource implements Source {
     this.#isAbsent = window === 'not-resident';
     if (typeof window === 'object') return window;
     if (LASTING.has(window)) this.#mayMap = false;
-    this.#transfer.record.unmapped(window);
+    this.#transfer.record.tally.addUnmapped(window);
     return undefined;
   }
 

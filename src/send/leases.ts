@@ -32,8 +32,8 @@ export class Leases {
   #mappedBytes = 0;
 
   /** @param processes how many share the serving pool of the host */
-  constructor(poolBytes: number, pressure: MemoryPressureProvider, processes = 1) {
-    this.#pool = new BufferPool(poolBytes);
+  constructor(maxPooledBytes: number, pressure: MemoryPressureProvider, processes = 1) {
+    this.#pool = new BufferPool(maxPooledBytes);
     this.pressure = pressure;
     this.#processes = processes;
   }

@@ -3,11 +3,12 @@ import type { PlannedBody } from '../http/plan.js';
 import type { Source, Transfer } from './source.js';
 
 /**
- * The window loop: sends status and headers, then the bytes of `source` window by window, each when the one before has
- * left. The first window is there before the headers go, so that what fails until then can still be answered. The
- * artifact begins at `offset` of what the source counts in. Closes the source.
+ * Sends status, headers and the bytes of `source`, window by window: each window is written when the previous one has left the
+ * process. The first window is ready before the headers are sent, so an error up to then can still be answered. Closes the source.
  *
- * Resolves when all has left; rejects when the bytes cannot be had, or when the exchange closes first.
+ * @param offset position of the artifact in the source
+ * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the exchange closes first
+ * @throws the error of the source if the bytes cannot be read
  */
 export async function send(
   { exchange, connection, leases, record }: Transfer,
@@ -24,7 +25,7 @@ export async function send(
       const upcoming = source.next(position, Math.min(size, end - position));
       const window = upcoming instanceof Promise ? await upcoming : upcoming;
       if (position === start) {
-        record.begin(headers, window?.source);
+        record.beforeHeaders(headers, window?.source);
         try {
           exchange.respond(status, headers);
         } catch (error) {
@@ -39,17 +40,17 @@ export async function send(
       if (!(await exchange.write(window.chunks, isLast))) {
         exchange.retire(() => window.release());
         if (connection.lose(window.length)) exchange.replaceConnection();
-        throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client left at ${position - start} bytes`);
+        throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client disconnected after ${position - start} bytes`);
       }
       window.release();
-      record.add(window.source, window.length);
+      record.tally.addWindow(window.source, window.length);
       if (isLast) return 'answered';
       size = connection.nextWindow(size, performance.now() - writtenAt);
       const turn = leases.turns.pass(window.length);
       if (turn !== undefined) await turn;
     }
     if (start >= end) {
-      record.begin(headers, undefined);
+      record.beforeHeaders(headers, undefined);
       exchange.respond(status, headers);
     }
     exchange.end();

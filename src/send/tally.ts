@@ -1,40 +1,47 @@
-import type { ResponseHeaders } from '../contract/exchange.js';
 import type { MapRefusal } from '../page-cache/open-file.js';
 
-/** Where bytes come from: memory, a mapping, a copy from the page cache, a read, or a store's stream. */
+/**
+ * Source of the bytes of a response: memory of the store (`bytes`), a mapping, a copy from the page cache, a read on the thread pool,
+ * or a stream of the store.
+ */
 export type SourceName = 'bytes' | 'mapped' | 'copied' | 'read' | 'stream';
 
-/** Why a response, or a window of it, was not mapped. */
+/** Reason why a response, or a window of it, was not mapped. */
 export type UnmappedReason =
   | MapRefusal
-  /** The option `map` is `'never'`, or another source is forced. */
+  /** The option `map` is `'never'`. */
   | 'off'
-  /** TLS reads the pages in user space: a file that is cut off would end the process. */
+  /** The connection uses TLS, which reads the pages in user space: if the file is truncated, the process ends (SIGBUS). */
   | 'tls'
-  /** Somebody has replaced the response's `write`, so that nobody knows when the bytes have left. */
+  /** Middleware has replaced the response's `write`, so it is unknown when the bytes have left the process. */
   | 'untracked'
   /** The store does not promise that the file is immutable. */
   | 'mutable'
-  /** Memory is not at ease. */
+  /** Memory pressure is not `normal`. */
   | 'pressure'
-  /** Copies are as fast. */
+  /** The artifact is so small that a copy is as fast. */
   | 'small'
-  /** The artifact is larger than the serving pool. */
+  /** The artifact is larger than the limit on mapped bytes in flight. */
   | 'large'
-  /** What is left of the file is its last page, and that one is not full. */
+  /** The rest of the file is its last page, which is partial. */
   | 'tail'
-  /** The serving pool has lent all it has. */
+  /** The limit on mapped bytes in flight is reached. */
   | 'pool';
 
-/** Bytes that have left the process. */
+/** Number of bytes per source. */
 export type BytesBySource = Record<SourceName, number>;
 
-/** Nothing sent yet. */
+/** Returns a count of zero for every source. */
 export function noBytes(): BytesBySource {
   return { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
 }
 
-/** Where most of a response came from; undefined where no byte of an artifact has left. */
+/** Returns the sum over all sources. */
+export function totalBytes({ bytes, mapped, copied, read, stream }: Readonly<BytesBySource>): number {
+  return bytes + mapped + copied + read + stream;
+}
+
+/** Returns the source of most bytes, or undefined if there are none. */
 export function mainSource(bytes: Readonly<BytesBySource>): SourceName | undefined {
   let main: SourceName | undefined;
   let most = 0;
@@ -46,47 +53,42 @@ export function mainSource(bytes: Readonly<BytesBySource>): SourceName | undefin
   return main;
 }
 
-const SOURCES = Object.keys(noBytes()) as SourceName[]; // its keys
+// Object.keys() returns string[]; these are the keys of BytesBySource.
+const SOURCES = Object.keys(noBytes()) as SourceName[];
 
-/** What came from one source. */
+/** Windows and bytes that one source has sent. */
 export interface Count {
-  /** Writes. */
+  /** Number of windows. */
   windows: number;
-  /** Of all of them. */
+  /** Number of bytes. */
   bytes: number;
 }
 
-/** What all responses have sent. */
+/** Counters over all responses of a handler or sender. */
 export interface Totals {
   readonly sent: Readonly<Record<SourceName, Count>>;
   readonly unmapped: Map<UnmappedReason, number>;
 }
 
-/** What one response has sent so far; adds to the totals as it goes. */
+/** Bytes that one response has sent so far. Adds to the totals as well. */
 export class Tally {
   readonly bytes = noBytes();
-  /** When the headers of an artifact left, by `performance.now()`; 0 before. */
-  begunAt = 0;
   readonly #totals: Totals;
 
   constructor(totals: Totals) {
     this.#totals = totals;
   }
 
-  /** The headers leave; the first window, from `source`, follows. May add to them. */
-  begin(_headers: ResponseHeaders, _source: SourceName | undefined): void {
-    this.begunAt = performance.now();
-  }
-
   /** Counts a window that has left the process. */
-  add(source: SourceName, length: number): void {
+  addWindow(source: SourceName, length: number): void {
     this.bytes[source] += length;
     const total = this.#totals.sent[source];
     total.windows++;
     total.bytes += length;
   }
 
-  unmapped(reason: UnmappedReason): void {
+  /** Counts a response or a window that was not mapped. */
+  addUnmapped(reason: UnmappedReason): void {
     this.#totals.unmapped.set(reason, (this.#totals.unmapped.get(reason) ?? 0) + 1);
   }
 }

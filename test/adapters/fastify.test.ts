@@ -172,10 +172,10 @@ test('sendArtifact on replies: for who registers it and those below; misses and 
   app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('host: nothing there'));
   let isDecoratedOutside = true;
   app.register(async (scope) => {
-    await scope.register(fastifySender, { poolBytes: 4 * 1024 * 1024 });
+    await scope.register(fastifySender, { maxPooledBytes: 4 * 1024 * 1024 });
     scope.get('/files/*', async (request, reply) => {
       const { '*': path = '' } = request.params as Record<string, string>;
-      if (!(await reply.sendArtifact(fileArtifact(path, { root: directory })))) return reply.callNotFound();
+      if (!(await reply.trySendArtifact(fileArtifact(path, { root: directory })))) return reply.callNotFound();
     });
     scope.get('/short', async (_request, reply) => {
       await reply.sendArtifact(fileArtifact(`${directory}/file`, { length: BYTES.byteLength + 1 }));
@@ -216,7 +216,7 @@ test('the logger of Fastify says what was answered, and nothing of errors', asyn
   app.addHook('onClose', async () => hot.close());
   app.get('/*', async (request, reply) => {
     const artifact = artifacts[request.url] ?? fileArtifact('/none');
-    if (!(await hot.send(request, reply, artifact))) return reply.callNotFound();
+    if (!(await hot.trySend(request, reply, artifact))) return reply.callNotFound();
   });
   const ask = await listen(t, app);
   await ask('/good', { headers: { range: 'bytes=0-0' } });

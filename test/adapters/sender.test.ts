@@ -19,6 +19,7 @@ import { request } from '../helpers/client.js';
 import { RawConnection } from '../helpers/raw.js';
 import { openRoute } from '../helpers/routes.js';
 import { startListener } from '../helpers/servers.js';
+import { withSources } from '../helpers/sources.js';
 import { content, refusal, temporaryDirectory } from '../stores/fixture.js';
 
 const BYTES = content(300_000);
@@ -33,15 +34,15 @@ for (const [name, createSender] of Object.entries({
   test(`${name}: the options of a sender are checked, and those of a store are none`, (t) => {
     const refused: [unknown, RegExp][] = [
       [null, /^options: expected an object, received null$/],
-      [{ store: {} }, /^unknown option 'store'; expected one of poolBytes, processes, maxOpenFiles, map, /],
-      [{ mountPath: '/a' }, /^mountPath: expected one of/],
-      [{ poolBytes: 5 }, /^poolBytes: /],
+      [{ store: {} }, /^unknown option 'store'; expected one of maxPooledBytes, processes, maxOpenFiles, map, /],
+      [{ mountPath: '/a' }, /^unknown option 'mountPath'; expected one of/],
+      [{ maxPooledBytes: 5 }, /^maxPooledBytes: /],
       [{ map: true }, /^map: expected 'auto', 'always', 'never', received true$/],
     ];
     for (const [options, message] of refused) {
       t.throws(() => createSender(options as SenderOptions), refusal('ERR_HOTBLOB_INVALID_OPTION', message));
     }
-    const sender = createSender({ poolBytes: 2 ** 20, memory: fixedMemoryPressure('critical'), map: undefined });
+    const sender = createSender({ maxPooledBytes: 2 ** 20, memory: fixedMemoryPressure('critical'), map: undefined });
     t.like(sender.stats(), { responses: {}, openFiles: 0, pooledBytes: 0, pressure: 'critical' });
     sender.close();
   });
@@ -57,7 +58,7 @@ test.serial('what is sent, and what is not, is counted and published', async (t)
   t.teardown(() => diagnosticsChannel.unsubscribe('hotblob:response', onReport));
   const site = await openRoute(t, 'http', {
     artifactOf: (url) => fileArtifact(url === '/file' ? path : `${path}-none`),
-    sender: { only: 'read' },
+    sender: withSources({ only: 'read' }),
   });
   assertBody(t, (await site.ask('/file')).body, BYTES);
   t.is((await site.ask('/none')).status, 404);

@@ -35,7 +35,7 @@ async function prepare(t: ExecutionContext, kind: 'h2c' | 'h2', only: 'mapped' |
   const site = await openFileSite(t, kind, {
     directory,
     only,
-    poolBytes: 16 * MIB,
+    maxPooledBytes: 16 * MIB,
     store: {
       async get(key, options) {
         if (OTHERS.includes(Number(key))) await released;

@@ -1,7 +1,10 @@
 import { writeFile } from 'node:fs/promises';
 import test, { type ExecutionContext } from 'ava';
 import type { Artifact } from '../../src/contract/artifact.js';
-import { createHandler, type Handler } from '../../src/handler/handler.js';
+import { statusOf } from '../../src/contract/errors.js';
+import type { Exchange } from '../../src/contract/exchange.js';
+import { createHandler } from '../../src/handler/handler.js';
+import { answerError } from '../../src/handler/reply.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { type Response, request } from '../helpers/client.js';
 import { HOST_BODY, KINDS, type Kind, startServer } from '../helpers/servers.js';
@@ -61,14 +64,18 @@ export function mounts(kind: Kind): void {
       '/gone': { kind: 'file', path: `${path}-gone` },
       '/broken': { kind: 'file', path, length: BYTES.byteLength + 1 },
     };
-    const route: Handler = {
-      async handle(exchange) {
-        const artifact = artifacts[exchange.url];
-        return artifact !== undefined && handler.send(exchange, artifact);
-      },
-      send: (exchange, artifact) => handler.send(exchange, artifact),
-      stats: () => handler.stats(),
+    const route = {
       close: () => handler.close(),
+      async handle(exchange: Exchange) {
+        const artifact = artifacts[exchange.url];
+        if (artifact === undefined) return false;
+        try {
+          return (await handler.trySend(exchange, artifact)) !== false;
+        } catch (error) {
+          answerError(exchange, statusOf(error));
+          return true;
+        }
+      },
     };
     const server = await startServer(t, kind, route, { answers: hasHost });
     const ask = (url: string, headers = {}) => request(server, { path: url, headers });

@@ -3,6 +3,7 @@ import { HotblobError } from '../../src/contract/errors.js';
 import { createHandler } from '../../src/handler/handler.js';
 import type { HandlerOptions } from '../../src/handler/options.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { withSources } from '../helpers/sources.js';
 
 const get = () => undefined;
 
@@ -30,16 +31,14 @@ const REFUSED: [unknown, 'OPTION' | 'STORE', RegExp][] = [
   [{ maxUploadBytes: 1.5 }, 'OPTION', /^maxUploadBytes: .*received 1\.5$/],
   [{ maxUploadBytes: '1GB' }, 'OPTION', /^maxUploadBytes: .*received '1GB'$/],
   [{ maxUploadBytes: Number.NaN }, 'OPTION', /^maxUploadBytes: .*received NaN$/],
-  [{ poolBytes: 1000 }, 'OPTION', /^poolBytes: expected a whole number from 1048576, received 1000$/],
-  [{ poolBytes: Number.POSITIVE_INFINITY }, 'OPTION', /^poolBytes: /],
+  [{ maxPooledBytes: 1000 }, 'OPTION', /^maxPooledBytes: expected a whole number from 1048576, received 1000$/],
+  [{ maxPooledBytes: Number.POSITIVE_INFINITY }, 'OPTION', /^maxPooledBytes: /],
   [{ maxOpenFiles: 0 }, 'OPTION', /^maxOpenFiles: expected a whole number from 1, received 0$/],
   [{ map: 'sometimes' }, 'OPTION', /^map: expected 'auto', 'always', 'never', received 'sometimes'$/],
   [{ map: true }, 'OPTION', /^map: /],
-  [{ only: 'bytes' }, 'OPTION', /^only: expected 'mapped', 'copied', 'read', received 'bytes'$/],
   [{ memory: 'low' }, 'OPTION', /^memory: expected an object, received 'low'$/],
   [{ memory: {} }, 'OPTION', /^memory: expected an object with level and headroomBytes, received \{\}$/],
   [{ memory: { level: 'normal', headroomBytes: '1' } }, 'OPTION', /^memory: /],
-  [{ bindings: false }, 'OPTION', /^bindings: expected an object, received false$/],
 ];
 
 for (const [index, [options, code, message]] of REFUSED.entries()) {
@@ -59,12 +58,10 @@ test("an option that is undefined counts as absent, and the object stays the cal
     mountPath: undefined,
     fallthrough: undefined,
     maxUploadBytes: undefined,
-    poolBytes: undefined,
+    maxPooledBytes: undefined,
     maxOpenFiles: undefined,
     map: undefined,
     memory: undefined,
-    only: undefined,
-    bindings: undefined,
   });
   const handler = createHandler(options);
   t.deepEqual(handler.stats().responses, {});
@@ -73,7 +70,9 @@ test("an option that is undefined counts as absent, and the object stays the cal
 });
 
 test('without bindings nothing is mapped and nothing copied from the page cache', (t) => {
-  const handler = createHandler({ store: { get }, bindings: { mmapIo: false, libc: false }, maxUploadBytes: 0 });
+  const handler = createHandler(
+    withSources<HandlerOptions>({ store: { get }, bindings: { mmapIo: false, libc: false }, maxUploadBytes: 0 }),
+  );
   t.like(handler.stats(), { mapper: undefined, copiesResident: false, mappings: 0 });
   handler.close();
 });

@@ -3,10 +3,12 @@ import { Readable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import type { Artifact } from '../../src/contract/artifact.js';
+import type { Exchange } from '../../src/contract/exchange.js';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import { type Response, request } from '../helpers/client.js';
 import { ALL_KINDS, type Kind, type RunningServer, startServer } from '../helpers/servers.js';
+import { withSources } from '../helpers/sources.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { assertBody, assertError, endToEnd } from './site.js';
 
@@ -145,15 +147,13 @@ test('whatever the server, the source, the size and the range: the same bytes an
   const common = { store, memory, map: 'always' } as const;
   const auto = createHandler(common);
   const only: Record<string, Handler> = {
-    mapped: createHandler({ ...common, only: 'mapped' }),
-    copied: createHandler({ ...common, only: 'copied' }),
-    read: createHandler({ ...common, only: 'read' }),
+    mapped: createHandler(withSources({ ...common, only: 'mapped' })),
+    copied: createHandler(withSources({ ...common, only: 'copied' })),
+    read: createHandler(withSources({ ...common, only: 'read' })),
   };
-  const handler: Handler = {
-    handle: (exchange) => (only[exchange.url.split('/')[1] ?? ''] ?? auto).handle(exchange),
-    send: (exchange, artifact) => auto.send(exchange, artifact),
-    stats: () => auto.stats(),
+  const handler = {
     close: () => auto.close(),
+    handle: (exchange: Exchange) => (only[exchange.url.split('/')[1] ?? ''] ?? auto).handle(exchange),
   };
   t.teardown(() => Object.values(only).map((each) => each.close()));
   const servers = new Map<Kind, RunningServer>();

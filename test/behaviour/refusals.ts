@@ -146,7 +146,7 @@ export function refusals(kind: Kind): void {
       ];
       for (const response of responses) {
         assertError(t, response, 500);
-        t.is(response.body.toString(), '{"message":"The server failed to answer."}\n');
+        t.is(response.body.toString(), '{"message":"Internal server error."}\n');
         t.notRegex(JSON.stringify(response.headers), /secret|admin/);
       }
     }

@@ -5,6 +5,7 @@ import { createHandler, type Handler } from '../../src/handler/handler.js';
 import type { HandlerOptions } from '../../src/handler/options.js';
 import { type Request, type Response, request } from '../helpers/client.js';
 import { KINDS, type Kind, type RunningServer, type ServerOptions, startServer } from '../helpers/servers.js';
+import { type TestOptions, withSources } from '../helpers/sources.js';
 
 /** A handler, mounted into a server of some kind, and a client of it. */
 export interface Site {
@@ -17,12 +18,14 @@ export interface Site {
 export async function open(
   t: ExecutionContext,
   kind: Kind,
-  options: HandlerOptions,
+  options: TestOptions<HandlerOptions>,
   serverOptions: ServerOptions = {},
 ): Promise<Site> {
   const isFramework = !['stream', 'node', 'front'].includes(KINDS[kind].host);
   const { mount } = serverOptions;
-  const handler = createHandler(mount === undefined || isFramework ? options : { mountPath: mount, ...options });
+  const handler = createHandler(
+    withSources(mount === undefined || isFramework ? options : { mountPath: mount, ...options }),
+  );
   const server = await startServer(t, kind, handler, serverOptions);
   return { handler, server, ask: (method, path, rest) => request(server, { method, path, ...rest }) };
 }

@@ -117,7 +117,7 @@ for (const kind of KINDS) {
 test('what bounds a handler is told beside what it uses', async (t) => {
   const { handler } = await open(t, 'http', {
     store: memoryStore(),
-    poolBytes: 3 * MIB,
+    maxPooledBytes: 3 * MIB,
     maxOpenFiles: 7,
     processes: 2,
   });

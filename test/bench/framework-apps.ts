@@ -77,7 +77,7 @@ function nodeApp(options: AppOptions): App {
     const name = nameIn(request.url);
     if (way === 'Buffer') return sendBuffer(response, inMemory.get(name));
     if (way === 'usual') return pipe(join(directory, name), response);
-    if (!(await hot.send(request, response, artifactOf(name)))) response.writeHead(404).end();
+    if (!(await hot.trySend(request, response, artifactOf(name)))) response.writeHead(404).end();
   });
   return { server, stats: hot.stats };
 }
@@ -101,7 +101,7 @@ function connectApp(options: AppOptions): App {
   else if (way === 'Buffer') app.use((request, response) => sendBuffer(response, inMemory.get(nameIn(request.url))));
   else {
     app.use((request, response, next) => {
-      hot.send(request, response, artifactOf(nameIn(request.url))).then((found) => found || next(), next);
+      hot.trySend(request, response, artifactOf(nameIn(request.url))).then((found) => found || next(), next);
     });
   }
   return { server: createServer(app), stats: hot.stats };
@@ -120,7 +120,7 @@ function expressApp(options: AppOptions): App {
     else if (way === 'Buffer') {
       const { headers, bytes } = inMemory.get(name) ?? NOTHING;
       response.set(headers).send(bytes);
-    } else if (!(await hot.send(request, response, artifactOf(name)))) response.sendStatus(404);
+    } else if (!(await hot.trySend(request, response, artifactOf(name)))) response.sendStatus(404);
   });
   return { server: createServer(app), stats: hot.stats };
 }
@@ -139,7 +139,7 @@ function koaApp(options: AppOptions): App {
       const { headers, bytes } = inMemory.get(name) ?? NOTHING;
       context.set(headers);
       context.body = bytes;
-    } else if (!(await hot.send(context, artifactOf(name)))) context.status = 404;
+    } else if (!(await hot.trySend(context, artifactOf(name)))) context.status = 404;
   });
   return { server: createServer(app.callback()), stats: hot.stats };
 }
@@ -157,7 +157,7 @@ async function fastifyApp(options: AppOptions): Promise<App> {
       const { headers, bytes } = inMemory.get(name) ?? NOTHING;
       return reply.headers(headers).send(bytes);
     }
-    if (!(await hot.send(request, reply, artifactOf(name)))) return reply.callNotFound();
+    if (!(await hot.trySend(request, reply, artifactOf(name)))) return reply.callNotFound();
   });
   await app.ready();
   return { server: app.server, stats: hot.stats };
@@ -175,7 +175,7 @@ function honoApp(options: AppOptions): App {
       const { headers, bytes } = inMemory.get(name) ?? NOTHING;
       return context.body(bytes as Uint8Array<ArrayBuffer>, 200, headers);
     }
-    return (await hot.send(context, artifactOf(name))) ?? context.notFound();
+    return (await hot.trySend(context, artifactOf(name))) || context.notFound();
   });
   return { server: createServer(getRequestListener(app.fetch)), stats: hot.stats };
 }

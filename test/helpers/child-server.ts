@@ -2,12 +2,14 @@ import { execFileSync } from 'node:child_process';
 import { setTimeout as delay } from 'node:timers/promises';
 import { createProtocols, PROTOCOL_NAMES } from '../../src/cli/serve/protocol-names.js';
 import { createHandler } from '../../src/handler/handler.js';
+import type { HandlerOptions } from '../../src/handler/options.js';
 import { fixedMemoryPressure, type SystemMemoryPressure, systemMemoryPressure } from '../../src/memory/pressure.js';
 import type { ChildServerOptions, ChildState, FromChild, ToChild } from './child.js';
 import { echoStore } from './echo-store.js';
 import { filesOf } from './file-site.js';
 import { oddStore } from './odd-store.js';
 import { openServer } from './servers.js';
+import { withSources } from './sources.js';
 
 /** A server of a directory in a process of its own. Ends with the process that has started it. */
 const options: ChildServerOptions = JSON.parse(process.argv[2] ?? '');
@@ -36,12 +38,13 @@ if (userId !== undefined) {
 const measured = kindOfMemory === 'measured' ? systemMemoryPressure() : undefined;
 const memory = measured ?? fixedMemoryPressure('normal', { headroomBytes: headroomBytes ?? 2 ** 29 });
 const files = filesOf(directory, artifact);
-const handler = createHandler({
+const withDefaults = withSources<HandlerOptions>({
   store: echo ? echoStore() : odd ? oddStore(files) : files,
   memory,
   ...(echo && { protocols: createProtocols(PROTOCOL_NAMES, directory) }),
   ...handlerOptions,
 });
+const handler = createHandler(withDefaults);
 const PIECE_BYTES = 2 ** 20;
 const held: Buffer[] = [];
 const tell = (message: FromChild): void => void process.send?.(message);

@@ -8,8 +8,9 @@ import type { HandlerOptions } from '../../src/handler/options.js';
 import type { HandlerStats } from '../../src/handler/stats.js';
 import type { SystemMemoryPressure } from '../../src/memory/pressure.js';
 import type { Kind, RunningServer } from './servers.js';
+import type { TestOptions } from './sources.js';
 
-export interface ChildServerOptions extends Omit<HandlerOptions, 'store' | 'memory'> {
+export interface ChildServerOptions extends Omit<TestOptions<HandlerOptions>, 'store' | 'memory'> {
   readonly kind: Kind;
   readonly directory: string;
   readonly artifact?: Partial<FileArtifact>;

@@ -12,6 +12,7 @@ import { MIB, temporaryDirectory } from './files.js';
 import { descriptorsBelow } from './page-cache.js';
 import { until } from './poll.js';
 import { type Kind, type RunningServer, type ServerOptions, startServer } from './servers.js';
+import { type TestOptions, withSources } from './sources.js';
 
 /** The kinds of server that differ in how bytes leave. */
 export const WIRES = ['http', 'https', 'h2c', 'h2'] as const;
@@ -41,7 +42,7 @@ export interface FileSite {
   sent(): Partial<Record<SourceName, number>>;
 }
 
-export interface FileSiteOptions extends Partial<HandlerOptions> {
+export interface FileSiteOptions extends Partial<TestOptions<HandlerOptions>> {
   /** Default: a directory of its own. */
   readonly directory?: string;
   readonly artifact?: Partial<FileArtifact> | ((key: string) => Partial<FileArtifact>);
@@ -56,21 +57,20 @@ export async function openFileSite(
   { directory: given, artifact, server: serverOptions, onExchange, ...options }: FileSiteOptions = {},
 ): Promise<FileSite> {
   const directory = given ?? (await temporaryDirectory(t));
-  const handler = createHandler({
+  const handlerOptions = withSources<HandlerOptions>({
     store: filesOf(directory, artifact),
     // The same on every machine, however full.
     memory: fixedMemoryPressure('normal', { headroomBytes: 512 * MIB }),
-    poolBytes: 64 * MIB,
+    maxPooledBytes: 64 * MIB,
     ...options,
   });
-  const shown: Handler = {
-    handle(exchange) {
+  const handler = createHandler(handlerOptions);
+  const shown = {
+    close: () => handler.close(),
+    handle(exchange: Exchange) {
       onExchange?.(exchange);
       return handler.handle(exchange);
     },
-    send: (exchange, artifact) => handler.send(exchange, artifact),
-    stats: () => handler.stats(),
-    close: () => handler.close(),
   };
   const server = await startServer(t, kind, shown, serverOptions);
   let asked = 0;

@@ -6,7 +6,7 @@ import { fastifyPlugin } from '../../src/adapters/fastify.js';
 import { honoMiddleware } from '../../src/adapters/hono.js';
 import { koaMiddleware } from '../../src/adapters/koa.js';
 import { type NodeRequest, type NodeResponse, nodeListener } from '../../src/adapters/node.js';
-import type { ExchangeHandler, Handler } from '../../src/handler/handler.js';
+import type { ExchangeHandler } from '../../src/handler/handler.js';
 
 export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono';
 
@@ -32,7 +32,7 @@ export type Listener = (request: NodeRequest, response: NodeResponse) => void;
  */
 export async function requestListener(
   host: 'node' | 'front' | Framework,
-  handler: Handler,
+  handler: ExchangeHandler,
   options: MountOptions,
 ): Promise<Listener> {
   switch (host) {
@@ -68,7 +68,7 @@ function bareListener(handler: ExchangeHandler, { before = passOn, answers }: Mo
 
 async function koaListener(
   app: Koa,
-  handler: Handler,
+  handler: ExchangeHandler,
   { mount, before = passOn, answers }: MountOptions,
 ): Promise<Listener> {
   const { default: koaMount } = await import('koa-mount');
@@ -84,7 +84,7 @@ async function koaListener(
 
 function expressListener(
   app: Express,
-  handler: Handler,
+  handler: ExchangeHandler,
   { mount = '/', before = passOn, answers }: MountOptions,
 ): Listener {
   app.disable('x-powered-by');
@@ -96,7 +96,7 @@ function expressListener(
 }
 
 async function connectListener(
-  handler: Handler,
+  handler: ExchangeHandler,
   { mount = '/', before = passOn, answers }: MountOptions,
 ): Promise<Listener> {
   const { default: connect } = await import('connect');
@@ -109,7 +109,7 @@ async function connectListener(
 }
 
 async function fastifyListener(
-  handler: Handler,
+  handler: ExchangeHandler,
   { mount = '/', before = passOn, answers }: MountOptions,
 ): Promise<Listener> {
   const { default: fastify } = await import('fastify');
@@ -129,7 +129,7 @@ async function fastifyListener(
 }
 
 async function honoListener(
-  handler: Handler,
+  handler: ExchangeHandler,
   { mount = '/', before = passOn, answers }: MountOptions,
 ): Promise<Listener> {
   const { getRequestListener } = await import('@hono/node-server');

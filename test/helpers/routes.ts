@@ -62,7 +62,7 @@ export const MISS_BODY = 'the host has nothing there';
 /** A host with a route, and what its route has seen. */
 export interface RouteSite {
   readonly server: RunningServer;
-  /** What `send` has resolved to, or rejected with. */
+  /** Whether `trySend` sent a response, or the error that it rejected with. */
   readonly outcomes: unknown[];
   stats(): HandlerStats;
   ask(path: string, rest?: Omit<Request, 'path'>): Promise<Response>;
@@ -117,7 +117,7 @@ async function start<Sender extends Sending>(
       const sending = send();
       route.meanwhile?.(response);
       const sent = await sending;
-      outcomes.push(typeof sent === 'boolean' ? sent : sent !== undefined);
+      outcomes.push(sent !== false);
       return sent;
     } catch (error) {
       outcomes.push(error);
@@ -147,7 +147,7 @@ function bareRoute(route: Route, hot: onNode.NodeSender, watch: Watch): Listener
     await route.inRoute?.(request, response);
     setOn(response, route);
     try {
-      const found = await watch(response, () => hot.send(request, response, route.artifactOf(request.url ?? '')));
+      const found = await watch(response, () => hot.trySend(request, response, route.artifactOf(request.url ?? '')));
       if (found) return;
       response.statusCode = 404;
       response.end(MISS_BODY);
@@ -166,7 +166,7 @@ function connectRoute(route: Route, hot: onNode.NodeSender, watch: Watch): Liste
   app.use(async (request, response, next) => {
     await route.inRoute?.(request, response);
     setOn(response, route);
-    watch(response, () => hot.send(request, response, route.artifactOf(request.url ?? ''))).then(
+    watch(response, () => hot.trySend(request, response, route.artifactOf(request.url ?? ''))).then(
       (found) => found || next(),
       next,
     );
@@ -189,7 +189,7 @@ function expressRoute(app: express.Express): MakeListener<onExpress.ExpressSende
         await route.inRoute?.(request, response);
         response.set(route.headers ?? {});
         if (route.status !== undefined) response.status(route.status);
-        const found = await watch(response, () => hot.send(request, response, route.artifactOf(request.url)));
+        const found = await watch(response, () => hot.trySend(request, response, route.artifactOf(request.url)));
         if (!found) response.status(404).send(MISS_BODY);
       };
       answer().catch(next);
@@ -207,7 +207,7 @@ function koaRoute(app: Koa): MakeListener<onKoa.KoaSender> {
       await route.inRoute?.(context.req, context.res);
       context.set({ ...route.headers });
       if (route.status !== undefined) context.status = route.status;
-      const found = await watch(context.res, () => hot.send(context, route.artifactOf(context.url)));
+      const found = await watch(context.res, () => hot.trySend(context, route.artifactOf(context.url)));
       if (found) return;
       context.status = 404;
       context.body = MISS_BODY;
@@ -234,7 +234,7 @@ async function fastifyRoute(route: Route, hot: onFastify.FastifySender, watch: W
     reply.headers({ ...route.headers });
     if (route.status !== undefined) reply.code(route.status);
     try {
-      const found = await watch(reply.raw, () => hot.send(request, reply, route.artifactOf(request.url)));
+      const found = await watch(reply.raw, () => hot.trySend(request, reply, route.artifactOf(request.url)));
       if (!found) return reply.callNotFound();
     } catch (error) {
       // What the test has sent past Fastify, Fastify does not know of.
@@ -256,8 +256,8 @@ function honoRoute(route: Route, hot: onHono.HonoSender, watch: Watch): Listener
     for (const [name, value] of Object.entries(route.headers ?? {})) context.header(name, value);
     if (route.status !== undefined) context.status(route.status as 418);
     try {
-      const sent = await watch(outgoing, () => hot.send(context, route.artifactOf(incoming.url ?? '')));
-      return sent ?? context.notFound();
+      const sent = await watch(outgoing, () => hot.trySend(context, route.artifactOf(incoming.url ?? '')));
+      return sent || context.notFound();
     } catch (error) {
       // as in Fastify
       if (!outgoing.headersSent) throw error;

@@ -5,7 +5,7 @@ import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import { streamListener } from '../../src/adapters/node.js';
-import type { Handler } from '../../src/handler/handler.js';
+import type { ExchangeHandler, Handler } from '../../src/handler/handler.js';
 import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
 import { type Framework, type Listener, type MountOptions, requestListener } from './mounts.js';
@@ -83,17 +83,20 @@ export interface RunningServer extends Traits {
   readonly certificate: Certificate | undefined;
 }
 
+/** Handler that is closed with the test, if it can be. */
+type ClosableHandler = ExchangeHandler & Partial<Pick<Handler, 'close'>>;
+
 /** A server on a free port of 127.0.0.1; it and the handler are closed, connections and all, when the test is over. */
 export async function startServer(
   t: ExecutionContext,
   kind: Kind,
-  handler: Handler,
+  handler: ClosableHandler,
   options: ServerOptions = {},
 ): Promise<RunningServer> {
   const { server, close } = await openServer(kind, handler, options);
   t.teardown(async () => {
     await close();
-    handler.close();
+    handler.close?.();
   });
   return server;
 }
@@ -101,7 +104,7 @@ export async function startServer(
 /** The same without a test: whoever calls it closes it. */
 export async function openServer(
   kind: Kind,
-  handler: Handler,
+  handler: ExchangeHandler,
   options: ServerOptions = {},
 ): Promise<{ server: RunningServer; close(): Promise<void> }> {
   const traits: Traits = KINDS[kind];
@@ -127,7 +130,7 @@ interface Listening {
 async function nodes(
   traits: Traits,
   tls: Certificate | undefined,
-  handler: Handler,
+  handler: ExchangeHandler,
   options: ServerOptions,
 ): Promise<Listening> {
   const server = create(traits, tls);
@@ -147,7 +150,7 @@ async function listen(server: Server): Promise<Listening> {
 async function ours(
   { host }: Traits,
   tls: Certificate | undefined,
-  handler: Handler,
+  handler: ExchangeHandler,
   options: ServerOptions,
 ): Promise<Listening> {
   const server = createServer(host === 'stream' ? handler : await requestListener(host, handler, options), {

@@ -14,7 +14,14 @@ async function openFile(t: ExecutionContext, size: number): Promise<OpenFile> {
   writePattern(directory, 'file', size, 1);
   const path = join(directory, 'file');
   const stats = statSync(path, { bigint: true });
-  const file = new OpenFile({ kind: 'file', path }, openSync(path, 'r'), stats, loadBindings(), () => {});
+  const file = new OpenFile(
+    { kind: 'file', path },
+    openSync(path, 'r'),
+    stats,
+    performance.now(),
+    loadBindings(),
+    () => {},
+  );
   t.teardown(() => file.retire());
   return file;
 }

@@ -15,6 +15,7 @@ import { evict } from '../helpers/page-cache.js';
 import { startPaused } from '../helpers/paused.js';
 import { settled, until } from '../helpers/poll.js';
 import { randomNumbers } from '../helpers/random.js';
+import { withSources } from '../helpers/sources.js';
 
 const SOURCES = [undefined, 'mapped', 'copied', 'read'] as const;
 
@@ -107,7 +108,9 @@ async function exhausted(t: ExecutionContext): Promise<{ handler: Handler; holde
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', 8 * MIB, 1);
   const memory = fixedMemoryPressure('normal');
-  const handler = createHandler({ store: filesOf(directory), only: 'copied', poolBytes: MIB, memory });
+  const handler = createHandler(
+    withSources({ store: filesOf(directory), only: 'copied', maxPooledBytes: MIB, memory }),
+  );
   t.teardown(() => handler.close());
   const holders: FakeExchange[] = [];
   while (handler.stats().pooledBytes < MIB) {
@@ -182,7 +185,9 @@ test.serial('idle buffers are kept for those who come next, but given up when me
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', MIB, 1);
   const memory: { level: MemoryPressureLevel; headroomBytes: number } = { level: 'normal', headroomBytes: 64 * MIB };
-  const handler = createHandler({ store: filesOf(directory), only: 'copied', poolBytes: 64 * MIB, memory });
+  const handler = createHandler(
+    withSources({ store: filesOf(directory), only: 'copied', maxPooledBytes: 64 * MIB, memory }),
+  );
   t.teardown(() => handler.close());
   /** As many clients at once, that then leave. Returns what has been lent to them. */
   const serve = async (count: number): Promise<number> => {

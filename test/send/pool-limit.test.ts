@@ -12,7 +12,7 @@ async function exhausted(
   t: ExecutionContext,
   only: 'copied' | 'read',
 ): Promise<{ site: FileSite; stalled: PausedDownload[] }> {
-  const site = await openFileSite(t, 'http', { only, poolBytes: MIB });
+  const site = await openFileSite(t, 'http', { only, maxPooledBytes: MIB });
   writePattern(site.directory, 'large', SIZE, 1);
   writePattern(site.directory, 'small', 3000, 2);
   const stalled: PausedDownload[] = [];

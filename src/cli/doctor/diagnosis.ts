@@ -27,7 +27,7 @@ export interface Diagnosis {
     readonly openFiles: number;
     readonly mappings: number;
     /** Size of the buffer pool. */
-    readonly poolBytes: number;
+    readonly maxPooledBytes: number;
     /** Mapped bytes in flight. */
     readonly mappedBytes: number;
   };

@@ -10,7 +10,7 @@ import { diagnoseDirectory } from './directory.js';
 export async function diagnose(version: string, directories: readonly string[]): Promise<Diagnosis> {
   const bindings = loadBindings();
   const memory = systemMemoryPressure();
-  const { poolBytes, maxOpenFiles } = settingsOf({ store: { get: () => undefined }, memory });
+  const { maxPooledBytes, maxOpenFiles } = settingsOf({ store: { get: () => undefined }, memory });
   const diagnosis: Omit<Diagnosis, 'improvement'> = {
     version,
     node: process.version,
@@ -28,7 +28,7 @@ export async function diagnose(version: string, directories: readonly string[]):
       descriptors: descriptorLimit(),
       openFiles: maxOpenFiles,
       mappings: defaultMaxMappings(),
-      poolBytes,
+      maxPooledBytes,
       mappedBytes: memory.headroomBytes,
     },
     directories: await Promise.all(directories.map((directory) => diagnoseDirectory(directory, bindings))),

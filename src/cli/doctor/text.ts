@@ -26,7 +26,7 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
     ],
     ['descriptors', `at most ${limits.descriptors}, of which ${limits.openFiles} for open files`],
     ['mappings', `at most ${limits.mappings}; at most ${formatBytes(limits.mappedBytes)} in flight`],
-    ['buffer pool', `at most ${formatBytes(limits.poolBytes)}`],
+    ['buffer pool', `at most ${formatBytes(limits.maxPooledBytes)}`],
     ...diagnosis.directories.map((each): [string, string] => [each.directory, formatDirectory(each, diagnosis)]),
     ['improvement', improvement === null ? 'none' : `${improvement.command}    # ${improvement.reason}`],
   ];

@@ -56,6 +56,7 @@ export class DirectoryUploads {
    * @throws the error of the body or the system, or the reason of the signal
    */
   async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
+    const path = prefixOf(this.#root) + key;
     const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, randomUUID());
     const { signal } = options;
     const metadata = encodeMetadata(options.metadata);
@@ -66,12 +67,12 @@ export class DirectoryUploads {
         this.#lookups.enable();
         await this.#sidecars.write(key, received, metadata);
       }
-      const place = (): Promise<Placed> => this.#place(temporary, prefixOf(this.#root) + key, signal);
+      const place = (): Promise<Placed> => this.#place(temporary, path, signal);
       const placed = await (this.#eviction?.add(key, Number(received.size), signal, place) ?? place());
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
       if (placed.replaced !== undefined) await this.#sidecars.remove(key, placed.replaced);
-      return { created: placed.replaced === undefined };
+      return { created: placed.replaced === undefined, replacedPath: path };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
       if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received);
