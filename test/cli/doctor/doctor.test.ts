@@ -13,7 +13,7 @@ import { temporaryDirectory } from '../../helpers/files.js';
 import { testWith } from '../../helpers/peers.js';
 
 const run = promisify(execFile);
-const NOBODY = 65534;
+const NOBODY_UID = 65534;
 
 interface Ended {
   readonly code: number;
@@ -127,7 +127,7 @@ testWith(test, 'root')('files of another user are not mapped, and chown is sugge
   const theirs = await createStoreDirectory(t, join(root, 'theirs'));
   await mkdir(join(root, 'closed'), { mode: 0o700 });
   writeFileSync(join(root, 'closed', 'artifact'), '');
-  const diagnosis = await diagnose([theirs, join(root, 'closed')], { uid: NOBODY });
+  const diagnosis = await diagnose([theirs, join(root, 'closed')], { uid: NOBODY_UID });
   t.is(diagnosis.code, 1);
   t.like(diagnosis.directories[0], { problem: null, residency: 'untrusted', untrustedFile: join(theirs, 'artifact') });
   t.is(diagnosis.directories[1]?.problem, 'this user has no permission to read it');

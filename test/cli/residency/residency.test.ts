@@ -13,7 +13,7 @@ import { until } from '../../helpers/poll.js';
 import { startServe } from '../../helpers/serve-child.js';
 
 const run = promisify(execFile);
-const NOBODY = 65534;
+const NOBODY_UID = 65534;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: every escape sequence starts with it
 const ESCAPE = /\u001b/;
 
@@ -123,14 +123,14 @@ testWith(test, 'root')('if residency is unknown, the reason is printed and the e
   writePattern(directory, 'closed', 5000, 1);
   chmodSync(join(directory, 'theirs'), 0o644);
   chmodSync(join(directory, 'closed'), 0o600);
-  const plain = await runCommand(['residency', directory], { uid: NOBODY });
+  const plain = await runCommand(['residency', directory], { uid: NOBODY_UID });
   t.is(plain.code, 1);
   t.regex(plain.stdout, /^ {3}\? ·{20} +4\.9 KiB {2}closed\n {3}\? .*theirs\n {3}\? .* 2 artifacts, 0 bytes/);
   t.is(
     plain.stderr,
     'hotblob: residency unknown for 2 artifacts: the kernel reports it only to the owner of a file and to root\n',
   );
-  const json = await runCommand(['residency', '--json', directory], { uid: NOBODY });
+  const json = await runCommand(['residency', '--json', directory], { uid: NOBODY_UID });
   t.is(json.code, 1);
   const { artifacts, total }: ResidencySummary = JSON.parse(json.stdout);
   t.is(artifacts[0]?.residentBytes, null);

@@ -25,7 +25,7 @@ import { testWith } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
 import { startServe } from '../../helpers/serve-child.js';
 
-const NOBODY = 65534;
+const NOBODY_UID = 65534;
 
 interface Report extends WarmResult {
   readonly maxBytes: number;
@@ -234,7 +234,7 @@ testWith(test, 'root')('reports artifacts that cannot be read and reads the othe
   chmodSync(directory, 0o755);
   chmodSync(join(directory, 'artifacts/closed'), 0o600);
   // The user may not query the residency of the other file, so it is read.
-  const { code, stdout, stderr } = await runCommand(['warm', join(directory, 'artifacts')], { uid: NOBODY });
+  const { code, stdout, stderr } = await runCommand(['warm', join(directory, 'artifacts')], { uid: NOBODY_UID });
   t.is(code, 1);
   t.regex(stdout, /^1 of 2 artifacts \(2 KiB\): 1 read \(1000 bytes\), 0 already in the page cache/);
   t.regex(stderr, /^hotblob: cannot read 1 artifact; first error: EACCES: .*closed'\n$/);
