@@ -32,7 +32,7 @@ test('the index links every page of docs/', async (t) => {
 test('every page of docs/ starts with the question that it answers', async (t) => {
   for (const page of PAGES.filter((name) => name.startsWith('docs/'))) {
     const [, first = ''] = (await readFile(page, 'utf8')).split('\n\n');
-    t.true(first.endsWith('?'), `${page}: ${first}`);
+    t.regex(first, /^[^!.]*\?/, page);
   }
 });
 
