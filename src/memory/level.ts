@@ -13,7 +13,7 @@ export interface MemoryPressureProvider {
   readonly level: MemoryPressureLevel;
   /**
    * Bytes between the soft and the hard watermark. A handler has at most this many mapped bytes in flight, and the
-   * uploads of a server buffer at most this many unread bytes. With `processes: n`, each process takes the n-th part.
+   * uploads of a server buffer at most this many unread bytes. With `processes: n`, each process uses 1/n of it.
    */
   readonly headroomBytes: number;
   /** Bytes in use that count against `limitBytes`. Reported in `stats()` and in the metrics. */

@@ -30,7 +30,7 @@ export interface FixedMemoryPressureOptions {
 const LEVEL = oneOf('normal', 'constrained', 'critical');
 
 const SYSTEM: MemorySources = {
-  // Synchronous: /proc and cgroupfs are in kernel memory. The read takes microseconds, less than a round trip to the thread pool.
+  // Synchronous, because /proc and cgroupfs are in kernel memory: a read takes less time than a trip to the thread pool.
   read: (path) => readFileSync(path, 'utf8'),
   readOs: () => readOsMemory(),
   now: () => performance.now(),

@@ -81,7 +81,7 @@ const UNENCODED = /[^\x21-\x7e]/;
  * Decodes a percent-encoded path, or a segment of one.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if the path is not percent-encoded UTF-8, and if it contains an
- *   encoded slash or backslash, which could not be told from a separator after decoding
+ *   encoded slash or backslash, because decoding would make it a separator
  */
 export function decodePath(encoded: string): string {
   if (UNENCODED.test(encoded))
