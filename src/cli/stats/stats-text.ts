@@ -16,7 +16,7 @@ export interface PreviousStats {
 
 const STYLES: Readonly<Record<string, Style>> = { normal: 'green', constrained: 'yellow', critical: 'red' };
 
-/** Formats the statistics of a server as text, one line per topic. With `previous` there is also a line with the rates since then. */
+/** Formats the statistics of a server as text, one line per topic. `previous` adds a line with the rates since then. */
 export function formatStats(document: StatsDocument, previous: PreviousStats | undefined, paint: Paint): string {
   const { version, uptimeSeconds, handler, server, store } = document;
   const lines: Line[] = [

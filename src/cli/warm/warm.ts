@@ -41,7 +41,7 @@ export interface WarmOptions {
   onProgress(doneBytes: number): void;
 }
 
-/** Returns the most recently used files whose sizes add up to at most `maxBytes`, most recent first. Skips files that do not fit. */
+/** Selects the most recently used files with a total of at most `maxBytes`, latest first. Skips files that do not fit. */
 export function selectMostRecent(files: readonly ArtifactFile[], maxBytes: number): ArtifactFile[] {
   let left = maxBytes;
   return files

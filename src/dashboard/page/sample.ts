@@ -67,8 +67,8 @@ function firstByteBetween(before: Sample, after: Sample, bounds: readonly number
 }
 
 /**
- * Estimates a quantile from the buckets of a histogram. Like Prometheus, it interpolates linearly within a bucket, and returns the
- * last bound for values above it.
+ * Estimates a quantile from the buckets of a histogram. Like Prometheus, it interpolates linearly within a bucket, and
+ * returns the last bound for values above it.
  */
 export function quantile(counts: readonly number[], bounds: readonly number[], share: number): number | undefined {
   const total = counts.reduce((sum, count) => sum + count, 0);

@@ -7,9 +7,9 @@ export interface Rectangle {
 }
 
 /**
- * Divides a rectangle into parts with areas proportional to `weights`, which are in descending order, and with aspect ratios close
- * to 1. Implements Bruls, Huizing and van Wijk, "Squarified treemaps" (2000): rows are laid out along the shorter side, and a row
- * grows as long as that improves its worst aspect ratio.
+ * Divides a rectangle into parts with areas proportional to `weights`, which are in descending order, and with aspect
+ * ratios close to 1. Implements Bruls, Huizing and van Wijk, "Squarified treemaps" (2000): rows are laid out along the
+ * shorter side, and a row grows as long as that improves its worst aspect ratio.
  */
 export function squarify(weights: readonly number[], space: Rectangle): Rectangle[] {
   const total = weights.reduce((sum, weight) => sum + weight, 0);
