@@ -1,19 +1,19 @@
 import type { EventEmitter } from 'node:events';
 
-const waiting = new WeakMap<EventEmitter, Set<() => void>>();
+const listenersOf = new WeakMap<EventEmitter, Set<() => void>>();
 
 /**
- * Calls `listener` once, when one of the emitters closes and `isOver` holds, or soon where it holds already. Returns what
- * takes the listener away. However many handlers a host passes one request on to, its emitters get one listener: from
- * eleven on Node warns of a leak. The first emitter stands for the response.
+ * Calls `listener` once when one of the emitters closes and `isOver` returns true, or soon if it does already. Returns a function that
+ * removes the listener. The emitters get one listener in total, however many handlers a host passes the request to: Node warns of a
+ * leak from eleven on. The first emitter identifies the response.
  */
 export function onceOver(
   emitters: readonly [EventEmitter, ...EventEmitter[]],
   isOver: () => boolean,
   listener: () => void,
 ): () => void {
-  const listeners = waiting.get(emitters[0]) ?? listenTo(emitters, isOver);
-  // One function may wait twice.
+  const listeners = listenersOf.get(emitters[0]) ?? listenTo(emitters, isOver);
+  // The same function may be added twice.
   const entry = (): void => listener();
   listeners.add(entry);
   if (isOver()) process.nextTick(() => listeners.delete(entry) && listener());
@@ -25,13 +25,13 @@ function listenTo(emitters: readonly [EventEmitter, ...EventEmitter[]], isOver: 
   const onClose = (): void => {
     if (!isOver()) return;
     for (const emitter of emitters) emitter.off('close', onClose);
-    waiting.delete(emitters[0]);
+    listenersOf.delete(emitters[0]);
     for (const listener of listeners) {
       listeners.delete(listener);
       listener();
     }
   };
   for (const emitter of emitters) emitter.on('close', onClose);
-  waiting.set(emitters[0], listeners);
+  listenersOf.set(emitters[0], listeners);
   return listeners;
 }

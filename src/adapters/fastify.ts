@@ -4,7 +4,7 @@ import { invalidOption } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
-import { belowMount } from './mount.js';
+import { mountPathRemover } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 
 /** Part of a Fastify request that the adapter uses. */
@@ -25,6 +25,8 @@ export interface FastifyReply {
   getHeaders(): Record<string, number | string | string[] | undefined>;
   /** Keeps Fastify from responding. */
   hijack(): unknown;
+  /** Sends a payload or an error. */
+  send(payload: unknown): unknown;
   /** Calls the not-found handler. */
   callNotFound(): unknown;
 }
@@ -83,17 +85,21 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
   }
   instance.removeAllContentTypeParsers();
   instance.addContentTypeParser('*', (_request, _payload, done) => done(null));
-  const below = belowMount(instance.prefix);
+  const removeMountPath = mountPathRemover(instance.prefix);
   instance.route({
     method: [...instance.supportedMethods],
     url: '/*',
     // Not async: Fastify would send a response when the promise resolves.
     handler(request, reply) {
-      const exchange = fastifyExchange(request, reply, below(request.raw.url ?? '/'));
-      void handler.handle(exchange).then((isHandled) => {
-        if (!isHandled) reply.callNotFound();
-        else if (!reply.sent) reply.hijack();
-      });
+      const exchange = fastifyExchange(request, reply, removeMountPath(request.raw.url ?? '/'));
+      handler.handle(exchange).then(
+        (isHandled) => {
+          if (!isHandled) reply.callNotFound();
+          else if (!reply.sent) reply.hijack();
+        },
+        // handle() of a Handler never rejects, but that of a wrapper may.
+        (error: unknown) => reply.send(error),
+      );
     },
   });
 }

@@ -5,7 +5,7 @@ import { assertOptions, invalidOption, type OptionCheck } from '../contract/vali
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
-import { belowMount } from './mount.js';
+import { mountPathRemover } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 
 /** Part of a Hono context on `@hono/node-server` that the adapter uses. */
@@ -43,10 +43,10 @@ const CHECKS: Readonly<Record<keyof HonoMiddlewareOptions, OptionCheck>> = {
  */
 export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddlewareOptions = {}) {
   assertOptions(options, CHECKS);
-  const below = belowMount(options.mountPath ?? '/');
+  const removeMountPath = mountPathRemover(options.mountPath ?? '/');
   return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
     const { outgoing } = nodeOf(context);
-    if (await handler.handle(honoExchange(context, below(targetOf(context))))) return alreadySent(outgoing);
+    if (await handler.handle(honoExchange(context, removeMountPath(targetOf(context))))) return alreadySent(outgoing);
     await next();
     return undefined;
   };

@@ -1,22 +1,21 @@
 import type { OutgoingHttpHeader } from 'node:http';
 import type { ResponseHeaders } from '../contract/exchange.js';
 
-/** What a host may have set on its response before it came to us. */
+/** Response on which the host may have set headers. */
 export interface HostResponse {
   getHeaderNames(): string[];
   getHeader(name: string): OutgoingHttpHeader | undefined;
   removeHeader(name: string): void;
 }
 
-// A value of somebody else's for one of these would tell the client where the body ends, and be wrong.
+// A value that the host set for one of these would frame the body wrongly.
 const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding', 'accept-ranges']);
 
 /**
- * Our headers for a response that may have some already: what the host has set stays, but for what frames the body, and
- * for what describes our own error bodies. `no-transform` is added to the host's Cache-Control, and our metrics to its
- * Server-Timing.
+ * Merges `headers` with those that the host has set. Headers of the host win, except those that frame the body, and except in error
+ * responses, whose body is ours. `no-transform` is added to the Cache-Control of the host, and our metrics to its Server-Timing.
  */
-export function besideHostHeaders(response: HostResponse, status: number, headers: ResponseHeaders): ResponseHeaders {
+export function mergeHostHeaders(response: HostResponse, status: number, headers: ResponseHeaders): ResponseHeaders {
   const names = response.getHeaderNames();
   if (names.length === 0) return headers;
   const merged = { ...headers };
@@ -33,7 +32,7 @@ export function besideHostHeaders(response: HostResponse, status: number, header
   return merged;
 }
 
-// Bodies are opaque, and `compression` never says when the bytes have left (RFC 9111, 5.2.2.6).
+// Artifacts must not be re-encoded, and `compression` skips such responses (RFC 9111, section 5.2.2.6).
 function withNoTransform(cacheControl: string): string {
   return /\bno-transform\b/i.test(cacheControl) ? cacheControl : `${cacheControl}, no-transform`;
 }

@@ -2,22 +2,22 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
-import { besideHostHeaders } from './host-headers.js';
+import { mergeHostHeaders } from './host-headers.js';
 import { writeUntracked } from './untracked.js';
 
-/** How long a refused upload is read on, so that the client sees the answer before its connection is reset. */
+/** Time for which a refused request body is read on, so that the client sees the response before its connection is reset. */
 const LINGER_MS = 1000;
 const CLOSED = Promise.resolve(false);
 
-/** A request of HTTP/1.1 and its response, plain or over TLS. */
+/** HTTP/1.1 request and its response, with or without TLS. */
 export class Http1Exchange implements Exchange {
   readonly multiplexed = false;
   readonly tracked: boolean;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #host: Host | undefined;
-  #isRefused = false;
-  #isBegun = false;
+  #isBodyRefused = false;
+  #hasResponded = false;
 
   constructor(request: IncomingMessage, response: ServerResponse, host?: Host) {
     this.#request = request;
@@ -54,14 +54,14 @@ export class Http1Exchange implements Exchange {
     return this.#response.headersSent;
   }
 
-  // A response that waits for its turn is told nothing when the connection drops: the socket says so.
+  // A response that waits for its turn gets no event when the connection drops; its socket does.
   get closed(): boolean {
     const { socket } = this.#request;
     return this.#response.destroyed || this.#response.writableEnded || socket.destroyed || !socket.writable;
   }
 
   onClose(listener: () => void): () => void {
-    // The request closes as soon as its body has been read.
+    // The request emits close as soon as its body has been read, which is not the end of the exchange.
     const isOver = (): boolean => this.closed || this.#response.writableFinished;
     return onceOver([this.#response, this.#request], isOver, listener);
   }
@@ -78,18 +78,18 @@ export class Http1Exchange implements Exchange {
   }
 
   refuseBody(): void {
-    this.#isRefused = !this.#request.complete;
+    this.#isBodyRefused = !this.#request.complete;
   }
 
   respond(status: number, headers: ResponseHeaders): void {
     if (this.headersSent) throw headersSentError();
     if (this.closed) return;
     this.#host?.beforeHeaders?.();
-    const merged = besideHostHeaders(this.#response, status, headers);
-    // Where descriptors have run out, connections that wait for their next request are what holds them.
-    const isLast = this.#isRefused || status === 503;
+    const merged = mergeHostHeaders(this.#response, status, headers);
+    // If descriptors have run out, idle connections hold them: 503 closes its connection.
+    const isLast = this.#isBodyRefused || status === 503;
     this.#response.writeHead(status, isLast ? { ...merged, connection: 'close' } : merged);
-    this.#isBegun = true;
+    this.#hasResponded = true;
     this.#host?.onHeadersSent?.();
   }
 
@@ -99,18 +99,18 @@ export class Http1Exchange implements Exchange {
     return new Promise((resolve) => {
       const final = chunks.length - 1;
       for (let index = 0; index < final; index++) this.#response.write(chunks[index]);
-      // A socket that is writable answers every write, with an error when it is destroyed.
+      // Node calls back for every write to a writable socket, with an error if it is destroyed.
       this.#response.write(chunks[final], (error) => resolve(!error));
       if (last) this.end();
     });
   }
 
   end(): void {
-    if (this.#isRefused && !this.#request.complete) this.#linger();
+    if (this.#isBodyRefused && !this.#request.complete) this.#linger();
     else this.#response.end();
   }
 
-  // The kernel reads a plain socket's chunks, and stops when it is closed; TLS has copied them.
+  // The kernel reads the chunks of a socket until it is closed; TLS has copied them.
   retire(release: () => void): void {
     release();
   }
@@ -118,9 +118,9 @@ export class Http1Exchange implements Exchange {
   replaceConnection(): void {}
 
   destroy(): void {
-    // What the host has answered by itself is not ours to cut off.
-    if (this.#response.headersSent && !this.#isBegun) return;
-    // Without the error: hosts would get it as a clientError, and it is not the client's.
+    // A response that the host has sent is not destroyed.
+    if (this.#response.headersSent && !this.#hasResponded) return;
+    // Without the error: the server would emit it as 'clientError', but it is not an error of the client.
     this.#response.destroy();
   }
 

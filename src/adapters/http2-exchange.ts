@@ -4,7 +4,7 @@ import { type Exchange, headersSentError, type ResponseHeaders } from '../contra
 import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
-import { besideHostHeaders } from './host-headers.js';
+import { mergeHostHeaders } from './host-headers.js';
 import { SessionFence } from './session-fence.js';
 import { writeUntracked } from './untracked.js';
 
@@ -12,8 +12,8 @@ const CLOSED = Promise.resolve(false);
 const NO_ERROR = 0;
 
 /**
- * A stream of HTTP/2. With a `response` of the compatibility API its headers and hooks are kept, but the bytes go to the
- * stream, unless somebody has replaced its `write`.
+ * HTTP/2 stream. If there is a `response` of the compatibility API, its headers and hooks are kept, but the body is written to the
+ * stream, unless middleware has replaced `response.write`.
  */
 export class Http2Exchange implements Exchange {
   readonly multiplexed = true;
@@ -29,8 +29,8 @@ export class Http2Exchange implements Exchange {
   readonly #session: Http2Session | undefined;
   readonly #fence: SessionFence | undefined;
   #pending: ((sent: boolean) => void) | undefined;
-  #isRefused = false;
-  #isBegun = false;
+  #isBodyRefused = false;
+  #hasResponded = false;
   #isContinued = false;
 
   constructor(
@@ -52,16 +52,16 @@ export class Http2Exchange implements Exchange {
     this.plain = session !== undefined && !session.encrypted;
     this.#session = session;
     this.#fence = session && SessionFence.of(session);
-    // A host may pass one request on to many handlers.
+    // A host may pass one request to several handlers: the listeners are added once.
     if (stream.listenerCount('error', ignore) === 0) stream.on('error', ignore).on('aborted', destroyForgotten);
   }
 
-  /** Who asks for it wants it: a client that waits for that is told to go on (RFC 9110, 10.1.1). */
+  /** Sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1). */
   get body() {
     const stream = this.#stream;
-    // The compatibility API has told it already.
-    const isAwaited = this.#response === undefined && this.headers.expect?.toLowerCase() === '100-continue';
-    if (isAwaited && !this.closed && !stream.headersSent && !this.#isContinued) {
+    // The compatibility API has sent it already.
+    const isExpected = this.#response === undefined && this.headers.expect?.toLowerCase() === '100-continue';
+    if (isExpected && !this.closed && !stream.headersSent && !this.#isContinued) {
       this.#isContinued = true;
       stream.additionalHeaders({ ':status': 100 });
     }
@@ -74,7 +74,7 @@ export class Http2Exchange implements Exchange {
 
   get closed(): boolean {
     const { destroyed, closed, writableEnded, headersSent } = this.#stream;
-    // Node ends the stream of a HEAD before anybody has answered it.
+    // Node ends the stream of a HEAD request before the response.
     return destroyed || closed || (writableEnded && (headersSent || this.method !== 'HEAD'));
   }
 
@@ -87,7 +87,7 @@ export class Http2Exchange implements Exchange {
   }
 
   refuseBody(): void {
-    this.#isRefused = !this.#stream.endAfterHeaders;
+    this.#isBodyRefused = !this.#stream.endAfterHeaders;
   }
 
   respond(status: number, headers: ResponseHeaders): void {
@@ -95,7 +95,7 @@ export class Http2Exchange implements Exchange {
     if (this.closed) return;
     this.#host?.beforeHeaders?.();
     const response = this.#response;
-    // node:http refuses what no header may hold; node:http2 would send it (RFC 9113, 8.2.1).
+    // node:http rejects invalid header values, node:http2 sends them (RFC 9113, section 8.2.1).
     for (const name in headers) {
       const value = headers[name];
       if (typeof value === 'string') validateHeaderValue(name, value);
@@ -104,15 +104,15 @@ export class Http2Exchange implements Exchange {
       headers[':status'] = status;
       this.#stream.respond(headers);
     } else {
-      const merged = besideHostHeaders(response, status, headers);
+      const merged = mergeHostHeaders(response, status, headers);
       if (!this.tracked || response.writeHead !== Http2ServerResponse.prototype.writeHead) {
-        response.writeHead(status, merged); // whoever has replaced it wants to be called
+        response.writeHead(status, merged); // runs the hooks of the middleware that replaced it
       } else {
         response.statusCode = status; // for loggers
         this.#stream.respond({ ...response.getHeaders(), ...merged, ':status': status });
       }
     }
-    this.#isBegun = true;
+    this.#hasResponded = true;
     this.#stream.on('close', () => this.#pending?.(false));
     this.#host?.onHeadersSent?.();
   }
@@ -129,7 +129,7 @@ export class Http2Exchange implements Exchange {
       const final = chunks.length - 1;
       for (let index = 0; index < final; index++) stream.write(chunks[index]);
       stream.write(chunks[final], (error) => {
-        // The callback of a destroyed stream says nothing about its bytes.
+        // For a destroyed stream the callback does not mean that the bytes have been sent.
         const isSent = !error && !stream.destroyed;
         if (isSent) this.#fence?.passed(sequence);
         resolve(isSent);
@@ -142,9 +142,9 @@ export class Http2Exchange implements Exchange {
   end(): void {
     if (this.tracked) this.#stream.end();
     else this.#response?.end();
-    if (!this.#isRefused) return;
-    // An answer that does not need the rest of the request asks for no more of it (RFC 9113, 8.1), once it has left: a
-    // reset takes the place of headers that are still queued (nghttp2, as of Node 22).
+    if (!this.#isBodyRefused) return;
+    // A complete response is followed by a reset with NO_ERROR, so that the client stops sending its body (RFC 9113, section
+    // 8.1). It must wait until the response has left: nghttp2 drops queued headers of a stream that is reset (Node 22).
     const close = () => this.retire(() => this.#stream.close(NO_ERROR));
     if (this.#stream.writableFinished) close();
     else this.#stream.once('finish', close);
@@ -157,15 +157,15 @@ export class Http2Exchange implements Exchange {
 
   replaceConnection(): void {
     const session = this.#session;
-    // Not from within an event of the session.
+    // Not within an event of the session.
     setImmediate(() => {
       if (session !== undefined && !session.closed && !session.destroyed) session.close();
     });
   }
 
   destroy(error: Error): void {
-    // What the host has answered by itself is not ours to cut off. Not close(): that sends an END_STREAM before the reset.
-    if (this.#isBegun || !this.headersSent) this.#stream.destroy(error);
+    // A response that the host has sent is not reset. Not close(), which would send END_STREAM before the reset.
+    if (this.#hasResponded || !this.headersSent) this.#stream.destroy(error);
   }
 }
 

@@ -1,11 +1,11 @@
 /**
- * What is left of a request's URL below a mount, for frameworks that leave it whole. As many segments are taken from its
- * path as `mountPath` has, so that a mount may have parameters: `/:team/cache`.
+ * Returns a function that removes the mount path from a URL, for frameworks that do not. It removes as many segments as `mountPath`
+ * has, so that a mount path may have parameters: `/:team/cache`.
  */
-export function belowMount(mountPath: string): (url: string) => string {
+export function mountPathRemover(mountPath: string): (url: string) => string {
   const segments = mountPath.split('/').filter((segment) => segment !== '').length;
   if (segments === 0) return (url) => url;
-  // A framework may have been told to take several slashes for one.
+  // A framework may be configured to treat several slashes as one.
   const mount = new RegExp(`^(?:/+[^/?#]*){${segments}}`);
   return (url) => {
     const rest = url.replace(mount, '');

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
@@ -33,9 +34,12 @@ export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: 
  * `next`; without `next` the response is 404, unless the host has responded.
  */
 export function nodeListener(handler: ExchangeHandler) {
-  return (request: NodeRequest, response: NodeResponse, next?: () => void): void => {
+  return (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void): void => {
     const exchange = exchangeOf(request, response);
-    void handler.handle(exchange).then((isHandled) => isHandled || (next ? next() : answerMissing(exchange)));
+    handler.handle(exchange).then(
+      (isHandled) => isHandled || (next ? next() : answerMissing(exchange)),
+      (error: unknown) => (next ? next(error) : answerFailure(exchange, error)),
+    );
   };
 }
 
@@ -46,8 +50,17 @@ export function nodeListener(handler: ExchangeHandler) {
 export function streamListener(handler: ExchangeHandler) {
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
-    void handler.handle(exchange).then((isHandled) => isHandled || answerMissing(exchange));
+    handler.handle(exchange).then(
+      (isHandled) => isHandled || answerMissing(exchange),
+      (error: unknown) => answerFailure(exchange, error),
+    );
   };
+}
+
+// handle() of a Handler never rejects, but that of a wrapper may: an unhandled rejection would end the process.
+function answerFailure(exchange: Exchange, error: unknown): void {
+  if (exchange.headersSent) exchange.destroy(error instanceof Error ? error : new Error(String(error)));
+  else answerError(exchange, statusOf(error));
 }
 
 function answerMissing(exchange: Exchange): void {

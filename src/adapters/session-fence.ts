@@ -1,6 +1,6 @@
 import type { Http2Session } from 'node:http2';
 
-interface Held {
+interface PendingRelease {
   readonly sequence: number;
   readonly release: () => void;
 }
@@ -8,14 +8,13 @@ interface Held {
 const fences = new WeakMap<Http2Session, SessionFence>();
 
 /**
- * What destroyed streams of one session have left behind. A stream's chunks are read by the session until they are on
- * the wire, even after the stream is gone and its write's callback has been called. They may be used again when something
- * that entered the session later has left it: a write that succeeded, or a PING that was answered; or when the session's
- * socket is closed.
+ * Delays the release of memory that an HTTP/2 session may still read. libuv reads the chunks of a destroyed stream until they have been
+ * sent, even after the callback of the write. They may be reused when something that entered the session later has left it: a
+ * successful write or an answered PING. They may also be reused when the socket of the session is closed.
  */
 export class SessionFence {
   readonly #session: Http2Session;
-  readonly #held: Held[] = [];
+  readonly #pending: PendingRelease[] = [];
   #sequence = 0;
   #isPinging = false;
   #isClosed = false;
@@ -38,23 +37,23 @@ export class SessionFence {
     });
   }
 
-  /** Marks where something enters the session. */
+  /** Returns the position of a write or PING that enters the session. */
   enter(): number {
     return ++this.#sequence;
   }
 
-  /** Says that what entered at `sequence` has left: so has all that entered before. */
+  /** Declares that the entry at `sequence` has left the session, and so has every earlier one. */
   passed(sequence: number): void {
-    while (this.#held[0] !== undefined && this.#held[0].sequence < sequence) this.#held.shift()?.release();
+    while (this.#pending[0] !== undefined && this.#pending[0].sequence < sequence) this.#pending.shift()?.release();
   }
 
-  /** Calls `release` once all that has entered so far has left. */
+  /** Calls `release` when every entry so far has left the session. */
   hold(release: () => void): void {
     if (this.#isClosed) {
       release();
       return;
     }
-    this.#held.push({ sequence: this.enter(), release });
+    this.#pending.push({ sequence: this.enter(), release });
     this.#ping();
   }
 
@@ -63,9 +62,9 @@ export class SessionFence {
     const sequence = this.enter();
     this.#isPinging = this.#session.ping((error) => {
       this.#isPinging = false;
-      if (error) return; // the session is ending, and its close releases the rest
+      if (error) return; // the session is closing, which releases the rest
       this.passed(sequence);
-      if (this.#held.length > 0) this.#ping();
+      if (this.#pending.length > 0) this.#ping();
     });
   }
 }

@@ -1,4 +1,4 @@
-/** The part of a response that is left when somebody has replaced its `write`. */
+/** Part of a response that works if middleware has replaced its `write`. */
 export interface UntrackedResponse {
   write(chunk: Uint8Array): boolean;
   end(): void;
@@ -8,8 +8,8 @@ export interface UntrackedResponse {
 }
 
 /**
- * Writes through whatever has replaced `write`: recorders and compressors drop its callback, so that only `drain` tells
- * when there is room for more. Resolves like `Exchange.write`.
+ * Writes to a response whose `write` middleware has replaced. Such middleware drops the callback, so only `drain` tells when more can
+ * be written. Resolves like `Exchange.write`.
  */
 export function writeUntracked(
   response: UntrackedResponse,

@@ -1,5 +1,5 @@
 import test from 'ava';
-import { belowMount } from '../../src/adapters/mount.js';
+import { mountPathRemover } from '../../src/adapters/mount.js';
 
 const CASES: [string, string, string][] = [
   ['/', '/key', '/key'],
@@ -18,5 +18,5 @@ const CASES: [string, string, string][] = [
 ];
 
 for (const [mountPath, url, rest] of CASES) {
-  test(`below ${mountPath || 'nothing'}, ${url} is ${rest}`, (t) => t.is(belowMount(mountPath)(url), rest));
+  test(`below ${mountPath || 'nothing'}, ${url} is ${rest}`, (t) => t.is(mountPathRemover(mountPath)(url), rest));
 }
