@@ -37,7 +37,7 @@ const CODES = {
  */
 export type ErrorCode = keyof typeof CODES;
 
-/** Every error that this package throws. Messages are for programmers and logs; clients get {@link clientMessage}. */
+/** Every error that this package throws. Messages are for programmers and logs; clients get a general sentence about the status. */
 export class HotblobError extends Error {
   /** Class name. */
   override readonly name = 'HotblobError';
