@@ -1,5 +1,4 @@
 import type { BindingChoice } from '../page-cache/bindings.js';
-import type { SenderOptions } from './options.js';
 
 /** Restricts the sources of files. */
 export interface SourceOverrides {
@@ -16,8 +15,7 @@ export interface SourceOverrides {
 export const SOURCE_OVERRIDES = Symbol('hotblob source overrides');
 
 /** Returns the overrides in `options`. */
-export function sourceOverridesOf(options: SenderOptions): SourceOverrides {
-  const { [SOURCE_OVERRIDES]: overrides = {} }: SenderOptions & { readonly [SOURCE_OVERRIDES]?: SourceOverrides } =
-    options;
+export function sourceOverridesOf(options: object): SourceOverrides {
+  const { [SOURCE_OVERRIDES]: overrides = {} }: { readonly [SOURCE_OVERRIDES]?: SourceOverrides } = options;
   return overrides;
 }

@@ -1,6 +1,7 @@
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
 import {
+  type BytesBySource,
   type Count,
   mainSource,
   type SourceName,
@@ -9,7 +10,6 @@ import {
   type UnmappedReason,
 } from '../send/tally.js';
 import { Histogram, type HistogramSnapshot } from '../util/histogram.js';
-import type { ResponseRecord } from './response-record.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -109,6 +109,20 @@ export interface MemoryStats {
 /** Upper bounds of the size classes of downloads, in bytes sent. */
 const SIZE_CLASSES = [64 * KIB, MIB, 16 * MIB, Number.POSITIVE_INFINITY] as const;
 
+/** Response that has ended, as {@link Counters} counts it. */
+export interface EndedResponse {
+  readonly protocol: Protocol | undefined;
+  readonly operation: ResponseCount['operation'];
+  readonly status: number;
+  readonly complete: boolean;
+  /** Bytes sent, by source. */
+  readonly tally: { readonly bytes: Readonly<BytesBySource> };
+  /** Time of the request, by `performance.now()`. */
+  readonly startedAt: number;
+  /** Time of the headers of an artifact, by `performance.now()`. */
+  readonly headersAt: number;
+}
+
 interface ResponseGroup {
   readonly protocol: Protocol | undefined;
   readonly operation: ResponseCount['operation'];
@@ -133,7 +147,7 @@ export class Counters implements Totals {
   }));
 
   /** Counts a response that has ended. */
-  countResponse(record: ResponseRecord): void {
+  countResponse(record: EndedResponse): void {
     const source = mainSource(record.tally.bytes);
     const { protocol, operation, status } = record;
     let group = this.#lastGroup;
@@ -193,7 +207,7 @@ export class Counters implements Totals {
     return group;
   }
 
-  #addLatency({ tally, startedAt, headersAt }: ResponseRecord): void {
+  #addLatency({ tally, startedAt, headersAt }: EndedResponse): void {
     const sent = totalBytes(tally.bytes);
     for (const { maxBytes, firstByte, duration } of this.#latency) {
       if (sent > maxBytes) continue;
