@@ -5,7 +5,7 @@ import test, { type ExecutionContext } from 'ava';
 import type { Artifact, ByteRange } from '../../src/contract/artifact.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
-import { assertBody, assertError, open, type Site, storeOf } from './site.js';
+import { assertBody, assertError, open, productTestIn, type Scope, type Site, storeOf } from './site.js';
 
 const BYTES = content(700_001);
 
@@ -31,7 +31,8 @@ async function assertCutOff(t: ExecutionContext, { ask }: Site, path: string): P
   t.is(outcome, 'cut off', path);
 }
 
-export function bodies(kind: Kind): void {
+export function bodies(kind: Kind, scope: Scope): void {
+  const productTest = productTestIn(scope);
   test(`${kind}: a file, and any region of it`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
@@ -70,27 +71,30 @@ export function bodies(kind: Kind): void {
     }
   });
 
-  test(`${kind}: the regions of one file have tags of their own, and all of a changed file's change`, async (t) => {
-    const path = `${await temporaryDirectory(t)}/file`;
-    await writeFile(path, 'first version');
-    const { ask } = await open(t, kind, {
-      store: storeOf({
-        whole: { kind: 'file', path },
-        head: { kind: 'file', path, length: 5 },
-        tail: { kind: 'file', path, offset: 6 },
-        named: { kind: 'file', path, etag: '"named"' },
-      }),
-    });
-    const tags = await Promise.all(
-      ['/whole', '/head', '/tail'].map(async (key) => (await ask('GET', key)).headers.etag),
-    );
-    t.is(new Set(tags).size, 3);
-    for (const tag of tags) t.regex(String(tag), /^"[^"]+"$/);
-    t.is((await ask('GET', '/named')).headers.etag, '"named"');
-    t.is((await ask('GET', '/whole', { headers: { 'if-none-match': String(tags[0]) } })).status, 304);
-  });
+  productTest(
+    `${kind}: the regions of one file have tags of their own, and all of a changed file's change`,
+    async (t) => {
+      const path = `${await temporaryDirectory(t)}/file`;
+      await writeFile(path, 'first version');
+      const { ask } = await open(t, kind, {
+        store: storeOf({
+          whole: { kind: 'file', path },
+          head: { kind: 'file', path, length: 5 },
+          tail: { kind: 'file', path, offset: 6 },
+          named: { kind: 'file', path, etag: '"named"' },
+        }),
+      });
+      const tags = await Promise.all(
+        ['/whole', '/head', '/tail'].map(async (key) => (await ask('GET', key)).headers.etag),
+      );
+      t.is(new Set(tags).size, 3);
+      for (const tag of tags) t.regex(String(tag), /^"[^"]+"$/);
+      t.is((await ask('GET', '/named')).headers.etag, '"named"');
+      t.is((await ask('GET', '/whole', { headers: { 'if-none-match': String(tags[0]) } })).status, 304);
+    },
+  );
 
-  test(`${kind}: a file that is not there, or is not a file, is a miss`, async (t) => {
+  productTest(`${kind}: a file that is not there, or is not a file, is a miss`, async (t) => {
     const directory = await temporaryDirectory(t);
     const path = `${directory}/file`;
     await writeFile(path, BYTES);
@@ -108,7 +112,7 @@ export function bodies(kind: Kind): void {
     assertError(t, await ask('GET', '/vanishing'), 404);
   });
 
-  test(`${kind}: a file that is shorter than its region is an error, not half an artifact`, async (t) => {
+  productTest(`${kind}: a file that is shorter than its region is an error, not half an artifact`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     await truncate(path, 1000);

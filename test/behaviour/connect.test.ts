@@ -1,4 +1,4 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('connect-http');
-behaviour('connect-h2');
+hostBehaviour('connect-http');
+hostBehaviour('connect-h2');

@@ -4,7 +4,7 @@ import test from 'ava';
 import type { Artifact } from '../../src/contract/artifact.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
-import { assertBody, assertError, endToEnd, open, storeOf } from './site.js';
+import { assertBody, assertError, endToEnd, open, productTestIn, type Scope, storeOf } from './site.js';
 
 const BYTES = content(100);
 const LAST_MODIFIED = 'Mon, 02 Jan 2023 10:00:00 GMT';
@@ -73,7 +73,8 @@ const RANGES: [Headers, [number, number]?][] = [
   [{ range: 'bytes=1-2', 'if-none-match': '"other"' }, [1, 3]],
 ];
 
-export function downloads(kind: Kind): void {
+export function downloads(kind: Kind, scope: Scope): void {
+  const productTest = productTestIn(scope);
   test(`${kind}: a download has its bytes and the default headers`, async (t) => {
     const { ask } = await open(t, kind, { store });
     const { status, headers, body } = await ask('GET', '/key');
@@ -90,7 +91,7 @@ export function downloads(kind: Kind): void {
     });
   });
 
-  test(`${kind}: an artifact that has moved before its file was opened is found where it is now`, async (t) => {
+  productTest(`${kind}: an artifact that has moved before its file was opened is found where it is now`, async (t) => {
     const directory = await temporaryDirectory(t);
     await writeFile(`${directory}/new`, BYTES);
     const asked: string[] = [];
@@ -140,7 +141,7 @@ export function downloads(kind: Kind): void {
     }
   });
 
-  test(`${kind}: an artifact says what it is with headers of its own`, async (t) => {
+  productTest(`${kind}: an artifact says what it is with headers of its own`, async (t) => {
     const own = {
       contentType: 'application/gzip',
       contentEncoding: 'gzip',
@@ -164,7 +165,7 @@ export function downloads(kind: Kind): void {
     });
   });
 
-  test(`${kind}: conditions decide between 200, 304 and 412`, async (t) => {
+  productTest(`${kind}: conditions decide between 200, 304 and 412`, async (t) => {
     const { ask } = await open(t, kind, { store });
     for (const [headers, status] of CONDITIONS) {
       for (const method of ['GET', 'HEAD']) {
@@ -188,7 +189,7 @@ export function downloads(kind: Kind): void {
     t.is((await ask('GET', '/weak', { headers: range })).status, 200);
   });
 
-  test(`${kind}: ranges`, async (t) => {
+  productTest(`${kind}: ranges`, async (t) => {
     const { ask } = await open(t, kind, { store });
     for (const [headers, range] of RANGES) {
       const title = JSON.stringify(headers);
@@ -209,7 +210,7 @@ export function downloads(kind: Kind): void {
     t.is((await ask('GET', '/key', { headers: condition })).status, 304);
   });
 
-  test(`${kind}: a range outside is told the size`, async (t) => {
+  productTest(`${kind}: a range outside is told the size`, async (t) => {
     const { ask } = await open(t, kind, { store });
     for (const range of ['bytes=100-', 'bytes=100-200', 'bytes=-0']) {
       const response = await ask('GET', '/key', { headers: { range } });
@@ -223,7 +224,7 @@ export function downloads(kind: Kind): void {
     t.is((await ask('GET', '/empty', { headers: { range: 'bytes=-5' } })).status, 200);
   });
 
-  test(`${kind}: what is accepted, encoded or queried changes nothing`, async (t) => {
+  productTest(`${kind}: what is accepted, encoded or queried changes nothing`, async (t) => {
     const { ask } = await open(t, kind, { store });
     const plain = await ask('GET', '/key');
     const headers = { 'accept-encoding': 'gzip, br', accept: 'text/html', te: 'trailers' };

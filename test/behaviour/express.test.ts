@@ -1,4 +1,3 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('express-http');
-behaviour('express-https');
+hostBehaviour('express-http');

@@ -1,3 +1,3 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('express4-http');
+hostBehaviour('express4-http');

@@ -1,6 +1,4 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('fastify-http');
-behaviour('fastify-https');
-behaviour('fastify-h2c');
-behaviour('fastify-h2');
+hostBehaviour('fastify-http');
+hostBehaviour('fastify-h2');

@@ -1,6 +1,4 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('hono-http');
-behaviour('hono-https');
-behaviour('hono-h2c');
-behaviour('hono-h2');
+hostBehaviour('hono-http');
+hostBehaviour('hono-h2');

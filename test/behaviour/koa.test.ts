@@ -1,6 +1,4 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('koa-http');
-behaviour('koa-https');
-behaviour('koa-h2c');
-behaviour('koa-h2');
+hostBehaviour('koa-http');
+hostBehaviour('koa-h2');

@@ -1,4 +1,3 @@
-import { behaviour } from './behaviour.js';
+import { hostBehaviour } from './behaviour.js';
 
-behaviour('koa2-http');
-behaviour('koa2-h2');
+hostBehaviour('koa2-http');

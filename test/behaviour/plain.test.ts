@@ -1,5 +1,5 @@
-import { behaviour } from './behaviour.js';
+import { behaviour, hostBehaviour } from './behaviour.js';
 
 behaviour('http');
 behaviour('h2c');
-behaviour('h2c-compat');
+hostBehaviour('h2c-compat');

@@ -5,7 +5,7 @@ import { HotblobError } from '../../src/contract/errors.js';
 import type { Store } from '../../src/contract/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { KINDS, type Kind } from '../helpers/servers.js';
-import { assertError, open, storeOf } from './site.js';
+import { assertError, open, productTestIn, type Scope, storeOf } from './site.js';
 
 const SECRET = 'connect to db://admin@10.0.0.1 failed in /srv/secret.ts';
 
@@ -66,7 +66,8 @@ const TAKEN_BY_HOST: Readonly<Record<string, { refused: readonly string[]; resol
   hono: { refused: ['/a\\b'], resolved: ['/./a', '/../a', '/%2e%2e/a'] },
 };
 
-export function refusals(kind: Kind): void {
+export function refusals(kind: Kind, scope: Scope): void {
+  const productTest = productTestIn(scope);
   test(`${kind}: a miss is 404, with its length`, async (t) => {
     const { ask } = await open(t, kind, { store: storeOf({}) });
     assertError(t, await ask('GET', '/missing'), 404);
@@ -152,7 +153,7 @@ export function refusals(kind: Kind): void {
     }
   });
 
-  test(`${kind}: a store that hands back nonsense is 500`, async (t) => {
+  productTest(`${kind}: a store that hands back nonsense is 500`, async (t) => {
     for (const [index, nonsense] of NONSENSE.entries()) {
       // as from JavaScript, where nobody checks
       const { ask } = await open(t, kind, { store: { get: () => nonsense as Artifact } });
@@ -164,23 +165,26 @@ export function refusals(kind: Kind): void {
     }
   });
 
-  test(`${kind}: a disk without room is 507, a lack of descriptors or memory 503 with Retry-After`, async (t) => {
-    for (const code of ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM']) {
-      const { ask } = await open(t, kind, { store: throwing(() => failure(code)) });
-      const status = code === 'ENOSPC' || code === 'EDQUOT' ? 507 : 503;
-      for (const method of ['PUT', 'GET', 'DELETE']) {
-        const response = await ask(method, '/key', method === 'PUT' ? { body: Buffer.alloc(1000) } : {});
-        assertError(t, response, status);
-        t.is(response.headers['retry-after'], status === 503 ? '1' : undefined, code);
-        // A descriptor less that is taken.
-        if (status === 503 && KINDS[kind].version === 1) t.is(response.headers.connection, 'close', code);
+  productTest(
+    `${kind}: a disk without room is 507, a lack of descriptors or memory 503 with Retry-After`,
+    async (t) => {
+      for (const code of ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM']) {
+        const { ask } = await open(t, kind, { store: throwing(() => failure(code)) });
+        const status = code === 'ENOSPC' || code === 'EDQUOT' ? 507 : 503;
+        for (const method of ['PUT', 'GET', 'DELETE']) {
+          const response = await ask(method, '/key', method === 'PUT' ? { body: Buffer.alloc(1000) } : {});
+          assertError(t, response, status);
+          t.is(response.headers['retry-after'], status === 503 ? '1' : undefined, code);
+          // A descriptor less that is taken.
+          if (status === 503 && KINDS[kind].version === 1) t.is(response.headers.connection, 'close', code);
+        }
       }
-    }
-    const own = await open(t, kind, {
-      store: throwing(() => new HotblobError('ERR_HOTBLOB_OVERLOADED', SECRET)),
-    });
-    assertError(t, await own.ask('GET', '/key'), 503);
-  });
+      const own = await open(t, kind, {
+        store: throwing(() => new HotblobError('ERR_HOTBLOB_OVERLOADED', SECRET)),
+      });
+      assertError(t, await own.ask('GET', '/key'), 503);
+    },
+  );
 
   test(`${kind}: an error of HEAD has the headers of GET's and no body`, async (t) => {
     const { ask } = await open(t, kind, { store: throwing(() => new Error(SECRET)) });

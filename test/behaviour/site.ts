@@ -1,4 +1,4 @@
-import type { ExecutionContext } from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import type { Artifact } from '../../src/contract/artifact.js';
 import type { Store } from '../../src/contract/store.js';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
@@ -59,4 +59,15 @@ export function assertError(t: ExecutionContext, response: Response, status: num
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   });
+}
+
+/**
+ * Part of the behaviour suite. `product` is all of it. `host` leaves out what a framework cannot change: what follows from the
+ * request and the artifact alone, such as preconditions and ranges.
+ */
+export type Scope = 'product' | 'host';
+
+/** Declares tests of the scope `product`. */
+export function productTestIn(scope: Scope): (title: string, run: (t: ExecutionContext) => Promise<void>) => void {
+  return scope === 'product' ? test : () => {};
 }

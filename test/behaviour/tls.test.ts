@@ -1,6 +1,6 @@
-import { behaviour } from './behaviour.js';
+import { behaviour, hostBehaviour } from './behaviour.js';
 
 behaviour('https');
 behaviour('h2');
-behaviour('h2-compat');
-behaviour('h2-compat-http1');
+hostBehaviour('h2-compat');
+hostBehaviour('h2-compat-http1');

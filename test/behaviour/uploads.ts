@@ -8,7 +8,7 @@ import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, entriesBelow, temporaryDirectory } from '../stores/fixture.js';
-import { assertBody, assertError, open } from './site.js';
+import { assertBody, assertError, open, productTestIn, type Scope } from './site.js';
 
 async function* inChunks(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let start = 0; start < bytes.byteLength; start += 100_000) yield bytes.subarray(start, start + 100_000);
@@ -31,27 +31,31 @@ async function* stalling(first: Buffer): AsyncGenerator<Buffer> {
 
 const digestOf = (bytes: Buffer) => `sha-256=:${createHash('sha256').update(bytes).digest('base64')}:`;
 
-export function uploads(kind: Kind): void {
-  test(`${kind}: an upload that does not hash to what it says is refused, and nothing of it is kept`, async (t) => {
-    const { ask } = await open(t, kind, { store: memoryStore() });
-    const body = content(300_000);
-    const others = content(300_000, 1);
-    for (const [header, status] of [
-      ['sha-256=:AAAA:', 400],
-      ['nonsense', 400],
-      [digestOf(others), 400],
-      [`unixsum=:AAA=:, ${digestOf(others)}`, 400],
-      [`unixsum=:AAA=:, ${digestOf(body)}`, 200],
-    ] as const) {
-      for (const name of ['content-digest', 'repr-digest']) {
-        const put = await ask('PUT', '/key', { body, headers: { [name]: header } });
-        if (status === 400) assertError(t, put, 400);
-        t.is(put.status, status, header);
-        t.is((await ask('GET', '/key')).status, status === 200 ? 200 : 404);
+export function uploads(kind: Kind, scope: Scope): void {
+  const productTest = productTestIn(scope);
+  productTest(
+    `${kind}: an upload that does not hash to what it says is refused, and nothing of it is kept`,
+    async (t) => {
+      const { ask } = await open(t, kind, { store: memoryStore() });
+      const body = content(300_000);
+      const others = content(300_000, 1);
+      for (const [header, status] of [
+        ['sha-256=:AAAA:', 400],
+        ['nonsense', 400],
+        [digestOf(others), 400],
+        [`unixsum=:AAA=:, ${digestOf(others)}`, 400],
+        [`unixsum=:AAA=:, ${digestOf(body)}`, 200],
+      ] as const) {
+        for (const name of ['content-digest', 'repr-digest']) {
+          const put = await ask('PUT', '/key', { body, headers: { [name]: header } });
+          if (status === 400) assertError(t, put, 400);
+          t.is(put.status, status, header);
+          t.is((await ask('GET', '/key')).status, status === 200 ? 200 : 404);
+        }
       }
-    }
-    assertBody(t, (await ask('GET', '/key')).body, body);
-  });
+      assertBody(t, (await ask('GET', '/key')).body, body);
+    },
+  );
 
   test(`${kind}: an upload can be downloaded, overwritten at once, and deleted`, async (t) => {
     const directory = `${await temporaryDirectory(t)}/artifacts`;
@@ -170,7 +174,7 @@ export function uploads(kind: Kind): void {
     t.deepEqual(await readdir(`${directory}/.hotblob/uploads`), []);
   });
 
-  test(`${kind}: preconditions of an upload and of a deletion`, async (t) => {
+  productTest(`${kind}: preconditions of an upload and of a deletion`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore() });
     const put = (body: string, headers: Record<string, string>) =>
       ask('PUT', '/key', { headers, body: Buffer.from(body) });

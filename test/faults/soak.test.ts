@@ -12,7 +12,7 @@ import { artifact } from './soak/artifacts.js';
 import { check, Ledger, work } from './soak/worker.js';
 import { faultTable } from './table.js';
 
-/** CI takes ten, a person before a release 120. Below ten the slope of the memory means nothing, and is only said. */
+/** Below ten minutes the slope of the memory is logged, not asserted. A release takes 120. */
 const MINUTES = Number(process.env.SOAK_MINUTES ?? 0.5);
 const MAX_SLOPE = MIB;
 const WORKERS = 4;

@@ -1,0 +1,4 @@
+import { behaviour } from '../behaviour.js';
+
+behaviour('connect-http');
+behaviour('connect-h2');
