@@ -147,7 +147,7 @@ export const SERVER_METRICS: readonly Definition<ServerStats>[] = [
     name: 'hotblob_connections_retired_total',
     help: 'Connections drained with GOAWAY or Connection: close, by protocol.',
     type: 'counter',
-    samples: ({ retired }, labels) => samplesOf('protocol', retired, labels),
+    samples: ({ drained }, labels) => samplesOf('protocol', drained, labels),
   },
   gauge('hotblob_http2_streams', 'Open HTTP/2 streams.', ({ openStreams }) => openStreams),
   counter('hotblob_http2_streams_total', 'HTTP/2 streams opened.', ({ streams }) => streams),
@@ -156,7 +156,7 @@ export const SERVER_METRICS: readonly Definition<ServerStats>[] = [
     name: 'hotblob_cut_off_total',
     help: 'Connections and streams that the server aborted, by reason.',
     type: 'counter',
-    samples: ({ cutOff }, labels) => samplesOf('reason', cutOff, labels),
+    samples: ({ terminated }, labels) => samplesOf('reason', terminated, labels),
   },
 ];
 

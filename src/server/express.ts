@@ -3,19 +3,19 @@ import { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 
 type Http2Listener = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
-const REFUSAL = Buffer.from('{"message":"This path is served over HTTP/1.1 only."}\n');
+const UNSUPPORTED_BODY = Buffer.from('{"message":"This path is served over HTTP/1.1 only."}\n');
 
 /**
- * A listener that can be trusted with HTTP/2. Express 4 and 5 give every request a prototype of node:http: over HTTP/2
- * that takes its own methods away, and the first request ends the process. So an application of Express is not called,
- * and where a function has called one all the same, what it has done is undone before it goes on. Either way the answer is
- * 505.
+ * Wraps a listener so that an Express application cannot crash the process over HTTP/2. Express 4 and 5 set the prototype
+ * of every request and response to one of node:http, which removes the HTTP/2 methods, and the next call of one throws.
+ * An Express application is therefore not called. If a function has called one, the prototypes are restored. Both
+ * respond with 505 (HTTP Version Not Supported).
  */
-export function safeForHttp2(listener: Http2Listener): Http2Listener {
-  if (isExpress(listener)) return refuse;
+export function guardExpress(listener: Http2Listener): Http2Listener {
+  if (isExpress(listener)) return sendUnsupported;
   return (request, response) => {
     listener(request, response);
-    if (Object.getPrototypeOf(request) !== Http2ServerRequest.prototype) takeBack(request, response);
+    if (Object.getPrototypeOf(request) !== Http2ServerRequest.prototype) restore(request, response);
   };
 }
 
@@ -23,27 +23,28 @@ function isExpress(listener: Http2Listener): boolean {
   return 'handle' in listener && 'request' in listener && listener.request instanceof IncomingMessage;
 }
 
-/** Express has failed by now, and answers in a moment: whatever it wants to say then, the client gets the refusal. */
-function takeBack(request: Http2ServerRequest, response: Http2ServerResponse): void {
+/** Restores the prototypes. Express sends its response later, and the replaced methods send the 505 instead. */
+function restore(request: Http2ServerRequest, response: Http2ServerResponse): void {
   Object.setPrototypeOf(request, Http2ServerRequest.prototype);
   Object.setPrototypeOf(response, Http2ServerResponse.prototype);
-  const end = () => {
-    for (const name of NAMES) Reflect.deleteProperty(response, name);
-    if (!response.headersSent) refuse(request, response);
+  const sendOnce = () => {
+    for (const name of RESPONSE_METHODS) Reflect.deleteProperty(response, name);
+    if (!response.headersSent) sendUnsupported(request, response);
     return response;
   };
-  for (const name of NAMES) Reflect.defineProperty(response, name, { value: end, configurable: true });
+  for (const name of RESPONSE_METHODS) {
+    Reflect.defineProperty(response, name, { value: sendOnce, configurable: true });
+  }
 }
 
-/** What begins or ends an answer. */
-const NAMES = ['writeHead', 'write', 'end'] as const;
+const RESPONSE_METHODS = ['writeHead', 'write', 'end'] as const;
 
-function refuse(_request: Http2ServerRequest, response: Http2ServerResponse): void {
+function sendUnsupported(_request: Http2ServerRequest, response: Http2ServerResponse): void {
   response.writeHead(505, {
     'content-type': 'application/json; charset=utf-8',
-    'content-length': REFUSAL.byteLength,
+    'content-length': UNSUPPORTED_BODY.byteLength,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
   });
-  response.end(REFUSAL);
+  response.end(UNSUPPORTED_BODY);
 }

@@ -1,28 +1,27 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
+import type { ServerConnection } from './server-connection.js';
 import type { ConnectionTotals } from './stats.js';
 import { WriteProgress } from './write-progress.js';
 
-/** How long an idle connection that is to go may wait for a request: in its answer the client hears of it. */
+/** Time that a drained idle connection waits for one more request, whose response tells the client that it closes. */
 const LAST_REQUEST_MS = 1000;
 
-/** A connection that speaks HTTP/1.1. How long it may be idle or send its headers is node:http's to watch. */
-export class Http1Connection implements LiveConnection {
+/** HTTP/1.1 connection. node:http enforces the keep-alive timeout and the headers timeout. */
+export class Http1Connection implements ServerConnection {
   readonly protocol = 'http1';
-  /** The next response is then its last, and says so: `Connection: close` (RFC 9112, 9.6). */
-  isRetiring = false;
-  /** The latest one: pipelined ones leave in their order. */
+  /** If `true`, the next response is the last one and has `Connection: close` (RFC 9112, 9.6). */
+  isDraining = false;
+  /** Latest response. Pipelined responses are sent in the order of their requests. */
   response: ServerResponse | undefined;
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #totals: ConnectionTotals;
   readonly #expiresAt: number;
-  /** When it was asked to go. */
-  #leavingSince = Number.POSITIVE_INFINITY;
-  /** Made at the first look: most connections that come for one request are gone by then. */
+  #drainedAt = Number.POSITIVE_INFINITY;
+  /** Created by the first check: most connections for a single request have closed by then. */
   #progress: WriteProgress | undefined;
 
   constructor(socket: Socket, limits: Limits, totals: ConnectionTotals, expiresAt: number) {
@@ -35,35 +34,35 @@ export class Http1Connection implements LiveConnection {
 
   check(now: number): void {
     const { writableLength, bytesWritten } = this.#socket;
-    if (now > this.#expiresAt) this.#announceEnd();
-    if (now - this.#leavingSince > LAST_REQUEST_MS && this.#isIdle()) this.#socket.destroySoon();
-    this.#progress ??= this.#watch();
-    // What has been handed over counts as written before it has left.
+    if (now > this.#expiresAt) this.#closeAfterNextResponse();
+    if (now - this.#drainedAt > LAST_REQUEST_MS && this.#isIdle()) this.#socket.destroySoon();
+    this.#progress ??= this.#watchPeer();
+    // `bytesWritten` includes the bytes in Node's queue, which have not been sent.
     if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return;
-    logConnection('HTTP/1.1: no byte of %d has left for too long', writableLength);
-    this.#totals.cutOff.stalled++;
+    logConnection('HTTP/1.1 connection destroyed: stalled write, %d bytes queued', writableLength);
+    this.#totals.terminated.stalled++;
     this.destroy();
   }
 
-  // Node's own closeIdleConnections() takes a response for over that has been ended and is still being sent.
+  // Node's closeIdleConnections() treats a response as complete when it has been ended but not yet sent.
   #isIdle(): boolean {
     return this.response === undefined || (this.response.writableFinished && this.#socket.writableLength === 0);
   }
 
-  #watch(): WriteProgress {
-    // HTTP/1.1 has no PING: the kernel finds out which peers are gone.
+  #watchPeer(): WriteProgress {
+    // HTTP/1.1 has no PING. TCP keep-alive lets the kernel detect clients that are gone.
     this.#socket.setKeepAlive(true, this.#limits.pingIntervalMs);
     return new WriteProgress(this.#limits);
   }
 
-  #announceEnd(): void {
-    if (!this.isRetiring) this.#totals.retired.http1++;
-    this.isRetiring = true;
+  #closeAfterNextResponse(): void {
+    if (!this.isDraining) this.#totals.drained.http1++;
+    this.isDraining = true;
   }
 
-  retire(): void {
-    this.#announceEnd();
-    this.#leavingSince = performance.now();
+  drain(): void {
+    this.#closeAfterNextResponse();
+    this.#drainedAt = performance.now();
   }
 
   destroy(): void {

@@ -1,26 +1,26 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { isForgotten } from '../adapters/forgotten-stream.js';
-import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import { RateLimit } from './rate-limit.js';
 import type { UploadBudget } from './receive-windows.js';
-import type { ConnectionTotals, CutOffReason } from './stats.js';
+import type { ServerConnection } from './server-connection.js';
+import type { ConnectionTotals, TerminationReason } from './stats.js';
 import { WriteProgress } from './write-progress.js';
 
 const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } = constants;
-/** The last stream of a GOAWAY that still lets every stream in (RFC 9113, 6.8). */
-const EVERY_STREAM = 2 ** 31 - 1;
+/** Last stream id of a GOAWAY that excludes no stream (RFC 9113, 6.8). */
+const MAX_STREAM_ID = 2 ** 31 - 1;
 
-/** How long the second GOAWAY waits for the answer to a PING. */
-const NOTICE_MS = 1000;
+/** Time that the second GOAWAY waits for the answer to a PING. */
+const MAX_NOTICE_MS = 1000;
 
-/** So many streams are kept before those that have ended are looked for. */
-const SWEPT_STREAMS = 64;
+/** Number of tracked streams from which on closed ones are swept when a stream begins. */
+const MIN_SWEPT_STREAMS = 64;
 
-/** What the connections of one server have in common. */
-export interface ServerShares {
+/** State that the sessions of one server share. */
+export interface Http2Context {
   readonly limits: Limits;
   readonly budget: UploadBudget;
   readonly totals: ConnectionTotals;
@@ -31,11 +31,11 @@ interface OpenStream {
   readonly hasBody: boolean;
 }
 
-/** Where a session is on its way out. Asked: the client knows; refusing: no new stream begins. */
-type Phase = 'open' | 'asked' | 'refusing';
+/** `notified`: the first GOAWAY was sent. `closing`: the second one was sent, and new streams are refused. */
+type Phase = 'open' | 'notified' | 'closing';
 
-/** A session of HTTP/2, and what Node does not watch about it. */
-export class Http2Connection implements LiveConnection {
+/** HTTP/2 session. Enforces the time limits, rate limits and receive windows that Node does not. */
+export class Http2Connection implements ServerConnection {
   readonly protocol = 'http2';
   readonly #session: ServerHttp2Session;
   readonly #socket: Socket;
@@ -45,28 +45,28 @@ export class Http2Connection implements LiveConnection {
   readonly #totals: ConnectionTotals;
   #resets: RateLimit | undefined;
   #controls: RateLimit | undefined;
-  /** Those that are open, and some that have ended since the last look. */
+  /** Open streams, and those that have closed since the last sweep. */
   #streams: OpenStream[] = [];
-  #nextSweep = SWEPT_STREAMS;
-  /** Streams with bytes that had not left at the last look. */
+  #nextSweep = MIN_SWEPT_STREAMS;
+  /** Streams that had unsent bytes at the last check. */
   readonly #writing = new Map<ServerHttp2Stream, WriteProgress>();
   #uploads = 0;
   #sessionWindow = 0;
   #streamWindow: number;
   #phase: Phase = 'open';
-  #askedAt = 0;
+  #noticeAt = 0;
   #idleSince = performance.now();
   #bytesRead = 0;
   #bytesWritten = 0;
-  #heardAt = this.#idleSince;
-  #movedAt = this.#idleSince;
-  /** When the answer to a PING has to be there; undefined while none is awaited. */
-  #answerDueAt: number | undefined;
+  #receivedAt = this.#idleSince;
+  #progressAt = this.#idleSince;
+  /** Time limit for the answer to a PING. `undefined` if none is in flight. */
+  #pingDeadline: number | undefined;
 
   constructor(
     session: ServerHttp2Session,
     socket: Socket,
-    { limits, budget, totals }: ServerShares,
+    { limits, budget, totals }: Http2Context,
     expiresAt: number,
   ) {
     this.#session = session;
@@ -78,29 +78,31 @@ export class Http2Connection implements LiveConnection {
     this.#expiresAt = expiresAt;
     this.#streamWindow = limits.streamWindowBytes;
     this.#setWindows();
-    session.on('error', (error) => logConnection('HTTP/2: %s', error.message));
-    session.on('stream', (stream, _headers, flags) => this.#begin(stream, (flags & NGHTTP2_FLAG_END_STREAM) === 0));
+    session.on('error', (error) => logConnection('HTTP/2 session error: %s', error.message));
+    session.on('stream', (stream, _headers, flags) =>
+      this.#trackStream(stream, (flags & NGHTTP2_FLAG_END_STREAM) === 0),
+    );
     const onControl = () => this.#countControl();
     session.on('ping', onControl).on('remoteSettings', onControl);
     session.on('localSettings', () => this.#setWindows());
     session.on('close', () => {
-      for (const open of this.#streams.splice(0)) this.#forget(open);
+      for (const open of this.#streams.splice(0)) this.#untrack(open);
     });
   }
 
-  /** Streams that are open. */
+  /** Number of open streams. */
   get streams(): number {
-    return this.#streams.reduce((count, { stream }) => (isOver(stream) ? count : count + 1), 0);
+    return this.#streams.reduce((count, { stream }) => (isClosed(stream) ? count : count + 1), 0);
   }
 
-  get isRetiring(): boolean {
+  get isDraining(): boolean {
     return this.#phase !== 'open';
   }
 
   check(now: number): void {
     const { bytesRead, bytesWritten } = this.#socket;
-    if (bytesRead !== this.#bytesRead) this.#heardAt = now;
-    if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#movedAt = now;
+    if (bytesRead !== this.#bytesRead) this.#receivedAt = now;
+    if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#progressAt = now;
     this.#bytesRead = bytesRead;
     this.#bytesWritten = bytesWritten;
     this.#sweep();
@@ -111,24 +113,25 @@ export class Http2Connection implements LiveConnection {
   }
 
   /**
-   * In two stages (RFC 9113, 6.8): the first asks the client to open no more streams, the second says which have been
-   * taken. Node (20.20) takes none after the first: the client hears from the second that it may repeat them.
+   * Sends GOAWAY twice (RFC 9113, 6.8). The first one tells the client to open no more streams. The second one, after the
+   * answer to a PING, names the last stream that was accepted. Node (20.20) accepts none after the first GOAWAY; the
+   * second one tells the client that it may retry those.
    */
-  retire(): void {
+  drain(): void {
     if (this.#phase !== 'open' || this.#session.destroyed) return;
-    this.#phase = 'asked';
-    this.#totals.retired.http2++;
-    this.#askedAt = performance.now();
-    this.#movedAt = this.#askedAt;
+    this.#phase = 'notified';
+    this.#totals.drained.http2++;
+    this.#noticeAt = performance.now();
+    this.#progressAt = this.#noticeAt;
     this.#sweep();
     if (this.#streams.length === 0) {
-      // Without a stream Node reads no more after the first stage: it would not see that the client has heard.
-      this.#refuse();
+      // Without streams, Node stops reading after the first GOAWAY and would not see the answer to the PING.
+      this.#closeSession();
       return;
     }
-    this.#session.goaway(NGHTTP2_NO_ERROR, EVERY_STREAM);
-    // Its answer shows that the client has heard.
-    if (!this.#session.ping(() => this.#refuse())) this.#refuse();
+    this.#session.goaway(NGHTTP2_NO_ERROR, MAX_STREAM_ID);
+    // The answer shows that the client has received the GOAWAY.
+    if (!this.#session.ping(() => this.#closeSession())) this.#closeSession();
   }
 
   destroy(): void {
@@ -136,8 +139,8 @@ export class Http2Connection implements LiveConnection {
     this.#socket.destroy();
   }
 
-  // Runs for every stream, and adds no listener to it: that would cost as much as the rest of a small request.
-  #begin(stream: ServerHttp2Stream, hasBody: boolean): void {
+  // Adds no listeners to the stream: they would cost as much as the rest of a small request.
+  #trackStream(stream: ServerHttp2Stream, hasBody: boolean): void {
     this.#totals.streams++;
     this.#streams.push({ stream, hasBody });
     if (hasBody) {
@@ -148,21 +151,21 @@ export class Http2Connection implements LiveConnection {
     if (this.#streams.length >= this.#nextSweep) this.#sweep();
   }
 
-  /** Forgets the streams that have ended. */
+  /** Stops tracking the streams that have closed. */
   #sweep(): void {
     const before = this.#streams.length;
-    this.#streams = this.#streams.filter((open) => !isOver(open.stream) || this.#forget(open));
-    this.#nextSweep = Math.max(SWEPT_STREAMS, 2 * this.#streams.length);
+    this.#streams = this.#streams.filter((open) => !isClosed(open.stream) || this.#untrack(open));
+    this.#nextSweep = Math.max(MIN_SWEPT_STREAMS, 2 * this.#streams.length);
     if (before > 0) this.#idleSince = performance.now();
   }
 
-  #forget({ stream, hasBody }: OpenStream): false {
+  #untrack({ stream, hasBody }: OpenStream): false {
     this.#writing.delete(stream);
     if (hasBody) {
       this.#uploads--;
       this.#budget.end();
     }
-    // Those that the server resets count too: a client can make it do so (CVE-2025-8671). So do those with NO_ERROR.
+    // Resets by the server count as well, because a client can cause them (CVE-2025-8671), and so do those with NO_ERROR.
     if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted || !stream.destroyed) this.#countReset();
     if (!stream.destroyed) setImmediate(() => stream.destroy());
     return false;
@@ -171,15 +174,15 @@ export class Http2Connection implements LiveConnection {
   #countReset(): void {
     this.#totals.resets++;
     this.#resets ??= new RateLimit(this.#limits.resetBurst, this.#limits.resetsPerSecond);
-    if (!this.#resets.allows()) this.#calm('resets', 'resets');
+    if (!this.#resets.allows()) this.#enhanceYourCalm('resets', 'resets');
   }
 
   #countControl(): void {
     this.#controls ??= new RateLimit(this.#limits.controlBurst, this.#limits.controlsPerSecond);
-    if (!this.#controls.allows()) this.#calm('controls', 'PING and SETTINGS');
+    if (!this.#controls.allows()) this.#enhanceYourCalm('controls', 'PING and SETTINGS frames');
   }
 
-  /** Streams that their client does not read are reset; when not even a PING is answered, the session ends. */
+  /** Resets stalled streams if the client answers a PING. If it does not, `#checkPeer` destroys the session. */
   #checkWrites(now: number): void {
     const stalled: ServerHttp2Stream[] = [];
     for (const { stream } of this.#streams) {
@@ -189,31 +192,31 @@ export class Http2Connection implements LiveConnection {
     }
     if (stalled.length === 0) return;
     this.#ping(now, () => {
-      logConnection('HTTP/2: of %d streams nothing has left for too long', stalled.length);
-      this.#totals.cutOff.stalled += stalled.length;
-      for (const stream of stalled) stream.destroy(new Error('the client does not read'));
+      logConnection('HTTP/2: resetting %d stalled streams', stalled.length);
+      this.#totals.terminated.stalled += stalled.length;
+      for (const stream of stalled) stream.destroy(new Error('stalled stream: the client does not read the response'));
     });
   }
 
   #progressOf(stream: ServerHttp2Stream): WriteProgress {
-    const known = this.#writing.get(stream);
-    if (known !== undefined) return known;
+    const existing = this.#writing.get(stream);
+    if (existing !== undefined) return existing;
     const progress = new WriteProgress(this.#limits);
     this.#writing.set(stream, progress);
-    // Windows of one size follow each other: between two looks it can be another one of the same length.
-    stream.on('drain', () => progress.moved(performance.now()));
+    // Between two checks, one window can be replaced by another of the same length. Only 'drain' reveals it.
+    stream.on('drain', () => progress.recordProgress(performance.now()));
     return progress;
   }
 
   #checkPeer(now: number): void {
     const { pingIntervalMs, idleTimeoutMs } = this.#limits;
-    if (this.#answerDueAt !== undefined && now > this.#answerDueAt) {
-      logConnection('HTTP/2: no answer to a PING in time');
-      this.#totals.cutOff.ping++;
+    if (this.#pingDeadline !== undefined && now > this.#pingDeadline) {
+      logConnection('HTTP/2 session destroyed: no answer to a PING in time');
+      this.#totals.terminated.ping++;
       this.destroy();
     } else if (this.#phase === 'open' && this.#streams.length === 0 && now - this.#idleSince > idleTimeoutMs) {
-      this.retire();
-    } else if (now - this.#heardAt > pingIntervalMs && this.#queuedBytes() === 0) {
+      this.drain();
+    } else if (now - this.#receivedAt > pingIntervalMs && this.#queuedBytes() === 0) {
       this.#ping(now, ignore);
     }
   }
@@ -224,44 +227,44 @@ export class Http2Connection implements LiveConnection {
     return bytes;
   }
 
-  /** Sends a PING, unless one is out already. */
+  /** Sends a PING, unless one is in flight. */
   #ping(now: number, onAnswer: () => void): void {
-    if (this.#answerDueAt !== undefined || this.#session.destroyed) return;
+    if (this.#pingDeadline !== undefined || this.#session.destroyed) return;
     const isSent = this.#session.ping((error) => {
-      this.#answerDueAt = undefined;
+      this.#pingDeadline = undefined;
       if (error === null) onAnswer();
     });
     if (!isSent) return;
     const { pingTimeoutMs, minBytesPerSecond } = this.#limits;
-    // While a write is in flight Node does not read: the answer is seen when all that is queued has left.
-    this.#answerDueAt = now + pingTimeoutMs + (this.#queuedBytes() / minBytesPerSecond) * 1000;
+    // Node does not read while a write is in flight: it sees the answer only after all queued bytes have been sent.
+    this.#pingDeadline = now + pingTimeoutMs + (this.#queuedBytes() / minBytesPerSecond) * 1000;
   }
 
   #checkAge(now: number): void {
-    // Somebody else has asked its client to go, such as a handler whose session is worn.
+    // Something else has closed the session, such as a handler for a session past its reset budget.
     if (this.#phase === 'open' && this.#session.closed) {
-      this.#phase = 'refusing';
-      this.#movedAt = now;
-      this.#totals.retired.http2++;
+      this.#phase = 'closing';
+      this.#progressAt = now;
+      this.#totals.drained.http2++;
     }
-    if (now > this.#expiresAt) this.retire();
-    if (this.#phase === 'asked' && now - this.#askedAt > NOTICE_MS) this.#refuse();
-    if (this.#phase === 'open' || now - this.#movedAt <= this.#limits.graceMs) return;
-    logConnection('HTTP/2: nothing has moved for too long after GOAWAY');
-    this.#totals.cutOff.grace++;
+    if (now > this.#expiresAt) this.drain();
+    if (this.#phase === 'notified' && now - this.#noticeAt > MAX_NOTICE_MS) this.#closeSession();
+    if (this.#phase === 'open' || now - this.#progressAt <= this.#limits.graceMs) return;
+    logConnection('HTTP/2 session destroyed: no progress within the grace period after GOAWAY');
+    this.#totals.terminated.grace++;
     this.destroy();
   }
 
-  #refuse(): void {
-    this.#phase = 'refusing';
-    // Sends the second GOAWAY, and ends the connection with its last stream.
+  #closeSession(): void {
+    this.#phase = 'closing';
+    // Sends the second GOAWAY, and closes the connection after its last stream.
     if (!this.#session.destroyed) this.#session.close();
   }
 
-  #calm(reason: CutOffReason, excess: string): void {
+  #enhanceYourCalm(reason: TerminationReason, excess: string): void {
     if (this.#session.destroyed) return;
-    this.#totals.cutOff[reason]++;
-    logConnection('HTTP/2: too many %s', excess);
+    this.#totals.terminated[reason]++;
+    logConnection('HTTP/2 session destroyed: too many %s', excess);
     this.#session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
   }
 
@@ -270,7 +273,7 @@ export class Http2Connection implements LiveConnection {
     const { stream, session } = this.#budget.windows(this.#uploads);
     if (session !== this.#sessionWindow) this.#session.setLocalWindowSize(session);
     this.#sessionWindow = session;
-    // One change at a time: each is in force when its client has said so. It reaches streams that are open, too
+    // One change at a time, because a change takes effect when the client acknowledges it. It applies to open streams, too
     // (RFC 9113, 6.9.2).
     if (stream === this.#streamWindow || this.#session.pendingSettingsAck) return;
     this.#session.settings({ initialWindowSize: stream });
@@ -278,8 +281,8 @@ export class Http2Connection implements LiveConnection {
   }
 }
 
-/** With bytes that will never leave, a response that has been ended is not even said to be aborted. */
-function isOver(stream: ServerHttp2Stream): boolean {
+/** A response that has been ended but can never be sent emits no 'aborted' event. `isForgotten` detects it. */
+function isClosed(stream: ServerHttp2Stream): boolean {
   return stream.destroyed || (stream.writableLength > 0 && isForgotten(stream));
 }
 

@@ -3,46 +3,48 @@ import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
 import { Http2Exchange } from '../adapters/http2-exchange.js';
 import { nodeListener, streamListener } from '../adapters/node.js';
 import type { ExchangeHandler } from '../handler/handler.js';
-import { safeForHttp2 } from './express.js';
+import { guardExpress } from './express.js';
 
 /**
- * A listener as for node:http: an application of Express, the callback of one of Koa, or a function of one's own. Over
- * HTTP/2 it gets the request and the response of the compatibility API of node:http2, which imitate those of node:http.
+ * Request listener as for `http.createServer()`: an Express application, the callback of a Koa application, or any
+ * function. Over HTTP/2, it receives the request and response of the compatibility API of node:http2. An Express
+ * application does not work with those: its HTTP/2 requests are answered with 505.
  */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
-/** What answers the requests of each protocol. */
+/** Request listeners for both HTTP versions. */
 export interface Listeners {
   readonly http1: (request: IncomingMessage, response: ServerResponse) => void;
-  attachTo(http2: Http2Server): void;
+  addTo(http2: Http2Server): void;
 }
 
-/** Puts `handler` in front of `listener`, over both protocols. */
+/** Returns listeners that pass each request to `handler` first, and to `listener` if the handler does not respond. */
 export function listenersOf(
   listener: RequestListener | ExchangeHandler,
   handler: ExchangeHandler | undefined,
 ): Listeners {
   if (typeof listener !== 'function') return listenersOfHandler(handler ? chain(handler, listener) : listener);
-  // node:http2's types do not say that its requests imitate those of node:http
-  const http2Listener = safeForHttp2(listener as (request: object, response: object) => void);
-  if (handler === undefined) return { http1: listener, attachTo: (http2) => void http2.on('request', http2Listener) };
+  // The types of node:http2 do not say that its compatibility API matches node:http.
+  const http2Listener = guardExpress(listener as (request: object, response: object) => void);
+  if (handler === undefined) return { http1: listener, addTo: (http2) => void http2.on('request', http2Listener) };
   const front = nodeListener(handler);
   return {
     http1: (request, response) => front(request, response, () => listener(request, response)),
-    attachTo(http2) {
-      // Only a server that has no listener for streams makes requests of them: one that never listens does it for us.
-      const requests = createHttp2Server().on('request', http2Listener);
+    addTo(http2) {
+      // Node creates compatibility requests only on a server without a 'stream' listener. A second server, which never
+      // listens on a port, creates them.
+      const compatServer = createHttp2Server().on('request', http2Listener);
       http2.on('stream', (...event) => {
         const [stream, headers] = event;
         const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
-        void handler.handle(exchange).then((isOurs) => isOurs || requests.emit('stream', ...event));
+        void handler.handle(exchange).then((isHandled) => isHandled || compatServer.emit('stream', ...event));
       });
     },
   };
 }
 
 function listenersOfHandler(handler: ExchangeHandler): Listeners {
-  return { http1: nodeListener(handler), attachTo: (http2) => void http2.on('stream', streamListener(handler)) };
+  return { http1: nodeListener(handler), addTo: (http2) => void http2.on('stream', streamListener(handler)) };
 }
 
 function chain(first: ExchangeHandler, second: ExchangeHandler): ExchangeHandler {

@@ -1,4 +1,4 @@
 import debug from 'debug';
 
-/** Why connections end that did not end by themselves. */
+/** Logs why the server ended a connection or stream (`DEBUG=hotblob:connection`). */
 export const logConnection = debug('hotblob:connection');

@@ -17,67 +17,86 @@ const MIB = 1024 * KIB;
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
 
-/** What {@link createServer} takes. Times are in milliseconds, sizes in bytes; every limit is one process's. */
+/** Options of `createServer`. Times are in milliseconds, sizes in bytes. Every limit applies to one process. */
 export interface ServerOptions extends LimitOptions {
-  /** Certificate, key and whatever else node:tls takes. With it the port speaks TLS, and ALPN chooses the protocol. */
+  /** TLS certificate, key and other options of node:tls. With it, the port speaks TLS and ALPN selects the protocol. */
   readonly tls?: TlsOptions | undefined;
-  /** Answers first, over both protocols; what is not its own goes to the listener. */
+  /** Handler that gets every request first. Requests that it does not handle go to the listener. */
   readonly handler?: ExchangeHandler | undefined;
-  /** What tells how much memory is left: it sizes the receive windows. Default: `systemMemoryPressure()`. */
+  /** Source of the memory pressure, which sets the receive windows of uploads. Default: `systemMemoryPressure()`. */
   readonly memory?: MemoryPressureProvider | undefined;
 }
 
 type LimitOptions = { readonly [Name in keyof Limits]?: Limits[Name] | undefined };
 
-/** The times and limits; the README lists their defaults. */
+/** Timeouts and limits of a server. `DEFAULT_LIMITS` has the defaults. */
 export interface Limits {
-  /** Processes of this host that share its memory: each takes its part of what uploads may buffer. */
+  /** Number of processes on this host that share its memory. Each uses its share of the memory for uploads. Default: 1. */
   readonly processes: number;
-  /** Streams of one session at the same time. */
+  /** Maximum number of concurrent streams of an HTTP/2 session. Default: 128. */
   readonly maxStreams: number;
-  /** All headers of a request together. */
-  readonly maxHeaderBytes: number;
-  /** Headers of a request. */
-  readonly maxHeaders: number;
-  /** What one session may have in memory, all written and not yet sent included. */
-  readonly maxSessionBytes: number;
-  /** What a client may send of one upload before it is read, while memory is at ease. */
-  readonly streamWindowBytes: number;
-  /** The same for all uploads of one session. */
-  readonly sessionWindowBytes: number;
-  /** From the connection to what tells its protocol; for a TLS handshake too. */
-  readonly prefaceTimeoutMs: number;
-  /** From the connection, or a request's first byte, to the end of its headers. */
-  readonly headersTimeoutMs: number;
-  /** How long an HTTP/1.1 connection may stay without a request. */
+  /**
+   * Time that an HTTP/1.1 connection may be idle. It should exceed the idle timeout of a load balancer in front of the
+   * server. Default: 75 s.
+   */
   readonly keepAliveTimeoutMs: number;
-  /** How long an HTTP/2 session may stay without a stream. */
+  /** Time that an HTTP/2 session may have no stream. It should exceed the load balancer's, too. Default: 5 min. */
   readonly idleTimeoutMs: number;
-  /** A session that has said nothing for this long is asked by PING. */
-  readonly pingIntervalMs: number;
-  /** How long the answer may take, on top of the time that what is queued needs at `minBytesPerSecond`. */
-  readonly pingTimeoutMs: number;
-  /** How long a write may make no progress, on top of the time that its bytes need at `minBytesPerSecond`. */
-  readonly writeTimeoutMs: number;
-  /** The lowest rate at which a client may read. */
+  /** Lowest rate at which a client may read a response. Slower clients are stalled. Default: 64 KiB/s. */
   readonly minBytesPerSecond: number;
-  /** A connection older than this, give or take a tenth, is asked to go. */
+  /**
+   * Age at which a connection is drained, with a jitter of 10%, so that clients spread over new backends. Default: 1 h.
+   */
   readonly maxAgeMs: number;
-  /** One that has been asked to go is cut off when nothing has moved on it for this long. */
+
+  // Advanced
+
+  /** Maximum size of all headers of a request. Default: 16 KiB. */
+  readonly maxHeaderBytes: number;
+  /** Maximum number of headers of a request. Default: 100. */
+  readonly maxHeaders: number;
+  /** Maximum memory of an HTTP/2 session, including its unsent bytes. Default: 64 MiB. */
+  readonly maxSessionBytes: number;
+  /**
+   * HTTP/2 receive window of a stream: bytes of an upload that a client may send before the server reads them. It is
+   * smaller while memory pressure is not normal, and while uploads share the memory. Default: 4 MiB.
+   */
+  readonly streamWindowBytes: number;
+  /** HTTP/2 receive window of a session. At least `streamWindowBytes`. Default: 16 MiB. */
+  readonly sessionWindowBytes: number;
+  /** Time from the connection to the bytes that reveal its protocol, and for the TLS handshake. Default: 10 s. */
+  readonly prefaceTimeoutMs: number;
+  /** Time from the connection, or the first byte of a request, to the end of the request headers. Default: 30 s. */
+  readonly headersTimeoutMs: number;
+  /** Time without bytes from the client after which an HTTP/2 session is checked by PING. Default: 30 s. */
+  readonly pingIntervalMs: number;
+  /** Time for the answer to a PING, plus the time that queued bytes need at `minBytesPerSecond`. Default: 20 s. */
+  readonly pingTimeoutMs: number;
+  /** Time without progress of a write, plus the time that its bytes need at `minBytesPerSecond`. Default: 30 s. */
+  readonly writeTimeoutMs: number;
+  /** Grace period: time without progress after which a drained HTTP/2 session is destroyed. Default: 30 s. */
   readonly graceMs: number;
-  /** Streams of a session that end in a reset, whoever sends it: as a burst (nghttp2 goes deaf at 1,000), ... */
+  /**
+   * Streams of a session that may end in a reset at once, by the client or the server. nghttp2 itself stops reading from
+   * a session after 1,000. Default: 500.
+   */
   readonly resetBurst: number;
-  /** ... and beyond it. */
+  /** Resets per second after the burst. Default: 33. */
   readonly resetsPerSecond: number;
-  /** PING and SETTINGS of a session, likewise. */
+  /** PING and SETTINGS frames that a client may send at once. Default: 1,000. */
   readonly controlBurst: number;
-  /** ... and beyond the burst. */
+  /** PING and SETTINGS frames per second after the burst. Default: 100. */
   readonly controlsPerSecond: number;
 }
 
 export const DEFAULT_LIMITS: Limits = {
   processes: 1,
   maxStreams: 128,
+  keepAliveTimeoutMs: 75 * SECOND,
+  idleTimeoutMs: 5 * MINUTE,
+  minBytesPerSecond: 64 * KIB,
+  maxAgeMs: 60 * MINUTE,
+  // Advanced
   maxHeaderBytes: 16 * KIB,
   maxHeaders: 100,
   maxSessionBytes: 64 * MIB,
@@ -85,13 +104,9 @@ export const DEFAULT_LIMITS: Limits = {
   sessionWindowBytes: 16 * MIB,
   prefaceTimeoutMs: 10 * SECOND,
   headersTimeoutMs: 30 * SECOND,
-  keepAliveTimeoutMs: 75 * SECOND,
-  idleTimeoutMs: 5 * MINUTE,
   pingIntervalMs: 30 * SECOND,
   pingTimeoutMs: 20 * SECOND,
   writeTimeoutMs: 30 * SECOND,
-  minBytesPerSecond: 64 * KIB,
-  maxAgeMs: 60 * MINUTE,
   graceMs: 30 * SECOND,
   resetBurst: 500,
   resetsPerSecond: 33,
@@ -99,7 +114,7 @@ export const DEFAULT_LIMITS: Limits = {
   controlsPerSecond: 100,
 };
 
-/** The options with nothing left out. */
+/** Validated options with defaults filled in. */
 export interface ServerSettings {
   readonly tls: TlsOptions | undefined;
   readonly handler: ExchangeHandler | undefined;
@@ -108,32 +123,33 @@ export interface ServerSettings {
 }
 
 /**
- * Fills in the defaults.
+ * Validates the options and fills in the defaults.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or a wrong value
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
  */
 export function serverSettingsOf(options: ServerOptions): ServerSettings {
   assertOptions(options, CHECKS);
-  const { tls, handler, memory, ...given } = options;
+  const { tls, handler, memory, ...limitOptions } = options;
   if (memory !== undefined) assertMemoryPressure(memory);
-  if (handler !== undefined && !isExchangeHandler(handler)) throw invalidOption('handler', 'a handler', handler);
-  const set = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
-  const limits: Limits = { ...DEFAULT_LIMITS, ...set };
+  if (handler !== undefined && !isExchangeHandler(handler))
+    throw invalidOption('handler', 'an object with a handle method', handler);
+  const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
+  const limits: Limits = { ...DEFAULT_LIMITS, ...givenLimits };
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
     throw invalidOption('sessionWindowBytes', 'at least streamWindowBytes', limits.sessionWindowBytes);
   }
   return { tls, handler, memory: memory ?? sharedMemoryPressure(), limits };
 }
 
-/** Whether an object answers exchanges. An Express application has a `handle` too, but is a function. */
+/** Returns `true` for an exchange handler. An Express application has a `handle` method too, but is a function. */
 export function isExchangeHandler(value: unknown): value is ExchangeHandler {
   return typeof value === 'object' && value !== null && 'handle' in value && typeof value.handle === 'function';
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for what is neither a listener nor a handler */
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `listener` is neither a function nor a handler */
 export function assertListener(listener: unknown): void {
   if (typeof listener === 'function' || isExchangeHandler(listener)) return;
-  const message = `listener: expected a function (request, response) or a handler, received ${typeof listener}`;
+  const message = `listener: expected a function (request, response) or an object with a handle method, received ${typeof listener}`;
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
@@ -143,6 +159,10 @@ const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   memory: OBJECT,
   processes: countFrom(1),
   maxStreams: countFrom(1),
+  keepAliveTimeoutMs: MILLISECONDS,
+  idleTimeoutMs: MILLISECONDS,
+  minBytesPerSecond: countFrom(1),
+  maxAgeMs: MILLISECONDS,
   maxHeaderBytes: countFrom(KIB),
   maxHeaders: countFrom(1),
   maxSessionBytes: countFrom(10 * MIB),
@@ -150,13 +170,9 @@ const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   sessionWindowBytes: WINDOW_BYTES,
   prefaceTimeoutMs: MILLISECONDS,
   headersTimeoutMs: MILLISECONDS,
-  keepAliveTimeoutMs: MILLISECONDS,
-  idleTimeoutMs: MILLISECONDS,
   pingIntervalMs: MILLISECONDS,
   pingTimeoutMs: MILLISECONDS,
   writeTimeoutMs: MILLISECONDS,
-  minBytesPerSecond: countFrom(1),
-  maxAgeMs: MILLISECONDS,
   graceMs: MILLISECONDS,
   resetBurst: countFrom(1),
   resetsPerSecond: countFrom(1),

@@ -1,21 +1,22 @@
-/** Counts what a peer may do `burst` times at once and `perSecond` times a second after that. */
+/** Token bucket: allows `burst` events at once, and `perSecond` events a second after that. */
 export class RateLimit {
   readonly #burst: number;
   readonly #perSecond: number;
-  #left: number;
-  #countedAt = performance.now();
+  #tokens: number;
+  #refilledAt = performance.now();
 
   constructor(burst: number, perSecond: number) {
     this.#burst = burst;
     this.#perSecond = perSecond;
-    this.#left = burst;
+    this.#tokens = burst;
   }
 
-  /** Counts one more. False when that is one too many. */
+  /** Counts one event. Returns `false` if it exceeds the limit. */
   allows(): boolean {
     const now = performance.now();
-    this.#left = Math.min(this.#burst, this.#left + ((now - this.#countedAt) / 1000) * this.#perSecond) - 1;
-    this.#countedAt = now;
-    return this.#left >= 0;
+    const refill = ((now - this.#refilledAt) / 1000) * this.#perSecond;
+    this.#tokens = Math.min(this.#burst, this.#tokens + refill) - 1;
+    this.#refilledAt = now;
+    return this.#tokens >= 0;
   }
 }

@@ -1,19 +1,19 @@
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { Limits } from './options.js';
 
-/** Node's own, and HTTP/2's (RFC 9113, 6.9.2). */
-const SMALLEST_WINDOW = 65_535;
+/** Initial window of HTTP/2 (RFC 9113, 6.9.2), which Node uses as well. */
+const MIN_WINDOW_BYTES = 65_535;
 
-/** What clients may send before it is read, in bytes. */
+/** HTTP/2 flow-control windows: bytes that a client may send before the server reads them. */
 export interface ReceiveWindows {
   readonly stream: number;
   readonly session: number;
 }
 
 /**
- * Decides how far clients may send ahead. Node gives a session's window back as soon as bytes arrive, read or not, so
- * that only the windows of streams bound what uploads that nobody reads can fill: they share what one session may
- * buffer, and all together the memory that is given for it.
+ * Divides the memory for uploads among the streams of all sessions. Node reopens the session's window as soon as bytes
+ * arrive, even if they are not read. Only the windows of streams bound what unread uploads can buffer: the uploads of a
+ * session share `sessionWindowBytes`, and all uploads share the memory headroom.
  */
 export class UploadBudget {
   readonly #memory: MemoryPressureProvider;
@@ -33,19 +33,22 @@ export class UploadBudget {
     this.#uploads--;
   }
 
-  /** The windows of a session with so many uploads. In powers of two below the largest, so that they rarely change. */
+  /**
+   * Returns the windows of a session with `uploads` uploads. The stream window is `streamWindowBytes` divided by a power
+   * of two, so that it changes rarely.
+   */
   windows(uploads: number): ReceiveWindows {
     const { level, headroomBytes } = this.#memory;
-    if (level === 'critical') return { stream: SMALLEST_WINDOW, session: SMALLEST_WINDOW };
+    if (level === 'critical') return { stream: MIN_WINDOW_BYTES, session: MIN_WINDOW_BYTES };
     const { streamWindowBytes, sessionWindowBytes, processes } = this.#limits;
     const divisor = level === 'constrained' ? 2 : 1;
-    const session = Math.max(SMALLEST_WINDOW, Math.floor(sessionWindowBytes / divisor));
+    const session = Math.max(MIN_WINDOW_BYTES, Math.floor(sessionWindowBytes / divisor));
     const share = Math.min(
       session / Math.max(1, uploads),
       headroomBytes / processes / divisor / Math.max(1, this.#uploads),
     );
     let stream = Math.floor(streamWindowBytes / divisor);
     while (stream > share) stream = Math.floor(stream / 2);
-    return { stream: Math.max(SMALLEST_WINDOW, stream), session };
+    return { stream: Math.max(MIN_WINDOW_BYTES, stream), session };
   }
 }

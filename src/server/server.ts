@@ -1,132 +1,119 @@
 import { once } from 'node:events';
 import {
   createServer as createHttp1Server,
-  type ServerOptions as Http1Options,
   type Server as Http1Server,
   type IncomingMessage,
   type ServerResponse,
 } from 'node:http';
-import {
-  createServer as createHttp2Server,
-  type ServerOptions as Http2Options,
-  type Http2Server,
-  type ServerHttp2Session,
-} from 'node:http2';
+import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Session } from 'node:http2';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
-import { TLSSocket, type TlsOptions } from 'node:tls';
+import { TLSSocket } from 'node:tls';
 import { Http1Exchange } from '../adapters/http1-exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
 import { Http1Connection } from './http1-connection.js';
-import { Http2Connection, type ServerShares } from './http2-connection.js';
+import { Http2Connection, type Http2Context } from './http2-connection.js';
 import { listenersOf, type RequestListener } from './listeners.js';
-import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
+import { checkIntervalMs, http1Options, http2Options, tlsOptions } from './node-options.js';
 import { assertListener, type Limits, type ServerOptions, type ServerSettings, serverSettingsOf } from './options.js';
-import { onProtocol, type Protocol } from './preface.js';
+import { onWireProtocol, type WireProtocol } from './preface.js';
 import { UploadBudget } from './receive-windows.js';
+import type { ServerConnection } from './server-connection.js';
 import { ConnectionTotals, type ServerStats } from './stats.js';
 import { UnknownConnection } from './unknown-connection.js';
 
-/** The unit of node:http2's maxSessionMemory. */
-const MEGABYTE = 1_000_000;
-const FRAME_BYTES = 16 * 1024;
-/** `:method`, `:scheme`, `:authority`, `:path`: Node counts them with the others. */
-const PSEUDO_HEADERS = 4;
-/** How often connections are looked at, at most and at least. */
-const SHORTEST_LOOK_MS = 10;
-const LONGEST_LOOK_MS = 1000;
-/** How often while a server closes. */
-const DRAIN_LOOK_MS = 50;
-const DRAIN_MS = 30_000;
+/** Interval between checks of the connections while the server closes. */
+const DRAIN_CHECK_MS = 50;
+const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
 
-/** A port that speaks HTTP/1.1 and HTTP/2. Made by {@link createServer}. */
+/** Server that speaks HTTP/1.1 and HTTP/2 on one port. Created by {@link createServer}. */
 export interface CacheServer {
-  /** Resolves when it listens; rejects with the error of the system, such as EADDRINUSE. */
+  /** Resolves when the server listens. Rejects with the system error, such as `EADDRINUSE`. */
   listen(options: ListenOptions): Promise<void>;
-  /** Where it listens; null when it does not. */
+  /** Returns the address, or `null` if the server does not listen. */
   address(): AddressInfo | string | null;
-  /** What it has done so far, and which connections it has now. */
+  /** Returns the open connections and the totals so far. */
   stats(): ServerStats;
   /**
-   * Asks all clients to go, lets what is in flight complete, and cuts off what is left after `timeoutMs` (default: 30 s).
-   * It listens until the connections of before are gone, so that its readiness can be asked for. Resolves when nothing
-   * is left.
+   * Closes the server gracefully. Drains every connection, lets requests in flight complete, and destroys the connections
+   * that are left after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server accepts new
+   * ones, so that a load balancer can still read its readiness. Resolves when every connection has closed.
    */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
 /**
- * Gives a listener a port that speaks HTTP/1.1 and HTTP/2: on a plain port by what the client sends first (RFC 9113,
- * 3.3), with TLS by ALPN.
+ * Creates a server that speaks HTTP/1.1 and HTTP/2 on one port. On a plain port it detects the protocol by the first
+ * bytes of the client (RFC 9113, 3.3). With TLS, ALPN selects it.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function createServer(listener: RequestListener | ExchangeHandler, options: ServerOptions = {}): CacheServer {
   assertListener(listener);
-  return new DualServer(listener, serverSettingsOf(options));
+  return new DualProtocolServer(listener, serverSettingsOf(options));
 }
 
-class DualServer implements CacheServer {
+class DualProtocolServer implements CacheServer {
   readonly #limits: Limits;
-  readonly #shares: ServerShares;
-  /** What listens: a server of node:http or node:https that gets only the connections that speak HTTP/1.1. */
-  readonly #port: Http1Server;
-  /** What node:http would do with every connection that it accepts. */
-  readonly #http1: (socket: Socket) => void;
+  readonly #context: Http2Context;
+  /** Accepts all connections. Its own listeners, which parse HTTP/1.1, are called through `#acceptHttp1`. */
+  readonly #http1: Http1Server;
+  readonly #acceptHttp1: (socket: Socket) => void;
+  /** Never listens. Receives the HTTP/2 connections. */
   readonly #http2: Http2Server;
-  readonly #connections = new Map<Socket, LiveConnection>();
-  /** Below TLS, from before its handshake on. */
+  readonly #connections = new Map<Socket, ServerConnection>();
+  /** TCP sockets below TLS, which exist before the handshake is complete. */
   readonly #rawSockets = new Set<Socket>();
-  #looking: NodeJS.Timeout | undefined;
+  #checkTimer: NodeJS.Timeout | undefined;
   #isDraining = false;
 
   constructor(listener: RequestListener | ExchangeHandler, { tls, handler, memory, limits }: ServerSettings) {
     this.#limits = limits;
-    this.#shares = { limits, budget: new UploadBudget(memory, limits), totals: new ConnectionTotals() };
+    this.#context = { limits, budget: new UploadBudget(memory, limits), totals: new ConnectionTotals() };
     const listeners = listenersOf(listener, handler);
     this.#http2 = createHttp2Server(http2Options(limits));
-    listeners.attachTo(this.#http2);
+    listeners.addTo(this.#http2);
     const onRequest = (request: IncomingMessage, response: ServerResponse): void => {
-      if (this.#admits(request, response)) listeners.http1(request, response);
+      if (this.#admit(request, response)) listeners.http1(request, response);
     };
     const options = http1Options(limits);
-    this.#port =
+    this.#http1 =
       tls === undefined
         ? createHttp1Server(options, onRequest)
         : createHttpsServer({ ...tls, ...tlsOptions(limits), ...options }, onRequest);
-    this.#port.maxHeadersCount = limits.maxHeaders + 1; // one more, so that it can be seen
-    const accepted = tls === undefined ? 'connection' : 'secureConnection';
-    const takers = this.#port.listeners(accepted);
-    this.#http1 = (socket) => {
-      for (const take of takers) take.call(this.#port, socket);
+    this.#http1.maxHeadersCount = limits.maxHeaders + 1; // one more than allowed, so that #admit sees the excess
+    const event = tls === undefined ? 'connection' : 'secureConnection';
+    const acceptListeners = this.#http1.listeners(event);
+    this.#acceptHttp1 = (socket) => {
+      for (const accept of acceptListeners) accept.call(this.#http1, socket);
     };
-    this.#port.removeAllListeners(accepted);
+    this.#http1.removeAllListeners(event);
     if (tls === undefined) {
-      this.#port.on('connection', (socket) => this.#acceptPlain(socket));
+      this.#http1.on('connection', (socket) => this.#acceptPlain(socket));
     } else {
-      this.#port.on('connection', (socket) => this.#keepRaw(socket));
-      this.#port.on('secureConnection', (socket: TLSSocket) => this.#acceptSecure(socket));
-      this.#port.on('tlsClientError', (error: Error) => logConnection('TLS: %s', error.message));
+      this.#http1.on('connection', (socket) => this.#trackRawSocket(socket));
+      this.#http1.on('secureConnection', (socket: TLSSocket) => this.#acceptSecure(socket));
+      this.#http1.on('tlsClientError', (error: Error) => logConnection('TLS error: %s', error.message));
     }
-    // Called by close(): it would cut off responses that are still being sent. Connections know better when they are idle.
-    this.#port.closeIdleConnections = ignore;
-    // Without a listener a failed accept(2) would end the process.
-    this.#port.on('error', (error) => logConnection('%s', error.message));
+    // Server.close() calls this method, and it would destroy responses that are still being sent. `Http1Connection`
+    // detects idle connections instead.
+    this.#http1.closeIdleConnections = ignore;
+    // Without a listener, a failed accept(2) would end the process.
+    this.#http1.on('error', (error) => logConnection('server error: %s', error.message));
   }
 
   async listen(options: ListenOptions): Promise<void> {
-    const listening = once(this.#port, 'listening');
-    this.#port.listen(options);
+    const listening = once(this.#http1, 'listening');
+    this.#http1.listen(options);
     await listening;
-    const intervalMs = Math.min(LONGEST_LOOK_MS, Math.max(SHORTEST_LOOK_MS, shortestTime(this.#limits) / 4));
-    this.#looking = setInterval(() => this.#look(), intervalMs).unref();
+    this.#checkTimer = setInterval(() => this.#checkConnections(), checkIntervalMs(this.#limits)).unref();
   }
 
   address(): AddressInfo | string | null {
-    return this.#port.address();
+    return this.#http1.address();
   }
 
   stats(): ServerStats {
@@ -136,142 +123,115 @@ class DualServer implements CacheServer {
       connections[connection.protocol]++;
       if (connection instanceof Http2Connection) openStreams += connection.streams;
     }
-    return { connections, openStreams, ...structuredClone({ ...this.#shares.totals }) };
+    return { connections, openStreams, ...structuredClone({ ...this.#context.totals }) };
   }
 
-  async close({ timeoutMs = DRAIN_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
-    if (!this.#port.listening) return;
+  async close({ timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
+    if (!this.#http1.listening) return;
     this.#isDraining = true;
-    const before = [...this.#connections];
-    for (const [, connection] of before) connection.retire();
+    const existing = [...this.#connections];
+    for (const [, connection] of existing) connection.drain();
     const deadline = performance.now() + timeoutMs;
-    const isBefore = (left: () => boolean): boolean => performance.now() < deadline && left();
-    while (isBefore(() => before.some(([socket]) => this.#connections.has(socket)))) await this.#letGo();
-    const closed = once(this.#port, 'close');
-    this.#port.close();
-    for (const connection of this.#connections.values()) connection.retire();
-    while (isBefore(() => this.#connections.size > 0)) await this.#letGo();
+    const waitWhile = async (isOpen: () => boolean): Promise<void> => {
+      while (performance.now() < deadline && isOpen()) {
+        this.#checkConnections();
+        await setTimeoutAsync(DRAIN_CHECK_MS);
+      }
+    };
+    await waitWhile(() => existing.some(([socket]) => this.#connections.has(socket)));
+    const closed = once(this.#http1, 'close');
+    this.#http1.close();
+    for (const connection of this.#connections.values()) connection.drain();
+    await waitWhile(() => this.#connections.size > 0);
     for (const connection of this.#connections.values()) connection.destroy();
     for (const socket of this.#rawSockets) socket.destroy();
     await closed;
-    clearInterval(this.#looking);
+    clearInterval(this.#checkTimer);
   }
 
-  /** A moment in which connections end that have nothing left to do. */
-  async #letGo(): Promise<void> {
-    this.#look();
-    await setTimeoutAsync(DRAIN_LOOK_MS);
-  }
-
-  #keepRaw(socket: Socket): void {
+  #trackRawSocket(socket: Socket): void {
     this.#rawSockets.add(socket);
     socket.on('close', () => this.#rawSockets.delete(socket));
   }
 
   #acceptPlain(socket: Socket): void {
-    const { prefaceTimeoutMs } = this.#limits;
-    this.#keep(socket, new UnknownConnection(socket, this.#shares.totals, performance.now() + prefaceTimeoutMs));
-    onProtocol(socket, (protocol, seen) => this.#begin(socket, protocol, seen));
+    const deadline = performance.now() + this.#limits.prefaceTimeoutMs;
+    this.#track(socket, new UnknownConnection(socket, this.#context.totals, deadline));
+    onWireProtocol(socket, (protocol, received) => this.#begin(socket, protocol, received));
   }
 
   #acceptSecure(socket: TLSSocket): void {
-    this.#keep(socket, new UnknownConnection(socket, this.#shares.totals, Number.POSITIVE_INFINITY));
+    this.#track(socket, new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY));
     this.#begin(socket, socket.alpnProtocol === 'h2' ? 'http2' : 'http1');
   }
 
-  #keep(socket: Socket, connection: LiveConnection): void {
+  #track(socket: Socket, connection: ServerConnection): void {
     this.#connections.set(socket, connection);
     socket.on('error', ignore).on('close', () => this.#connections.delete(socket));
   }
 
-  /** Hands a connection on, with what has been read of it. */
-  #begin(socket: Socket, protocol: Protocol, seen?: Buffer): void {
+  /**
+   * Passes a connection to Node's HTTP/1.1 or HTTP/2 implementation.
+   *
+   * @param received bytes that have been read to detect the protocol
+   */
+  #begin(socket: Socket, protocol: WireProtocol, received?: Buffer): void {
     if (protocol === 'http1') {
-      this.#connections.set(socket, new Http1Connection(socket, this.#limits, this.#shares.totals, this.#expiry()));
-      this.#http1(socket);
-      if (socket instanceof TLSSocket) readThroughStream(socket);
-      // To the parser that listens now: cheaper than back into the socket, and out of it again.
-      if (seen !== undefined) socket.emit('data', seen);
+      const { totals } = this.#context;
+      this.#connections.set(socket, new Http1Connection(socket, this.#limits, totals, this.#expiresAt()));
+      this.#acceptHttp1(socket);
+      if (socket instanceof TLSSocket) forceStreamReads(socket);
+      // Given directly to the parser's 'data' listener, which is cheaper than unshift() and another read.
+      if (received !== undefined) socket.emit('data', received);
     } else if (protocol === 'http2') {
-      // Emitted while the server takes the connection.
+      // Node emits 'session' synchronously, in the 'connection' event below.
       this.#http2.once('session', (session: ServerHttp2Session) => {
-        const connection = new Http2Connection(session, socket, this.#shares, this.#expiry());
+        const connection = new Http2Connection(session, socket, this.#context, this.#expiresAt());
         this.#connections.set(socket, connection);
-        if (this.#isDraining) connection.retire();
+        if (this.#isDraining) connection.drain();
       });
-      socket.allowHalfOpen = false; // as in a server of node:http2
-      // Node's session takes what is in the socket when it begins.
-      if (seen !== undefined) socket.pause().unshift(seen);
+      socket.allowHalfOpen = false; // as on a server of node:http2
+      // A new session of Node reads the bytes that are buffered in the socket.
+      if (received !== undefined) socket.pause().unshift(received);
       this.#http2.emit('connection', socket);
     } else {
-      this.#shares.totals.cutOff.preface++;
-      logConnection(protocol === 'tls' ? 'TLS on a plain port' : 'neither HTTP/1.1 nor HTTP/2');
+      this.#context.totals.terminated.preface++;
+      const reason = protocol === 'tls' ? 'TLS on a plain port' : 'neither HTTP/1.1 nor HTTP/2';
+      logConnection('connection destroyed: %s', reason);
       socket.destroy();
     }
   }
 
-  /** Whether a request of HTTP/1.1 may pass; answers it if not. */
-  #admits(request: IncomingMessage, response: ServerResponse): boolean {
+  /** Returns `true` if an HTTP/1.1 request may be handled. Otherwise responds with 431. */
+  #admit(request: IncomingMessage, response: ServerResponse): boolean {
     const connection = this.#connections.get(request.socket);
     if (connection instanceof Http1Connection) connection.response = response;
-    const isTooMuch = request.rawHeaders.length > 2 * this.#limits.maxHeaders;
-    const isLast = isTooMuch || this.#isDraining || connection?.isRetiring;
+    const hasTooManyHeaders = request.rawHeaders.length > 2 * this.#limits.maxHeaders;
+    const isLast = hasTooManyHeaders || this.#isDraining || connection?.isDraining;
     if (isLast) response.setHeader('connection', 'close');
-    if (isTooMuch) answerError(new Http1Exchange(request, response), 431);
-    return !isTooMuch;
+    if (hasTooManyHeaders) answerError(new Http1Exchange(request, response), 431);
+    return !hasTooManyHeaders;
   }
 
-  #expiry(): number {
-    // Jitter: clients that came together do not come back together.
+  #expiresAt(): number {
+    // With jitter, so that clients that connected together do not reconnect together.
     return performance.now() + this.#limits.maxAgeMs * (0.9 + 0.2 * Math.random());
   }
 
-  #look(): void {
+  #checkConnections(): void {
     const now = performance.now();
     for (const connection of this.#connections.values()) connection.check(now);
   }
 }
 
 /**
- * Node's parser takes what a TLS socket has decrypted past what pauses it: when a request comes in two records of one read,
- * head and body, while the answer before it is still being written, the connection ends (HPE_PAUSED, Node 20 to 26). Once
- * somebody has asked for the socket's data it goes through the stream, which waits.
+ * Makes a TLS socket deliver its data through the stream, which respects pause(). By default, Node's HTTP/1.1 parser takes
+ * decrypted data directly from the socket even while it is paused. If the headers and body of an upload arrive in two
+ * TLS records of one read while the previous response is being written, the connection then ends with HPE_PAUSED (Node
+ * 20 to 26). A 'data' listener turns that shortcut off for good.
  */
-function readThroughStream(socket: TLSSocket): void {
+function forceStreamReads(socket: TLSSocket): void {
   socket.on('data', ignore).off('data', ignore);
-}
-
-function http1Options(limits: Limits): Http1Options {
-  return {
-    maxHeaderSize: limits.maxHeaderBytes,
-    headersTimeout: limits.headersTimeoutMs,
-    keepAliveTimeout: limits.keepAliveTimeoutMs,
-    // Uploads take as long as they take.
-    requestTimeout: 0,
-    connectionsCheckingInterval: Math.max(SHORTEST_LOOK_MS, Math.min(LONGEST_LOOK_MS, limits.headersTimeoutMs / 4)),
-  };
-}
-
-function http2Options(limits: Limits): Http2Options {
-  return {
-    maxSessionMemory: Math.ceil(limits.maxSessionBytes / MEGABYTE),
-    maxHeaderListPairs: limits.maxHeaders + PSEUDO_HEADERS,
-    settings: {
-      maxConcurrentStreams: limits.maxStreams,
-      maxFrameSize: FRAME_BYTES,
-      maxHeaderListSize: limits.maxHeaderBytes,
-      initialWindowSize: limits.streamWindowBytes,
-    },
-  };
-}
-
-function tlsOptions(limits: Limits): TlsOptions {
-  return { ALPNProtocols: ['h2', 'http/1.1'], handshakeTimeout: limits.prefaceTimeoutMs };
-}
-
-function shortestTime(limits: Limits): number {
-  const times = Object.entries(limits).filter(([name]) => name.endsWith('Ms'));
-  return Math.min(...times.map(([, value]) => value));
 }
 
 function ignore(): void {}

@@ -1,41 +1,48 @@
-/** What a server has done since it listens, and which connections it has now. */
+/** Connection counts of a server. Totals are since the server was created. */
 export interface ServerStats {
-  /** Connections that are open, by what they speak; `unknown` before they have said so. */
+  /** Open connections by protocol. `unknown`: the client has not sent enough bytes to tell. */
   readonly connections: Readonly<Record<'unknown' | 'http1' | 'http2', number>>;
-  /** Connections so far, by what they spoke. */
+  /** Total connections by protocol. */
   readonly accepted: Readonly<Record<'http1' | 'http2', number>>;
-  /** Streams of HTTP/2 so far. */
+  /** Total HTTP/2 streams. */
   readonly streams: number;
-  /** Streams that are open. */
+  /** Open HTTP/2 streams. */
   readonly openStreams: number;
-  /** Streams that ended in a reset, whoever sent it. */
+  /** Total HTTP/2 streams that ended in a reset by the client or the server. */
   readonly resets: number;
-  /** Connections whose client was asked to go: by `Connection: close`, and by GOAWAY. */
-  readonly retired: Readonly<Record<'http1' | 'http2', number>>;
-  /** Connections and streams that were cut off, by why. */
-  readonly cutOff: Readonly<Record<CutOffReason, number>>;
+  /** Total connections drained by the server: with `Connection: close` (HTTP/1.1) or GOAWAY (HTTP/2). */
+  readonly drained: Readonly<Record<'http1' | 'http2', number>>;
+  /** Total connections destroyed and streams reset by the server, by reason. */
+  readonly terminated: Readonly<Record<TerminationReason, number>>;
 }
 
-/** Why a server cuts something off. */
-export type CutOffReason =
-  /** No protocol within the time for it, or one that is not spoken here. */
+/** Reason for which a server destroyed a connection or reset a stream. */
+export type TerminationReason =
+  /** The client sent no HTTP/1.1 or HTTP/2 within `prefaceTimeoutMs`, or sent another protocol. */
   | 'preface'
-  /** Its client does not read what was written. */
+  /** The client did not read a response within `writeTimeoutMs`. */
   | 'stalled'
-  /** No answer to a PING in time. */
+  /** The client did not answer a PING within `pingTimeoutMs`. */
   | 'ping'
-  /** Asked to go, and nothing has moved for too long since. */
+  /** After GOAWAY, no bytes moved for `graceMs`. */
   | 'grace'
-  /** Too many resets in too short a time. */
+  /** More resets than `resetBurst` and `resetsPerSecond` allow. */
   | 'resets'
-  /** Too many PING and SETTINGS in too short a time. */
+  /** More PING and SETTINGS frames than `controlBurst` and `controlsPerSecond` allow. */
   | 'controls';
 
-/** What the connections of one server count together. */
+/** Totals of one server, which its connections update. */
 export class ConnectionTotals {
   readonly accepted = { http1: 0, http2: 0 };
   streams = 0;
   resets = 0;
-  readonly retired = { http1: 0, http2: 0 };
-  readonly cutOff: Record<CutOffReason, number> = { preface: 0, stalled: 0, ping: 0, grace: 0, resets: 0, controls: 0 };
+  readonly drained = { http1: 0, http2: 0 };
+  readonly terminated: Record<TerminationReason, number> = {
+    preface: 0,
+    stalled: 0,
+    ping: 0,
+    grace: 0,
+    resets: 0,
+    controls: 0,
+  };
 }

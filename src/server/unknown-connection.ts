@@ -1,15 +1,15 @@
 import type { Socket } from 'node:net';
-import type { LiveConnection } from './live-connection.js';
 import { logConnection } from './log.js';
+import type { ServerConnection } from './server-connection.js';
 import type { ConnectionTotals } from './stats.js';
 
-/** How long a client that has said nothing yet may go on doing so while the server closes. */
-const LAST_WORDS_MS = 1000;
+/** Time that a silent client has for its first bytes once the connection is drained. */
+const DRAIN_MS = 1000;
 
-/** A connection of which nobody knows yet what it speaks. */
-export class UnknownConnection implements LiveConnection {
+/** Connection whose protocol is not known yet. */
+export class UnknownConnection implements ServerConnection {
   readonly protocol = 'unknown';
-  readonly isRetiring = false;
+  readonly isDraining = false;
   readonly #socket: Socket;
   readonly #totals: ConnectionTotals;
   #deadline: number;
@@ -22,13 +22,13 @@ export class UnknownConnection implements LiveConnection {
 
   check(now: number): void {
     if (now <= this.#deadline) return;
-    logConnection('no protocol within the time for it');
-    this.#totals.cutOff.preface++;
+    logConnection('connection destroyed: the client did not send a complete preface in time');
+    this.#totals.terminated.preface++;
     this.destroy();
   }
 
-  retire(): void {
-    this.#deadline = Math.min(this.#deadline, performance.now() + LAST_WORDS_MS);
+  drain(): void {
+    this.#deadline = Math.min(this.#deadline, performance.now() + DRAIN_MS);
   }
 
   destroy(): void {

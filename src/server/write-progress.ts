@@ -1,31 +1,33 @@
 import type { Limits } from './options.js';
 
-/** How long a write in flight has made no progress, and how long it may. */
+/** Detects a write that makes no progress. */
 export class WriteProgress {
   readonly #limits: Limits;
-  #mark = -1;
-  #movedAt = 0;
+  #position = -1;
+  #progressAt = 0;
 
   constructor(limits: Limits) {
     this.#limits = limits;
   }
 
-  /** Says that bytes have left. */
-  moved(now: number): void {
-    this.#movedAt = now;
+  /** Records that bytes were sent. */
+  recordProgress(now: number): void {
+    this.#progressAt = now;
   }
 
   /**
-   * Whether `queuedBytes` have waited too long: the write timeout, and the time that they need at the lowest rate.
-   * `mark` is anything that changes when bytes leave.
+   * Returns `true` if `queuedBytes` made no progress for `writeTimeoutMs` plus the time that they need at
+   * `minBytesPerSecond`.
+   *
+   * @param position any number that changes when bytes are sent
    */
-  isStalled(now: number, queuedBytes: number, mark: number): boolean {
-    if (queuedBytes === 0 || mark !== this.#mark) {
-      this.#mark = queuedBytes === 0 ? -1 : mark;
-      this.#movedAt = now;
+  isStalled(now: number, queuedBytes: number, position: number): boolean {
+    if (queuedBytes === 0 || position !== this.#position) {
+      this.#position = queuedBytes === 0 ? -1 : position;
+      this.#progressAt = now;
       return false;
     }
     const { writeTimeoutMs, minBytesPerSecond } = this.#limits;
-    return now - this.#movedAt > writeTimeoutMs + (queuedBytes / minBytesPerSecond) * 1000;
+    return now - this.#progressAt > writeTimeoutMs + (queuedBytes / minBytesPerSecond) * 1000;
   }
 }

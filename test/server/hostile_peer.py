@@ -1,4 +1,4 @@
-"""A peer of HTTP/2 that says any frame it likes (RFC 9113), and notes what comes back."""
+"""HTTP/2 client that can send any frame (RFC 9113), and records the frames of the server."""
 
 import select
 import socket
@@ -26,10 +26,10 @@ from hyperframe.frame import (
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 LARGEST_WINDOW = 2**31 - 1
 DEFAULT_WINDOW = 65_535
-# Said, and not yet taken by the kernel: a flood does not run further ahead than this.
-MOST_QUEUED = 64 * 1024
-# Of what a server says that does not speak HTTP/2.
-MOST_TEXT = 4096
+# Maximum number of queued bytes that the kernel has not accepted yet.
+MAX_QUEUED = 64 * 1024
+# Maximum number of bytes to record from a server that does not speak HTTP/2.
+MAX_TEXT = 4096
 
 
 def error_name(code):
@@ -40,13 +40,13 @@ def error_name(code):
 
 
 class Peer:
-    """One connection. Times are seconds since it was open."""
+    """One connection. Times are in seconds since it was opened."""
 
     def __init__(self, options):
         self.options = options
         self.acks_settings = True
         self.answers_pings = True
-        # Granted again as soon as it has been used: the connection's window, and those of the streams.
+        # Whether received bytes are added back to the connection window and to the stream windows.
         self.grants_connection = True
         self.grants_streams = True
         self.speaks_http2 = True
@@ -88,19 +88,19 @@ class Peer:
             self._socket = context.wrap_socket(self._socket, server_hostname="localhost")
         self._socket.setblocking(False)
 
-    # What it says.
+    # Sending
 
     def begin(self, settings=None):
-        """The preface and the first SETTINGS."""
+        """Sends the preface and the first SETTINGS."""
         self.raw(PREFACE)
-        self.say(SettingsFrame(0, settings or {}))
+        self.send(SettingsFrame(0, settings or {}))
 
     def begin_with_window(self, window):
-        """The same; the connection is granted all there is, each stream `window`."""
+        """Like `begin`, with the largest connection window and `window` as the initial stream window."""
         self.begin({SettingCodes.INITIAL_WINDOW_SIZE: window})
-        self.say(WindowUpdateFrame(0, LARGEST_WINDOW - DEFAULT_WINDOW))
+        self.send(WindowUpdateFrame(0, LARGEST_WINDOW - DEFAULT_WINDOW))
 
-    def say(self, *frames):
+    def send(self, *frames):
         for frame in frames:
             self.sent[type(frame).__name__.removesuffix("Frame")] += 1
             self._out += frame.serialize()
@@ -116,17 +116,17 @@ class Peer:
         return self._encoder.encode([*pseudo, *more])
 
     def open(self, flags=("END_HEADERS", "END_STREAM"), **request):
-        """A request. Returns the number of its stream."""
+        """Sends a request. Returns its stream id."""
         stream = self.next_stream
         self.next_stream += 2
-        self.say(HeadersFrame(stream, self.headers(**request), flags=flags))
+        self.send(HeadersFrame(stream, self.headers(**request), flags=flags))
         self.streams[stream] = {"openedAt": self.now(), "status": None, "bytes": 0, "endedAt": None, "reset": None}
         return stream
 
     def grant(self, stream, increment):
-        self.say(WindowUpdateFrame(stream, increment))
+        self.send(WindowUpdateFrame(stream, increment))
 
-    # How time passes.
+    # Event loop
 
     def now(self):
         return round(time.monotonic() - self.started, 4)
@@ -137,10 +137,10 @@ class Peer:
 
     @property
     def has_room(self):
-        return len(self._out) < MOST_QUEUED
+        return len(self._out) < MAX_QUEUED
 
     def pump(self, timeout=0.0, reads=True, most=65_536):
-        """Sends and receives what can be now; waits for that `timeout` seconds at most."""
+        """Sends and receives what is possible now, after waiting for at most `timeout` seconds."""
         if self.closed_at is not None:
             return
         if reads and self._pending():
@@ -157,21 +157,21 @@ class Peer:
             self._read(most)
 
     def wait(self, seconds, **how):
-        """Pumps for so long, or until everything is over."""
+        """Pumps for `seconds`, or until the connection or the time limit ends."""
         until = self.now() + seconds
         while not self.is_over and self.now() < until:
             self.pump(max(0.0, min(0.05, until - self.now())), **how)
 
-    def flood(self, say, reads=True):
-        """Calls `say` again and again, as fast as the server takes it or as the options allow."""
-        said = 0
+    def flood(self, send_once, reads=True):
+        """Calls `send_once` repeatedly, as fast as the server reads or as the options allow."""
+        repetitions = 0
         rate, count = self.options.rate, self.options.count
-        while not self.is_over and (count is None or said < count):
+        while not self.is_over and (count is None or repetitions < count):
             allowed = float("inf") if rate is None else int(self.now() * rate) + 1
-            while self.has_room and said < allowed and (count is None or said < count):
-                say()
-                said += 1
-            self.pump(0.01 if said >= allowed or not self.has_room else 0.0, reads=reads)
+            while self.has_room and repetitions < allowed and (count is None or repetitions < count):
+                send_once()
+                repetitions += 1
+            self.pump(0.01 if repetitions >= allowed or not self.has_room else 0.0, reads=reads)
         while not self.is_over:
             self.pump(0.05, reads=reads)
 
@@ -179,7 +179,7 @@ class Peer:
         return self.options.tls and self._socket.pending() > 0
 
     def _notice_reset(self, timeout):
-        """Without reading only the end of both directions shows."""
+        """Detects a reset without reading: poll(2) reports it even without requested events."""
         poll = select.poll()
         poll.register(self._socket, 0)
         if poll.poll(timeout * 1000):
@@ -193,7 +193,7 @@ class Peer:
         except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except (OSError, ssl.SSLError):
-            # What the server has said before it went can still be read.
+            # Data that the server sent before it closed the connection can still be read.
             self._can_write = False
 
     def _read(self, most):
@@ -213,14 +213,14 @@ class Peer:
         if self.speaks_http2:
             self._in += data
             self._parse()
-        elif len(self.text) < MOST_TEXT:
-            self.text += data[: MOST_TEXT - len(self.text)]
+        elif len(self.text) < MAX_TEXT:
+            self.text += data[: MAX_TEXT - len(self.text)]
 
     def _end(self, how):
         self.closed_at = self.now()
         self.closed_by = how
 
-    # What it hears.
+    # Receiving
 
     def _parse(self):
         while len(self._in) >= 9 and self.error is None:
@@ -231,19 +231,19 @@ class Peer:
                 frame, _ = Frame.parse_frame_header(memoryview(bytes(self._in[:9])))
                 frame.parse_body(memoryview(bytes(self._in[9 : 9 + length])))
                 del self._in[: 9 + length]
-                self._hear(frame)
+                self._handle(frame)
             except (HyperframeError, HPACKError, ProtocolError) as error:
                 self.error = f"{type(error).__name__}: {error}"
 
-    def _hear(self, frame):
+    def _handle(self, frame):
         self.received[type(frame).__name__.removesuffix("Frame")] += 1
         stream = self.streams.get(frame.stream_id)
         if isinstance(frame, SettingsFrame) and "ACK" not in frame.flags:
             self.settings.update(frame.settings)
             if self.acks_settings:
-                self.say(SettingsFrame(0, flags=["ACK"]))
+                self.send(SettingsFrame(0, flags=["ACK"]))
         elif isinstance(frame, PingFrame) and "ACK" not in frame.flags and self.answers_pings:
-            self.say(PingFrame(0, frame.opaque_data, flags=["ACK"]))
+            self.send(PingFrame(0, frame.opaque_data, flags=["ACK"]))
         elif isinstance(frame, GoAwayFrame):
             goaway = {"at": self.now(), "code": error_name(frame.error_code), "lastStreamId": frame.last_stream_id}
             self.goaways.append(goaway)

@@ -11,10 +11,10 @@ import { openPort } from './fixture.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-const REFUSED: [object, RegExp][] = [
+const INVALID: [object, RegExp][] = [
   [{ port: 1 }, /^unknown option 'port'; expected one of .*\bmaxStreams\b/],
   [{ tls: 'cert' }, /^tls: expected an object, received 'cert'$/],
-  [{ handler: {} }, /^handler: expected a handler, received \{\}$/],
+  [{ handler: {} }, /^handler: expected an object with a handle method, received \{\}$/],
   [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],
   [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, received 0$/],
   [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected a whole number of milliseconds from 1 to 2147483647, received 0$/],
@@ -25,8 +25,8 @@ const REFUSED: [object, RegExp][] = [
   [{ processes: 1.5 }, /^processes: /],
 ];
 
-test('what is not an option, or not its value, is refused when the server is made', (t) => {
-  for (const [options, message] of REFUSED) {
+test('createServer throws for an unknown option, an invalid value and an invalid listener', (t) => {
+  for (const [options, message] of INVALID) {
     const error = t.throws(() => createServer(() => {}, options as ServerOptions), {
       instanceOf: HotblobError,
       message,
@@ -38,7 +38,7 @@ test('what is not an option, or not its value, is refused when the server is mad
   }
 });
 
-test("an option that is undefined counts as absent, and the object stays the caller's", (t) => {
+test('an undefined option counts as absent, and the options object is not modified', (t) => {
   const options = Object.freeze({ maxStreams: undefined, graceMs: 5, tls: undefined });
   t.deepEqual(serverSettingsOf(options).limits, { ...DEFAULT_LIMITS, graceMs: 5 });
 });
@@ -47,28 +47,28 @@ const echo: http.RequestListener = (request, response) => {
   response.end(request.httpVersion);
 };
 
-/** `count` fields with those that the client adds; the values have `bytes` each. */
-function fields(count: number, bytes: number, own: number): OutgoingHttpHeaders {
-  return Object.fromEntries(Array.from({ length: count - own }, (_, index) => [`x-${index}`, 'y'.repeat(bytes)]));
+/** Returns `count - added` headers with values of `bytes` bytes; `added` is the number that the client adds itself. */
+function headersOf(count: number, bytes: number, added: number): OutgoingHttpHeaders {
+  return Object.fromEntries(Array.from({ length: count - added }, (_, index) => [`x-${index}`, 'y'.repeat(bytes)]));
 }
 
-test('headers: 100 fields and 16 KiB, on both protocols', async (t) => {
+test('accepts up to 100 headers and 16 KiB of headers over both HTTP versions', async (t) => {
   const { port, session } = await openPort(t, echo);
-  const ask1 = async (headers: OutgoingHttpHeaders): Promise<http.IncomingMessage> => {
+  const get1 = async (headers: OutgoingHttpHeaders): Promise<http.IncomingMessage> => {
     const request = http.get({ port, host: '127.0.0.1', headers, agent: false });
     const [response] = (await once(request, 'response')) as [http.IncomingMessage];
     return response;
   };
-  t.is((await ask1(fields(100, 10, 2))).statusCode, 200);
-  const refused = await ask1(fields(101, 10, 2));
+  t.is((await get1(headersOf(100, 10, 2))).statusCode, 200);
+  const refused = await get1(headersOf(101, 10, 2));
   t.is(refused.statusCode, 431);
   t.is(refused.headers.connection, 'close');
-  t.deepEqual(JSON.parse((await refused.toArray()).join('')), { message: 'The request has too many headers.' });
-  t.is((await ask1(fields(5, 3 * KIB, 2))).statusCode, 200);
-  t.is((await ask1(fields(9, 3 * KIB, 2))).statusCode, 431);
+  t.deepEqual(JSON.parse((await refused.toArray()).join('')), { message: 'The request headers are too large.' });
+  t.is((await get1(headersOf(5, 3 * KIB, 2))).statusCode, 200);
+  t.is((await get1(headersOf(9, 3 * KIB, 2))).statusCode, 431);
 
   const client = await session();
-  const ask2 = async (headers: OutgoingHttpHeaders): Promise<string> => {
+  const get2 = async (headers: OutgoingHttpHeaders): Promise<string> => {
     const stream = client.request({ ':path': '/', ...headers });
     stream.on('error', () => {});
     const chunks: Buffer[] = [];
@@ -76,14 +76,14 @@ test('headers: 100 fields and 16 KiB, on both protocols', async (t) => {
     await new Promise((resolve) => stream.on('close', resolve));
     return chunks.join('');
   };
-  t.is(await ask2(fields(100, 10, 0)), '2.0');
-  t.is(await ask2(fields(101, 10, 0)), '');
-  t.is(await ask2(fields(5, 3 * KIB, 0)), '2.0');
-  t.is(await ask2(fields(9, 3 * KIB, 0)), '');
-  t.is(await ask2({}), '2.0');
+  t.is(await get2(headersOf(100, 10, 0)), '2.0');
+  t.is(await get2(headersOf(101, 10, 0)), '');
+  t.is(await get2(headersOf(5, 3 * KIB, 0)), '2.0');
+  t.is(await get2(headersOf(9, 3 * KIB, 0)), '');
+  t.is(await get2({}), '2.0');
 });
 
-test('what a session is told: 128 streams, 16 KiB frames and headers, 4 MiB windows', async (t) => {
+test('a session announces 128 streams, frames and headers of 16 KiB, and windows of 4 MiB', async (t) => {
   const { session } = await openPort(t, echo);
   const client = await session();
   t.like(client.remoteSettings, {
@@ -94,9 +94,9 @@ test('what a session is told: 128 streams, 16 KiB frames and headers, 4 MiB wind
   });
 });
 
-test('receive windows follow the memory, on sessions that are open too, and are shared by uploads', async (t) => {
+test('receive windows of open sessions follow the memory pressure and are shared by uploads', async (t) => {
   const memory = { level: 'normal' as MemoryPressureLevel, headroomBytes: 512 * MIB };
-  // The shortest time limit says how often connections are looked at.
+  // The shortest time limit determines the check interval.
   const { session } = await openPort(t, () => {}, { memory, pingIntervalMs: 100 });
   const client = await session();
   const window = () => client.remoteSettings.initialWindowSize;
@@ -114,18 +114,18 @@ test('receive windows follow the memory, on sessions that are open too, and are 
     upload.on('error', () => {}).resume();
     return upload;
   });
-  await until('sixteen share 16 MiB', () => window() === MIB);
+  await until('sixteen uploads share 16 MiB', () => window() === MIB);
   for (const upload of uploads) upload.close();
-  await until('nobody shares', () => window() === 4 * MIB);
+  await until('no uploads are left', () => window() === 4 * MIB);
   const other = await session();
   for (let count = 0; count < 128; count++) {
     other.request({ ':path': '/', ':method': 'PUT' }, { endStream: false }).on('error', () => {});
   }
   memory.headroomBytes = 128 * MIB;
   client.request({ ':path': '/', ':method': 'PUT' }, { endStream: false }).on('error', () => {});
-  await until('sessions share, too', () => (window() ?? MIB) < MIB);
+  await until('the uploads of both sessions share the headroom', () => (window() ?? MIB) < MIB);
   other.destroy();
-  await until('what has ended with its session is not counted', () => window() === 4 * MIB);
+  await until('uploads of the destroyed session are not counted', () => window() === 4 * MIB);
   memory.headroomBytes = MIB;
-  await until('memory that is given for all', () => window() === MIB);
+  await until('one upload gets all of the headroom', () => window() === MIB);
 });

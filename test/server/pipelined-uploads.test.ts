@@ -15,7 +15,7 @@ const LARGE = content(24 * MIB);
 const UPLOAD = content(100_000);
 
 for (const secure of [false, true]) {
-  test(`an upload that comes while the download before it is still being written is taken, ${secure ? 'TLS' : 'plain'}`, async (t) => {
+  test(`accepts a pipelined upload while the previous download is being written, ${secure ? 'TLS' : 'plain'}`, async (t) => {
     const store = memoryStore();
     const handler = createHandler({ store });
     t.teardown(() => handler.close());
@@ -35,10 +35,13 @@ for (const secure of [false, true]) {
     });
     await store.put('large', Readable.from([LARGE]), { signal: new AbortController().signal });
     socket.write('GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    await until('the answer has begun, and waits', () => received().startsWith('HTTP/1.1 200 ') && socket.isPaused());
-    // Of TLS these are several records, which come in one read.
-    const head = `PUT /upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: ${UPLOAD.byteLength}\r\n\r\n`;
-    socket.write(Buffer.concat([Buffer.from(head), UPLOAD]));
+    await until(
+      'the response has begun, and its client has stopped reading',
+      () => received().startsWith('HTTP/1.1 200 ') && socket.isPaused(),
+    );
+    // Over TLS, headers and body are several records, which the server receives in one read.
+    const headers = `PUT /upload HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: ${UPLOAD.byteLength}\r\n\r\n`;
+    socket.write(Buffer.concat([Buffer.from(headers), UPLOAD]));
     await settled(() => server.stats().connections.http1);
     isReading = true;
     socket.resume();

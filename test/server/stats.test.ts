@@ -8,10 +8,10 @@ import { openPort, untilClosed } from './fixture.js';
 const NONE = { preface: 0, stalled: 0, ping: 0, grace: 0, resets: 0, controls: 0 };
 
 for (const secure of [false, true]) {
-  test(`connections are counted by what they speak, streams while they are open, ${secure ? 'TLS' : 'plain'}`, async (t) => {
-    const waiting: (() => void)[] = [];
+  test(`counts connections by protocol and open streams, ${secure ? 'TLS' : 'plain'}`, async (t) => {
+    const held: (() => void)[] = [];
     const listener: http.RequestListener = (_request, response) => {
-      waiting.push(() => response.end('done'));
+      held.push(() => response.end('done'));
     };
     const { server, session, connect, port } = await openPort(t, listener, { secure });
     t.deepEqual(server.stats(), {
@@ -20,36 +20,38 @@ for (const secure of [false, true]) {
       streams: 0,
       openStreams: 0,
       resets: 0,
-      retired: { http1: 0, http2: 0 },
-      cutOff: NONE,
+      drained: { http1: 0, http2: 0 },
+      terminated: NONE,
     });
     const client = await session();
     const streams = [client.request(), client.request()];
-    await until('both are there', () => waiting.length === 2);
+    await until('both requests have arrived', () => held.length === 2);
     t.like(server.stats(), { connections: { http1: 0, http2: 1 }, accepted: { http2: 1 }, streams: 2, openStreams: 2 });
     for (const stream of streams) stream.resume();
-    for (const end of waiting.splice(0)) end();
+    for (const end of held.splice(0)) end();
     await Promise.all(streams.map((stream) => once(stream, 'close')));
-    await until('they are over', () => server.stats().openStreams === 0);
+    await until('both streams have closed', () => server.stats().openStreams === 0);
     t.like(server.stats(), { streams: 2, resets: 0 });
 
     if (!secure) {
       const socket = await connect();
-      await until('it has said nothing', () => server.stats().connections.unknown === 1);
+      await until('the silent connection is counted', () => server.stats().connections.unknown === 1);
       const request = http.get({ port, host: '127.0.0.1', agent: false });
-      await until('it is there', () => waiting.length === 1);
+      await until('the request has arrived', () => held.length === 1);
       t.like(server.stats(), { connections: { unknown: 1, http1: 1, http2: 1 }, accepted: { http1: 1, http2: 1 } });
-      waiting.pop()?.();
+      held.pop()?.();
       const [response] = (await once(request, 'response')) as [IncomingMessage];
       response.resume();
       socket.destroy();
     }
     client.destroy();
-    await until('all have gone', () => Object.values(server.stats().connections).every((count) => count === 0));
+    await until('all connections have closed', () =>
+      Object.values(server.stats().connections).every((count) => count === 0),
+    );
   });
 }
 
-test('streams that end in a reset are counted, and sessions that have too many of them', async (t) => {
+test('counts resets, and sessions terminated for too many of them', async (t) => {
   const { server, session } = await openPort(t, () => {}, { resetBurst: 3, resetsPerSecond: 1 });
   const client = await session();
   const closed = once(client, 'close');
@@ -60,13 +62,13 @@ test('streams that end in a reset are counted, and sessions that have too many o
       .close(constants.NGHTTP2_CANCEL);
   }
   await closed;
-  await until('it is counted', () => server.stats().cutOff.resets === 1);
-  const { resets, streams, cutOff } = server.stats();
+  await until('the session is counted', () => server.stats().terminated.resets === 1);
+  const { resets, streams, terminated } = server.stats();
   t.true(resets > 3 && resets <= streams, `${resets} of ${streams}`);
-  t.deepEqual(cutOff, { ...NONE, resets: 1 });
+  t.deepEqual(terminated, { ...NONE, resets: 1 });
 });
 
-test('clients that are asked to go are counted once', async (t) => {
+test('counts each drained connection once', async (t) => {
   const { server, session, port } = await openPort(t, (_request, response) => void response.end('done'));
   const client = await session();
   const goaway = once(client, 'goaway');
@@ -78,19 +80,19 @@ test('clients that are asked to go are counted once', async (t) => {
   await once(response, 'end');
   const closing = server.close({ timeoutMs: 5000 });
   await goaway;
-  t.deepEqual(server.stats().retired, { http1: 1, http2: 1 });
+  t.deepEqual(server.stats().drained, { http1: 1, http2: 1 });
   agent.destroy();
   client.destroy();
   await closing;
-  t.deepEqual(server.stats().retired, { http1: 1, http2: 1 });
+  t.deepEqual(server.stats().drained, { http1: 1, http2: 1 });
 });
 
-test('what never says what it speaks, or speaks something else, is counted when it is cut off', async (t) => {
+test('counts connections terminated for an incomplete or unsupported preface', async (t) => {
   const { server, connect } = await openPort(t, () => {}, { prefaceTimeoutMs: 50 });
   await untilClosed(await connect());
-  t.is(server.stats().cutOff.preface, 1);
+  t.is(server.stats().terminated.preface, 1);
   const tls = await connect();
   tls.write(Buffer.from([22, 3, 1, 0, 200]));
   await untilClosed(tls);
-  t.deepEqual(server.stats().cutOff, { ...NONE, preface: 2 });
+  t.deepEqual(server.stats().terminated, { ...NONE, preface: 2 });
 });

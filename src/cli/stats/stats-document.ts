@@ -31,7 +31,7 @@ const SHAPE = {
     pressure: 'string',
     memory: {},
   },
-  server: { connections: { ...HTTP, unknown: 'number' }, openStreams: 'number', resets: 'number', cutOff: {} },
+  server: { connections: { ...HTTP, unknown: 'number' }, openStreams: 'number', resets: 'number', terminated: {} },
   store: {},
 } as const satisfies Shape;
 

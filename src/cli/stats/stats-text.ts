@@ -32,7 +32,7 @@ export function formatStats(document: StatsDocument, previous: PreviousStats | u
     ['mappings', formatMappings(handler)],
     ['open files', `${formatCount(handler.openFiles)} of at most ${formatCount(handler.maxOpenFiles)}`],
     ['connections', formatConnections(server)],
-    ['aborted', formatCounts(server.cutOff)],
+    ['terminated', formatCounts(server.terminated)],
     ['store', formatStore(store)],
     ...remoteLines(store),
   ];

@@ -144,8 +144,8 @@ function showPanels({ handler, server, store }: Sample): void {
           ['HTTP/2', countText(server.connections.http2)],
           ['Open streams', countText(server.openStreams)],
           ['Streams reset', countText(server.resets)],
-          ['Drained', countText(server.retired.http1 + server.retired.http2)],
-          ['Aborted', countText(Object.values(server.cutOff).reduce((sum, count) => sum + count, 0))],
+          ['Drained', countText(server.drained.http1 + server.drained.http2)],
+          ['Terminated', countText(Object.values(server.terminated).reduce((sum, count) => sum + count, 0))],
         ],
   );
   setPairs('store', storePairs(store ?? {}));

@@ -8,11 +8,11 @@ import test from 'ava';
 import { until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
 
-const EVERY_STREAM = 2 ** 31 - 1;
+const MAX_STREAM_ID = 2 ** 31 - 1;
 const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
 
-/** A listener that answers when it is told to. */
-function waiting() {
+/** Listener that responds to `/now` at once, and to other paths when `respond()` is called. */
+function heldResponses() {
   const open: http.ServerResponse[] = [];
   const listener: http.RequestListener = (request, response) => {
     if (request.url === '/now') response.end('now');
@@ -21,33 +21,33 @@ function waiting() {
   return {
     listener,
     open,
-    answer() {
+    respond() {
       for (const response of open.splice(0)) response.end('later');
     },
   };
 }
 
-test('an old session is asked to go in two stages; what is in flight completes', async (t) => {
-  const { listener, open, answer } = waiting();
+test('a session older than maxAgeMs gets two GOAWAYs, and its streams in flight complete', async (t) => {
+  const { listener, open, respond } = heldResponses();
   const { session } = await openPort(t, listener, { maxAgeMs: 300, graceMs: 5000 });
   const client = await session();
-  const stages: [number, number][] = [];
-  client.on('goaway', (code: number, last: number) => stages.push([code, last]));
+  const goaways: [number, number][] = [];
+  client.on('goaway', (code: number, last: number) => goaways.push([code, last]));
   const before = client.request({ ':path': '/before' });
   before.setEncoding('utf8');
-  await until('both stages', () => stages.length >= 2);
-  t.deepEqual(stages.slice(0, 2), [
-    [0, EVERY_STREAM],
+  await until('both GOAWAYs have arrived', () => goaways.length >= 2);
+  t.deepEqual(goaways.slice(0, 2), [
+    [0, MAX_STREAM_ID],
     [0, 1],
   ]);
   t.is(open.length, 1);
-  answer();
+  respond();
   t.is((await before.toArray()).join(''), 'later');
   await once(client, 'close');
 });
 
-test('an old session on which nothing moves any more is cut off', async (t) => {
-  const { listener, open } = waiting();
+test('a drained session without progress is destroyed after graceMs', async (t) => {
+  const { listener, open } = heldResponses();
   const { session } = await openPort(t, listener, { maxAgeMs: 200, graceMs: 400 });
   const client = await session();
   const stream = client.request({ ':path': '/never' });
@@ -58,8 +58,8 @@ test('an old session on which nothing moves any more is cut off', async (t) => {
   t.is(open.length, 1);
 });
 
-test('an old connection of HTTP/1.1 says with its next response that it goes', async (t) => {
-  const { listener } = waiting();
+test('an HTTP/1.1 connection older than maxAgeMs closes after its next response', async (t) => {
+  const { listener } = heldResponses();
   const { port } = await openPort(t, listener, { maxAgeMs: 300 });
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
   t.teardown(() => agent.destroy());
@@ -70,12 +70,12 @@ test('an old connection of HTTP/1.1 says with its next response that it goes', a
     return response.headers.connection;
   };
   t.is(await ask(), 'keep-alive');
-  await until('it is old', async () => (await ask()) === 'close');
+  await until('the connection is older than maxAgeMs', async () => (await ask()) === 'close');
   t.is(await ask(), 'keep-alive');
 });
 
-test('a server that closes lets what is in flight complete, on every kind of connection, and takes new ones until then', async (t) => {
-  const { listener, open, answer } = waiting();
+test('close() lets requests in flight complete on every kind of connection, and accepts connections until then', async (t) => {
+  const { listener, open, respond } = heldResponses();
   const { server, session, connect } = await openPort(t, listener);
   const h2 = await session();
   const idle = await session();
@@ -86,14 +86,14 @@ test('a server that closes lets what is in flight complete, on every kind of con
   idleHttp1.write(GET.replace('/', '/now'));
   await once(idleHttp1, 'data');
   const silent = await connect();
-  await until('both are in flight', () => open.length === 2);
+  await until('both requests are in flight', () => open.length === 2);
 
   const closed = server.close();
   await Promise.all([untilClosed(idleHttp1), untilClosed(silent), once(idle, 'close')]);
   const late = await connect();
   late.write(GET.replace('/', '/now'));
   t.regex(await untilClosed(late), /^HTTP\/1\.1 200 OK\r\n(?:.*\r\n)*connection: close\r\n(?:.*\r\n)*\r\nnow/i);
-  answer();
+  respond();
   t.is((await stream.toArray()).join(''), 'later');
   t.regex(await untilClosed(http1), /later$/);
   await closed;
@@ -101,7 +101,7 @@ test('a server that closes lets what is in flight complete, on every kind of con
   await t.throwsAsync(connect());
 });
 
-test('a download that is still being sent completes, though its response has been ended', async (t) => {
+test('close() lets a download complete whose response has been ended but not yet sent', async (t) => {
   const body = Buffer.alloc(32 * 1024 * 1024, 'x');
   for (const secure of [false, true]) {
     const { server, port } = await openPort(t, (_request, response) => response.end(body), { secure });
@@ -109,31 +109,31 @@ test('a download that is still being sent completes, though its response has bee
     const request = get({ port, host: '127.0.0.1', rejectUnauthorized: false, agent: false });
     const [response] = (await once(request, 'response')) as [http.IncomingMessage];
     const closed = server.close();
-    await wait(300); // in which an idle connection would be let go several times
+    await wait(300); // several check intervals, in which an idle connection would be closed
     t.is(Buffer.concat(await response.toArray()).byteLength, body.byteLength);
     await closed;
   }
 });
 
-test('what does not complete in time is cut off', async (t) => {
-  const { listener, open } = waiting();
+test('close() destroys connections with requests in flight after timeoutMs', async (t) => {
+  const { listener, open } = heldResponses();
   for (const secure of [false, true]) {
     const { server, session, connect } = await openPort(t, listener, { secure });
     const stream = (await session()).request({ ':path': '/' });
     stream.on('error', () => {});
-    await until('it is in flight', () => open.length === 1);
+    await until('the request is in flight', () => open.length === 1);
     open.length = 0;
-    const cut = [once(stream, 'close'), untilClosed(await connect())];
+    const closed = [once(stream, 'close'), untilClosed(await connect())];
     const start = performance.now();
     await server.close({ timeoutMs: 300 });
     const elapsed = performance.now() - start;
     t.true(elapsed >= 290 && elapsed < 5000, `${elapsed} ms`);
-    await Promise.all(cut);
+    await Promise.all(closed);
     await server.close();
   }
 });
 
-test('nothing keeps the process once its server is closed', async (t) => {
+test('a closed server does not keep the process alive', async (t) => {
   const code = `
     import http2 from 'node:http2';
     import { createServer } from './src/server/server.js';
@@ -152,11 +152,11 @@ test('nothing keeps the process once its server is closed', async (t) => {
   const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
   const exit = once(child, 'exit');
   t.is((await lines.next()).value, 'closed');
-  const [status] = (await Promise.race([exit, wait(3000, ['still there'])])) as [unknown];
+  const [status] = (await Promise.race([exit, wait(3000, ['still running'])])) as [unknown];
   t.is(status, 0);
 });
 
-test('a port that is taken is an error of listen', async (t) => {
+test('listen() rejects with EADDRINUSE when the port is in use', async (t) => {
   const { port } = await openPort(t, () => {});
   const { createServer } = await import('../../src/server/server.js');
   const error = await t.throwsAsync(createServer(() => {}).listen({ port, host: '127.0.0.1' }));

@@ -13,43 +13,44 @@ import { temporaryDirectory } from '../stores/fixture.js';
 import { openPort } from './fixture.js';
 
 const MIB = 1024 * 1024;
-/** More than what sockets take. */
+/** Larger than the socket buffers. */
 const SIZE = 4 * MIB;
 
-interface Cut {
-  /** Who has said so many bytes when the client dies. */
-  readonly after: 'client' | 'server';
+interface Disconnect {
+  /** Side whose bytes are counted. */
+  readonly countedSide: 'client' | 'server';
+  /** Number of bytes after which the connection ends. */
   readonly bytes: number;
-  /** By a reset, or by closing the socket. */
+  /** `reset`: the socket sends RST. `close`: it sends FIN. */
   readonly how: 'reset' | 'close';
 }
 
-/** A proxy whose clients die at a given byte. */
-async function deadly(port: number, cut: Cut): Promise<{ port: number; close(): void }> {
+/** Starts a proxy that disconnects from the server after a given number of bytes. */
+async function startDisconnectingProxy(port: number, disconnect: Disconnect): Promise<{ port: number; close(): void }> {
   const proxy = net.createServer((client) => {
     const server = net.connect(port, '127.0.0.1');
-    let left = cut.bytes;
-    const pass = (from: net.Socket, to: net.Socket, counts: boolean): void => {
+    let left = disconnect.bytes;
+    const forward = (from: net.Socket, to: net.Socket, isCounted: boolean): void => {
       from.on('error', () => {}).on('close', () => to.destroy());
       from.on('data', (chunk: Buffer) => {
-        to.write(counts ? chunk.subarray(0, left) : chunk);
-        if (!counts) return;
+        to.write(isCounted ? chunk.subarray(0, left) : chunk);
+        if (!isCounted) return;
         left -= chunk.byteLength;
         if (left > 0) return;
-        if (cut.how === 'reset') server.resetAndDestroy();
+        if (disconnect.how === 'reset') server.resetAndDestroy();
         else server.destroy();
       });
     };
-    pass(client, server, cut.after === 'client');
-    pass(server, client, cut.after === 'server');
+    forward(client, server, disconnect.countedSide === 'client');
+    forward(server, client, disconnect.countedSide === 'server');
   });
   proxy.listen(0, '127.0.0.1');
   await once(proxy, 'listening');
   return { port: (proxy.address() as AddressInfo).port, close: () => void proxy.close() };
 }
 
-/** A download, or an upload with trailers; ends when its connection does. */
-async function ask(kind: 'http' | 'https' | 'h2c' | 'h2', port: number, what: 'GET' | 'PUT'): Promise<void> {
+/** Sends a download, or an upload with trailers. Resolves when the request has closed. */
+async function send(kind: 'http' | 'https' | 'h2c' | 'h2', port: number, method: 'GET' | 'PUT'): Promise<void> {
   const url = `${kind === 'http' || kind === 'h2c' ? 'http' : 'https'}://127.0.0.1:${port}`;
   const body = Buffer.alloc(300_000, 'x');
   if (kind === 'h2' || kind === 'h2c') {
@@ -57,26 +58,26 @@ async function ask(kind: 'http' | 'https' | 'h2c' | 'h2', port: number, what: 'G
     const closed = new Promise((resolve) => session.on('close', resolve));
     session.on('error', () => {});
     const stream = session.request(
-      { ':method': what, ':path': what === 'GET' ? '/key' : '/other' },
+      { ':method': method, ':path': method === 'GET' ? '/key' : '/other' },
       { waitForTrailers: true },
     );
     stream.on('wantTrailers', () => stream.sendTrailers({ 'x-checksum': 'abc' }));
     stream.on('error', () => {}).resume();
     stream.on('close', () => session.destroy());
-    if (what === 'PUT') stream.end(body);
+    if (method === 'PUT') stream.end(body);
     await closed;
     return;
   }
   const agent = new (kind === 'http' ? http : https).Agent();
-  const request = (kind === 'http' ? http : https).request(`${url}/${what === 'GET' ? 'key' : 'other'}`, {
-    method: what,
+  const request = (kind === 'http' ? http : https).request(`${url}/${method === 'GET' ? 'key' : 'other'}`, {
+    method,
     agent,
     rejectUnauthorized: false,
-    headers: what === 'PUT' ? { trailer: 'x-checksum', 'transfer-encoding': 'chunked' } : {},
+    headers: method === 'PUT' ? { trailer: 'x-checksum', 'transfer-encoding': 'chunked' } : {},
   });
   const closed = new Promise((resolve) => request.on('close', resolve));
   request.on('error', () => {}).on('response', (response) => response.on('error', () => {}).resume());
-  if (what === 'PUT') {
+  if (method === 'PUT') {
     request.write(body);
     request.addTrailers({ 'x-checksum': 'abc' });
   }
@@ -85,9 +86,9 @@ async function ask(kind: 'http' | 'https' | 'h2c' | 'h2', port: number, what: 'G
   agent.destroy();
 }
 
-const cutOf = fc.record<Cut>({
-  after: fc.constantFrom('client', 'server'),
-  // The first bytes are preface, handshake and headers; then come bodies.
+const disconnects = fc.record<Disconnect>({
+  countedSide: fc.constantFrom('client', 'server'),
+  // The first bytes are the preface, the handshake and headers. The bodies follow.
   bytes: fc.oneof(
     fc.integer({ min: 1, max: 600 }),
     fc.integer({ min: 600, max: 4000 }),
@@ -97,8 +98,8 @@ const cutOf = fc.record<Cut>({
 });
 
 // An uncaught exception would end this process, and with it the test.
-test('clients that die at any byte cost their own response and nothing else', async (t) => {
-  // Files, so that there are mappings and buffers to give back.
+test('clients that disconnect after any byte affect only their own response', async (t) => {
+  // A directory store, so that there are mappings and buffers to release.
   const handler = createHandler({ store: await directoryStore(await temporaryDirectory(t)) });
   const plain = await openPort(t, handler);
   const secure = await openPort(t, handler, { secure: true });
@@ -108,11 +109,11 @@ test('clients that die at any byte cost their own response and nothing else', as
     fc.asyncProperty(
       fc.constantFrom('http', 'https', 'h2c', 'h2'),
       fc.constantFrom('GET', 'PUT'),
-      cutOf,
-      async (kind, what, cut) => {
+      disconnects,
+      async (kind, method, disconnect) => {
         const { port } = kind === 'http' || kind === 'h2c' ? plain : secure;
-        const proxy = await deadly(port, cut);
-        await ask(kind, proxy.port, what);
+        const proxy = await startDisconnectingProxy(port, disconnect);
+        await send(kind, proxy.port, method);
         proxy.close();
       },
     ),
@@ -120,11 +121,14 @@ test('clients that die at any byte cost their own response and nothing else', as
   );
   t.is((await put()).status, 200);
   t.is((await (await fetch(`http://127.0.0.1:${plain.port}/key`)).arrayBuffer()).byteLength, SIZE);
-  await until('everything is given back', () => handler.stats().pooledBytes === 0 && handler.stats().mappedBytes === 0);
+  await until(
+    'all buffers and mappings are released',
+    () => handler.stats().pooledBytes === 0 && handler.stats().mappedBytes === 0,
+  );
   await Promise.all([plain.server.close({ timeoutMs: 5000 }), secure.server.close({ timeoutMs: 5000 })]);
 });
 
-test('a client that is stopped in the middle of a download is cut off', async (t) => {
+test('the download of a client that is stopped by SIGSTOP is ended', async (t) => {
   const bytes = Buffer.alloc(64 * MIB, 'x');
   const handler = createHandler({ store: { get: () => ({ kind: 'bytes', bytes }) } });
   const limits = { writeTimeoutMs: 300, minBytesPerSecond: 100 * MIB, pingIntervalMs: 200, pingTimeoutMs: 200 };

@@ -11,7 +11,7 @@ import { until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
 
 const MIB = 1024 * 1024;
-/** Enough that no socket takes it all. */
+/** Larger than all socket buffers together. */
 const LARGE: BytesArtifact = { kind: 'bytes', bytes: Buffer.alloc(64 * MIB, 'x') };
 const SMALL: BytesArtifact = { kind: 'bytes', bytes: Buffer.from('small') };
 
@@ -21,70 +21,73 @@ function artifacts() {
   return createHandler({ store: { get: (key) => ({ large: LARGE, small: SMALL })[key] } });
 }
 
-/** Gives the time of each test in its own scale: minutes become seconds. */
-const PATIENCE = { pingIntervalMs: 200, pingTimeoutMs: 200 };
+/** Short time limits, so that the tests take seconds. */
+const PINGS = { pingIntervalMs: 200, pingTimeoutMs: 200 };
 const WRITES = { writeTimeoutMs: 300, minBytesPerSecond: 100 * MIB };
 
-test('a session that is silent is asked by PING; one that answers stays, one that does not is destroyed', async (t) => {
-  const { port, connect } = await openPort(t, artifacts(), PATIENCE);
+test('a silent session stays open if it answers a PING, and is destroyed if it does not', async (t) => {
+  const { port, connect } = await openPort(t, artifacts(), PINGS);
   const answering = await Frames.connect(t, { port, certificate: undefined });
-  const mute = await connect();
-  mute.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${EMPTY_SETTINGS}`, 'latin1');
+  const silent = await connect();
+  silent.write(`PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n${EMPTY_SETTINGS}`, 'latin1');
   const start = performance.now();
-  await untilClosed(mute);
+  await untilClosed(silent);
   t.true(performance.now() - start >= 390);
   await wait(800);
   answering.get(1, '/small');
-  await until('it is answered', () => answering.stream(1).isEnded);
+  await until('the response is complete', () => answering.stream(1).isEnded);
   t.false(answering.socket.destroyed);
 });
 
-test('a stream whose client gives it no window is reset, and its session lives', async (t) => {
+test('a stream whose window stays closed is reset, and its session stays open', async (t) => {
   const handler = artifacts();
-  const { port } = await openPort(t, handler, { ...PATIENCE, ...WRITES });
+  const { port } = await openPort(t, handler, { ...PINGS, ...WRITES });
   const client = await Frames.connect(t, { port, certificate: undefined }, { windowSize: 1000 });
   const start = performance.now();
   client.get(1, '/large');
-  await until('it is reset', () => client.stream(1).resetCode !== undefined);
+  await until('the stream is reset', () => client.stream(1).resetCode !== undefined);
   t.true(performance.now() - start >= 290);
   t.is(client.stream(1).bytes, 1000);
   t.false(client.stream(1).isEnded);
   client.get(3, '/small');
-  await until('the next is answered', () => client.stream(3).isEnded);
+  await until('the next response is complete', () => client.stream(3).isEnded);
   t.is(client.stream(3).body.toString(), 'small');
   t.false(client.socket.destroyed);
 });
 
-test('a response that is reset with NO_ERROR when all of it is queued gives back what it has', async (t) => {
+test('a response that the client resets with NO_ERROR releases its buffers', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', 60_000, 1);
   const path = `${directory}/file`;
   const handler = createHandler({ store: { get: () => ({ kind: 'file', path }) } });
-  const { port } = await openPort(t, handler, PATIENCE);
+  const { port } = await openPort(t, handler, PINGS);
   const client = await Frames.connect(t, { port, certificate: undefined }, { windowSize: 1000 });
   client.get(1, '/file');
-  await until('it has begun', () => client.stream(1).bytes === 1000);
+  await until('the response has begun', () => client.stream(1).bytes === 1000);
   t.true(handler.stats().pooledBytes > 0);
   client.reset(1, 0);
-  await until('all is back', () => handler.stats().pooledBytes === 0);
+  await until('all buffers are released', () => handler.stats().pooledBytes === 0);
   t.false(client.socket.destroyed);
 });
 
 for (const secure of [false, true]) {
-  test(`a session whose client does not read at all is destroyed, ${secure ? 'h2' : 'h2c'}`, async (t) => {
+  test(`a session whose client does not read is destroyed, ${secure ? 'h2' : 'h2c'}`, async (t) => {
     const handler = artifacts();
-    const { port } = await openPort(t, handler, { ...PATIENCE, ...WRITES, secure });
+    const { port } = await openPort(t, handler, { ...PINGS, ...WRITES, secure });
     const client = await Frames.connect(t, { port, certificate: secure ? await certificate() : undefined });
     client.get(1, '/large');
-    await until('it has begun', () => client.stream(1).bytes > 0);
+    await until('the response has begun', () => client.stream(1).bytes > 0);
     client.socket.pause();
     const responses = () => Object.values(handler.stats().responses).reduce((sum, count) => sum + count, 0);
     await until('the response is over', () => responses() === 1);
     t.is(handler.stats().sent.bytes.bytes < LARGE.bytes.byteLength, true);
-    await until('nothing is lent', () => handler.stats().pooledBytes === 0 && handler.stats().mappedBytes === 0);
+    await until(
+      'all buffers are released',
+      () => handler.stats().pooledBytes === 0 && handler.stats().mappedBytes === 0,
+    );
   });
 
-  test(`a client of HTTP/1.1 that does not read is cut off, ${secure ? 'https' : 'http'}`, async (t) => {
+  test(`an HTTP/1.1 connection whose client does not read is destroyed, ${secure ? 'https' : 'http'}`, async (t) => {
     const handler = artifacts();
     const { port } = await openPort(t, handler, { ...WRITES, secure });
     const get = secure ? (await import('node:https')).get : http.get;
@@ -99,9 +102,9 @@ for (const secure of [false, true]) {
 }
 
 for (const version of [1, 2]) {
-  test(`a steady slow download is never hurt, HTTP/${version}`, async (t) => {
+  test(`a slow but steady download completes, HTTP/${version}`, async (t) => {
     const handler = artifacts();
-    const limits = { ...PATIENCE, ...WRITES, minBytesPerSecond: MIB, maxAgeMs: 600, graceMs: 200 };
+    const limits = { ...PINGS, ...WRITES, minBytesPerSecond: MIB, maxAgeMs: 600, graceMs: 200 };
     const { port, session } = await openPort(t, handler, limits);
     let body: NodeJS.ReadableStream;
     if (version === 1) {
@@ -110,7 +113,7 @@ for (const version of [1, 2]) {
     } else {
       body = (await session()).request({ ':path': '/large' });
     }
-    // Some ten times as long as any of the limits, in gulps that are far apart.
+    // Takes about ten times as long as any of the limits, with pauses between the reads.
     let received = 0;
     let allowed = 0;
     for await (const chunk of body) {
@@ -123,7 +126,7 @@ for (const version of [1, 2]) {
   });
 }
 
-test('sessions without a stream, and connections without a request, are let go', async (t) => {
+test('sessions without streams and connections without requests are closed after their idle timeouts', async (t) => {
   const { session, connect } = await openPort(t, artifacts(), { idleTimeoutMs: 300, keepAliveTimeoutMs: 300 });
   const client = await session();
   const start = performance.now();
@@ -137,7 +140,7 @@ test('sessions without a stream, and connections without a request, are let go',
   t.regex(await untilClosed(socket), /small$/);
 });
 
-test('headers that do not arrive in time end the connection', async (t) => {
+test('a request whose headers take longer than headersTimeoutMs gets 408', async (t) => {
   const { connect } = await openPort(t, artifacts(), { headersTimeoutMs: 300 });
   const socket = await connect();
   socket.write('GET /small HTTP/1.1\r\nHost: a\r\n');

@@ -1,0 +1,12 @@
+/** Connection of a server, independent of the HTTP version. */
+export interface ServerConnection {
+  readonly protocol: 'unknown' | 'http1' | 'http2';
+  /** `true` if the client has been told to open another connection, or the next response will tell it. */
+  readonly isDraining: boolean;
+  /** Enforces the time limits. Called several times within the shortest of them. */
+  check(now: number): void;
+  /** Lets requests in flight complete, accepts no new ones, and tells the client to open another connection. */
+  drain(): void;
+  /** Closes the connection at once, whatever is in flight. */
+  destroy(): void;
+}
