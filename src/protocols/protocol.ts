@@ -59,6 +59,7 @@ interface WithNamespace {
 
 /** Sends the artifact under `key`, or only its headers if the method is HEAD. Requires read access. */
 export interface ReadOperation extends WithNamespace {
+  /** Discriminates {@link Operation}. */
   readonly kind: 'read';
   /** Key of the artifact to send. */
   readonly key: string;
@@ -66,6 +67,7 @@ export interface ReadOperation extends WithNamespace {
 
 /** Stores the request body under `key`. Requires write access. */
 export interface UploadOperation extends WithNamespace {
+  /** Discriminates {@link Operation}. */
   readonly kind: 'upload';
   /** Key to store the body under. */
   readonly key: string;
@@ -83,6 +85,7 @@ export interface UploadOperation extends WithNamespace {
 
 /** Deletes the artifact under `key`. Requires write access. */
 export interface DeleteOperation extends WithNamespace {
+  /** Discriminates {@link Operation}. */
   readonly kind: 'delete';
   /** Key to delete. */
   readonly key: string;
@@ -90,6 +93,7 @@ export interface DeleteOperation extends WithNamespace {
 
 /** Calls the protocol, which makes the response itself or returns another operation. */
 export interface AnswerOperation extends WithNamespace {
+  /** Discriminates {@link Operation}. */
   readonly kind: 'answer';
   /** Required access level. `write` is answered with 405 if the store is read-only. */
   readonly needs: 'none' | 'read' | 'write';
@@ -99,6 +103,7 @@ export interface AnswerOperation extends WithNamespace {
 
 /** Answers with 405, because the path belongs to the protocol and the method is not supported there. */
 export interface UnsupportedOperation {
+  /** Discriminates {@link Operation}. */
   readonly kind: 'unsupported';
   /** Key that the path names, for reports. Default: none. */
   readonly key?: string | undefined;
