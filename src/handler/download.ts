@@ -15,9 +15,10 @@ import { answerError } from './reply.js';
 import { RequestSignal } from './request-signal.js';
 import type { ResponseRecord } from './response-record.js';
 
+/** `answered`: a response has been sent. `missing`: the file of the artifact does not exist, and nothing has been sent. */
 export type DownloadOutcome = 'answered' | 'missing';
 
-/** Answers a GET or HEAD with an artifact: opens, plans, sends. */
+/** Responds to GET and HEAD with an artifact: opens its file, plans the response and sends it. */
 export class Download {
   readonly #openFiles: OpenFiles;
   readonly #leases: Leases;
@@ -29,18 +30,19 @@ export class Download {
     this.#policy = policy;
   }
 
-  /** Resolves when the response is over, or to `'missing'`, with nothing answered, for a file that is not there. */
+  /** Sends an artifact. Resolves when the response has ended. */
   answer(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<DownloadOutcome> {
-    // HTTP/1.1 pipelining starts hundreds of responses at once: none holds anything before its turn.
+    // HTTP/1.1 pipelining can start hundreds of requests at once. A response uses no file or buffer before its turn.
     const turn = exchange.turn();
     if (turn !== undefined) return turn.then(() => this.#answerNow(exchange, artifact, record, performance.now()));
-    // A clock that has just been looked at need not be asked again.
+    // Uses the time of the lookup or of the request, because reading the clock costs time on the hot path.
     return this.#answerNow(exchange, artifact, record, record.foundAt || record.startedAt);
   }
 
-  // Not async where the hot path goes: each promise on it costs as much as a step of its work.
+  // The methods of the hot path are not async: each promise costs as much as the rest of a step.
   #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord, now: number): Promise<DownloadOutcome> {
-    if (exchange.closed) throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client left before its turn');
+    if (exchange.closed)
+      throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected before its response could start');
     switch (artifact.kind) {
       case 'file': {
         const file = this.#openFiles.acquire(artifact, now);
@@ -52,24 +54,24 @@ export class Download {
       case 'stream':
         return this.#answerStream(exchange, artifact, record);
       default:
-        throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'a store handed back something that is not an artifact');
+        throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', "artifact.kind: expected 'file', 'bytes' or 'stream'");
     }
   }
 
-  /** What an artifact looks like to a client now; undefined for a file that is not there. */
+  /** Returns the current representation of an artifact, or undefined if its file does not exist. */
   async describe(artifact: Artifact): Promise<Representation | undefined> {
-    if (artifact.kind === 'bytes') return ofMemory(artifact, artifact.bytes.byteLength);
-    if (artifact.kind === 'stream') return ofMemory(artifact, artifact.size);
+    if (artifact.kind === 'bytes') return sizedRepresentation(artifact, artifact.bytes.byteLength);
+    if (artifact.kind === 'stream') return sizedRepresentation(artifact, artifact.size);
     const file = await this.#openFiles.acquire(artifact);
     if (file === undefined) return undefined;
     try {
-      return ofFile(artifact, file);
+      return fileRepresentation(artifact, file);
     } finally {
-      file.leave();
+      file.release();
     }
   }
 
-  /** Owns the use of `file`. */
+  /** Takes ownership of the caller's reference to `file`. */
   #answerFile(
     exchange: Exchange,
     artifact: FileArtifact,
@@ -82,7 +84,7 @@ export class Download {
     }
     let source: Source | undefined;
     try {
-      const representation = ofFile(artifact, file);
+      const representation = fileRepresentation(artifact, file);
       const planned = this.#plan(exchange, representation, record);
       if (planned === undefined) return ANSWERED;
       const offset = artifact.offset ?? 0;
@@ -93,23 +95,23 @@ export class Download {
       source = new FileSource(transfer, region, this.#policy);
       return send(transfer, source, planned, offset);
     } finally {
-      if (source === undefined) file.leave();
+      if (source === undefined) file.release();
     }
   }
 
   #answerBytes(exchange: Exchange, artifact: BytesArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
-    // Of another view the positions would not be bytes.
+    // Positions in other typed arrays are not byte positions.
     if (!(artifact.bytes instanceof Uint8Array)) {
-      throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'the bytes of an artifact must be a Uint8Array');
+      throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'artifact.bytes: expected a Uint8Array');
     }
-    const planned = this.#plan(exchange, ofMemory(artifact, artifact.bytes.byteLength), record);
+    const planned = this.#plan(exchange, sizedRepresentation(artifact, artifact.bytes.byteLength), record);
     if (planned === undefined) return ANSWERED;
     const transfer = this.#transfer(exchange, record);
     return send(transfer, new BytesSource(transfer, artifact.bytes), planned, 0);
   }
 
   async #answerStream(exchange: Exchange, artifact: StreamArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
-    const planned = this.#plan(exchange, ofMemory(artifact, artifact.size), record);
+    const planned = this.#plan(exchange, sizedRepresentation(artifact, artifact.size), record);
     if (planned === undefined) return 'answered';
     const { range, status } = planned;
     const stream = await artifact.open(status === 206 ? range : undefined, new RequestSignal(exchange));
@@ -117,7 +119,7 @@ export class Download {
     return send(transfer, new StreamSource(transfer, stream, range && range.end - range.start), planned, 0);
   }
 
-  /** What is to be sent; undefined where the answer has no body of the artifact's, and has been given. */
+  /** Plans the response. Returns undefined if it has no bytes of the artifact; it has been sent then. */
   #plan(exchange: Exchange, representation: Representation, record: ResponseRecord): PlannedBody | undefined {
     const planned = plan(exchange.method === 'HEAD' ? 'HEAD' : 'GET', exchange.headers, representation);
     record.status = planned.status;
@@ -140,9 +142,12 @@ export class Download {
 const ANSWERED = Promise.resolve<DownloadOutcome>('answered');
 const MISSING = Promise.resolve<DownloadOutcome>('missing');
 
-function ofMemory(artifact: Artifact, size: number | undefined): Representation {
-  if (size !== undefined && !isCount(size)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', `an artifact cannot have ${size} bytes`);
+function sizedRepresentation(artifact: Artifact, size: number | undefined): Representation {
+  if (size !== undefined && !isByteCount(size)) {
+    throw new HotblobError(
+      'ERR_HOTBLOB_INVALID_ARTIFACT',
+      `artifact.size: expected a number of bytes, received ${size}`,
+    );
   }
   const { etag, lastModified } = artifact;
   return {
@@ -153,29 +158,29 @@ function ofMemory(artifact: Artifact, size: number | undefined): Representation 
   };
 }
 
-function ofFile(artifact: FileArtifact, file: OpenFile): Representation & { readonly size: number } {
+function fileRepresentation(artifact: FileArtifact, file: OpenFile): Representation & { readonly size: number } {
   const offset = artifact.offset ?? 0;
   const size = artifact.length ?? file.size - offset;
-  if (!(isCount(offset) && isCount(size) && offset + size <= file.size)) {
+  if (!(isByteCount(offset) && isByteCount(size) && offset + size <= file.size)) {
     throw new HotblobError(
       'ERR_HOTBLOB_TRUNCATED',
-      `the artifact has ${size} bytes at ${offset}, but its file has ${file.size}: ${file.path}`,
+      `${file.path}: expected ${size} bytes at offset ${offset}, but the file has ${file.size} bytes`,
     );
   }
   const isWhole = artifact.offset === undefined && artifact.length === undefined;
   return {
     size,
-    etag: artifact.etag ?? (isWhole ? file.etag : regionTag(file, offset, size)),
+    etag: artifact.etag ?? (isWhole ? file.etag : regionEntityTag(file, offset, size)),
     lastModified: artifact.lastModified === undefined ? file.lastModified : httpDate(artifact.lastModified.getTime()),
     metadata: artifact,
   };
 }
 
-/** Whether it can be a number of bytes: stores in JavaScript hand back what they like, and it would frame the body. */
-function isCount(value: unknown): boolean {
+/** Whether `value` is a number of bytes. Checked because stores may return any value, and it frames the response body. */
+function isByteCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }
 
-function regionTag(file: OpenFile, offset: number, size: number): string {
+function regionEntityTag(file: OpenFile, offset: number, size: number): string {
   return `${file.etag.slice(0, -1)}-${offset.toString(36)}-${size.toString(36)}"`;
 }

@@ -12,8 +12,8 @@ import {
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
+import { createProtocolRequest } from './protocol-request.js';
 import { answerError, answerReply } from './reply.js';
-import { requestBelow } from './request-head.js';
 import { RequestSignal } from './request-signal.js';
 import { ResponseRecord } from './response-record.js';
 import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './sender.js';
@@ -101,7 +101,7 @@ class CacheHandler implements Handler {
   // The methods of the hot path are not async: each promise costs as much as the rest of a step.
   #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
     const { mountPath, protocols, fallthrough } = this.#settings;
-    const request = requestBelow(exchange, mountPath);
+    const request = createProtocolRequest(exchange, mountPath);
     if (request === undefined) return FOREIGN;
     const recognition = protocols.recognise(request);
     if (recognition === undefined) return FOREIGN;

@@ -3,19 +3,20 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { answerError } from './reply.js';
 import { mayHaveBody } from './upload-body.js';
 
-/** The protocol as which access policies know what is for operators: a token with `protocols=hotblob` is for that alone. */
+/** Protocol name of operator pages in access policies. A token with `protocols=hotblob` gives access to them alone. */
 const OPERATOR_PROTOCOL = 'hotblob';
 
-/** Whether who asks may read what is for operators; answers who may not. */
+/** Whether the client has read access to operator pages. If not, responds with 401 or 403. */
 export async function admitsOperator(exchange: Exchange, access: AccessPolicy | undefined): Promise<boolean> {
   const { authorization } = exchange.headers;
   const refusal = access && (await checkAccess(access, { authorization, protocol: OPERATOR_PROTOCOL, needs: 'read' }));
-  if (refusal !== undefined)
+  if (refusal !== undefined) {
     refuseOperator(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
+  }
   return refusal === undefined;
 }
 
-/** Answers with an error, and does without what there is of a body. */
+/** Responds with an error, without reading the request body. */
 export function refuseOperator(exchange: Exchange, status: number, headers?: ResponseHeaders): void {
   if (mayHaveBody(exchange)) exchange.refuseBody();
   answerError(exchange, status, headers);

@@ -3,8 +3,8 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
 
 /**
- * Answers with an error: the status, `headers`, and a body in the protocol's form or as JSON, `{"message"}`, that a HEAD
- * goes without. Returns the status that the client gets, which may be another one of the protocol's.
+ * Responds with an error. The body is in the format of the protocol, by default `{"message"}` as JSON. Returns the status
+ * that was sent, which the protocol may have changed.
  */
 export function answerError(
   exchange: Exchange,
@@ -12,21 +12,25 @@ export function answerError(
   headers?: ResponseHeaders,
   protocol?: Protocol | undefined,
 ): number {
-  const sent = protocol?.errorStatus?.(status, exchange.method) ?? status;
+  const sentStatus = protocol?.errorStatus?.(status, exchange.method) ?? status;
   const message = clientMessage(status);
-  const body = protocol?.describeError?.(sent, message) ?? asJson(message);
-  const further = sent === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
-  answerReply(exchange, { status: sent, body }, further);
-  return sent;
+  const body = protocol?.describeError?.(sentStatus, message) ?? jsonBody(message);
+  const extraHeaders = sentStatus === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
+  answerReply(exchange, { status: sentStatus, body }, extraHeaders);
+  return sentStatus;
 }
 
-/** Answers with a reply that is no artifact. `headers` come on top of its own. */
-export function answerReply(exchange: Exchange, { status, headers, body }: Reply, further?: ResponseHeaders): void {
+/** Responds with a reply that is not an artifact. `extraHeaders` override the headers of the reply. */
+export function answerReply(
+  exchange: Exchange,
+  { status, headers, body }: Reply,
+  extraHeaders?: ResponseHeaders,
+): void {
   const bytes = body === undefined ? undefined : Buffer.from(body.text);
   exchange.respond(status, {
     ...headers,
-    ...further,
-    // RFC 9110, 8.6: a 204 has none.
+    ...extraHeaders,
+    // A 204 must not have Content-Length (RFC 9110, section 8.6).
     ...(status === 204 ? {} : { 'content-length': bytes?.byteLength ?? 0 }),
     ...(body === undefined ? {} : { 'content-type': body.contentType, 'x-content-type-options': 'nosniff' }),
     'cache-control': 'no-store',
@@ -35,7 +39,7 @@ export function answerReply(exchange: Exchange, { status, headers, body }: Reply
   else void exchange.write([bytes], true);
 }
 
-function asJson(message: string): ReplyBody {
+function jsonBody(message: string): ReplyBody {
   return { contentType: 'application/json; charset=utf-8', text: `${JSON.stringify({ message })}\n` };
 }
 

@@ -1,8 +1,8 @@
 import type { Exchange } from '../contract/exchange.js';
 
 /**
- * The abort signal of a request, made when a store first looks at it: most lookups are over before anybody could abort
- * them, and an AbortController costs as much as the rest of such a request.
+ * Options of a store call with a signal that aborts when the exchange closes. The AbortController is created when the
+ * store first reads `signal`: most lookups never read it, and creating one costs as much as the rest of such a request.
  */
 export class RequestSignal {
   readonly #exchange: Exchange;

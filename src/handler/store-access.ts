@@ -61,7 +61,7 @@ export class StoreAccess {
       }
       return bytes;
     } finally {
-      file.leave();
+      file.release();
     }
   }
 

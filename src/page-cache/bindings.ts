@@ -3,26 +3,31 @@ import { type Libc, loadLibc } from './libc.js';
 import type { Mapper, Mapping } from './mapper.js';
 import { loadMmapIo } from './mmap-io.js';
 
-/** The native calls that work on this machine, chosen once, and the count of what they have mapped. */
+/** Native bindings that are available on this machine, and the number of mappings made through them. */
 export interface Bindings {
-  /** `mmap-io` where it loads, else libc. Neither: nothing is mapped. */
+  /** `mmap-io` if it loads, otherwise libc; undefined if neither loads. */
   readonly mapper: Mapper | undefined;
   readonly libc: Libc | undefined;
   readonly pageSize: number;
-  /** Mappings alive: those that nobody has collected yet are among them. */
+  /** Number of mappings, including those that are unreachable but not yet garbage-collected. */
   readonly mappings: number;
   map(fd: number, offset: number, length: number): Mapping | 'out-of-reach' | 'map-limit' | 'map-failed';
 }
 
-/** Which bindings to use; all that load by default. */
+/** Bindings to use. Default: all that load. */
 export interface BindingChoice {
-  /** `mmap-io`. Default: true. */
+  /** The package `mmap-io`. Default: true. */
   readonly mmapIo?: boolean | undefined;
-  /** The C library, through `koffi`. Default: true. */
+  /** The C library, through the package `koffi`. Default: true. */
   readonly libc?: boolean | undefined;
 }
 
-/** Chooses the bindings. `maxMappings` bounds the mappings alive: at vm.max_map_count the next allocation of V8 ends the process. */
+/**
+ * Loads the bindings.
+ *
+ * @param maxMappings limit on the number of mappings. If a process reaches vm.max_map_count, the next allocation of V8
+ *   fails and ends it
+ */
 export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMaxMappings()): Bindings {
   const libc = choice.libc === false ? undefined : loadLibc();
   const mmapIo = choice.mmapIo === false ? undefined : loadMmapIo();
@@ -34,7 +39,7 @@ export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMa
   return {
     mapper: mappers[0],
     libc,
-    pageSize: libc?.pageSize ?? largestPage(),
+    pageSize: libc?.pageSize ?? largestPageSize(),
     get mappings() {
       return mappings;
     },
@@ -54,17 +59,17 @@ export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMa
   };
 }
 
-// Without libc to ask: a multiple of every page size in use on the architecture is right too, only coarser.
-function largestPage(): number {
+// Without libc the page size is unknown. A multiple of every page size of the architecture is correct too, but coarser.
+function largestPageSize(): number {
   return process.arch === 'x64' ? 4096 : 65536;
 }
 
-/** Mappings alive at most: half of RLIMIT_NOFILE, or a quarter of vm.max_map_count where that is less. */
+/** Returns the default limit on mappings: half of RLIMIT_NOFILE, or a quarter of vm.max_map_count if that is less. */
 export function defaultMaxMappings(): number {
   return Math.floor(Math.min(descriptorLimit() / 2, readNumber('/proc/sys/vm/max_map_count', /(\d+)/, 65530) / 4));
 }
 
-/** The soft limit on open descriptors (RLIMIT_NOFILE); 1,024 where it cannot be read. */
+/** Returns the soft limit on open descriptors (RLIMIT_NOFILE), or 1,024 if it cannot be read. */
 export function descriptorLimit(): number {
   return readNumber('/proc/self/limits', /^Max open files\s+(\d+)/m, 1024);
 }

@@ -1,138 +1,137 @@
 import { type FileHandle, statfs } from 'node:fs/promises';
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import { type Bindings, loadBindings } from './bindings.js';
-import { openQuietly } from './open-quietly.js';
+import { openNoatime } from './open-noatime.js';
 import { canTrustMincore } from './residency.js';
 
-/** How much of a region of a file is in the page cache. */
+/** Number of pages of a file region, and of those that are in the page cache. */
 export interface CachedPages {
-  /** Pages that the region touches. */
+  /** Number of pages that the region overlaps. */
   readonly pages: number;
-  /** Those of them that are in the page cache. */
+  /** Number of them that are resident. */
   readonly resident: number;
-  /** Bytes of a page. */
+  /** Page size in bytes. */
   readonly pageBytes: number;
 }
 
-/** Looks at what the page cache has of files. Each call opens its file for as long as it takes. */
-export interface PageCacheView {
+/** Reports which pages of files are in the page cache. */
+export interface PageCacheInspector {
   readonly cachedPages: typeof cachedPages;
   readonly pageMap: typeof pageMap;
 }
 
-/** Looked at in one go, in bytes: at most some 2 ms on the event loop, whichever way. */
+/** Bytes of a file that are inspected in one iteration of the event loop, in at most about 2 ms. */
 const STEP_BYTES = 32 * 1024 * 1024;
-/** The same where each page is a call of its own. */
+/** Same as {@link STEP_BYTES}, where each page takes a call. */
 const SLOW_STEP_BYTES = 2 * 1024 * 1024;
-/** Of a page map, in bytes of the file: a million pages of 4 KiB. */
+/** Largest region of a page map: a million pages of 4 KiB. */
 const MAX_MAP_BYTES = 4 * 1024 * 1024 * 1024;
-/** File systems whose files may have their pages in another one, by the type that statfs(2) gives: overlay, FUSE, aufs. */
-const STACKED = new Set([0x794c7630, 0x65735546, 0x61756673]);
+/** Types, as statfs(2) returns them, of file systems whose files may have their pages in another file system. */
+const STACKED_FILE_SYSTEMS = new Set([0x794c7630 /* overlay */, 0x65735546 /* FUSE */, 0x61756673 /* aufs */]);
 
-let shared: PageCacheView | undefined;
+let shared: PageCacheInspector | undefined;
 
 /**
- * Counts how many pages of `length` bytes at `offset` are in the page cache; of the whole file by default. Never reads the
- * file, never waits for a disk but to open it, never holds the event loop for more than a few milliseconds. Follows
- * symlinks. Counts as no access where the file is this user's.
+ * Counts the resident pages of `length` bytes at `offset`, by default of the whole file. Bytes beyond the end of the file
+ * are ignored. Opens the file and closes it, follows symbolic links, and does not read the file. Blocks the event loop
+ * for at most a few milliseconds at a time. Does not update the access time of files that the process owns.
  *
- * What is behind the end of the file is left out. Undefined where nobody can tell: neither `koffi` nor `mmap-io` loads, it
- * is no regular file, or the kernel does not tell the truth because it belongs to somebody else (see
- * {@link canTrustMincore}).
+ * Returns undefined if neither `koffi` nor `mmap-io` loads, if the path is not a regular file, or if the kernel does not
+ * report the pages of this file because another user owns it (see {@link canTrustMincore}).
  *
- * @throws RangeError for an offset or length that is no whole number of bytes; else the system's error where the file cannot
- * be opened
+ * @throws RangeError if `offset` or `length` is not a whole number of bytes
+ * @throws the error of the system if the file cannot be opened
  */
 export function cachedPages(path: string, offset?: number, length?: number): Promise<CachedPages | undefined> {
-  shared ??= viewPageCache(loadBindings());
+  shared ??= createPageCacheInspector(loadBindings());
   return shared.cachedPages(path, offset, length);
 }
 
 /**
- * The same page by page: a byte for each page that the region touches, 1 for one that is in the page cache, else 0. At most
- * 4 GiB of the file a call; longer regions are cut.
+ * Like {@link cachedPages}, but returns one byte for each page that the region overlaps: 1 if it is resident, otherwise
+ * 0. Regions of more than 4 GiB are shortened to 4 GiB.
  *
- * @throws as {@link cachedPages}
+ * @throws like {@link cachedPages}
  */
 export function pageMap(path: string, offset?: number, length?: number): Promise<Uint8Array | undefined> {
-  shared ??= viewPageCache(loadBindings());
+  shared ??= createPageCacheInspector(loadBindings());
   return shared.pageMap(path, offset, length);
 }
 
-/** The same through given bindings. */
-export function viewPageCache(bindings: Bindings): PageCacheView {
+/** Creates an inspector that uses the given bindings. */
+export function createPageCacheInspector(bindings: Bindings): PageCacheInspector {
   return {
     cachedPages: (path, offset, length) =>
-      within(path, bindings, offset, length, Number.POSITIVE_INFINITY, async (region) => {
-        const pages = pagesIn(region, bindings);
+      inspectRegion(path, bindings, offset, length, Number.POSITIVE_INFINITY, async (region) => {
+        const pages = countPages(region, bindings);
         const resident = (await countByInode(region, bindings)) ?? (await countByMapping(region, bindings));
         return resident === undefined ? undefined : { pages, resident, pageBytes: bindings.pageSize };
       }),
     pageMap: (path, offset, length) =>
-      within(path, bindings, offset, length, MAX_MAP_BYTES, (region) => mapPages(region, bindings)),
+      inspectRegion(path, bindings, offset, length, MAX_MAP_BYTES, (region) => mapPages(region, bindings)),
   };
 }
 
-/** A part of an open file, from the start of a page. */
+/** Region of an open file. It starts at a page boundary. */
 interface Region {
   readonly path: string;
   readonly fd: number;
   readonly start: number;
   readonly end: number;
-  /** Whether mincore is to be believed. */
-  readonly isOurs: boolean;
+  /** See {@link canTrustMincore}. */
+  readonly isMincoreTrusted: boolean;
 }
 
-async function within<T>(
+async function inspectRegion<T>(
   path: string,
   { pageSize }: Bindings,
   offset = 0,
   length = Number.POSITIVE_INFINITY,
   maxBytes: number,
-  look: (region: Region) => Promise<T | undefined>,
+  inspect: (region: Region) => Promise<T | undefined>,
 ): Promise<T | undefined> {
-  assertBytes('offset', offset);
-  if (length !== Number.POSITIVE_INFINITY) assertBytes('length', length);
-  const file: FileHandle = await openQuietly(path);
+  assertByteCount('offset', offset);
+  if (length !== Number.POSITIVE_INFINITY) assertByteCount('length', length);
+  const file: FileHandle = await openNoatime(path);
   try {
     const stats = await file.stat({ bigint: true });
     if (!stats.isFile()) return undefined;
     const start = offset - (offset % pageSize);
     const end = Math.max(start, Math.min(offset + length, Number(stats.size), start + maxBytes));
-    return await look({ path, fd: file.fd, start, end, isOurs: canTrustMincore(stats) });
+    return await inspect({ path, fd: file.fd, start, end, isMincoreTrusted: canTrustMincore(stats) });
   } finally {
     await file.close();
   }
 }
 
-function assertBytes(name: string, value: number): void {
+function assertByteCount(name: string, value: number): void {
   if (Number.isSafeInteger(value) && value >= 0) return;
-  throw new RangeError(`${name}: expected a whole number of bytes, received ${value}`);
+  throw new RangeError(`${name}: expected a whole number of bytes from 0, received ${value}`);
 }
 
-function pagesIn({ start, end }: Region, { pageSize }: Bindings): number {
+function countPages({ start, end }: Region, { pageSize }: Bindings): number {
   return Math.ceil((end - start) / pageSize);
 }
 
-/** Without a mapping, for everybody's files where the kernel allows it; undefined where it cannot be told that way. */
+/** Counts resident pages with cachestat(2), which works for files of other users too. Returns undefined if it does not apply. */
 async function countByInode(region: Region, { libc }: Bindings): Promise<number | undefined> {
   if (libc === undefined) return undefined;
   let resident = 0;
-  for (let at = region.start; at < region.end; at += STEP_BYTES) {
-    if (at > region.start) await nextTurn();
-    const counted = libc.countCached(region.fd, at, Math.min(STEP_BYTES, region.end - at));
+  for (let position = region.start; position < region.end; position += STEP_BYTES) {
+    if (position > region.start) await nextIteration();
+    const counted = libc.countCached(region.fd, position, Math.min(STEP_BYTES, region.end - position));
     if (counted === -1) return undefined;
     resident += counted;
   }
-  return resident === 0 && (await mayBeElsewhere(region.path)) ? undefined : resident;
+  return resident === 0 && (await isOnStackedFileSystem(region.path)) ? undefined : resident;
 }
 
-// An inode without a page says nothing where the file system hands out the pages of another inode. A mapping finds them.
-async function mayBeElsewhere(path: string): Promise<boolean> {
+// On a stacked file system the pages may belong to the inode of another file. A mapping finds them, cachestat does not.
+async function isOnStackedFileSystem(path: string): Promise<boolean> {
   try {
-    return STACKED.has((await statfs(path)).type);
+    return STACKED_FILE_SYSTEMS.has((await statfs(path)).type);
   } catch {
-    return true; // it is gone: asking the descriptor the other way is right too
+    return true; // the path no longer exists: counting by mapping is correct on every file system
   }
 }
 
@@ -142,14 +141,14 @@ async function countByMapping(region: Region, bindings: Bindings): Promise<numbe
 }
 
 async function mapPages(region: Region, bindings: Bindings): Promise<Uint8Array | undefined> {
-  if (!region.isOurs) return undefined;
-  const pages = new Uint8Array(pagesIn(region, bindings));
+  if (!region.isMincoreTrusted) return undefined;
+  const pages = new Uint8Array(countPages(region, bindings));
   const step = bindings.libc === undefined ? SLOW_STEP_BYTES : STEP_BYTES;
-  for (let at = region.start; at < region.end; at += step) {
-    if (at > region.start) await nextTurn();
-    const length = Math.min(step, region.end - at);
-    const part = pages.subarray((at - region.start) / bindings.pageSize);
-    if (!mapStep(region.fd, at, length, part, bindings)) return undefined;
+  for (let position = region.start; position < region.end; position += step) {
+    if (position > region.start) await nextIteration();
+    const length = Math.min(step, region.end - position);
+    const stepPages = pages.subarray((position - region.start) / bindings.pageSize);
+    if (!mapStep(region.fd, position, length, stepPages, bindings)) return undefined;
   }
   return pages;
 }
@@ -160,7 +159,7 @@ function mapStep(fd: number, offset: number, length: number, pages: Uint8Array, 
   if (bindings.mapper === undefined) return false;
   const mapping = bindings.map(fd, offset, length);
   if (typeof mapping === 'string') return false;
-  // Whole runs first: most files are either hot or cold, and a call costs more than a page.
+  // One call for the whole step first: most files are entirely resident or not at all, and each page costs a call.
   if (mapping.isResident(0, length)) {
     pages.fill(1, 0, Math.ceil(length / pageSize));
     return true;

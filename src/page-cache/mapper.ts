@@ -1,18 +1,21 @@
-/** A part of a file in memory. It stays mapped for as long as `bytes`, or any view of the same memory, can be reached. */
+/** Part of a file, mapped into memory. It stays mapped while `bytes`, or another view of the same memory, is reachable. */
 export interface Mapping {
   readonly bytes: Uint8Array;
   /**
-   * Whether every page of `length` bytes at `start` is in the page cache now (mincore). `start` is a multiple of the
-   * page size. Only to be believed of files that {@link canTrustMincore} vouches for.
+   * Whether every page of `length` bytes at `start` is resident now (mincore(2)). `start` must be a multiple of the page
+   * size. Only meaningful for files that pass {@link canTrustMincore}.
    */
   isResident(start: number, length: number): boolean;
 }
 
-/** Makes mappings. Each binding implements it once. */
+/** Binding that maps files. */
 export interface Mapper {
   readonly name: 'mmap-io' | 'libc';
-  /** The largest end of a mapping, in bytes from the start of the file. */
+  /** Largest position in a file that a mapping can end at. */
   readonly maxEnd: number;
-  /** Maps `length` bytes at `offset`, a multiple of the page size, read-only and shared. Throws where the kernel refuses. */
+  /**
+   * Maps `length` bytes at `offset` read-only and shared. `offset` must be a multiple of the page size. Throws if the
+   * kernel refuses.
+   */
   map(fd: number, offset: number, length: number): Mapping;
 }

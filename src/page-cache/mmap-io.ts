@@ -1,16 +1,16 @@
 import { loadOptional } from '../util/load-optional.js';
 import type { Mapper, Mapping } from './mapper.js';
 
-/** What is used of the package `mmap-io`; its own types describe a default export that it does not have in ESM. */
+/** Used part of the package `mmap-io`. Its own types declare a default export, which it does not have as an ES module. */
 interface MmapIo {
   readonly PROT_READ: number;
   readonly MAP_SHARED: number;
   map(length: number, protection: number, flags: number, fd: number, offset: number): Buffer;
-  /** Pages absent and pages resident, in this order. */
+  /** Returns the number of pages that are not resident and of those that are. */
   incore(bytes: Uint8Array): [number, number];
 }
 
-// It hands length and offset to the kernel through 32-bit integers, and what does not fit wraps silently: the wrong bytes.
+// The package passes length and offset through 32-bit integers. Larger values wrap silently and map the wrong bytes.
 const MAX_END = 2 ** 31 - 1;
 
 class MmapIoMapping implements Mapping {
@@ -23,23 +23,22 @@ class MmapIoMapping implements Mapping {
   }
 
   isResident(start: number, length: number): boolean {
-    // A view of the mapping that starts at a page: `OpenFile`. subarray() never reaches behind its end.
+    // Safety: `OpenFile` passes a `start` at a page boundary, and subarray() never exceeds the mapping.
     return this.#binding.incore(this.bytes.subarray(start, start + length))[0] === 0;
   }
 }
 
-/** A mapper over the package `mmap-io`, or undefined where that is not installed or not compiled. */
+/** Loads the mapper of the package `mmap-io`. Returns undefined if the package is not installed or not compiled. */
 export function loadMmapIo(): Mapper | undefined {
-  // Windows has no mincore, and there the package answers without one.
+  // Windows has no mincore, and the package reports made-up values there.
   if (process.platform === 'win32') return undefined;
-  // see MmapIo
   const binding = loadOptional('mmap-io') as MmapIo | undefined;
   if (typeof binding?.map !== 'function' || typeof binding.incore !== 'function') return undefined;
   return {
     name: 'mmap-io',
     maxEnd: MAX_END,
-    // Below 2^31: `Bindings.map`, by maxEnd. The mapping goes when its Buffer is collected: the package has no other way, and
-    // none is safer. That nothing reads it then, and that the file is not cut off below it: as in libc.ts.
+    // Safety: `Bindings.map` checks `maxEnd`. The package unmaps when the Buffer is garbage-collected and has no other way
+    // to do so. As in libc.ts, nothing reads the memory then, and the store promises not to truncate the file.
     map: (fd, offset, length) =>
       new MmapIoMapping(binding, binding.map(length, binding.PROT_READ, binding.MAP_SHARED, fd, offset)),
   };

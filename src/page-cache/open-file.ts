@@ -6,60 +6,68 @@ import type { Mapping } from './mapper.js';
 import { canTrustMincore } from './residency.js';
 
 /**
- * A file is mapped in parts of this many bytes, each at a multiple of it: a mapping is made once and used by all
- * requests, those for other regions of a large file included.
+ * Size of a mapping. A file is mapped in spans of this many bytes, each at a multiple of it. All requests share the
+ * mappings of a file, including requests for other regions of it.
  */
 export const SPAN_BYTES = 256 * 1024 * 1024;
 
-/** Lent parts are counted in pieces of this many bytes, so that several responses on one piece count once. */
-const PIECE_BYTES = 64 * 1024;
+/** Unit in which leases are counted. A unit that several responses lease counts once. */
+const LEASE_UNIT_BYTES = 64 * 1024;
 
-/** Why a window cannot come from a mapping of the file. */
+/** Reason why a window cannot be sent from a mapping of the file. */
 export type MapRefusal =
+  /** No binding that maps files is installed. */
   | 'no-mapper'
+  /** The kernel does not report which pages of this file are resident, because another user owns the file. */
   | 'untrusted'
+  /** The window ends after 2 GiB, the limit of `mmap-io`, and `koffi` is not installed. */
   | 'out-of-reach'
+  /** The limit on the number of mappings is reached. */
   | 'map-limit'
+  /** The kernel refused to map the file. */
   | 'map-failed'
+  /** The file is now shorter than the window. */
   | 'truncated'
+  /** A page of the window is not in the page cache. */
   | 'not-resident';
 
-/** A window of a mapping, or why there is none. */
+/** Bytes of a mapping, or the reason why there are none. */
 export type MappedBytes = { readonly bytes: Uint8Array } | MapRefusal;
 
-/** One open descriptor and what is mapped of it. `OpenFiles` makes, shares and closes them. */
+/** Open descriptor and its mappings. `OpenFiles` creates, shares and closes it. */
 export class OpenFile {
   readonly path: string;
   readonly root: string | undefined;
-  /** Strong: it tells inode, size and modification time in nanoseconds. As of the last look, like the next two. */
+  // These three are updated at each check of the path.
+  /** Strong entity tag, from the inode, the size and the modification time in nanoseconds. */
   etag = '';
-  /** The modification time, in seconds and as HTTP writes it. */
+  /** Modification time in seconds, and as an HTTP date. */
   lastModified = { seconds: 0, text: '' };
-  /** Bytes. */
+  /** Size in bytes. */
   size = 0;
   /** Start of the last successful comparison with the file at `path`, by `performance.now()`. */
   checkedAt = 0;
-  /** Time of the last `OpenFiles.expire`, by `performance.now()`. A comparison that began earlier does not count. */
+  /** Time of the last `OpenFiles.expire`, by `performance.now()`. Comparisons that started earlier are ignored. */
   expiredAt = Number.NEGATIVE_INFINITY;
   /** Time of the last `OpenFiles.acquire`, by `performance.now()`. */
   usedAt: number;
   /** Comparison in flight. */
   checking: Promise<boolean> | undefined;
-  /** Whether the file system can say what is in the page cache while copying it. Assumed until it refuses. */
+  /** Whether {@link copyResident} works on this file system. Assumed until the first copy fails. */
   canCopyResident: boolean;
 
   readonly #fd: number;
   readonly #bindings: Bindings;
   readonly #identity: BigIntStats;
-  /** Names that it had at the last look. */
+  /** Number of hard links at the last check of the path. */
   #links = 0n;
   readonly #onClosed: () => void;
   readonly #mappings = new Map<number, Mapping>();
-  /** How many responses each piece of the file is lent to. */
-  #lent = new Uint32Array(0);
-  /** What refuses every mapping of this file. */
+  /** Number of leases of each unit of the file. */
+  #leases = new Uint32Array(0);
+  /** Reason why no part of this file can be mapped. */
   #refusal: MapRefusal | undefined;
-  #users = 0;
+  #references = 0;
   #retired = false;
 
   /** @param openedAt time before the file was opened, by `performance.now()` */
@@ -84,28 +92,30 @@ export class OpenFile {
   }
 
   get isIdle(): boolean {
-    return this.#users === 0;
+    return this.#references === 0;
   }
 
-  /** Counts one more user: a response, or a read in flight. Each gives itself back by {@link leave}, once. */
-  enter(): void {
-    this.#users++;
+  /** Adds a reference, for a response or a read in flight. The holder calls {@link release} once. */
+  retain(): void {
+    this.#references++;
   }
 
-  leave(): void {
-    if (--this.#users === 0 && this.#retired) this.#close();
+  /** Removes a reference. */
+  release(): void {
+    if (--this.#references === 0 && this.#retired) this.#close();
   }
 
-  /** Closes the descriptor now, or with its last user. A mapping goes when nobody can reach it. */
+  /** Closes the descriptor when no reference is left. Mappings are removed when they are garbage-collected. */
   retire(): void {
     if (this.#retired) return;
     this.#retired = true;
-    if (this.#users === 0) this.#close();
+    if (this.#references === 0) this.#close();
   }
 
   #close(): void {
     this.#mappings.clear();
-    // Asynchronous: the last close of an unlinked file frees its blocks. Linux frees the number whatever it answers.
+    // Asynchronous, because the last close of an unlinked file frees its blocks. Errors are ignored: Linux frees the
+    // descriptor even if close fails (close(2)).
     close(this.#fd, () => this.#onClosed());
   }
 
@@ -120,7 +130,8 @@ export class OpenFile {
   }
 
   /**
-   * Whether `now`, a stat of the path, still is this file. An immutable one may have grown, any other must be as it was.
+   * Whether `now`, the stats of the path, describe this file. An immutable file may have grown; the size and modification
+   * time of any other file must not have changed.
    */
   isSame(now: BigIntStats, immutable: boolean): boolean {
     const then = this.#identity;
@@ -129,23 +140,23 @@ export class OpenFile {
   }
 
   /**
-   * Whether it has been written to, deleted or replaced since the last look. A look at the descriptor: no disk and no path,
-   * some 0.7 us. What is renamed over, or deleted, has a name less.
+   * Whether the file has been written to, deleted or replaced since the last check of the path. Calls fstat on the
+   * descriptor, which needs no disk and takes about 0.7 us. Deleting or replacing a file reduces its number of links.
    */
   get hasChanged(): boolean {
     const { size, mtimeNs, nlink } = fstatSync(this.#fd, { bigint: true });
     return size !== this.#identity.size || mtimeNs !== this.#identity.mtimeNs || nlink !== this.#links;
   }
 
-  /** Whether what it held when it was opened may have been written over since. What is only appended to has grown. */
+  /** Whether the file may have been rewritten in place since it was opened. A file that grew counts as appended to. */
   get isRewritten(): boolean {
     const { size, mtimeNs } = fstatSync(this.#fd, { bigint: true });
     return mtimeNs !== this.#identity.mtimeNs && size <= this.#identity.size;
   }
 
   /**
-   * Copies what is in the page cache of `length` bytes at `position`. Returns the bytes copied: 0 where the first is not
-   * there, or where nobody can tell without waiting.
+   * Copies up to `length` bytes at `position`, until the first byte that is not resident. Returns the number of bytes
+   * copied: 0 if the first byte is not resident or the file system cannot copy without waiting.
    */
   copyResident(target: CopyTarget, length: number, position: number): number {
     const { libc } = this.#bindings;
@@ -156,31 +167,31 @@ export class OpenFile {
     return 0;
   }
 
-  /** Reads on the thread pool. Resolves to the bytes read, 0 at the end of the file. Holds the descriptor meanwhile. */
+  /** Reads on the thread pool. Resolves to the number of bytes read, 0 at the end of the file. */
   read(memory: Uint8Array, length: number, position: number): Promise<number> {
-    this.enter();
+    this.retain();
     return new Promise((resolve, reject) => {
       read(this.#fd, memory, 0, length, position, (error, bytesRead) => {
-        this.leave();
+        this.release();
         if (error) reject(error);
         else resolve(bytesRead);
       });
     });
   }
 
-  /** The end of what may be mapped: some file systems answer wrongly for the last page when it is not full. */
+  /** Position up to which the file can be mapped. Some file systems report a partial last page wrongly. */
   get mappableEnd(): number {
     return this.canCopyResident ? this.size - (this.size % this.#bindings.pageSize) : this.size;
   }
 
   /**
-   * The bytes from `start` to `end` of the file as they stand in the page cache. Both lie in one span. Nothing waits for a
-   * disk: it is refused unless the file still covers the window and each of its pages is resident now.
+   * Returns the bytes from `start` to `end`, which must be in the same span, as a view of the page cache. Refuses unless
+   * the file still contains the window and all of its pages are resident, so that reading them does not wait for a disk.
    */
   mapped(start: number, end: number): MappedBytes {
     const mapping = this.#refusal ?? this.#mapping(start, end);
     if (typeof mapping === 'string') return mapping;
-    // Pages past a new end of the file may still be reported as resident, and touching one is a SIGBUS.
+    // mincore may still report pages beyond a new end of the file as resident. Reading one is a SIGBUS.
     if (this.#sizeNow() < end) return 'truncated';
     const offset = start % SPAN_BYTES;
     const length = end - start;
@@ -189,7 +200,7 @@ export class OpenFile {
     return { bytes: new Uint8Array(buffer, byteOffset + offset, length) };
   }
 
-  /** Whether a window that has been mapped before is resident now. Touches no page and starts no read. */
+  /** Whether a window of an existing mapping is resident now. Touches no page and starts no read. */
   isResident(start: number, end: number): boolean {
     const spanStart = start - (start % SPAN_BYTES);
     const mapping = this.#mappings.get(spanStart / SPAN_BYTES);
@@ -213,7 +224,7 @@ export class OpenFile {
     const index = Math.floor(start / SPAN_BYTES);
     const spanStart = index * SPAN_BYTES;
     const existing = this.#mappings.get(index);
-    // A file that has grown is mapped again: the mapping that was goes with its last window.
+    // A span that has grown is mapped again. The old mapping is collected after its last window.
     if (existing !== undefined && spanStart + existing.bytes.byteLength >= end) return existing;
     const mapping = this.#bindings.map(this.#fd, spanStart, Math.min(SPAN_BYTES, this.size - spanStart));
     if (mapping === 'map-failed') this.#refusal = mapping;
@@ -221,29 +232,29 @@ export class OpenFile {
     return mapping;
   }
 
-  /** Counts the pieces of a window as lent, and returns how many bytes of them were not lent already. */
-  lend(start: number, end: number): number {
-    const last = Math.ceil(end / PIECE_BYTES);
-    if (last > this.#lent.length) this.#lent = enlarged(this.#lent, Math.ceil(this.size / PIECE_BYTES));
-    let added = 0;
-    for (let piece = Math.floor(start / PIECE_BYTES); piece < last; piece++) {
-      const lent = this.#lent[piece] ?? 0;
-      if (lent === 0) added += PIECE_BYTES;
-      this.#lent[piece] = lent + 1;
+  /** Leases the units of a window. Returns the number of bytes that were not leased before. */
+  lease(start: number, end: number): number {
+    const last = Math.ceil(end / LEASE_UNIT_BYTES);
+    if (last > this.#leases.length) this.#leases = enlarged(this.#leases, Math.ceil(this.size / LEASE_UNIT_BYTES));
+    let addedBytes = 0;
+    for (let unit = Math.floor(start / LEASE_UNIT_BYTES); unit < last; unit++) {
+      const count = this.#leases[unit] ?? 0;
+      if (count === 0) addedBytes += LEASE_UNIT_BYTES;
+      this.#leases[unit] = count + 1;
     }
-    return added;
+    return addedBytes;
   }
 
-  /** Takes back what {@link lend} counted, and returns how many bytes nobody has any more. */
-  takeBack(start: number, end: number): number {
-    const last = Math.ceil(end / PIECE_BYTES);
-    let freed = 0;
-    for (let piece = Math.floor(start / PIECE_BYTES); piece < last; piece++) {
-      const lent = this.#lent[piece] ?? 0;
-      if (lent === 1) freed += PIECE_BYTES;
-      this.#lent[piece] = lent - 1;
+  /** Reverts one call of {@link lease}. Returns the number of bytes that are no longer leased. */
+  releaseLease(start: number, end: number): number {
+    const last = Math.ceil(end / LEASE_UNIT_BYTES);
+    let freedBytes = 0;
+    for (let unit = Math.floor(start / LEASE_UNIT_BYTES); unit < last; unit++) {
+      const count = this.#leases[unit] ?? 0;
+      if (count === 1) freedBytes += LEASE_UNIT_BYTES;
+      this.#leases[unit] = count - 1;
     }
-    return freed;
+    return freedBytes;
   }
 }
 

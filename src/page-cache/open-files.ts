@@ -12,22 +12,23 @@ const fstatAsync = promisify(fstat);
 const statAsync = promisify(stat);
 const realpathAsync = promisify(realpath);
 
-/** A path is compared with what is open for it at most this often. */
+/** Minimum interval between two checks of whether a path still leads to its open file. */
 const CHECK_INTERVAL_MS = 1000;
-/** A descriptor that nobody uses is closed after this time: until then the space of a deleted file is not free. */
+/** Idle descriptors are closed after this time. Until then, the disk space of a deleted file is not free. */
 const IDLE_MS = 30_000;
+/** Error codes of a path that leads to no regular file. */
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
 
 /**
- * The descriptors: opened once, however many ask at the same time, shared, bounded, and closed only when nobody uses
- * them. What {@link acquire} returns is given back by `leave()`.
+ * Cache of open files. Requests for the same path share one descriptor, also while it is being opened. The number of
+ * descriptors is bounded, and a descriptor in use is not closed.
  */
 export class OpenFiles {
   readonly #bindings: Bindings;
   readonly #max: number;
   readonly #files = new Map<string, OpenFile>();
   readonly #opening = new Map<string, Promise<OpenFile | undefined>>();
-  /** Those who wait for a descriptor to be closed. */
+  /** Calls of {@link acquire} that wait until a descriptor is closed. */
   readonly #waiting: (() => void)[] = [];
   #descriptors = 0;
   /** Time of the last {@link expireAll}, by `performance.now()`. */
@@ -40,17 +41,19 @@ export class OpenFiles {
     this.#max = maxOpenFiles;
   }
 
-  /** Descriptors open, or about to be. */
+  /** Number of descriptors, including those that are being opened or closed. */
   get size(): number {
     return this.#descriptors;
   }
 
   /**
-   * The open file of an artifact, entered once for the caller; undefined where there is no regular file, or where it lies
-   * outside the artifact's root. Synchronous for a file that is open and was compared with its path a moment ago.
+   * Returns the open file of an artifact, with a reference that the caller releases. Returns undefined if the path is not
+   * a regular file or is outside the artifact's root. Returns synchronously if the file is open and its path was checked
+   * less than a second ago.
    *
-   * @param now by `performance.now()`
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` when every descriptor is in use; else the error of the system
+   * @param now current time, by `performance.now()`
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if all descriptors are in use
+   * @throws the error of the system if the file cannot be opened
    */
   acquire(artifact: FileArtifact, now = performance.now()): OpenFile | undefined | Promise<OpenFile | undefined> {
     const file = this.#files.get(artifact.path);
@@ -58,10 +61,10 @@ export class OpenFiles {
     if (now - file.checkedAt >= CHECK_INTERVAL_MS || this.#isExpired(file) || isBeyond(artifact, file)) {
       return this.#acquireSlowly(artifact);
     }
-    // A program that rewrites a file expects the next response to have the new content, as with servers that stat each time.
+    // A mutable file is checked for each response: after a program has rewritten it, the next response has the new content.
     if (artifact.immutable !== true && file.hasChanged) return this.#acquireSlowly(artifact);
     file.usedAt = now;
-    file.enter();
+    file.retain();
     return file;
   }
 
@@ -80,7 +83,7 @@ export class OpenFiles {
     return file.checkedAt <= file.expiredAt || file.checkedAt <= this.#expiredAt;
   }
 
-  /** Closes what is idle now, and the rest with its last user. Nothing is kept open from then on. */
+  /** Closes idle files now, and files in use with their last reference. Files that are opened later are not kept. */
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweeper);
@@ -91,10 +94,12 @@ export class OpenFiles {
     const { path, root } = artifact;
     const known = this.#files.get(path);
     if (known !== undefined) {
-      let same = await this.#checkOnce(known, artifact);
-      // A check that was already in flight may have begun before the file grew or was replaced.
-      if (same && (isBeyond(artifact, known) || this.#isExpired(known))) same = await this.#checkOnce(known, artifact);
-      if (!same || known.root !== root) this.#drop(known);
+      let isSame = await this.#checkOnce(known, artifact);
+      // A check that was already in flight may have started before the file grew or was replaced.
+      if (isSame && (isBeyond(artifact, known) || this.#isExpired(known))) {
+        isSame = await this.#checkOnce(known, artifact);
+      }
+      if (!isSame || known.root !== root) this.#drop(known);
     }
     let file = this.#files.get(path);
     if (file === undefined || file.root !== root) {
@@ -107,7 +112,7 @@ export class OpenFiles {
       file = await opening;
     }
     if (file !== undefined) file.usedAt = performance.now();
-    file?.enter();
+    file?.retain();
     return file;
   }
 
@@ -117,7 +122,7 @@ export class OpenFiles {
   }
 
   async #check(file: OpenFile, immutable: boolean): Promise<boolean> {
-    file.enter();
+    file.retain();
     const startedAt = performance.now();
     try {
       const stats = await statAsync(file.path, { bigint: true });
@@ -125,10 +130,10 @@ export class OpenFiles {
       file.update(stats, startedAt);
       return true;
     } catch {
-      return false; // opening it anew tells what is wrong
+      return false; // opening the file again reports the error
     } finally {
       file.checking = undefined;
-      this.#leaveSoon(file);
+      this.#releaseSoon(file);
     }
   }
 
@@ -153,18 +158,18 @@ export class OpenFiles {
   #keep(file: OpenFile): OpenFile {
     const other = this.#files.get(file.path);
     if (other !== undefined) this.#drop(other);
-    file.enter();
+    file.retain();
     if (this.#closed) file.retire();
     else this.#files.set(file.path, file);
-    // Unreferenced, and only there while something is open: it keeps no process alive and needs no closing.
+    // Unreferenced, and cleared when no file is open: it keeps no process alive, and nothing has to close it.
     this.#sweeper ??= setInterval(() => this.#sweep(), IDLE_MS / 2).unref();
-    this.#leaveSoon(file);
+    this.#releaseSoon(file);
     return file;
   }
 
-  // Those who wait for a file go on in microtasks; until then it must not count as idle, or it might be closed.
-  #leaveSoon(file: OpenFile): void {
-    setImmediate(() => file.leave());
+  // The callers that wait for the file retain it in microtasks. An idle file could be closed before that.
+  #releaseSoon(file: OpenFile): void {
+    setImmediate(() => file.release());
   }
 
   async #openDescriptor(path: string): Promise<number | undefined> {
@@ -177,21 +182,22 @@ export class OpenFiles {
         if (isMissing(error)) return undefined;
         const code = errnoCode(error);
         if (code !== 'EMFILE' && code !== 'ENFILE') throw error;
-        // The process has fewer to spare than we were given: one of ours makes room.
+        // The process or the system has no descriptor left: close one before the next attempt.
         await this.#reserve(this.#descriptors);
       }
     }
   }
 
-  /** Counts one more descriptor once fewer than `max` are open; until then closes those that were used longest ago. */
+  /** Waits until fewer than `max` descriptors are open, and counts one more. Closes the least recently used idle files. */
   async #reserve(max: number): Promise<void> {
     while (this.#descriptors >= max) {
       const idle = [...this.#files.values()].filter((file) => file.isIdle).sort((a, b) => a.usedAt - b.usedAt);
       if (idle.length === 0) {
-        throw new HotblobError('ERR_HOTBLOB_OVERLOADED', `all ${this.#descriptors} descriptors are in use`);
+        const message = `all ${this.#descriptors} descriptors are in use (maxOpenFiles: ${this.#max})`;
+        throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
       }
       const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      // Several at a time, so that a host with many files does not sort them for each one that it opens.
+      // Several at a time, so that many files are not sorted for each descriptor.
       for (const file of idle.slice(0, Math.ceil(idle.length / 16))) this.#drop(file);
       await closed;
     }
@@ -207,7 +213,7 @@ export class OpenFiles {
     this.#waiting.shift()?.();
   }
 
-  /** Forgets a file; its descriptor is closed with its last user. */
+  /** Removes a file from the cache. Its descriptor is closed with its last reference. */
   #drop(file: OpenFile): void {
     if (this.#files.get(file.path) === file) this.#files.delete(file.path);
     file.retire();
@@ -224,7 +230,7 @@ export class OpenFiles {
   }
 }
 
-/** Whether a region ends behind what is known of its file, which may have been appended to. */
+/** Whether a region ends beyond the known size of its file, which may have grown. */
 function isBeyond({ offset = 0, length }: FileArtifact, file: OpenFile): boolean {
   return length !== undefined && offset + length > file.size;
 }
@@ -233,15 +239,15 @@ function isMissing(error: unknown): boolean {
   return MISSING.has(errnoCode(error) ?? '');
 }
 
-/** Whether what was opened lies below `root`, whatever symlinks the path went through. */
+/** Whether the opened file is below `root`, with symbolic links in its path resolved. */
 async function isBelow(root: string, path: string, fd: number, opened: BigIntStats): Promise<boolean> {
   const prefix = root.endsWith(sep) ? root : root + sep;
   if (process.platform === 'linux') {
     try {
-      // The kernel's own name for what this descriptor is: no disk, and no race with a symlink that changes.
+      // The kernel's path of this descriptor: needs no disk, and a symbolic link that changes meanwhile has no effect.
       return readlinkSync(`/proc/self/fd/${fd}`).startsWith(prefix);
     } catch {
-      // no /proc in this container
+      // /proc is not mounted in this container
     }
   }
   const resolved = await realpathAsync(path);

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * Whether mincore tells the truth about a file. Since Linux 5.2 it answers "resident" for every page of a file that the
- * caller neither owns nor may write (mm/mincore.c, can_do_mincore), so that it cannot be used to spy on others. Only the
- * owner is believed: that others may write is nothing that the mode tells, since the file system may be read-only, below
- * an overlay too, and access lists may say otherwise.
+ * Whether mincore(2) reports the truth about a file. Since Linux 5.2 it reports every page as resident if the caller
+ * neither owns the file nor may write to it (mm/mincore.c, can_do_mincore), so that it cannot be used to observe other
+ * users. Returns true for owners only: file modes do not show who may write, because of read-only file systems,
+ * overlays and access control lists.
  */
 export function canTrustMincore(file: { readonly uid: bigint }): boolean {
   const { uid, ownsEverything } = identity();
@@ -12,28 +12,29 @@ export function canTrustMincore(file: { readonly uid: bigint }): boolean {
 }
 
 interface Identity {
+  readonly effectiveUid: number | undefined;
   readonly uid: bigint;
   readonly ownsEverything: boolean;
 }
 
-let cached: (Identity & { readonly uidThen: number | undefined }) | undefined;
+let cached: Identity | undefined;
 
-// Hosts start as root and give it up later: what was found holds for as long as the effective user stays the same.
+// Servers start as root and drop privileges later. The cached identity is valid until the effective user changes.
 function identity(): Identity {
-  const uidNow = process.geteuid?.();
-  if (cached === undefined || cached.uidThen !== uidNow) {
-    const uid = BigInt(uidNow ?? -1);
+  const effectiveUid = process.geteuid?.();
+  if (cached === undefined || cached.effectiveUid !== effectiveUid) {
+    const uid = BigInt(effectiveUid ?? -1);
     cached = {
-      uidThen: uidNow,
+      effectiveUid,
       uid,
-      ownsEverything: uid === 0n && inInitialUserNamespace() && overridesOwners(),
+      ownsEverything: uid === 0n && isInInitialUserNamespace() && hasFowner(),
     };
   }
   return cached;
 }
 
-// Root of a user namespace has no power over files whose owner is not mapped into it.
-function inInitialUserNamespace(): boolean {
+// Root of another user namespace has no power over files whose owner is not mapped into it (user_namespaces(7)).
+function isInInitialUserNamespace(): boolean {
   try {
     return /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
   } catch {
@@ -41,8 +42,9 @@ function inInitialUserNamespace(): boolean {
   }
 }
 
-// Containers often run root without its powers: CAP_FOWNER makes it the owner of every file (capabilities(7)).
-function overridesOwners(): boolean {
+// Containers often run root without capabilities. With CAP_FOWNER, a process counts as the owner of every file
+// (capabilities(7)).
+function hasFowner(): boolean {
   try {
     const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
     return effective !== undefined && (BigInt(`0x${effective}`) & CAP_FOWNER) !== 0n;

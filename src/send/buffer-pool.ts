@@ -1,20 +1,21 @@
 import type { CopyTarget } from '../page-cache/libc.js';
 
-/** The sizes that buffers come in. A window takes the largest that it fills and that is to be had. */
-const CLASSES = [4096, 16 * 1024, 64 * 1024, 256 * 1024] as const;
-/** The smallest piece in which an artifact that does not fit a smaller class is sent. */
-const FLOOR_BYTES = 16 * 1024;
+/** Sizes of buffers. A window gets the smallest size that holds it, or a smaller one if the pool has no room for that. */
+const SIZES = [4096, 16 * 1024, 64 * 1024, 256 * 1024] as const;
+/** Smallest buffer for a window that does not fit a smaller size. */
+const MIN_WINDOW_BYTES = 16 * 1024;
 
-/** The part of a connection's share that large and spare buffers may take: the rest is for streams that ask for little. */
-const UNRESERVED = 0.75;
+/** Part of a connection's share that large and spare buffers may use. The rest is reserved for small windows. */
+const UNRESERVED_SHARE = 0.75;
 
-/** A buffer on loan. It goes back by {@link BufferPool.give}, once. */
+/** Buffer on loan from a {@link BufferPool}. The borrower returns it once, with {@link BufferPool.release}. */
 export interface PooledBuffer extends CopyTarget {
   readonly memory: Buffer;
 }
 
-/** What one connection has on loan, in bytes. The pool keeps count in it. */
+/** Connection that borrows buffers. */
 export interface Borrower {
+  /** Bytes of the buffers on loan to it. The pool updates it. */
   pooledBytes: number;
 }
 
@@ -25,98 +26,102 @@ interface Waiter {
 }
 
 /**
- * The buffers that windows are copied and read into. Their sum, idle ones included, never exceeds the limit, and no
- * connection holds more than an eighth of what the others leave free, so that one with many streams cannot take all.
+ * Buffers that windows are copied and read into. All buffers together, idle ones included, never exceed the limit. A
+ * connection holds at most an eighth of the bytes that are not on loan, so that a connection with many streams cannot
+ * take the whole pool.
  */
 export class BufferPool {
-  readonly limitBytes: number;
-  readonly #idle: PooledBuffer[][] = CLASSES.map(() => []);
+  readonly maxPooledBytes: number;
+  /** Idle buffers by size. */
+  readonly #idle: PooledBuffer[][] = SIZES.map(() => []);
   #idleBytes = 0;
   #lentBytes = 0;
-  readonly #waiting = new Set<Waiter>();
+  readonly #waiters = new Set<Waiter>();
 
-  constructor(limitBytes: number) {
-    this.limitBytes = limitBytes;
+  constructor(maxPooledBytes: number) {
+    this.maxPooledBytes = maxPooledBytes;
   }
 
+  /** Bytes of the buffers that are kept for reuse. */
   get idleBytes(): number {
     return this.#idleBytes;
   }
 
+  /** Bytes of the buffers on loan. */
   get lentBytes(): number {
     return this.#lentBytes;
   }
 
-  /** How many wait for a buffer. */
+  /** Number of calls of {@link wait} that have no buffer yet. */
   get waiting(): number {
-    return this.#waiting.size;
+    return this.#waiters.size;
   }
 
-  /** A buffer for up to `length` bytes, perhaps a smaller one; undefined where none is free for this borrower now. */
-  take(borrower: Borrower, length: number): PooledBuffer | undefined {
-    // Who came first is served first.
-    return this.#waiting.size > 0 ? undefined : this.#take(borrower, length, false);
+  /** Returns a buffer for up to `length` bytes, possibly a smaller one, or undefined if none is available now. */
+  acquire(borrower: Borrower, length: number): PooledBuffer | undefined {
+    // First come, first served.
+    return this.#waiters.size > 0 ? undefined : this.#lendLargest(borrower, length, false);
   }
 
-  /** The same for one that its borrower can do without: it leaves the reserve alone. */
-  takeSpare(borrower: Borrower, length: number): PooledBuffer | undefined {
-    return this.#waiting.size > 0 ? undefined : this.#take(borrower, length, true);
+  /** Like {@link acquire}, for a buffer that the borrower can do without: leaves the reserved part of the share free. */
+  acquireSpare(borrower: Borrower, length: number): PooledBuffer | undefined {
+    return this.#waiters.size > 0 ? undefined : this.#lendLargest(borrower, length, true);
   }
 
-  /** Queues for a buffer, first come first served. `cancel` ends the wait: the promise then resolves to undefined. */
+  /** Waits for a buffer, first come, first served. `cancel` ends the wait: the promise resolves to undefined. */
   wait(borrower: Borrower, length: number): { readonly buffer: Promise<PooledBuffer | undefined>; cancel(): void } {
     let cancel = () => {};
     const buffer = new Promise<PooledBuffer | undefined>((resolve) => {
       const waiter = { borrower, length, resolve };
-      this.#waiting.add(waiter);
+      this.#waiters.add(waiter);
       cancel = () => {
-        if (this.#waiting.delete(waiter)) resolve(undefined);
+        if (this.#waiters.delete(waiter)) resolve(undefined);
       };
     });
-    this.#serve();
+    this.#serveWaiters();
     return { buffer, cancel };
   }
 
-  /** Takes a buffer back. `reusable: false` for one that something else may still read: only its bytes are free again. */
-  give(borrower: Borrower, buffer: PooledBuffer, reusable = true): void {
+  /** Takes a buffer back. With `reusable: false`, frees it because the kernel or Node may still read its memory. */
+  release(borrower: Borrower, buffer: PooledBuffer, reusable = true): void {
     const bytes = buffer.memory.byteLength;
     borrower.pooledBytes -= bytes;
     this.#lentBytes -= bytes;
     if (reusable) {
-      this.#idle[classFor(bytes)]?.push(buffer);
+      this.#idle[sizeIndex(bytes)]?.push(buffer);
       this.#idleBytes += bytes;
     }
-    if (this.#waiting.size > 0) this.#serve();
+    if (this.#waiters.size > 0) this.#serveWaiters();
   }
 
-  /** Leaves the idle buffers to the collector. */
-  trim(): void {
-    for (const list of this.#idle) list.length = 0;
+  /** Frees all idle buffers. */
+  freeIdle(): void {
+    for (const buffers of this.#idle) buffers.length = 0;
     this.#idleBytes = 0;
   }
 
-  #serve(): void {
-    for (const waiter of this.#waiting) {
-      const buffer = this.#take(waiter.borrower, waiter.length, false);
-      // One that its connection's share holds back must not hold back the others.
-      if (buffer === undefined && this.limitBytes - this.#lentBytes < FLOOR_BYTES) return;
+  #serveWaiters(): void {
+    for (const waiter of this.#waiters) {
+      const buffer = this.#lendLargest(waiter.borrower, waiter.length, false);
+      if (buffer === undefined && this.maxPooledBytes - this.#lentBytes < MIN_WINDOW_BYTES) return;
+      // The share of this waiter's connection is used up. The next waiter may belong to another connection.
       if (buffer === undefined) continue;
-      this.#waiting.delete(waiter);
+      this.#waiters.delete(waiter);
       waiter.resolve(buffer);
     }
   }
 
-  #take(borrower: Borrower, length: number, isSpare: boolean): PooledBuffer | undefined {
-    const free = this.limitBytes - this.#lentBytes;
+  #lendLargest(borrower: Borrower, length: number, isSpare: boolean): PooledBuffer | undefined {
+    const free = this.maxPooledBytes - this.#lentBytes;
     const share = free / 8;
-    const held = borrower.pooledBytes;
-    for (let index = classFor(length); index >= 0; index--) {
-      const bytes = CLASSES[index] ?? 0;
-      const isSmall = bytes <= FLOOR_BYTES && !isSpare;
-      // A connection that holds nothing gets the smallest piece whatever its share.
-      const allowed = held + bytes <= (isSmall ? share : share * UNRESERVED) || (held === 0 && isSmall);
-      if (allowed && bytes <= free) return this.#lend(borrower, index, bytes);
-      if (bytes <= FLOOR_BYTES) return undefined;
+    const borrowed = borrower.pooledBytes;
+    for (let index = sizeIndex(length); index >= 0; index--) {
+      const bytes = SIZES[index] ?? 0;
+      const isSmall = bytes <= MIN_WINDOW_BYTES && !isSpare;
+      // A connection without a buffer gets a small one even if that exceeds its share.
+      const isAllowed = borrowed + bytes <= (isSmall ? share : share * UNRESERVED_SHARE) || (borrowed === 0 && isSmall);
+      if (isAllowed && bytes <= free) return this.#lend(borrower, index, bytes);
+      if (bytes <= MIN_WINDOW_BYTES) return undefined;
     }
     return undefined;
   }
@@ -129,15 +134,15 @@ export class BufferPool {
       this.#idleBytes -= bytes;
       return idle;
     }
-    // Idle buffers of other sizes make room for one of this size.
-    if (this.#lentBytes + this.#idleBytes > this.limitBytes) this.trim();
+    // Idle buffers of other sizes are freed to stay within the limit.
+    if (this.#lentBytes + this.#idleBytes > this.maxPooledBytes) this.freeIdle();
     return { memory: Buffer.allocUnsafeSlow(bytes) };
   }
 }
 
-/** The index of the smallest class that holds `length` bytes, or of the largest one. */
-function classFor(length: number): number {
+/** Returns the index of the smallest size that holds `length` bytes, or of the largest size. */
+function sizeIndex(length: number): number {
   let index = 0;
-  while (index < CLASSES.length - 1 && length > (CLASSES[index] ?? 0)) index++;
+  while (index < SIZES.length - 1 && length > (SIZES[index] ?? 0)) index++;
   return index;
 }

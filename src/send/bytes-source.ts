@@ -1,6 +1,6 @@
 import type { Source, Transfer, Window } from './source.js';
 
-/** The windows of an artifact that is in memory already. */
+/** Source of an artifact whose bytes are in memory. */
 export class BytesSource implements Source {
   readonly #transfer: Transfer;
   readonly #bytes: Uint8Array;
@@ -12,13 +12,13 @@ export class BytesSource implements Source {
 
   next(position: number, length: number): Window {
     const { connection } = this.#transfer;
-    const granted = connection.room(length);
-    const surplus = connection.grant(granted);
+    const windowBytes = connection.availableBytes(length);
+    const sharedBytes = connection.reserve(windowBytes);
     return {
-      chunks: [this.#bytes.subarray(position, position + granted)],
-      length: granted,
+      chunks: [this.#bytes.subarray(position, position + windowBytes)],
+      length: windowBytes,
       source: 'bytes',
-      release: () => connection.settle(granted, surplus),
+      release: () => connection.release(windowBytes, sharedBytes),
     };
   }
 

@@ -1,32 +1,38 @@
 import type { Borrower } from './buffer-pool.js';
 
 const KIB = 1024;
-/** What every stream of a session may have in flight, whatever the others do: without it stalled streams starve the rest. */
+/**
+ * Bytes that each stream of a session may have in flight, whatever the other streams use. Without this guarantee,
+ * stalled streams would starve the others.
+ */
 const GUARANTEED_BYTES = 16 * KIB;
-/** What every stream may have in flight when very many have something, and all the first guarantees together. */
+/** Same as {@link GUARANTEED_BYTES}, once the guarantees of all streams reach {@link ALL_GUARANTEED_BYTES}. */
 const CROWDED_BYTES = 4 * KIB;
 const ALL_GUARANTEED_BYTES = 4096 * KIB;
-/** What the streams of one session share beyond that. Node ends a session at 10 MB of unsent bytes (maxSessionMemory). */
-const SURPLUS_BYTES = 6144 * KIB;
+/**
+ * Bytes in flight that the streams of a session share, in addition to their guarantees. Node closes a session at 10 MB
+ * of unsent bytes (maxSessionMemory).
+ */
+const SHARED_BYTES = 6144 * KIB;
 
-/** A session that has lost so much is worn. */
-const WORN_BYTES = 4096 * KIB;
+/** Unsent bytes of reset streams after which a session must be replaced. */
+const RESET_BUDGET_BYTES = 4096 * KIB;
 
 const SMALLEST_WINDOW = 16 * KIB;
 const LARGEST_WINDOW = 2048 * KIB;
 const FIRST_WINDOW = 256 * KIB;
 const FIRST_WINDOW_OF_STREAM = 64 * KIB;
-/** A window that needs longer than this to leave is too large for its peer. */
+/** If a window takes longer than this to leave the process, the next ones are small. */
 const PROMPT_MS = 20;
 
-/** What is on its way to one peer: a socket of HTTP/1.1, or a session of HTTP/2 with all its streams. */
+/** Limits of one connection: an HTTP/1.1 socket, or an HTTP/2 session with all its streams. */
 export class Connection implements Borrower {
   pooledBytes = 0;
   readonly #multiplexed: boolean;
-  #guaranteed = 0;
-  #surplus = 0;
-  #lost = 0;
-  /** The window that fitted this peer last. */
+  #guaranteedBytes = 0;
+  #sharedBytes = 0;
+  #resetBytes = 0;
+  /** Current window size of the connection, in bytes. */
   #window: number;
 
   constructor(multiplexed: boolean) {
@@ -34,54 +40,54 @@ export class Connection implements Borrower {
     this.#window = multiplexed ? FIRST_WINDOW_OF_STREAM : FIRST_WINDOW;
   }
 
-  /** The window that a response starts with, in bytes: what the connection has found to fit. */
+  /** Size of the first window of a response, in bytes: the window size that the previous response ended with. */
   get firstWindow(): number {
     return this.#window;
   }
 
-  /** The window after one that needed `elapsedMs` to leave. */
+  /** Returns the size of the window after one of `window` bytes that left the process in `elapsedMs`. */
   nextWindow(window: number, elapsedMs: number): number {
     const next = elapsedMs <= PROMPT_MS ? Math.min(window * 2, LARGEST_WINDOW) : SMALLEST_WINDOW;
     this.#window = next;
     return next;
   }
 
-  /** How many of `bytes` a window may have now, if it is granted at once. Never none: what cannot be had in full can be had in part. */
-  room(bytes: number): number {
-    // Of what is left of the surplus one stream gets at most half, so that the next ones get some too.
+  /** Returns how many of `bytes` bytes a window may have now. Never 0 for a window that is not empty. */
+  availableBytes(bytes: number): number {
     if (!this.#multiplexed) return bytes;
-    const left = Math.max(0, SURPLUS_BYTES - this.#surplus - this.#lost);
+    const left = Math.max(0, SHARED_BYTES - this.#sharedBytes - this.#resetBytes);
+    // A stream gets at most half of the shared bytes that are left, so that the next streams get some too.
     return Math.min(bytes, this.#guarantee + Math.floor(left / 2));
   }
 
   /**
-   * Counts `bytes`, which {@link room} has found, as in flight. Returns how many of them come from what the streams have
-   * in common: {@link settle} wants to know.
+   * Counts `bytes` bytes as in flight, at most as many as {@link availableBytes} returned. Returns how many of them are
+   * shared bytes, for {@link release}.
    */
-  grant(bytes: number): number {
-    const surplus = this.#multiplexed ? Math.max(0, bytes - this.#guarantee) : 0;
-    this.#guaranteed += bytes - surplus;
-    this.#surplus += surplus;
-    return surplus;
+  reserve(bytes: number): number {
+    const sharedBytes = this.#multiplexed ? Math.max(0, bytes - this.#guarantee) : 0;
+    this.#guaranteedBytes += bytes - sharedBytes;
+    this.#sharedBytes += sharedBytes;
+    return sharedBytes;
   }
 
-  /** Takes back what {@link grant} counted, once. */
-  settle(bytes: number, surplus: number): void {
-    this.#guaranteed -= bytes - surplus;
-    this.#surplus -= surplus;
+  /** Reverts one call of {@link reserve}. */
+  release(bytes: number, sharedBytes: number): void {
+    this.#guaranteedBytes -= bytes - sharedBytes;
+    this.#sharedBytes -= sharedBytes;
   }
 
   /**
-   * Says that up to `bytes` were in flight when their stream was reset. Returns whether the connection is worn: Node (20.20
-   * to 24.21) counts what a stream had queued then as in the session's memory for ever, and where that is full it refuses
-   * every new stream with ENHANCE_YOUR_CALM, until the client gives up.
+   * Counts `bytes` bytes that were in flight when their stream was reset. Returns whether the session is past its reset
+   * budget and must be replaced. Node 20.20 to 24.21 never subtracts the bytes that a reset stream had queued from the
+   * memory of its session. When that memory is full, Node refuses every new stream with ENHANCE_YOUR_CALM.
    */
-  lose(bytes: number): boolean {
-    this.#lost += bytes;
-    return this.#multiplexed && this.#lost >= WORN_BYTES;
+  addResetBytes(bytes: number): boolean {
+    this.#resetBytes += bytes;
+    return this.#multiplexed && this.#resetBytes >= RESET_BUDGET_BYTES;
   }
 
   get #guarantee(): number {
-    return this.#guaranteed < ALL_GUARANTEED_BYTES ? GUARANTEED_BYTES : CROWDED_BYTES;
+    return this.#guaranteedBytes < ALL_GUARANTEED_BYTES ? GUARANTEED_BYTES : CROWDED_BYTES;
   }
 }

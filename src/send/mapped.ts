@@ -3,67 +3,67 @@ import type { PooledBuffer } from './buffer-pool.js';
 import type { Transfer, Window } from './source.js';
 import type { UnmappedReason } from './tally.js';
 
-/** Up to this size a copy is as fast as a mapping. */
+/** Below this size, a copy is as fast as a mapping. */
 const SMALL_BYTES = 64 * 1024;
 
-/** When to map: over plain sockets, over TLS too, or not at all. */
+/** When to map files: over sockets without TLS (`auto`), over TLS too (`always`), or not at all (`never`). */
 export type MapPolicy = 'auto' | 'always' | 'never';
 
-/** A file, and the region of it that is one artifact. */
+/** Region of a file that is sent. */
 export interface Region {
   readonly file: OpenFile;
-  /** Where what is sent of it ends in the file, in bytes: nothing is read beyond. */
+  /** Position in the file at which the response ends. No byte after it is read. */
   readonly end: number;
-  /** Bytes of the artifact. */
+  /** Size of the whole artifact in bytes. */
   readonly size: number;
   readonly immutable: boolean;
 }
 
-/** Why no window of this response may be mapped; undefined where each window decides for itself. */
-export function refusal(
+/**
+ * Returns the reason why no window of a response may be mapped, or undefined if each window is decided separately.
+ *
+ * @param isRequired maps small artifacts too
+ */
+export function unmappedReason(
   transfer: Transfer,
   region: Region,
   policy: MapPolicy,
-  forced: boolean,
+  isRequired: boolean,
 ): UnmappedReason | undefined {
   const { exchange, leases } = transfer;
   if (policy === 'never') return 'off';
-  // Where nothing can be copied without waiting, a small artifact is mapped if all of it is resident.
-  if (region.size < SMALL_BYTES && region.file.canCopyResident && !forced) return 'small';
+  // Without preadv2 the alternative to a mapping is the thread pool, so small artifacts are mapped as well.
+  if (region.size < SMALL_BYTES && region.file.canCopyResident && !isRequired) return 'small';
   if (!region.immutable) return 'mutable';
   if (!exchange.plain && policy !== 'always') return 'tls';
   if (!exchange.tracked) return 'untracked';
-  if (region.size > leases.servingPoolBytes) return 'large';
+  if (region.size > leases.maxMappedBytes) return 'large';
   return undefined;
 }
 
 /**
- * A window straight from the page cache: zero-copy. The check of its pages stands directly before the write, so that what
- * can be evicted between the two is bounded by what is in flight.
+ * Returns a window that the kernel sends directly from the page cache, or the reason why that is not possible. Checks
+ * that the pages are resident directly before the write, so that only pages in flight can be evicted in between.
  */
-export function mappedWindow(
-  transfer: Transfer,
-  region: Region,
-  start: number,
-  length: number,
-): Window | UnmappedReason {
+export function mapWindow(transfer: Transfer, region: Region, start: number, length: number): Window | UnmappedReason {
   const { connection, leases } = transfer;
   const { file } = region;
   if (leases.pressure.level !== 'normal') return 'pressure';
-  const wanted = start + connection.room(length);
-  const end = Math.min(wanted, file.mappableEnd, (Math.floor(start / SPAN_BYTES) + 1) * SPAN_BYTES);
+  const windowEnd = start + connection.availableBytes(length);
+  const end = Math.min(windowEnd, file.mappableEnd, (Math.floor(start / SPAN_BYTES) + 1) * SPAN_BYTES);
   if (end <= start) return 'tail';
-  if (!leases.lendMapped(file, start, end)) return 'pool';
+  if (!leases.leaseMapped(file, start, end)) return 'pool';
   const mapped = file.mapped(start, end);
   if (typeof mapped === 'string') {
-    leases.takeBackMapped(file, start, end);
+    leases.releaseMapped(file, start, end);
     return mapped;
   }
-  const tail = end < wanted && end === file.mappableEnd ? copiedTail(transfer, file, end, wanted - end) : undefined;
-  return new MappedWindow(transfer, file, start, end, mapped.bytes, tail, tail === undefined ? 0 : wanted - end);
+  const hasTail = end < windowEnd && end === file.mappableEnd;
+  const tail = hasTail ? copyTail(transfer, file, end, windowEnd - end) : undefined;
+  return new MappedWindow(transfer, file, start, end, mapped.bytes, tail, tail === undefined ? 0 : windowEnd - end);
 }
 
-/** A window of a file's mappings, and perhaps the file's last page in a buffer. */
+/** Window of mapped pages, with the partial last page of the file in a buffer. */
 class MappedWindow implements Window {
   readonly chunks: readonly Uint8Array[];
   readonly length: number;
@@ -73,7 +73,7 @@ class MappedWindow implements Window {
   readonly #start: number;
   readonly #end: number;
   readonly #tail: PooledBuffer | undefined;
-  readonly #surplus: number;
+  readonly #sharedBytes: number;
 
   constructor(
     transfer: Transfer,
@@ -91,23 +91,23 @@ class MappedWindow implements Window {
     this.#start = start;
     this.#end = end;
     this.#tail = tail;
-    this.#surplus = transfer.connection.grant(this.length);
+    this.#sharedBytes = transfer.connection.reserve(this.length);
   }
 
   release(): void {
     const { connection, leases } = this.#transfer;
-    connection.settle(this.length, this.#surplus);
-    leases.takeBackMapped(this.#file, this.#start, this.#end);
-    if (this.#tail !== undefined) leases.giveBuffer(connection, this.#tail, true);
+    connection.release(this.length, this.#sharedBytes);
+    leases.releaseMapped(this.#file, this.#start, this.#end);
+    if (this.#tail !== undefined) leases.releaseBuffer(connection, this.#tail, true);
   }
 }
 
-/** The last page of a file, not being full, is copied and leaves together with the pages before it. */
-function copiedTail(transfer: Transfer, file: OpenFile, start: number, length: number): PooledBuffer | undefined {
+/** Copies the partial last page of a file, so that one write sends it together with the pages before it. */
+function copyTail(transfer: Transfer, file: OpenFile, start: number, length: number): PooledBuffer | undefined {
   const { connection, leases } = transfer;
-  const buffer = leases.takeBuffer(connection, length);
+  const buffer = leases.acquireBuffer(connection, length);
   if (buffer === undefined) return undefined;
   if (file.copyResident(buffer, length, start) === length) return buffer;
-  leases.giveBuffer(connection, buffer, true);
+  leases.releaseBuffer(connection, buffer, true);
   return undefined;
 }

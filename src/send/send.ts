@@ -3,8 +3,9 @@ import type { PlannedBody } from '../http/plan.js';
 import type { Source, Transfer } from './source.js';
 
 /**
- * Sends status, headers and the bytes of `source`, window by window: each window is written when the previous one has left the
- * process. The first window is ready before the headers are sent, so an error up to then can still be answered. Closes the source.
+ * Sends status, headers and the bytes of `source`. Writes one window at a time, after the previous one has left the
+ * process. The first window is prepared before the headers are sent, so that the handler can still respond with an
+ * error if that fails. Closes the source.
  *
  * @param offset position of the artifact in the source
  * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the exchange closes first
@@ -39,15 +40,15 @@ export async function send(
       const writtenAt = isLast ? 0 : performance.now();
       if (!(await exchange.write(window.chunks, isLast))) {
         exchange.retire(() => window.release());
-        if (connection.lose(window.length)) exchange.replaceConnection();
+        if (connection.addResetBytes(window.length)) exchange.replaceConnection();
         throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client disconnected after ${position - start} bytes`);
       }
       window.release();
       record.tally.addWindow(window.source, window.length);
       if (isLast) return 'answered';
       size = connection.nextWindow(size, performance.now() - writtenAt);
-      const turn = leases.turns.pass(window.length);
-      if (turn !== undefined) await turn;
+      const nextIteration = leases.loopBudget.spend(window.length);
+      if (nextIteration !== undefined) await nextIteration;
     }
     if (start >= end) {
       record.beforeHeaders(headers, undefined);

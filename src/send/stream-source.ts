@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { HotblobError } from '../contract/errors.js';
 import type { Source, Transfer, Window } from './source.js';
 
-/** The windows of a store's stream, as large as it hands them out and no larger than asked for. */
+/** Source of a stream of the store. A window is at most as large as a chunk of the stream. */
 export class StreamSource implements Source {
   readonly #transfer: Transfer;
   readonly #stream: Readable;
@@ -11,13 +11,16 @@ export class StreamSource implements Source {
   #received = 0;
   #rest: Uint8Array | undefined;
 
-  /** `length` is what was promised to the client, in bytes; undefined where nobody knows. Destroys `stream` when closed. */
+  /**
+   * @param stream destroyed by {@link close}, and when the exchange closes
+   * @param length length of the response body in bytes, undefined if it is unknown
+   */
   constructor(transfer: Transfer, stream: Readable, length: number | undefined) {
     this.#transfer = transfer;
     this.#stream = stream;
     this.#length = length;
     this.#chunks = stream[Symbol.asyncIterator]();
-    // Between two calls of next() nobody listens, and an error without a listener would end the process.
+    // Between two calls of next() the iterator has no error listener. An unhandled 'error' event ends the process.
     stream.on('error', () => {});
     transfer.exchange.onClose(() => stream.destroy());
   }
@@ -26,14 +29,14 @@ export class StreamSource implements Source {
     const { connection } = this.#transfer;
     const bytes = this.#rest ?? (await this.#receive());
     if (bytes === undefined) return undefined;
-    const granted = connection.room(Math.min(length, bytes.byteLength));
-    const surplus = connection.grant(granted);
-    this.#rest = granted < bytes.byteLength ? bytes.subarray(granted) : undefined;
+    const windowBytes = connection.availableBytes(Math.min(length, bytes.byteLength));
+    const sharedBytes = connection.reserve(windowBytes);
+    this.#rest = windowBytes < bytes.byteLength ? bytes.subarray(windowBytes) : undefined;
     return {
-      chunks: [bytes.subarray(0, granted)],
-      length: granted,
+      chunks: [bytes.subarray(0, windowBytes)],
+      length: windowBytes,
       source: 'stream',
-      release: () => connection.settle(granted, surplus),
+      release: () => connection.release(windowBytes, sharedBytes),
     };
   }
 
@@ -46,25 +49,21 @@ export class StreamSource implements Source {
       const { done, value } = await this.#chunks.next();
       if (done) {
         if (this.#length === undefined) return undefined;
-        throw new HotblobError(
-          'ERR_HOTBLOB_TRUNCATED',
-          `the stream ended at ${this.#received} of ${this.#length} bytes`,
-        );
+        throw new HotblobError('ERR_HOTBLOB_TRUNCATED', this.#lengthMessage());
       }
       if (!(value instanceof Uint8Array)) {
-        throw new HotblobError(
-          'ERR_HOTBLOB_INVALID_ARTIFACT',
-          `a store's stream must yield bytes, found ${typeof value}`,
-        );
+        const message = `stream of an artifact: expected Uint8Array chunks, received ${typeof value}`;
+        throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', message);
       }
       this.#received += value.byteLength;
       if (this.#length !== undefined && this.#received > this.#length) {
-        throw new HotblobError(
-          'ERR_HOTBLOB_INVALID_ARTIFACT',
-          `the stream is longer than the ${this.#length} bytes announced`,
-        );
+        throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', this.#lengthMessage());
       }
       if (value.byteLength > 0) return value;
     }
+  }
+
+  #lengthMessage(): string {
+    return `stream of an artifact: expected ${this.#length} bytes, received ${this.#received}`;
   }
 }

@@ -1,8 +1,8 @@
 import type { MapRefusal } from '../page-cache/open-file.js';
 
 /**
- * Source of the bytes of a response: memory of the store (`bytes`), a mapping, a copy from the page cache, a read on the thread pool,
- * or a stream of the store.
+ * Source of the bytes of a response: an artifact in memory (`bytes`), a mapping (`mapped`), a copy from the page cache
+ * (`copied`), a read on the thread pool (`read`), or a stream of the store (`stream`).
  */
 export type SourceName = 'bytes' | 'mapped' | 'copied' | 'read' | 'stream';
 
@@ -11,7 +11,7 @@ export type UnmappedReason =
   | MapRefusal
   /** The option `map` is `'never'`. */
   | 'off'
-  /** The connection uses TLS, which reads the pages in user space: if the file is truncated, the process ends (SIGBUS). */
+  /** The connection uses TLS, which reads the pages in user space. If the file were truncated, the process would end (SIGBUS). */
   | 'tls'
   /** Middleware has replaced the response's `write`, so it is unknown when the bytes have left the process. */
   | 'untracked'
@@ -41,7 +41,7 @@ export function totalBytes({ bytes, mapped, copied, read, stream }: Readonly<Byt
   return bytes + mapped + copied + read + stream;
 }
 
-/** Returns the source of most bytes, or undefined if there are none. */
+/** Returns the source of most of the bytes, or undefined if there are none. */
 export function mainSource(bytes: Readonly<BytesBySource>): SourceName | undefined {
   let main: SourceName | undefined;
   let most = 0;
@@ -70,7 +70,7 @@ export interface Totals {
   readonly unmapped: Map<UnmappedReason, number>;
 }
 
-/** Bytes that one response has sent so far. Adds to the totals as well. */
+/** Counts the bytes that one response has sent, and adds them to the totals. */
 export class Tally {
   readonly bytes = noBytes();
   readonly #totals: Totals;

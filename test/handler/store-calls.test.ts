@@ -30,7 +30,7 @@ function countCalls(store: Store): { readonly store: Store; readonly calls: Reco
   };
 }
 
-test('an upload and a deletion make no lookup, which would count as a use', async (t) => {
+test('an upload and a deletion make no lookup, which would change the eviction order', async (t) => {
   const { store, calls } = countCalls(memoryStore());
   const server = await startServer(t, 'http', createHandler({ store }));
   t.is((await request(server, { method: 'PUT', path: '/key', body: Buffer.from('one') })).status, 200);
@@ -39,7 +39,7 @@ test('an upload and a deletion make no lookup, which would count as a use', asyn
   t.deepEqual(calls, { get: 0, put: 2, delete: 1 });
 });
 
-test('a replaced or deleted file is not sent again, although its descriptor is still open', async (t) => {
+test('a replaced or deleted file is not sent again, even if its descriptor is still open', async (t) => {
   const directory = await temporaryDirectory(t);
   const store = await directoryStore(directory, { immutable: true });
   t.teardown(() => store.close());

@@ -13,7 +13,12 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test from 'ava';
 import { type BindingChoice, type Bindings, loadBindings } from '../../src/page-cache/bindings.js';
-import { cachedPages, type PageCacheView, pageMap, viewPageCache } from '../../src/page-cache/cached-pages.js';
+import {
+  cachedPages,
+  createPageCacheInspector,
+  type PageCacheInspector,
+  pageMap,
+} from '../../src/page-cache/cached-pages.js';
 import { loadLibc } from '../../src/page-cache/libc.js';
 import { GIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { descriptorsBelow, evict } from '../helpers/page-cache.js';
@@ -28,90 +33,90 @@ function load(choice: BindingChoice): Bindings {
   return bindings;
 }
 
-/** As on a Linux before 6.5, or in a sandbox. */
+/** Loads koffi without cachestat(2), as on Linux before 6.5 or in a sandbox. */
 function withoutCachestat(): Bindings {
   const bindings = load({ mmapIo: false });
   const libc = bindings.libc && { ...bindings.libc, countCached: () => -1 };
   return { ...bindings, libc };
 }
 
-const WAYS: Record<string, () => PageCacheView> = {
-  'as it comes': () => ({ cachedPages, pageMap }),
-  'through koffi': () => viewPageCache(load({ mmapIo: false })),
-  'through koffi, by mincore alone': () => viewPageCache(withoutCachestat()),
-  'through mmap-io': () => viewPageCache(load({ libc: false })),
+const INSPECTORS: Record<string, () => PageCacheInspector> = {
+  default: () => ({ cachedPages, pageMap }),
+  koffi: () => createPageCacheInspector(load({ mmapIo: false })),
+  'koffi without cachestat': () => createPageCacheInspector(withoutCachestat()),
+  'mmap-io': () => createPageCacheInspector(load({ libc: false })),
 };
 
-/** The kernel drops pages as it has taken them: what is written at once may be one piece, of which no part can go. */
+/** Writes a file in pieces that can be evicted separately. The kernel may cache a single write as one large folio. */
 function writeInPieces(path: string, size: number): void {
   const fd = openSync(path, 'w');
   for (let at = 0; at < size; at += PIECE) writeSync(fd, pattern(Math.min(PIECE, size - at), 1, at));
   closeSync(fd);
 }
 
-/** Page by page, as a text: a run of pages in the page cache as `5+`, else as `5-`. */
+/** Formats a page map as run lengths: `5+` for five resident pages, `5-` for five that are not. */
 function runs(pages: Uint8Array | undefined): string {
   const text = Array.from(pages ?? [], (page) => (page === 1 ? '+' : page === 0 ? '-' : '?')).join('');
   return text.replace(/(.)\1*/g, (run) => `${run.length}${run[0]}`);
 }
 
-for (const [name, way] of Object.entries(WAYS)) {
-  test(`what is in the page cache is told page by page: ${name}`, async (t) => {
-    const view = way();
+for (const [name, create] of Object.entries(INSPECTORS)) {
+  test(`${name}: reports which pages are resident, and reads none of them`, async (t) => {
+    const inspector = create();
     const directory = await temporaryDirectory(t);
     const path = join(directory, 'artifact');
-    // More than one step of each way, and a last page that is not full.
+    // Larger than a step of each inspector, with a partial last page.
     writeInPieces(path, 40 * MIB + 100);
-    const { pageBytes } = (await view.cachedPages(path)) ?? t.fail();
+    const { pageBytes } = (await inspector.cachedPages(path)) ?? t.fail();
     const all = 40 * (MIB / pageBytes) + 1;
-    const assertSeen = async (expected: string, resident: number) => {
-      t.is(runs(await view.pageMap(path)), expected);
-      t.deepEqual(await view.cachedPages(path), { pages: all, resident, pageBytes });
+    const assertResident = async (expected: string, resident: number) => {
+      t.is(runs(await inspector.pageMap(path)), expected);
+      t.deepEqual(await inspector.cachedPages(path), { pages: all, resident, pageBytes });
     };
-    await assertSeen(`${all}+`, all);
+    await assertResident(`${all}+`, all);
     const quarter = PIECE / pageBytes;
     evict(path, MIB, 2 * MIB);
     evict(path, 35 * MIB, 35 * MIB + PIECE);
-    await assertSeen(
+    await assertResident(
       `${4 * quarter}+${4 * quarter}-${33 * 4 * quarter}+${quarter}-${all - 141 * quarter}+`,
       all - 5 * quarter,
     );
     evict(path);
-    await assertSeen(`${all}-`, 0);
-    // Nor has anything been read by looking.
-    await assertSeen(`${all}-`, 0);
+    await assertResident(`${all}-`, 0);
+    // The inspection has not read the file.
+    await assertResident(`${all}-`, 0);
     t.deepEqual(descriptorsBelow(directory), []);
   });
 
-  test(`a region is told from the page of its first byte to that of its last: ${name}`, async (t) => {
-    const view = way();
+  test(`${name}: a region extends from the page of its first byte to the page of its last byte`, async (t) => {
+    const inspector = create();
     const directory = await temporaryDirectory(t);
     const path = join(directory, 'artifact');
     writePattern(directory, 'artifact', MIB + 1, 1);
-    const { pageBytes } = (await view.cachedPages(path)) ?? t.fail();
-    const see = async (offset?: number, length?: number) => {
-      const counted = await view.cachedPages(path, offset, length);
-      const mapped = await view.pageMap(path, offset, length);
+    const { pageBytes } = (await inspector.cachedPages(path)) ?? t.fail();
+    const inspect = async (offset?: number, length?: number) => {
+      const counted = await inspector.cachedPages(path, offset, length);
+      const mapped = await inspector.pageMap(path, offset, length);
       t.is(counted?.pages, mapped?.byteLength);
       t.is(counted?.resident, mapped?.filter((page) => page === 1).byteLength);
       return counted?.pages;
     };
-    t.is(await see(0, 1), 1);
-    t.is(await see(pageBytes - 1, 1), 1);
-    t.is(await see(pageBytes - 1, 2), 2);
-    t.is(await see(pageBytes, pageBytes), 1);
-    t.is(await see(pageBytes + 1, pageBytes), 2);
-    t.is(await see(MIB), 1);
-    t.is(await see(MIB / 2, 10 * GIB), MIB / 2 / pageBytes + 1, 'no further than the file');
-    t.is(await see(MIB + 1), 1, 'the page of its end');
-    t.is(await see(GIB, 10), 0);
-    t.is(await see(0, 0), 0);
+    t.is(await inspect(0, 1), 1);
+    t.is(await inspect(pageBytes - 1, 1), 1);
+    t.is(await inspect(pageBytes - 1, 2), 2);
+    t.is(await inspect(pageBytes, pageBytes), 1);
+    t.is(await inspect(pageBytes + 1, pageBytes), 2);
+    t.is(await inspect(MIB), 1);
+    t.is(await inspect(MIB / 2, 10 * GIB), MIB / 2 / pageBytes + 1, 'up to the end of the file');
+    t.is(await inspect(MIB + 1), 1, 'the page that contains the end of the file');
+    t.is(await inspect(GIB, 10), 0);
+    t.is(await inspect(0, 0), 0);
     truncateSync(path, 0);
-    t.is(await see(), 0);
+    t.is(await inspect(), 0);
   });
 }
 
-test('of what is no file nothing is told, and what cannot be opened is the error of the system', async (t) => {
+test('returns undefined for a path that is not a regular file, and rejects if the file cannot be opened', async (t) => {
   const directory = await temporaryDirectory(t);
   execFileSync('mkfifo', [join(directory, 'fifo')]);
   symlinkSync('loop', join(directory, 'loop'));
@@ -121,84 +126,95 @@ test('of what is no file nothing is told, and what cannot be opened is the error
     t.is(await cachedPages(path), undefined, path);
     t.is(await pageMap(path), undefined, path);
   }
-  for (const look of [cachedPages, pageMap]) {
-    await t.throwsAsync(look(join(directory, 'none')), { code: 'ENOENT' });
-    await t.throwsAsync(look(join(directory, 'artifact', 'below')), { code: 'ENOTDIR' });
-    await t.throwsAsync(look(join(directory, 'loop')), { code: 'ELOOP' });
-    await t.throwsAsync(look(join(directory, 'artifact'), -1), { instanceOf: RangeError, message: /^offset: .*-1$/ });
-    await t.throwsAsync(look(join(directory, 'artifact'), 0, 0.5), { instanceOf: RangeError, message: /^length: / });
+  for (const inspect of [cachedPages, pageMap]) {
+    await t.throwsAsync(inspect(join(directory, 'none')), { code: 'ENOENT' });
+    await t.throwsAsync(inspect(join(directory, 'artifact', 'below')), { code: 'ENOTDIR' });
+    await t.throwsAsync(inspect(join(directory, 'loop')), { code: 'ELOOP' });
+    await t.throwsAsync(inspect(join(directory, 'artifact'), -1), {
+      instanceOf: RangeError,
+      message: /^offset: .*-1$/,
+    });
+    await t.throwsAsync(inspect(join(directory, 'artifact'), 0, 0.5), { instanceOf: RangeError, message: /^length: / });
   }
   t.is((await cachedPages(join(directory, 'link')))?.resident, (await cachedPages(join(directory, 'artifact')))?.pages);
   t.deepEqual(descriptorsBelow(directory), []);
 });
 
-test('without a binding nothing is told', async (t) => {
+test('returns undefined without a binding', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'artifact', 10_000, 1);
-  const view = viewPageCache(loadBindings({ mmapIo: false, libc: false }));
-  t.is(await view.cachedPages(join(directory, 'artifact')), undefined);
-  t.is(await view.pageMap(join(directory, 'artifact')), undefined);
+  const inspector = createPageCacheInspector(loadBindings({ mmapIo: false, libc: false }));
+  t.is(await inspector.cachedPages(join(directory, 'artifact')), undefined);
+  t.is(await inspector.pageMap(join(directory, 'artifact')), undefined);
 });
 
-test('of a large file the first 4 GiB are told, and others get their turn meanwhile', async (t) => {
+test('a page map is limited to 4 GiB, and each step runs in its own iteration of the event loop', async (t) => {
   const directory = await temporaryDirectory(t);
   const path = join(directory, 'sparse');
   const fd = openSync(path, 'w');
   ftruncateSync(fd, 5 * GIB);
   closeSync(fd);
-  const { view, steps, end } = countTurns();
+  const { inspector, steps, end } = recordIterations();
   t.teardown(end);
-  const pages = (await view.pageMap(path)) ?? t.fail();
+  const pages = (await inspector.pageMap(path)) ?? t.fail();
   t.is(runs(pages), `${pages.byteLength}-`);
-  const counted = (await view.cachedPages(path)) ?? t.fail();
+  const counted = (await inspector.cachedPages(path)) ?? t.fail();
   t.is(pages.byteLength * counted.pageBytes, 4 * GIB);
   t.is(counted.pages * counted.pageBytes, 5 * GIB);
-  t.is((await view.pageMap(path, 3 * GIB))?.byteLength, (2 * GIB) / counted.pageBytes);
+  t.is((await inspector.pageMap(path, 3 * GIB))?.byteLength, (2 * GIB) / counted.pageBytes);
   t.true(steps.length > 300, `${steps.length} steps`);
   t.deepEqual(
-    steps.filter((turn, index) => turn === steps[index + 1]),
+    steps.filter((iteration, index) => iteration === steps[index + 1]),
     [],
   );
 });
 
-/** A view that says in which turn of the event loop it has taken each step. */
-function countTurns(): { readonly view: PageCacheView; readonly steps: number[]; readonly end: () => void } {
+/** Creates an inspector that records in which iteration of the event loop each step ran. */
+function recordIterations(): {
+  readonly inspector: PageCacheInspector;
+  readonly steps: number[];
+  readonly end: () => void;
+} {
   const bindings = load({ mmapIo: false });
   const { libc } = bindings;
   if (libc === undefined) throw new Error('koffi does not load');
   const steps: number[] = [];
-  let turns = 0;
-  let turn = setImmediate(function next() {
-    turns++;
-    turn = setImmediate(next);
+  let iteration = 0;
+  let immediate = setImmediate(function next() {
+    iteration++;
+    immediate = setImmediate(next);
   });
-  const watched = {
+  const recorded = {
     ...libc,
     countCached: (...step: Parameters<typeof libc.countCached>) => {
-      steps.push(turns);
+      steps.push(iteration);
       return libc.countCached(...step);
     },
     mapResident: (...step: Parameters<typeof libc.mapResident>) => {
-      steps.push(turns);
+      steps.push(iteration);
       return libc.mapResident(...step);
     },
   };
-  return { view: viewPageCache({ ...bindings, libc: watched }), steps, end: () => clearImmediate(turn) };
+  return {
+    inspector: createPageCacheInspector({ ...bindings, libc: recorded }),
+    steps,
+    end: () => clearImmediate(immediate),
+  };
 }
 
-// /etc/passwd is everybody's to read, and root's.
-test.serial('of the files of others mincore is not believed', async (t) => {
+// /etc/passwd belongs to root, and all users may read it.
+test.serial('mincore is not trusted for files of other users', async (t) => {
   readFileSync('/etc/passwd');
-  const look = async (): Promise<unknown[]> => [
-    await viewPageCache(withoutCachestat()).cachedPages('/etc/passwd'),
-    await viewPageCache(load({ libc: false })).cachedPages('/etc/passwd'),
+  const inspect = async (): Promise<unknown[]> => [
+    await createPageCacheInspector(withoutCachestat()).cachedPages('/etc/passwd'),
+    await createPageCacheInspector(load({ libc: false })).cachedPages('/etc/passwd'),
     await pageMap('/etc/passwd'),
   ];
   const isRoot = process.geteuid?.() === 0;
   if (isRoot) process.seteuid?.(NOBODY);
   try {
-    t.deepEqual(await look(), [undefined, undefined, undefined]);
-    // The kernel counts them, refuses to, or is too old; none of them is a lie.
+    t.deepEqual(await inspect(), [undefined, undefined, undefined]);
+    // cachestat either reports the pages or fails; it never reports wrong ones.
     const counted = await cachedPages('/etc/passwd');
     t.true(counted === undefined || (counted.resident === counted.pages && counted.pages > 0));
   } finally {
@@ -206,7 +222,7 @@ test.serial('of the files of others mincore is not believed', async (t) => {
   }
 });
 
-test('the files of an overlay have their pages in the file system below', async (t) => {
+test('finds the pages of overlay files, which belong to the lower file system', async (t) => {
   const directory = await temporaryDirectory(t);
   for (const name of ['lower', 'other', 'merged']) mkdirSync(join(directory, name));
   writePattern(join(directory, 'lower'), 'artifact', MIB, 1);

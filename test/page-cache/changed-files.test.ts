@@ -2,19 +2,19 @@ import { appendFile, link, rename, truncate, unlink, utimes, writeFile } from 'n
 import test, { type ExecutionContext } from 'ava';
 import { openFileSite } from '../helpers/file-site.js';
 
-/** What happens to a file right after it has been sent, and what the next request gets of it. */
+/** Changes of a file after a download, and the body of the next response. */
 const CHANGES: readonly {
-  what: string;
+  title: string;
   change(path: string): Promise<unknown>;
   body: string | undefined;
 }[] = [
-  { what: 'it is appended to', change: (path) => appendFile(path, ', more'), body: 'first, more' },
-  { what: 'it is rewritten in place', change: (path) => writeFile(path, 'other'), body: 'other' },
-  { what: 'it is cut off', change: (path) => truncate(path, 3), body: 'fir' },
-  { what: 'another is renamed over it', change: (path) => renameOver(path, 'third'), body: 'third' },
-  { what: 'it is deleted', change: unlink, body: undefined },
-  { what: 'it is touched', change: (path) => utimes(path, 1, 1), body: 'first' },
-  { what: 'it gets another name', change: (path) => link(path, `${path}-too`), body: 'first' },
+  { title: 'a file that was appended to', change: (path) => appendFile(path, ', more'), body: 'first, more' },
+  { title: 'a file that was rewritten in place', change: (path) => writeFile(path, 'other'), body: 'other' },
+  { title: 'a file that was truncated', change: (path) => truncate(path, 3), body: 'fir' },
+  { title: 'a file that was replaced by rename', change: (path) => renameOver(path, 'third'), body: 'third' },
+  { title: 'a file that was deleted', change: unlink, body: undefined },
+  { title: 'a file with another modification time', change: (path) => utimes(path, 1, 1), body: 'first' },
+  { title: 'a file with another hard link', change: (path) => link(path, `${path}-too`), body: 'first' },
 ];
 
 async function renameOver(path: string, text: string): Promise<void> {
@@ -22,8 +22,8 @@ async function renameOver(path: string, text: string): Promise<void> {
   await rename(`${path}.new`, path);
 }
 
-for (const { what, change, body } of CHANGES) {
-  test(`without the promise, the next request sees it: ${what}`, async (t) => {
+for (const { title, change, body } of CHANGES) {
+  test(`if files are not immutable, the next request checks ${title}`, async (t) => {
     const site = await openFileSite(t, 'http', { artifact: { immutable: false } });
     const path = `${site.directory}/file`;
     await writeFile(path, 'first');
@@ -33,7 +33,12 @@ for (const { what, change, body } of CHANGES) {
     const after = await site.get('file');
     t.is(after.status, body === undefined ? 404 : 200);
     if (body !== undefined) t.is(after.body.toString(), body);
-    assertTag(t, before.headers.etag, after.headers.etag, body === 'first' && what !== 'it is touched');
+    assertTag(
+      t,
+      before.headers.etag,
+      after.headers.etag,
+      body === 'first' && title !== 'a file with another modification time',
+    );
   });
 }
 

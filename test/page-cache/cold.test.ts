@@ -6,16 +6,16 @@ import { evict, lockInPageCache, majorFaults } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
 
 for (const kind of ['http', 'h2c'] as const) {
-  test(`${kind}: what is not in the page cache is read, and mapped from then on`, async (t) => {
+  test(`${kind}: a file that is not resident is read, and mapped from then on`, async (t) => {
     const site = await openFileSite(t, kind);
-    // One window of either protocol.
+    // One window in both protocols.
     const expected = writePattern(site.directory, 'one', 64 * KIB, 1);
     evict(join(site.directory, 'one'));
     assertBytes(t, (await site.get('one')).body, expected);
     t.deepEqual(site.sent(), { read: 64 * KIB });
     t.deepEqual(site.handler.stats().unmapped, { 'not-resident': 1 });
-    // The kernel may take it back in between, and then it is read once more.
-    await until('it is mapped', async () => {
+    // If the kernel evicts the page in between, it is read again.
+    await until('the file is mapped', async () => {
       assertBytes(t, (await site.get('one')).body, expected);
       return site.sent().mapped === 64 * KIB;
     });
@@ -23,21 +23,21 @@ for (const kind of ['http', 'h2c'] as const) {
   });
 }
 
-test('what is not in the page cache is read where nothing is mapped, and copied from then on', async (t) => {
+test('over TLS, a file that is not resident is read, and copied from then on', async (t) => {
   const site = await openFileSite(t, 'https');
   const expected = writePattern(site.directory, 'small', 20 * KIB, 1);
   evict(join(site.directory, 'small'));
   assertBytes(t, (await site.get('small')).body, expected);
   t.deepEqual(site.sent(), { read: 20 * KIB });
-  await until('it is copied', async () => {
+  await until('the file is copied', async () => {
     assertBytes(t, (await site.get('small')).body, expected);
     return site.sent().copied === 20 * KIB;
   });
 });
 
 for (const kind of ['http', 'h2c'] as const) {
-  // Serial: users other than root may lock 8 MiB.
-  test.serial(`${kind}: a response turns to reads where pages are missing, and comes back`, async (t) => {
+  // Serial, because users other than root may lock 8 MiB at most.
+  test.serial(`${kind}: a response reads pages that are not resident, and maps the others`, async (t) => {
     const site = await openFileSite(t, kind);
     const expected = writePattern(site.directory, 'half', 8 * MIB, 2);
     const path = join(site.directory, 'half');
@@ -51,7 +51,7 @@ for (const kind of ['http', 'h2c'] as const) {
       return { mapped: sent('mapped'), read: sent('read'), copied: sent('copied') };
     };
     // The kernel may reclaim the part that is not locked.
-    await until('all of it is mapped', async () => (await download()).mapped === 8 * MIB);
+    await until('the whole file is mapped', async () => (await download()).mapped === 8 * MIB);
     // Aligned to 2 MiB: the kernel evicts large folios as a whole.
     evict(path, 2 * MIB, 4 * MIB);
     const { mapped, read, copied } = await download();
@@ -64,7 +64,7 @@ for (const kind of ['http', 'h2c'] as const) {
 
 test.serial('cold files do not make the event loop wait for a disk', async (t) => {
   const site = await openFileSite(t, 'http');
-  // Each of one window: where a file is longer, what the kernel reads ahead looks like a wait too (mm_account_fault).
+  // One window each. In longer files, readahead of the kernel counts as a major fault too (mm_account_fault).
   const files = new Map<string, Buffer>();
   for (let index = 0; index < 150; index++) {
     for (const size of [3000, 64 * KIB]) {
@@ -73,16 +73,16 @@ test.serial('cold files do not make the event loop wait for a disk', async (t) =
     }
   }
   const round = () => Promise.all([...files.keys()].map(async (name) => [name, (await site.get(name)).body] as const));
-  await round(); // so that code, too, is there
+  await round(); // makes the code resident
   for (const name of files.keys()) evict(join(site.directory, name));
   const { read: readBefore = 0 } = site.sent();
   const faultsBefore = majorFaults();
   const bodies = await round();
   const faults = majorFaults() - faultsBefore;
-  // Pages of code may have been reclaimed.
-  t.true(faults < files.size / 10, `${faults} page faults waited for a disk, for ${files.size} files`);
+  // The kernel may have evicted pages of code.
+  t.true(faults < files.size / 10, `${faults} major page faults for ${files.size} files`);
   for (const [name, body] of bodies) assertBytes(t, body, files.get(name) ?? Buffer.alloc(0), name);
-  // Not all: what the kernel reads for one file may bring a small neighbour.
+  // Not all bytes: a read of one file may make a small neighbour resident.
   const read = (site.sent().read ?? 0) - readBefore;
   t.true(read >= 0.9 * 150 * (3000 + 64 * KIB), `${read} bytes have been read`);
 });

@@ -6,8 +6,10 @@ import { loadBindings } from '../../src/page-cache/bindings.js';
 import { OpenFile } from '../../src/page-cache/open-file.js';
 import { canTrustMincore } from '../../src/page-cache/residency.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { testWith } from '../helpers/peers.js';
 
-const PIECE = 64 * KIB;
+/** Unit in which leases are counted. */
+const UNIT = 64 * KIB;
 
 async function openFile(t: ExecutionContext, size: number): Promise<OpenFile> {
   const directory = await temporaryDirectory(t);
@@ -26,7 +28,7 @@ async function openFile(t: ExecutionContext, size: number): Promise<OpenFile> {
   return file;
 }
 
-test('what is lent to several counts once, and is free when the last one has given it back', async (t) => {
+test('bytes with several leases count once, until the last lease is released', async (t) => {
   const file = await openFile(t, 4 * MIB + 5);
   const windows = fc.array(
     fc.record({
@@ -40,41 +42,37 @@ test('what is lent to several counts once, and is free when the last one has giv
     const open: { start: number; end: number }[] = [];
     let counted = 0;
     const check = (): void => {
-      const pieces = new Set<number>();
+      const units = new Set<number>();
       for (const { start, end } of open) {
-        for (let piece = Math.floor(start / PIECE); piece * PIECE < end; piece++) pieces.add(piece);
+        for (let unit = Math.floor(start / UNIT); unit * UNIT < end; unit++) units.add(unit);
       }
-      if (counted !== pieces.size * PIECE) throw new Error(`${counted} counted, ${pieces.size * PIECE} lent`);
+      if (counted !== units.size * UNIT) throw new Error(`${counted} counted, ${units.size * UNIT} leased`);
     };
     for (const { start, length, order } of sequence) {
       const end = Math.min(start + length, 4 * MIB + 5);
-      counted += file.lend(start, end);
+      counted += file.lease(start, end);
       open.push({ start, end });
       check();
       if (order % 3 === 0) {
         const [window] = open.splice(order % open.length, 1);
-        if (window !== undefined) counted -= file.takeBack(window.start, window.end);
+        if (window !== undefined) counted -= file.releaseLease(window.start, window.end);
         check();
       }
     }
-    for (const { start, end } of open.splice(0)) counted -= file.takeBack(start, end);
+    for (const { start, end } of open.splice(0)) counted -= file.releaseLease(start, end);
     return counted === 0;
   });
   t.notThrows(() => fc.assert(property, { numRuns: 200 }));
 });
 
-test('mincore is believed of files that this user owns', (t) => {
+test('mincore is trusted for files of this user, and by root for all files', (t) => {
   const isRoot = process.geteuid?.() === 0;
   t.true(canTrustMincore({ uid: BigInt(process.geteuid?.() ?? 0) }));
   t.is(canTrustMincore({ uid: 54321n }), isRoot);
 });
 
-test('what is not the user\u2019s is not believed once root has been given up, and again when it is taken back', (t) => {
-  if (process.geteuid?.() !== 0) {
-    t.log('only root has something to give up');
-    t.not(process.env['CI'], 'true', 'nothing is left out there');
-    return;
-  }
+// Serial, because the effective user is the same for all tests of a process.
+testWith(test.serial, 'root')('mincore is not trusted for files of other users while the process is not root', (t) => {
   const file = { uid: 0n };
   t.true(canTrustMincore(file));
   process.seteuid?.(65534);
@@ -85,5 +83,4 @@ test('what is not the user\u2019s is not believed once root has been given up, a
     process.seteuid?.(0);
   }
   t.true(canTrustMincore(file));
-  return undefined;
 });

@@ -6,68 +6,68 @@ import { descriptorsBelow } from '../helpers/page-cache.js';
 import { startPaused } from '../helpers/paused.js';
 import { until } from '../helpers/poll.js';
 
-/** The largest number that `look` gives while `task` runs. */
-async function highest(look: () => number, task: () => Promise<void>): Promise<number> {
-  let most = 0;
+/** Returns the largest value of `measure` while `task` runs. */
+async function maximum(measure: () => number, task: () => Promise<void>): Promise<number> {
+  let largest = 0;
   let isOver = false;
   const watch = (): void => {
-    most = Math.max(most, look());
+    largest = Math.max(largest, measure());
     if (!isOver) setImmediate(watch);
   };
   watch();
   await task().finally(() => {
     isOver = true;
   });
-  return most;
+  return largest;
 }
 
-test.serial('128 simultaneous first requests open a file once, and map it once', async (t) => {
+test.serial('128 simultaneous first requests open a file once and map it once', async (t) => {
   for (const kind of ['http', 'h2c'] as const) {
     const site = await openFileSite(t, kind);
     const expected = writePattern(site.directory, 'file', 256 * KIB, 1);
-    const most = await highest(
+    const largest = await maximum(
       () => Math.max(site.handler.stats().openFiles, descriptorsBelow(site.directory).length),
       async () => {
         const responses = await Promise.all(Array.from({ length: 128 }, () => site.get('file')));
         for (const { body } of responses) assertBytes(t, body, expected);
       },
     );
-    t.is(most, 1);
+    t.is(largest, 1);
     t.is(site.handler.stats().mappings, 1);
     t.deepEqual(site.sent(), { mapped: 128 * 256 * KIB });
     await assertAllBack(t, site);
   }
 });
 
-test.serial('128 simultaneous first requests of what is not there leave nothing behind', async (t) => {
+test.serial('128 simultaneous requests for a missing file leave no descriptor open', async (t) => {
   const site = await openFileSite(t, 'http', { maxOpenFiles: 4 });
   const responses = await Promise.all(Array.from({ length: 128 }, () => site.get('nothing')));
   t.true(responses.every(({ status }) => status === 404));
   t.is(site.handler.stats().openFiles, 0);
 });
 
-test.serial('no more descriptors than allowed: those that nobody uses make room', async (t) => {
+test.serial('idle descriptors are closed so that maxOpenFiles is not exceeded', async (t) => {
   const site = await openFileSite(t, 'http', { maxOpenFiles: 8 });
   const files = Array.from({ length: 100 }, (_, index) => writePattern(site.directory, `${index}`, 70 * KIB, index));
-  const ask = async (index: number): Promise<void> => {
+  const download = async (index: number): Promise<void> => {
     const { status, body } = await site.get(`${index}`);
     t.is(status, 200);
     assertBytes(t, body, files[index] ?? Buffer.alloc(0));
   };
-  const most = await highest(
+  const largest = await maximum(
     () => descriptorsBelow(site.directory).length,
     async () => {
-      for (let index = 0; index < 100; index++) await ask(index);
+      for (let index = 0; index < 100; index++) await download(index);
       for (let index = 0; index < 96; index += 8) {
-        await Promise.all(Array.from({ length: 8 }, (_, offset) => ask(index + offset)));
+        await Promise.all(Array.from({ length: 8 }, (_, offset) => download(index + offset)));
       }
     },
   );
-  t.is(most, 8);
+  t.is(largest, 8);
   await assertAllBack(t, site);
 });
 
-test.serial('when all descriptors are in use: 503 with Retry-After, until one is free', async (t) => {
+test.serial('if all descriptors are in use, other files get 503 with Retry-After until one is free', async (t) => {
   const site = await openFileSite(t, 'http', { maxOpenFiles: 8 });
   const size = 16 * MIB;
   const downloads = [];
@@ -80,12 +80,12 @@ test.serial('when all descriptors are in use: 503 with Retry-After, until one is
     const refused = await site.get('ninth');
     t.is(refused.status, 503);
     t.is(refused.headers['retry-after'], '1');
-    t.is((await site.get('0', { method: 'HEAD' })).status, 200, 'what is open is still served');
+    t.is((await site.get('0', { method: 'HEAD' })).status, 200, 'an open file is still served');
   }
   t.is(descriptorsBelow(site.directory).length, 8);
   const [first, ...others] = downloads;
   assertBytes(t, (await first?.finish()) ?? Buffer.alloc(0), pattern(size, 0));
-  await until('one is free', async () => (await site.get('ninth')).status === 200);
+  await until('a descriptor is free', async () => (await site.get('ninth')).status === 200);
   assertBytes(t, (await site.get('ninth')).body, expected);
   for (const [index, download] of others.entries()) {
     assertBytes(t, await download.finish(), pattern(size, index + 1));
@@ -93,7 +93,7 @@ test.serial('when all descriptors are in use: 503 with Retry-After, until one is
   await assertAllBack(t, site);
 });
 
-test.serial('a file that is asked for again while it is being closed is opened again', async (t) => {
+test.serial('a file that is requested while it is being closed is opened again', async (t) => {
   const site = await openFileSite(t, 'http', { maxOpenFiles: 1 });
   const files = [0, 1, 2].map((index) => writePattern(site.directory, `${index}`, 3000, index));
   for (let round = 0; round < 100; round++) {

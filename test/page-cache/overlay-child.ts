@@ -1,11 +1,11 @@
 import { loadBindings } from '../../src/page-cache/bindings.js';
-import { viewPageCache } from '../../src/page-cache/cached-pages.js';
+import { createPageCacheInspector } from '../../src/page-cache/cached-pages.js';
 import { evict } from '../helpers/page-cache.js';
 
-/** Says what is seen of a file before and after it has been taken out of the page cache, by its path in the file system below. */
+/** Prints the cached pages of a file before and after its eviction through its path in the lower file system. */
 
-const [path = '', below = ''] = process.argv.slice(2);
-const { cachedPages } = viewPageCache(loadBindings());
-const hot = await cachedPages(path);
-evict(below);
-process.stdout.write(JSON.stringify([hot, await cachedPages(path)]));
+const [path = '', lowerPath = ''] = process.argv.slice(2);
+const { cachedPages } = createPageCacheInspector(loadBindings());
+const before = await cachedPages(path);
+evict(lowerPath);
+process.stdout.write(JSON.stringify([before, await cachedPages(path)]));

@@ -20,7 +20,7 @@ const ALLOWED: Record<'all' | 'mapped' | 'copied' | 'read', SourceName[]> = {
 
 for (const [name, bindings] of Object.entries(BINDINGS)) {
   for (const only of [undefined, 'mapped', 'copied', 'read'] as const) {
-    test(`${name}, ${only ?? 'every source'}: the same bytes`, async (t) => {
+    test(`${name}, ${only ?? 'every source'}: all sizes and ranges have the same bytes`, async (t) => {
       for (const kind of WIRES) {
         const site = await openFileSite(t, kind, { bindings, only });
         for (const size of SIZES) {
@@ -35,7 +35,7 @@ for (const [name, bindings] of Object.entries(BINDINGS)) {
         }
         const allowed: readonly SourceName[] = bindings.libc === false ? ['mapped', 'read'] : ALLOWED[only ?? 'all'];
         for (const source of Object.keys(site.sent())) {
-          t.true(allowed.includes(source as SourceName), `${kind}: ${source} is none of ${allowed}`);
+          t.true(allowed.includes(source as SourceName), `${kind}: ${source}, expected one of ${allowed}`);
         }
         const { mapper } = site.handler.stats();
         t.is(mapper, bindings.mmapIo === false ? (bindings.libc === false ? undefined : 'libc') : 'mmap-io');
@@ -47,7 +47,7 @@ for (const [name, bindings] of Object.entries(BINDINGS)) {
 
 for (const [name, bindings] of Object.entries(BINDINGS)) {
   for (const kind of ['http', 'h2c'] as const) {
-    test(`${kind}, ${name}: what is large and resident is mapped wherever something can map it`, async (t) => {
+    test(`${kind}, ${name}: a large resident file is mapped if a binding can map it`, async (t) => {
       const site = await openFileSite(t, kind, { bindings });
       writePattern(site.directory, 'large', 2 * MIB + 100, 1);
       await site.get('large');
@@ -56,14 +56,14 @@ for (const [name, bindings] of Object.entries(BINDINGS)) {
       const { mapped = 0, read = 0, copied = 0 } = site.sent();
       t.is(mapped + copied + read, 2 * MIB + 100);
       if (none) t.is(read, 2 * MIB + 100);
-      // The last page, not being full, is copied: with the window before it, or alone.
+      // The partial last page is copied, with the window before it or alone.
       else t.true(copiesTail ? mapped >= 2 * MIB && read === 0 : mapped === 2 * MIB + 100, JSON.stringify(site.sent()));
       t.is(site.handler.stats().copiesResident, copiesTail);
     });
   }
 }
 
-test('where nothing can be copied without waiting, small artifacts are mapped, last pages included', async (t) => {
+test('without preadv2, small artifacts are mapped including their partial last page', async (t) => {
   const site = await openFileSite(t, 'http', { bindings: { libc: false } });
   for (const size of [1, 1000, 4096, 5000, 64 * KIB - 1]) {
     const expected = writePattern(site.directory, `${size}`, size, 3);
@@ -73,7 +73,7 @@ test('where nothing can be copied without waiting, small artifacts are mapped, l
   }
 });
 
-test('over TLS files are mapped when the user asks for it', async (t) => {
+test("files are mapped over TLS if the option map is 'always'", async (t) => {
   for (const kind of ['https', 'h2'] as const) {
     const site = await openFileSite(t, kind, { map: 'always' });
     const expected = writePattern(site.directory, 'large', 4 * MIB, 1);

@@ -47,38 +47,38 @@ for (const [reason, cases] of Object.entries(CASES)) {
 }
 
 function assertReason(t: ExecutionContext, stats: { unmapped: object; sent: { mapped: object } }, reason: string) {
-  // What may change from window to window is asked for each; the rest once a response.
+  // Memory pressure is checked for each window, the other reasons once per response.
   if (reason === 'pressure') t.deepEqual(Object.keys(stats.unmapped), [reason]);
   else t.deepEqual(stats.unmapped, { [reason]: 1 });
   t.deepEqual(stats.sent.mapped, { windows: 0, bytes: 0 });
 }
 
-test('not mapped: the last page, being not full, where nothing goes before it', async (t) => {
+test('not mapped: a partial last page without a mapped page before it in its window', async (t) => {
   const site = await openFileSite(t, 'http');
-  // HTTP/1.1 begins with 256 KiB.
+  // The first window of HTTP/1.1 has 256 KiB.
   const expected = writePattern(site.directory, 'artifact', 256 * KIB + 100, 1);
   assertBytes(t, (await site.get('artifact')).body, expected);
   t.deepEqual(site.handler.stats().unmapped, { tail: 1 });
   t.deepEqual(site.sent(), { mapped: 256 * KIB, copied: 100 });
 });
 
-test('not mapped: the serving pool has lent all it has; what is lent once more costs nothing', async (t) => {
+test('not mapped: the limit on mapped bytes is reached, where bytes with several leases count once', async (t) => {
   const memory = fixedMemoryPressure('normal', { headroomBytes: 128 * KIB });
   const site = await openFileSite(t, 'h2c', { memory });
   const names = ['a', 'b', 'c'];
   const bytes = names.map((name, index) => writePattern(site.directory, name, 128 * KIB, index));
-  // No stream may send anything yet: each keeps its first window of 64 KiB.
+  // With a flow-control window of 0, each stream keeps its first window of 64 KiB in flight.
   const client = await Frames.connect(t, site.server, { windowSize: 0 });
   client.get(1, '/a');
   client.get(3, '/a');
   client.get(5, '/b');
-  await until('three windows are lent', () => site.handler.stats().mappedBytes === 128 * KIB);
+  await until('three windows are in flight', () => site.handler.stats().mappedBytes === 128 * KIB);
   t.deepEqual(site.handler.stats().unmapped, {});
   client.get(7, '/c');
-  await until('the fourth is refused', () => site.handler.stats().unmapped.pool === 1);
+  await until('the fourth window is not mapped', () => site.handler.stats().unmapped.pool === 1);
   t.is(site.handler.stats().mappedBytes, 128 * KIB);
   client.setInitialWindow(MIB);
-  await until('all is there', () => [1, 3, 5, 7].every((id) => client.stream(id).isEnded));
+  await until('all streams have ended', () => [1, 3, 5, 7].every((id) => client.stream(id).isEnded));
   for (const [id, index] of [
     [1, 0],
     [3, 0],
@@ -90,7 +90,7 @@ test('not mapped: the serving pool has lent all it has; what is lent once more c
   await assertAllBack(t, site);
 });
 
-test('a mapping is refused above the limit, and where the kernel refuses it', async (t) => {
+test('map() returns map-limit above the limit, and map-failed if the kernel refuses', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', 64 * KIB, 1);
   const fd = openSync(join(directory, 'file'), 'r');
@@ -101,5 +101,5 @@ test('a mapping is refused above the limit, and where the kernel refuses it', as
   t.is(bindings.mappings, 2);
   closeSync(fd);
   for (const choice of [{ libc: false }, { mmapIo: false }]) t.is(loadBindings(choice).map(fd, 0, 4096), 'map-failed');
-  t.true(typeof first === 'object' && typeof second === 'object'); // and both are still in use
+  t.true(typeof first === 'object' && typeof second === 'object'); // and both are still reachable
 });

@@ -8,8 +8,8 @@ import { testWith } from '../helpers/peers.js';
 
 const NOBODY = 65534;
 
-// Those that it may read: test/faults/places.test.ts.
-testWith(test, 'root')('a file of another user that the server may not read is 500, no miss', async (t) => {
+// test/faults/places.test.ts covers files of other users that the server may read.
+testWith(test, 'root')('a file that the server may not read is answered with 500, not 404', async (t) => {
   const directory = await temporaryDirectory(t);
   chmodSync(directory, 0o755);
   writePattern(directory, 'private', 100, 2);

@@ -4,78 +4,80 @@ import fc from 'fast-check';
 import { Connection } from '../../src/send/connection.js';
 import { KIB, MIB } from '../helpers/files.js';
 
-const SURPLUS = 6 * MIB;
-/** A grant, or the settlement of one of those that are open. */
+const MAX_SHARED_BYTES = 6 * MIB;
+/** Each step reserves bytes, or releases one of the reservations. */
 const steps = fc.array(
-  fc.oneof(fc.record({ wanted: fc.integer({ min: 1, max: MIB }) }), fc.record({ settled: fc.nat() })) as fc.Arbitrary<{
-    wanted?: number;
-    settled?: number;
+  fc.oneof(fc.record({ reserve: fc.integer({ min: 1, max: MIB }) }), fc.record({ release: fc.nat() })) as fc.Arbitrary<{
+    reserve?: number;
+    release?: number;
   }>,
   { maxLength: 400 },
 );
 
-/** What 600 streams would get of a connection, one after the other: it shows all that a connection has in flight. */
-function grants(connection: Connection): number[] {
+/** Reserves bytes for 600 streams, one after the other. The result shows the whole state of a connection. */
+function reserveForStreams(connection: Connection): number[] {
   return Array.from({ length: 600 }, () => {
-    const bytes = connection.room(64 * MIB);
-    connection.grant(bytes);
+    const bytes = connection.availableBytes(64 * MIB);
+    connection.reserve(bytes);
     return bytes;
   });
 }
 
-test('a session: the surplus is never exceeded, nobody gets nothing, and all is settled in the end', (t) => {
+test('a session never exceeds its shared bytes, gives each stream some bytes, and returns to its initial state', (t) => {
   const property = fc.property(steps, (sequence) => {
     const connection = new Connection(true);
-    const open: { bytes: number; surplus: number }[] = [];
-    const settle = (index: number): void => {
-      const [grant] = open.splice(index, 1);
-      if (grant !== undefined) connection.settle(grant.bytes, grant.surplus);
+    const reservations: { bytes: number; sharedBytes: number }[] = [];
+    const release = (index: number): void => {
+      const [reservation] = reservations.splice(index, 1);
+      if (reservation !== undefined) connection.release(reservation.bytes, reservation.sharedBytes);
     };
-    for (const { wanted, settled } of sequence) {
-      if (wanted !== undefined) {
-        const bytes = connection.room(wanted);
-        if (bytes < Math.min(wanted, 4 * KIB) || bytes > wanted) throw new Error(`${bytes} of ${wanted}`);
-        open.push({ bytes, surplus: connection.grant(bytes) });
-      } else if (open.length > 0) settle((settled ?? 0) % open.length);
-      const surplus = open.reduce((sum, grant) => sum + grant.surplus, 0);
-      if (surplus > SURPLUS) throw new Error(`a surplus of ${surplus}`);
+    for (const step of sequence) {
+      if (step.reserve !== undefined) {
+        const bytes = connection.availableBytes(step.reserve);
+        if (bytes < Math.min(step.reserve, 4 * KIB) || bytes > step.reserve) {
+          throw new Error(`${bytes} of ${step.reserve} bytes`);
+        }
+        reservations.push({ bytes, sharedBytes: connection.reserve(bytes) });
+      } else if (reservations.length > 0) release((step.release ?? 0) % reservations.length);
+      const sharedBytes = reservations.reduce((sum, reservation) => sum + reservation.sharedBytes, 0);
+      if (sharedBytes > MAX_SHARED_BYTES) throw new Error(`${sharedBytes} shared bytes`);
     }
-    while (open.length > 0) settle(0);
-    return isDeepStrictEqual(grants(connection), grants(new Connection(true)));
+    while (reservations.length > 0) release(0);
+    return isDeepStrictEqual(reserveForStreams(connection), reserveForStreams(new Connection(true)));
   });
   t.notThrows(() => fc.assert(property, { numRuns: 300 }));
 });
 
-test('a session with 128 streams stays below what Node ends it at, each with something in flight', (t) => {
-  const granted = grants(new Connection(true)).slice(0, 128);
-  t.true(granted.every((bytes) => bytes >= 16 * KIB));
-  const inFlight = granted.reduce((sum, bytes) => sum + bytes, 0);
+test('a session with 128 streams stays below the memory limit of Node, and each stream has bytes in flight', (t) => {
+  const reserved = reserveForStreams(new Connection(true)).slice(0, 128);
+  t.true(reserved.every((bytes) => bytes >= 16 * KIB));
+  const inFlight = reserved.reduce((sum, bytes) => sum + bytes, 0);
   t.true(inFlight < 10_000_000, `${inFlight}`);
 });
 
-test('a session with very many streams gives each of them a little', (t) => {
-  const granted = grants(new Connection(true));
-  t.is(granted.at(-1), 4 * KIB);
+test('a session with 600 streams gives each of them 4 KiB', (t) => {
+  const reserved = reserveForStreams(new Connection(true));
+  t.is(reserved.at(-1), 4 * KIB);
 });
 
-test('a session that has sent for long is as good as new', (t) => {
+test('100,000 windows, reserved and released, leave a session in its initial state', (t) => {
   const connection = new Connection(true);
   for (let count = 0; count < 100_000; count++) {
-    const bytes = connection.room(1 + (count % MIB));
-    connection.settle(bytes, connection.grant(bytes));
+    const bytes = connection.availableBytes(1 + (count % MIB));
+    connection.release(bytes, connection.reserve(bytes));
   }
-  t.deepEqual(grants(connection), grants(new Connection(true)));
+  t.deepEqual(reserveForStreams(connection), reserveForStreams(new Connection(true)));
 });
 
-test('a connection of HTTP/1.1 has one response at a time, and gives it what it asks for', (t) => {
+test('an HTTP/1.1 connection has one response at a time and does not limit it', (t) => {
   const connection = new Connection(false);
-  t.is(connection.room(MIB), MIB);
-  t.is(connection.grant(MIB), 0);
-  connection.settle(MIB, 0);
-  t.is(connection.room(MIB), MIB);
+  t.is(connection.availableBytes(MIB), MIB);
+  t.is(connection.reserve(MIB), 0);
+  connection.release(MIB, 0);
+  t.is(connection.availableBytes(MIB), MIB);
 });
 
-test('windows grow while they leave promptly, and shrink at once when they do not', (t) => {
+test('windows double while they leave promptly, and shrink to 16 KiB when one does not', (t) => {
   for (const [multiplexed, first] of [
     [false, 256 * KIB],
     [true, 64 * KIB],
@@ -86,6 +88,6 @@ test('windows grow while they leave promptly, and shrink at once when they do no
     for (let count = 0; count < 10; count++) window = connection.nextWindow(window, 1);
     t.is(window, 2 * MIB);
     t.is(connection.nextWindow(window, 1000), 16 * KIB);
-    t.is(connection.firstWindow, 16 * KIB, 'the next response begins with what fitted');
+    t.is(connection.firstWindow, 16 * KIB, 'the next response starts with the last window size');
   }
 });

@@ -19,29 +19,29 @@ import { withSources } from '../helpers/sources.js';
 
 const SOURCES = [undefined, 'mapped', 'copied', 'read'] as const;
 
-const turnOfLoop = () => new Promise((resolve) => setImmediate(resolve));
+const nextIteration = () => new Promise((resolve) => setImmediate(resolve));
 
 for (const kind of WIRES) {
   for (const only of SOURCES) {
-    test(`${kind}, ${only ?? 'every source'}: clients that reset at some moment or other leave nothing behind`, async (t) => {
+    test(`${kind}, ${only ?? 'every source'}: nothing stays on loan after clients reset at random positions`, async (t) => {
       const site = await openFileSite(t, kind, { only });
       const path = join(site.directory, 'file');
       const expected = writePattern(site.directory, 'file', 12 * MIB, 1);
       const random = randomNumbers(WIRES.indexOf(kind) * 4 + SOURCES.indexOf(only));
-      const leavers = Array.from({ length: 12 }, async (_, index) => {
+      const downloads = Array.from({ length: 12 }, async (_, index) => {
         const bytes = random() * 12 * MIB;
         const download = await startPaused(t, site.server, '/file');
         if (index === 5 && only === undefined) evict(path, 8 * MIB, 12 * MIB);
         await download.leaveAfter(bytes);
       });
-      await Promise.all(leavers);
-      await until('all responses are over', () => responsesOf(site.handler) >= 12);
+      await Promise.all(downloads);
+      await until('all responses have ended', () => responsesOf(site.handler) >= 12);
       assertBytes(t, (await site.get('file')).body, expected);
       await assertAllBack(t, site);
     });
   }
 
-  test(`${kind}: clients that stall and then leave, one way or the other, leave nothing behind`, async (t) => {
+  test(`${kind}: nothing stays on loan after stalled clients reset or close`, async (t) => {
     const site = await openFileSite(t, kind);
     writePattern(site.directory, 'file', 16 * MIB, 1);
     const downloads = await Promise.all(Array.from({ length: 6 }, () => startPaused(t, site.server, '/file')));
@@ -51,7 +51,7 @@ for (const kind of WIRES) {
       if (index % 2 === 0) download.leave();
       else download.end();
     }
-    await until('all responses are over', () => responsesOf(site.handler) === 6);
+    await until('all responses have ended', () => responsesOf(site.handler) === 6);
     await assertAllBack(t, site);
   });
 }
@@ -75,23 +75,23 @@ for (const kind of ['http', 'https'] as const) {
     t.true('HTTP/1.1 200 OK\r\n'.startsWith(head.slice(0, 17)), head);
     const body = Buffer.from(rest.join('\r\n\r\n'), 'latin1');
     assertBytes(t, body, expected.subarray(0, body.byteLength));
-    await until('the response is over', () => responsesOf(site.handler) === 1);
+    await until('the response has ended', () => responsesOf(site.handler) === 1);
     await assertAllBack(t, site);
   });
 }
 
 for (const only of SOURCES) {
-  test(`h2c, ${only ?? 'every source'}: streams that are reset one by one leave nothing behind, their session goes on`, async (t) => {
+  test(`h2c, ${only ?? 'every source'}: nothing stays on loan after streams are reset, and their session goes on`, async (t) => {
     const site = await openFileSite(t, 'h2c', { only });
     const expected = writePattern(site.directory, 'file', MIB, 1);
     const client = await Frames.connect(t, site.server, { windowSize: 40_000 });
     const ids = Array.from({ length: 60 }, (_, index) => 2 * index + 1);
     for (const id of ids) client.get(id, '/file');
-    await until('all have begun', () => ids.every((id) => client.stream(id).bytes === 40_000));
+    await until('all have started', () => ids.every((id) => client.stream(id).bytes === 40_000));
     for (const id of ids) client.reset(id);
-    await until('all responses are over', () => responsesOf(site.handler) === 60);
-    // The session lives: its PINGs are answered, and what the streams left behind is free.
-    await until('nothing is lent', () => {
+    await until('all responses have ended', () => responsesOf(site.handler) === 60);
+    // SessionFence uses PINGs to learn when the bytes of the reset streams have left. That requires an open session.
+    await until('nothing is on loan', () => {
       const { mappedBytes, pooledBytes } = site.handler.stats();
       return mappedBytes === 0 && pooledBytes === 0;
     });
@@ -103,8 +103,8 @@ for (const only of SOURCES) {
   });
 }
 
-/** A handler whose whole pool of 1 MiB is lent to clients that do not read. */
-async function exhausted(t: ExecutionContext): Promise<{ handler: Handler; holders: FakeExchange[] }> {
+/** Creates a handler whose pool of 1 MiB is on loan to clients that do not read. */
+async function startExhausted(t: ExecutionContext): Promise<{ handler: Handler; holders: FakeExchange[] }> {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', 8 * MIB, 1);
   const memory = fixedMemoryPressure('normal');
@@ -116,96 +116,124 @@ async function exhausted(t: ExecutionContext): Promise<{ handler: Handler; holde
   while (handler.stats().pooledBytes < MIB) {
     const holder = new FakeExchange('/file');
     void handler.handle(holder);
-    await until('it is being sent', () => holder.isWriting);
+    await until('its first window is written', () => holder.isWriting);
     holders.push(holder);
   }
   return { handler, holders };
 }
 
-/** Lets one that holds a buffer, and has sent headers, wait for its next one: somebody else gets what it gives back. */
+/** Makes a response that has a buffer wait for its next one: a new request waits first and gets the released buffer. */
 async function makeWait(handler: Handler, holder: FakeExchange): Promise<FakeExchange> {
   const successor = new FakeExchange('/file');
   void handler.handle(successor);
-  await turnOfLoop();
+  await nextIteration();
   holder.sent();
-  await until('its buffer goes to who has waited', () => successor.isWriting);
-  await turnOfLoop();
+  await until('the new request gets the buffer', () => successor.isWriting);
+  await nextIteration();
   return successor;
 }
 
-for (const hasBegun of [false, true]) {
-  test(`a client that leaves while its response waits, ${hasBegun ? 'after' : 'before'} its headers, takes nothing with it`, async (t) => {
-    const { handler, holders } = await exhausted(t);
-    let leaver = new FakeExchange('/file');
-    if (hasBegun) {
-      leaver = holders.pop() ?? leaver;
-      holders.push(await makeWait(handler, leaver));
+for (const hasStarted of [false, true]) {
+  test(`a client that disconnects while its response waits for a buffer, ${hasStarted ? 'after' : 'before'} the headers, takes no buffer`, async (t) => {
+    const { handler, holders } = await startExhausted(t);
+    let waiting = new FakeExchange('/file');
+    if (hasStarted) {
+      waiting = holders.pop() ?? waiting;
+      holders.push(await makeWait(handler, waiting));
     } else {
-      void handler.handle(leaver);
-      await turnOfLoop();
+      void handler.handle(waiting);
+      await nextIteration();
     }
-    t.is(leaver.headersSent, hasBegun);
-    t.false(leaver.isWriting, 'it waits');
+    t.is(waiting.headersSent, hasStarted);
+    t.false(waiting.isWriting);
     t.is(responsesOf(handler), 0);
-    leaver.leave();
-    await turnOfLoop();
-    t.is(responsesOf(handler), 1, 'its response is over, though nobody has given back a buffer');
+    waiting.leave();
+    await nextIteration();
+    t.is(responsesOf(handler), 1, 'its response ends before any buffer is released');
     const next = new FakeExchange('/file');
     void handler.handle(next);
     for (const holder of holders) holder.leave();
-    await until('the next one is served', () => next.isWriting);
+    await until('the next request is served', () => next.isWriting);
     next.leave();
-    await until('nothing is lent', () => handler.stats().pooledBytes === 0);
+    await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
     t.is(responsesOf(handler), holders.length + 2);
   });
 }
 
-test('a response that has begun waits for a buffer longer than a request may', async (t) => {
-  const { handler, holders } = await exhausted(t);
+test('a response waits for its next buffer longer than a request waits for its first one', async (t) => {
+  const { handler, holders } = await startExhausted(t);
   const patient = holders.pop() ?? new FakeExchange('/file');
   holders.push(await makeWait(handler, patient));
   const refused = new FakeExchange('/file');
   void handler.handle(refused);
-  await until('the one that has come later is refused', () => refused.headersSent, 60_000);
+  await until('the later request is refused', () => refused.headersSent, 60_000);
   t.is(refused.status, 503);
   t.is(responsesOf(handler), 1);
   for (const holder of holders) holder.leave();
-  await until('the other one goes on', () => patient.isWriting);
+  await until('the response continues', () => patient.isWriting);
   patient.leave();
-  await until('nothing is lent', () => handler.stats().pooledBytes === 0);
+  await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
 });
 
-test.serial('idle buffers are kept for those who come next, but given up when memory is critical', async (t) => {
-  setFlagsFromString('--expose-gc');
-  const collect: () => void = runInNewContext('gc');
-  const buffers = (): number => {
-    collect();
-    return process.memoryUsage().arrayBuffers;
-  };
+interface IdleSite {
+  readonly handler: Handler;
+  /** Memory pressure that the handler sees. */
+  readonly memory: { level: MemoryPressureLevel; readonly headroomBytes: number };
+  /** Serves `count` clients at the same time, which then disconnect. Returns the bytes that were on loan to them. */
+  serve(count: number): Promise<number>;
+}
+
+/** Creates a handler that copies all files into pooled buffers. */
+async function startIdleSite(t: ExecutionContext): Promise<IdleSite> {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', MIB, 1);
-  const memory: { level: MemoryPressureLevel; headroomBytes: number } = { level: 'normal', headroomBytes: 64 * MIB };
+  const memory: IdleSite['memory'] = { level: 'normal', headroomBytes: 64 * MIB };
   const handler = createHandler(
     withSources({ store: filesOf(directory), only: 'copied', maxPooledBytes: 64 * MIB, memory }),
   );
   t.teardown(() => handler.close());
-  /** As many clients at once, that then leave. Returns what has been lent to them. */
-  const serve = async (count: number): Promise<number> => {
-    const clients = Array.from({ length: count }, () => new FakeExchange('/file'));
-    for (const client of clients) void handler.handle(client);
-    await until('all are being sent', () => clients.every(({ isWriting }) => isWriting));
-    const { pooledBytes } = handler.stats();
-    for (const client of clients) client.leave();
-    await until('nothing is lent', () => handler.stats().pooledBytes === 0);
-    return pooledBytes;
+  return {
+    handler,
+    memory,
+    async serve(count) {
+      const clients = Array.from({ length: count }, () => new FakeExchange('/file'));
+      for (const client of clients) void handler.handle(client);
+      await until('all responses are written', () => clients.every(({ isWriting }) => isWriting));
+      const { pooledBytes } = handler.stats();
+      for (const client of clients) client.leave();
+      await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
+      return pooledBytes;
+    },
   };
-  await serve(1);
-  const before = buffers();
-  const lent = await serve(100);
-  t.true(lent >= 16 * MIB, `${lent} bytes have been lent`);
-  t.true(buffers() - before > lent / 2, 'they are kept');
+}
+
+test.serial(
+  'an idle server keeps its buffers for reuse, and frees them when memory pressure becomes critical',
+  async (t) => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const buffers = (): number => {
+      collect();
+      return process.memoryUsage().arrayBuffers;
+    };
+    const { handler, memory, serve } = await startIdleSite(t);
+    await serve(1);
+    const before = buffers();
+    const lent = await serve(100);
+    t.true(lent >= 16 * MIB, `${lent} bytes were on loan`);
+    t.true(buffers() - before > lent / 2, 'the buffers are kept');
+    memory.level = 'critical';
+    await serve(1);
+    await until('the handler frees the idle buffers', () => handler.stats().idlePooledBytes <= MIB);
+    await until('their memory is free', () => buffers() - before < 2 * MIB);
+    t.pass();
+  },
+);
+
+test('while memory pressure is critical, released buffers are freed at once', async (t) => {
+  const { handler, memory, serve } = await startIdleSite(t);
   memory.level = 'critical';
-  await serve(1);
-  await until('they are gone', () => buffers() - before < 2 * MIB);
-  t.true(buffers() - before < 2 * MIB);
+  const lent = await serve(100);
+  t.true(lent >= 16 * MIB, `${lent} bytes were on loan`);
+  t.true(handler.stats().idlePooledBytes <= MIB);
 });

@@ -7,8 +7,8 @@ import { settled } from '../helpers/poll.js';
 
 const SIZE = 8 * MIB;
 
-/** A pool of 1 MiB, all of it lent to clients that do not read. */
-async function exhausted(
+/** Starts a server whose pool of 1 MiB is on loan to clients that do not read. */
+async function startExhausted(
   t: ExecutionContext,
   only: 'copied' | 'read',
 ): Promise<{ site: FileSite; stalled: PausedDownload[] }> {
@@ -25,8 +25,8 @@ async function exhausted(
 }
 
 for (const only of ['copied', 'read'] as const) {
-  test(`${only}: where no buffer is free a request waits for 5 s, and gets 503; what has begun completes`, async (t) => {
-    const { site, stalled } = await exhausted(t, only);
+  test(`${only}: if no buffer is free, a request waits for 5 s and gets 503, and responses that have started complete`, async (t) => {
+    const { site, stalled } = await startExhausted(t, only);
     const startedAt = performance.now();
     const refused = await site.get('small');
     const waitedMs = performance.now() - startedAt;
@@ -34,14 +34,14 @@ for (const only of ['copied', 'read'] as const) {
     t.is(refused.headers['retry-after'], '1');
     t.true(waitedMs > 4900, `${waitedMs} ms`);
     t.true(site.handler.stats().pooledBytes <= MIB);
-    // Those that leave make room for one that waits; those that have begun are before it in the queue.
+    // Disconnecting clients release buffers for the waiting request, which comes after the started responses in the queue.
     const waiting = site.get('small');
     await settled(() => site.handler.stats());
     for (const download of stalled.splice(8)) download.leave();
     const served = await waiting;
     t.is(served.status, 200);
     assertBytes(t, served.body, pattern(3000, 2));
-    // After the headers a response waits its turn for however long it takes.
+    // After the headers, a response waits for a buffer without a limit.
     const expected = pattern(SIZE, 1);
     const bodies = await Promise.all(stalled.map((download) => download.finish()));
     for (const body of bodies) assertBytes(t, body, expected);
@@ -49,16 +49,16 @@ for (const only of ['copied', 'read'] as const) {
   });
 }
 
-test('a request that leaves while it waits takes nothing with it', async (t) => {
-  const { site, stalled } = await exhausted(t, 'copied');
-  const leaving = new AbortController();
-  const left = Array.from({ length: 20 }, () => site.get('small', { signal: leaving.signal }));
-  const stays = site.get('small');
+test('a client that disconnects while its request waits for a buffer takes no buffer', async (t) => {
+  const { site, stalled } = await startExhausted(t, 'copied');
+  const controller = new AbortController();
+  const aborted = Array.from({ length: 20 }, () => site.get('small', { signal: controller.signal }));
+  const remaining = site.get('small');
   await settled(() => site.handler.stats());
-  leaving.abort();
-  for (const request of left) await t.throwsAsync(request);
+  controller.abort();
+  for (const request of aborted) await t.throwsAsync(request);
   for (const download of stalled) download.leave();
-  t.is((await stays).status, 200);
+  t.is((await remaining).status, 200);
   t.true(site.handler.stats().pooledBytes <= 256 * KIB);
   await assertAllBack(t, site);
 });

@@ -7,7 +7,7 @@ import { assertBytes } from '../helpers/file-site.js';
 import { MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { settled, until } from '../helpers/poll.js';
 
-test.serial('200 clients that stop reading in the midst of one large artifact cost next to no memory', async (t) => {
+test.serial('200 clients that stop reading one large artifact add less than 26 MiB of memory', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'large', 64 * MIB, 1);
   const headroomBytes = 128 * MIB;
@@ -22,23 +22,23 @@ test.serial('200 clients that stop reading in the midst of one large artifact co
     t.teardown(() => socket.destroy());
     return socket;
   };
-  (await get()).destroy(); // so that what every request needs is there
+  (await get()).destroy(); // allocates what all requests share
   await child.stats(); // collects garbage
   const before = child.anonymousBytes();
   const sockets = await Promise.all(Array.from({ length: 200 }, get));
   await settled(async () => (await child.stats()).sent);
   const { mappedBytes, pooledBytes, unmapped } = await child.stats();
-  const grown = child.anonymousBytes() - before;
-  t.log(`${Math.round(grown / MIB)} MiB more, ${Math.round(mappedBytes / MIB)} MiB of mappings lent`);
-  t.true(grown < 26 * MIB, `${grown} bytes for 200 clients`); // 64 MiB for 500
+  const addedBytes = child.anonymousBytes() - before;
+  t.log(`${Math.round(addedBytes / MIB)} MiB added, ${Math.round(mappedBytes / MIB)} MiB mapped in flight`);
+  t.true(addedBytes < 26 * MIB, `${addedBytes} bytes for 200 clients`); // 64 MiB for 500 clients
   t.true(mappedBytes > 0 && mappedBytes <= Math.min(headroomBytes, 64 * MIB));
   t.is(pooledBytes, 0);
   t.deepEqual(unmapped, {});
   for (const socket of sockets) socket.destroy();
-  await until('all is given back', async () => (await child.stats()).mappedBytes === 0);
+  await until('no byte is in flight', async () => (await child.stats()).mappedBytes === 0);
 });
 
-test.serial('128 streams on one connection, 4 MiB each, all arrive', async (t) => {
+test.serial('128 streams of 4 MiB each on one connection complete', async (t) => {
   const directory = await temporaryDirectory(t);
   const expected = writePattern(directory, 'file', 4 * MIB, 1);
   for (const only of [undefined, 'copied', 'read'] as const) {
@@ -57,8 +57,8 @@ test.serial('128 streams on one connection, 4 MiB each, all arrive', async (t) =
     );
     t.deepEqual(failures, []);
     session.close();
-    // A client has the last byte before the server hears that it has left.
-    await until('all is over and given back', async () => {
+    // A client has the last byte before the server is notified that it was sent.
+    await until('all responses have ended', async () => {
       const { responses, mappedBytes, pooledBytes } = await child.stats();
       return responses[200] === 128 && mappedBytes + pooledBytes === 0;
     });

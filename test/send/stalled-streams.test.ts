@@ -10,7 +10,7 @@ const SIZE = 16 * MIB;
 function connect(t: ExecutionContext, server: RunningServer): ClientHttp2Session {
   const session = http2.connect(`${server.tls ? 'https' : 'http'}://127.0.0.1:${server.port}`, {
     ca: server.certificate?.cert,
-    // A window that many stalled streams do not use up: the connection's own would stop everybody.
+    // Stalled streams must not use up the connection's window, which would stop all streams.
     settings: { initialWindowSize: 64 * 1024 },
   });
   session.on('error', () => {}).on('connect', () => session.setLocalWindowSize(64 * MIB));
@@ -26,24 +26,24 @@ async function readAll(stream: ClientHttp2Stream): Promise<Buffer> {
 
 for (const kind of ['h2c', 'h2'] as const) {
   for (const only of [undefined, 'mapped', 'copied', 'read'] as const) {
-    test(`${kind}, ${only ?? 'every source'}: streams that nobody reads do not hold up the one that is read`, async (t) => {
+    test(`${kind}, ${only ?? 'every source'}: streams that the client does not read do not block one that it reads`, async (t) => {
       for (const count of [8, 100]) {
         const site = await openFileSite(t, kind, { only });
         const expected = writePattern(site.directory, 'file', SIZE, 1);
         const session = connect(t, site.server);
-        let begun = 0;
+        let started = 0;
         for (let index = 0; index < count; index++) {
           const stalled = session.request({ ':path': '/file' });
-          stalled.on('error', () => {}).on('response', () => begun++);
+          stalled.on('error', () => {}).on('response', () => started++);
         }
-        await until('all have begun', () => begun === count);
+        await until('all streams have started', () => started === count);
         await settled(() => site.handler.stats());
         const download = readAll(session.request({ ':path': '/file' }));
         let isOver = false;
         void download.finally(() => {
           isOver = true;
         });
-        await until(`it is there, beside ${count} that are not read`, () => isOver);
+        await until(`the download completes beside ${count} stalled streams`, () => isOver);
         assertBytes(t, await download, expected);
         session.destroy();
         await assertAllBack(t, site);

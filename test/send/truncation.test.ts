@@ -8,7 +8,7 @@ import { settled, until } from '../helpers/poll.js';
 
 for (const kind of WIRES) {
   for (const only of [undefined, 'copied', 'read'] as const) {
-    test(`${kind}, ${only ?? 'every source'}: a file that is cut off cuts its response off, and no other`, async (t) => {
+    test(`${kind}, ${only ?? 'every source'}: a file that is truncated during a download ends this response and no other`, async (t) => {
       const site = await openFileSite(t, kind, { only, artifact: { immutable: false } });
       writePattern(site.directory, 'victim', 48 * MIB, 1);
       const other = writePattern(site.directory, 'other', 24 * MIB, 2);
@@ -26,7 +26,7 @@ for (const kind of WIRES) {
 }
 
 for (const kind of ['http', 'h2c'] as const) {
-  test(`${kind}: a broken promise is seen before the next window is mapped`, async (t) => {
+  test(`${kind}: the truncation of an immutable file is detected before the next window is mapped`, async (t) => {
     const site = await openFileSite(t, kind);
     const victimBytes = writePattern(site.directory, 'victim', 48 * MIB, 1);
     const other = writePattern(site.directory, 'other', 2 * MIB, 2);
@@ -34,8 +34,8 @@ for (const kind of ['http', 'h2c'] as const) {
     const victim = await startPaused(t, site.server, '/victim');
     await settled(() => site.handler.stats());
     const sentBefore = (site.sent().mapped ?? 0) - 48 * MIB;
-    t.true(sentBefore < 40 * MIB, `${sentBefore} bytes have gone to a client that does not read`);
-    // Beyond what is in flight, which nobody could help.
+    t.true(sentBefore < 40 * MIB, `${sentBefore} bytes were sent to a client that does not read`);
+    // Beyond the bytes in flight: the kernel may already have accepted those.
     truncateSync(join(site.directory, 'victim'), 44 * MIB + 100);
     await t.throwsAsync(victim.finish());
     t.true((site.handler.stats().unmapped.truncated ?? 0) >= 1);
@@ -44,17 +44,17 @@ for (const kind of ['http', 'h2c'] as const) {
   });
 }
 
-test('a file that is cut off between two downloads is another file', async (t) => {
+test('a file that is truncated between two downloads has a new length and entity tag', async (t) => {
   for (const immutable of [true, false]) {
     const site = await openFileSite(t, 'http', { artifact: { immutable } });
     const before = writePattern(site.directory, 'file', 2 * MIB, 1);
     const first = await site.get('file');
     assertBytes(t, first.body, before);
     truncateSync(join(site.directory, 'file'), MIB + 5);
-    // Until the next look at the path the length is not known, and what was promised cannot be sent.
+    // Until the next check of the path the handler announces the old length, and cannot send all of it.
     const second = await site.get('file').catch(() => undefined);
     if (second !== undefined) assertBytes(t, second.body, before.subarray(0, MIB + 5));
-    await until('the path is looked at again', async () => {
+    await until('the path is checked again', async () => {
       const { headers } = await site.get('file', { method: 'HEAD' });
       return headers['content-length'] === `${MIB + 5}`;
     });

@@ -1,7 +1,7 @@
 import { errnoCode } from '../../contract/errors.js';
 import type { MemoryPressureProvider } from '../../memory/level.js';
 import { cachedPages, pageMap } from '../../page-cache/cached-pages.js';
-import { openQuietly } from '../../page-cache/open-quietly.js';
+import { openNoatime } from '../../page-cache/open-noatime.js';
 import type { ArtifactFile, Region } from '../artifact-files.js';
 import { forEachConcurrently } from '../for-each-concurrently.js';
 
@@ -108,7 +108,7 @@ class WarmRun {
 
   /** Reads the windows that are not resident. Resolves to `false` if it stopped early or the file was truncated. */
   async #read(region: Region, pageBytes: number | undefined): Promise<boolean> {
-    const file = await openQuietly(region.path);
+    const file = await openNoatime(region.path);
     const buffer = this.#idleBuffers.pop() ?? Buffer.allocUnsafeSlow(WINDOW_BYTES);
     try {
       for await (const { position, size, isResident } of windowsOf(region, pageBytes)) {

@@ -7,7 +7,7 @@ import { temporaryDirectory, writePattern } from '../helpers/files.js';
 import { descriptorsBelow } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
 
-test('what is no regular file is a miss, and nobody waits for it', async (t) => {
+test('a path that is not a regular file is a miss, and opening it does not block', async (t) => {
   const site = await openFileSite(t, 'http', {
     artifact: (key) => (key === 'device' ? { path: '/dev/null' } : key === 'tty' ? { path: '/dev/ptmx' } : {}),
   });
@@ -26,13 +26,13 @@ test('what is no regular file is a miss, and nobody waits for it', async (t) => 
   await assertAllBack(t, site);
 });
 
-test('a symlink that leads out of the root is a miss, one that stays in it is not', async (t) => {
+test('a symbolic link out of the root is a miss, a link inside the root is followed', async (t) => {
   const outside = await temporaryDirectory(t);
   const root = await temporaryDirectory(t);
   const site = await openFileSite(t, 'http', { directory: root, artifact: { root } });
   const secret = writePattern(outside, 'secret', 100, 1);
   const inside = writePattern(root, 'inside', 100, 2);
-  // A root that is only the beginning of another name is another directory.
+  // The path of this directory starts with the path of the root, but the directory is not below the root.
   const neighbour = `${root}-neighbour`;
   mkdirSync(neighbour);
   writePattern(neighbour, 'secret', 100, 3);
@@ -50,7 +50,7 @@ test('a symlink that leads out of the root is a miss, one that stays in it is no
   await assertAllBack(t, site);
 });
 
-test('a root holds for the request that names it, whoever has opened the file before', async (t) => {
+test('a root applies to each request that has one, even if the file is already open without a root', async (t) => {
   const outside = await temporaryDirectory(t);
   const directory = await temporaryDirectory(t);
   writePattern(outside, 'secret', 100, 1);
@@ -62,28 +62,31 @@ test('a root holds for the request that names it, whoever has opened the file be
   for (let round = 0; round < 3; round++) {
     t.is((await site.get('free')).status, 200);
     t.is((await site.get('rooted')).status, 404);
-    const together = await Promise.all(['free', 'rooted', 'free', 'rooted'].map((key) => site.get(key)));
+    const concurrent = await Promise.all(['free', 'rooted', 'free', 'rooted'].map((key) => site.get(key)));
     t.deepEqual(
-      together.map(({ status }) => status),
+      concurrent.map(({ status }) => status),
       [200, 404, 200, 404],
     );
   }
 });
 
-test('a file that has become empty has no body; one that is shorter than its region is an error', async (t) => {
+test('a file that became empty has an empty body, and a region beyond the end of its file is answered with 500', async (t) => {
   const site = await openFileSite(t, 'http', {
     artifact: (key) => (key === 'region' ? { path: join(site.directory, 'file'), offset: 10, length: 90 } : {}),
   });
   writePattern(site.directory, 'file', 100, 1);
   t.is((await site.get('region')).body.byteLength, 90);
   truncateSync(join(site.directory, 'file'), 50);
-  const unsure = await site.get('region').catch(() => undefined);
-  t.true(unsure === undefined || unsure.status === 500);
+  const unchecked = await site.get('region').catch(() => undefined);
+  t.true(unchecked === undefined || unchecked.status === 500);
   const status = async (key: string) => (await site.get(key, { method: 'HEAD' })).status;
-  await until('the path is looked at again', async () => (await status('region')) === 500);
+  await until('the path is checked again', async () => (await status('region')) === 500);
   t.is((await site.get('region')).status, 500);
   truncateSync(join(site.directory, 'file'), 0);
-  await until('and again', async () => (await site.get('file', { method: 'HEAD' })).headers['content-length'] === '0');
+  await until(
+    'the empty file is served',
+    async () => (await site.get('file', { method: 'HEAD' })).headers['content-length'] === '0',
+  );
   const empty = await site.get('file');
   t.deepEqual([empty.status, empty.body.byteLength], [200, 0]);
   await assertAllBack(t, site);

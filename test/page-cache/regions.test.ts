@@ -8,7 +8,7 @@ const SPAN = 256 * MIB;
 
 for (const kind of ['http', 'h2c', 'https'] as const) {
   for (const only of [undefined, 'copied', 'read'] as const) {
-    test(`${kind}, ${only ?? 'every source'}: regions begin and end anywhere`, async (t) => {
+    test(`${kind}, ${only ?? 'every source'}: regions start and end at any position`, async (t) => {
       const regions = [
         [0, 1],
         [1, 64 * KIB],
@@ -45,7 +45,7 @@ for (const [name, bindings, source] of [
   ['libc alone', { mmapIo: false }, 'mapped'],
   ['mmap-io alone', { libc: false }, 'read'],
 ] as const) {
-  test(`${name}: beyond 4 GiB the bytes are those of that place, and ${source}`, async (t) => {
+  test(`${name}: bytes beyond 4 GiB are correct, and ${source}`, async (t) => {
     const offset = 4 * GIB + 4096 + 7;
     const length = 300 * KIB;
     const site = await openFileSite(t, 'http', {
@@ -55,19 +55,19 @@ for (const [name, bindings, source] of [
     const path = join(site.directory, 'sparse');
     writeFileSync(path, '');
     truncateSync(path, 5 * GIB);
-    // What a 32-bit integer would make of the offset.
+    // The position that the offset would wrap to in a 32-bit integer.
     writeAt(path, pattern(length, 1), offset - 4 * GIB);
     const expected = pattern(length, 2);
     writeAt(path, expected, offset);
     assertBytes(t, (await site.get('key')).body, expected);
     const { [source]: fromSource = 0 } = site.sent();
-    // Beyond the last page that has been written there is a hole, which is not in the page cache.
+    // After the last written page there is a hole, which is not resident.
     t.true(fromSource >= 256 * KIB, JSON.stringify(site.sent()));
     if (source === 'read') t.deepEqual(Object.keys(site.handler.stats().unmapped), ['out-of-reach']);
     await assertAllBack(t, site);
   });
 
-  test(`${name}: a region across two mappings`, async (t) => {
+  test(`${name}: a region that crosses two mappings is complete`, async (t) => {
     const offset = SPAN - 300 * KIB - 5;
     const length = 600 * KIB + 16;
     const site = await openFileSite(t, 'http', {
@@ -88,7 +88,7 @@ for (const [name, bindings, source] of [
   });
 }
 
-test('mmap-io alone: what ends at 2 GiB, where its integers end, is right', async (t) => {
+test('mmap-io alone: a region that crosses 2 GiB, the limit of its integers, is read', async (t) => {
   const offset = 2 * GIB - 200 * KIB;
   const length = 400 * KIB;
   const site = await openFileSite(t, 'http', {

@@ -8,7 +8,7 @@ import { MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { startPaused } from '../helpers/paused.js';
 import { settled, until } from '../helpers/poll.js';
 
-test('http: a mapped file that is cut off to nothing while it is sent ends its response, not the process', async (t) => {
+test('http: a mapped file that is truncated to 0 bytes during a download ends the response, not the process', async (t) => {
   const directory = await temporaryDirectory(t);
   const child = await ChildServer.start(t, { kind: 'http', directory, only: 'mapped' });
   writePattern(directory, 'victim', 48 * MIB, 1);
@@ -22,7 +22,7 @@ test('http: a mapped file that is cut off to nothing while it is sent ends its r
   assertBytes(t, await neighbour.finish(), other);
   assertBytes(t, (await request(child.server, { path: '/other' })).body, other);
   t.true(child.isAlive);
-  await until('all is given back', async () => {
+  await until('no byte is in flight', async () => {
     const { mappedBytes, pooledBytes } = await child.stats();
     return mappedBytes + pooledBytes === 0;
   });

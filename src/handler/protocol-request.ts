@@ -3,16 +3,21 @@ import type { Exchange } from '../contract/exchange.js';
 import type { ProtocolRequest } from '../protocols/protocol.js';
 
 /**
- * The request as protocols see it, its path below `mountPath` (`''` or `/a/b`, no slash at the end). Undefined for a path
- * outside.
+ * Returns the request as protocols see it, with its path relative to `mountPath`. Returns undefined if the path is not
+ * below `mountPath`.
+ *
+ * @param mountPath without a trailing slash: `''` or `/a/b`
  */
-export function requestBelow({ method, url, headers }: Exchange, mountPath: string): ProtocolRequest | undefined {
-  // The absolute form that proxies send is to be accepted by every server (RFC 9112, 3.2.2).
-  const target = url.startsWith('/') ? url : absolutePath(url);
+export function createProtocolRequest(
+  { method, url, headers }: Exchange,
+  mountPath: string,
+): ProtocolRequest | undefined {
+  // Servers must accept the absolute form, which proxies send (RFC 9112, section 3.2.2).
+  const target = url.startsWith('/') ? url : pathOfAbsoluteForm(url);
   if (target === undefined) return undefined;
   if (!target.startsWith(mountPath) || target.charCodeAt(mountPath.length) !== SLASH) return undefined;
   const query = target.indexOf('?');
-  return new RequestHead(
+  return new MountedRequest(
     method,
     mountPath,
     target.slice(mountPath.length, query === -1 ? undefined : query),
@@ -23,13 +28,13 @@ export function requestBelow({ method, url, headers }: Exchange, mountPath: stri
 
 const SLASH = 47;
 
-function absolutePath(url: string): string | undefined {
-  // One without a host, or with a user, is to be refused (RFC 9110, 4.2.1 and 4.2.4).
+function pathOfAbsoluteForm(url: string): string | undefined {
+  // A URI without a host, or with user information, is invalid (RFC 9110, sections 4.2.1 and 4.2.4).
   const match = /^https?:\/\/[^/?#@]+(?:(\/.*)|[?#]|$)/i.exec(url);
   return match === null ? undefined : (match[1] ?? '/');
 }
 
-class RequestHead implements ProtocolRequest {
+class MountedRequest implements ProtocolRequest {
   readonly method: string;
   readonly mountPath: string;
   readonly path: string;
