@@ -3,17 +3,17 @@ import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { errnoCode, HotblobError, statusOf } from '../../src/contract/errors.js';
 
-test('the code of an error of the system, of another realm and of this package', async (t) => {
+test('errnoCode() returns the code of a system error, of an error of another realm, and of a HotblobError', async (t) => {
   const system = await t.throwsAsync(readFile('/nowhere/at/all'));
-  const foreign: unknown = runInNewContext("Object.assign(new Error('no room'), { code: 'ENOSPC' })");
-  t.false(foreign instanceof Error, 'an error of another realm');
+  const otherRealm: unknown = runInNewContext("Object.assign(new Error('no room'), { code: 'ENOSPC' })");
+  t.false(otherRealm instanceof Error);
   t.is(errnoCode(system), 'ENOENT');
-  t.is(errnoCode(foreign), 'ENOSPC');
-  t.is(statusOf(foreign), 507);
+  t.is(errnoCode(otherRealm), 'ENOSPC');
+  t.is(statusOf(otherRealm), 507);
   t.is(errnoCode(new HotblobError('ERR_HOTBLOB_LOCKED', '')), 'ERR_HOTBLOB_LOCKED');
 });
 
-test('what has no code has none', (t) => {
+test('errnoCode() returns undefined and statusOf() returns 500 for a value without a code', (t) => {
   for (const thrown of [
     undefined,
     null,

@@ -3,7 +3,7 @@ import test from 'ava';
 import { type FileArtifactOptions, fileArtifact } from '../../src/contract/file-artifact.js';
 import { refusal } from '../stores/fixture.js';
 
-test('a path and what is said of it', (t) => {
+test('returns an artifact with the path and the options', (t) => {
   t.deepEqual(fileArtifact('/a/b'), { kind: 'file', path: '/a/b' });
   const options: FileArtifactOptions = {
     immutable: true,
@@ -17,24 +17,24 @@ test('a path and what is said of it', (t) => {
     headers: { 'x-note': 'a' },
   };
   t.deepEqual(fileArtifact('/a/b', options), { ...options, kind: 'file', path: '/a/b' });
-  // What is undefined counts as absent.
+  // An undefined option counts as absent.
   t.like(fileArtifact('/a', { etag: undefined, root: undefined }), { kind: 'file', path: '/a' });
 });
 
-test('a relative path starts where the process is, or at the root', (t) => {
+test('resolves a relative path against the root, or against the working directory without a root', (t) => {
   t.is(fileArtifact('a/../b').path, resolve('b'));
   t.is(fileArtifact('a/./b', { root: '/root' }).path, '/root/a/b');
   t.is(fileArtifact('/root/a', { root: '/root/' }).path, '/root/a');
 });
 
-test('what leads out of the root becomes the root itself, which is no file', (t) => {
+test('a path outside the root becomes the path of the root, which is not a regular file', (t) => {
   for (const path of ['..', '../root2/a', '/root2/a', '/etc/passwd', 'a/../../b', '.', '/root']) {
     t.is(fileArtifact(path, { root: '/root' }).path, '/root', path);
   }
   t.is(fileArtifact('../etc/passwd', { root: '/' }).path, '/etc/passwd');
 });
 
-test('arguments are checked', (t) => {
+test('throws for invalid arguments', (t) => {
   const refused: [unknown, unknown, RegExp][] = [
     [undefined, {}, /^path: expected the path of a file, received undefined$/],
     ['', {}, /^path: .* received ''$/],

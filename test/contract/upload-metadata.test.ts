@@ -26,38 +26,38 @@ const metadata: fc.Arbitrary<UploadMetadata> = fc.record(
   { requiredKeys: [] },
 );
 
-test('what is encoded can be decoded', (t) => {
+test('decodeMetadata() restores what encodeMetadata() encoded', (t) => {
   fc.assert(
-    fc.property(metadata, (said) => {
-      const bytes = encodeMetadata(said);
-      const isNothing = Object.keys(said).length === 0;
-      t.deepEqual(bytes && decodeMetadata(bytes), isNothing ? undefined : said);
+    fc.property(metadata, (original) => {
+      const bytes = encodeMetadata(original);
+      const isEmpty = Object.keys(original).length === 0;
+      t.deepEqual(bytes && decodeMetadata(bytes), isEmpty ? undefined : original);
     }),
   );
 });
 
-test('what is said of every artifact takes no room, and names of headers are in lower case', (t) => {
-  for (const nothing of [
+test('default values are not encoded, and header names are normalized to lower case', (t) => {
+  for (const defaults of [
     undefined,
     {},
     { contentType: undefined, headers: {} },
     { contentType: 'application/octet-stream', contentEncoding: '', cacheControl: 'no-transform' },
   ]) {
-    t.is(encodeMetadata(nothing), undefined);
+    t.is(encodeMetadata(defaults), undefined);
   }
   t.deepEqual(normalizeMetadata({ contentType: '', headers: { 'X-Tag': 'Abc', empty: '' } }), {
     headers: { 'x-tag': 'Abc', empty: '' },
   });
 });
 
-test('a copy is kept: what the caller does with its object afterwards changes nothing', (t) => {
+test('normalizeMetadata() copies the headers, so that later changes by the caller have no effect', (t) => {
   const headers: Record<string, string> = { tag: 'a' };
-  const kept = normalizeMetadata({ headers });
+  const normalized = normalizeMetadata({ headers });
   headers['tag'] = 'b';
-  t.deepEqual(kept, { headers: { tag: 'a' } });
+  t.deepEqual(normalized, { headers: { tag: 'a' } });
 });
 
-test('4,096 bytes are kept, one more is refused', (t) => {
+test('accepts 4,096 bytes of metadata and rejects 4,097', (t) => {
   const frame = encodeMetadata({ headers: { tag: '' } })?.byteLength ?? 0;
   const fits = 'x'.repeat(MAX_METADATA_BYTES - frame);
   t.is(encodeMetadata({ headers: { tag: fits } })?.byteLength, 4096);
@@ -66,15 +66,15 @@ test('4,096 bytes are kept, one more is refused', (t) => {
     status: number;
   };
   t.is(status, 431);
-  // A character may take more than one byte.
+  // The limit is in bytes: each of these characters takes two.
   t.throws(
     () => encodeMetadata({ headers: { tag: '\u00e9'.repeat(2100) } }),
     refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'),
   );
 });
 
-test('what cannot be sent as a header is refused', (t) => {
-  const wrong: readonly UploadMetadata[] = [
+test('rejects metadata that is not valid as a header', (t) => {
+  const invalid: readonly UploadMetadata[] = [
     { contentType: 'text/plain\r\nset-cookie: a=b' },
     { cacheControl: ' max-age=1' },
     { headers: { tag: 'a ' } },
@@ -86,7 +86,7 @@ test('what cannot be sent as a header is refused', (t) => {
     { headers: { tag: 7 as unknown as string } },
     { contentEncoding: 7 as unknown as string },
   ];
-  for (const each of wrong) {
+  for (const each of invalid) {
     t.throws(
       () => encodeMetadata(each),
       refusal('ERR_HOTBLOB_BAD_REQUEST', /is not a valid header/),
@@ -95,9 +95,13 @@ test('what cannot be sent as a header is refused', (t) => {
   }
 });
 
-test('what is no metadata is told from it', (t) => {
+test('decodeMetadata() returns undefined for bytes that are not metadata', (t) => {
   for (const text of ['', '{', 'null', '[]', '7', '"t"', '{"t":7}', '{"h":[]}', '{"h":{"a":1}}', '{"h":null}']) {
     t.is(decodeMetadata(Buffer.from(text)), undefined, text);
   }
-  t.deepEqual(decodeMetadata(Buffer.from('{"c":"a","later":1}')), { cacheControl: 'a' }, 'of a later version');
+  t.deepEqual(
+    decodeMetadata(Buffer.from('{"c":"a","later":1}')),
+    { cacheControl: 'a' },
+    'unknown fields of a later version are ignored',
+  );
 });
