@@ -11,6 +11,8 @@ const UNRESERVED_SHARE = 0.75;
 /** Buffer on loan from a {@link BufferPool}. The borrower returns it once, with {@link BufferPool.release}. */
 export interface PooledBuffer extends CopyTarget {
   readonly memory: Buffer;
+  /** Tick of the pool when the buffer was returned. See {@link BufferPool.tick}. */
+  idleSince: number;
 }
 
 /** Connection that borrows buffers. */
@@ -32,10 +34,11 @@ interface Waiter {
  */
 export class BufferPool {
   readonly maxPooledBytes: number;
-  /** Idle buffers by size. */
+  /** Idle buffers by size. Each list is a stack: the buffers that have been idle for longest come first. */
   readonly #idle: PooledBuffer[][] = SIZES.map(() => []);
   #idleBytes = 0;
   #lentBytes = 0;
+  #ticks = 0;
   readonly #waiters = new Set<Waiter>();
 
   constructor(maxPooledBytes: number) {
@@ -88,6 +91,7 @@ export class BufferPool {
     borrower.pooledBytes -= bytes;
     this.#lentBytes -= bytes;
     if (reusable) {
+      buffer.idleSince = this.#ticks;
       this.#idle[sizeIndex(bytes)]?.push(buffer);
       this.#idleBytes += bytes;
     }
@@ -98,6 +102,16 @@ export class BufferPool {
   freeIdle(): void {
     for (const buffers of this.#idle) buffers.length = 0;
     this.#idleBytes = 0;
+  }
+
+  /** Counts a tick of the owner's timer, and frees the buffers that have been idle for `maxIdleTicks` ticks. */
+  tick(maxIdleTicks: number): void {
+    this.#ticks++;
+    for (const buffers of this.#idle) {
+      const firstRecent = buffers.findIndex(({ idleSince }) => this.#ticks - idleSince < maxIdleTicks);
+      const freed = buffers.splice(0, firstRecent === -1 ? buffers.length : firstRecent);
+      this.#idleBytes -= freed.length * (freed[0]?.memory.byteLength ?? 0);
+    }
   }
 
   #serveWaiters(): void {
@@ -136,7 +150,7 @@ export class BufferPool {
     }
     // Idle buffers of other sizes are freed to stay within the limit.
     if (this.#lentBytes + this.#idleBytes > this.maxPooledBytes) this.freeIdle();
-    return { memory: Buffer.allocUnsafeSlow(bytes) };
+    return { memory: Buffer.allocUnsafeSlow(bytes), idleSince: 0 };
   }
 }
 

@@ -11,6 +11,10 @@ const FIRST_BUFFER_MS = 5000;
 
 /** Idle buffers of at most this many bytes are kept even if memory pressure is critical. */
 const KEPT_BYTES = 1024 * 1024;
+/** Interval at which a pool with more idle bytes is checked. */
+const IDLE_CHECK_MS = 1000;
+/** A buffer is freed after being idle for this number of checks: about 30 s. */
+const MAX_IDLE_CHECKS = 30;
 
 /** Current use and limits of {@link Leases}. `HandlerStats` describes the fields. */
 export interface LeaseStats {
@@ -30,6 +34,7 @@ export class Leases {
   readonly #pool: BufferPool;
   readonly #connections = new WeakMap<object, Connection>();
   #mappedBytes = 0;
+  #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param processes number of serving processes on this host, which share the headroom of `pressure` */
   constructor(maxPooledBytes: number, pressure: MemoryPressureProvider, processes = 1) {
@@ -113,6 +118,18 @@ export class Leases {
   /** See {@link BufferPool.release}. */
   releaseBuffer(connection: Connection, buffer: PooledBuffer, reusable: boolean): void {
     this.#pool.release(connection, buffer, reusable);
-    if (this.#pool.idleBytes > KEPT_BYTES && this.pressure.level === 'critical') this.#pool.freeIdle();
+    if (this.#pool.idleBytes <= KEPT_BYTES) return;
+    if (this.pressure.level === 'critical') this.#pool.freeIdle();
+    // Unreferenced, and cleared when few bytes are idle: it keeps no process alive, and nothing has to close it.
+    else this.#idleTimer ??= setInterval(() => this.#checkIdle(), IDLE_CHECK_MS).unref();
+  }
+
+  /** Frees idle buffers that responses no longer need. Without it, an idle server would keep them at any memory pressure. */
+  #checkIdle(): void {
+    this.#pool.tick(MAX_IDLE_CHECKS);
+    if (this.pressure.level === 'critical' && this.#pool.idleBytes > KEPT_BYTES) this.#pool.freeIdle();
+    if (this.#pool.idleBytes > KEPT_BYTES) return;
+    clearInterval(this.#idleTimer);
+    this.#idleTimer = undefined;
   }
 }

@@ -52,6 +52,28 @@ test('idle buffers of one size are freed for a buffer of another size', (t) => {
   t.true(pool.lentBytes + pool.idleBytes <= MIB);
 });
 
+test('buffers that were idle for the given number of ticks are freed, buffers in use are kept', (t) => {
+  const pool = new BufferPool(MIB);
+  const loans = exhaust(pool);
+  const [used, ...unused] = loans;
+  if (used === undefined) return t.fail();
+  for (const { borrower, buffer } of unused) pool.release(borrower, buffer);
+  pool.release(used.borrower, used.buffer);
+  for (let count = 0; count < 9; count++) {
+    pool.tick(10);
+    t.is(pool.acquire(used.borrower, SMALL), used.buffer, 'the buffer that was released last is used first');
+    pool.release(used.borrower, used.buffer);
+  }
+  t.is(pool.idleBytes, MIB);
+  pool.tick(10);
+  t.is(pool.idleBytes, SMALL);
+  t.is(pool.acquire(used.borrower, SMALL), used.buffer);
+  pool.release(used.borrower, used.buffer);
+  for (let count = 0; count < 10; count++) pool.tick(10);
+  t.deepEqual([pool.idleBytes, pool.lentBytes], [0, 0]);
+  return undefined;
+});
+
 test('waiting borrowers are served in order, and a wait can be cancelled', async (t) => {
   const pool = new BufferPool(MIB);
   const loans = exhaust(pool);
@@ -90,7 +112,8 @@ type Step =
   | { readonly kind: 'acquire' | 'spare' | 'wait'; readonly who: number; readonly length: number }
   | { readonly kind: 'release'; readonly which: number; readonly reusable: boolean }
   | { readonly kind: 'cancel'; readonly which: number }
-  | { readonly kind: 'freeIdle' };
+  | { readonly kind: 'freeIdle' }
+  | { readonly kind: 'tick'; readonly maxIdleTicks: number };
 
 const steps = fc.array(
   fc.oneof(
@@ -101,6 +124,7 @@ const steps = fc.array(
     },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('cancel' as const), which: fc.nat() }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('freeIdle' as const) }) },
+    { weight: 1, arbitrary: fc.record({ kind: fc.constant('tick' as const), maxIdleTicks: fc.nat(3) }) },
   ) as fc.Arbitrary<Step>,
   { maxLength: 120 },
 );
@@ -163,6 +187,7 @@ test('in any order of calls: the limits hold, no buffer is lent twice, and no bo
       } else if (step.kind === 'release' && loans.length > 0) release(step.which % loans.length, step.reusable);
       else if (step.kind === 'cancel' && waits.length > 0) waits[step.which % waits.length]?.cancel();
       else if (step.kind === 'freeIdle') pool.freeIdle();
+      else if (step.kind === 'tick') pool.tick(step.maxIdleTicks);
       await undefined; // lets served waits resolve
       check();
     }

@@ -1,5 +1,6 @@
 import net from 'node:net';
 import { join } from 'node:path';
+import { mock } from 'node:test';
 import tls from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -7,9 +8,11 @@ import test, { type ExecutionContext } from 'ava';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import type { MemoryPressureLevel } from '../../src/memory/level.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
+import { Connection } from '../../src/send/connection.js';
+import { Leases } from '../../src/send/leases.js';
 import { FakeExchange } from '../helpers/exchange.js';
 import { assertAllBack, assertBytes, filesOf, openFileSite, responsesOf, WIRES } from '../helpers/file-site.js';
-import { MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { Frames } from '../helpers/frames.js';
 import { evict } from '../helpers/page-cache.js';
 import { startPaused } from '../helpers/paused.js';
@@ -223,7 +226,7 @@ test.serial(
     t.true(lent >= 16 * MIB, `${lent} bytes were on loan`);
     t.true(buffers() - before > lent / 2, 'the buffers are kept');
     memory.level = 'critical';
-    await serve(1);
+    // No request follows: a timer of the handler notices the pressure.
     await until('the handler frees the idle buffers', () => handler.stats().idlePooledBytes <= MIB);
     await until('their memory is free', () => buffers() - before < 2 * MIB);
     t.pass();
@@ -236,4 +239,78 @@ test('while memory pressure is critical, released buffers are freed at once', as
   const lent = await serve(100);
   t.true(lent >= 16 * MIB, `${lent} bytes were on loan`);
   t.true(handler.stats().idlePooledBytes <= MIB);
+});
+
+/** Replaces setInterval() and clearInterval() until the end of the test, for one timer. The test advances the time. */
+function fakeInterval(t: ExecutionContext): { isRunning(): boolean; advance(ms: number): void } {
+  let timer: { readonly callback: () => void; readonly intervalMs: number } | undefined;
+  const set = (callback: () => void, intervalMs: number) => {
+    timer = { callback, intervalMs };
+    return { unref: () => timer };
+  };
+  mock.method(globalThis, 'setInterval', set as unknown as typeof setInterval);
+  mock.method(globalThis, 'clearInterval', () => {
+    timer = undefined;
+  });
+  t.teardown(() => mock.restoreAll());
+  return {
+    isRunning: () => timer !== undefined,
+    advance: (ms) => {
+      let remainingMs = ms;
+      while (timer !== undefined && timer.intervalMs <= remainingMs) {
+        remainingMs -= timer.intervalMs;
+        timer.callback();
+      }
+    },
+  };
+}
+
+/** Acquires `count` buffers of 256 KiB, for one connection each, and releases them. */
+function useBuffers(leases: Leases, count: number): void {
+  const loans = Array.from({ length: count }, () => {
+    const connection = new Connection(false);
+    return { connection, buffer: leases.acquireBuffer(connection, 256 * KIB) };
+  });
+  for (const { connection, buffer } of loans) {
+    if (buffer !== undefined) leases.releaseBuffer(connection, buffer, true);
+  }
+}
+
+// These tests are not async, so that the fake timer affects no other code.
+test.serial('idle buffers are freed within a second of critical memory pressure, and then no timer runs', (t) => {
+  const { isRunning, advance } = fakeInterval(t);
+  const memory: { level: MemoryPressureLevel; headroomBytes: number } = {
+    level: 'constrained',
+    headroomBytes: 64 * MIB,
+  };
+  const leases = new Leases(64 * MIB, memory);
+  useBuffers(leases, 8);
+  advance(1000);
+  t.is(leases.stats().idlePooledBytes, 2 * MIB);
+  memory.level = 'critical';
+  advance(1000);
+  t.is(leases.stats().idlePooledBytes, 0);
+  t.false(isRunning());
+});
+
+test.serial('idle buffers are freed after 30 s without use, and then no timer runs', (t) => {
+  const { isRunning, advance } = fakeInterval(t);
+  const leases = new Leases(64 * MIB, fixedMemoryPressure('normal'));
+  const idleBytes = () => leases.stats().idlePooledBytes;
+  useBuffers(leases, 4);
+  t.is(idleBytes(), MIB);
+  t.false(isRunning(), 'no timer runs for up to 1 MiB');
+  useBuffers(leases, 8);
+  t.true(isRunning());
+  advance(29_000);
+  t.is(idleBytes(), 2 * MIB);
+  useBuffers(leases, 6);
+  advance(1000);
+  t.is(idleBytes(), 1.5 * MIB, 'the two buffers that were not used are freed');
+  advance(28_000);
+  t.is(idleBytes(), 1.5 * MIB);
+  t.true(isRunning());
+  advance(1000);
+  t.is(idleBytes(), 0);
+  t.false(isRunning());
 });
