@@ -30,12 +30,12 @@ type Ask = (path: string, init?: RequestInit) => Promise<Response>;
 async function listen(t: ExecutionContext, app: FastifyInstance): Promise<Ask> {
   t.teardown(() => app.close());
   await app.listen({ port: 0, host: '127.0.0.1' });
-  // a server that listens on a port has an address of this kind
+  // A server that listens on a port has an AddressInfo.
   const { port } = app.server.address() as AddressInfo;
   return (path, init) => fetch(`http://127.0.0.1:${port}${path}`, init);
 }
 
-/** How many descriptors this process has for a path. */
+/** Returns the number of descriptors that this process has for a path. */
 async function descriptorsOf(path: string): Promise<number> {
   const open = (await readdir('/proc/self/fd')).map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => ''));
   return (await Promise.all(open)).filter((each) => each === path).length;
@@ -45,7 +45,7 @@ async function bodyOf(response: Response): Promise<Buffer> {
   return Buffer.from(await response.arrayBuffer());
 }
 
-test('hooks before the answer run, and may refuse; those on payloads do not, those after it do', async (t) => {
+test('request hooks and onResponse run around the handler, payload hooks do not, and a hook may reject a request', async (t) => {
   const handler = createHandler({ store });
   const app = fastify();
   const ran: string[] = [];
@@ -63,13 +63,13 @@ test('hooks before the answer run, and may refuse; those on payloads do not, tho
   const ask = await listen(t, app);
 
   t.is((await ask('/cache/key')).status, 401);
-  await until('the refusal is over', () => ran.at(-1) === 'onResponse 401');
+  await until('the rejection is over', () => ran.at(-1) === 'onResponse 401');
   t.false(ran.includes('preHandler'));
   ran.length = 0;
 
   const headers = { authorization: 'Bearer good' };
   assertBody(t, await bodyOf(await ask('/cache/key', { headers })), BYTES);
-  await until('it is over', () => ran.at(-1) === 'onResponse 200');
+  await until('the download is over', () => ran.at(-1) === 'onResponse 200');
   t.deepEqual(ran, ['onRequest', 'preParsing', 'preValidation', 'preHandler', 'onResponse 200']);
   ran.length = 0;
 
@@ -78,7 +78,7 @@ test('hooks before the answer run, and may refuse; those on payloads do not, tho
   t.false(ran.includes('onSend'));
 });
 
-test('a mount is encapsulated: bodies of other routes are parsed, those below it are not, whatever their size', async (t) => {
+test('the plugin is encapsulated: it does not parse bodies or limit their size, and other routes still do', async (t) => {
   const handler = createHandler({ store: memoryStore() });
   const app = fastify({ bodyLimit: 1000 });
   app.post('/json', async (request) => request.body);
@@ -101,14 +101,14 @@ test('a mount is encapsulated: bodies of other routes are parsed, those below it
   }
 });
 
-test('several mounts, one with a parameter, beside routes and a not-found handler of the host', async (t) => {
+test('handlers can be mounted several times, with parameters, beside routes and a not-found handler of the host', async (t) => {
   const first = createHandler({ store });
   const second = createHandler({ store: storeOf({ other: { kind: 'bytes', bytes: BYTES } }), fallthrough: true });
   const app = fastify();
-  const asked: unknown[] = [];
-  app.addHook('preHandler', async ({ params }) => void asked.push((params as { team?: string }).team));
+  const teams: unknown[] = [];
+  app.addHook('preHandler', async ({ params }) => void teams.push((params as { team?: string }).team));
   app.get('/first/own', async () => 'of the host');
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('the host has nothing there'));
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('not found by the host'));
   app.register(fastifyPlugin, { handler: first, prefix: '/first' });
   app.register(fastifyPlugin, { handler: first, prefix: '/v1/:team/again/' });
   app.register(fastifyPlugin, { handler: second, prefix: '/second' });
@@ -116,18 +116,18 @@ test('several mounts, one with a parameter, beside routes and a not-found handle
 
   assertBody(t, await bodyOf(await ask('/first/key')), BYTES);
   assertBody(t, await bodyOf(await ask('/v1/a%2Fb/again/key?q=1')), BYTES);
-  t.is(asked.at(-1), 'a/b');
+  t.is(teams.at(-1), 'a/b');
   assertBody(t, await bodyOf(await ask('/second/other')), BYTES);
   t.is(await (await ask('/first/own')).text(), 'of the host');
   t.deepEqual(await (await ask('/first/missing')).json(), { message: 'Not found.' });
   for (const path of ['/second/missing', '/elsewhere', '/first']) {
     const response = await ask(path);
     t.is(response.status, 404);
-    t.is(await response.text(), 'the host has nothing there', path);
+    t.is(await response.text(), 'not found by the host', path);
   }
 });
 
-test('what the plugins of Fastify set on replies arrives, and compress leaves artifacts alone', async (t) => {
+test('headers set by Fastify plugins are sent, and @fastify/compress does not compress artifacts', async (t) => {
   const handler = createHandler({ store });
   const app = fastify();
   await app.register(fastifyCors, { origin: 'https://builds.example' });
@@ -159,7 +159,7 @@ test('what the plugins of Fastify set on replies arrives, and compress leaves ar
   }
 });
 
-test('sendArtifact on replies: for who registers it and those below; misses and errors stay with the route', async (t) => {
+test('fastifySender decorates replies in its scope only, and leaves misses and errors to the route', async (t) => {
   const directory = await temporaryDirectory(t);
   await writeFile(`${directory}/file`, BYTES);
   await mkdir(`${directory}/directory`);
@@ -169,7 +169,7 @@ test('sendArtifact on replies: for who registers it and those below; misses and 
     errors.push(error);
     return reply.code(error.statusCode).send(`host: ${error.code}`);
   });
-  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('host: nothing there'));
+  app.setNotFoundHandler(async (_request, reply) => reply.code(404).send('host: not found'));
   let isDecoratedOutside = true;
   app.register(async (scope) => {
     await scope.register(fastifySender, { maxPooledBytes: 4 * 1024 * 1024 });
@@ -190,7 +190,7 @@ test('sendArtifact on replies: for who registers it and those below; misses and 
   for (const path of ['/files/none', '/files/directory', '/files/..%2F..%2Fetc%2Fpasswd']) {
     const response = await ask(path);
     t.is(response.status, 404, path);
-    t.is(await response.text(), 'host: nothing there');
+    t.is(await response.text(), 'host: not found');
   }
   const bad = await ask('/files/a%00b');
   t.is(bad.status, 400);
@@ -202,7 +202,7 @@ test('sendArtifact on replies: for who registers it and those below; misses and 
   t.false(isDecoratedOutside);
 });
 
-test('the logger of Fastify says what was answered, and nothing of errors', async (t) => {
+test('the Fastify logger logs the status of hits and misses, and no errors', async (t) => {
   const lines: Record<string, unknown>[] = [];
   const stream = new Writable({
     write(chunk, _encoding, done) {
@@ -223,7 +223,7 @@ test('the logger of Fastify says what was answered, and nothing of errors', asyn
   await ask('/bad');
   const completed = (): unknown[] =>
     lines.filter(({ msg }) => msg === 'request completed').map(({ res }) => (res as { statusCode: number }).statusCode);
-  await until('both are logged', () => completed().length === 2);
+  await until('both requests are logged', () => completed().length === 2);
   t.deepEqual(completed(), [206, 404]);
   t.deepEqual(
     lines.filter(({ level }) => Number(level) > 30),
@@ -231,7 +231,7 @@ test('the logger of Fastify says what was answered, and nothing of errors', asyn
   );
 });
 
-test('methods that Fastify does not know reach the handler', async (t) => {
+test('methods that Fastify does not support by default reach the handler', async (t) => {
   const app = fastify();
   app.register(fastifyPlugin, { handler: createHandler({ store }), prefix: '/cache' });
   app.register(fastifyPlugin, { handler: createHandler({ store }), prefix: '/again' });
@@ -243,14 +243,14 @@ test('methods that Fastify does not know reach the handler', async (t) => {
   }
 });
 
-test('a plugin without a handler does not start', async (t) => {
+test('the plugin rejects options without a handler', async (t) => {
   const app = fastify();
   app.register(fastifyPlugin, { prefix: '/cache' } as never);
   const error = await t.throwsAsync(async () => app.ready(), { instanceOf: HotblobError });
   t.regex(error?.message ?? '', /^handler: expected a handler, received undefined$/);
 });
 
-test('a route that fails when its answer has begun does not cut it off', async (t) => {
+test('an error of the route after the headers are sent does not abort the response', async (t) => {
   const slow = new SlowArtifact(BYTES);
   const hot = createSender();
   const app = fastify();
@@ -265,7 +265,7 @@ test('a route that fails when its answer has begun does not cut it off', async (
   assertBody(t, await bodyOf(await ask('/')), BYTES);
 });
 
-test('closing the application closes what sendArtifact has opened', async (t) => {
+test('closing the application closes the files that sendArtifact opened', async (t) => {
   const directory = await temporaryDirectory(t);
   await writeFile(`${directory}/file`, BYTES);
   const app = fastify();
@@ -277,5 +277,5 @@ test('closing the application closes what sendArtifact has opened', async (t) =>
   assertBody(t, await bodyOf(await ask('/')), BYTES);
   t.is(await descriptorsOf(`${directory}/file`), 1);
   await app.close();
-  await until('its descriptor is closed', async () => (await descriptorsOf(`${directory}/file`)) === 0);
+  await until('the descriptor is closed', async () => (await descriptorsOf(`${directory}/file`)) === 0);
 });

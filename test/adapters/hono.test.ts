@@ -26,7 +26,7 @@ type App = Hono;
 const BYTES = content(200_000);
 const store = storeOf({ key: { kind: 'bytes', bytes: BYTES, contentType: 'text/plain', etag: '"tag"' } });
 
-/** Starts an application as its users do, with the server's own Request and Response or with the global ones. */
+/** Starts an application with the Request and Response classes of `@hono/node-server`, or with the global ones. */
 async function listen(t: ExecutionContext, app: App, overrideGlobalObjects = true) {
   const hosted = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects });
   const [listener] = hosted.listeners('request') as http.RequestListener[];
@@ -36,9 +36,9 @@ async function listen(t: ExecutionContext, app: App, overrideGlobalObjects = tru
 }
 
 for (const overrideGlobalObjects of [true, false]) {
-  const title = overrideGlobalObjects ? 'the Response of the server' : 'the global Response';
+  const title = overrideGlobalObjects ? 'the Response of @hono/node-server' : 'the global Response';
 
-  test.serial(`with ${title}: behind and in front of the middleware of Hono`, async (t) => {
+  test.serial(`with ${title}: artifacts are sent through the middleware of Hono unchanged`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const hot = createSender();
@@ -83,7 +83,7 @@ for (const overrideGlobalObjects of [true, false]) {
 }
 
 test.serial(
-  'several mounts, one with a parameter, beside routes of the host; what Hono has routed is what is served',
+  'handlers can be mounted several times, with parameters, and receive the paths that Hono has routed',
   async (t) => {
     const first = createHandler({ store });
     const second = createHandler({ store: storeOf({ other: { kind: 'bytes', bytes: BYTES } }), fallthrough: true });
@@ -92,7 +92,7 @@ test.serial(
     app.use('/first/*', honoMiddleware(first, { mountPath: '/first' }));
     app.use('/v1/:team/again/*', honoMiddleware(first, { mountPath: '/v1/:team/again' }));
     app.use('/second/*', honoMiddleware(second, { mountPath: '/second' }));
-    app.notFound((c) => c.text('the host has nothing there', 404));
+    app.notFound((c) => c.text('not found by the host', 404));
     const ask = await listen(t, app);
     for (const path of ['/first/key', '/v1/a%2Fb/again/key?q=1', '/second/other', '/elsewhere/../first/key']) {
       assertBody(t, (await ask(path)).body, BYTES);
@@ -100,12 +100,12 @@ test.serial(
     t.is((await ask('/first/own')).body.toString(), 'of the host');
     t.deepEqual(JSON.parse((await ask('/first/missing')).body.toString()), { message: 'Not found.' });
     for (const path of ['/second/missing', '/elsewhere', '/first/../key', '/first/%2e%2e/key']) {
-      t.is((await ask(path)).body.toString(), 'the host has nothing there', path);
+      t.is((await ask(path)).body.toString(), 'not found by the host', path);
     }
   },
 );
 
-test.serial('uploads', async (t) => {
+test.serial('an upload through the middleware can be downloaded', async (t) => {
   const app: App = new Hono();
   app.use('/cache/*', honoMiddleware(createHandler({ store: memoryStore() }), { mountPath: '/cache' }));
   const ask = await listen(t, app);
@@ -113,27 +113,30 @@ test.serial('uploads', async (t) => {
   assertBody(t, (await ask('/cache/key')).body, BYTES);
 });
 
-test.serial('without onError Hono answers with the status of the error, and its own handler gets it', async (t) => {
-  const path = `${await temporaryDirectory(t)}/secret-name`;
-  await writeFile(path, BYTES);
-  const hot = createSender();
-  t.teardown(() => hot.close());
-  const artifact = fileArtifact(path, { length: BYTES.byteLength + 1 });
-  const plain: App = new Hono();
-  plain.get('/', async (c) => (await hot.trySend(c, artifact)) || c.notFound());
-  const { status, body } = await (await listen(t, plain))('/');
-  t.is(status, 500);
-  t.deepEqual(JSON.parse(body.toString()), { message: 'Internal server error.' });
+test.serial(
+  'without onError, Hono responds with the status of the error; an onError handler receives the error',
+  async (t) => {
+    const path = `${await temporaryDirectory(t)}/secret-name`;
+    await writeFile(path, BYTES);
+    const hot = createSender();
+    t.teardown(() => hot.close());
+    const artifact = fileArtifact(path, { length: BYTES.byteLength + 1 });
+    const plain: App = new Hono();
+    plain.get('/', async (c) => (await hot.trySend(c, artifact)) || c.notFound());
+    const { status, body } = await (await listen(t, plain))('/');
+    t.is(status, 500);
+    t.deepEqual(JSON.parse(body.toString()), { message: 'Internal server error.' });
 
-  const handled: App = new Hono();
-  handled.get('/', async (c) => (await hot.trySend(c, artifact)) || c.notFound());
-  handled.onError((error, c) => c.text(`host: ${'code' in error ? error.code : 'no code'}`, 502));
-  const own = await (await listen(t, handled))('/');
-  t.is(own.status, 502);
-  t.is(own.body.toString(), 'host: ERR_HOTBLOB_TRUNCATED');
-});
+    const handled: App = new Hono();
+    handled.get('/', async (c) => (await hot.trySend(c, artifact)) || c.notFound());
+    handled.onError((error, c) => c.text(`host: ${'code' in error ? error.code : 'no code'}`, 502));
+    const own = await (await listen(t, handled))('/');
+    t.is(own.status, 502);
+    t.is(own.body.toString(), 'host: ERR_HOTBLOB_TRUNCATED');
+  },
+);
 
-test.serial('away from @hono/node-server it says what it needs', async (t) => {
+test.serial('without @hono/node-server, sending fails with an error that names it', async (t) => {
   const hot = createSender();
   t.teardown(() => hot.close());
   const errors: unknown[] = [];
@@ -152,7 +155,7 @@ test.serial('away from @hono/node-server it says what it needs', async (t) => {
   t.is(errors.length, 2);
 });
 
-test('a mount path that is none is refused', (t) => {
+test('an invalid mount path and an unknown option are rejected', (t) => {
   const handler = createHandler({ store });
   t.throws(() => honoMiddleware(handler, { mountPath: 'cache' }), { message: /^mountPath: expected a path/ });
   t.throws(() => honoMiddleware(handler, { prefix: '/cache' } as never), { message: /^unknown option 'prefix'; / });

@@ -17,7 +17,7 @@ for (const [name, Application] of [
   ['Koa 3', Koa],
   ['Koa 2', Koa2],
 ] as const) {
-  test(`${name}: errors go through the host's own try and catch, and to the application`, async (t) => {
+  test(`${name}: errors can be caught by middleware, and otherwise reach the application`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const hot = createSender();
@@ -50,7 +50,7 @@ for (const [name, Application] of [
     t.is(emitted.length, 1);
   });
 
-  test(`${name}: middleware that no longer waits, and what is set after the answer, change nothing`, async (t) => {
+  test(`${name}: middleware that does not await next() cannot change a response that has begun`, async (t) => {
     const hot = createSender();
     t.teardown(() => hot.close());
     const app = new Application();
@@ -58,7 +58,7 @@ for (const [name, Application] of [
     const slow = new SlowArtifact(BYTES);
     app.use(async (context, next) => {
       void next();
-      await slow.begun; // and not its end
+      await slow.begun; // not the end of the response
       context.set('x-late', 'yes');
       context.body = 'of the host';
       setImmediate(() => slow.goOn());

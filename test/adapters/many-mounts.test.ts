@@ -15,10 +15,10 @@ import { type Kind, startListener } from '../helpers/servers.js';
 import { content } from '../stores/fixture.js';
 
 const BYTES = content(100_000);
-/** More than an event emitter takes listeners of without a warning. */
+/** More than the 10 listeners that an EventEmitter accepts without a warning. */
 const MOUNTS = 15;
 
-/** A store with one artifact that listens to its signal, as stores do that ask others. */
+/** Returns a store with one artifact. It adds a listener to the signal, as a store with an upstream does. */
 function storeWith(name: string): Store {
   return {
     async get(key, { signal }) {
@@ -73,7 +73,7 @@ const APPLICATIONS: Readonly<Record<string, [readonly Kind[], (handlers: readonl
 for (const [name, [kinds, create]] of Object.entries(APPLICATIONS)) {
   for (const kind of kinds) {
     test.serial(
-      `${name} on ${kind}: ${MOUNTS} mounts, each passing on what is not its own, without a warning`,
+      `${name} on ${kind}: ${MOUNTS} mounted handlers pass requests on without a MaxListenersExceededWarning`,
       async (t) => {
         const warnings: Error[] = [];
         const onWarning = (warning: Error): void => void warnings.push(warning);
@@ -92,7 +92,7 @@ for (const [name, [kinds, create]] of Object.entries(APPLICATIONS)) {
           assertBody(t, body, BYTES);
         }
         t.is((await request(server, { path: '/cache/none' })).body.toString(), HOST_BODY);
-        // Node says them a moment later.
+        // Node emits warnings on a later tick.
         await new Promise(setImmediate);
         t.deepEqual(warnings, []);
       },

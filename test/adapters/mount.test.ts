@@ -18,5 +18,6 @@ const CASES: [string, string, string][] = [
 ];
 
 for (const [mountPath, url, rest] of CASES) {
-  test(`below ${mountPath || 'nothing'}, ${url} is ${rest}`, (t) => t.is(mountPathRemover(mountPath)(url), rest));
+  test(`mounted at '${mountPath}', the handler sees ${url} as ${rest}`, (t) =>
+    t.is(mountPathRemover(mountPath)(url), rest));
 }

@@ -9,8 +9,8 @@ import type { RunningServer } from '../helpers/servers.js';
 
 const COUNT = 400;
 
-/** A connection that has asked for paths, all at once, and does not read. */
-async function asked(server: RunningServer, paths: readonly string[]): Promise<Socket> {
+/** Opens a connection, sends a GET request for each path at once, and does not read. */
+async function sendRequests(server: RunningServer, paths: readonly string[]): Promise<Socket> {
   const address = { host: '127.0.0.1', port: server.port };
   const socket = server.tls ? tls.connect({ ...address, ca: server.certificate?.cert }) : net.connect(address);
   await once(socket, server.tls ? 'secureConnect' : 'connect');
@@ -21,22 +21,22 @@ async function asked(server: RunningServer, paths: readonly string[]): Promise<S
 
 for (const kind of ['http', 'https'] as const) {
   for (const only of [undefined, 'mapped', 'copied', 'read'] as const) {
-    test(`${kind}, ${only ?? 'every source'}: ${COUNT} requests on one connection that drops leave nothing behind`, async (t) => {
+    test(`${kind}, ${only ?? 'every source'}: ${COUNT} requests on one connection hold few resources, and none after it drops`, async (t) => {
       let begun = 0;
       const site = await openFileSite(t, kind, { only, onExchange: () => begun++ });
       const { handler } = site;
       writePattern(site.directory, 'file', 4 * MIB, 1);
-      const socket = await asked(site.server, Array(COUNT).fill('/file'));
+      const socket = await sendRequests(site.server, Array(COUNT).fill('/file'));
       await until('all handlers have begun', () => begun === COUNT);
       await until(
         'the first response is being sent',
         () => handler.stats().mappedBytes + handler.stats().pooledBytes > 0,
       );
-      // Those that wait for their turn hold nothing: one descriptor, the windows of one response.
+      // Only the first response holds resources: one descriptor and its windows.
       const { openFiles, mappedBytes, pooledBytes } = handler.stats();
       t.is(openFiles, 1);
-      t.true(mappedBytes + pooledBytes <= 2 * MIB, `${mappedBytes + pooledBytes} bytes lent to one connection`);
-      t.true(pooledBytes <= MIB, `${pooledBytes} bytes of buffers`);
+      t.true(mappedBytes + pooledBytes <= 2 * MIB, `${mappedBytes + pooledBytes} bytes are used by one connection`);
+      t.true(pooledBytes <= MIB, `${pooledBytes} bytes are used by buffers`);
       if (kind === 'http') socket.resetAndDestroy();
       else socket.destroy();
       await until('all responses are over', () => responsesOf(handler) === COUNT);
@@ -50,7 +50,7 @@ for (const kind of ['http', 'https'] as const) {
       writePattern(site.directory, `${index}`, size, index),
     );
     const order = Array.from({ length: COUNT }, (_, index) => (index * 7) % 4);
-    const socket = await asked(
+    const socket = await sendRequests(
       site.server,
       order.map((name) => `/${name}`),
     );

@@ -4,7 +4,7 @@ import { open } from '../behaviour/site.js';
 import { Frames } from '../helpers/frames.js';
 import { until } from '../helpers/poll.js';
 
-// A request that is answered before its body is there: the client gets the whole answer, and only then is told to stop.
+// If the handler responds before the request body has arrived, the client receives the whole response before RST_STREAM.
 
 const store: Store = {
   get: () => Promise.reject(new Error('broken')),
@@ -13,7 +13,7 @@ const store: Store = {
 
 for (const kind of ['h2c', 'h2c-compat', 'h2', 'port-h2c'] as const) {
   for (const method of ['HEAD', 'GET', 'PUT', 'POST']) {
-    test(`${kind}: the answer to a ${method} that goes on arrives before the reset`, async (t) => {
+    test(`${kind}: the response to an unfinished ${method} request arrives before the reset`, async (t) => {
       const { server } = await open(t, kind, { store });
       const client = await Frames.connect(t, server);
       const stream = client.stream(1);

@@ -15,7 +15,7 @@ const KINDS = [
 ] as const;
 
 for (const kind of KINDS) {
-  test(`${kind}: a wrapper around a handler that rejects gets a 500, and the server goes on`, async (t) => {
+  test(`${kind}: a handler that rejects is answered with 500, and the server keeps serving`, async (t) => {
     let calls = 0;
     const server = await startServer(t, kind, {
       handle() {

@@ -31,15 +31,15 @@ for (const [name, createSender] of Object.entries({
   fastify: onFastify.createSender,
   hono: onHono.createSender,
 })) {
-  test(`${name}: the options of a sender are checked, and those of a store are none`, (t) => {
-    const refused: [unknown, RegExp][] = [
+  test(`${name}: createSender validates its options, and rejects those of a handler`, (t) => {
+    const invalid: [unknown, RegExp][] = [
       [null, /^options: expected an object, received null$/],
       [{ store: {} }, /^unknown option 'store'; expected one of maxPooledBytes, processes, maxOpenFiles, map, /],
       [{ mountPath: '/a' }, /^unknown option 'mountPath'; expected one of/],
       [{ maxPooledBytes: 5 }, /^maxPooledBytes: /],
       [{ map: true }, /^map: expected 'auto', 'always', 'never', received true$/],
     ];
-    for (const [options, message] of refused) {
+    for (const [options, message] of invalid) {
       t.throws(() => createSender(options as SenderOptions), refusal('ERR_HOTBLOB_INVALID_OPTION', message));
     }
     const sender = createSender({ maxPooledBytes: 2 ** 20, memory: fixedMemoryPressure('critical'), map: undefined });
@@ -48,8 +48,8 @@ for (const [name, createSender] of Object.entries({
   });
 }
 
-// Serial: the channel is that of the process.
-test.serial('what is sent, and what is not, is counted and published', async (t) => {
+// Serial, because all senders of the process share the channel.
+test.serial('a sent response is counted and published, and a miss is not', async (t) => {
   const path = `${await temporaryDirectory(t)}/file`;
   await writeFile(path, BYTES);
   const reports: ResponseReport[] = [];
@@ -68,7 +68,7 @@ test.serial('what is sent, and what is not, is counted and published', async (t)
   t.like(reports[0], { method: 'GET', key: undefined, status: 200, complete: true, error: undefined });
 });
 
-test('of pipelined requests each is answered in its turn', async (t) => {
+test('pipelined requests are answered in order, misses included', async (t) => {
   const path = `${await temporaryDirectory(t)}/file`;
   await writeFile(path, BYTES);
   const { server, outcomes } = await openRoute(t, 'express-http', {
@@ -83,7 +83,7 @@ test('of pipelined requests each is answered in its turn', async (t) => {
   t.deepEqual([...outcomes].sort(), [false, true, true]);
 });
 
-test('an error of a sender says what hosts look for, whatever was thrown', (t) => {
+test('SendError has a code, a status and headers for any cause, and a generic message', (t) => {
   const errno = (code: string): Error => Object.assign(new Error(`${code}: open '/secret'`), { code });
   const cases: [unknown, string, number][] = [
     [errno('EACCES'), 'EACCES', 403],
@@ -106,7 +106,7 @@ test('an error of a sender says what hosts look for, whatever was thrown', (t) =
   }
 });
 
-test('a bare listener that nobody follows does not answer again what its host has answered', async (t) => {
+test('nodeListener without `next` does not respond again if the host has sent headers', async (t) => {
   const handler = createHandler({ store: memoryStore(), mountPath: '/cache' });
   t.teardown(() => handler.close());
   const listener = onNode.nodeListener(handler);

@@ -9,8 +9,8 @@ import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/
 import { Frames } from '../helpers/frames.js';
 import { settled, until } from '../helpers/poll.js';
 
-// What Node has been told to forget is still being sent (HTTP/2): these streams are ended by the server while their
-// bytes are queued, and then everything is done to have their memory used for something else.
+// Node keeps sending queued bytes of an HTTP/2 stream after the server has destroyed or closed it. In these tests the server
+// ends streams while their bytes are queued, then other downloads request buffers. No buffer may be reused too early.
 
 const SIZE = 4 * MIB;
 const VICTIMS = Array.from({ length: 12 }, (_, index) => 2 * index + 1);
@@ -19,13 +19,13 @@ const OTHERS = VICTIMS.map((id) => id + 2 * VICTIMS.length);
 interface Stage {
   readonly site: FileSite;
   readonly client: Frames;
-  /** Ends the victims, in one go. */
-  end(way: 'destroyed' | 'closed'): void;
-  /** Lets the store find what the others have asked for. */
+  /** Ends all victim streams synchronously. */
+  end(method: 'destroyed' | 'closed'): void;
+  /** Lets the store resolve the lookups of the other streams. */
   release(): void;
 }
 
-/** One session whose client does not read: the victims fill it, the others have asked and wait for the store. */
+/** Opens a session whose client does not read. The victims fill its queues, and the lookups of the others are pending. */
 async function prepare(t: ExecutionContext, kind: 'h2c' | 'h2', only: 'mapped' | 'copied' | 'read'): Promise<Stage> {
   const directory = await temporaryDirectory(t);
   for (const id of [...VICTIMS, ...OTHERS]) writePattern(directory, `${id}`, SIZE, id);
@@ -44,7 +44,7 @@ async function prepare(t: ExecutionContext, kind: 'h2c' | 'h2', only: 'mapped' |
     },
     onExchange({ url, body }) {
       const id = Number(url.slice(1));
-      if (VICTIMS.includes(id)) streams.set(id, body as ServerHttp2Stream); // as it is on HTTP/2
+      if (VICTIMS.includes(id)) streams.set(id, body as ServerHttp2Stream); // the body of an HTTP/2 exchange
     },
   });
   const client = await Frames.connect(t, site.server);
@@ -52,9 +52,9 @@ async function prepare(t: ExecutionContext, kind: 'h2c' | 'h2', only: 'mapped' |
   for (const id of [...VICTIMS, ...OTHERS]) client.get(id, `/${id}`);
   await until('the victims have begun', () => streams.size === VICTIMS.length);
   await settled(() => site.handler.stats());
-  const end = (way: 'destroyed' | 'closed'): void => {
+  const end = (method: 'destroyed' | 'closed'): void => {
     for (const stream of streams.values()) {
-      if (way === 'destroyed') stream.destroy();
+      if (method === 'destroyed') stream.destroy();
       else stream.close(http2.constants.NGHTTP2_INTERNAL_ERROR);
     }
     streams.clear();
@@ -70,39 +70,39 @@ function withResolvers(): { promise: Promise<void>; resolve: () => void } {
   return { promise, resolve };
 }
 
-/** Reads all that is on its way and all that the others have asked for: every byte is that of its own artifact. */
+/** Reads everything in flight and asserts that every byte belongs to the artifact of its stream. */
 async function assertIntact(t: ExecutionContext, { client, release }: Stage): Promise<void> {
   release();
   client.socket.resume();
-  await until('the others are whole', () => OTHERS.every((id) => client.stream(id).isEnded));
-  // Those that are closed with bytes queued end in one way or the other: that is Node's.
+  await until('the other streams are complete', () => OTHERS.every((id) => client.stream(id).isEnded));
+  // Node ends a stream that is closed with bytes queued either with END_STREAM or with RST_STREAM.
   const isOver = (id: number) => client.stream(id).isEnded || client.stream(id).resetCode !== undefined;
   await until('the victims are over', () => VICTIMS.every(isOver));
   for (const id of [...VICTIMS, ...OTHERS]) {
     const { body } = client.stream(id);
-    assertBytes(t, body, pattern(SIZE, id).subarray(0, body.byteLength), `what came on stream ${id}`);
+    assertBytes(t, body, pattern(SIZE, id).subarray(0, body.byteLength), `bytes of stream ${id}`);
   }
-  for (const id of OTHERS) t.is(client.stream(id).bytes, SIZE, `stream ${id} is whole`);
+  for (const id of OTHERS) t.is(client.stream(id).bytes, SIZE, `stream ${id} is complete`);
   const received = VICTIMS.reduce((sum, id) => sum + client.stream(id).bytes, 0);
-  t.true(received > MIB, `${received} bytes of the victims are enough to tell`);
+  t.true(received > MIB, `${received} bytes of the victims are not enough for the assertion`);
 }
 
 for (const kind of ['h2c', 'h2'] as const) {
   for (const only of ['copied', 'read'] as const) {
-    for (const way of ['destroyed', 'closed'] as const) {
-      const title = `${kind}, ${only}: buffers of streams that the server has ${way} are not filled again`;
-      test.serial(`${title} before their bytes are on the wire`, async (t) => {
+    for (const method of ['destroyed', 'closed'] as const) {
+      const title = `${kind}, ${only}: buffers of streams that the server has ${method} are not reused`;
+      test.serial(`${title} before their bytes are sent`, async (t) => {
         const stage = await prepare(t, kind, only);
         const { site, end } = stage;
         const { handler } = site;
         const refill = writePattern(site.directory, 'refill', SIZE, 255);
         t.true(handler.stats().pooledBytes >= 256 * KIB, `${handler.stats().pooledBytes} bytes are queued`);
-        end(way);
-        if (way === 'destroyed') {
-          await until('they are over', () => responsesOf(handler) === VICTIMS.length);
-          t.true(handler.stats().pooledBytes >= 256 * KIB, 'what they have left is still on loan');
+        end(method);
+        if (method === 'destroyed') {
+          await until('the victims are over', () => responsesOf(handler) === VICTIMS.length);
+          t.true(handler.stats().pooledBytes >= 256 * KIB, 'their queued buffers are still leased');
         }
-        // Now other connections take what buffers they can get, and then the others on this one.
+        // Other connections request buffers first, then the other streams of this session.
         for (let round = 0; round < 3; round++) {
           const answers = await Promise.all(Array.from({ length: 8 }, () => site.get('refill')));
           for (const { body } of answers) assertBytes(t, body, refill);
@@ -114,16 +114,16 @@ for (const kind of ['h2c', 'h2'] as const) {
   }
 }
 
-test.serial('what a session cannot get rid of is given back when its socket is closed', async (t) => {
+test.serial('buffers that a session cannot send are released when its socket closes', async (t) => {
   const { site, client, end } = await prepare(t, 'h2c', 'copied');
   end('destroyed');
-  await until('they are over', () => responsesOf(site.handler) === VICTIMS.length);
-  t.true(site.handler.stats().pooledBytes > 0, 'until then it is kept');
+  await until('the victims are over', () => responsesOf(site.handler) === VICTIMS.length);
+  t.true(site.handler.stats().pooledBytes > 0, 'the buffers are leased until the socket closes');
   client.socket.resetAndDestroy();
   await assertAllBack(t, site);
 });
 
-test.serial('mappings of streams that the server has destroyed stay until their bytes are on the wire', async (t) => {
+test.serial('mappings of streams that the server has destroyed are kept until their bytes are sent', async (t) => {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
   const stage = await prepare(t, 'h2c', 'mapped');
@@ -132,9 +132,9 @@ test.serial('mappings of streams that the server has destroyed stay until their 
   const { mappedBytes } = handler.stats();
   t.true(mappedBytes >= 256 * KIB, `${mappedBytes} bytes are queued`);
   end('destroyed');
-  await until('they are over', () => responsesOf(handler) === VICTIMS.length);
-  t.true(handler.stats().mappedBytes >= 256 * KIB, 'what they have left is still lent');
-  // The files are closed and gone, so that nothing but what is being sent keeps their mappings.
+  await until('the victims are over', () => responsesOf(handler) === VICTIMS.length);
+  t.true(handler.stats().mappedBytes >= 256 * KIB, 'their queued bytes are still mapped');
+  // The files are closed and deleted, so that only queued bytes keep the mappings alive.
   handler.close();
   for (const id of VICTIMS) rmSync(join(site.directory, `${id}`));
   const litter: Buffer[] = [];
@@ -146,7 +146,7 @@ test.serial('mappings of streams that the server has destroyed stay until their 
   t.is(handler.stats().mappings, VICTIMS.length);
   await assertIntact(t, stage);
   await assertAllBack(t, site);
-  await until('nothing is mapped any more', () => {
+  await until('no mapping is left', () => {
     collect();
     return handler.stats().mappings === 0;
   });

@@ -18,18 +18,18 @@ async function fileIn(t: ExecutionContext, bytes = BYTES): Promise<string> {
   return path;
 }
 
-/** Asserts what a route has got instead of an answer: what error handling needs, and nothing that clients may not know. */
+/** Asserts that `send` has rejected with a SendError whose message does not reveal the path. */
 function assertRejected(t: ExecutionContext, { outcomes }: RouteSite, code: string, status: number): void {
   t.is(outcomes.length, 1);
   const [error] = outcomes;
   t.true(error instanceof SendError, String(error));
-  // Koa writes another status into errors whose own it does not know.
+  // Koa overwrites `status` for codes that it does not support (499).
   t.like(error as SendError, { code, statusCode: status });
   t.notRegex(String(error), /secret/);
 }
 
 for (const kind of ROUTE_KINDS) {
-  test(`${kind}: a host that has begun to answer goes on`, async (t) => {
+  test(`${kind}: if the host has sent headers, send rejects and the host can finish the response`, async (t) => {
     const path = await fileIn(t);
     const site = await openRoute(t, kind, {
       artifactOf: () => fileArtifact(path),
@@ -47,7 +47,7 @@ for (const kind of ROUTE_KINDS) {
     assertRejected(t, site, 'ERR_HOTBLOB_HEADERS_SENT', 500);
   });
 
-  test(`${kind}: a host that answers while the file is being opened has answered`, async (t) => {
+  test(`${kind}: if the host responds while the file is being opened, send rejects`, async (t) => {
     const path = await fileIn(t);
     const site = await openRoute(t, kind, {
       artifactOf: () => fileArtifact(path),
@@ -58,7 +58,7 @@ for (const kind of ROUTE_KINDS) {
     assertRejected(t, site, 'ERR_HOTBLOB_HEADERS_SENT', 500);
   });
 
-  test(`${kind}: a host that has ended the response has answered`, async (t) => {
+  test(`${kind}: if the host has ended the response, send rejects`, async (t) => {
     const path = await fileIn(t);
     const site = await openRoute(t, kind, {
       artifactOf: () => fileArtifact(path),
@@ -69,7 +69,7 @@ for (const kind of ROUTE_KINDS) {
     assertRejected(t, site, 'ERR_HOTBLOB_CLIENT_GONE', 499);
   });
 
-  test(`${kind}: a host that has destroyed the socket, or does so while the file is being opened`, async (t) => {
+  test(`${kind}: if the host destroys the socket before or while the file is opened, send rejects`, async (t) => {
     const path = await fileIn(t);
     for (const moment of ['inRoute', 'meanwhile'] as const) {
       let isCut = false;
@@ -84,12 +84,12 @@ for (const kind of ROUTE_KINDS) {
       await t.throwsAsync(site.ask('/'));
       await until('send has ended', () => site.outcomes.length > 0);
       assertRejected(t, site, 'ERR_HOTBLOB_CLIENT_GONE', 499);
-      // The host lives.
+      // The server keeps serving.
       assertBody(t, (await site.ask('/')).body, BYTES);
     }
   });
 
-  test(`${kind}: a file that is shorter than its region is left to the host's error handling`, async (t) => {
+  test(`${kind}: if the file is shorter than its region, the error handling of the host responds`, async (t) => {
     const path = await fileIn(t);
     await truncate(path, 10);
     const site = await openRoute(t, kind, { artifactOf: () => fileArtifact(path, { length: 11 }) });
@@ -99,7 +99,7 @@ for (const kind of ROUTE_KINDS) {
     assertRejected(t, site, 'ERR_HOTBLOB_TRUNCATED', 500);
   });
 
-  test(`${kind}: headers that no response may hold are left to the host's error handling`, async (t) => {
+  test(`${kind}: if a header of the artifact is invalid, the error handling of the host responds`, async (t) => {
     const path = await fileIn(t);
     const site = await openRoute(t, kind, {
       artifactOf: () => fileArtifact(path, { headers: { 'x-note': 'line\nfeed' } }),
@@ -108,10 +108,10 @@ for (const kind of ROUTE_KINDS) {
     assertRejected(t, site, 'ERR_INVALID_CHAR', 500);
   });
 
-  test(`${kind}: without a free descriptor it is 503, and later it works`, async (t) => {
+  test(`${kind}: if no descriptor is free, the status is 503 until one is`, async (t) => {
     const directory = await temporaryDirectory(t);
     await writeFile(`${directory}/small`, BYTES);
-    // More than any socket takes: its reader holds the only descriptor.
+    // Larger than any socket buffer, so that this response keeps the only descriptor.
     await writeFile(`${directory}/large`, '');
     await truncate(`${directory}/large`, 256 * 1024 * 1024);
     const leaving = new AbortController();
@@ -121,19 +121,19 @@ for (const kind of ROUTE_KINDS) {
     });
     const large = site.ask('/large', { signal: leaving.signal });
     const refusal = t.throwsAsync(large);
-    await until('the large one is being sent', () => site.stats().pooledBytes > 0);
+    await until('the large file is being sent', () => site.stats().pooledBytes > 0);
     const response = await site.ask('/small');
     t.is(response.status, 503);
     const [error] = site.outcomes;
     t.like(error as SendError, { code: 'ERR_HOTBLOB_OVERLOADED', status: 503, headers: { 'retry-after': '1' } });
-    // What hosts make of an error's headers is theirs; these three take them over.
+    // Only these frameworks copy `error.headers` to the response.
     if (/^(?:express|koa|fastify)/.test(kind)) t.is(response.headers['retry-after'], '1');
     leaving.abort();
     await refusal;
-    await until('its descriptor is free', async () => (await site.ask('/small')).status === 200);
+    await until('the descriptor is free', async () => (await site.ask('/small')).status === 200);
   });
 
-  test(`${kind}: what fails after the headers is cut off, and no business of the host's`, async (t) => {
+  test(`${kind}: an error after the headers aborts the response, and send does not reject`, async (t) => {
     const half = BYTES.subarray(0, 50_000);
     const site = await openRoute(t, kind, {
       artifactOf: (url) => ({
@@ -156,7 +156,7 @@ for (const kind of ROUTE_KINDS) {
     assertBody(t, (await site.ask('/good')).body, BYTES);
   });
 
-  test(`${kind}: a client that leaves in the middle is no business of the host's`, async (t) => {
+  test(`${kind}: if the client disconnects during the response, send does not reject`, async (t) => {
     const leaving = new AbortController();
     const closed = new AbortController();
     const site = await openRoute(t, kind, {

@@ -26,7 +26,7 @@ async function textFile(t: ExecutionContext): Promise<string> {
   return path;
 }
 
-/** Middleware whose types know node:http only. */
+/** Casts middleware whose types only accept node:http. */
 function forAnyVersion(
   middleware: (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void,
 ): Middleware {
@@ -36,7 +36,7 @@ function forAnyVersion(
 for (const kind of ROUTE_KINDS) {
   const { version } = KINDS[kind];
 
-  test(`${kind}: behind compression files leave as they are, ranges too`, async (t) => {
+  test(`${kind}: the compression middleware does not compress files, whole or in ranges`, async (t) => {
     const path = await textFile(t);
     const { ask } = await openRoute(t, kind, {
       artifactOf: () => fileArtifact(path, { contentType: 'text/plain' }),
@@ -51,7 +51,7 @@ for (const kind of ROUTE_KINDS) {
     t.is((await ask('/', { method: 'HEAD', headers })).headers['content-length'], String(TEXT.byteLength));
   });
 
-  test(`${kind}: what helmet and cors set arrives`, async (t) => {
+  test(`${kind}: headers set by helmet and cors are sent`, async (t) => {
     const path = await textFile(t);
     const secure = forAnyVersion(helmet());
     const shared = cors({ origin: 'https://builds.example', exposedHeaders: ['ETag'] });
@@ -72,7 +72,7 @@ for (const kind of ROUTE_KINDS) {
     t.is(preflight.status, 204);
   });
 
-  test(`${kind}: morgan and pino-http log the status and the length, once it is over`, async (t) => {
+  test(`${kind}: morgan and pino-http log each response when it is over`, async (t) => {
     const path = await textFile(t);
     const lines: string[] = [];
     const objects: string[] = [];
@@ -95,13 +95,13 @@ for (const kind of ROUTE_KINDS) {
     });
     await ask('/whole');
     await ask('/part', { headers: { range: 'bytes=0-99' } });
-    await until('both are logged', () => lines.length === 2 && objects.length === 2);
+    await until('both requests are logged', () => lines.length === 2 && objects.length === 2);
     t.deepEqual(lines, [`GET /whole 200 ${TEXT.byteLength}\n`, 'GET /part 206 100\n']);
     const statuses = objects.map((line): unknown => JSON.parse(line).res.statusCode);
     t.deepEqual(statuses, [200, 206]);
   });
 
-  test(`${kind}: on-finished is told of the end, and of a client that leaves`, async (t) => {
+  test(`${kind}: on-finished fires at the end of a response and when the client disconnects`, async (t) => {
     const ends: (string | undefined)[] = [];
     const leaving = new AbortController();
     const { ask } = await openRoute(t, kind, {
@@ -119,19 +119,19 @@ for (const kind of ROUTE_KINDS) {
             }
           : { kind: 'bytes', bytes: TEXT },
       before(_request, response, next) {
-        onFinished(response, (_error, { writableFinished }) => ends.push(writableFinished ? 'finished' : 'cut off'));
+        onFinished(response, (_error, { writableFinished }) => ends.push(writableFinished ? 'finished' : 'aborted'));
         next();
       },
     });
     await ask('/');
-    await until('it has ended', () => ends.length === 1);
+    await until('the first response has ended', () => ends.length === 1);
     await t.throwsAsync(ask('/endless', { signal: leaving.signal }));
-    await until('the other has ended too', () => ends.length === 2);
+    await until('the second response has ended', () => ends.length === 2);
     // The compatibility API of node:http2 has no writableFinished.
-    if (version === 1) t.deepEqual(ends, ['finished', 'cut off']);
+    if (version === 1) t.deepEqual(ends, ['finished', 'aborted']);
   });
 
-  test(`${kind}: hooks on the headers run: response-time and cookie-session`, async (t) => {
+  test(`${kind}: response-time and cookie-session can set headers when the headers are written`, async (t) => {
     const path = await textFile(t);
     const measure = responseTime();
     const session = cookieSession({ name: 'session', keys: ['signing'] });

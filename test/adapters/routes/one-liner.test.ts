@@ -21,7 +21,7 @@ import { content, temporaryDirectory } from '../../stores/fixture.js';
 
 const BYTES = content(100_000);
 
-/** Each framework with a route that consists of the line that its documentation shows. */
+/** One application for each framework, with the one-line route that the documentation shows. */
 const APPS: Readonly<Record<string, { kind: Kind; listener(t: ExecutionContext, path: string): Promise<Listener> }>> = {
   'Express 5': {
     kind: 'express-http',
@@ -91,7 +91,7 @@ async function koaApp(t: ExecutionContext, app: Koa, path: string): Promise<List
 }
 
 for (const [name, { kind, listener }] of Object.entries(APPS)) {
-  test(`${name}: a route of one line sends a file, answers 404 for a missing one, and goes on`, async (t) => {
+  test(`${name}: a route of one line sends a file, answers 404 for a missing one, and keeps serving`, async (t) => {
     const path = `${await temporaryDirectory(t)}/`;
     await writeFile(`${path}file`, BYTES);
     const server = await startListener(t, kind, await listener(t, path));

@@ -10,7 +10,7 @@ import { content, temporaryDirectory } from '../../stores/fixture.js';
 const BYTES = content(300_000);
 
 for (const kind of ROUTE_KINDS) {
-  test(`${kind}: one line in a route sends a file, with ranges and preconditions`, async (t) => {
+  test(`${kind}: send supports ranges and preconditions`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const lastModified = new Date('2023-01-02T10:00:00Z');
@@ -38,7 +38,7 @@ for (const kind of ROUTE_KINDS) {
     const head = await site.ask('/', { method: 'HEAD' });
     t.like(head, { status: 200, body: Buffer.alloc(0) });
     t.is(head.headers['content-length'], '300000');
-    // The host has routed: what is no HEAD is answered as a GET.
+    // The host has chosen the route, so every method except HEAD is answered like GET.
     const post = await site.ask('/', { method: 'POST', body: Buffer.alloc(0) });
     t.is(post.status, 200);
     assertBody(t, post.body, BYTES);
@@ -46,7 +46,7 @@ for (const kind of ROUTE_KINDS) {
     t.deepEqual(site.stats().responses, { 200: 3, 206: 1, 304: 1, 412: 1, 416: 1 });
   });
 
-  test(`${kind}: headers of the route stay, its status does not`, async (t) => {
+  test(`${kind}: headers set by the route are kept, and its status is replaced`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const { ask } = await openRoute(t, kind, {
@@ -74,7 +74,7 @@ for (const kind of ROUTE_KINDS) {
     t.is((await ask('/', { headers: { range: 'bytes=0-4' } })).status, 206);
   });
 
-  test(`${kind}: bytes and streams`, async (t) => {
+  test(`${kind}: bytes and streams are sent`, async (t) => {
     const artifacts: Record<string, Artifact> = {
       '/bytes': { kind: 'bytes', bytes: BYTES },
       '/stream': { kind: 'stream', size: BYTES.byteLength, open: () => Readable.from([BYTES]) },
@@ -86,7 +86,7 @@ for (const kind of ROUTE_KINDS) {
     t.like(await ask('/empty'), { status: 200, body: Buffer.alloc(0) });
   });
 
-  test(`${kind}: what is not there, or is no file, is a miss, and the host answers`, async (t) => {
+  test(`${kind}: for a missing file, a directory or a path outside the root, trySend resolves to false and the host responds`, async (t) => {
     const directory = await realpath(await temporaryDirectory(t));
     await writeFile(`${directory}/file`, BYTES);
     await mkdir(`${directory}/root`);
