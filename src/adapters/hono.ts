@@ -1,12 +1,11 @@
-import { clientMessage } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
-import { SendError } from '../contract/send-error.js';
 import { assertOptions, invalidOption, type OptionCheck } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
-import { mountPathRemover } from './mount.js';
+import { MOUNT_PATH, mountPathRemover, targetOf } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
+import { rethrow } from './response-error.js';
 
 /** Part of a Hono context on `@hono/node-server` that the adapter uses. */
 export interface HonoContext {
@@ -27,12 +26,7 @@ export interface HonoMiddlewareOptions {
   readonly mountPath?: string | undefined;
 }
 
-const CHECKS: Readonly<Record<keyof HonoMiddlewareOptions, OptionCheck>> = {
-  mountPath: {
-    expected: 'a path that starts with "/"',
-    accepts: (value) => typeof value === 'string' && value.startsWith('/'),
-  },
-};
+const CHECKS: Readonly<Record<keyof HonoMiddlewareOptions, OptionCheck>> = { mountPath: MOUNT_PATH };
 
 /**
  * Returns a middleware for Hono on `@hono/node-server`:
@@ -46,7 +40,8 @@ export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddleware
   const removeMountPath = mountPathRemover(options.mountPath ?? '/');
   return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
     const { outgoing } = nodeOf(context);
-    if (await handler.handle(honoExchange(context, removeMountPath(targetOf(context))))) return alreadySent(outgoing);
+    const exchange = honoExchange(context, removeMountPath(targetOf(context.req.url)));
+    if (await handler.handle(exchange)) return alreadySent(outgoing);
     await next();
     return undefined;
   };
@@ -69,32 +64,22 @@ export type HonoSender = Sender<[context: HonoContext], SentResponse>;
  */
 export function createSender(options: SenderOptions = {}): HonoSender {
   const sender = createRouteSender<[context: HonoContext]>(options, (context) => honoExchange(context));
-  return {
-    ...sender,
+  const { send, trySend } = sender;
+  // The same object, because reports name it.
+  return Object.assign(sender, {
     send: async (context, artifact) => {
-      const result = await sender.send(context, artifact).catch(rethrow);
+      const result = await send(context, artifact).catch(rethrow);
       return sentResponse(context, result);
     },
     trySend: async (context, artifact) => {
-      const result = await sender.trySend(context, artifact).catch(rethrow);
+      const result = await trySend(context, artifact).catch(rethrow);
       return result !== false && sentResponse(context, result);
     },
-  };
-}
-
-function rethrow(error: unknown): never {
-  throw error instanceof SendError ? new HonoSendError(error.cause) : error;
+  } satisfies Partial<HonoSender>);
 }
 
 function sentResponse(context: HonoContext, result: SendResult): SentResponse {
   return Object.assign(alreadySent(nodeOf(context).outgoing), { result });
-}
-
-/** SendError with the method that the default error handler of Hono calls. */
-class HonoSendError extends SendError {
-  getResponse(): Response {
-    return Response.json({ message: clientMessage(this.status) }, { status: this.status, headers: this.headers });
-  }
 }
 
 interface NodeBindings {
@@ -123,12 +108,6 @@ function honoExchange(context: HonoContext, url?: string): Exchange {
       if (cookies.length > 0) outgoing.setHeader('set-cookie', cookies);
     },
   });
-}
-
-/** Returns path and query as Hono routed them: `new URL()` has removed dot segments. */
-function targetOf({ req }: HonoContext): string {
-  const { pathname, search } = new URL(req.url);
-  return pathname + search;
 }
 
 /** Returns the response that tells `@hono/node-server` that a response was sent. Its status is for loggers. */

@@ -1,3 +1,4 @@
+import diagnosticsChannel from 'node:diagnostics_channel';
 import { writeFile } from 'node:fs/promises';
 import type http from 'node:http';
 import { stripVTControlCharacters } from 'node:util';
@@ -15,6 +16,7 @@ import { createSender, honoMiddleware } from '../../src/adapters/hono.js';
 import { HotblobError } from '../../src/contract/errors.js';
 import { fileArtifact } from '../../src/contract/file-artifact.js';
 import { createHandler } from '../../src/handler/handler.js';
+import type { ResponseReport } from '../../src/handler/response-record.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, storeOf } from '../behaviour/site.js';
 import { request } from '../helpers/client.js';
@@ -104,6 +106,20 @@ test.serial(
     }
   },
 );
+
+test.serial('the reports of a sender name the sender', async (t) => {
+  const hot = createSender();
+  t.teardown(() => hot.close());
+  const senders: object[] = [];
+  const onReport = (message: unknown): void => void senders.push((message as ResponseReport).sender);
+  diagnosticsChannel.subscribe('hotblob:response', onReport);
+  t.teardown(() => diagnosticsChannel.unsubscribe('hotblob:response', onReport));
+  const app: App = new Hono();
+  app.get('/', (c) => hot.send(c, { kind: 'bytes', bytes: BYTES }));
+  assertBody(t, (await (await listen(t, app))('/')).body, BYTES);
+  t.is(senders.length, 1);
+  t.is(senders[0], hot);
+});
 
 test.serial('an upload through the middleware can be downloaded', async (t) => {
   const app: App = new Hono();
