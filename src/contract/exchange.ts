@@ -26,7 +26,7 @@ export interface Exchange {
   readonly plain: boolean;
   /**
    * Whether {@link write} resolves only after the bytes have left the process. False if middleware has replaced the response's
-   * `write`, as compression does; then the memory of written chunks is never reused.
+   * `write`, as compression does, and for the Fetch API; then files are not mapped, and the memory of written chunks is never reused.
    */
   readonly tracked: boolean;
   /** Whether the client or the host ended the exchange early. */

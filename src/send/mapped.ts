@@ -35,8 +35,8 @@ export function unmappedReason(
   // Without preadv2 the alternative to a mapping is the thread pool, so small artifacts are mapped as well.
   if (region.size < SMALL_BYTES && region.file.canCopyResident && !isRequired) return 'small';
   if (!region.immutable) return 'mutable';
-  if (!exchange.plain && policy !== 'always') return 'tls';
   if (!exchange.tracked) return 'untracked';
+  if (!exchange.plain && policy !== 'always') return 'tls';
   if (region.size > leases.maxMappedBytes) return 'large';
   return undefined;
 }

@@ -13,7 +13,7 @@ export type UnmappedReason =
   | 'off'
   /** The connection uses TLS, which reads the pages in user space. If the file were truncated, the process would end (SIGBUS). */
   | 'tls'
-  /** Middleware has replaced the response's `write`, so it is unknown when the bytes have left the process. */
+  /** It is unknown when the bytes have left the process: middleware has replaced `write`, or the host uses the Fetch API. */
   | 'untracked'
   /** The store does not promise that the file is immutable. */
   | 'mutable'
