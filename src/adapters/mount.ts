@@ -26,3 +26,24 @@ export function targetOf(url: string): string {
   const { pathname, search } = new URL(url);
   return pathname + search;
 }
+
+/**
+ * Returns a function that removes `mountPath` from URLs, or returns undefined for a URL outside, for hosts without a router. A segment
+ * that starts with a colon matches every segment: `/:team/cache`.
+ */
+export function matchMount(mountPath: string): (url: string) => string | undefined {
+  const segments = mountPath.split('/').filter((segment) => segment !== '');
+  if (segments.length === 0) return (url) => url;
+  const patterns = segments.map((segment) => (segment.startsWith(':') ? '[^/?#]+' : escapeRegExp(segment)));
+  const mount = new RegExp(`^/${patterns.join('/')}(?![^/?#])`);
+  return (url) => {
+    const match = mount.exec(url);
+    if (match === null) return undefined;
+    const rest = url.slice(match[0].length);
+    return rest.startsWith('/') ? rest : `/${rest}`;
+  };
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+}

@@ -106,6 +106,7 @@ export async function trySendArtifact(
   return { complete, status, bytes: totalBytes(tally.bytes), error };
 }
 
-function clientGoneError(): HotblobError {
+/** Returns the error for an exchange that ended before its headers were sent. */
+export function clientGoneError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected or the host ended the response first');
 }

@@ -3,12 +3,14 @@ import type { Express } from 'express';
 import type Koa from 'koa';
 import { expressMiddleware } from '../../src/adapters/express.js';
 import { fastifyPlugin } from '../../src/adapters/fastify.js';
+import { fetchHandler } from '../../src/adapters/fetch.js';
 import { honoMiddleware } from '../../src/adapters/hono.js';
 import { koaMiddleware } from '../../src/adapters/koa.js';
 import { type NodeRequest, type NodeResponse, nodeListener } from '../../src/adapters/node.js';
 import type { ExchangeHandler } from '../../src/handler/handler.js';
+import { fetchBridge } from './fetch-bridge.js';
 
-export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono';
+export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono' | 'fetch';
 
 /** Runs before the handler, in the manner of Connect. */
 export type Middleware = (request: NodeRequest, response: NodeResponse, next: (error?: unknown) => void) => void;
@@ -50,6 +52,8 @@ export async function requestListener(
       return fastifyListener(handler, options);
     case 'hono':
       return honoListener(handler, options);
+    case 'fetch':
+      return fetchListener(handler, options);
     case 'node':
       return bareListener(handler, options);
     case 'front':
@@ -139,6 +143,12 @@ async function honoListener(
   app.use(mount === '/' ? '*' : `${mount}/*`, honoMiddleware(handler, { mountPath: mount }));
   if (answers) app.all('*', (context) => context.body(HOST_BODY));
   return getRequestListener(app.fetch);
+}
+
+function fetchListener(handler: ExchangeHandler, { mount, before = passOn, answers }: MountOptions): Listener {
+  const notFound = answers ? () => new Response(HOST_BODY) : undefined;
+  const listener = fetchBridge(fetchHandler(handler, { mountPath: mount, notFound }));
+  return (request, response) => before(request, response, () => listener(request, response));
 }
 
 /** A middleware that does nothing. */

@@ -12,6 +12,12 @@ import { type Framework, type Listener, type MountOptions, requestListener } fro
 
 export { HOST_BODY, type Middleware } from './mounts.js';
 
+/**
+ * Ability that most kinds of server have. `map`: files are mapped. `close-connections`: the handler can close the connection after its
+ * response. `keep-host-headers`: the host sets headers on the response before the handler responds.
+ */
+type Ability = 'map' | 'close-connections' | 'keep-host-headers';
+
 interface Traits {
   /** What the handler is mounted into. */
   readonly host: 'stream' | 'node' | 'front' | Framework;
@@ -19,7 +25,11 @@ interface Traits {
   /** What the client speaks. */
   readonly version: 1 | 2;
   readonly create: 'http' | 'https' | 'h2c' | 'h2' | 'port';
+  readonly lacks?: readonly Ability[];
 }
+
+/** The Fetch API has neither sockets nor a response that exists before the handler's. */
+const FETCH_LACKS = ['map', 'close-connections', 'keep-host-headers'] as const;
 
 /** Every kind of server that the handler can be mounted into. */
 export const KINDS = {
@@ -50,6 +60,7 @@ export const KINDS = {
   'hono-https': { host: 'hono', tls: true, version: 1, create: 'https' },
   'hono-h2c': { host: 'hono', tls: false, version: 2, create: 'h2c' },
   'hono-h2': { host: 'hono', tls: true, version: 2, create: 'h2' },
+  'fetch-http': { host: 'fetch', tls: false, version: 1, create: 'http', lacks: FETCH_LACKS },
   /** Our own server, which speaks both versions on each port: with a handler, any listener, or a handler in front of one. */
   'port-http': { host: 'stream', tls: false, version: 1, create: 'port' },
   'port-h2c': { host: 'stream', tls: false, version: 2, create: 'port' },
@@ -72,6 +83,12 @@ export const KINDS = {
 } as const satisfies Record<string, Traits>;
 
 export type Kind = keyof typeof KINDS;
+
+/** Returns whether servers of a kind have an ability. */
+export function can(kind: Kind, ability: Ability): boolean {
+  const { lacks = [] }: Traits = KINDS[kind];
+  return !lacks.includes(ability);
+}
 
 export const ALL_KINDS = Object.keys(KINDS) as readonly Kind[];
 

@@ -1,0 +1,3 @@
+import { behaviour } from './behaviour.js';
+
+behaviour('fetch-http');
