@@ -60,23 +60,28 @@ for (const kind of WIRES) {
 }
 
 for (const kind of ['http', 'https'] as const) {
-  test(`${kind}: a client that half-closes after its request receives the artifact or its beginning`, async (t) => {
+  test(`${kind}: a client that half-closes during a download receives a beginning of the artifact`, async (t) => {
     const site = await openFileSite(t, kind);
-    const expected = writePattern(site.directory, 'file', 8 * MIB, 1);
+    const expected = writePattern(site.directory, 'file', 64 * MIB, 1);
     const { tls: isSecure, port, certificate } = site.server;
     const address = { host: '127.0.0.1', port };
     const socket = isSecure ? tls.connect({ ...address, ca: certificate?.cert }) : net.connect(address);
     const chunks: Buffer[] = [];
-    socket.on('error', () => {}).on('data', (chunk: Buffer) => chunks.push(chunk));
     const closed = new Promise((resolve) => socket.once('close', resolve));
-    socket.end('GET /file HTTP/1.1\r\nhost: localhost\r\n\r\n');
+    // Node ends the socket when the client does (httpAllowHalfOpen is false), after what has been written to it.
+    socket
+      .on('error', () => {})
+      .on('data', (chunk: Buffer) => {
+        chunks.push(chunk);
+        if (chunk.byteLength > 1000) socket.end();
+      });
+    socket.write('GET /file HTTP/1.1\r\nhost: localhost\r\n\r\n');
     await closed;
     const received = Buffer.concat(chunks);
-    // Node ends the socket when the client does (httpAllowHalfOpen is false): the response may end anywhere, even before
-    // its headers.
-    const [head = '', ...rest] = received.toString('latin1').split('\r\n\r\n');
-    t.true('HTTP/1.1 200 OK\r\n'.startsWith(head.slice(0, 17)), head);
-    const body = Buffer.from(rest.join('\r\n\r\n'), 'latin1');
+    const headEnd = received.indexOf('\r\n\r\n');
+    t.regex(received.toString('latin1', 0, headEnd), /^HTTP\/1\.1 200 OK\r\n/);
+    const body = received.subarray(headEnd + 4);
+    t.true(body.byteLength > 0);
     assertBytes(t, body, expected.subarray(0, body.byteLength));
     await until('the response has ended', () => responsesOf(site.handler) === 1);
     await assertAllBack(t, site);
