@@ -15,7 +15,7 @@ import { answerError } from './reply.js';
 import { RequestSignal } from './request-signal.js';
 import type { ResponseRecord } from './response-record.js';
 
-/** `answered`: a response has been sent. `missing`: the file of the artifact does not exist, and nothing has been sent. */
+/** `answered`: a response has been sent. `missing`: the file does not exist, and nothing has been sent. */
 export type DownloadOutcome = 'answered' | 'missing';
 
 /** Responds to GET and HEAD with an artifact: opens its file, plans the response and sends it. */
@@ -35,11 +35,11 @@ export class Download {
     // HTTP/1.1 pipelining can start hundreds of requests at once. A response uses no file or buffer before its turn.
     const turn = exchange.turn();
     if (turn !== undefined) return turn.then(() => this.#answerNow(exchange, artifact, record, performance.now()));
-    // Uses the time of the lookup or of the request, because reading the clock costs time on the hot path.
+    // Reuses the time of the lookup or of the request, because reading the clock is expensive on the hot path.
     return this.#answerNow(exchange, artifact, record, record.foundAt || record.startedAt);
   }
 
-  // The methods of the hot path are not async: each promise costs as much as the rest of a step.
+  // The methods of the hot path are not async: a promise costs as much as the rest of such a method.
   #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord, now: number): Promise<DownloadOutcome> {
     if (exchange.closed)
       throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected before its response could start');

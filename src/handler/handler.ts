@@ -22,12 +22,12 @@ import type { HandlerStats } from './stats.js';
 import { ProtocolStoreAccess, StoreAccess } from './store-access.js';
 import { expectedBody, mayHaveBody, uploadBody } from './upload-body.js';
 
-/** Serves the requests of a build cache from a store, and artifacts of the host's own routes. See {@link createHandler}. */
+/** Serves a store over the protocols of build caches, and sends artifacts from routes of the host. */
 export interface Handler extends Sender<[exchange: Exchange]> {
   /**
-   * Handles a request: finds the artifact, checks access, and responds. Resolves to true when the response has ended. Resolves to
-   * false if the request is not for this handler: no protocol matched, or `fallthrough` is set. Nothing has been sent then, and the
-   * host must respond. Never rejects.
+   * Handles a request: checks access, performs the operation on the store, and responds. Resolves to true when the
+   * response has ended. Resolves to false, with nothing sent, if the host must respond: no protocol matched, or the
+   * artifact is missing or the method not supported and `fallthrough` is set. Never rejects.
    */
   handle(exchange: Exchange): Promise<boolean>;
 }
@@ -46,8 +46,8 @@ export function createHandler(options: HandlerOptions): Handler {
 }
 
 /**
- * `answered`: a response has been sent. `foreign`: the request is not for this handler. `missing`: no artifact under the key. The last
- * two have sent nothing.
+ * `answered`: a response has been sent. `foreign`: the request is not for this handler. `missing`: the store has no
+ * artifact under the key. In the last two cases, nothing has been sent.
  */
 type Outcome = 'answered' | 'missing' | 'foreign';
 
@@ -98,7 +98,7 @@ class CacheHandler implements Handler {
     this.#serving.close();
   }
 
-  // The methods of the hot path are not async: each promise costs as much as the rest of a step.
+  // The methods of the hot path are not async: a promise costs as much as the rest of such a method.
   #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
     const { mountPath, protocols, fallthrough } = this.#settings;
     const request = createProtocolRequest(exchange, mountPath);
@@ -177,8 +177,8 @@ class CacheHandler implements Handler {
   }
 
   /**
-   * Repeats the lookup after the file of an artifact vanished before it was opened. The store may have moved the artifact to another
-   * file, as the compaction of segments does.
+   * Repeats the lookup after the file of an artifact was deleted before it was opened. The store may have moved the
+   * artifact to another file, as the compaction of a segment store does.
    */
   async #lookUpAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
     const found = await this.#settings.store.get(record.key ?? '', new RequestSignal(exchange));
@@ -236,7 +236,7 @@ class CacheHandler implements Handler {
     return ANSWERED;
   }
 
-  /** Responds with 412 if a precondition of an upload or a deletion fails. Returns undefined if the request may proceed. */
+  /** Responds with 412 if a precondition of an upload or a deletion fails. Returns undefined if none fails. */
   async #checkPreconditions(
     method: 'PUT' | 'DELETE',
     exchange: Exchange,

@@ -25,27 +25,29 @@ const MIB = 1024 * 1024;
 /** Options shared by handlers and senders. */
 export interface SenderOptions {
   /**
-   * Limit on the memory of all buffers, in bytes, at least 1 MiB. Default: 64 MiB, or a sixteenth of the memory limit if that is
-   * less.
+   * Limit on the memory of all buffers, in bytes, at least 1 MiB. Default: 64 MiB, or a sixteenth of the memory limit if
+   * that is less.
    */
   readonly maxPooledBytes?: number | undefined;
   /**
-   * Number of serving processes on this host. Limits are per process; the defaults that depend on the memory of the host (of
-   * `maxPooledBytes` and of the mapped bytes in flight) are divided by it. Default: 1.
+   * Number of serving processes on this host. The default of `maxPooledBytes` and the limit on mapped bytes in flight
+   * are divided by it, because they depend on the memory of the host. Other limits are per process. Default: 1.
    */
   readonly processes?: number | undefined;
   /**
-   * Limit on open descriptors. At most three quarters of RLIMIT_NOFILE, because sockets need descriptors too. Default: half of
-   * RLIMIT_NOFILE.
+   * Limit on open descriptors, clamped to three quarters of RLIMIT_NOFILE because sockets need descriptors too. Default:
+   * half of RLIMIT_NOFILE.
    */
   readonly maxOpenFiles?: number | undefined;
   /**
-   * When to map files. `'auto'`: immutable files, over sockets without TLS. `'always'`: over TLS too; if a mapped file is truncated
-   * nevertheless, the process ends (SIGBUS). `'never'`: files are copied and read. Default: `'auto'`.
+   * When to map files. `'auto'`: immutable files, over sockets without TLS. `'always'`: immutable files, over TLS too; if
+   * such a file is truncated although the store declared it immutable, the process ends (SIGBUS). `'never'`: files are
+   * copied and read. Default: `'auto'`.
    */
   readonly map?: 'auto' | 'always' | 'never' | undefined;
   /**
-   * Whether downloads have a `Server-Timing` header with the source, the lookup time and the time to the first byte. Default: false.
+   * Whether downloads have a `Server-Timing` header with the source, the lookup time and the time to the first byte.
+   * Default: false.
    */
   readonly timing?: boolean | undefined;
   /** Memory pressure provider. Default: `systemMemoryPressure()`, one instance for the whole process. */
@@ -57,27 +59,27 @@ export interface HandlerOptions extends SenderOptions {
   /** Store to serve. */
   readonly store: Store;
   /**
-   * Path below which the handler responds, such as `/cache`. Not needed if the framework mounts the handler below a path. Default:
-   * `/`.
+   * Path below which the handler responds, such as `/cache`. Not needed if the framework mounts the handler below a path.
+   * Default: `/`.
    */
   readonly mountPath?: string | undefined;
   /**
-   * Protocols, from `hotblob/protocols`. The first that recognises a request handles it. Default: `[plain()]`, where the path is the
-   * key.
+   * Protocols, from `hotblob/protocols`. The first that recognises a request handles it. Default: `[plain()]`, where the
+   * path is the key.
    */
   readonly protocols?: readonly Protocol[] | undefined;
   /** Access policy: `staticTokens()`, `tokenFile()` or a function. Default: every client may read and write. */
   readonly access?: AccessPolicy | undefined;
   /**
-   * Whether a miss, and a method that the store does not support, is passed on to the next handler of the host instead of being
-   * answered. Default: false.
+   * Whether the host responds to misses and to methods that the store does not support, instead of the handler. Default:
+   * false.
    */
   readonly fallthrough?: boolean | undefined;
   /** Maximum size of an upload in bytes. Default: 2 GiB. */
   readonly maxUploadBytes?: number | undefined;
 }
 
-/** Options of a sender with defaults filled in. */
+/** Options of a sender, with defaults filled in. */
 export interface SenderSettings {
   readonly maxPooledBytes: number;
   readonly processes: number;
@@ -88,7 +90,7 @@ export interface SenderSettings {
   readonly bindings: BindingChoice;
 }
 
-/** Options of a handler with defaults filled in. */
+/** Options of a handler, with defaults filled in. */
 export interface Settings extends SenderSettings {
   readonly store: Store;
   /** Without a trailing slash: empty for `/`. */
@@ -146,7 +148,7 @@ function fillDefaults(options: SenderOptions): SenderSettings {
 }
 
 const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
-  // With less than a few windows, most responses would be a 503.
+  // A smaller pool has too few buffers: most responses would be 503.
   maxPooledBytes: countFrom(MIB),
   processes: countFrom(1),
   maxOpenFiles: countFrom(1),

@@ -33,7 +33,7 @@ export interface ResponseReport {
   readonly milliseconds: number;
   /** Whether the kernel has accepted the whole response. */
   readonly complete: boolean;
-  /** Error that ended the response early or that it reports. */
+  /** Error that ended the response early, or that the response reports with its status. */
   readonly error: unknown;
 }
 
@@ -46,7 +46,7 @@ const logError = debug('hotblob:error');
 
 /** Destination of the records of one handler or sender. */
 export interface Reporter {
-  /** As in {@link ResponseReport}. */
+  /** See {@link ResponseReport.sender}. */
   readonly sender: object;
   readonly counters: Counters;
   /** Whether responses have a `Server-Timing` header. */
@@ -63,7 +63,7 @@ export class ResponseRecord {
   operation: ResponseReport['operation'];
   /** Artifact that the lookup found but whose file no longer existed when it was opened. */
   vanished: FileArtifact | undefined;
-  /** Whether the store was asked for an artifact to send. */
+  /** Whether an artifact to send was looked up in the store. */
   wasLookedUp = false;
   /** Time when the lookup found an artifact, by `performance.now()`; 0 if that was not measured. */
   foundAt = 0;
@@ -82,7 +82,7 @@ export class ResponseRecord {
     reporter.counters.active++;
   }
 
-  /** Notes that the lookup found an artifact. A synchronous lookup takes no time worth measuring, unless someone reads it. */
+  /** Notes that the lookup found an artifact. The time of a synchronous lookup is measured only if it is reported. */
   found(isAsync: boolean): void {
     if (isAsync || this.#reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
   }
@@ -100,13 +100,13 @@ export class ResponseRecord {
     else this.#reporter.counters.misses++;
   }
 
-  /** Notes the error that ended the response early, or that it reports. */
+  /** Notes the error that ended the response early, or that the response reports with its status. */
   fail(error: unknown): void {
     this.error = error;
     this.complete = false;
   }
 
-  /** Ends the record of an exchange that is left to the host. It does not count as a response. */
+  /** Ends the record without counting a response, because the host responds. */
   abandon(): void {
     this.#reporter.counters.active--;
   }

@@ -8,7 +8,7 @@ import { ResponseRecord } from './response-record.js';
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
 
-/** Response that {@link Sender.send} has sent. */
+/** Result of {@link Sender.send}: the response that was sent. */
 export interface SendResult {
   /** Whether the client got the whole response. False if it was reset or destroyed after the headers. */
   readonly complete: boolean;
@@ -21,23 +21,25 @@ export interface SendResult {
 }
 
 /**
- * Sends artifacts that the host has found and authorised.
+ * Sends artifacts from routes of the host. The host finds the artifact and checks access.
  *
- * A HEAD is answered without a body, every other method like a GET. Status, ranges and preconditions come from the artifact, whatever
- * status the host has set. Headers that the host has set are kept, except those that frame the body.
+ * A HEAD request gets no body; all other methods are handled like GET. The sender sets the status, from preconditions
+ * and ranges, and ignores a status that the host has set. Headers that the host has set are sent, except those that
+ * frame the body.
  */
 export interface Sender<Route extends readonly unknown[], Result = SendResult> {
   /**
    * Sends an artifact. Resolves when the response has ended.
    *
-   * @throws SendError with nothing sent, so the host can respond: `ERR_HOTBLOB_NOT_FOUND` (status 404) if the file does not exist or
-   * is not a regular file, `EACCES` (403), `ERR_HOTBLOB_OVERLOADED` (503), `ERR_HOTBLOB_HEADERS_SENT`, `ERR_HOTBLOB_CLIENT_GONE`, and
-   * every other error before the headers
+   * @throws SendError if an error occurs before the headers are sent; the host can respond. `ERR_HOTBLOB_NOT_FOUND`
+   *   (status 404): the file does not exist or is not a regular file. `EACCES` (403): the process may not read it.
+   *   `ERR_HOTBLOB_OVERLOADED` (503): all descriptors or buffers are in use. `ERR_HOTBLOB_HEADERS_SENT`: the host has
+   *   already sent headers. `ERR_HOTBLOB_CLIENT_GONE`: the client has disconnected.
    */
   send(...route: [...Route, artifact: Artifact]): Promise<Result>;
   /**
-   * Like {@link send}, but resolves to false if the file does not exist or is not a regular file. Nothing has been sent then, and the
-   * host must respond.
+   * Like {@link send}, but resolves to false, with nothing sent, if the file does not exist or is not a regular file. The
+   * host must respond then.
    */
   trySend(...route: [...Route, artifact: Artifact]): Promise<Result | false>;
   /** Returns counters since the creation of the sender, and current use. */
@@ -47,7 +49,7 @@ export interface Sender<Route extends readonly unknown[], Result = SendResult> {
 }
 
 /**
- * Creates a sender for the routes of a framework. Adapters call it; so can an adapter of your own.
+ * Creates a sender for the routes of a framework. For adapters.
  *
  * @param exchangeOf creates the exchange from the arguments that the framework passes to a route
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
@@ -89,7 +91,7 @@ export async function trySendArtifact(
       record.abandon();
       return false;
     }
-    // A closed exchange ignores a response without a body.
+    // If the exchange has closed, it ignored the response.
     if (!exchange.headersSent) throw clientGoneError();
   } catch (error) {
     const reason = new SendError(error);

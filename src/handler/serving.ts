@@ -6,7 +6,7 @@ import type { SenderSettings } from './options.js';
 import type { Reporter } from './response-record.js';
 import { Counters, type HandlerStats, memoryStats } from './stats.js';
 
-/** Parts that all responses of one handler or sender share. */
+/** Objects that all responses of one handler or sender share. */
 export interface Serving {
   readonly openFiles: OpenFiles;
   readonly download: Download;
@@ -16,7 +16,7 @@ export interface Serving {
   close(): void;
 }
 
-/** Creates the shared parts. `owner` is the handler or sender that reports name. */
+/** Creates the shared objects. `owner` is the handler or sender, which response reports contain as `sender`. */
 export function createServing(settings: SenderSettings, owner: object): Serving {
   const { memory, maxPooledBytes, maxOpenFiles, processes, timing, policy } = settings;
   const bindings = loadBindings(settings.bindings);

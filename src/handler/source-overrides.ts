@@ -1,16 +1,16 @@
 import type { BindingChoice } from '../page-cache/bindings.js';
 
-/** Restricts the sources of files. */
+/** Restrictions of the sources of files, for tests. */
 export interface SourceOverrides {
-  /** Source to use as far as possible; reads do the rest. Default: all. */
+  /** Only source to use. Windows that it cannot provide are read. Default: all sources. */
   readonly only?: 'mapped' | 'copied' | 'read' | undefined;
   /** Bindings to use. Default: all that load. */
   readonly bindings?: BindingChoice | undefined;
 }
 
 /**
- * Key under which tests put {@link SourceOverrides} into the options of a handler or sender. The package does not export it. A
- * symbol, because it survives an object spread and is no option name.
+ * Key of {@link SourceOverrides} in the options of a handler or sender. The package does not export it. A symbol is
+ * copied by an object spread and is not checked as an option name.
  */
 export const SOURCE_OVERRIDES = Symbol('hotblob source overrides');
 

@@ -100,7 +100,7 @@ export interface MemoryStats {
   readonly softBytes: number | undefined;
   /** Use in bytes at which the level becomes `critical`. */
   readonly hardBytes: number | undefined;
-  /** Bytes between the soft and the hard watermark, clamped to 64 MiB to 512 MiB. */
+  /** Bytes between the soft and the hard watermark, clamped to the range from 64 MiB to 512 MiB. */
   readonly headroomBytes: number;
   /** Origin of the figures, such as a cgroup. */
   readonly sensor: string | undefined;

@@ -82,7 +82,7 @@ export class StoreAccess {
   async delete(key: string): Promise<boolean> {
     if (this.#store.delete === undefined) throw readOnlyError();
     const isDeleted = await this.#store.delete(key);
-    // Which file had the artifact is unknown here, and DELETE is rare: every open file is revalidated once.
+    // The store does not report the path of the deleted file. DELETE is rare, so all open files are revalidated.
     if (isDeleted) this.#openFiles.expireAll();
     return isDeleted;
   }

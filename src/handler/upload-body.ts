@@ -92,7 +92,8 @@ async function* checkedChunks(
   for (const { hash, algorithm, value, code } of hashes) {
     const digest = hash.digest();
     if (digest.equals(value)) continue;
-    const message = `upload: expected ${algorithm} ${value.toString('hex')}, received ${digest.toString('hex')} (${received} bytes)`;
+    const [expectedHex, receivedHex] = [value.toString('hex'), digest.toString('hex')];
+    const message = `upload of ${received} bytes: expected ${algorithm} ${expectedHex}, received ${receivedHex}`;
     throw new HotblobError(code ?? 'ERR_HOTBLOB_DIGEST', message);
   }
 }

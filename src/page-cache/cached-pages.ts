@@ -113,7 +113,7 @@ function countPages({ start, end }: Region, { pageSize }: Bindings): number {
   return Math.ceil((end - start) / pageSize);
 }
 
-/** Counts resident pages with cachestat(2), which works for files of other users too. Returns undefined if it does not apply. */
+/** Counts resident pages with cachestat(2), without a mapping. Returns undefined if the kernel does not report them. */
 async function countByInode(region: Region, { libc }: Bindings): Promise<number | undefined> {
   if (libc === undefined) return undefined;
   let resident = 0;

@@ -93,10 +93,10 @@ function bind(koffi: typeof Koffi): Libc {
   const pageSize = Number(sysconf(SC_PAGESIZE));
 
   // A view created by koffi does not own its memory. The registry unmaps it when the last view has been collected, not
-  // earlier: reading an unmapped page is a SIGSEGV, and Node may still send a buffer that its stream no longer references.
+  // earlier: reading an unmapped page is a SIGSEGV, and Node may still send a buffer that its stream has released.
   const unmapper = new FinalizationRegistry<{ address: bigint; length: number }>(({ address, length }) => {
-    // Safety: the registry calls this once for each mmap, when no JavaScript can reach the ArrayBuffer. libuv does not use
-    // it either: until the bytes have left, the write request (HTTP/1.1) or `SessionFence` (HTTP/2) references the Buffer.
+    // Safety: the registry calls this once for each mmap, when no JavaScript can reach the ArrayBuffer. libuv does not
+    // read it either: until the bytes have left, the write request (HTTP/1.1) or `SessionFence` (HTTP/2) references it.
     munmap(address, length);
   });
   // struct cachestat_range: offset and length. struct cachestat: five counters; the first one is that of cached pages.
@@ -144,8 +144,8 @@ function bind(koffi: typeof Koffi): Libc {
     maxEnd: Number.MAX_SAFE_INTEGER,
     pageSize,
     map(fd, offset, length) {
-      // Safety: mmap touches no page, and the kernel rejects an invalid length or offset. Reading a page beyond the end of
-      // a truncated file is a SIGBUS: the store promises not to truncate it, and `OpenFile.mapped` checks before each use.
+      // Safety: mmap touches no page, and the kernel rejects an invalid length or offset. Reading a page beyond the end
+      // of a truncated file is a SIGBUS: the store promises not to truncate files, and `OpenFile.mapped` checks the size.
       const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
       if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap failed with errno ${koffi.errno()}`);
       return new LibcMapping(address, length);
@@ -175,7 +175,7 @@ function bind(koffi: typeof Koffi): Libc {
       if (count === 0) return true;
       const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
       if (BigInt.asUintN(64, address) === MAP_FAILED) return false;
-      // Safety: the vector has a byte for each page. No page of the mapping is touched, so a truncation of the file does no
+      // Safety: the vector has a byte for each page. No page of the mapping is read, so a truncation of the file does no
       // harm, and the mapping can be removed at once.
       const failed: number = mincore(address, length, pages);
       munmap(address, length);

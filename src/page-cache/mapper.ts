@@ -1,4 +1,4 @@
-/** Part of a file, mapped into memory. It stays mapped while `bytes`, or another view of the same memory, is reachable. */
+/** Part of a file, mapped into memory until neither `bytes` nor another view of the same memory is reachable. */
 export interface Mapping {
   readonly bytes: Uint8Array;
   /**

@@ -37,8 +37,8 @@ export function loadMmapIo(): Mapper | undefined {
   return {
     name: 'mmap-io',
     maxEnd: MAX_END,
-    // Safety: `Bindings.map` checks `maxEnd`. The package unmaps when the Buffer is garbage-collected and has no other way
-    // to do so. As in libc.ts, nothing reads the memory then, and the store promises not to truncate the file.
+    // Safety: `Bindings.map` checks `maxEnd`. The package unmaps when the Buffer is garbage-collected; it offers no other
+    // way. As in libc.ts, nothing reads the memory then, and the store promises not to truncate the file.
     map: (fd, offset, length) =>
       new MmapIoMapping(binding, binding.map(length, binding.PROT_READ, binding.MAP_SHARED, fd, offset)),
   };

@@ -25,7 +25,7 @@ const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 
  */
 export class OpenFiles {
   readonly #bindings: Bindings;
-  readonly #max: number;
+  readonly #maxOpenFiles: number;
   readonly #files = new Map<string, OpenFile>();
   readonly #opening = new Map<string, Promise<OpenFile | undefined>>();
   /** Calls of {@link acquire} that wait until a descriptor is closed. */
@@ -38,7 +38,7 @@ export class OpenFiles {
 
   constructor(bindings: Bindings, maxOpenFiles: number) {
     this.#bindings = bindings;
-    this.#max = maxOpenFiles;
+    this.#maxOpenFiles = maxOpenFiles;
   }
 
   /** Number of descriptors, including those that are being opened or closed. */
@@ -61,7 +61,7 @@ export class OpenFiles {
     if (now - file.checkedAt >= CHECK_INTERVAL_MS || this.#isExpired(file) || isBeyond(artifact, file)) {
       return this.#acquireSlowly(artifact);
     }
-    // A mutable file is checked for each response: after a program has rewritten it, the next response has the new content.
+    // A mutable file is checked for each response, so that the next response after a change has the new content.
     if (artifact.immutable !== true && file.hasChanged) return this.#acquireSlowly(artifact);
     file.usedAt = now;
     file.retain();
@@ -173,7 +173,7 @@ export class OpenFiles {
   }
 
   async #openDescriptor(path: string): Promise<number | undefined> {
-    await this.#reserve(this.#max);
+    await this.#reserve(this.#maxOpenFiles);
     for (;;) {
       try {
         return await openAsync(path, OPEN_FLAGS);
@@ -188,12 +188,12 @@ export class OpenFiles {
     }
   }
 
-  /** Waits until fewer than `max` descriptors are open, and counts one more. Closes the least recently used idle files. */
+  /** Counts one more descriptor. If `max` are open, closes the least recently used idle files first. */
   async #reserve(max: number): Promise<void> {
     while (this.#descriptors >= max) {
       const idle = [...this.#files.values()].filter((file) => file.isIdle).sort((a, b) => a.usedAt - b.usedAt);
       if (idle.length === 0) {
-        const message = `all ${this.#descriptors} descriptors are in use (maxOpenFiles: ${this.#max})`;
+        const message = `all ${this.#descriptors} descriptors are in use (maxOpenFiles: ${this.#maxOpenFiles})`;
         throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
       }
       const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));

@@ -124,7 +124,7 @@ export class FileSource implements Source {
     try {
       const bytesRead = await file.read(window.buffer.memory, window.maxBytes, position);
       if (bytesRead > 0) return window.fill(bytesRead, 'read');
-      const message = `${file.path}: expected at least ${end} bytes, received ${position}; the file was truncated while it was sent`;
+      const message = `${file.path}: expected at least ${end} bytes, received ${position}; the file was truncated`;
       throw new HotblobError('ERR_HOTBLOB_TRUNCATED', message);
     } catch (error) {
       window.release();

@@ -26,7 +26,10 @@ export interface LeaseStats {
   readonly waitingForBuffers: number;
 }
 
-/** Limits on the bytes in flight of all responses: mapped bytes, pooled buffers, bytes per connection and per loop iteration. */
+/**
+ * Limits on the bytes in flight of all responses: mapped bytes, pooled buffers, bytes per connection, and bytes per
+ * iteration of the event loop.
+ */
 export class Leases {
   readonly pressure: MemoryPressureProvider;
   readonly loopBudget = new LoopBudget();
@@ -124,7 +127,7 @@ export class Leases {
     else this.#idleTimer ??= setInterval(() => this.#checkIdle(), IDLE_CHECK_MS).unref();
   }
 
-  /** Frees idle buffers that responses no longer need. Without it, an idle server would keep them at any memory pressure. */
+  /** Frees idle buffers. Called by a timer, because a server without requests releases no buffers. */
   #checkIdle(): void {
     this.#pool.tick(MAX_IDLE_CHECKS);
     if (this.pressure.level === 'critical' && this.#pool.idleBytes > KEPT_BYTES) this.#pool.freeIdle();

@@ -28,7 +28,7 @@ export interface Source {
 /** Record of a response, as far as `send()` uses it. */
 export interface SendRecord {
   readonly tally: Tally;
-  /** Called directly before the headers of an artifact are sent. May add headers. `source` is that of the first window. */
+  /** Called directly before the headers of an artifact are sent. May add headers. `source`: that of the first window. */
   beforeHeaders(headers: ResponseHeaders, source: SourceName | undefined): void;
 }
 

@@ -11,7 +11,7 @@ export type UnmappedReason =
   | MapRefusal
   /** The option `map` is `'never'`. */
   | 'off'
-  /** The connection uses TLS, which reads the pages in user space. If the file were truncated, the process would end (SIGBUS). */
+  /** The connection uses TLS, which reads the pages in user space: if the file were truncated, the process would end. */
   | 'tls'
   /** It is unknown when the bytes have left the process: middleware has replaced `write`, or the host uses the Fetch API. */
   | 'untracked'
