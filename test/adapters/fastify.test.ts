@@ -258,7 +258,7 @@ test('an error of the route after the headers are sent does not abort the respon
   app.get('/', async (request, reply) => {
     void hot.send(request, reply, slow.artifact);
     await slow.begun;
-    setImmediate(() => slow.goOn());
+    setImmediate(() => slow.release());
     throw new Error('too late');
   });
   const ask = await listen(t, app);

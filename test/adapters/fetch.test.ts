@@ -72,7 +72,7 @@ test('stores, sends and deletes an artifact', async (t) => {
   t.is((await ask('/key')).status, 404);
 });
 
-test('a request that the handler does not handle is 404, or goes to notFound with all arguments', async (t) => {
+test('a request that the handler passes on is answered with 404, or by notFound with the same arguments', async (t) => {
   const handler = createHandler({ store: storeOf({}), fallthrough: true });
   const respond = fetchHandler(handler);
   const missing = await respond(new Request('http://localhost/key'));
@@ -107,7 +107,7 @@ test('responds below the mount path only', async (t) => {
   for (const path of ['/cache/key', '//cache/key', '/a/b/cache/key']) t.is((await ask(path)).status, 410, path);
 });
 
-test('unknown and invalid options are refused', (t) => {
+test('unknown and invalid options are rejected', (t) => {
   const handler = createHandler({ store: storeOf({}) });
   const refused: [unknown, RegExp][] = [
     [null, /^options: expected an object, received null$/],
@@ -120,7 +120,7 @@ test('unknown and invalid options are refused', (t) => {
   }
 });
 
-test('the exchange has what the request has', async (t) => {
+test('the exchange has the method, URL, headers and body of the request', async (t) => {
   const seen: Exchange[] = [];
   const respond = fetchHandler({
     async handle(exchange) {
@@ -176,7 +176,7 @@ test('resolves with the headers, and sends the body as the client reads it', asy
   t.like(handler.stats(), { pooledBytes: 0, mappedBytes: 0 });
 });
 
-test('files are not mapped, whatever the option says', async (t) => {
+test('files are not mapped, even with map: always', async (t) => {
   const path = await fileOf(t);
   const { handler, ask } = serve(t, {
     store: storeOf({ key: { kind: 'file', path, immutable: true } }),
@@ -210,7 +210,7 @@ test('the client may change, transfer and keep the chunks', async (t) => {
   for await (const chunk of (await ask('/none')).body ?? []) t.is(chunk.byteLength, chunk.buffer.byteLength);
 });
 
-/** Ways in which a client or its server gives up a response. */
+/** Ways in which a client or its server abandons a response. */
 const ENDS: Readonly<Record<string, (response: Response, client: AbortController) => unknown>> = {
   'the body is cancelled': ({ body }) => body?.cancel(),
   'a reader cancels': (response) => readerOf(response).cancel(),
@@ -218,7 +218,7 @@ const ENDS: Readonly<Record<string, (response: Response, client: AbortController
 };
 
 for (const [title, end] of Object.entries(ENDS)) {
-  test(`${title}: the response ends, and all is released once`, async (t) => {
+  test(`${title}: the response ends, and every lease is released once`, async (t) => {
     const path = await fileOf(t);
     for (const only of ['copied', 'read'] as const) {
       const { handler, ask } = serve(
@@ -230,7 +230,7 @@ for (const [title, end] of Object.entries(ENDS)) {
         const response = await ask('/key', { signal: client.signal });
         t.true(handler.stats().pooledBytes > 0);
         await end(response, client);
-        // What is read ahead is released when the read is over.
+        // A buffer of a pending read is released when the read completes.
         await until('nothing is lent', () => handler.stats().active === 0 && handler.stats().pooledBytes === 0);
       }
       t.deepEqual(handler.stats().responses, { 200: 3 });
@@ -239,7 +239,7 @@ for (const [title, end] of Object.entries(ENDS)) {
   });
 }
 
-test('a client that leaves between two chunks aborts the signal of the store and destroys its stream', async (t) => {
+test('a client that disconnects between two chunks aborts the signal of the store and destroys its stream', async (t) => {
   const signals: AbortSignal[] = [];
   const streams: Readable[] = [];
   const artifact: Artifact = {
@@ -283,14 +283,14 @@ test('a request that is aborted before its headers resolves at once, even if the
   t.is(late.handler.stats().active, 0);
 });
 
-// Serial: collects garbage.
-test.serial('a response that the host drops is released when it is garbage-collected', async (t) => {
+// Serial, because the test triggers garbage collection.
+test.serial('a response that the host discards is released when it is garbage-collected', async (t) => {
   setFlagsFromString('--expose-gc');
   const collect: () => void = runInNewContext('gc');
   const path = await fileOf(t);
   const { handler, ask } = serve(t, { store: storeOf({ key: { kind: 'file', path } }) });
   const dropped = async (): Promise<void> => {
-    // Middleware does so that responds with 304 itself.
+    // Middleware that responds with 304 itself discards the response in this way.
     const { status } = await ask('/key');
     t.is(status, 200);
   };
@@ -306,7 +306,7 @@ test.serial('a response that the host drops is released when it is garbage-colle
   t.is(handler.stats().pooledBytes, 0);
 });
 
-test('a body that fails is an error of the stream, whose message names no file', async (t) => {
+test('a failing body is an error of the stream, and its message names no file', async (t) => {
   const path = await fileOf(t);
   const { ask } = serve(
     t,
@@ -321,7 +321,7 @@ test('a body that fails is an error of the stream, whose message names no file',
   t.true(error?.cause instanceof HotblobError);
 });
 
-test('a status or header that is not valid is 500', async (t) => {
+test('an invalid status or header is answered with 500', async (t) => {
   const { ask } = serve(t, {
     store: storeOf({
       name: { kind: 'bytes', bytes: BYTES, headers: { 'x name': 'a' } },
@@ -338,7 +338,7 @@ test('a handler that does not respond, or throws, does not make the host wait', 
   await t.throwsAsync(throwing(new Request('http://localhost/')), { message: 'of a wrapper' });
 });
 
-test('the rest of a refused upload is read and discarded, and then cancelled', async (t) => {
+test('the rest of a rejected upload is read and discarded up to a limit, then cancelled', async (t) => {
   const { ask } = serve(t, { store: memoryStore(), maxUploadBytes: 10 });
   const upload = (headers: Record<string, string>) => {
     let pulls = 0;
@@ -368,7 +368,7 @@ test('the rest of a refused upload is read and discarded, and then cancelled', a
   t.pass();
 });
 
-test('a body that the host has read is not the upload', async (t) => {
+test('an upload whose body the host has already read is rejected', async (t) => {
   const { respond } = serve(t, { store: memoryStore() });
   const request = new Request('http://localhost/key', { method: 'PUT', body: 'text' });
   await request.text();
@@ -386,20 +386,20 @@ test('many handlers for one request leave no listeners on its signal', async (t)
     respond = fetchHandler(createHandler({ store: storeOf({}), fallthrough: true }), { notFound });
   }
   t.is(await (await respond(new Request('http://localhost/key'))).text(), 'host');
-  // Node emits warnings a moment later.
+  // Node emits warnings on a later tick.
   await new Promise(setImmediate);
   t.deepEqual(warnings, []);
 });
 
-/** Creates a sender, and a request for it. */
+/** Creates a sender and a request. */
 function sender(t: ExecutionContext, options: SenderOptions = {}) {
   const hot = createSender(options);
   t.teardown(() => hot.close());
   return { hot, get: (init?: RequestInit) => new Request('http://localhost/route', init) };
 }
 
-// Serial: the channel belongs to the process.
-test.serial('a sender sends an artifact that the route has found', async (t) => {
+// Serial, because all senders of the process share the channel.
+test.serial('a sender sends the artifact that a route has looked up', async (t) => {
   const path = await fileOf(t);
   const { hot, get } = sender(t);
   const reports: ResponseReport[] = [];
@@ -421,13 +421,13 @@ test.serial('a sender sends an artifact that the route has found', async (t) => 
   );
 });
 
-test('send rejects for a missing file with an error that has its response; trySend resolves to false', async (t) => {
+test('for a missing file, send rejects with an error that has a response, and trySend resolves to false', async (t) => {
   const { hot, get } = sender(t);
   const missing = fileArtifact('/nowhere/file');
   t.is(await hot.trySend(get(), missing), false);
   const error = await t.throwsAsync(hot.send(get(), missing), { instanceOf: SendError });
   t.like(error, { name: 'SendError', code: 'ERR_HOTBLOB_NOT_FOUND', status: 404 });
-  // Hono calls the method without a type for it.
+  // Hono calls getResponse() without declaring a type for it.
   const response: Response = (error as SendError & { getResponse(): Response }).getResponse();
   t.is(response.status, 404);
   t.deepEqual(await response.json(), { message: 'Not found.' });
@@ -451,7 +451,7 @@ test('send rejects if the request is aborted before the headers, even if the art
   await t.throwsAsync(late, { instanceOf: SendError, code: 'ERR_HOTBLOB_CLIENT_GONE' });
 });
 
-test('in Hono without a server of Node: a handler, a sender, and errors by its own error handler', async (t) => {
+test('a handler and a sender work in Hono without @hono/node-server, and errors reach its error handler', async (t) => {
   const path = await fileOf(t);
   const { hot } = sender(t);
   const handler = createHandler({ store: storeOf({ key: { kind: 'bytes', bytes: BYTES } }), fallthrough: true });

@@ -61,7 +61,7 @@ for (const [name, Application] of [
       await slow.begun; // not the end of the response
       context.set('x-late', 'yes');
       context.body = 'of the host';
-      setImmediate(() => slow.goOn());
+      setImmediate(() => slow.release());
     });
     app.use(async (context) => {
       await hot.send(context, slow.artifact);

@@ -9,7 +9,7 @@ import { assertBody, assertError, open, productTestIn, type Scope, type Site, st
 
 const BYTES = content(700_001);
 
-/** In chunks of odd sizes, some of them empty; with `error` in the end it fails. */
+/** Returns a stream of `bytes` with empty chunks in between. It fails with `error`, if given, after the last chunk. */
 function streamOf(bytes: Buffer, error?: Error): Readable {
   return Readable.from(
     (function* () {
@@ -23,17 +23,17 @@ function streamOf(bytes: Buffer, error?: Error): Readable {
   );
 }
 
-async function assertCutOff(t: ExecutionContext, { ask }: Site, path: string): Promise<void> {
+async function assertAborted(t: ExecutionContext, { ask }: Site, path: string): Promise<void> {
   const outcome = await ask('GET', path).then(
     ({ status, body }) => `${status} with ${body.byteLength} bytes`,
-    (error: Error) => (/no answer/.test(error.message) ? error.message : 'cut off'),
+    (error: Error) => (/no response to/.test(error.message) ? error.message : 'aborted'),
   );
-  t.is(outcome, 'cut off', path);
+  t.is(outcome, 'aborted', path);
 }
 
 export function bodies(kind: Kind, scope: Scope): void {
   const productTest = productTestIn(scope);
-  test(`${kind}: a file, and any region of it`, async (t) => {
+  test(`${kind}: a file and its regions are sent from every source, whole and in ranges`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const regions: [number | undefined, number | undefined][] = [
@@ -72,7 +72,7 @@ export function bodies(kind: Kind, scope: Scope): void {
   });
 
   productTest(
-    `${kind}: the regions of one file have tags of their own, and all of a changed file's change`,
+    `${kind}: each region of a file has its own entity tag, and a tag of the artifact takes precedence`,
     async (t) => {
       const path = `${await temporaryDirectory(t)}/file`;
       await writeFile(path, 'first version');
@@ -94,7 +94,7 @@ export function bodies(kind: Kind, scope: Scope): void {
     },
   );
 
-  productTest(`${kind}: a file that is not there, or is not a file, is a miss`, async (t) => {
+  productTest(`${kind}: a missing file, a directory and a file outside the root are answered with 404`, async (t) => {
     const directory = await temporaryDirectory(t);
     const path = `${directory}/file`;
     await writeFile(path, BYTES);
@@ -112,7 +112,7 @@ export function bodies(kind: Kind, scope: Scope): void {
     assertError(t, await ask('GET', '/vanishing'), 404);
   });
 
-  productTest(`${kind}: a file that is shorter than its region is an error, not half an artifact`, async (t) => {
+  productTest(`${kind}: a file that is shorter than its region is answered with 500`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     await truncate(path, 1000);
@@ -120,7 +120,7 @@ export function bodies(kind: Kind, scope: Scope): void {
     assertError(t, await ask('GET', '/key'), 500);
   });
 
-  test(`${kind}: bytes and streams, whole and in part`, async (t) => {
+  test(`${kind}: bytes and streams are sent whole and in ranges`, async (t) => {
     const ranges: (ByteRange | undefined)[] = [];
     const view = new Uint8Array(BYTES.buffer, BYTES.byteOffset, BYTES.byteLength);
     const { ask } = await open(t, kind, {
@@ -147,7 +147,7 @@ export function bodies(kind: Kind, scope: Scope): void {
     t.deepEqual(ranges, [undefined, { start: 300_000, end: BYTES.byteLength }]);
   });
 
-  test(`${kind}: a stream of unknown size goes out whole, without a length`, async (t) => {
+  test(`${kind}: a stream of unknown size is sent whole and without Content-Length, also for a range request`, async (t) => {
     const opened: (ByteRange | undefined)[] = [];
     const openWhole = (range: ByteRange | undefined): Readable => {
       opened.push(range);
@@ -168,7 +168,7 @@ export function bodies(kind: Kind, scope: Scope): void {
     t.like(await ask('GET', '/empty'), { status: 200, body: Buffer.alloc(0) });
   });
 
-  test(`${kind}: a stream that fails, is short or is long is cut off, so that the client sees it`, async (t) => {
+  test(`${kind}: the response is aborted if the stream fails, ends early or exceeds its size`, async (t) => {
     const half = BYTES.subarray(0, 350_000);
     const size = BYTES.byteLength;
     const site = await open(t, kind, {
@@ -181,11 +181,11 @@ export function bodies(kind: Kind, scope: Scope): void {
         good: { kind: 'stream', size, open: () => streamOf(BYTES) },
       }),
     });
-    for (const key of ['failing', 'failingUnknown', 'short', 'long', 'text']) await assertCutOff(t, site, `/${key}`);
+    for (const key of ['failing', 'failingUnknown', 'short', 'long', 'text']) await assertAborted(t, site, `/${key}`);
     assertBody(t, (await site.ask('GET', '/good')).body, BYTES);
   });
 
-  test(`${kind}: a stream that fails before its first byte is an error`, async (t) => {
+  test(`${kind}: a stream that fails before its first byte is answered with 500`, async (t) => {
     const fail = (): never => {
       throw new Error('cannot open');
     };
@@ -200,8 +200,8 @@ export function bodies(kind: Kind, scope: Scope): void {
     for (const key of ['throws', 'rejects', 'errors', 'short']) assertError(t, await ask('GET', `/${key}`), 500);
   });
 
-  test(`${kind}: the stream of a client that leaves is destroyed, and its signal aborts`, async (t) => {
-    // One always has more to give, the other falls silent: nobody would hear of the client by writing to it.
+  test(`${kind}: when the client disconnects, the stream is destroyed and its signal is aborted`, async (t) => {
+    // The second stream stops after one chunk, so that no failing write reveals that the client has disconnected.
     for (const chunks of [Number.POSITIVE_INFINITY, 1]) {
       const leaving = new AbortController();
       const events = new EventEmitter();
@@ -226,7 +226,7 @@ export function bodies(kind: Kind, scope: Scope): void {
     }
   });
 
-  test(`${kind}: empty artifacts`, async (t) => {
+  test(`${kind}: an empty artifact is sent with Content-Length: 0`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, '');
     const { ask } = await open(t, kind, {

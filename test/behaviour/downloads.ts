@@ -39,14 +39,14 @@ const CONDITIONS: [Headers, 200 | 304 | 412][] = [
   [{ 'if-unmodified-since': AFTER }, 200],
   [{ 'if-unmodified-since': BEFORE }, 412],
   [{ 'if-unmodified-since': 'yesterday' }, 200],
-  // A tag says more than a date (RFC 9110, 13.2.2).
+  // An entity tag takes precedence over a date (RFC 9110, 13.2.2).
   [{ 'if-none-match': '"other"', 'if-modified-since': AFTER }, 200],
   [{ 'if-match': '"tag"', 'if-unmodified-since': BEFORE }, 200],
   [{ 'if-match': '"other"', 'if-none-match': '"tag"' }, 412],
   [{ 'if-match': '"tag"', 'if-none-match': '"tag"' }, 304],
 ];
 
-/** Of the 100 bytes: the start and the end (excluded) that are to be sent; nothing for all of them. */
+/** Request headers, and the expected start and end (exclusive) of the body. Without them, all 100 bytes are expected. */
 const RANGES: [Headers, [number, number]?][] = [
   [{ range: 'bytes=0-0' }, [0, 1]],
   [{ range: 'bytes=0-99' }, [0, 100]],
@@ -62,20 +62,20 @@ const RANGES: [Headers, [number, number]?][] = [
   [{ range: 'bytes=a-b' }],
   [{ range: 'lines=1-2' }],
   [{ range: 'bytes=1-2', 'if-range': '"tag"' }, [1, 3]],
-  // Two artifacts of one second have one date: it counts only for what has no tag.
+  // Dates have a resolution of one second, so If-Range with a date is ignored for an artifact that has an entity tag.
   [{ range: 'bytes=1-2', 'if-range': LAST_MODIFIED }],
   [{ range: 'bytes=1-2', 'if-range': '"other"' }],
   [{ range: 'bytes=1-2', 'if-range': 'W/"tag"' }],
   [{ range: 'bytes=1-2', 'if-range': AFTER }],
   [{ range: 'bytes=1-2', 'if-range': BEFORE }],
-  // No range that could be satisfied, but none that counts either.
+  // The range is unsatisfiable, but If-Range does not match, so the range is ignored.
   [{ range: 'bytes=200-', 'if-range': '"other"' }],
   [{ range: 'bytes=1-2', 'if-none-match': '"other"' }, [1, 3]],
 ];
 
 export function downloads(kind: Kind, scope: Scope): void {
   const productTest = productTestIn(scope);
-  test(`${kind}: a download has its bytes and the default headers`, async (t) => {
+  test(`${kind}: a download has the bytes of the artifact and the default headers`, async (t) => {
     const { ask } = await open(t, kind, { store });
     const { status, headers, body } = await ask('GET', '/key');
     t.is(status, 200);
@@ -91,7 +91,7 @@ export function downloads(kind: Kind, scope: Scope): void {
     });
   });
 
-  productTest(`${kind}: an artifact that has moved before its file was opened is found where it is now`, async (t) => {
+  productTest(`${kind}: if the file is missing, the store is asked once more for its current path`, async (t) => {
     const directory = await temporaryDirectory(t);
     await writeFile(`${directory}/new`, BYTES);
     const asked: string[] = [];
@@ -108,11 +108,11 @@ export function downloads(kind: Kind, scope: Scope): void {
     t.is(moved.status, 200);
     assertBody(t, moved.body, BYTES);
     assertError(t, await ask('GET', '/gone'), 404);
-    // Not for ever.
+    // Exactly one retry.
     t.deepEqual(asked, ['moved', 'moved', 'gone', 'gone']);
   });
 
-  test(`${kind}: HEAD has the headers of GET and no body, whatever the artifact`, async (t) => {
+  test(`${kind}: HEAD has the headers of GET and no body, for every kind of artifact`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const stream = (size: number | undefined): Artifact => ({
@@ -141,7 +141,7 @@ export function downloads(kind: Kind, scope: Scope): void {
     }
   });
 
-  productTest(`${kind}: an artifact says what it is with headers of its own`, async (t) => {
+  productTest(`${kind}: headers of the artifact are sent, except those that frame or identify the body`, async (t) => {
     const own = {
       contentType: 'application/gzip',
       contentEncoding: 'gzip',
@@ -165,7 +165,7 @@ export function downloads(kind: Kind, scope: Scope): void {
     });
   });
 
-  productTest(`${kind}: conditions decide between 200, 304 and 412`, async (t) => {
+  productTest(`${kind}: preconditions decide between 200, 304 and 412`, async (t) => {
     const { ask } = await open(t, kind, { store });
     for (const [headers, status] of CONDITIONS) {
       for (const method of ['GET', 'HEAD']) {
@@ -180,7 +180,7 @@ export function downloads(kind: Kind, scope: Scope): void {
         } else if (method === 'GET' && status === 412) assertError(t, response, 412);
         else if (method === 'GET') assertBody(t, response.body, BYTES);
       }
-      // There is nothing that a condition could hold for: it is a miss all the same.
+      // Without an artifact, the precondition is not evaluated.
       t.is((await ask('GET', '/missing', { headers })).status, 404);
     }
     t.is((await ask('GET', '/weak', { headers: { 'if-match': 'W/"tag"' } })).status, 412);
@@ -189,7 +189,7 @@ export function downloads(kind: Kind, scope: Scope): void {
     t.is((await ask('GET', '/weak', { headers: range })).status, 200);
   });
 
-  productTest(`${kind}: ranges`, async (t) => {
+  productTest(`${kind}: a satisfiable range of GET is answered with 206, and other ranges are ignored`, async (t) => {
     const { ask } = await open(t, kind, { store });
     for (const [headers, range] of RANGES) {
       const title = JSON.stringify(headers);
@@ -210,7 +210,7 @@ export function downloads(kind: Kind, scope: Scope): void {
     t.is((await ask('GET', '/key', { headers: condition })).status, 304);
   });
 
-  productTest(`${kind}: a range outside is told the size`, async (t) => {
+  productTest(`${kind}: an unsatisfiable range is answered with 416 and the size of the artifact`, async (t) => {
     const { ask } = await open(t, kind, { store });
     for (const range of ['bytes=100-', 'bytes=100-200', 'bytes=-0']) {
       const response = await ask('GET', '/key', { headers: { range } });
@@ -218,13 +218,13 @@ export function downloads(kind: Kind, scope: Scope): void {
       t.is(response.headers['content-range'], 'bytes */100');
       t.is((await ask('HEAD', '/key', { headers: { range } })).status, 200);
     }
-    const ofNothing = await ask('GET', '/empty', { headers: { range: 'bytes=0-' } });
-    assertError(t, ofNothing, 416);
-    t.is(ofNothing.headers['content-range'], 'bytes */0');
+    const ofEmpty = await ask('GET', '/empty', { headers: { range: 'bytes=0-' } });
+    assertError(t, ofEmpty, 416);
+    t.is(ofEmpty.headers['content-range'], 'bytes */0');
     t.is((await ask('GET', '/empty', { headers: { range: 'bytes=-5' } })).status, 200);
   });
 
-  productTest(`${kind}: what is accepted, encoded or queried changes nothing`, async (t) => {
+  productTest(`${kind}: Accept headers, percent-encoding and the query do not change the response`, async (t) => {
     const { ask } = await open(t, kind, { store });
     const plain = await ask('GET', '/key');
     const headers = { 'accept-encoding': 'gzip, br', accept: 'text/html', te: 'trailers' };

@@ -14,13 +14,13 @@ const store = storeOf({
   cached: { kind: 'bytes', bytes: TEXT, contentType: 'text/plain', cacheControl: 'max-age=5' },
 });
 
-/** What the middleware of others does to a response before, and while, it is sent. */
+/** Declares tests of third-party middleware that changes or observes the response. */
 export function hooks(kind: Kind): void {
-  if (['stream', 'front'].includes(KINDS[kind].host)) return; // has no middleware
+  if (['stream', 'front'].includes(KINDS[kind].host)) return; // these hosts have no middleware
 
   if (can(kind, 'keep-host-headers')) hostHeaders(kind);
 
-  test(`${kind}: behind compression, artifacts leave as they are and errors can be read`, async (t) => {
+  test(`${kind}: the compression middleware does not compress artifacts, and errors stay readable`, async (t) => {
     const { ask } = await open(t, kind, { store }, { before: compression({ threshold: 0 }) });
     const headers = { 'accept-encoding': 'gzip' };
     for (const key of ['/text', '/cached']) {
@@ -47,7 +47,7 @@ export function hooks(kind: Kind): void {
     t.is((await writable.ask('DELETE', '/key', { headers })).status, 204);
   });
 
-  test(`${kind}: a cookie that a hook sets with the headers arrives`, async (t) => {
+  test(`${kind}: a cookie that middleware sets when the headers are written is sent`, async (t) => {
     const session = cookieSession({ name: 'session', keys: ['signing'] });
     const before: Middleware = (request, response, next) =>
       session(request, response, () => {
@@ -66,7 +66,7 @@ export function hooks(kind: Kind): void {
     assertBody(t, (await ask('GET', '/key')).body, content(300_000));
   });
 
-  test(`${kind}: somebody who records what is written gets all of it`, async (t) => {
+  test(`${kind}: middleware that wraps response.write sees every byte of the body`, async (t) => {
     const recorded: Buffer[] = [];
     const before: Middleware = (_request, response, next) => {
       const write = response.write.bind(response) as (chunk: Buffer) => boolean;
@@ -83,9 +83,9 @@ export function hooks(kind: Kind): void {
   });
 }
 
-/** Headers that the host has set on the response, before the handler responds. */
+/** Declares tests of headers that the host sets before the handler responds. */
 function hostHeaders(kind: Kind): void {
-  test(`${kind}: headers that the host has set stay, but for those that frame the body`, async (t) => {
+  test(`${kind}: headers set by the host are kept, except those that frame the body`, async (t) => {
     const before: Middleware = (_request, response, next) => {
       response.setHeader('x-request-id', 'r1');
       response.setHeader('set-cookie', ['a=1', 'b=2']);

@@ -16,8 +16,8 @@ const store = storeOf({ key: { kind: 'bytes', bytes: BYTES }, 'a/b': { kind: 'by
 
 export function mounts(kind: Kind): void {
   const hasHost = KINDS[kind].host !== 'stream';
-  /** Whoever comes next: the host, or where nobody comes, a 404. */
-  const assertLeft = (t: ExecutionContext, response: Response): void => {
+  /** Asserts that the host has answered, or for a kind without a host, that the response is a 404. */
+  const assertPassedOn = (t: ExecutionContext, response: Response): void => {
     if (!hasHost) {
       assertError(t, response, 404);
       return;
@@ -26,36 +26,36 @@ export function mounts(kind: Kind): void {
     assertBody(t, response.body, HOST_BODY);
   };
 
-  test(`${kind}: below a mount path; what is outside is left to the host`, async (t) => {
+  test(`${kind}: a handler serves keys below its mount path and passes on other requests`, async (t) => {
     const { ask } = await open(t, kind, { store }, { mount: '/cache', answers: hasHost });
     for (const path of ['/cache/key', '/cache/a/b', '/cache/key?q=/x']) {
       const { status, body } = await ask('GET', path);
       t.is(status, 200, path);
       assertBody(t, body, BYTES);
     }
-    for (const path of ['/key', '/', '/cached/key', '/other/cache/key']) assertLeft(t, await ask('GET', path));
+    for (const path of ['/key', '/', '/cached/key', '/other/cache/key']) assertPassedOn(t, await ask('GET', path));
     assertError(t, await ask('GET', '/cache/missing'), 404);
     assertError(t, await ask('PUT', '/cache/key'), 405);
     assertError(t, await ask('GET', '/cache/a//b'), 400);
   });
 
-  test(`${kind}: with fallthrough, what it cannot serve is left to the host, body and all`, async (t) => {
+  test(`${kind}: with fallthrough, requests that the handler cannot serve are passed on with their body`, async (t) => {
     const { ask } = await open(t, kind, { store, fallthrough: true }, { mount: '/cache', answers: hasHost });
     t.is((await ask('GET', '/cache/key')).status, 200);
-    assertLeft(t, await ask('GET', '/cache/missing'));
-    assertLeft(t, await ask('GET', '/cache/'));
-    assertLeft(t, await ask('GET', '/cache/a//b'));
-    assertLeft(t, await ask('PUT', '/cache/key', { body: Buffer.from('body') }));
-    assertLeft(t, await ask('DELETE', '/cache/key'));
-    assertLeft(t, await ask('POST', '/cache/key'));
+    assertPassedOn(t, await ask('GET', '/cache/missing'));
+    assertPassedOn(t, await ask('GET', '/cache/'));
+    assertPassedOn(t, await ask('GET', '/cache/a//b'));
+    assertPassedOn(t, await ask('PUT', '/cache/key', { body: Buffer.from('body') }));
+    assertPassedOn(t, await ask('DELETE', '/cache/key'));
+    assertPassedOn(t, await ask('POST', '/cache/key'));
 
     const writable = await open(t, kind, { store: memoryStore(), fallthrough: true }, { answers: hasHost });
-    assertLeft(t, await writable.ask('DELETE', '/key'));
+    assertPassedOn(t, await writable.ask('DELETE', '/key'));
     t.is((await writable.ask('PUT', '/key', { body: BYTES })).status, 200);
     assertBody(t, (await writable.ask('GET', '/key')).body, BYTES);
   });
 
-  test(`${kind}: an artifact that the host has found itself`, async (t) => {
+  test(`${kind}: trySend sends an artifact that the host has looked up itself`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     const handler = createHandler({ store });
@@ -85,8 +85,8 @@ export function mounts(kind: Kind): void {
     assertBody(t, body, BYTES);
     t.is((await ask('/file', { 'if-none-match': '"found"' })).status, 304);
     assertBody(t, (await ask('/file', { range: 'bytes=-9' })).body, BYTES.subarray(-9));
-    assertLeft(t, await ask('/gone'));
-    assertLeft(t, await ask('/unknown'));
+    assertPassedOn(t, await ask('/gone'));
+    assertPassedOn(t, await ask('/unknown'));
     assertError(t, await ask('/broken'), 500);
   });
 }

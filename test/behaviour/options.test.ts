@@ -7,7 +7,7 @@ import { withSources } from '../helpers/sources.js';
 
 const get = () => undefined;
 
-/** Options as JavaScript might pass them, the code that refuses them, and what the message must name. */
+/** Invalid options as JavaScript callers may pass them, the kind of error code, and the expected message. */
 const REFUSED: [unknown, 'OPTION' | 'STORE', RegExp][] = [
   [undefined, 'OPTION', /^options: expected an object, received undefined$/],
   [null, 'OPTION', /^options: expected an object, received null$/],
@@ -42,17 +42,17 @@ const REFUSED: [unknown, 'OPTION' | 'STORE', RegExp][] = [
 ];
 
 for (const [index, [options, code, message]] of REFUSED.entries()) {
-  test(`refused: ${message.source} (${index})`, (t) => {
+  test(`invalid options are rejected with ${message.source} (${index})`, (t) => {
     const isPartial = typeof options === 'object' && options !== null && Object.keys(options).length > 0;
-    // as from JavaScript, where nobody checks
-    const given = (isPartial ? { store: { get }, ...options } : options) as HandlerOptions;
-    const error = t.throws(() => createHandler(given), { instanceOf: HotblobError, message });
+    // JavaScript callers are not type-checked.
+    const untyped = (isPartial ? { store: { get }, ...options } : options) as HandlerOptions;
+    const error = t.throws(() => createHandler(untyped), { instanceOf: HotblobError, message });
     t.is(error?.code, `ERR_HOTBLOB_INVALID_${code}`);
     t.is(error?.name, 'HotblobError');
   });
 }
 
-test("an option that is undefined counts as absent, and the object stays the caller's", (t) => {
+test('an undefined option counts as absent, and the options object is not modified', (t) => {
   const options: HandlerOptions = Object.freeze({
     store: Object.freeze(memoryStore()),
     mountPath: undefined,
@@ -69,7 +69,7 @@ test("an option that is undefined counts as absent, and the object stays the cal
   handler.close();
 });
 
-test('without bindings nothing is mapped and nothing copied from the page cache', (t) => {
+test('without native bindings, files are neither mapped nor copied from the page cache', (t) => {
   const handler = createHandler(
     withSources<HandlerOptions>({ store: { get }, bindings: { mmapIo: false, libc: false }, maxUploadBytes: 0 }),
   );
@@ -77,7 +77,7 @@ test('without bindings nothing is mapped and nothing copied from the page cache'
   handler.close();
 });
 
-test('closing twice is closing once', (t) => {
+test('closing a handler twice has no further effect', (t) => {
   const handler = createHandler({ store: { get } });
   handler.close();
   t.notThrows(() => handler.close());

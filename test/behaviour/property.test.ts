@@ -12,7 +12,7 @@ import { withSources } from '../helpers/sources.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { assertBody, assertError, endToEnd } from './site.js';
 
-/** Windows start at 64 KiB on HTTP/2 and at 256 KiB on HTTP/1.1: three of those and a byte. */
+/** Three windows and a byte. The first window has 64 KiB on HTTP/2 and 256 KiB on HTTP/1.1. */
 const MAX_SIZE = 3 * 256 * 1024 + 1;
 const MASTER = content(MAX_SIZE + 10_000);
 const EDGES = [0, 4096, 16_384, 65_536, 131_072, 262_144, 524_288, MAX_SIZE - 1].flatMap((edge) => [
@@ -22,7 +22,7 @@ const EDGES = [0, 4096, 16_384, 65_536, 131_072, 262_144, 524_288, MAX_SIZE - 1]
 ]);
 const DESCRIBED = { etag: '"tag"', lastModified: new Date('2023-01-02T10:00:00Z') };
 
-/** Where an artifact comes from: a file, by all ways or by one; a file that may change; a region; or no file. */
+/** Kinds of artifacts: a file sent from any source or from one, a mutable file, a region of a file, bytes or a stream. */
 const SOURCES = ['auto', 'mapped', 'copied', 'read', 'mutable', 'region', 'bytes', 'stream'] as const;
 
 type Range =
@@ -45,7 +45,7 @@ const position = fc.oneof(
 );
 
 const downloadOf: fc.Arbitrary<Download> = position.chain((size) => {
-  // Mostly inside, and mostly not empty: a mistake at the end of a range needs a range that ends before the artifact.
+  // Most ranges end inside the artifact: only those reveal a mistake at the end of a range.
   const inside = fc.oneof(
     { weight: 3, arbitrary: fc.integer({ min: 0, max: size + 1 }) },
     { weight: 2, arbitrary: position },
@@ -74,8 +74,8 @@ function headerOf(range: Range): Record<string, string> {
   return range.of === 'suffix' ? { range: `bytes=-${range.length}` } : {};
 }
 
-/** Start and end of what is to be sent; undefined where the range is to be ignored. */
-function selected(range: Range, size: number): [number, number] | undefined | 'unsatisfiable' {
+/** Returns the expected start and end of the body, or `undefined` if the range is ignored. */
+function expectedRange(range: Range, size: number): [number, number] | undefined | 'unsatisfiable' {
   if (range.of === 'all') return undefined;
   if (range.of === 'suffix') {
     if (range.length === 0) return 'unsatisfiable';
@@ -87,7 +87,7 @@ function selected(range: Range, size: number): [number, number] | undefined | 'u
 }
 
 function assertDownload(t: ExecutionContext, { size, range }: Download, response: Response): void {
-  const part = selected(range, size);
+  const part = expectedRange(range, size);
   if (part === 'unsatisfiable') {
     assertError(t, response, 416);
     t.is(response.headers['content-range'], `bytes */${size}`);
@@ -108,7 +108,7 @@ function assertDownload(t: ExecutionContext, { size, range }: Download, response
   });
 }
 
-/** An artifact of `size` bytes, the first ones of MASTER. */
+/** Returns an artifact with the first `size` bytes of MASTER. */
 function artifactOf(directory: string, source: string, size: number): Artifact {
   const bytes = MASTER.subarray(0, size);
   if (source === 'bytes') return { kind: 'bytes', bytes, ...DESCRIBED };
@@ -135,7 +135,7 @@ function chunked(bytes: Buffer): Readable {
   });
 }
 
-test('whatever the server, the source, the size and the range: the same bytes and the same headers', async (t) => {
+test('every combination of server, source, size and range has the expected bytes and headers', async (t) => {
   const directory = await temporaryDirectory(t);
   const store = {
     get(key: string): Artifact {
@@ -170,7 +170,7 @@ test('whatever the server, the source, the size and the range: the same bytes an
       throw error;
     }
   };
-  // Several at once, so that one could get what belongs to another.
+  // Concurrent downloads, to detect responses with the bytes of another artifact.
   const several = fc.array(downloadOf, { minLength: 1, maxLength: 5 });
   await fc.assert(
     fc.asyncProperty(several, async (downloads) => {

@@ -9,7 +9,7 @@ import { assertError, open, productTestIn, type Scope, storeOf } from './site.js
 
 const SECRET = 'connect to db://admin@10.0.0.1 failed in /srv/secret.ts';
 
-/** What a store in JavaScript might hand back, whatever its types say. */
+/** Values that are no artifacts. A store written in JavaScript may return them. */
 const NONSENSE: readonly unknown[] = [
   null,
   0,
@@ -60,7 +60,7 @@ function throwing(error: () => unknown): Store {
   return { get: fail, put: reject, delete: reject };
 }
 
-/** Paths that are not valid keys, and that a host refuses itself or replaces: those of a `URL` have no dot segments. */
+/** Paths that are not valid keys and that the host rejects or rewrites. A `URL`, for example, resolves dot segments. */
 interface HostPaths {
   readonly refused: readonly string[];
   /** The key that each path is replaced by. */
@@ -76,7 +76,7 @@ const HOST_PATHS: Readonly<Record<string, HostPaths>> = {
 
 export function refusals(kind: Kind, scope: Scope): void {
   const productTest = productTestIn(scope);
-  test(`${kind}: a miss is 404, with its length`, async (t) => {
+  test(`${kind}: a miss is answered with 404`, async (t) => {
     const { ask } = await open(t, kind, { store: storeOf({}) });
     assertError(t, await ask('GET', '/missing'), 404);
     assertError(t, await ask('GET', '/a/b/c'), 404);
@@ -85,7 +85,7 @@ export function refusals(kind: Kind, scope: Scope): void {
     assertError(t, await asynchronous.ask('GET', '/missing'), 404);
   });
 
-  test(`${kind}: a method that the store does not have is 405 and told which there are`, async (t) => {
+  test(`${kind}: a method that the store does not support is answered with 405 and an Allow header`, async (t) => {
     const readOnly = await open(t, kind, { store: storeOf({ key: { kind: 'bytes', bytes: Buffer.from('a') } }) });
     for (const method of ['PUT', 'DELETE', 'POST', 'PATCH', 'OPTIONS']) {
       const response = await readOnly.ask(method, '/key');
@@ -97,7 +97,7 @@ export function refusals(kind: Kind, scope: Scope): void {
     t.is((await writable.ask('POST', '/key')).headers.allow, 'GET, HEAD, PUT, DELETE');
   });
 
-  test(`${kind}: what cannot be a key is 400, what is too long 414`, async (t) => {
+  test(`${kind}: an invalid key is answered with 400 and a key that is too long with 414`, async (t) => {
     const asked: string[] = [];
     const { ask } = await open(t, kind, {
       store: {
@@ -138,7 +138,7 @@ export function refusals(kind: Kind, scope: Scope): void {
     t.deepEqual(asked.slice(2), Object.values(replaced));
   });
 
-  test(`${kind}: a store that fails is 500, and clients are not told why`, async (t) => {
+  test(`${kind}: an error of the store is answered with 500 and a generic message`, async (t) => {
     const failures = [() => new Error(SECRET), () => SECRET, () => undefined, () => null, () => ({ code: 'ENOSPC' })];
     for (const error of failures) {
       const thrown = await open(t, kind, { store: throwing(error) });
@@ -158,9 +158,9 @@ export function refusals(kind: Kind, scope: Scope): void {
     }
   });
 
-  productTest(`${kind}: a store that hands back nonsense is 500`, async (t) => {
+  productTest(`${kind}: a value of the store that is no artifact is answered with 500`, async (t) => {
     for (const [index, nonsense] of NONSENSE.entries()) {
-      // as from JavaScript, where nobody checks
+      // Stores written in JavaScript are not type-checked.
       const { ask } = await open(t, kind, { store: { get: () => nonsense as Artifact } });
       for (const headers of [{}, { range: 'bytes=0-0' }]) {
         const response = await ask('GET', '/key', { headers });
@@ -171,7 +171,7 @@ export function refusals(kind: Kind, scope: Scope): void {
   });
 
   productTest(
-    `${kind}: a disk without room is 507, a lack of descriptors or memory 503 with Retry-After`,
+    `${kind}: a full disk is answered with 507, a lack of descriptors or memory with 503 and Retry-After`,
     async (t) => {
       for (const code of ['ENOSPC', 'EDQUOT', 'EMFILE', 'ENFILE', 'ENOMEM']) {
         const { ask } = await open(t, kind, { store: throwing(() => failure(code)) });
@@ -180,7 +180,7 @@ export function refusals(kind: Kind, scope: Scope): void {
           const response = await ask(method, '/key', method === 'PUT' ? { body: Buffer.alloc(1000) } : {});
           assertError(t, response, status);
           t.is(response.headers['retry-after'], status === 503 ? '1' : undefined, code);
-          // A descriptor less that is taken.
+          // Closing the connection frees a descriptor.
           if (status === 503 && KINDS[kind].version === 1) {
             t.is(response.headers.connection, can(kind, 'close-connections') ? 'close' : 'keep-alive', code);
           }
@@ -193,7 +193,7 @@ export function refusals(kind: Kind, scope: Scope): void {
     },
   );
 
-  test(`${kind}: an error of HEAD has the headers of GET's and no body`, async (t) => {
+  test(`${kind}: an error response to HEAD has the Content-Length of GET and no body`, async (t) => {
     const { ask } = await open(t, kind, { store: throwing(() => new Error(SECRET)) });
     for (const path of ['/key', '/a//b', `/${'a'.repeat(1025)}`]) {
       const get = await ask('GET', path);

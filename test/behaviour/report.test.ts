@@ -12,12 +12,12 @@ import { open, storeOf } from './site.js';
 const BYTES = content(300_000);
 const NOTHING = { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
 
-/** Collects what is published. One test at a time: the channel is the process's. */
+/** Collects published reports. The tests are serial because all handlers of the process share the channel. */
 function subscribe(t: ExecutionContext): { reports: ResponseReport[]; next(): Promise<ResponseReport> } {
   const reports: ResponseReport[] = [];
   const events = new EventEmitter();
   const listener = (message: unknown): void => {
-    const published = message as ResponseReport; // what the channel's name stands for
+    const published = message as ResponseReport; // the channel publishes only reports
     reports.push(published);
     events.emit('report', published);
   };
@@ -32,7 +32,7 @@ function subscribe(t: ExecutionContext): { reports: ResponseReport[]; next(): Pr
 }
 
 for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] satisfies Kind[]) {
-  test.serial(`${kind}: each response is published once`, async (t) => {
+  test.serial(`${kind}: a report is published for each response of the handler`, async (t) => {
     const { reports, next } = subscribe(t);
     const { ask, handler, server } = await open(t, kind, { store: memoryStore(), mountPath: '/cache' });
     const cases = [
@@ -59,12 +59,12 @@ for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] sat
     const bad = next();
     await ask('GET', '/cache/a//b');
     t.like(await bad, { key: undefined, status: 400, complete: false });
-    // not its own: nothing is said
+    // Outside the mount path, no report is published.
     await ask('GET', '/elsewhere');
     t.is(reports.length, cases.length + 1);
   });
 
-  test.serial(`${kind}: what was cut off is published with its error`, async (t) => {
+  test.serial(`${kind}: the report of an aborted response has the error that caused it`, async (t) => {
     const { next } = subscribe(t);
     const error = new Error('half way');
     const failing = function* (): Generator<Buffer> {
@@ -83,7 +83,7 @@ for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] sat
     t.like(handler.stats(), { responses: { 200: 1 }, pooledBytes: 0, mappedBytes: 0 });
   });
 
-  test.serial(`${kind}: a store's error is published, and counted`, async (t) => {
+  test.serial(`${kind}: the report of a 500 has the error of the store, and the response is counted`, async (t) => {
     const { next } = subscribe(t);
     const error = new Error('the store has failed');
     const store: Store = { get: () => Promise.reject(error) };

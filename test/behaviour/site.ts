@@ -7,14 +7,17 @@ import { type Request, type Response, request } from '../helpers/client.js';
 import { KINDS, type Kind, type RunningServer, type ServerOptions, startServer } from '../helpers/servers.js';
 import { type TestOptions, withSources } from '../helpers/sources.js';
 
-/** A handler, mounted into a server of some kind, and a client of it. */
+/** A handler in a running server, and a client for it. */
 export interface Site {
   readonly handler: Handler;
   readonly server: RunningServer;
   ask(method: string, path: string, rest?: Omit<Request, 'method' | 'path'>): Promise<Response>;
 }
 
-/** Mounts a handler. Below `mount`, if there is one: frameworks do it their way, bare Node by the handler's option. */
+/**
+ * Starts a server with a handler. If `mount` is set, a framework mounts the handler there, and without a framework it becomes
+ * the option `mountPath`.
+ */
 export async function open(
   t: ExecutionContext,
   kind: Kind,
@@ -30,24 +33,24 @@ export async function open(
   return { handler, server, ask: (method, path, rest) => request(server, { method, path, ...rest }) };
 }
 
-/** A read-only store of some artifacts. */
+/** Returns a read-only store with these artifacts. */
 export function storeOf(artifacts: Readonly<Record<string, Artifact>>): Store {
   return { get: (key) => artifacts[key] };
 }
 
-/** The headers of the artifact: without those that belong to the connection and the moment. */
+/** Returns response headers without Date and those that belong to the connection. */
 export function endToEnd(headers: Response['headers']): Response['headers'] {
   const { date: _date, connection: _connection, 'keep-alive': _keepAlive, ...rest } = headers;
   return rest;
 }
 
-/** Asserts that a body is `expected`, without a page of bytes where it is not. */
+/** Asserts that a body is `expected`. A failure prints sizes instead of all bytes. */
 export function assertBody(t: ExecutionContext, body: Buffer, expected: Uint8Array | string): void {
   const bytes = Buffer.from(expected);
-  t.true(body.equals(bytes), `${body.byteLength} bytes, expected other ${bytes.byteLength}`);
+  t.true(body.equals(bytes), `expected ${bytes.byteLength} bytes, received ${body.byteLength} bytes that differ`);
 }
 
-/** Asserts an error as clients get it: in JSON, with its length, and saying nothing about the server. */
+/** Asserts a generic error response: JSON with a message and nothing else, and a Content-Length. */
 export function assertError(t: ExecutionContext, response: Response, status: number): void {
   t.is(response.status, status);
   const { message, ...rest }: Record<string, unknown> = JSON.parse(response.body.toString());

@@ -21,7 +21,7 @@ function countOf({ counts }: HistogramSnapshot): number {
 }
 
 for (const kind of KINDS) {
-  test(`${kind}: responses are told apart by protocol, operation, status and source`, async (t) => {
+  test(`${kind}: responses are counted by protocol, operation, status and source`, async (t) => {
     const directory = await temporaryDirectory(t);
     writePattern(directory, 'file', 40 * KIB, 1);
     const kept = memoryStore();
@@ -31,7 +31,7 @@ for (const kind of KINDS) {
       put: kept.put.bind(kept),
     };
     const { ask, handler } = await open(t, kind, { store, protocols: [bazel(), nx(), plain()] });
-    await ask('PUT', `/bazel/cas/${HASH.replace('a', 'b')}`, { body: content(10) }); // another digest
+    await ask('PUT', `/bazel/cas/${HASH.replace('a', 'b')}`, { body: content(10) }); // the digest does not match
     await ask('PUT', '/key', { body: content(10) });
     await ask('GET', '/key');
     await ask('HEAD', '/key');
@@ -40,12 +40,12 @@ for (const kind of KINDS) {
     await ask('GET', '/file');
     await ask('GET', `/bazel/cas/${HASH}`);
     await ask('DELETE', '/key');
-    await until('all are over', () => handler.stats().active === 0);
+    await until('all requests are over', () => handler.stats().active === 0);
     const { responseCounts, responses, hits, misses } = handler.stats();
-    const told = responseCounts.map(
+    const counts = responseCounts.map(
       ({ protocol, operation, status, source, count }) => `${protocol} ${operation} ${status} ${source} ${count}`,
     );
-    t.deepEqual(told.sort(), [
+    t.deepEqual(counts.sort(), [
       'bazel read 404 none 1',
       'bazel upload 400 none 1',
       'plain delete 405 none 1',
@@ -60,7 +60,7 @@ for (const kind of KINDS) {
     t.deepEqual({ hits, misses }, { hits: 5, misses: 1 });
   });
 
-  test(`${kind}: complete downloads are timed, in the class of what they sent`, async (t) => {
+  test(`${kind}: the latency of complete downloads is recorded by size class`, async (t) => {
     const bytes = content(17 * MIB);
     const sizes = [64 * KIB, 64 * KIB + 1, MIB, 16 * MIB, 16 * MIB + 1];
     const artifacts = Object.fromEntries(
@@ -70,7 +70,7 @@ for (const kind of KINDS) {
     for (const size of sizes) t.is((await ask('GET', `/${size}`)).body.byteLength, size);
     await ask('HEAD', `/${MIB}`);
     await ask('GET', '/missing');
-    await until('all are over', () => handler.stats().active === 0);
+    await until('all requests are over', () => handler.stats().active === 0);
     const { latency } = handler.stats();
     t.deepEqual(
       latency.map(({ maxBytes }) => maxBytes),
@@ -87,7 +87,7 @@ for (const kind of KINDS) {
     }
   });
 
-  test(`${kind}: what is under way counts as such, however it ends`, async (t) => {
+  test(`${kind}: requests in flight are counted until they end, also when the client disconnects`, async (t) => {
     const slow = new PassThrough();
     const artifact = { kind: 'stream', size: 20, open: () => slow } as const;
     const { ask, handler } = await open(
@@ -100,21 +100,21 @@ for (const kind of KINDS) {
     const response = ask('GET', '/cache/slow', { signal: leaving.signal });
     const failed = t.throwsAsync(response);
     slow.write('ten bytes.');
-    await until('it is under way', () => handler.stats().sent.stream.bytes === 10);
+    await until('the response is in flight', () => handler.stats().sent.stream.bytes === 10);
     t.is(handler.stats().active, 1);
     const closed = once(slow, 'close');
     leaving.abort();
     await failed;
     await closed;
-    await until('it is over', () => handler.stats().active === 0);
-    // Left to whoever comes next.
+    await until('the response is over', () => handler.stats().active === 0);
+    // Passed on to the host.
     for (const path of ['/cache/missing', '/cache/file', '/cache/a//b', '/elsewhere']) await ask('GET', path);
     t.like(handler.stats(), { active: 0, hits: 0, misses: 2, responses: { 200: 1 } });
     t.is(countOf(handler.stats().latency[0]?.duration ?? { counts: [Number.NaN], sum: 0 }), 0);
   });
 }
 
-test('what bounds a handler is told beside what it uses', async (t) => {
+test('stats report the limits of a handler along with its usage', async (t) => {
   const { handler } = await open(t, 'http', {
     store: memoryStore(),
     maxPooledBytes: 3 * MIB,
@@ -128,8 +128,8 @@ test('what bounds a handler is told beside what it uses', async (t) => {
   t.is(maxMappedBytes, memory.headroomBytes / 2);
   t.true((memory.usedBytes ?? 0) > 0 && (memory.usedBytes ?? 0) < (memory.limitBytes ?? 0), pressure);
   t.truthy(memory.sensor);
-  const told = { level: 'critical', headroomBytes: MIB } as const;
-  const other = await open(t, 'http', { store: memoryStore(), memory: told });
+  const memoryProvider = { level: 'critical', headroomBytes: MIB } as const;
+  const other = await open(t, 'http', { store: memoryStore(), memory: memoryProvider });
   t.deepEqual(other.handler.stats().memory, {
     usedBytes: undefined,
     limitBytes: undefined,

@@ -12,7 +12,7 @@ import { open } from './site.js';
 const TIMING = /^source;desc=bytes, lookup;dur=(\d+\.\d{3}), first-byte;dur=(\d+\.\d{3})$/;
 
 for (const kind of ALL_KINDS) {
-  test(`${kind}: what took how long is in Server-Timing, of artifacts, when it is asked for`, async (t) => {
+  test(`${kind}: with the option timing, GET of an artifact has a Server-Timing header`, async (t) => {
     const store = memoryStore();
     const timed = await open(t, kind, { store, timing: true });
     const silent = await open(t, kind, { store });
@@ -30,7 +30,7 @@ for (const kind of ALL_KINDS) {
   });
 }
 
-test('metrics of the host stay in front of ours', async (t) => {
+test('Server-Timing metrics are added after those of the host', async (t) => {
   const { ask } = await open(
     t,
     'express-http',
@@ -47,7 +47,7 @@ test('metrics of the host stay in front of ours', async (t) => {
   t.regex(String(headers['server-timing']), /^auth;dur=1, source;desc=bytes, lookup;dur=.*, first-byte;dur=/);
 });
 
-test('senders of routes time what they send, without a lookup', async (t) => {
+test('a sender adds Server-Timing without a lookup', async (t) => {
   const sender = createSender({ timing: true });
   t.teardown(() => sender.close());
   const server = createServer((request, response) => {
@@ -55,7 +55,7 @@ test('senders of routes time what they send, without a lookup', async (t) => {
   }).listen(0, '127.0.0.1');
   t.teardown(() => server.close());
   await once(server, 'listening');
-  // a server that listens on a port has an address of this kind
+  // A server that listens on a port has an AddressInfo.
   const { port } = server.address() as AddressInfo;
   const response = await fetch(`http://127.0.0.1:${port}/`);
   await response.arrayBuffer();

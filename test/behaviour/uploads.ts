@@ -14,16 +14,16 @@ async function* inChunks(bytes: Buffer): AsyncGenerator<Buffer> {
   for (let start = 0; start < bytes.byteLength; start += 100_000) yield bytes.subarray(start, start + 100_000);
 }
 
-/** Goes on until nobody listens any more. */
+/** Yields chunks until the consumer stops. */
 async function* endless(): AsyncGenerator<Buffer> {
   for (;;) {
     yield Buffer.alloc(65_536);
-    // A client lets its socket be served between two chunks.
+    // Lets the event loop process the client's socket between two chunks.
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
-/** Says its first bytes and nothing more. */
+/** Yields one chunk, then never continues. */
 async function* stalling(first: Buffer): AsyncGenerator<Buffer> {
   yield first;
   await new Promise(() => {});
@@ -33,31 +33,28 @@ const digestOf = (bytes: Buffer) => `sha-256=:${createHash('sha256').update(byte
 
 export function uploads(kind: Kind, scope: Scope): void {
   const productTest = productTestIn(scope);
-  productTest(
-    `${kind}: an upload that does not hash to what it says is refused, and nothing of it is kept`,
-    async (t) => {
-      const { ask } = await open(t, kind, { store: memoryStore() });
-      const body = content(300_000);
-      const others = content(300_000, 1);
-      for (const [header, status] of [
-        ['sha-256=:AAAA:', 400],
-        ['nonsense', 400],
-        [digestOf(others), 400],
-        [`unixsum=:AAA=:, ${digestOf(others)}`, 400],
-        [`unixsum=:AAA=:, ${digestOf(body)}`, 200],
-      ] as const) {
-        for (const name of ['content-digest', 'repr-digest']) {
-          const put = await ask('PUT', '/key', { body, headers: { [name]: header } });
-          if (status === 400) assertError(t, put, 400);
-          t.is(put.status, status, header);
-          t.is((await ask('GET', '/key')).status, status === 200 ? 200 : 404);
-        }
+  productTest(`${kind}: an upload with a digest that does not match is answered with 400 and not stored`, async (t) => {
+    const { ask } = await open(t, kind, { store: memoryStore() });
+    const body = content(300_000);
+    const others = content(300_000, 1);
+    for (const [header, status] of [
+      ['sha-256=:AAAA:', 400],
+      ['nonsense', 400],
+      [digestOf(others), 400],
+      [`unixsum=:AAA=:, ${digestOf(others)}`, 400],
+      [`unixsum=:AAA=:, ${digestOf(body)}`, 200],
+    ] as const) {
+      for (const name of ['content-digest', 'repr-digest']) {
+        const put = await ask('PUT', '/key', { body, headers: { [name]: header } });
+        if (status === 400) assertError(t, put, 400);
+        t.is(put.status, status, header);
+        t.is((await ask('GET', '/key')).status, status === 200 ? 200 : 404);
       }
-      assertBody(t, (await ask('GET', '/key')).body, body);
-    },
-  );
+    }
+    assertBody(t, (await ask('GET', '/key')).body, body);
+  });
 
-  test(`${kind}: an upload can be downloaded, overwritten at once, and deleted`, async (t) => {
+  test(`${kind}: an upload can be downloaded, overwritten and deleted`, async (t) => {
     const directory = `${await temporaryDirectory(t)}/artifacts`;
     for (const store of [memoryStore(), await directoryStore(directory)]) {
       const { ask } = await open(t, kind, { store });
@@ -86,7 +83,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     t.deepEqual(await entriesBelow(directory), []);
   });
 
-  test(`${kind}: an upload without a length`, async (t) => {
+  test(`${kind}: an upload without Content-Length is stored`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore() });
     const bytes = content(750_000);
     t.is((await ask('PUT', '/key', { body: inChunks(bytes) })).status, 200);
@@ -95,7 +92,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     t.is((await ask('GET', '/empty')).headers['content-length'], '0');
   });
 
-  test(`${kind}: an upload that announces too much gets 413 while the client is still sending`, async (t) => {
+  test(`${kind}: a Content-Length above maxUploadBytes is answered with 413 while the client is still sending`, async (t) => {
     const asked: string[] = [];
     const store: Store = {
       get: () => undefined,
@@ -111,7 +108,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     t.deepEqual(asked, []);
   });
 
-  test(`${kind}: an upload that grows too large gets 413 while the client is still sending, and leaves nothing`, async (t) => {
+  test(`${kind}: a body that exceeds maxUploadBytes is answered with 413 during the upload and not stored`, async (t) => {
     const directory = `${await temporaryDirectory(t)}/artifacts`;
     for (const store of [memoryStore(), await directoryStore(directory)]) {
       const { ask } = await open(t, kind, { store, maxUploadBytes: 100_000 });
@@ -123,7 +120,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     t.deepEqual(await entriesBelow(directory), []);
   });
 
-  test(`${kind}: a store that refuses at once is heard while the client is still sending`, async (t) => {
+  test(`${kind}: an error of the store is answered while the client is still sending`, async (t) => {
     const store: Store = {
       get: () => undefined,
       put: () => Promise.reject(Object.assign(new Error('full'), { code: 'ENOSPC' })),
@@ -132,7 +129,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     assertError(t, await ask('PUT', '/key', { body: endless() }), 507);
   });
 
-  test(`${kind}: an upload that is broken off leaves nothing, and what was there stays`, async (t) => {
+  test(`${kind}: an aborted upload stores nothing and keeps the previous artifact`, async (t) => {
     const directory = `${await temporaryDirectory(t)}/artifacts`;
     for (const store of [memoryStore(), await directoryStore(directory)]) {
       const events = new EventEmitter();
@@ -174,7 +171,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     t.deepEqual(await readdir(`${directory}/.hotblob/uploads`), []);
   });
 
-  productTest(`${kind}: preconditions of an upload and of a deletion`, async (t) => {
+  productTest(`${kind}: preconditions apply to PUT and DELETE`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore() });
     const put = (body: string, headers: Record<string, string>) =>
       ask('PUT', '/key', { headers, body: Buffer.from(body) });
@@ -192,7 +189,7 @@ export function uploads(kind: Kind, scope: Scope): void {
     assertBody(t, (await ask('GET', '/key')).body, 'second');
     assertError(t, await ask('DELETE', '/key', { headers: { 'if-match': etag } }), 412);
     t.is((await ask('DELETE', '/key', { headers: { 'if-match': '*' } })).status, 204);
-    // Without the condition it is not there, and so it is with one (RFC 9110, 13.2.1).
+    // Without the precondition the response would be 404, so the precondition is ignored (RFC 9110, 13.2.1).
     assertError(t, await ask('DELETE', '/key', { headers: { 'if-match': '*' } }), 404);
   });
 }

@@ -10,7 +10,7 @@ import { open, storeOf } from './site.js';
 const BYTES = content(500_000);
 const KINDS_OF_HTTP1 = (Object.keys(KINDS) as Kind[]).filter((kind) => KINDS[kind].version === 1);
 
-/** A response as it stands on the wire; throws where there is none. */
+/** Parses the first response in `text`. Throws if there is none. */
 function parse(text: string): { status: number; head: string; body: string; rest: string } {
   const end = text.indexOf('\r\n\r\n');
   const head = text.slice(0, end + 2).toLowerCase();
@@ -22,7 +22,7 @@ function parse(text: string): { status: number; head: string; body: string; rest
 }
 
 for (const kind of KINDS_OF_HTTP1) {
-  test(`${kind}: pipelined requests are answered in their order, each to the byte`, async (t) => {
+  test(`${kind}: pipelined requests are answered in order with the exact bytes`, async (t) => {
     const path = `${await temporaryDirectory(t)}/file`;
     await writeFile(path, BYTES);
     for (const only of ['read', 'copied', 'mapped'] as const) {
@@ -60,7 +60,7 @@ for (const kind of KINDS_OF_HTTP1) {
     }
   });
 
-  test(`${kind}: HEAD and an empty artifact leave the connection ready for the next request`, async (t) => {
+  test(`${kind}: the connection is reusable after HEAD and after an empty artifact`, async (t) => {
     const { server } = await open(t, kind, {
       store: storeOf({ key: { kind: 'bytes', bytes: BYTES }, empty: { kind: 'bytes', bytes: new Uint8Array(0) } }),
     });
@@ -77,14 +77,14 @@ for (const kind of KINDS_OF_HTTP1) {
     t.regex(text, /\r\n\r\n$/);
   });
 
-  test(`${kind}: the whole URL as a target, as proxies send it`, async (t) => {
+  test(`${kind}: a request target in absolute form, as proxies receive it, is served`, async (t) => {
     const { server } = await open(t, kind, { store: storeOf({ 'a/key': { kind: 'bytes', bytes: BYTES } }) });
     const connection = await RawConnection.open(t, server);
     connection.write('GET http://a.example/a/key?q HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n');
     t.is(parse(await connection.closed()).body.length, BYTES.byteLength);
   });
 
-  test(`${kind}: a client of HTTP/1.0 gets a stream of unknown size without chunks`, async (t) => {
+  test(`${kind}: an HTTP/1.0 client receives a stream of unknown size without chunked encoding`, async (t) => {
     const { server } = await open(t, kind, {
       store: storeOf({ key: { kind: 'stream', open: () => Readable.from([BYTES]) } }),
     });
@@ -95,7 +95,7 @@ for (const kind of KINDS_OF_HTTP1) {
     t.true(text.slice(text.indexOf('\r\n\r\n') + 4) === BYTES.toString('latin1'));
   });
 
-  test(`${kind}: a client that expects 100 gets it, and then its answer`, async (t) => {
+  test(`${kind}: a client that sends Expect: 100-continue receives 100, then the final response`, async (t) => {
     const { server, ask } = await open(t, kind, { store: memoryStore() });
     const connection = await RawConnection.open(t, server);
     connection.write('PUT /key HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
@@ -105,7 +105,7 @@ for (const kind of KINDS_OF_HTTP1) {
     t.is((await ask('GET', '/key')).body.toString(), 'bytes');
   });
 
-  test(`${kind}: after a refused upload the connection is closed, and what was sent is no request`, async (t) => {
+  test(`${kind}: after a rejected upload the connection is closed, and the rest of its body is not parsed as a request`, async (t) => {
     const { server } = await open(t, kind, { store: memoryStore(), maxUploadBytes: 10 });
     const connection = await RawConnection.open(t, server);
     const smuggled = 'GET /key HTTP/1.1\r\nHost: a\r\n\r\n';
@@ -119,7 +119,7 @@ for (const kind of KINDS_OF_HTTP1) {
     t.is(rest, '');
   });
 
-  test(`${kind}: an upload in chunks that are none leaves nothing`, async (t) => {
+  test(`${kind}: an upload with invalid chunked encoding stores nothing`, async (t) => {
     const { server, ask } = await open(t, kind, { store: memoryStore() });
     const connection = await RawConnection.open(t, server);
     connection.write('PUT /key HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n');

@@ -1,18 +1,18 @@
-/** What a server of TLS needs, and what its client must trust. */
+/** Certificate and private key in PEM, for a server and for a client that trusts it. */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
 }
 
-let made: Promise<Certificate> | undefined;
+let cached: Promise<Certificate> | undefined;
 
-/** A self-signed certificate for 127.0.0.1, made once in this process. */
+/** Returns a self-signed certificate for 127.0.0.1, created once per process. */
 export function certificate(): Promise<Certificate> {
-  made ??= make();
-  return made;
+  cached ??= generateCertificate();
+  return cached;
 }
 
-async function make(): Promise<Certificate> {
+async function generateCertificate(): Promise<Certificate> {
   const { generate } = await import('selfsigned');
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
     keyType: 'ec',

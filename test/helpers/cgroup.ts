@@ -2,15 +2,15 @@ import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'n
 import type { ExecutionContext } from 'ava';
 import { until } from './poll.js';
 
-/** A memory cgroup with a limit, for processes that are to run short of memory. Removed after the test. */
+/** A cgroup with a memory limit. Removed after the test. */
 export interface MemoryGroup {
   readonly version: 1 | 2;
   readonly limitBytes: number;
-  /** What a shell runs to become, with all that it starts, a member. */
+  /** Shell command that moves the shell, and the processes that it starts later, into the cgroup. */
   readonly join: string;
-  /** All that is charged to the group, clean page cache too, in bytes. */
+  /** Memory charged to the cgroup in bytes, including clean page cache. */
   chargedBytes(): number;
-  /** How many of its processes the kernel has ended for want of memory. */
+  /** Number of processes of the cgroup that the OOM killer has killed. */
   kills(): number;
 }
 
@@ -24,17 +24,17 @@ const HIERARCHIES = {
   2: { top: '/sys/fs/cgroup', limit: 'memory.max', charged: 'memory.current', events: 'memory.events' },
 } as const;
 
-let made = 0;
+let groupCount = 0;
 
-/** Makes one. Tests that call it are declared with the requirement `cgroup`. */
+/** Creates a cgroup. Tests that call this function must declare the requirement `cgroup`. */
 export function memoryGroup(t: ExecutionContext, limitBytes: number): MemoryGroup {
   const version = existsSync(`${HIERARCHIES[1].top}/${HIERARCHIES[1].limit}`) ? 1 : 2;
   const { top, limit, charged, events } = HIERARCHIES[version];
-  const directory = `${top}/hotblob-test-${process.pid}-${++made}`;
+  const directory = `${top}/hotblob-test-${process.pid}-${++groupCount}`;
   mkdirSync(directory);
-  // Teardowns run last in, first out: by then its members have gone, or are about to for the kernel.
-  t.teardown(() => until('the group is removed', () => remove(directory)));
-  // Not made where it does not exist: then the memory controller is elsewhere.
+  // Teardowns run in reverse order, so the members have been killed by then. rmdir fails until the kernel has reaped them.
+  t.teardown(() => until('the cgroup is removed', () => remove(directory)));
+  // r+ fails if the file does not exist, which means that the memory controller is not enabled here.
   writeFileSync(`${directory}/${limit}`, String(limitBytes), { flag: 'r+' });
   const read = (name: string): string => readFileSync(`${directory}/${name}`, 'latin1');
   return {

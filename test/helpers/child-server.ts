@@ -11,7 +11,8 @@ import { oddStore } from './odd-store.js';
 import { openServer } from './servers.js';
 import { withSources } from './sources.js';
 
-/** A server of a directory in a process of its own. Ends with the process that has started it. */
+// Program that serves a directory in a child process. It exits when its parent disconnects.
+
 const options: ChildServerOptions = JSON.parse(process.argv[2] ?? '');
 const {
   kind,
@@ -19,7 +20,7 @@ const {
   artifact,
   headroomBytes,
   maxDescriptors,
-  memory: kindOfMemory,
+  memory: memoryKind,
   odd,
   echo,
   userId,
@@ -29,13 +30,13 @@ const {
 if (maxDescriptors !== undefined) {
   execFileSync('prlimit', ['--pid', `${process.pid}`, `--nofile=${maxDescriptors}:${maxDescriptors}`]);
 }
-// Before anything is opened: the kernel asks who opens.
+// Before the first file is opened, because the kernel checks permissions when a file is opened.
 if (userId !== undefined) {
   process.setgroups?.([]);
   process.setgid?.(userId);
   process.setuid?.(userId);
 }
-const measured = kindOfMemory === 'measured' ? systemMemoryPressure() : undefined;
+const measured = memoryKind === 'measured' ? systemMemoryPressure() : undefined;
 const memory = measured ?? fixedMemoryPressure('normal', { headroomBytes: headroomBytes ?? 2 ** 29 });
 const files = filesOf(directory, artifact);
 const withDefaults = withSources<HandlerOptions>({
@@ -45,28 +46,28 @@ const withDefaults = withSources<HandlerOptions>({
   ...handlerOptions,
 });
 const handler = createHandler(withDefaults);
-const PIECE_BYTES = 2 ** 20;
-const held: Buffer[] = [];
-const tell = (message: FromChild): void => void process.send?.(message);
+const BLOCK_BYTES = 2 ** 20;
+const allocated: Buffer[] = [];
+const send = (message: FromChild): void => void process.send?.(message);
 process.on('disconnect', () => process.exit());
 process.on('message', async ({ id, holdBytes, evict: path }: ToChild) => {
-  if (holdBytes !== undefined) hold(holdBytes);
-  // Not at the top: it would load koffi where a test wants none.
+  if (holdBytes !== undefined) allocate(holdBytes);
+  // Imported dynamically, because some tests need a process without koffi.
   if (path !== undefined) (await import('./page-cache.js')).evict(path);
   globalThis.gc?.();
-  // The sample before holds for 200 ms.
+  // Memory pressure is sampled at most every 200 ms.
   if (holdBytes !== undefined) await delay(210);
-  tell({ id, stats: handler.stats(), memory: measured && look(measured) });
+  send({ id, stats: handler.stats(), memory: measured && snapshot(measured) });
 });
 const { server } = await openServer(kind, handler);
-tell({ server });
+send({ server });
 
-// What is measured is behind getters, which no message takes along.
-function look({ sensor, limitBytes, usedBytes, headroomBytes }: SystemMemoryPressure): ChildState['memory'] {
+// The measured values are getters, which process.send() does not serialize.
+function snapshot({ sensor, limitBytes, usedBytes, headroomBytes }: SystemMemoryPressure): ChildState['memory'] {
   return { sensor, limitBytes, usedBytes, headroomBytes };
 }
 
-function hold(bytes: number): void {
-  while (held.length * PIECE_BYTES < bytes) held.push(Buffer.alloc(PIECE_BYTES, 1));
-  held.length = Math.max(0, Math.ceil(bytes / PIECE_BYTES));
+function allocate(bytes: number): void {
+  while (allocated.length * BLOCK_BYTES < bytes) allocated.push(Buffer.alloc(BLOCK_BYTES, 1));
+  allocated.length = Math.max(0, Math.ceil(bytes / BLOCK_BYTES));
 }

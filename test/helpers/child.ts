@@ -15,40 +15,40 @@ export interface ChildServerOptions extends Omit<TestOptions<HandlerOptions>, 's
   readonly directory: string;
   readonly artifact?: Partial<FileArtifact>;
   readonly headroomBytes?: number;
-  /** Default: `fixed`, at ease on every machine. `measured`: what the process finds, as a host's would. */
+  /** `fixed`: pressure is always normal. `measured`: pressure is measured, as in production. Default: `fixed`. */
   readonly memory?: 'fixed' | 'measured';
-  /** How many descriptors it may have, from when its code has been loaded: that alone needs more than a few. */
+  /** Limit of descriptors. Applied after the modules are loaded, because loading opens many files. */
   readonly maxDescriptors?: number;
-  /** What {@link oddStore} does stands below `odd/`, beside the files. */
+  /** Adds the keys below `odd/` of {@link oddStore}. */
   readonly odd?: boolean;
-  /** {@link echoStore} takes the place of the files, with every protocol that `hotblob serve` speaks. */
+  /** Serves {@link echoStore} instead of the files, with every protocol that `hotblob serve` supports. */
   readonly echo?: boolean;
-  /** Whom the process becomes, when it is root. */
+  /** User and group ID of the process. Requires root. */
   readonly userId?: number;
 }
 
 /**
- * What is asked of the process; with `holdBytes` it allocates memory, or lets it go, until it holds so much; with `evict` it
- * takes a file out of the page cache, its own mappings of it included.
+ * Message to the child, which answers with its state. `holdBytes`: memory that the child must have allocated in addition to its
+ * own. `evict`: path of a file to evict from the page cache, including pages that the child has mapped.
  */
 export type ToChild = { readonly id: number; readonly holdBytes?: number; readonly evict?: string };
 export interface ChildState {
   /** `handler.stats()`. */
   readonly stats: HandlerStats;
-  /** What the process finds of its memory; undefined where nothing is measured. */
+  /** Measured memory of the process. Undefined unless `memory` is `measured`. */
   readonly memory: Pick<SystemMemoryPressure, 'sensor' | 'limitBytes' | 'usedBytes' | 'headroomBytes'> | undefined;
 }
 export type FromChild = { readonly server: RunningServer } | ({ readonly id: number } & ChildState);
 
 const PROGRAM = fileURLToPath(new URL('./child-server.ts', import.meta.url));
 
-/** A server in a process of its own: it may be watched from outside, and may die. */
+/** A server in a child process, so that a test can inspect the process and let it crash. */
 export class ChildServer {
   readonly process: ChildProcess;
   readonly server: RunningServer;
-  #asked = 0;
+  #lastId = 0;
 
-  /** `launcher` is what the shell runs with the program's command line behind it. */
+  /** @param launcher shell code in front of the command line, for example `ulimit -v 1000000; exec` */
   static async start(
     t: Pick<ExecutionContext, 'teardown'>,
     options: ChildServerOptions,
@@ -62,10 +62,10 @@ export class ChildServer {
     const [message] = await Promise.race([
       once(child, 'message') as Promise<FromChild[]>,
       once(child, 'exit').then(([code]) => {
-        throw new Error(`the server has not started: it ended with ${code}`);
+        throw new Error(`the server did not start: exit code ${code}`);
       }),
     ]);
-    if (message === undefined || !('server' in message)) throw new Error('the server says no port');
+    if (message === undefined || !('server' in message)) throw new Error('the first message of the server has no port');
     return new ChildServer(child, message.server);
   }
 
@@ -78,23 +78,23 @@ export class ChildServer {
     return this.process.exitCode === null && this.process.signalCode === null;
   }
 
-  /** `handler.stats()`, after a collection of garbage. */
+  /** Returns `handler.stats()` after a garbage collection. */
   async stats(): Promise<HandlerStats> {
-    return (await this.#ask({})).stats;
+    return (await this.#query({})).stats;
   }
 
-  /** Makes the process hold `holdBytes` of memory besides its own, and says how it stands then. */
+  /** Makes the process allocate `holdBytes` in addition to its own memory, and returns its state afterwards. */
   async hold(holdBytes: number): Promise<ChildState> {
-    return this.#ask({ holdBytes });
+    return this.#query({ holdBytes });
   }
 
-  /** Takes a file out of the page cache, whatever the process has mapped of it. */
+  /** Evicts a file from the page cache, including pages that the process has mapped. */
   async evict(path: string): Promise<void> {
-    await this.#ask({ evict: path });
+    await this.#query({ evict: path });
   }
 
-  async #ask(request: Omit<ToChild, 'id'>): Promise<ChildState> {
-    const id = ++this.#asked;
+  async #query(request: Omit<ToChild, 'id'>): Promise<ChildState> {
+    const id = ++this.#lastId;
     const ended = new AbortController();
     const end = (): void => ended.abort(new Error(`the server has ended: ${this.process.signalCode}`));
     this.process.once('exit', end);
@@ -109,15 +109,16 @@ export class ChildServer {
     } finally {
       this.process.off('exit', end);
     }
-    throw new Error('the server does not answer');
+    throw new Error('the server did not respond');
   }
 
-  /** Anonymous memory, in bytes, as the kernel counts it. */
+  /** Returns the anonymous resident memory in bytes (RssAnon, proc(5)). */
   anonymousBytes(): number {
     const status = readFileSync(`/proc/${this.process.pid}/status`, 'latin1');
     return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
   }
-  /** How many descriptors it has open. */
+
+  /** Returns the number of open descriptors. */
   descriptors(): number {
     return readdirSync(`/proc/${this.process.pid}/fd`).length;
   }

@@ -8,9 +8,9 @@ export interface Request {
   readonly method?: string | undefined;
   readonly path?: string | undefined;
   readonly headers?: OutgoingHttpHeaders | undefined;
-  /** Bytes are sent with their length, anything else in chunks without one. */
+  /** Bytes are sent with Content-Length, an iterable without. */
   readonly body?: Uint8Array | AsyncIterable<Uint8Array> | undefined;
-  /** Ends the request when it is aborted, as a client does that leaves. */
+  /** Aborts the request, like a client that disconnects. */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -23,8 +23,8 @@ export interface Response {
 const TIMEOUT_MS = 60_000;
 
 /**
- * One request over the server's own protocol; no retries. Resolves when the whole response is there, whether or not the
- * request's body has been sent; rejects when the response is cut off.
+ * Sends a request with the HTTP version of the server, without retries. Resolves when the whole response has arrived, even if
+ * the request body has not been sent completely. Rejects if the response is aborted.
  */
 export async function request(server: RunningServer, options: Request = {}): Promise<Response> {
   const timeout = new AbortController();
@@ -35,7 +35,7 @@ export async function request(server: RunningServer, options: Request = {}): Pro
   } catch (cause) {
     if (!timeout.signal.aborted) throw cause;
     const { method = 'GET', path = '/' } = options;
-    throw new Error(`${server.kind}: no answer to ${method} ${path} within ${TIMEOUT_MS} ms`, { cause });
+    throw new Error(`${server.kind}: no response to ${method} ${path} within ${TIMEOUT_MS} ms`, { cause });
   } finally {
     clearTimeout(timer);
   }
@@ -79,13 +79,13 @@ function requestHttp1(server: RunningServer, options: Request): Promise<Response
 
 const sessions = new WeakMap<RunningServer, ClientHttp2Session>();
 
-/** The connection that all requests to a server share. */
+/** Returns the session that all requests to a server share. */
 export function sessionOf(server: RunningServer): ClientHttp2Session {
   let session = sessions.get(server);
   if (session === undefined || session.closed || session.destroyed) {
     const scheme = server.tls ? 'https' : 'http';
     session = http2.connect(`${scheme}://127.0.0.1:${server.port}`, { ca: server.certificate?.cert });
-    // Every stream gets it too.
+    // The error is emitted on every stream, too.
     session.on('error', () => {});
     sessions.set(server, session);
   }
@@ -105,7 +105,7 @@ function requestHttp2(server: RunningServer, options: Request): Promise<Response
     let hasEnded = false;
     stream.on('response', (head) => {
       status = Number(head[':status']);
-      // Without the status, and without what Node keeps under symbols.
+      // Without pseudo-headers, and without the symbol properties that Node adds.
       for (const [name, value] of Object.entries(head)) if (!name.startsWith(':')) received[name] = value;
     });
     stream.on('data', (chunk: Buffer) => chunks.push(chunk)).on('error', reject);

@@ -6,61 +6,61 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { text } from 'node:stream/consumers';
 
-/** What has come of a run of the built command line. */
+/** Result of a command that has exited. */
 export interface Ended {
-  /** Null when a signal has ended it. */
+  /** Null if a signal ended the process. */
   readonly code: number | null;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** How it is run. */
+/** Options for starting a command. */
 export interface Launch {
-  /** Whom the process becomes, when it is root. */
+  /** User and group ID of the process. Requires root. */
   readonly uid?: number;
-  /** Variables of the environment; undefined takes one away. */
+  /** Environment variables. Undefined removes a variable. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** What a shell runs before it, in the same process. */
+  /** Shell code that runs before the command in the same process. */
   readonly before?: string;
 }
 
-/** The command line while it runs. */
+/** A running command. */
 export interface RunningCommand {
   readonly child: ChildProcessByStdio<null, Readable, Readable>;
   readonly ended: Promise<Ended>;
 }
 
 const CLI = 'dist/cli.js';
-/** Node shows no colours where CI is set, whatever the terminal. */
-const LOOKS = { NO_COLOR: undefined, FORCE_COLOR: undefined, CI: undefined, TERM: 'xterm-256color' };
+/** Node disables colours if CI is set, so the variable is removed. */
+const TERMINAL_ENVIRONMENT = { NO_COLOR: undefined, FORCE_COLOR: undefined, CI: undefined, TERM: 'xterm-256color' };
 
-/** Starts `hotblob` with these arguments, as it was built. */
+/** Starts the built `hotblob` command. */
 export function startCommand(args: readonly string[], launch: Launch = {}): RunningCommand {
   const { uid, before = ':', env } = launch;
   const child = spawn('bash', ['-c', `${before}; exec "$0" "$@"`, process.execPath, CLI, ...args], {
-    env: { ...process.env, ...LOOKS, ...env },
+    env: { ...process.env, ...TERMINAL_ENVIRONMENT, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(uid !== undefined && { uid, gid: uid }),
   });
   return { child, ended: endOf(child) };
 }
 
-/** The same, to its end. */
+/** Runs the built `hotblob` command until it exits. */
 export function runCommand(args: readonly string[], launch?: Launch): Promise<Ended> {
   return startCommand(args, launch).ended;
 }
 
-/** Which of the two a terminal shows; the other one is a pipe. */
+/** Output stream that is connected to a terminal. */
 export type Shown = 'stdout' | 'stderr';
 
-/** Runs it with one of its outputs on a terminal of 80 columns, and the other one in a file. */
+/** Runs the command with one output stream on a terminal of 80 columns and the other one in a file. */
 export async function runOnTerminal(shown: Shown, args: readonly string[], { env }: Launch = {}): Promise<Ended> {
   const directory = await mkdtemp(join(tmpdir(), 'hotblob-terminal-'));
   const other = join(directory, 'output');
   try {
     const command = `stty columns 80; exec ${wordsOf(args)} ${shown === 'stdout' ? '2' : ''}>'${other}'`;
     const child = spawn('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null'], {
-      env: { ...process.env, ...LOOKS, SHELL: '/bin/bash', ...env },
+      env: { ...process.env, ...TERMINAL_ENVIRONMENT, SHELL: '/bin/bash', ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const { code, stdout: terminal } = await endOf(child);
@@ -71,11 +71,11 @@ export async function runOnTerminal(shown: Shown, args: readonly string[], { env
   }
 }
 
-/** Starts it with all of its streams on a terminal; what is written to `child.stdin` are keys, such as `\x03` for ^C. */
+/** Starts the command with all streams on a terminal. Bytes written to `child.stdin` are key presses (`\x03` is Ctrl+C). */
 export function startOnTerminal(args: readonly string[]): ChildProcessWithoutNullStreams {
   const command = `stty columns 80; exec ${wordsOf(args)}`;
   return spawn('script', ['--quiet', '--return', '--flush', '--command', command, '/dev/null'], {
-    env: { ...process.env, ...LOOKS, SHELL: '/bin/bash' },
+    env: { ...process.env, ...TERMINAL_ENVIRONMENT, SHELL: '/bin/bash' },
   });
 }
 

@@ -31,7 +31,7 @@ async function start(t: ExecutionContext, options: Parameters<typeof DelayProxy.
   return proxy;
 }
 
-test('an answer takes the round trip that was asked for', async (t) => {
+test('a response arrives after the configured round-trip time', async (t) => {
   const port = await listen(t, (socket) => socket.pipe(socket));
   const proxy = await start(t, { port, roundTripMs: 50 });
   const socket = await connect(t, proxy.port);
@@ -46,10 +46,10 @@ test('an answer takes the round trip that was asked for', async (t) => {
   t.true(best >= 49 && best < 65, `${best} ms`);
 });
 
-test('bytes arrive whole and in order, both ways, and each end says its own end', async (t) => {
+test('bytes arrive complete and in order in both directions, and each direction ends separately', async (t) => {
   const sent = Buffer.alloc(12 * MIB);
   for (let at = 0; at < sent.byteLength; at += 4) sent.writeUInt32LE(at, at);
-  // Answers only once it has heard the end: half-closed on the way.
+  // The server responds after the end of the request, so the connection is half-closed meanwhile.
   const port = await listen(t, (socket) => {
     const chunks: Buffer[] = [];
     socket.on('data', (chunk: Buffer) => chunks.push(chunk)).on('end', () => socket.end(Buffer.concat(chunks)));
@@ -59,11 +59,11 @@ test('bytes arrive whole and in order, both ways, and each end says its own end'
   const begin = performance.now();
   socket.end(sent);
   t.true(Buffer.concat(await socket.toArray()).equals(sent));
-  // 12 MiB each way, one in each round trip of 20 ms: that is the bandwidth.
+  // 12 MiB in each direction, with 1 MiB per round trip of 20 ms.
   t.true(performance.now() - begin >= 2 * 11 * 20);
 });
 
-test('a receiver that does not read holds its sender', async (t) => {
+test('a receiver that does not read stops the sender', async (t) => {
   const port = await listen(t, (socket) => socket.pause());
   const proxy = await start(t, { port, roundTripMs: 10, maxBytesInFlight: MIB });
   const socket = await connect(t, proxy.port);
@@ -73,7 +73,7 @@ test('a receiver that does not read holds its sender', async (t) => {
   }, socket);
   sending.catch(() => {});
   let before = -1;
-  await until('nothing leaves any more', async () => {
+  await until('the sender has stopped', async () => {
     const isStill = socket.bytesWritten === before;
     before = socket.bytesWritten;
     await new Promise((resolve) => setTimeout(resolve, 100));
@@ -82,23 +82,23 @@ test('a receiver that does not read holds its sender', async (t) => {
   t.true(before < 64 * MIB);
 });
 
-test('a connection that one end cuts is cut at the other', async (t) => {
+test('if one end resets the connection, the other end is closed', async (t) => {
   const far: Socket[] = [];
   const port = await listen(t, (socket) => far.push(socket.resume()));
   const proxy = await start(t, { port, roundTripMs: 10 });
   const socket = await connect(t, proxy.port);
-  await until('it is through', () => far.length === 1);
+  await until('the connection is established', () => far.length === 1);
   socket.resetAndDestroy();
-  await until('the other end knows', () => far[0]?.destroyed === true);
+  await until('the other end is closed', () => far[0]?.destroyed === true);
   t.pass();
 });
 
-test('close ends what is open', async (t) => {
+test('close ends open connections', async (t) => {
   const port = await listen(t, () => {});
   const proxy = await DelayProxy.start({ port, roundTripMs: 10 });
   const socket = await connect(t, proxy.port);
   socket.resume();
   await proxy.close();
-  await until('it is closed', () => socket.destroyed || socket.readableEnded);
+  await until('the connection is closed', () => socket.destroyed || socket.readableEnded);
   t.pass();
 });

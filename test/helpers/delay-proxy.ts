@@ -4,19 +4,19 @@ import net, { type AddressInfo, type Socket } from 'node:net';
 const MIB = 1024 * 1024;
 
 export interface DelayProxyOptions {
-  /** Where it connects to, on this machine. */
+  /** Port on 127.0.0.1 that the proxy connects to. */
   readonly port: number;
-  /** From a byte to the answer to it. Half of it is spent each way. */
+  /** Round-trip time. Each direction delays bytes by half of it. */
   readonly roundTripMs: number;
   /**
-   * How many bytes may be without an acknowledgement, each way, as TCP counts them. With the round trip this is all that a
-   * connection can carry: 3 MiB in 50 ms are 63 MB/s. Default: 3 MiB, the largest window that Linux has long offered
-   * (net.ipv4.tcp_rmem of 6 MiB, half of it for overhead: net.ipv4.tcp_adv_win_scale).
+   * Maximum number of unacknowledged bytes in each direction. Together with the round-trip time it limits the throughput:
+   * 3 MiB per 50 ms are 63 MB/s. Default: 3 MiB, the largest receive window of Linux by default (half of the 6 MiB of
+   * net.ipv4.tcp_rmem; the other half is overhead, see net.ipv4.tcp_adv_win_scale).
    */
   readonly maxBytesInFlight?: number;
 }
 
-/** A long way between a client and a server, on one machine. */
+/** TCP proxy that adds latency between a client and a server. */
 export class DelayProxy {
   readonly #server: net.Server;
   readonly #sockets = new Set<Socket>();
@@ -36,7 +36,7 @@ export class DelayProxy {
         [server, client],
       ] as const) {
         this.#sockets.add(socket);
-        // A way that is cut is cut at both ends, without delay: it is never what is measured.
+        // A reset is forwarded without delay, because no test measures it.
         socket.on('error', () => other.resetAndDestroy());
         socket.on('close', () => {
           this.#sockets.delete(socket);
@@ -48,7 +48,7 @@ export class DelayProxy {
   }
 
   get port(): number {
-    // a server that listens on a port has an address of this kind
+    // A server that listens on a port has an AddressInfo.
     return (this.#server.address() as AddressInfo).port;
   }
 
@@ -60,20 +60,20 @@ export class DelayProxy {
   }
 }
 
-/** Bytes that are due at one moment; undefined: the end. */
-interface Piece {
+/** Bytes that are due at a time. `undefined` is the end of the stream. */
+interface Chunk {
   readonly at: number;
   readonly bytes: Buffer | undefined;
 }
 
-/** One direction: what `from` says reaches `to` after `delayMs`, in order, and is acknowledged after as much again. */
+/** One direction of a connection. Bytes reach `to` after `delayMs` and are acknowledged after another `delayMs`. */
 class Delay {
   readonly #from: Socket;
   readonly #to: Socket;
   readonly #delayMs: number;
   readonly #maxBytes: number;
-  #arriving: Piece[] = [];
-  #acknowledged: Piece[] = [];
+  #arriving: Chunk[] = [];
+  #acknowledged: Chunk[] = [];
   #bytes = 0;
   #timer: NodeJS.Timeout | undefined;
 
@@ -82,20 +82,20 @@ class Delay {
     this.#to = to;
     this.#delayMs = delayMs;
     this.#maxBytes = maxBytes;
-    from.on('data', (bytes: Buffer) => this.#take(bytes));
-    from.on('end', () => this.#take(undefined));
-    to.on('drain', () => this.#move());
+    from.on('data', (bytes: Buffer) => this.#enqueue(bytes));
+    from.on('end', () => this.#enqueue(undefined));
+    to.on('drain', () => this.#deliver());
     to.on('close', () => clearTimeout(this.#timer));
   }
 
-  #take(bytes: Buffer | undefined): void {
+  #enqueue(bytes: Buffer | undefined): void {
     this.#arriving.push({ at: performance.now() + this.#delayMs, bytes });
     this.#bytes += bytes?.byteLength ?? 0;
     if (this.#bytes >= this.#maxBytes) this.#from.pause();
-    if (this.#timer === undefined) this.#sleep();
+    if (this.#timer === undefined) this.#schedule();
   }
 
-  #move(): void {
+  #deliver(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#to.destroyed) return;
@@ -117,13 +117,13 @@ class Delay {
     }
     if (count > 0) this.#acknowledged = this.#acknowledged.slice(count);
     if (this.#bytes < this.#maxBytes) this.#from.resume();
-    this.#sleep();
+    this.#schedule();
   }
 
-  /** Until the next thing is due. A socket that takes no more says itself when it does. */
-  #sleep(): void {
+  /** Schedules the next delivery or acknowledgement. If `to` is full, its 'drain' event triggers the delivery. */
+  #schedule(): void {
     const arrival = this.#to.writableNeedDrain ? undefined : this.#arriving[0];
     const next = Math.min(arrival?.at ?? Infinity, this.#acknowledged[0]?.at ?? Infinity);
-    if (next < Infinity) this.#timer = setTimeout(() => this.#move(), Math.max(0, next - performance.now()));
+    if (next < Infinity) this.#timer = setTimeout(() => this.#deliver(), Math.max(0, next - performance.now()));
   }
 }

@@ -5,7 +5,7 @@ import type { Store } from '../../src/contract/store.js';
 import { pattern } from './files.js';
 
 const LAST_MODIFIED = new Date('2024-02-29T12:00:00Z');
-/** What keys that begin so are, where that is something else than the key itself with an entity tag and a date. */
+/** Artifacts of keys with these prefixes. Every other artifact is its key, with an entity tag and a date. */
 const KINDS: Readonly<Record<string, (key: Buffer) => Artifact | undefined>> = {
   missing: () => undefined,
   empty: () => ({ kind: 'bytes', bytes: Buffer.alloc(0), etag: '"tag"', lastModified: LAST_MODIFIED }),
@@ -17,7 +17,7 @@ const KINDS: Readonly<Record<string, (key: Buffer) => Artifact | undefined>> = {
 };
 export const LARGE = pattern(3 * 2 ** 20, 1);
 
-/** A store in which each artifact is its own key, so that a client sees which one its request has come to. */
+/** Returns a store in which each artifact is its own key, so that a client sees which key its request was mapped to. */
 export function echoStore(): Store {
   return {
     get(key) {
@@ -34,7 +34,7 @@ export function echoStore(): Store {
   };
 }
 
-/** What an upload is answered with: it says which bytes have come to which key. */
+/** Returns the entity tag of an upload. It depends on the key and on the bytes. */
 export function storedTag(key: string, body: Uint8Array): string {
   return `"${createHash('sha256').update(key).update('\0').update(body).digest('hex')}"`;
 }

@@ -4,17 +4,17 @@ import { createInterface } from 'node:readline';
 import type { ExecutionContext } from 'ava';
 import { KINDS, type RunningServer } from './servers.js';
 
-/** An example that runs in a process of its own, as a user starts it. */
+/** A running example. */
 export interface RunningExample {
-  /** Where it listens; it may speak more than HTTP/1.1. */
+  /** Address of the example, for HTTP/1.1 requests. */
   readonly server: RunningServer;
-  /** What it has printed on its standard output so far. */
+  /** Lines printed to stdout so far. */
   readonly lines: readonly string[];
-  /** Asks it to end, and resolves with its exit code and signal once everybody who holds its output is gone. */
+  /** Sends SIGTERM. Resolves to the exit code and signal after the process and its children have exited. */
   end(): Promise<[code: number | null, signal: NodeJS.Signals | null]>;
 }
 
-/** Starts `examples/<name>` on a port that is free, and resolves when it says where it listens. */
+/** Starts `examples/<name>` on a free port. Resolves when the example prints its address. */
 export async function startExample(
   t: ExecutionContext,
   name: string,
@@ -24,9 +24,9 @@ export async function startExample(
     env: { ...process.env, ...environment, PORT: '0' },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
-  // Unlike 'exit', it waits for children of the example as well.
+  // Unlike 'exit', 'close' also waits for children of the example, which share its stdout.
   const closed = once(child, 'close') as Promise<[number | null, NodeJS.Signals | null]>;
-  // Hosts print the errors of clients that leave: to be read only where something is wrong.
+  // Some frameworks print errors of clients that disconnect, so stderr is logged only if the test fails.
   const errors: string[] = [];
   createInterface(child.stderr).on('line', (line) => errors.push(line));
   t.teardown(async () => {
@@ -41,7 +41,7 @@ export async function startExample(
       const address = /^listening on http:\/\/127\.0\.0\.1:(\d+)$/.exec(line);
       if (address !== null) resolve(Number(address[1]));
     });
-    closed.then(() => reject(new Error(`it has not said where it listens: ${lines.join('\n')}`)), reject);
+    closed.then(() => reject(new Error(`the example did not print its address: ${lines.join('\n')}`)), reject);
   });
   return {
     server: { ...KINDS.http, kind: 'http', port, certificate: undefined },

@@ -1,7 +1,7 @@
 import { Readable } from 'node:stream';
 import type { Exchange } from '../../src/contract/exchange.js';
 
-/** A GET without a network: the test says when what has been written has left, and when the client leaves. */
+/** A GET exchange without a network. The test decides when a write completes and when the client disconnects. */
 export class FakeExchange implements Exchange {
   readonly method = 'GET';
   readonly url: string;
@@ -12,7 +12,7 @@ export class FakeExchange implements Exchange {
   readonly plain = true;
   readonly tracked = true;
   closed = false;
-  /** What has been answered so far. */
+  /** Status of the response, once its headers are sent. */
   status: number | undefined;
   readonly #closeListeners = new Set<() => void>();
   #resolveWrite: ((sent: boolean) => void) | undefined;
@@ -25,7 +25,7 @@ export class FakeExchange implements Exchange {
     return this.status !== undefined;
   }
 
-  /** Whether something has been written that has not left. */
+  /** Whether a write is pending. */
   get isWriting(): boolean {
     return this.#resolveWrite !== undefined;
   }
@@ -61,12 +61,12 @@ export class FakeExchange implements Exchange {
 
   destroy(): void {}
 
-  /** Says that what has been written has left the process. */
+  /** Completes the pending write. */
   sent(): void {
     this.#settleWrite(true);
   }
 
-  /** Leaves, as a client does that resets its connection. */
+  /** Disconnects the client: fails the pending write and calls the close listeners. */
   leave(): void {
     this.closed = true;
     this.#settleWrite(false);

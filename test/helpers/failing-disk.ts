@@ -5,16 +5,16 @@ import { promisify } from 'node:util';
 
 const SHIM = fileURLToPath(new URL('./failing-io.c', import.meta.url));
 
-/** A disk that answers EIO when it is told to, to a process that is started with its {@link environment}. */
+/** Simulates a disk that fails with EIO, for a process that is started with its {@link environment}. */
 export class FailingDisk {
-  /** For the process. */
+  /** Environment variables for the process. */
   readonly environment: Readonly<Record<string, string>>;
   readonly #when: string;
 
   /**
-   * Compiles what stands between the process and the C library.
+   * Compiles the LD_PRELOAD library that intercepts the I/O functions of the C library.
    *
-   * @param name a part of the paths that fail
+   * @param name substring of the paths that fail
    */
   static async compile(directory: string, name: string): Promise<FailingDisk> {
     const library = `${directory}/failing-io.so`;
@@ -27,8 +27,8 @@ export class FailingDisk {
     this.#when = when;
   }
 
-  fail(what: 'all' | 'sync' | 'meta' | 'read'): Promise<void> {
-    return writeFile(this.#when, what);
+  fail(operations: 'all' | 'sync' | 'meta' | 'read'): Promise<void> {
+    return writeFile(this.#when, operations);
   }
 
   mend(): Promise<void> {

@@ -1,5 +1,6 @@
-// Makes reads, writes and syncs fail with EIO: of files whose path contains $FAIL_NAME, while the file $FAIL_WHEN exists.
-// What $FAIL_WHEN holds says which: "all" (but reads), "sync" (fsync, fdatasync), "meta" (writes below 4096 bytes) or "read".
+// LD_PRELOAD library that makes I/O fail with EIO for files whose path contains $FAIL_NAME, while the file $FAIL_WHEN exists.
+// The content of $FAIL_WHEN selects the operations: "all" (except reads), "sync" (fsync, fdatasync), "meta" (writes of less
+// than 4096 bytes) or "read".
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>

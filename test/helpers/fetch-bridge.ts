@@ -4,8 +4,8 @@ import { pipeline } from 'node:stream/promises';
 import type { Listener } from './mounts.js';
 
 /**
- * Returns a listener of node:http for a function of the Fetch API. The signal of a request aborts if the client disconnects, and a
- * response body that fails destroys the socket.
+ * Returns a node:http request listener that calls a Fetch API function. If the client disconnects, the signal of the request is
+ * aborted. If the response body fails, the socket is destroyed.
  */
 export function fetchBridge(respond: (request: Request) => Promise<Response>): Listener {
   return (request, response) => {
@@ -24,7 +24,7 @@ async function bridge(
   const { status, headers, body } = await respond(requestOf(incoming, disconnect.signal));
   outgoing.writeHead(status, [...headers].flat());
   if (body === null) outgoing.end();
-  // The client notices the destroyed socket. The server has nothing else to do.
+  // If the body fails, pipeline() destroys the socket, which aborts the response for the client.
   else await pipeline(Readable.fromWeb(body), outgoing).catch(() => {});
 }
 

@@ -14,10 +14,10 @@ import { until } from './poll.js';
 import { type Kind, type RunningServer, type ServerOptions, startServer } from './servers.js';
 import { type TestOptions, withSources } from './sources.js';
 
-/** The kinds of server that differ in how bytes leave. */
+/** The kinds of server that differ in how they send bytes. */
 export const WIRES = ['http', 'https', 'h2c', 'h2'] as const;
 
-/** The files of a directory, and what is different about some of them. */
+/** Returns a store with the files of a directory as immutable artifacts. `details` overrides their properties. */
 export function filesOf(
   directory: string,
   details: Partial<FileArtifact> | ((key: string) => Partial<FileArtifact>) = {},
@@ -32,64 +32,64 @@ export function filesOf(
   };
 }
 
-/** A handler over a directory of files, mounted into a server. */
+/** A server with a handler for the files of a directory. */
 export interface FileSite {
   readonly directory: string;
   readonly handler: Handler;
   readonly server: RunningServer;
   get(key: string, rest?: Request): Promise<Response>;
-  /** What has left so far from each source, in bytes. Nothing that is 0. */
+  /** Returns the bytes sent from each source, without sources that are 0. */
   sent(): Partial<Record<SourceName, number>>;
 }
 
 export interface FileSiteOptions extends Partial<TestOptions<HandlerOptions>> {
-  /** Default: a directory of its own. */
+  /** Default: a new temporary directory. */
   readonly directory?: string;
   readonly artifact?: Partial<FileArtifact> | ((key: string) => Partial<FileArtifact>);
   readonly server?: ServerOptions;
-  /** Is shown every exchange before the handler. */
+  /** Called with every exchange before the handler. */
   readonly onExchange?: (exchange: Exchange) => void;
 }
 
 export async function openFileSite(
   t: ExecutionContext,
   kind: Kind,
-  { directory: given, artifact, server: serverOptions, onExchange, ...options }: FileSiteOptions = {},
+  { directory: existing, artifact, server: serverOptions, onExchange, ...options }: FileSiteOptions = {},
 ): Promise<FileSite> {
-  const directory = given ?? (await temporaryDirectory(t));
+  const directory = existing ?? (await temporaryDirectory(t));
   const handlerOptions = withSources<HandlerOptions>({
     store: filesOf(directory, artifact),
-    // The same on every machine, however full.
+    // Independent of the memory of the machine.
     memory: fixedMemoryPressure('normal', { headroomBytes: 512 * MIB }),
     maxPooledBytes: 64 * MIB,
     ...options,
   });
   const handler = createHandler(handlerOptions);
-  const shown = {
+  const observed = {
     close: () => handler.close(),
     handle(exchange: Exchange) {
       onExchange?.(exchange);
       return handler.handle(exchange);
     },
   };
-  const server = await startServer(t, kind, shown, serverOptions);
-  let asked = 0;
+  const server = await startServer(t, kind, observed, serverOptions);
+  let requests = 0;
   return {
     directory,
     handler,
     server,
     async get(key, rest) {
       const response = await request(server, { path: `/${key}`, ...rest });
-      asked++;
-      // A client has the last byte before the server hears that it has left.
-      await until('the server has finished, too', () => responsesOf(handler) >= asked);
+      requests++;
+      // The client may receive the last byte before the write callback runs in the server.
+      await until('the server has finished the response', () => responsesOf(handler) >= requests);
       return response;
     },
     sent: () => sentBy(handler),
   };
 }
 
-/** How many responses are over. */
+/** Returns the number of finished responses. */
 export function responsesOf(handler: Handler): number {
   return Object.values(handler.stats().responses).reduce((sum, count) => sum + count, 0);
 }
@@ -99,26 +99,30 @@ export function sentBy(handler: Handler): Partial<Record<SourceName, number>> {
   return Object.fromEntries(counts.filter(([, { bytes }]) => bytes > 0).map(([name, { bytes }]) => [name, bytes]));
 }
 
-/** Asserts that a body is `expected`, without a page of bytes where it is not. */
-export function assertBytes(t: ExecutionContext, found: Buffer, expected: Buffer, what = 'the body'): void {
-  if (found.equals(expected)) {
+/** Asserts that a body is `expected`. A failure prints the first difference instead of all bytes. */
+export function assertBytes(t: ExecutionContext, received: Buffer, expected: Buffer, name = 'the body'): void {
+  if (received.equals(expected)) {
     t.pass();
     return;
   }
-  const length = Math.min(found.byteLength, expected.byteLength);
+  const length = Math.min(received.byteLength, expected.byteLength);
   let position = 0;
-  while (position < length && found[position] === expected[position]) position++;
-  t.fail(`${what} has ${found.byteLength} bytes, expected ${expected.byteLength}; they differ from ${position} on`);
+  while (position < length && received[position] === expected[position]) position++;
+  t.fail(
+    `${name}: expected ${expected.byteLength} bytes, received ${received.byteLength}; first difference at ${position}`,
+  );
 }
 
-/** Asserts that nothing is on loan any more, and that nothing keeps a descriptor open once the handler is closed. */
+/** Asserts that all mappings and buffers are released, and that closing the handler closes all descriptors. */
 export async function assertAllBack(t: ExecutionContext, { handler, directory }: FileSite): Promise<void> {
-  const lent = () => {
+  const leased = () => {
     const { mappedBytes, pooledBytes } = handler.stats();
     return { mappedBytes, pooledBytes };
   };
-  await until('all is given back', () => lent().mappedBytes === 0 && lent().pooledBytes === 0).catch(() => {});
-  t.deepEqual(lent(), { mappedBytes: 0, pooledBytes: 0 });
+  await until('all leases are released', () => leased().mappedBytes === 0 && leased().pooledBytes === 0).catch(
+    () => {},
+  );
+  t.deepEqual(leased(), { mappedBytes: 0, pooledBytes: 0 });
   handler.close();
   await until('all descriptors are closed', () => handler.stats().openFiles === 0).catch(() => {});
   t.is(handler.stats().openFiles, 0);

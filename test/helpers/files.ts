@@ -7,14 +7,14 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** A directory of its own for a test. Not in tmpdir(), which may be a tmpfs: that has no page cache to speak of. */
+/** Creates a directory that is removed after the test. It is not in os.tmpdir(), because tmpfs pages cannot be evicted. */
 export async function temporaryDirectory(t: Pick<ExecutionContext, 'teardown'>): Promise<string> {
   const directory = await realpath(await mkdtemp('/var/tmp/hotblob-test-'));
   t.teardown(() => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
-/** Bytes of which every aligned eight tell where they stand, and in which artifact. */
+/** Returns bytes in which every aligned group of eight encodes its position and the seed of the artifact. */
 export function pattern(length: number, seed: number, position = 0): Buffer {
   const first = Math.floor(position / 8);
   const words = new Uint32Array(2 * (Math.ceil((position + length) / 8) - first));
@@ -26,14 +26,14 @@ export function pattern(length: number, seed: number, position = 0): Buffer {
   return Buffer.from(words.buffer, skipped, length);
 }
 
-/** Writes an artifact of {@link pattern} and returns its bytes. It is in the page cache then. */
+/** Writes a file with the bytes of {@link pattern} and returns them. Afterwards the file is in the page cache. */
 export function writePattern(directory: string, name: string, length: number, seed: number): Buffer {
   const bytes = pattern(length, seed);
   writeFileSync(join(directory, name), bytes);
   return bytes;
 }
 
-/** Writes `bytes` at a position of a file that exists, and makes a hole before them where it ends earlier. */
+/** Writes `bytes` at a position of an existing file. A gap after the previous end of the file becomes a hole. */
 export function writeAt(path: string, bytes: Uint8Array, position: number): void {
   const fd = openSync(path, 'r+');
   writeSync(fd, bytes, 0, bytes.byteLength, position);

@@ -18,7 +18,7 @@ const LARGEST_WINDOW = 2 ** 31 - 1;
 const DEFAULT_WINDOW = 65535;
 const MAX_FRAME = 16_384;
 
-/** What has come of one stream. */
+/** Data received on one stream. */
 export class ReceivedStream {
   readonly #chunks: Buffer[] = [];
   bytes = 0;
@@ -37,18 +37,18 @@ export class ReceivedStream {
 }
 
 export interface FramesOptions {
-  /** How much each stream may be sent before the client says more. Default: no limit worth the name. */
+  /** Initial flow-control window of each stream. Default: the maximum of 2^31 - 1 bytes. */
   readonly windowSize?: number;
 }
 
-/** A client of HTTP/2 that a test tells every frame (RFC 9113), and that does not read when told not to. */
+/** HTTP/2 client that sends the frames that a test chooses (RFC 9113). To stop reading, pause `socket`. */
 export class Frames {
   readonly socket: Socket;
   readonly #streams = new Map<number, ReceivedStream>();
-  /** How much the server lets the client send, on the connection (0) and on streams: changes of the initial window. */
+  /** Send window of the connection (ID 0), and the difference from the initial window for each stream. */
   readonly #allowed = new Map<number, number>([[0, DEFAULT_WINDOW]]);
   #initialAllowance = DEFAULT_WINDOW;
-  /** Whether the settings of the server have arrived. */
+  /** Whether the SETTINGS frame of the server has arrived. */
   hasSettings = false;
   #rest: Buffer = Buffer.alloc(0);
 
@@ -70,7 +70,7 @@ export class Frames {
     socket.on('error', () => {}).on('data', (chunk: Buffer) => this.#receive(chunk));
     socket.write('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n');
     this.setInitialWindow(windowSize);
-    // The connection's own window: only streams are held back here.
+    // The connection window is opened completely, so that only stream windows limit the server.
     this.allow(0, LARGEST_WINDOW - DEFAULT_WINDOW);
   }
 
@@ -89,18 +89,18 @@ export class Frames {
     this.#send(HEADERS, END_HEADERS | END_STREAM, id, block);
   }
 
-  /** The headers of a request whose body is still to come. */
+  /** Sends the headers of a request with a body. */
   begin(id: number, method: string, path: string): void {
     const block = Buffer.concat([literal(2, method), Buffer.from([0x86]), literal(4, path), literal(1, '127.0.0.1')]);
     this.#send(HEADERS, END_HEADERS, id, block);
   }
 
-  /** How many bytes of a request body the server accepts now, by its windows for the stream and for the connection. */
+  /** Returns the number of bytes that the windows of the stream and the connection allow the client to send. */
   allowance(id: number): number {
     return Math.min(this.#allowed.get(0) ?? 0, this.#initialAllowance + (this.#allowed.get(id) ?? 0));
   }
 
-  /** Sends so much of a request body, within the {@link allowance}. */
+  /** Sends `bytes` zeros of a request body. Must not exceed the {@link allowance}. */
   data(id: number, bytes: number): void {
     for (const each of [0, id]) this.#allowed.set(each, (this.#allowed.get(each) ?? 0) - bytes);
     for (let left = bytes; left > 0; left -= MAX_FRAME)
@@ -111,12 +111,12 @@ export class Frames {
     this.#send(RST_STREAM, 0, id, uint32(code));
   }
 
-  /** Lets the server send `bytes` more on a stream, or, with 0, on the connection. */
+  /** Increases the receive window of a stream, or of the connection if `id` is 0. */
   allow(id: number, bytes: number): void {
     this.#send(WINDOW_UPDATE, 0, id, uint32(bytes));
   }
 
-  /** What every stream may be sent, those included that are under way. */
+  /** Sets the initial receive window. This also changes the windows of streams in flight (RFC 9113, 6.9.2). */
   setInitialWindow(bytes: number): void {
     this.#send(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, INITIAL_WINDOW_SIZE]), uint32(bytes)]));
   }
@@ -162,7 +162,7 @@ export class Frames {
 
 function literal(index: number, value: string): Buffer {
   const bytes = Buffer.from(value, 'latin1');
-  if (bytes.byteLength > 126) throw new Error('a longer value needs more than one byte of length');
+  if (bytes.byteLength > 126) throw new Error('values of more than 126 bytes are not supported');
   return Buffer.concat([Buffer.from([index, bytes.byteLength]), bytes]);
 }
 

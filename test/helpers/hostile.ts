@@ -5,7 +5,7 @@ import type { ExecutionContext } from 'ava';
 import { PYTHON } from './peers.js';
 
 const PROGRAM = fileURLToPath(new URL('../server/hostile.py', import.meta.url));
-/** Python's start, and its last words. */
+/** Time for Python to start and to print the report. */
 const GRACE_MS = 10_000;
 
 export type Attack =
@@ -27,14 +27,14 @@ export type Attack =
   | 'too-many-headers'
   | 'headers-then-silence';
 
-/** What `hostile.py --help` says. Times are in seconds, as in the report. */
+/** Options of `hostile.py`, described by `hostile.py --help`. Times are in seconds, like in the report. */
 export interface HostileOptions {
-  /** It ends then, unless the server ends it before. Default: 5. */
+  /** Duration of the attack, unless the server closes the connection first. Default: 5. */
   readonly seconds?: number;
   readonly path?: string;
-  /** The attack's variant. */
+  /** Variant of the attack. */
   readonly how?: string;
-  /** Of the resets, as RFC 9113, 7 names it. Default: CANCEL. */
+  /** Error code of RST_STREAM frames, named as in RFC 9113, 7. Default: CANCEL. */
   readonly code?: string;
   readonly method?: string;
   readonly streams?: number;
@@ -53,30 +53,30 @@ export interface HostileOptions {
   readonly size?: number;
 }
 
-/** A time is in seconds since the connection was open, a code the name that RFC 9113, 7 gives it. */
+/** Times are in seconds since the connection was established. Error codes are named as in RFC 9113, 7. */
 export interface HostileReport {
   readonly attack: Attack;
   readonly seconds: number;
-  /** When the server ended the connection; null: it did not. */
+  /** Time when the server closed the connection, or null if it did not. */
   readonly closedAt: number | null;
   readonly closedBy: 'end' | 'reset' | null;
   readonly bytesRead: number;
   readonly bytesWritten: number;
-  /** How many frames, by type: Data, Headers, RstStream, Settings, Ping, GoAway, WindowUpdate, Priority, Continuation. */
+  /** Number of frames by type: Data, Headers, RstStream, Settings, Ping, GoAway, WindowUpdate, Priority, Continuation. */
   readonly received: Readonly<Record<string, number>>;
   readonly sent: Readonly<Record<string, number>>;
   readonly goaways: readonly { readonly at: number; readonly code: string; readonly lastStreamId: number }[];
-  /** RST_STREAM frames of the server, by code. */
+  /** Number of RST_STREAM frames received, by code. */
   readonly resets: Readonly<Record<string, number>>;
-  /** The server's, by name: MAX_CONCURRENT_STREAMS, ... */
+  /** Settings of the server by name, for example MAX_CONCURRENT_STREAMS. */
   readonly settings: Readonly<Record<string, number>>;
-  /** The first 200 of those that the attack does not forget at once. */
+  /** The first 200 streams that the attack tracks. */
   readonly streams: readonly HostileStream[];
-  /** Responses, by status. */
+  /** Number of responses by status. */
   readonly statuses: Readonly<Record<string, number>>;
-  /** What came in answer to less than a preface, as latin1. */
+  /** Bytes received before the connection preface was complete, as latin1. */
   readonly text: string;
-  /** What could not be understood. */
+  /** Protocol error in the bytes received from the server. */
   readonly error: string | null;
 }
 
@@ -89,7 +89,7 @@ export interface HostileStream {
   readonly reset: string | null;
 }
 
-/** Attacks a server on this machine from a process of its own. Needs the peer `python3-h2`. */
+/** Runs an attack on a local server in a child process. Tests must declare the requirement `python3-h2`. */
 export async function runHostile(
   t: ExecutionContext,
   attack: Attack,

@@ -7,11 +7,11 @@ import { LocalRegistry } from './registry.js';
 const run = promisify(execFile);
 const PNPM = resolve('node_modules/pnpm/bin/pnpm.cjs');
 
-/** Programs that take dependencies from a manifest. */
+/** Package managers that the tests install with. */
 export const PACKAGE_MANAGERS = ['npm', 'pnpm'] as const;
 export type PackageManager = (typeof PACKAGE_MANAGERS)[number];
 
-/** What is installed, and how. */
+/** Options of {@link Publication.install}. */
 export interface ProjectOptions {
   readonly manager: PackageManager;
   /** Dependencies besides `hotblob`. */
@@ -20,21 +20,21 @@ export interface ProjectOptions {
   readonly optional?: boolean;
 }
 
-/** What a program has printed. */
+/** Result of a program that has exited. */
 export interface Ended {
   readonly status: number;
   readonly output: string;
 }
 
-/** This package as it would be published, and a registry that has it. */
+/** The packed package, and a local registry that serves it. */
 export class Publication {
   readonly #directory: string;
   readonly #registry: LocalRegistry;
-  /** The file that `npm pack` has made. */
+  /** Path of the tarball created by `npm pack`. */
   readonly tarball: string;
   #projects = 0;
 
-  /** Packs what has been built. {@link close} removes it, and all that has been installed. */
+  /** Packs `dist/`. {@link close} removes the tarball and all installed projects. */
   static async create(): Promise<Publication> {
     const directory = await mkdtemp('/var/tmp/hotblob-packed-');
     const args = ['pack', '--ignore-scripts', '--json', '--pack-destination', directory];
@@ -56,7 +56,7 @@ export class Publication {
     await rm(this.#directory, { recursive: true, force: true });
   }
 
-  /** An empty project that installs `hotblob` from the registry, with scripts ignored. */
+  /** Creates a project and installs `hotblob` from the local registry, without running install scripts. */
   async install({ manager, dependencies = [], optional = true }: ProjectOptions): Promise<Project> {
     const directory = join(this.#directory, `project-${this.#projects++}`);
     await mkdir(directory);
@@ -74,7 +74,7 @@ export class Publication {
   }
 }
 
-/** A folder in which packages are installed. */
+/** A directory with installed packages. */
 export class Project {
   readonly directory: string;
   readonly #environment: NodeJS.ProcessEnv;
@@ -84,7 +84,7 @@ export class Project {
     this.#environment = environment;
   }
 
-  /** Writes `text` into a file of the project and runs it by Node. */
+  /** Writes `text` to a file of the project and runs it with Node. */
   async runProgram(name: string, text: string): Promise<Ended> {
     await this.write(name, text);
     return this.run(process.execPath, [name]);
@@ -104,7 +104,7 @@ export class Project {
     }
   }
 
-  /** The sizes of all files that are installed, in bytes. */
+  /** Returns the total size of all installed files in bytes. */
   async installedBytes(): Promise<number> {
     const entries = await readdir(join(this.directory, 'node_modules'), { recursive: true, withFileTypes: true });
     const files = entries.filter((entry) => entry.isFile());
@@ -115,7 +115,7 @@ export class Project {
   }
 }
 
-/** Nothing of who runs the tests: no configuration, no cache, no proxy, none of npm's variables for scripts. */
+/** Returns a minimal environment, so that the npm configuration, cache and proxy of the user have no effect. */
 function environment(home: string): NodeJS.ProcessEnv {
   const path = process.env['PATH'] ?? '';
   return { PATH: path, HOME: home, CI: 'true', npm_config_update_notifier: 'false' };

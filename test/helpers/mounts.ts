@@ -12,15 +12,15 @@ import { fetchBridge } from './fetch-bridge.js';
 
 export type Framework = 'koa' | 'koa2' | 'express' | 'express4' | 'connect' | 'fastify' | 'hono' | 'fetch';
 
-/** Runs before the handler, in the manner of Connect. */
+/** Connect-style middleware that runs before the handler. */
 export type Middleware = (request: NodeRequest, response: NodeResponse, next: (error?: unknown) => void) => void;
 
 export interface MountOptions {
-  /** Where a framework mounts the handler. Bare Node has the handler's own option for that. */
+  /** Path where a framework mounts the handler. Without a framework, tests use the option `mountPath` of the handler. */
   readonly mount?: string | undefined;
-  /** Not for the kinds whose host is `stream` or `front`: those have no middleware. */
+  /** Middleware before the handler. Ignored if the host is `stream` or `front`. */
   readonly before?: Middleware | undefined;
-  /** Whether the host answers what is left to it, with {@link HOST_BODY}. Not for those whose host is `stream`. */
+  /** Whether the host responds with {@link HOST_BODY} to requests that the handler passes on. Ignored if the host is `stream`. */
   readonly answers?: boolean | undefined;
 }
 
@@ -29,8 +29,8 @@ export const HOST_BODY = 'the host has answered';
 export type Listener = (request: NodeRequest, response: NodeResponse) => void;
 
 /**
- * A handler, mounted into what is to answer the requests of a server. Frameworks are loaded when they are asked for: all of
- * them take a second and hundreds of descriptors, and most tests need none.
+ * Returns the request listener of a host with the handler mounted. Frameworks are imported on demand, because loading all of
+ * them takes a second and hundreds of descriptors.
  */
 export async function requestListener(
   host: 'node' | 'front' | Framework,
@@ -57,12 +57,12 @@ export async function requestListener(
     case 'node':
       return bareListener(handler, options);
     case 'front':
-      // Behind a handler nothing of it is left to do.
+      // The server calls the handler before this listener.
       return bareListener({ handle: async () => false }, options);
   }
 }
 
-function bareListener(handler: ExchangeHandler, { before = passOn, answers }: MountOptions): Listener {
+function bareListener(handler: ExchangeHandler, { before = noMiddleware, answers }: MountOptions): Listener {
   const listener = nodeListener(handler);
   return (request, response) =>
     before(request, response, () => {
@@ -73,12 +73,12 @@ function bareListener(handler: ExchangeHandler, { before = passOn, answers }: Mo
 async function koaListener(
   app: Koa,
   handler: ExchangeHandler,
-  { mount, before = passOn, answers }: MountOptions,
+  { mount, before = noMiddleware, answers }: MountOptions,
 ): Promise<Listener> {
   const { default: koaMount } = await import('koa-mount');
-  // Koa prints what its clients see anyway.
+  // Koa prints every error that it responds to.
   app.silent = true;
-  app.use((context, next) => promised(before, context.req, context.res).then(next));
+  app.use((context, next) => runMiddleware(before, context.req, context.res).then(next));
   app.use(mount === undefined ? koaMiddleware(handler) : koaMount(mount, koaMiddleware(handler)));
   app.use((context) => {
     if (answers) context.body = HOST_BODY;
@@ -89,38 +89,38 @@ async function koaListener(
 function expressListener(
   app: Express,
   handler: ExchangeHandler,
-  { mount = '/', before = passOn, answers }: MountOptions,
+  { mount = '/', before = noMiddleware, answers }: MountOptions,
 ): Listener {
   app.disable('x-powered-by');
   app.use(before);
   app.use(mount, expressMiddleware(handler));
   if (answers) app.use((_request, response) => void response.end(HOST_BODY));
-  // Express 4 and 5 do not run on node:http2
+  // The types of Express only accept node:http.
   return app as unknown as Listener;
 }
 
 async function connectListener(
   handler: ExchangeHandler,
-  { mount = '/', before = passOn, answers }: MountOptions,
+  { mount = '/', before = noMiddleware, answers }: MountOptions,
 ): Promise<Listener> {
   const { default: connect } = await import('connect');
   const app = connect();
   app.use(before);
   app.use(mount, nodeListener(handler));
   if (answers) app.use((_request, response) => void response.end(HOST_BODY));
-  // its types know node:http only
+  // The types of Connect only accept node:http.
   return app as unknown as Listener;
 }
 
 async function fastifyListener(
   handler: ExchangeHandler,
-  { mount = '/', before = passOn, answers }: MountOptions,
+  { mount = '/', before = noMiddleware, answers }: MountOptions,
 ): Promise<Listener> {
   const { default: fastify } = await import('fastify');
   let listener: Listener | undefined;
   const app = fastify({
     serverFactory(listen) {
-      // its types know one kind of server for each application
+      // The types of Fastify depend on the kind of server.
       listener = listen as unknown as Listener;
       return http.createServer();
     },
@@ -134,28 +134,28 @@ async function fastifyListener(
 
 async function honoListener(
   handler: ExchangeHandler,
-  { mount = '/', before = passOn, answers }: MountOptions,
+  { mount = '/', before = noMiddleware, answers }: MountOptions,
 ): Promise<Listener> {
   const { getRequestListener } = await import('@hono/node-server');
   const { Hono } = await import('hono');
   const app = new Hono<{ Bindings: { incoming: NodeRequest; outgoing: NodeResponse } }>();
-  app.use(({ env }, next) => promised(before, env.incoming, env.outgoing).then(next));
+  app.use(({ env }, next) => runMiddleware(before, env.incoming, env.outgoing).then(next));
   app.use(mount === '/' ? '*' : `${mount}/*`, honoMiddleware(handler, { mountPath: mount }));
   if (answers) app.all('*', (context) => context.body(HOST_BODY));
   return getRequestListener(app.fetch);
 }
 
-function fetchListener(handler: ExchangeHandler, { mount, before = passOn, answers }: MountOptions): Listener {
+function fetchListener(handler: ExchangeHandler, { mount, before = noMiddleware, answers }: MountOptions): Listener {
   const notFound = answers ? () => new Response(HOST_BODY) : undefined;
   const listener = fetchBridge(fetchHandler(handler, { mountPath: mount, notFound }));
   return (request, response) => before(request, response, () => listener(request, response));
 }
 
-/** A middleware that does nothing. */
-export const passOn: Middleware = (_request, _response, next) => next();
+/** Middleware that only calls `next`. */
+export const noMiddleware: Middleware = (_request, _response, next) => next();
 
-/** The end of a middleware as a promise. */
-export function promised(middleware: Middleware, request: NodeRequest, response: NodeResponse): Promise<void> {
+/** Runs Connect-style middleware. Resolves when it calls `next`, and rejects if it passes an error. */
+export function runMiddleware(middleware: Middleware, request: NodeRequest, response: NodeResponse): Promise<void> {
   return new Promise((resolve, reject) => {
     middleware(request, response, (error) => (error === undefined ? resolve() : reject(error)));
   });

@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, fsyncSync, openSync, readdirSync, readFileSync, readlinkSync } from 'node:fs';
 import koffi from 'koffi';
 
-/** Linux, as the tests need it: what is in the page cache, and how to get it out. */
+// Access to the page cache of Linux: queries residency, and evicts or locks pages.
 
 const PAGE = 4096;
 const PROT_READ = 1;
@@ -18,7 +18,7 @@ const madvise = lib.func('int madvise(void *addr, size_t length, int advice)');
 const mlock = lib.func('int mlock(void *addr, size_t length)');
 const fadvise = lib.func('int posix_fadvise(int fd, int64_t offset, int64_t length, int advice)');
 
-/** How many bytes of a part of a file are in the page cache, by a mapping of its own that is never touched. */
+/** Returns how many bytes of a region of a file are in the page cache. Uses mincore() on a mapping that is never accessed. */
 export function residentBytes(path: string, start = 0, end = sizeOf(path)): number {
   const fd = openSync(path, 'r');
   try {
@@ -27,9 +27,9 @@ export function residentBytes(path: string, start = 0, end = sizeOf(path)): numb
     const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, mapStart);
     if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap: errno ${koffi.errno()}`);
     const pages = Buffer.alloc(Math.ceil(length / PAGE));
-    const answer: number = mincore(address, length, pages);
+    const result: number = mincore(address, length, pages);
     munmap(address, length);
-    if (answer !== 0) throw new Error(`mincore: errno ${koffi.errno()}`);
+    if (result !== 0) throw new Error(`mincore: errno ${koffi.errno()}`);
     return pages.filter((page) => (page & 1) === 1).byteLength * PAGE;
   } finally {
     closeSync(fd);
@@ -37,8 +37,8 @@ export function residentBytes(path: string, start = 0, end = sizeOf(path)): numb
 }
 
 /**
- * Reads a part of a file into the page cache and locks it there, so that the kernel does not reclaim it. The returned function
- * unlocks it. Users other than root may lock 8 MiB in all (RLIMIT_MEMLOCK). `start` is a multiple of the page size.
+ * Reads a region of a file into the page cache and locks it, so that the kernel does not reclaim it. Returns a function that
+ * unlocks it. `start` must be a multiple of the page size. Unprivileged users may lock 8 MiB in total (RLIMIT_MEMLOCK).
  */
 export function lockInPageCache(path: string, start: number, end: number): () => void {
   const fd = openSync(path, 'r');
@@ -49,7 +49,7 @@ export function lockInPageCache(path: string, start: number, end: number): () =>
   return () => munmap(address, end - start);
 }
 
-/** Takes a part of a file out of the page cache, for real, mapped by this process or not. Throws where it stays. */
+/** Evicts a region of a file from the page cache, including pages that this process has mapped. Throws if pages remain. */
 export function evict(path: string, start = 0, end = sizeOf(path)): void {
   forgetMappedPages(path);
   const fd = openSync(path, 'r');
@@ -64,7 +64,7 @@ export function evict(path: string, start = 0, end = sizeOf(path)): void {
   throw new Error(`${residentBytes(path, start, end)} bytes of ${path} stay in the page cache`);
 }
 
-/** Takes out of the page cache what of a file can be taken out at once: not what another process has mapped. */
+/** Evicts the pages of a file that no process has mapped. Tries once. */
 export function evictWhatIsIdle(path: string): void {
   const fd = openSync(path, 'r');
   drop(fd, 0, fstatSync(fd).size);
@@ -77,7 +77,8 @@ function drop(fd: number, start: number, end: number): void {
   fadvise(fd, start, end - start, POSIX_FADV_DONTNEED);
 }
 
-// The kernel drops no page that a process has in its page tables. The mapping stays: its next touch is a page fault.
+// The kernel does not evict pages that are in the page table of a process. MADV_DONTNEED removes them from the page table of
+// this process. The mapping stays valid, and its next access is a page fault.
 function forgetMappedPages(path: string): void {
   for (const line of readFileSync('/proc/self/maps', 'latin1').split('\n')) {
     const found = /^([0-9a-f]+)-([0-9a-f]+) .{4} \S+ \S+ \d+ +(.*)$/.exec(line);
@@ -87,14 +88,14 @@ function forgetMappedPages(path: string): void {
   }
 }
 
-/** How often the main thread of a process has waited for a disk because a page of a mapping was not there. */
+/** Returns the number of major page faults of the main thread of a process. Each one has waited for a disk. */
 export function majorFaults(pid = process.pid): number {
   const fields = readFileSync(`/proc/${pid}/task/${pid}/stat`, 'latin1').split(') ')[1]?.split(' ') ?? [];
-  // The twelfth field, counted from the process id (proc(5)).
+  // majflt is field 12 of proc_pid_stat(5). The first two fields are split off.
   return Number(fields[9]);
 }
 
-/** The paths of all open descriptors of a process below a directory, one entry for each descriptor. */
+/** Returns the paths of all open descriptors of a process below a directory, one for each descriptor. */
 export function descriptorsBelow(directory: string, pid: number | 'self' = 'self'): string[] {
   const found: string[] = [];
   for (const fd of readdirSync(`/proc/${pid}/fd`)) {
@@ -102,7 +103,7 @@ export function descriptorsBelow(directory: string, pid: number | 'self' = 'self
       const path = readlinkSync(`/proc/${pid}/fd/${fd}`);
       if (path.startsWith(directory)) found.push(path);
     } catch {
-      // closed meanwhile
+      // The descriptor was closed after readdir.
     }
   }
   return found;

@@ -7,22 +7,22 @@ import { TLSSocket } from 'node:tls';
 import type { ExecutionContext } from 'ava';
 import type { RunningServer } from './servers.js';
 
-/** A download that stops reading, and goes on when it is told to. */
+/** A download that has stopped reading after the response headers. */
 export interface PausedDownload {
   readonly status: number;
-  /** Reads the rest. Resolves to the whole body; rejects where the response was cut off. */
+  /** Reads the rest. Resolves to the whole body, and rejects if the response was aborted. */
   finish(): Promise<Buffer>;
-  /** The same for a body too large to keep: whether it is `expected`. */
+  /** Reads the rest without buffering it. Resolves to whether the body is `expected`, and rejects if it was aborted. */
   check(expected: Uint8Array): Promise<boolean>;
-  /** Leaves with a reset, in the midst of whatever it is. */
+  /** Disconnects abruptly, with a TCP reset if possible. */
   leave(): void;
-  /** Reads at least `bytes`, or all there is, and leaves. */
+  /** Reads at least `bytes`, or until the end, then disconnects abruptly. */
   leaveAfter(bytes: number): Promise<void>;
-  /** Leaves as the protocol wants it. */
+  /** Cancels the download: closes the connection on HTTP/1.1, resets the stream with CANCEL on HTTP/2. */
   end(): void;
 }
 
-/** Starts a download, on a connection of its own, and stops reading once the headers are there. */
+/** Starts a download on a new connection, and stops reading after the response headers. */
 export async function startPaused(t: ExecutionContext, server: RunningServer, path: string): Promise<PausedDownload> {
   return server.version === 1 ? startHttp1(t, server, path) : startHttp2(t, server, path);
 }
@@ -38,13 +38,13 @@ function startHttp1(t: ExecutionContext, server: RunningServer, path: string): P
     });
     t.teardown(() => request.destroy());
     request.on('error', reject).on('response', (response) => {
-      const cutOff = () => !response.complete;
-      // Node (20.20) keeps a socket for ever that is reset when it is about to close.
+      const isAborted = () => !response.complete;
+      // Node 20.20 never closes a socket that is reset while it is closing.
       const leave = () => void (response.complete ? request.destroy() : resetSocket(request.socket));
       resolve({
         status: response.statusCode ?? 0,
-        finish: () => readAll(response, cutOff),
-        check: (expected) => compareAll(response, cutOff, expected),
+        finish: () => readAll(response, isAborted),
+        check: (expected) => compareAll(response, isAborted, expected),
         leave,
         leaveAfter: (bytes) => readSome(response, bytes).finally(leave),
         end: () => request.destroy(),
@@ -57,22 +57,22 @@ function startHttp2(t: ExecutionContext, server: RunningServer, path: string): P
   const scheme = server.tls ? 'https' : 'http';
   const session = http2.connect(`${scheme}://127.0.0.1:${server.port}`, { ca: server.certificate?.cert });
   t.teardown(() => session.destroy());
-  // Each of its streams gets the error too.
+  // The error is emitted on every stream, too.
   session.on('error', () => {});
   return startPausedOn(session, path);
 }
 
-/** The same on a session that is there, which `leave` ends. */
+/** Like {@link startPaused}, on an existing session. `leave` destroys the session. */
 export function startPausedOn(session: ClientHttp2Session, path: string): Promise<PausedDownload> {
   return new Promise((resolve, reject) => {
     const stream = session.request({ ':path': path });
     stream.on('error', reject).on('response', (headers) => {
-      const cutOff = () => stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR;
+      const isAborted = () => stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR;
       const leave = () => session.destroy();
       resolve({
         status: Number(headers[':status']),
-        finish: () => readAll(stream, cutOff),
-        check: (expected) => compareAll(stream, cutOff, expected),
+        finish: () => readAll(stream, isAborted),
+        check: (expected) => compareAll(stream, isAborted, expected),
         leave,
         leaveAfter: (bytes) => readSome(stream, bytes).finally(leave),
         end: () => stream.close(http2.constants.NGHTTP2_CANCEL),
@@ -81,21 +81,21 @@ export function startPausedOn(session: ClientHttp2Session, path: string): Promis
   });
 }
 
-async function readAll(body: Readable, isCutOff: () => boolean): Promise<Buffer> {
+async function readAll(body: Readable, isAborted: () => boolean): Promise<Buffer> {
   const chunks: Buffer[] = [];
   for await (const chunk of body) chunks.push(chunk);
-  if (isCutOff()) throw new Error('the response was cut off');
+  if (isAborted()) throw new Error('the response was aborted');
   return Buffer.concat(chunks);
 }
 
-async function compareAll(body: Readable, isCutOff: () => boolean, expected: Uint8Array): Promise<boolean> {
+async function compareAll(body: Readable, isAborted: () => boolean, expected: Uint8Array): Promise<boolean> {
   let received = 0;
   let isSame = true;
   for await (const chunk of body as AsyncIterable<Buffer>) {
     isSame &&= chunk.equals(expected.subarray(received, received + chunk.byteLength));
     received += chunk.byteLength;
   }
-  if (isCutOff()) throw new Error('the response was cut off');
+  if (isAborted()) throw new Error('the response was aborted');
   return isSame && received === expected.byteLength;
 }
 
@@ -107,7 +107,7 @@ async function readSome(body: Readable, bytes: number): Promise<void> {
   }
 }
 
-// A socket of TLS cannot send a reset: the one below it can.
+// TLSSocket does not support resetAndDestroy().
 function resetSocket(socket: Socket | null): void {
   if (socket === null) return;
   if (socket instanceof TLSSocket) socket.destroy();

@@ -1,13 +1,13 @@
 import { spawnSync } from 'node:child_process';
 import type { ExecutionContext } from 'ava';
 
-/** Debian's own: what python3-h2 installs is not seen by another Python that comes first in the path. */
+/** The Python of Debian, because another Python in PATH would not find the package python3-h2. */
 export const PYTHON = '/usr/bin/python3';
 
-/** Where Debian puts it: users who are not root do not have that in their path. */
+/** Absolute, because /usr/sbin is not in the PATH of unprivileged users. */
 export const NGINX = '/usr/sbin/nginx';
 
-/** Makes a cgroup, in the hierarchy that `memoryGroup` uses, and removes it. Its limit exists only with the controller. */
+/** Creates and removes a cgroup in the hierarchy that `memoryGroup` uses. Fails if it has no memory controller. */
 const MAKE_CGROUP = [
   'parent=/sys/fs/cgroup/memory limit=memory.limit_in_bytes',
   'test -e $parent/$limit || parent=/sys/fs/cgroup limit=memory.max',
@@ -37,12 +37,12 @@ const PEERS = {
   'python3-h2': { probe: [PYTHON, '-c', 'import h2'], debianPackage: 'python3-h2' },
 } as const;
 
-/** Rights of the user who runs the tests, each with a command that succeeds with them. */
+/** Privileges of the user who runs the tests, each with a command that succeeds only with them. */
 const RIGHTS = {
   root: { probe: ['sh', '-c', 'test "$(id -u)" = 0'], notice: 'needs root' },
-  /** To mount a file system in a namespace of its own. */
+  /** Mounting a file system in a new mount namespace. */
   mount: { probe: ['unshare', MOUNT_NAMESPACE, 'true'], notice: 'needs root or user namespaces' },
-  /** To make a memory cgroup with a limit. */
+  /** Creating a cgroup with a memory limit. */
   cgroup: { probe: ['sh', '-c', MAKE_CGROUP], notice: 'needs a writable cgroup hierarchy with the memory controller' },
 } as const;
 
@@ -50,7 +50,7 @@ export type Requirement = keyof typeof PEERS | keyof typeof RIGHTS;
 
 const notices = new Map<Requirement, string | undefined>();
 
-/** Says what is missing, and how to get it. Undefined if the requirement is met. */
+/** Returns a notice that says how to meet the requirement, or `undefined` if it is met. */
 function missing(requirement: Requirement): string | undefined {
   if (!notices.has(requirement)) notices.set(requirement, probe(requirement));
   return notices.get(requirement);
@@ -76,8 +76,8 @@ type Run = (t: ExecutionContext) => unknown;
 type Declare = (title: string, run: Run) => void;
 
 /**
- * Returns a function that declares tests which need programs or rights. If one is missing, the tests are skipped, and the
- * reporter prints that. Where CI=true they fail instead.
+ * Returns a function that declares tests with requirements. If a requirement is not met, the tests are skipped, and the title
+ * contains the notice. If CI=true, they fail instead.
  *
  * @param declare `test` or `test.serial`
  */

@@ -1,36 +1,42 @@
 const INTERVAL_MS = 5;
-/** So long, and so many times, nothing must change for everybody to have come to a stop. */
-const STILL_MS = 150;
-const STILL_LOOKS = 25;
+/** A value counts as settled after it has not changed for this time and for this number of samples. */
+const SETTLED_MS = 150;
+const SETTLED_SAMPLES = 25;
 
-/** Resolves once `condition` holds; fails, saying `what` did not come, after `deadlineMs`. */
+/**
+ * Polls until `condition` holds.
+ *
+ * @param description the condition as a clause, for the error message
+ * @throws if the condition does not hold within `deadlineMs`
+ */
 export async function until(
-  what: string,
+  description: string,
   condition: () => boolean | Promise<boolean>,
   deadlineMs = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + deadlineMs;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`not within ${deadlineMs} ms: ${what}`);
+    if (performance.now() > deadline) throw new Error(`condition not met within ${deadlineMs} ms: ${description}`);
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
   }
 }
 
 /**
- * Resolves once what `look` sees no longer changes: there is no event for a client that cannot be sent any more. Looks are
- * counted too, because each gives the server a turn of its loop, and on a busy machine turns are what takes long.
+ * Polls until the value that `sample` returns no longer changes. Used where no event exists, for example when a server has
+ * sent all that a client accepts. Samples are counted too: each one gives the server a turn of the event loop, so that a busy
+ * machine cannot end the wait too early.
  */
-export async function settled(look: () => unknown): Promise<void> {
-  let seen = '';
+export async function settled(sample: () => unknown): Promise<void> {
+  let previous = '';
   let since = 0;
-  let looks = 0;
-  await until('nothing moves any more', async () => {
-    const now = JSON.stringify(await look());
-    if (now !== seen) {
-      seen = now;
+  let samples = 0;
+  await until('the sampled value has settled', async () => {
+    const current = JSON.stringify(await sample());
+    if (current !== previous) {
+      previous = current;
       since = performance.now();
-      looks = 0;
+      samples = 0;
     }
-    return ++looks > STILL_LOOKS && performance.now() - since >= STILL_MS;
+    return ++samples > SETTLED_SAMPLES && performance.now() - since >= SETTLED_MS;
   });
 }

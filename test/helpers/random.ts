@@ -1,4 +1,4 @@
-/** Returns a function that returns numbers from 0 up to 1, the same sequence for the same seed (mulberry32). */
+/** Returns a pseudo-random number generator for [0, 1) with a seed (mulberry32). */
 export function randomNumbers(seed: number): () => number {
   let state = seed;
   return () => {

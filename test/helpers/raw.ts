@@ -6,7 +6,7 @@ import type { RunningServer } from './servers.js';
 
 const TIMEOUT_MS = 60_000;
 
-/** A connection on which a test says every byte. Text is latin1, so that any byte can be said and seen. */
+/** A connection on which a test writes every byte itself. Text is latin1, so that each character is one byte. */
 export class RawConnection {
   readonly #socket: Socket;
   readonly #chunks: Buffer[] = [];
@@ -29,7 +29,7 @@ export class RawConnection {
     });
   }
 
-  /** What has been received so far. */
+  /** All bytes received so far. */
   get text(): string {
     return Buffer.concat(this.#chunks).toString('latin1');
   }
@@ -38,22 +38,23 @@ export class RawConnection {
     this.#socket.write(typeof text === 'string' ? Buffer.from(text, 'latin1') : text);
   }
 
-  /** Resolves with all that has been received, once that matches. */
+  /** Waits until the received text matches `pattern`, and resolves to it. */
   async until(pattern: RegExp): Promise<string> {
     const signal = AbortSignal.timeout(TIMEOUT_MS);
     for (;;) {
       const { text } = this;
       if (pattern.test(text)) return text;
-      if (this.#socket.destroyed) throw new Error(`closed before ${pattern}: ${text}`, { cause: this.#error });
+      if (this.#socket.destroyed)
+        throw new Error(`connection closed before ${pattern} matched: ${text}`, { cause: this.#error });
       try {
         await Promise.race([once(this.#socket, 'data', { signal }), once(this.#socket, 'close', { signal })]);
       } catch (cause) {
-        throw new Error(`not ${pattern} within ${TIMEOUT_MS} ms: ${this.text}`, { cause });
+        throw new Error(`${pattern} did not match within ${TIMEOUT_MS} ms: ${this.text}`, { cause });
       }
     }
   }
 
-  /** Resolves with all that has been received, once the server has closed the connection. */
+  /** Waits until the server closes the connection, and resolves to the received text. */
   async closed(): Promise<string> {
     if (!this.#socket.destroyed) await once(this.#socket, 'close', { signal: AbortSignal.timeout(TIMEOUT_MS) });
     return this.text;

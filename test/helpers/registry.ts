@@ -19,8 +19,8 @@ interface Lock {
 const lock: Lock = JSON.parse(await readFile('package-lock.json', 'utf8'));
 
 /**
- * A registry that holds what is installed here, at the locked versions, and the packages of `tarballs`. Package managers
- * resolve and unpack as ever, no network is needed, and what has been compiled here is compiled in its packages.
+ * Local npm registry that serves the packages of this project's node_modules, at the locked versions, and packed tarballs.
+ * Package managers can install from it without a network. The packages include the native code compiled here.
  */
 export class LocalRegistry {
   readonly #server = http.createServer((request, response) => {
@@ -31,7 +31,7 @@ export class LocalRegistry {
   readonly #packed: ReadonlyMap<string, { readonly manifest: Manifest; readonly file: string }>;
   readonly #tarballs = new Map<string, Promise<Buffer>>();
 
-  /** `packed`: manifests with the tarballs that `npm pack` has made of them. */
+  /** @param packed manifests with the tarballs that `npm pack` created */
   static async start(
     packed: readonly { readonly manifest: Manifest; readonly file: string }[],
   ): Promise<LocalRegistry> {
@@ -45,7 +45,7 @@ export class LocalRegistry {
   }
 
   get url(): string {
-    const { port } = this.#server.address() as AddressInfo; // it listens on a port
+    const { port } = this.#server.address() as AddressInfo; // the server listens on a port
     return `http://127.0.0.1:${port}/`;
   }
 
@@ -54,7 +54,7 @@ export class LocalRegistry {
     this.#server.closeAllConnections();
   }
 
-  /** `name` for what there is of a package, `name/-/file.tgz` for one of its tarballs. */
+  /** Responds to `name` with the metadata of a package, and to `name/-/file.tgz` with its tarball. */
   async #answer(path: string, response: ServerResponse): Promise<void> {
     const [name = '', file] = path.split('/-/');
     const directory = `node_modules/${name}`;
@@ -68,16 +68,17 @@ export class LocalRegistry {
       response.end(await this.#tarball(name, packed));
       return;
     }
-    const isHere = manifest !== undefined || existsSync(directory);
-    // What is for other platforms is not here: the lock knows for which, and nobody fetches it.
-    const described = manifest ?? (isHere ? JSON.parse(await readFile(`${directory}/package.json`, 'utf8')) : locked);
+    const isInstalled = manifest !== undefined || existsSync(directory);
+    // Packages for other platforms are not installed. The lock file has their metadata, and no client requests the tarball.
+    const metadata =
+      manifest ?? (isInstalled ? JSON.parse(await readFile(`${directory}/package.json`, 'utf8')) : locked);
     const tarball = `${this.url}${name}/-/${basename(name)}-${locked.version}.tgz`;
-    const integrity = isHere ? integrityOf(await this.#tarball(name, packed)) : undefined;
+    const integrity = isInstalled ? integrityOf(await this.#tarball(name, packed)) : undefined;
     response.setHeader('content-type', 'application/json').end(
       JSON.stringify({
         name,
         'dist-tags': { latest: locked.version },
-        versions: { [locked.version]: { ...described, name, dist: { tarball, integrity } } },
+        versions: { [locked.version]: { ...metadata, name, dist: { tarball, integrity } } },
       }),
     );
   }

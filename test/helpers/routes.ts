@@ -20,10 +20,10 @@ import { SendError } from '../../src/contract/send-error.js';
 import type { SenderOptions } from '../../src/handler/options.js';
 import type { HandlerStats } from '../../src/handler/stats.js';
 import { type Request, type Response, request } from './client.js';
-import { type Listener, type Middleware, passOn, promised } from './mounts.js';
+import { type Listener, type Middleware, noMiddleware, runMiddleware } from './mounts.js';
 import { KINDS, type Kind, type RunningServer, startListener } from './servers.js';
 
-/** One kind of server for each framework and each version of HTTP that it speaks. */
+/** One kind of server for each framework and each HTTP version that it supports. */
 export const ROUTE_KINDS = [
   'http',
   'h2-compat',
@@ -40,26 +40,26 @@ export const ROUTE_KINDS = [
   'hono-h2',
 ] as const satisfies readonly Kind[];
 
-/** A route of a host, which sends what `artifactOf` finds for a URL. */
+/** A route that sends the artifact returned by `artifactOf`. */
 export interface Route {
   artifactOf(url: string): Artifact;
   readonly sender?: SenderOptions | undefined;
-  /** Headers that the route sets before it sends, by the means of its framework. */
+  /** Headers that the route sets with its framework before it sends the artifact. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** Likewise a status. */
+  /** Status that the route sets with its framework before it sends the artifact. */
   readonly status?: number | undefined;
-  /** In front of the route, on Node's request and response. */
+  /** Middleware before the route. */
   readonly before?: Middleware | undefined;
-  /** In the route, before it sends. */
+  /** Called in the route before it sends the artifact. */
   readonly inRoute?: ((request: NodeRequest, response: NodeResponse) => unknown) | undefined;
-  /** In the route, when `send` has been called and has returned its promise. */
+  /** Called in the route after `trySend` has returned its promise. */
   readonly meanwhile?: ((response: NodeResponse) => void) | undefined;
 }
 
-/** What the host answers to a miss. */
-export const MISS_BODY = 'the host has nothing there';
+/** Response body of the host for a miss. */
+export const MISS_BODY = 'not found by the host';
 
-/** A host with a route, and what its route has seen. */
+/** A running host with a route, and the outcomes of its `trySend` calls. */
 export interface RouteSite {
   readonly server: RunningServer;
   /** Whether `trySend` sent a response, or the error that it rejected with. */
@@ -68,7 +68,7 @@ export interface RouteSite {
   ask(path: string, rest?: Omit<Request, 'path'>): Promise<Response>;
 }
 
-/** Starts a host of `kind` with a route for every path. */
+/** Starts a host whose route handles every path. */
 export async function openRoute(t: ExecutionContext, kind: Kind, route: Route): Promise<RouteSite> {
   const hosts = { express, express4, koa: Koa, koa2: Koa2 };
   const { host } = KINDS[kind];
@@ -98,7 +98,7 @@ interface Sending {
   close(): void;
 }
 
-/** Calls `send` and notes what becomes of it. */
+/** Calls `send` and records its outcome. */
 type Watch = <Sent>(response: NodeResponse, send: () => Promise<Sent>) => Promise<Sent>;
 
 type MakeListener<Sender> = (route: Route, sender: Sender, watch: Watch) => Listener | Promise<Listener>;
@@ -157,12 +157,12 @@ function bareRoute(route: Route, hot: onNode.NodeSender, watch: Watch): Listener
       response.end();
     }
   };
-  return (request, response) => (route.before ?? passOn)(request, response, () => void answer(request, response));
+  return (request, response) => (route.before ?? noMiddleware)(request, response, () => void answer(request, response));
 }
 
 function connectRoute(route: Route, hot: onNode.NodeSender, watch: Watch): Listener {
   const app = connect();
-  app.use(route.before ?? passOn);
+  app.use(route.before ?? noMiddleware);
   app.use(async (request, response, next) => {
     await route.inRoute?.(request, response);
     setOn(response, route);
@@ -175,15 +175,15 @@ function connectRoute(route: Route, hot: onNode.NodeSender, watch: Watch): Liste
     response.statusCode = 404;
     response.end(MISS_BODY);
   });
-  // its types know node:http only
+  // The types of Connect only accept node:http.
   return app as unknown as Listener;
 }
 
 function expressRoute(app: express.Express): MakeListener<onExpress.ExpressSender> {
   return (route, hot, watch) => {
     app.disable('x-powered-by').disable('etag');
-    app.use(route.before ?? passOn);
-    // Express 4 does not look at promises.
+    app.use(route.before ?? noMiddleware);
+    // Express 4 does not handle rejected promises.
     app.use((request, response, next) => {
       const answer = async (): Promise<void> => {
         await route.inRoute?.(request, response);
@@ -194,7 +194,7 @@ function expressRoute(app: express.Express): MakeListener<onExpress.ExpressSende
       };
       answer().catch(next);
     });
-    // Express does not run on node:http2
+    // The types of Express only accept node:http.
     return app as unknown as Listener;
   };
 }
@@ -202,7 +202,7 @@ function expressRoute(app: express.Express): MakeListener<onExpress.ExpressSende
 function koaRoute(app: Koa): MakeListener<onKoa.KoaSender> {
   return (route, hot, watch) => {
     app.silent = true;
-    app.use((context, next) => promised(route.before ?? passOn, context.req, context.res).then(next));
+    app.use((context, next) => runMiddleware(route.before ?? noMiddleware, context.req, context.res).then(next));
     app.use(async (context) => {
       await route.inRoute?.(context.req, context.res);
       context.set({ ...route.headers });
@@ -220,13 +220,13 @@ async function fastifyRoute(route: Route, hot: onFastify.FastifySender, watch: W
   let listener: Listener | undefined;
   const app = fastify({
     serverFactory(listen) {
-      // its types know one kind of server for each application
+      // The types of Fastify depend on the kind of server.
       listener = listen as unknown as Listener;
       return http.createServer();
     },
   });
   app.addHook('onRequest', (request, reply, done) =>
-    (route.before ?? passOn)(request.raw, reply.raw, (error) => done(error as Error)),
+    (route.before ?? noMiddleware)(request.raw, reply.raw, (error) => done(error as Error)),
   );
   app.setNotFoundHandler((_request, reply) => reply.code(404).send(MISS_BODY));
   app.all('/*', async (request, reply) => {
@@ -237,7 +237,7 @@ async function fastifyRoute(route: Route, hot: onFastify.FastifySender, watch: W
       const found = await watch(reply.raw, () => hot.trySend(request, reply, route.artifactOf(request.url)));
       if (!found) return reply.callNotFound();
     } catch (error) {
-      // What the test has sent past Fastify, Fastify does not know of.
+      // Fastify does not know that the test has sent headers through reply.raw.
       if (!reply.raw.headersSent) throw error;
       reply.hijack();
     }
@@ -248,7 +248,7 @@ async function fastifyRoute(route: Route, hot: onFastify.FastifySender, watch: W
 
 function honoRoute(route: Route, hot: onHono.HonoSender, watch: Watch): Listener {
   const app = new Hono<{ Bindings: { incoming: NodeRequest; outgoing: NodeResponse } }>();
-  app.use(({ env }, next) => promised(route.before ?? passOn, env.incoming, env.outgoing).then(next));
+  app.use(({ env }, next) => runMiddleware(route.before ?? noMiddleware, env.incoming, env.outgoing).then(next));
   app.notFound((context) => context.text(MISS_BODY, 404));
   app.all('*', async (context) => {
     const { incoming, outgoing } = context.env;
@@ -259,7 +259,7 @@ function honoRoute(route: Route, hot: onHono.HonoSender, watch: Watch): Listener
       const sent = await watch(outgoing, () => hot.trySend(context, route.artifactOf(incoming.url ?? '')));
       return sent || context.notFound();
     } catch (error) {
-      // as in Fastify
+      // Hono does not know that the test has sent headers through `outgoing`.
       if (!outgoing.headersSent) throw error;
       return RESPONSE_ALREADY_SENT;
     }

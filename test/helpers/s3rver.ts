@@ -7,17 +7,17 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 const PROGRAM = join(dirname(createRequire(import.meta.url).resolve('s3rver/package.json')), 'bin/s3rver.js');
-/** Runs a command until its own standard input ends: a test process that dies leaves none behind. */
-const WATCHED = '"$@" & read -r; kill -KILL $!';
+/** Runs a command and kills it at the end of stdin, so that it does not outlive a test process that crashes. */
+const RUN_UNTIL_END_OF_STDIN = '"$@" & read -r; kill -KILL $!';
 const OBJECT_SUFFIX = '._S3rver_object';
 
-/** What s3rver accepts. */
+/** The credentials that s3rver accepts. */
 export const CREDENTIALS = { accessKeyId: 'S3RVER', secretAccessKey: 'S3RVER' };
 export const BUCKET = 'cache';
 
 /**
- * A service that speaks S3, in a process of its own, with an empty bucket. It knows no If-Match, answers "bytes 0-0/0" to a
- * range of an empty object, and 405 to AbortMultipartUpload: what depends on those is seen on the way to it.
+ * An s3rver process with an empty bucket. s3rver ignores If-Match, responds to a range of an empty object with "bytes 0-0/0",
+ * and does not implement AbortMultipartUpload (405). Tests of these features inspect the requests instead.
  */
 export class S3rver {
   readonly port: number;
@@ -38,7 +38,7 @@ export class S3rver {
       '--configure-bucket',
       BUCKET,
     ];
-    const child = spawn('bash', ['-c', WATCHED, 'bash', process.execPath, PROGRAM, ...options], {
+    const child = spawn('bash', ['-c', RUN_UNTIL_END_OF_STDIN, 'bash', process.execPath, PROGRAM, ...options], {
       stdio: ['pipe', 'pipe', 'ignore'],
     });
     const closed = once(child, 'close');
@@ -48,7 +48,7 @@ export class S3rver {
       port = Number(/listening on 127\.0\.0\.1:(\d+)$/.exec(line)?.[1] ?? 0);
       if (port !== 0) break;
     }
-    if (port === 0) throw new Error(`s3rver has not started: it ended with ${await closed}`);
+    if (port === 0) throw new Error(`s3rver did not start: exit code ${await closed}`);
     child.stdout.resume();
     return new S3rver(port, directory, async () => {
       child.stdin.end();
@@ -63,12 +63,12 @@ export class S3rver {
     this.#stop = stop;
   }
 
-  /** Ends the process and deletes what it has stored. */
+  /** Ends the process and deletes its objects. */
   stop(): Promise<void> {
     return this.#stop();
   }
 
-  /** The names of the objects below a prefix of the bucket, as they lie on the disk. */
+  /** Returns the names of the objects with a prefix, read from its directory. */
   async names(prefix: string): Promise<string[]> {
     const bucket = join(this.#directory, BUCKET);
     const entries = await readdir(bucket, { recursive: true });

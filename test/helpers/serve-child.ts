@@ -3,15 +3,15 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import type { ExecutionContext } from 'ava';
 
-/** `hotblob serve`, as it was built, in a process of its own. */
+/** A child process that runs the built `hotblob serve`. */
 export interface ServeChild {
   readonly child: ChildProcess;
   readonly url: string;
-  /** Where its artifacts are: not on a tmpfs. */
+  /** Directory of the artifacts. Not on a tmpfs. */
   readonly dir: string;
 }
 
-/** Starts one that ends with the test. */
+/** Starts `hotblob serve` on a free port. The process is killed after the test. */
 export async function startServe(t: Pick<ExecutionContext, 'teardown'>, args: readonly string[]): Promise<ServeChild> {
   const root = await mkdtemp('/var/tmp/hotblob-serve-');
   const dir = `${root}/artifacts`;
@@ -24,6 +24,6 @@ export async function startServe(t: Pick<ExecutionContext, 'teardown'>, args: re
   });
   const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
   const url = /https?:\/\/\S+/.exec(line)?.[0];
-  if (url === undefined) throw new Error(`the server has not started: ${line}`);
+  if (url === undefined) throw new Error(`the server did not start: ${line}`);
   return { child, url, dir };
 }

@@ -13,22 +13,22 @@ import { type Framework, type Listener, type MountOptions, requestListener } fro
 export { HOST_BODY, type Middleware } from './mounts.js';
 
 /**
- * Ability that most kinds of server have. `map`: files are mapped. `close-connections`: the handler can close the connection after its
- * response. `keep-host-headers`: the host sets headers on the response before the handler responds.
+ * Abilities of most kinds of server. `map`: files are mapped. `close-connections`: the handler can close the connection after
+ * its response. `keep-host-headers`: the host can set response headers before the handler responds.
  */
 type Ability = 'map' | 'close-connections' | 'keep-host-headers';
 
 interface Traits {
-  /** What the handler is mounted into. */
+  /** Framework or kind of listener that the handler is mounted in. */
   readonly host: 'stream' | 'node' | 'front' | Framework;
   readonly tls: boolean;
-  /** What the client speaks. */
+  /** HTTP version that the client uses. */
   readonly version: 1 | 2;
   readonly create: 'http' | 'https' | 'h2c' | 'h2' | 'port';
   readonly lacks?: readonly Ability[];
 }
 
-/** The Fetch API has neither sockets nor a response that exists before the handler's. */
+/** The Fetch API has no sockets, and no response object before the handler returns one. */
 const FETCH_LACKS = ['map', 'close-connections', 'keep-host-headers'] as const;
 
 /** Every kind of server that the handler can be mounted into. */
@@ -39,7 +39,7 @@ export const KINDS = {
   h2: { host: 'stream', tls: true, version: 2, create: 'h2' },
   'h2c-compat': { host: 'node', tls: false, version: 2, create: 'h2c' },
   'h2-compat': { host: 'node', tls: true, version: 2, create: 'h2' },
-  /** HTTP/1.1 on the port of HTTP/2. */
+  /** HTTP/1.1 client of an HTTP/2 server (allowHTTP1). */
   'h2-compat-http1': { host: 'node', tls: true, version: 1, create: 'h2' },
   'koa-http': { host: 'koa', tls: false, version: 1, create: 'http' },
   'koa-https': { host: 'koa', tls: true, version: 1, create: 'https' },
@@ -61,7 +61,7 @@ export const KINDS = {
   'hono-h2c': { host: 'hono', tls: false, version: 2, create: 'h2c' },
   'hono-h2': { host: 'hono', tls: true, version: 2, create: 'h2' },
   'fetch-http': { host: 'fetch', tls: false, version: 1, create: 'http', lacks: FETCH_LACKS },
-  /** Our own server, which speaks both versions on each port: with a handler, any listener, or a handler in front of one. */
+  /** `hotblob/server`, which accepts both HTTP versions: with a handler, a listener, or a handler in front of a listener. */
   'port-http': { host: 'stream', tls: false, version: 1, create: 'port' },
   'port-h2c': { host: 'stream', tls: false, version: 2, create: 'port' },
   'port-https': { host: 'stream', tls: true, version: 1, create: 'port' },
@@ -100,10 +100,10 @@ export interface RunningServer extends Traits {
   readonly certificate: Certificate | undefined;
 }
 
-/** Handler that is closed with the test, if it can be. */
+/** Handler that may have a `close` method. */
 type ClosableHandler = ExchangeHandler & Partial<Pick<Handler, 'close'>>;
 
-/** A server on a free port of 127.0.0.1; it and the handler are closed, connections and all, when the test is over. */
+/** Starts a server on a free port of 127.0.0.1. After the test, the server, its connections and the handler are closed. */
 export async function startServer(
   t: ExecutionContext,
   kind: Kind,
@@ -118,7 +118,7 @@ export async function startServer(
   return server;
 }
 
-/** The same without a test: whoever calls it closes it. */
+/** Starts a server on a free port of 127.0.0.1. The caller closes the server and the handler. */
 export async function openServer(
   kind: Kind,
   handler: ExchangeHandler,
@@ -126,11 +126,16 @@ export async function openServer(
 ): Promise<{ server: RunningServer; close(): Promise<void> }> {
   const traits: Traits = KINDS[kind];
   const tls = traits.tls ? await certificate() : undefined;
-  const { address, close } = await (traits.create === 'port' ? ours : nodes)(traits, tls, handler, options);
+  const { address, close } = await (traits.create === 'port' ? startHotblobServer : startNodeServer)(
+    traits,
+    tls,
+    handler,
+    options,
+  );
   return { server: { ...traits, kind, port: address.port, certificate: tls }, close };
 }
 
-/** The same with a listener of the test's own, for the kinds that are made by Node and take one. */
+/** Starts a Node server with a request listener. Closed after the test. */
 export async function startListener(t: ExecutionContext, kind: Kind, listener: Listener): Promise<RunningServer> {
   const traits: Traits = KINDS[kind];
   const tls = traits.tls ? await certificate() : undefined;
@@ -144,7 +149,7 @@ interface Listening {
   close(): Promise<void>;
 }
 
-async function nodes(
+async function startNodeServer(
   traits: Traits,
   tls: Certificate | undefined,
   handler: ExchangeHandler,
@@ -160,11 +165,11 @@ async function listen(server: Server): Promise<Listening> {
   const close = closer(server);
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
-  // a server that listens on a port has an address of this kind
+  // A server that listens on a port has an AddressInfo.
   return { address: server.address() as AddressInfo, close };
 }
 
-async function ours(
+async function startHotblobServer(
   { host }: Traits,
   tls: Certificate | undefined,
   handler: ExchangeHandler,
@@ -175,19 +180,19 @@ async function ours(
     handler: host === 'front' ? handler : undefined,
   });
   await server.listen({ port: 0, host: '127.0.0.1' });
-  // as above
+  // A server that listens on a port has an AddressInfo.
   return { address: server.address() as AddressInfo, close: () => server.close({ timeoutMs: 0 }) };
 }
 
 function create({ create: kind }: Traits, tls: Certificate | undefined): Server {
-  // An idle connection is closed by the end of the test and by nothing else.
+  // Without a keep-alive timeout, idle connections stay open until the end of the test.
   if (kind === 'http') return http.createServer({ keepAliveTimeout: 0 });
   if (kind === 'https') return https.createServer({ ...tls, keepAliveTimeout: 0 });
   if (kind === 'h2c') return http2.createServer();
   return http2.createSecureServer({ ...tls, allowHTTP1: true });
 }
 
-/** Knows every connection of a server, and ends them with it. */
+/** Tracks the connections of a server. Returns a function that closes the server and destroys them. */
 function closer(server: Server): () => Promise<void> {
   const open = new Set<Socket | Http2Session>();
   const keep = (connection: Socket | Http2Session): void => {

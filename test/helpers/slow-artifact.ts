@@ -1,29 +1,29 @@
 import { Readable } from 'node:stream';
 import type { StreamArtifact } from '../../src/contract/artifact.js';
 
-/** An artifact whose last half comes when the test says so. */
+/** A stream artifact whose second half is withheld until the test calls {@link release}. */
 export class SlowArtifact {
   readonly artifact: StreamArtifact;
-  /** Resolves when the headers have been sent, and half of the bytes. */
+  /** Resolves when the headers and the first half have been sent. */
   readonly begun: Promise<void>;
-  #goOn = (): void => {};
+  #release = (): void => {};
 
   constructor(bytes: Buffer) {
     const half = Math.floor(bytes.byteLength / 2);
     const released = new Promise<void>((resolve) => {
-      this.#goOn = resolve;
+      this.#release = resolve;
     });
     let begin = (): void => {};
     this.begun = new Promise((resolve) => {
       begin = resolve;
     });
-    let asked = 0;
+    let reads = 0;
     async function read(this: Readable): Promise<void> {
-      asked++;
-      if (asked === 1) this.push(bytes.subarray(0, half));
-      // A stream asks ahead by one chunk: for the third when the second is taken, and that is when the first has left.
-      if (asked === 2) this.push(bytes.subarray(half, half + 1));
-      if (asked !== 3) return;
+      reads++;
+      if (reads === 1) this.push(bytes.subarray(0, half));
+      // Readable reads one chunk ahead: the third read happens when the second chunk is consumed, after the first was sent.
+      if (reads === 2) this.push(bytes.subarray(half, half + 1));
+      if (reads !== 3) return;
       begin();
       await released;
       this.push(bytes.subarray(half + 1));
@@ -36,7 +36,7 @@ export class SlowArtifact {
     };
   }
 
-  goOn(): void {
-    this.#goOn();
+  release(): void {
+    this.#release();
   }
 }

@@ -118,7 +118,7 @@ async function assertMiss(t: ExecutionContext, code: string, { child, output }: 
   t.truthy(port, output());
   const response = await fetch(`http://127.0.0.1:${port}/cache/some/key`);
   t.is(response.status, 404, output());
-  // Without an error handler of its own, a framework answers in its own form.
+  // If the snippet has no error handler, the format of the error depends on the framework.
   if (/'content-type': 'application\/json'|message: |Handler\(/.test(code)) {
     t.deepEqual(await response.json(), { message: 'Not found.' });
   }

@@ -1,4 +1,4 @@
-// Packages that ship no types: only what tests and examples use of them.
+// Types of packages that ship none, limited to what tests and examples use.
 
 declare module 'compression' {
   type Middleware = (request: object, response: object, next: (error?: unknown) => void) => void;
@@ -10,7 +10,7 @@ declare module 'cookie-session' {
   export default function cookieSession(options: { name?: string; keys: string[] }): Middleware;
 }
 
-// Other versions of packages that have types under their own name.
+// Aliases of other major versions, typed like the current version.
 
 declare module 'express4' {
   export { default } from 'express';

@@ -4,7 +4,7 @@ import anyTest, { type TestFn } from 'ava';
 import type { Diagnosis } from '../../src/cli/doctor/diagnosis.js';
 import { PACKAGE_MANAGERS, type Project, Publication } from '../helpers/installation.js';
 
-// What is published, installed into empty projects by real package managers: scripts do not run there.
+// The packed tarball is installed into empty projects by npm and pnpm, without running install scripts.
 
 const manifest: { readonly version: string; readonly exports: object } = JSON.parse(
   await readFile('package.json', 'utf8'),
@@ -35,10 +35,10 @@ const KINDS: readonly Kind[] = [
   { title: 'without optional packages', optional: false, dependencies: [], mapper: undefined },
   { title: 'with mmap-io, without koffi', optional: false, dependencies: ['mmap-io'], mapper: 'mmap-io' },
   { title: 'with koffi, without mmap-io', optional: true, dependencies: [], mapper: 'libc' },
-  { title: 'with both', optional: true, dependencies: ['mmap-io'], mapper: 'mmap-io' },
+  { title: 'with koffi and mmap-io', optional: true, dependencies: ['mmap-io'], mapper: 'mmap-io' },
 ];
 
-/** Loads every way in, serves a file, and prints what has been found. `load` loads a module by its name. */
+/** Program that loads every entry point, serves a file and prints the results. `load` loads a module by name. */
 const BODY = `
 const { mkdir, writeFile } = await load('node:fs/promises');
 const { once } = await load('node:events');
@@ -68,28 +68,28 @@ handler.close();
 console.log(JSON.stringify({ exported, isWhole, mapper, copiesResident, segments }));
 `;
 
-interface Found {
+interface ProgramResult {
   readonly exported: Readonly<Record<string, readonly string[]>>;
 }
 
-async function found(project: Project, file: string, program: string): Promise<Found> {
+async function resultOf(project: Project, file: string, program: string): Promise<ProgramResult> {
   const { status, output } = await project.runProgram(file, program);
   if (status !== 0) throw new Error(output);
   return JSON.parse(output);
 }
 
-/** What `hotblob doctor` of a project says. */
-async function diagnosed(project: Project, ...args: string[]): Promise<Diagnosis> {
+/** Runs `hotblob doctor` in a project and returns its report. */
+async function diagnose(project: Project, ...args: string[]): Promise<Diagnosis> {
   const { output } = await project.run('node_modules/.bin/hotblob', ['doctor', '--json', ...args]);
   return JSON.parse(output.slice(output.indexOf('{\n')));
 }
 
 for (const manager of PACKAGE_MANAGERS) {
   for (const { title, optional, dependencies, mapper } of KINDS) {
-    test.serial(`${manager}: imported, required and run ${title}`, async (t) => {
+    test.serial(`${manager}: the package can be imported, required and run ${title}`, async (t) => {
       const project = await t.context.publication.install({ manager, optional, dependencies });
-      const imported = await found(project, 'program.mjs', `const load = (name) => import(name);${BODY}`);
-      const required = await found(
+      const imported = await resultOf(project, 'program.mjs', `const load = (name) => import(name);${BODY}`);
+      const required = await resultOf(
         project,
         'program.cjs',
         `const load = async (name) => require(name);(async () => {${BODY}})();`,
@@ -103,7 +103,7 @@ for (const manager of PACKAGE_MANAGERS) {
       const command = await project.run('node_modules/.bin/hotblob', ['--version']);
       t.deepEqual(command, { status: 0, output: `${manifest.version}\n` });
       const optionalState = optional ? 'active' : 'absent';
-      t.like(await diagnosed(project), {
+      t.like(await diagnose(project), {
         mapper: mapper ?? null,
         copiesResident: optional,
         optional: {
@@ -117,30 +117,33 @@ for (const manager of PACKAGE_MANAGERS) {
   }
 }
 
-test.serial('the doctor tells what does not load from what is absent, and what that means', async (t) => {
-  const project = await t.context.publication.install({ manager: 'npm', dependencies: ['mmap-io'] });
-  for (const gone of ['mmap-io/build', '@koromix', 'lmdb']) {
-    await rm(`${project.directory}/node_modules/${gone}`, { recursive: true });
-  }
-  await mkdir(`${project.directory}/store/segments`, { recursive: true });
-  await project.write('store/index.mdb', '');
-  const { mapper, optional, directories, improvement } = await diagnosed(project, 'store');
-  t.is(mapper, null);
-  t.regex(optional['mmap-io'], /build\/Release/);
-  t.regex(optional.koffi, /koffi/i);
-  t.is(optional.lmdb, 'absent');
-  t.like(directories[0], { store: 'segments', problem: 'it holds segments, and lmdb does not load' });
-  t.is(improvement?.command, 'npm install koffi --force --include=optional');
-});
+test.serial(
+  'hotblob doctor distinguishes packages that fail to load from absent ones, and reports the consequences',
+  async (t) => {
+    const project = await t.context.publication.install({ manager: 'npm', dependencies: ['mmap-io'] });
+    for (const path of ['mmap-io/build', '@koromix', 'lmdb']) {
+      await rm(`${project.directory}/node_modules/${path}`, { recursive: true });
+    }
+    await mkdir(`${project.directory}/store/segments`, { recursive: true });
+    await project.write('store/index.mdb', '');
+    const { mapper, optional, directories, improvement } = await diagnose(project, 'store');
+    t.is(mapper, null);
+    t.regex(optional['mmap-io'], /build\/Release/);
+    t.regex(optional.koffi, /koffi/i);
+    t.is(optional.lmdb, 'absent');
+    t.like(directories[0], { store: 'segments', problem: 'it holds segments, and lmdb does not load' });
+    t.is(improvement?.command, 'npm install koffi --force --include=optional');
+  },
+);
 
-test.serial('an install without optional packages stays below 3 MB', async (t) => {
+test.serial('an installation without optional packages takes less than 3 MB', async (t) => {
   const project = await t.context.publication.install({ manager: 'npm', optional: false });
   const bytes = await project.installedBytes();
   t.log(`${bytes} bytes`);
   t.true(bytes < 3_000_000, `${bytes} bytes`);
 });
 
-test.serial('a stack trace of the installed package names functions and lines of the TypeScript', async (t) => {
+test.serial('with source maps, a stack trace names the functions and lines of the TypeScript sources', async (t) => {
   const project = await t.context.publication.install({ manager: 'npm', optional: false });
   await project.write(
     'throws.cjs',
@@ -162,7 +165,7 @@ try {
     const [, name = '', file = '', line = ''] =
       /^ +at (?:new )?([\w.]+) \(.*\/node_modules\/hotblob\/(src\/[\w/-]+\.ts):(\d+):\d+\)$/.exec(frame) ?? [];
     const source = (await readFile(file, 'utf8').catch(() => '')).split('\n');
-    // The function is in the source, and begins above the line that the frame names.
+    // The function must be declared at or above the line that the frame names.
     t.true(
       source.slice(0, Number(line)).some((each) => each.includes(`function ${name}(`)),
       frame,
@@ -170,7 +173,7 @@ try {
   }
 });
 
-/** Programs that only compile where the types are those of the code: `any` would leave nothing to expect. */
+/** Compiles only if the types resolve: with `any`, each `@ts-expect-error` would be an error. */
 const TYPED = `
 const handler: Handler = createHandler({ store: memoryStore() });
 // @ts-expect-error: an option that does not exist
@@ -205,7 +208,7 @@ const RESOLUTIONS = [
 ];
 
 for (const manager of PACKAGE_MANAGERS) {
-  test.serial(`${manager}: TypeScript finds the types, with every kind of resolution`, async (t) => {
+  test.serial(`${manager}: TypeScript finds the types with every kind of module resolution`, async (t) => {
     const project = await t.context.publication.install({ manager, optional: false, dependencies: ['@types/node'] });
     await project.write('esm.mts', IMPORTS + TYPED);
     await project.write('cjs.cts', IMPORTS + TYPED);

@@ -12,7 +12,7 @@ interface Manifest {
 
 const manifest: Manifest = JSON.parse(await readFile('package.json', 'utf8'));
 
-test('publint finds nothing in what is published', async (t) => {
+test('publint finds no problem in the tarball', async (t) => {
   const publication = await Publication.create();
   t.teardown(() => publication.close());
   const tarball = await readFile(publication.tarball);
@@ -27,24 +27,24 @@ test('publint finds nothing in what is published', async (t) => {
   );
 });
 
-test('types are found by every kind of module resolution, and are those of the code', async (t) => {
+test('every kind of module resolution finds types that match the code', async (t) => {
   const publication = await Publication.create();
   t.teardown(() => publication.close());
   const result = await checkPackage(createPackageFromTarballData(await readFile(publication.tarball)));
   if (!result.types) {
-    t.fail('there are none');
+    t.fail('the tarball contains no types');
     return;
   }
-  const ways = Object.keys(result.entrypoints).sort();
-  t.deepEqual(ways, Object.keys(manifest.exports).sort());
-  // node10 knows no subpaths: it is the one resolution that has the main entry alone.
+  const entryPoints = Object.keys(result.entrypoints).sort();
+  t.deepEqual(entryPoints, Object.keys(manifest.exports).sort());
+  // node10 does not support `exports`, so only the main entry point can resolve.
   const problems = result.problems.filter(
     (problem) => !('resolutionKind' in problem && problem.resolutionKind === 'node10' && problem.entrypoint !== '.'),
   );
   t.deepEqual(problems, []);
 });
 
-test('the API reference covers every way in', async (t) => {
+test('the API reference covers every entry point', async (t) => {
   const { entryPoints } = manifest.typedocOptions;
   const sources = Object.values(manifest.exports).flatMap((target) =>
     typeof target === 'string' ? [] : target.import.types.replace(/^\.\/dist\/(.*)\.d\.ts$/, 'src/$1.ts'),

@@ -6,12 +6,13 @@ import test from 'ava';
 const run = promisify(execFile);
 const manifest: { readonly exports: object } = JSON.parse(await readFile('package.json', 'utf8'));
 
-// Time is the machine's, what is loaded is ours. Here all optional packages are installed, so that each could be.
+// Start-up time depends on the machine, so these tests assert which modules are loaded instead. All optional packages are
+// installed here, so any of them could be loaded.
 
-/** Packages that a program may load by importing this one. `debug` asks for `supports-color`, and does without. */
+/** Packages that an import of hotblob may load. `debug` tries to load `supports-color`, which is optional. */
 const EXPECTED = new Set(['debug', 'ms', 'supports-color', 'has-flag']);
 
-/** Prints the packages and the native bindings that are loaded. */
+/** Code that prints the packages and the native bindings that are loaded. */
 const REPORT = `
 const { createRequire } = await import('node:module');
 const files = Object.keys(createRequire(process.cwd() + '/').cache);
@@ -36,7 +37,7 @@ async function loadedBy(program: string, inputType: 'module' | 'commonjs' = 'mod
 
 for (const subpath of Object.keys(manifest.exports).filter((each) => !each.endsWith('.json'))) {
   const name = `hotblob${subpath.slice(1)}`;
-  test(`${name} loads nothing that it may never need`, async (t) => {
+  test(`${name} loads no native binding and only the expected packages`, async (t) => {
     for (const loaded of [
       await loadedBy(`await import('${name}');`),
       await loadedBy(`require('${name}');`, 'commonjs'),
@@ -50,7 +51,7 @@ for (const subpath of Object.keys(manifest.exports).filter((each) => !each.endsW
   });
 }
 
-test('a handler loads what it can send files with', async (t) => {
+test('createHandler loads koffi', async (t) => {
   const { packages, bindings } = await loadedBy(`
     const { createHandler, memoryStore } = await import('hotblob');
     createHandler({ store: memoryStore() });`);

@@ -13,7 +13,7 @@ const require = createRequire(import.meta.url);
 
 for (const [subpath, target] of Object.entries(manifest.exports)) {
   const name = `hotblob${subpath.slice(1)}`;
-  test(`${name} is the same to import and to require, and has types`, async (t) => {
+  test(`${name} exports the same names to import and require, and has types`, async (t) => {
     if (typeof target === 'string') {
       t.true(existsSync(target));
       return;
@@ -26,7 +26,7 @@ for (const [subpath, target] of Object.entries(manifest.exports)) {
   });
 }
 
-test('the adapters and the main entry share their classes', async (t) => {
+test('the adapters and the main entry point share their classes', async (t) => {
   for (const load of [(name: string) => import(name), (name: string) => Promise.resolve(require(name))]) {
     const { createHandler, memoryStore, HotblobError } = await load('hotblob');
     t.throws(() => createHandler({ store: {} }), { instanceOf: HotblobError, code: 'ERR_HOTBLOB_INVALID_STORE' });
@@ -45,7 +45,7 @@ function packedFiles(): readonly string[] {
   return packed.files.map(({ path }) => path);
 }
 
-test('the package holds the build, the documentation and nothing else', (t) => {
+test('the tarball contains the build and the documentation, and nothing else', (t) => {
   const others = packedFiles().filter((path) => !path.startsWith('dist/') && !/^docs\/[\w-]+\.md$/.test(path));
   t.deepEqual(others.sort(), [
     'CHANGELOG.md',
@@ -58,7 +58,7 @@ test('the package holds the build, the documentation and nothing else', (t) => {
   ]);
 });
 
-test('every relative link of README.md leads to a file of the package', async (t) => {
+test('every relative link of README.md points to a file in the tarball', async (t) => {
   const packed = new Set(packedFiles());
   const readme = await readFile('README.md', 'utf8');
   const targets = [...readme.matchAll(/\]\(([^)\s]+)\)|\b(?:src|href)="([^"]+)"/g)].map(
