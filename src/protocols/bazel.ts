@@ -6,7 +6,7 @@ const ALLOW = ['GET', 'HEAD', 'PUT'];
 const SHA256 = /^[0-9a-f]{64}$/;
 
 /**
- * HTTP cache protocol of Bazel, also used by moon, Buck2 and Pants: GET and PUT of `ac/{sha256}` and `cas/{sha256}`
+ * HTTP cache protocol of Bazel, also used by moon: GET and PUT of `ac/{sha256}` and `cas/{sha256}`
  * below `path` (default `/bazel`). The URL of `--remote_cache` ends with this path. An instance name of one or more
  * segments can precede `ac` and `cas`, as in moon. Each instance has its own artifacts.
  *
