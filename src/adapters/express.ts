@@ -11,7 +11,7 @@ export function expressMiddleware(handler: ExchangeHandler) {
   };
 }
 
-/** Sender that {@link createSender} creates. */
+/** Sender for routes of Express. */
 export type ExpressSender = Sender<[request: IncomingMessage, response: ServerResponse]>;
 
 /**

@@ -104,7 +104,7 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
   });
 }
 
-/** Sender that {@link createSender} creates. */
+/** Sender for routes of Fastify. */
 export type FastifySender = Sender<[request: FastifyRequest, reply: FastifyReply]>;
 
 /**

@@ -22,7 +22,7 @@ export function koaMiddleware(handler: ExchangeHandler) {
   };
 }
 
-/** Sender that {@link createSender} creates. */
+/** Sender for routes of Koa. */
 export type KoaSender = Sender<[context: KoaContext]>;
 
 /**

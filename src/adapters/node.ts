@@ -67,7 +67,7 @@ function answerMissing(exchange: Exchange): void {
   if (!exchange.headersSent) answerError(exchange, 404);
 }
 
-/** Sender that {@link createSender} creates. */
+/** Sender for routes of node:http, node:https, node:http2 and Connect. */
 export type NodeSender = Sender<[request: NodeRequest, response: NodeResponse]>;
 
 /**

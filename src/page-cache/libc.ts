@@ -19,7 +19,7 @@ interface Iovec {
   readonly length: Uint32Array;
 }
 
-/** Buffer to copy into. Its memory is never moved or replaced. */
+/** Buffer to copy into. Its memory must not be moved or replaced, because `iovec` holds its address. */
 export interface CopyTarget {
   readonly memory: Uint8Array;
   /** Set by the first copy. */

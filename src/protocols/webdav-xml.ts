@@ -12,7 +12,7 @@ export interface DavResource {
 const UNKNOWN_DATE = new Date(0);
 
 /**
- * Returns the 207 response to a PROPFIND of one resource, with every known property (RFC 4918, sections 9.1 and 13).
+ * Returns the 207 response to a PROPFIND of one resource, with all properties that this package supports (RFC 4918, sections 9.1 and 13).
  */
 export function multiStatus({ href, artifact }: DavResource): Reply {
   const properties = [

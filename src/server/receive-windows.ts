@@ -1,7 +1,7 @@
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { Limits } from './options.js';
 
-/** Initial window of HTTP/2 (RFC 9113, 6.9.2), which Node uses as well. */
+/** Smallest receive window: the initial window of HTTP/2 (RFC 9113, section 6.9.2), which is the default of Node too. */
 const MIN_WINDOW_BYTES = 65_535;
 
 /** HTTP/2 flow-control windows: bytes that a client may send before the server reads them. */

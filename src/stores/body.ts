@@ -19,7 +19,8 @@ export async function* chunksOf(
   let received = 0;
   const assertFits = (bytes: number): void => {
     if (bytes <= maxBytes) return;
-    throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', `upload: expected at most ${maxBytes} bytes, received ${bytes}`);
+    const actual = size === undefined ? `received ${bytes} or more` : `the client announced ${bytes}`;
+    throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', `upload: expected at most ${maxBytes} bytes, ${actual}`);
   };
   const assertLength = (isExpected: boolean): void => {
     if (isExpected) return;

@@ -27,8 +27,8 @@ const UPLOAD_ROUTES: ReadonlySet<string> = new Set(['start', 'part', 'complete']
 const DEFAULT_CATEGORY = 'builds';
 const MAX_U32 = 0xffff_ffff;
 /**
- * First client version that takes 204 for "the artifact exists". Older ones expect 200 without an id
- * (kura/src/http.rs).
+ * First client version that accepts 204 as "the artifact exists" when it starts an upload. Older versions expect 200 with
+ * `upload_id: null` (kura/src/http.rs).
  */
 const FIRST_VERSION_WITH_204 = [4, 202, 0] as const;
 

@@ -34,7 +34,7 @@ export function parameter(query: URLSearchParams, ...names: readonly string[]): 
   const name = names.find((each) => query.has(each));
   const value = name === undefined ? null : query.get(name);
   if (value) return value;
-  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `${names[0]}: expected a query parameter that is not empty`);
+  throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `${name ?? names[0]}: expected a non-empty query parameter`);
 }
 
 // biome-ignore lint/suspicious/noControlCharactersInRegex: file systems reject NUL

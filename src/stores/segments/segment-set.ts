@@ -174,7 +174,7 @@ export class SegmentSet {
   }
 }
 
-/** Closes the descriptor of a sealed segment without pending regions, so that only writable segments hold one. */
+/** Closes the descriptor of a segment if it is sealed and has no pending regions. */
 function closeIfFinished(segment: Segment): void {
   // Linux releases the descriptor even if close(2) fails.
   if (segment.isSealed && segment.pendingRegions === 0) segment.closeHandle().catch(() => {});

@@ -19,10 +19,10 @@ export const NO_COUNTS: SegmentCounts = { liveBytes: 0, liveCount: 0, indexBytes
 const IOV_MAX = 1024;
 
 /**
- * One segment file. Bytes that the index refers to never change: the file grows at its end and is unlinked as a whole.
+ * One segment file. Bytes that the index refers to never change. The file is unlinked as a whole.
  *
- * A writer reserves a region before it writes, so that several bodies can be written at the same time. The region of a
- * failed upload can be reused, because the index never referred to it.
+ * A writer reserves a region at the end before it writes, so that several bodies can be written at the same time. If the
+ * last region belongs to a failed upload it is reused, because the index never referred to it.
  */
 export class Segment {
   readonly id: number;

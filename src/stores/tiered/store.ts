@@ -48,7 +48,7 @@ export interface TieredStats extends StoreStats {
 export interface TieredStore extends Store {
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
-  /** Lists the artifacts of the local store; absent if that has no `list`. */
+  /** Lists the artifacts of the local store; absent if the local store has no `list`. */
   list?(): AsyncIterable<StoreEntry>;
   /** Aborts what is in flight. Does not close the two stores: their owner does. */
   close(): Promise<void>;

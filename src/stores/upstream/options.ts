@@ -123,7 +123,9 @@ function parse(url: string | URL): URL {
   if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
     throw invalidOption('url', expected, parsed.protocol);
   }
-  if (parsed.hash !== '') throw invalidOption('url', expected, 'a URL with a fragment');
+  if (parsed.hash !== '') {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `url: expected ${expected}, received one with a fragment`);
+  }
   return parsed;
 }
 

@@ -12,7 +12,7 @@ export interface OutgoingRequest {
   /** Reports the progress of the request to `events`. Called once. */
   subscribe(events: RequestEvents): void;
   abort(): void;
-  /** Returns the error to reject with when `sink` has failed with `error`, or has closed before the response. */
+  /** Returns the error to reject with. `error` is the error of `sink`, or undefined if `sink` closed before the response. */
   explain(error: Error | undefined): Error;
 }
 
