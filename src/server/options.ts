@@ -42,8 +42,8 @@ export interface Limits {
   readonly keepAliveTimeoutMs: number;
   /** Time that an HTTP/2 session may have no stream. It should exceed the load balancer's, too. Default: 5 min. */
   readonly idleTimeoutMs: number;
-  /** Lowest rate at which a client may read a response. Slower clients are stalled. Default: 64 KiB/s. */
-  readonly minBytesPerSecond: number;
+  /** Time without progress of a write, plus the time that its bytes need at `minBytesPerSecond`. Default: 30 s. */
+  readonly writeTimeoutMs: number;
   /**
    * Age at which a connection is drained, with a jitter of 10%, so that clients spread over new backends. Default: 1 h.
    */
@@ -72,8 +72,8 @@ export interface Limits {
   readonly pingIntervalMs: number;
   /** Time for the answer to a PING, plus the time that queued bytes need at `minBytesPerSecond`. Default: 20 s. */
   readonly pingTimeoutMs: number;
-  /** Time without progress of a write, plus the time that its bytes need at `minBytesPerSecond`. Default: 30 s. */
-  readonly writeTimeoutMs: number;
+  /** Lowest rate at which a client may read a response. A slower write counts as stalled. Default: 64 KiB/s. */
+  readonly minBytesPerSecond: number;
   /** Grace period: time without progress after which a drained HTTP/2 session is destroyed. Default: 30 s. */
   readonly graceMs: number;
   /**
@@ -94,7 +94,7 @@ export const DEFAULT_LIMITS: Limits = {
   maxStreams: 128,
   keepAliveTimeoutMs: 75 * SECOND,
   idleTimeoutMs: 5 * MINUTE,
-  minBytesPerSecond: 64 * KIB,
+  writeTimeoutMs: 30 * SECOND,
   maxAgeMs: 60 * MINUTE,
   // Advanced
   maxHeaderBytes: 16 * KIB,
@@ -106,7 +106,7 @@ export const DEFAULT_LIMITS: Limits = {
   headersTimeoutMs: 30 * SECOND,
   pingIntervalMs: 30 * SECOND,
   pingTimeoutMs: 20 * SECOND,
-  writeTimeoutMs: 30 * SECOND,
+  minBytesPerSecond: 64 * KIB,
   graceMs: 30 * SECOND,
   resetBurst: 500,
   resetsPerSecond: 33,
@@ -161,7 +161,7 @@ const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   maxStreams: countFrom(1),
   keepAliveTimeoutMs: MILLISECONDS,
   idleTimeoutMs: MILLISECONDS,
-  minBytesPerSecond: countFrom(1),
+  writeTimeoutMs: MILLISECONDS,
   maxAgeMs: MILLISECONDS,
   maxHeaderBytes: countFrom(KIB),
   maxHeaders: countFrom(1),
@@ -172,7 +172,7 @@ const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   headersTimeoutMs: MILLISECONDS,
   pingIntervalMs: MILLISECONDS,
   pingTimeoutMs: MILLISECONDS,
-  writeTimeoutMs: MILLISECONDS,
+  minBytesPerSecond: countFrom(1),
   graceMs: MILLISECONDS,
   resetBurst: countFrom(1),
   resetsPerSecond: countFrom(1),
