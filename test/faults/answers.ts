@@ -1,36 +1,36 @@
 import { storedTag } from '../helpers/echo-store.js';
 
-/** What has come back of one request, over either protocol. */
+/** Response to a request, independent of the HTTP version. */
 export interface Answer {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** As latin1. */
+  /** Body as latin1. */
   readonly body?: string;
-  /** Where there is no response: how the stream or the connection has ended. */
+  /** How the stream or connection ended without a response. */
   readonly end?: string;
-  /** Whether the next request on the connection has been answered (HTTP/1.1). */
-  readonly goesOn?: boolean;
+  /** `true` if the next request on the connection got a response (HTTP/1.1). */
+  readonly isReusable?: boolean;
 }
 
 const MESSAGES: Readonly<Record<number, string>> = {
   400: 'The request is not valid.',
   404: 'Not found.',
-  405: 'This method is not allowed here.',
-  412: 'A precondition of the request does not hold.',
+  405: 'Method not allowed.',
+  412: 'A precondition of the request failed.',
   413: 'The upload is too large.',
   414: 'The key is too long.',
   416: 'The range cannot be satisfied.',
-  431: 'The request has too many headers.',
+  431: 'The request headers are too large.',
 };
 const LAST_MODIFIED = 'Thu, 29 Feb 2024 12:00:00 GMT';
 const JSON_TYPE = 'application/json; charset=utf-8';
 
-/** The answer that the words of the corpus stand for. `target` begins with what says which validators the artifact has. */
+/** Returns the response for an expectation of the corpus. The start of `target` determines the artifact's validators. */
 export function answerOf(words: string, target: string, isHttp1: boolean): Answer {
   const [, text = '', ending] = /^(.*?)(?: (closes|later))?$/.exec(words) ?? [];
   const answer = responseOf(text, target);
-  if (!isHttp1 || answer.goesOn !== undefined) return answer;
-  return { ...answer, goesOn: ending !== 'closes' };
+  if (!isHttp1 || answer.isReusable !== undefined) return answer;
+  return { ...answer, isReusable: ending !== 'closes' };
 }
 
 function responseOf(text: string, target: string): Answer {
@@ -39,9 +39,9 @@ function responseOf(text: string, target: string): Answer {
   const [first = '', second = ''] = strings;
   switch (kind) {
     case 'bare':
-      return { status: Number(rest[0]), headers: {}, body: '', goesOn: false };
+      return { status: Number(rest[0]), headers: {}, body: '', isReusable: false };
     case 'lost':
-      return { end: 'closed', goesOn: false };
+      return { end: 'closed', isReusable: false };
     case 'reset':
       return { end: `reset ${rest[0]}` };
     case '200':
@@ -85,17 +85,17 @@ function responseOf(text: string, target: string): Answer {
 
 const empty = { 'content-length': '0', 'cache-control': 'no-store' };
 
-// An upload that is too large is 403 to Nx, so that it does not take it for a failure.
+// An upload that is too large gets 403 for Nx, which treats other statuses as a failure of the cache.
 function textOf(status: number): string {
   return MESSAGES[status === 403 ? 413 : status] ?? '';
 }
 
 function error(status: number, detail: string): Answer {
   const message = `${JSON.stringify({ message: MESSAGES[status] })}\n`;
-  const further: Record<string, string> = {};
-  if (status === 405) further['allow'] = detail;
-  if (status === 416) further['content-range'] = `bytes ${detail}`;
-  return withBody(status, JSON_TYPE, message, further);
+  const extra: Record<string, string> = {};
+  if (status === 405) extra['allow'] = detail;
+  if (status === 416) extra['content-range'] = `bytes ${detail}`;
+  return withBody(status, JSON_TYPE, message, extra);
 }
 
 function turbo(status: number, allow: string): Answer {
@@ -104,13 +104,13 @@ function turbo(status: number, allow: string): Answer {
   return withBody(status, JSON_TYPE, text, allow === '' ? {} : { allow });
 }
 
-function withBody(status: number, type: string, body: string, further: Record<string, string> = {}): Answer {
+function withBody(status: number, type: string, body: string, extra: Record<string, string> = {}): Answer {
   const headers = {
     'content-type': type,
     'content-length': String(byteLength(body)),
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
-    ...further,
+    ...extra,
   };
   return { status, headers, body };
 }
@@ -136,7 +136,7 @@ function byteLength(text: string): number {
   return Buffer.byteLength(text);
 }
 
-/** UTF-8, each byte as a character. */
+/** Returns the UTF-8 bytes of a text, each as one character. */
 function bytesOf(text: string): string {
   return Buffer.from(text).toString('latin1');
 }

@@ -1,21 +1,21 @@
 import { type Facts, type Verdict, verdictOf } from './rfc9110.js';
 
-/** A request with some of the conditional headers and a Range, and what RFC 9110 says to it. */
+/** Request with conditional headers and a Range, and the status that RFC 9110 requires. */
 export interface Combination {
   readonly method: Facts['method'];
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly verdict: Verdict;
-  /** What is selected, where that is a part. */
+  /** Selected bytes of a 206. */
   readonly part: readonly [first: number, last: number] | undefined;
 }
 
-/** The artifact, which is its own key; it has the tag `"tag"` and the date. */
+/** Content of the artifact, which is also its key. Its entity tag is `"tag"`, and its modification date is `DATE`. */
 export const ARTIFACT = '0123456789';
 const DATE = 'Thu, 29 Feb 2024 12:00:00 GMT';
 const BEFORE = 'Thu, 29 Feb 2024 11:59:59 GMT';
 
-/** Of each header the values that make a difference: none, one that is true, one that is false, one to be ignored. */
+/** Values of each header: absent, a condition that is true, one that is false, and one to be ignored. */
 type Values<T> = readonly (readonly [text: string | undefined, meaning: T | undefined])[];
 const NONE = [undefined, undefined] as const;
 const IF_MATCH: Values<boolean> = [NONE, ['"x", "tag"', true], ['W/"tag"', false]];
@@ -30,7 +30,7 @@ const RANGE: Values<'satisfiable' | 'unsatisfiable'> = [
   ['bytes=4-2', undefined],
 ];
 
-/** Every combination of Range and the conditional headers, for every method, there where something is and where nothing is. */
+/** Returns every combination of Range and the conditional headers, for every method and for a missing artifact. */
 export function everyCombination(): Combination[] {
   const combinations: Combination[] = [];
   for (const [ifMatchText, ifMatch] of IF_MATCH) {
@@ -48,7 +48,7 @@ export function everyCombination(): Combination[] {
                 range: rangeText,
               });
               const facts = { ifMatch, ifUnmodifiedSince, ifNoneMatch, ifModifiedSince, ifRange, range };
-              combinations.push(...inEveryWay(headers, facts));
+              combinations.push(...withEveryMethod(headers, facts));
             }
           }
         }
@@ -58,13 +58,13 @@ export function everyCombination(): Combination[] {
   return combinations;
 }
 
-function inEveryWay(headers: Combination['headers'], facts: Omit<Facts, 'method' | 'exists'>): Combination[] {
-  const ways = (['GET', 'HEAD', 'PUT', 'DELETE'] as const).map((method) => {
+function withEveryMethod(headers: Combination['headers'], facts: Omit<Facts, 'method' | 'exists'>): Combination[] {
+  const existing = (['GET', 'HEAD', 'PUT', 'DELETE'] as const).map((method) => {
     const verdict = verdictOf({ method, exists: true, ...facts });
     return { method, path: `/${ARTIFACT}`, headers, verdict, part: verdict === 206 ? ([2, 4] as const) : undefined };
   });
-  // Where nothing is, no condition of a download counts.
-  return [...ways, { method: 'GET', path: '/missing', headers, verdict: 404, part: undefined }];
+  // Conditions of a GET do not apply if there is no artifact.
+  return [...existing, { method: 'GET', path: '/missing', headers, verdict: 404, part: undefined }];
 }
 
 function defined(headers: Readonly<Record<string, string | undefined>>): Record<string, string> {

@@ -7,22 +7,22 @@ import { type Certificate, certificate } from '../helpers/certificate.js';
 import { KINDS, type RunningServer } from '../helpers/servers.js';
 
 /**
- * In megabytes. V8's young generation takes its time to grow to 16 and more, and each thread's arena of malloc to its size,
- * which in ten minutes looks like a leak. Where the one is small, and one arena is for all, what grows then is one.
+ * Small young generation, in megabytes. V8 grows it slowly to 16 MB and more, and malloc grows the arena of each thread,
+ * which looks like a leak within ten minutes. With these options and one arena, only a leak makes the memory grow.
  */
 const V8_OPTIONS = ['--max-semi-space-size=2'];
 
 export interface CommandOptions {
   readonly tls?: boolean;
-  /** As `--max-size` has it. */
+  /** Value of `--max-size`. */
   readonly maxSize?: string;
-  /** Variables beside those of this process. */
+  /** Environment variables in addition to those of this process. */
   readonly environment?: Readonly<Record<string, string>>;
 }
 
-/** `hotblob serve` over a directory, for clients of HTTP/1.1 and HTTP/2; may be ended and started again. */
+/** Process of `hotblob serve` that can be stopped and restarted. */
 export class Command {
-  /** All that it has written to stderr. */
+  /** Everything that the process has written to stderr. */
   stderr = '';
   readonly #args: readonly string[];
   readonly #environment: Readonly<Record<string, string>>;
@@ -30,7 +30,7 @@ export class Command {
   #child: ChildProcess | undefined;
   #clients: readonly RunningServer[] = [];
 
-  /** The store is in a directory of its name below `directory`. */
+  /** Starts the process. The store is in a directory of its name below `directory`. */
   static async start(
     directory: string,
     store: 'segments' | 'directory',
@@ -59,12 +59,12 @@ export class Command {
     this.#environment = { ...environment };
   }
 
-  /** The server as clients of HTTP/1.1 and of HTTP/2 know it. Empty while it is being started again. */
+  /** The server as HTTP/1.1 clients and as HTTP/2 clients reach it. Empty during a restart. */
   get clients(): readonly RunningServer[] {
     return this.#clients;
   }
 
-  /** Ends it with a signal and starts it again. Resolves to its exit code, or the signal's name. */
+  /** Sends a signal, waits for the exit, and starts the process again. Resolves to the exit code or signal. */
   async restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string> {
     const outcome = await this.stop(signal);
     await this.#launch();
@@ -82,7 +82,7 @@ export class Command {
     return child.exitCode ?? child.signalCode ?? '';
   }
 
-  /** Anonymous memory, in bytes, as the kernel counts it. */
+  /** Returns the anonymous memory of the process in bytes. */
   anonymousBytes(): number {
     const status = readFileSync(`/proc/${this.#running().pid}/status`, 'latin1');
     return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
@@ -93,7 +93,7 @@ export class Command {
   }
 
   #running(): ChildProcess {
-    if (this.#child === undefined) throw new Error('not started');
+    if (this.#child === undefined) throw new Error('the server has not been started');
     return this.#child;
   }
 
@@ -108,7 +108,7 @@ export class Command {
     });
     const { value: line = '' } = await createInterface(child.stdout)[Symbol.asyncIterator]().next();
     const port = Number(/:(\d+)/.exec(line.split('://')[1] ?? '')?.[1]);
-    if (!(port > 0)) throw new Error(`the server has not started: ${line} ${this.stderr}`);
+    if (!(port > 0)) throw new Error(`the server did not start: ${line} ${this.stderr}`);
     const kinds = this.#tls === undefined ? (['port-http', 'port-h2c'] as const) : (['port-https', 'port-h2'] as const);
     this.#clients = kinds.map((kind) => ({ ...KINDS[kind], kind, port, certificate: this.#tls }));
   }

@@ -1,18 +1,18 @@
 import { readFileSync } from 'node:fs';
 
-/** One request, as it is said over both protocols or over one. Text is latin1: each character is a byte. */
+/** Request over one or both HTTP versions. Text is latin1: each character is a byte. */
 export interface CorpusRequest {
   readonly line: string;
   readonly http1: { readonly text: string; readonly method: string; readonly expected: string } | undefined;
   readonly http2:
     | { readonly fields: readonly Field[]; readonly body: string | null; readonly expected: string }
     | undefined;
-  /** It begins with what says which kind of artifact is asked for; empty where it is in the text alone. */
+  /** Request target, whose start determines the kind of artifact. Empty for a raw request. */
   readonly target: string;
 }
 export type Field = readonly [name: string, value: string];
 
-/** The requests of `requests.txt`, which says what its lines mean, by their headings. */
+/** Reads the requests of `requests.txt` by their headings. That file describes its format. */
 export function readCorpus(): ReadonlyMap<string, readonly CorpusRequest[]> {
   const text = readFileSync(new URL('./requests.txt', import.meta.url), 'utf8');
   const sections = text.split(/^## /m).slice(1);
@@ -40,17 +40,17 @@ function requestsOf(line: string): CorpusRequest[] {
 }
 
 function requestOf(line: string, character: string): CorpusRequest {
-  const [said = '', answers = ''] = line.split(/ -> (?=[^>]*$|.*"[^"]*$)/);
-  const [one = '', other = one] = answers.split(' || ').map((answer) => {
-    return repeated(answer).replace('<c>', JSON.stringify(character).slice(1, -1));
+  const [request = '', expectations = ''] = line.split(/ -> (?=[^>]*$|.*"[^"]*$)/);
+  const [first = '', second = first] = expectations.split(' || ').map((expectation) => {
+    return expandRepeats(expectation).replace('<c>', JSON.stringify(character).slice(1, -1));
   });
-  const [head = '', body] = said.split(' << ').map((part) => unescaped(repeated(part)));
+  const [head = '', body] = request.split(' << ').map((part) => unescapeText(expandRepeats(part)));
   if (head.startsWith('raw ')) {
     const text = head.slice(4);
     return {
       line,
       target: '',
-      http1: { text, method: text.trimStart().split(/[ \t]/)[0] ?? '', expected: one },
+      http1: { text, method: text.trimStart().split(/[ \t]/)[0] ?? '', expected: first },
       http2: undefined,
     };
   }
@@ -59,7 +59,7 @@ function requestOf(line: string, character: string): CorpusRequest {
   const http2Body = body ?? null;
   if (start === 'h2') {
     const target = fields.find(([name]) => name === ':path')?.[1] ?? '';
-    return { line, target, http1: undefined, http2: { fields, body: http2Body, expected: one } };
+    return { line, target, http1: undefined, http2: { fields, body: http2Body, expected: first } };
   }
   const [, method = '', target = ''] = /^(\S+) ([\s\S]*)$/.exec(start) ?? [];
   const isFramed = fields.some(([name]) => name.toLowerCase() === 'content-length');
@@ -73,13 +73,13 @@ function requestOf(line: string, character: string): CorpusRequest {
     [':authority', 'a'],
     [':path', target],
   ];
-  // HTTP/2 has its names in lower case (RFC 9113, 8.2).
+  // Header names of HTTP/2 are in lower case (RFC 9113, 8.2).
   const lower = fields.map(([name, value]): Field => [name.toLowerCase(), value]);
   return {
     line,
     target,
-    http1: { text: `${method} ${target} HTTP/1.1\r\n${block}\r\n${body ?? ''}`, method, expected: one },
-    http2: { fields: [...pseudo, ...lower], body: http2Body, expected: other },
+    http1: { text: `${method} ${target} HTTP/1.1\r\n${block}\r\n${body ?? ''}`, method, expected: first },
+    http2: { fields: [...pseudo, ...lower], body: http2Body, expected: second },
   };
 }
 
@@ -88,8 +88,8 @@ function fieldOf(text: string): Field {
   return [text.slice(0, end), text.slice(end + 1).replace(/^ /, '')];
 }
 
-/** `{ab*3}` is `ababab`; between fields, `~` stands for what parts them. */
-function repeated(text: string): string {
+/** Expands `{ab*3}` to `ababab`. Between fields, `~` stands for the separator. */
+function expandRepeats(text: string): string {
   return text.replaceAll(/\{([^{}]+)\*(\d+)\}/g, (_, part: string, count: string) => {
     return part.endsWith('~')
       ? Array.from({ length: Number(count) }, () => part.slice(0, -1)).join(' | ')
@@ -99,7 +99,7 @@ function repeated(text: string): string {
 
 const ESCAPES: Readonly<Record<string, string>> = { t: '\t', r: '\r', n: '\n', s: ' ' };
 
-function unescaped(text: string): string {
+function unescapeText(text: string): string {
   return text.replaceAll(/\\(?:x([0-9A-F]{2})|([trns]))/g, (_, hex: string | undefined, letter: string) => {
     return hex === undefined ? (ESCAPES[letter] ?? '') : String.fromCharCode(Number.parseInt(hex, 16));
   });

@@ -13,32 +13,32 @@ import { settled, until } from '../helpers/poll.js';
 import type { RunningServer } from '../helpers/servers.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Files that change during a download', ['what', 'the store']);
+const { fault } = faultTable(test, 'Files that change during a download', ['change', 'promise of the store']);
 
-/** More than what is on its way to a client that does not read, over any connection. */
+/** More than the buffers of any connection to a client that does not read. */
 const VICTIM_BYTES = 24 * MIB;
 const OTHERS = 10;
 const OTHER_BYTES = MIB;
-/** Who has got nothing for so long leaves. */
-const PATIENCE_MS = 5000;
+/** Time without a complete download after which the client disconnects. */
+const CLIENT_TIMEOUT_MS = 5000;
 
 const BEFORE = pattern(VICTIM_BYTES, 1);
 const AFTER = pattern(VICTIM_BYTES, 2);
 
-const CHANGES: readonly { what: string; change(path: string): Promise<unknown> }[] = [
-  { what: 'cut off to nothing', change: (path) => truncate(path, 0) },
-  { what: 'cut off in the middle', change: (path) => truncate(path, VICTIM_BYTES / 2 + 100) },
-  { what: 'rewritten in place, with as many bytes', change: async (path) => rewrite(path, AFTER) },
-  { what: 'appended to', change: (path) => appendFile(path, 'more') },
-  { what: 'deleted', change: (path) => rm(path) },
+const CHANGES: readonly { name: string; change(path: string): Promise<unknown> }[] = [
+  { name: 'truncated to zero bytes', change: (path) => truncate(path, 0) },
+  { name: 'truncated in the middle', change: (path) => truncate(path, VICTIM_BYTES / 2 + 100) },
+  { name: 'rewritten in place with the same size', change: async (path) => rewrite(path, AFTER) },
+  { name: 'appended to', change: (path) => appendFile(path, 'more') },
+  { name: 'deleted', change: (path) => rm(path) },
   {
-    what: 'replaced by rename',
+    name: 'replaced by rename',
     change: (path) => writeFile(`${path}.new`, AFTER).then(() => rename(`${path}.new`, path)),
   },
 ];
 
-/** What the next download may still be, for a second, where the store promises that nothing changes. */
-const OLD = new Set(['whole, as it was', 'cut off', '500']);
+/** Outcomes of the next download while an open file may still be reused: for up to a second with the promise. */
+const STALE = new Set(['complete, old content', 'aborted', '500']);
 
 function rewrite(path: string, bytes: Buffer): void {
   const fd = openSync(path, 'r+');
@@ -47,28 +47,28 @@ function rewrite(path: string, bytes: Buffer): void {
   closeSync(fd);
 }
 
-/** Ways of serving: what the store promises, and where bytes may come from. */
-const WAYS = {
-  'promises nothing': [{ artifact: { immutable: false } }, { artifact: { immutable: false }, only: 'read' }],
-  'promises that files never change in place': [{ artifact: { immutable: true } }],
+/** Options of the server by promise of the store. */
+const SERVERS = {
+  none: [{ artifact: { immutable: false } }, { artifact: { immutable: false }, only: 'read' }],
+  'files never change in place': [{ artifact: { immutable: true } }],
 } as const;
 
-for (const [store, ways] of Object.entries(WAYS)) {
-  for (const { what, change } of CHANGES) {
-    fault([what, store], async (t) => {
+for (const [promise, servers] of Object.entries(SERVERS)) {
+  for (const { name, change } of CHANGES) {
+    fault([name, promise], async (t) => {
       const outcomes = new Map<string, Set<string>>();
-      for (const way of ways) {
+      for (const options of servers) {
         await Promise.all(
           WIRES.map(async (kind) => {
-            const outcome = await outcomeOf(t, kind, way, change);
+            const outcome = await outcomeOf(t, kind, options, change);
             outcomes.set(outcome, (outcomes.get(outcome) ?? new Set()).add(kind));
           }),
         );
       }
-      const words = [...outcomes].map(([outcome, kinds]) =>
+      const cells = [...outcomes].map(([outcome, kinds]) =>
         outcomes.size > 1 ? `${WIRES.filter((kind) => kinds.has(kind)).join(', ')}: ${outcome}` : outcome,
       );
-      return words.sort().join('; ');
+      return cells.sort().join('; ');
     });
   }
 }
@@ -76,11 +76,11 @@ for (const [store, ways] of Object.entries(WAYS)) {
 async function outcomeOf(
   t: ExecutionContext,
   kind: (typeof WIRES)[number],
-  way: (typeof WAYS)[keyof typeof WAYS][number],
+  options: (typeof SERVERS)[keyof typeof SERVERS][number],
   change: (path: string) => Promise<unknown>,
 ): Promise<string> {
   const directory = await temporaryDirectory(t);
-  const child = await ChildServer.start(t, { kind, directory, ...way });
+  const child = await ChildServer.start(t, { kind, directory, ...options });
   writePattern(directory, 'victim', VICTIM_BYTES, 1);
   for (let index = 0; index < OTHERS; index++) writePattern(directory, `${index}`, OTHER_BYTES, index);
   const client = await connect(t, child.server);
@@ -91,12 +91,12 @@ async function outcomeOf(
   const others = Promise.all(
     Array.from({ length: OTHERS }, (_, index) => client.start(`/${index}`).then(isWhole(index))),
   );
-  const patience = new AbortController();
+  const timeout = new AbortController();
   const [download, neighbours] = await Promise.all([
-    Promise.race([victim.finish().then(describe, () => 'cut off'), tired(patience.signal)]),
-    Promise.race([others, tired(patience.signal)]),
+    Promise.race([victim.finish().then(describe, () => 'aborted'), expired(timeout.signal)]),
+    Promise.race([others, expired(timeout.signal)]),
   ]);
-  patience.abort();
+  timeout.abort();
   victim.leave();
   client.leave();
   if (!child.isAlive) return `the process ends (${child.process.signalCode})`;
@@ -105,46 +105,46 @@ async function outcomeOf(
     t.deepEqual(
       neighbours,
       neighbours.map(() => true),
-      'the others get all of theirs',
+      'the concurrent downloads are complete',
     );
-  const ask = () =>
+  const get = () =>
     request(child.server, { path: '/victim' }).then(
       ({ status, body }) => (status === 200 ? describe(body) : `${status}`),
-      () => 'cut off',
+      () => 'aborted',
     );
-  // With the promise a path is looked at once a second.
-  let next = await ask();
-  for (let looks = 0; looks < 30 && OLD.has(next) && way.artifact.immutable; looks++) {
+  // With the promise, the handler checks a path once a second.
+  let next = await get();
+  for (let looks = 0; looks < 30 && STALE.has(next) && options.artifact.immutable; looks++) {
     await wait(100);
-    next = await ask();
+    next = await get();
   }
-  await until('nothing is lent any more', async () => {
+  await until('all buffers and mappings are released', async () => {
     const { pooledBytes, mappedBytes } = await child.stats();
     return pooledBytes === 0 && mappedBytes === 0;
   });
   t.true(child.isAlive);
   child.process.kill('SIGKILL');
-  const it = stalls
-    ? 'the connection stalls until its client leaves'
-    : `the download is ${download}, ten others are whole`;
-  return `${it}; the next one is ${next}`;
+  const outcome = stalls
+    ? 'the connection stalls until its client disconnects'
+    : `download: ${download}; ten concurrent downloads: complete`;
+  return `${outcome}; next download: ${next}`;
 }
 
 function isWhole(index: number): (download: PausedDownload) => Promise<boolean> {
   return async (download) => (await download.finish()).equals(pattern(OTHER_BYTES, index));
 }
 
-/** What a body is, in words. */
+/** Describes a body in words. */
 function describe(body: Buffer): string {
-  if (body.equals(BEFORE)) return 'whole, as it was';
-  if (body.equals(AFTER)) return 'whole, as it is now';
-  if (body.equals(BEFORE.subarray(0, body.byteLength))) return 'what is left of it';
-  if (body.subarray(0, VICTIM_BYTES).equals(BEFORE)) return 'whole, as it is now';
-  return 'a mixture of before and after';
+  if (body.equals(BEFORE)) return 'complete, old content';
+  if (body.equals(AFTER)) return 'complete, new content';
+  if (body.equals(BEFORE.subarray(0, body.byteLength))) return 'truncated content';
+  if (body.subarray(0, VICTIM_BYTES).equals(BEFORE)) return 'complete, new content';
+  return 'a mixture of old and new content';
 }
 
-async function tired(signal: AbortSignal): Promise<undefined> {
-  await wait(PATIENCE_MS, undefined, { signal }).catch(() => {});
+async function expired(signal: AbortSignal): Promise<undefined> {
+  await wait(CLIENT_TIMEOUT_MS, undefined, { signal }).catch(() => {});
 }
 
 interface Client {
@@ -152,7 +152,7 @@ interface Client {
   leave(): void;
 }
 
-/** Downloads over HTTP/2 share a connection; those over HTTP/1.1 cannot. */
+/** Connects one HTTP/2 session for all downloads. Over HTTP/1.1 each download has its own connection. */
 async function connect(t: ExecutionContext, server: RunningServer): Promise<Client> {
   if (server.version === 1) return { start: (path) => startPaused(t, server, path), leave() {} };
   const session = http2.connect(`${server.tls ? 'https' : 'http'}://127.0.0.1:${server.port}`, {
@@ -161,7 +161,7 @@ async function connect(t: ExecutionContext, server: RunningServer): Promise<Clie
   t.teardown(() => session.destroy());
   session.on('error', () => {});
   await once(session, 'connect');
-  // One download that is not read must not use up what all share.
+  // A download that is not read must not use up the session's window.
   session.setLocalWindowSize(64 * MIB);
   return { start: (path) => startPausedOn(session, path), leave: () => session.destroy() };
 }

@@ -8,7 +8,7 @@ import { content } from '../stores/fixture.js';
 
 const MIB = 1024 * 1024;
 
-/** Serves a file system of 16 MiB, which is mounted in a namespace of the process's own and goes with it. */
+/** Starts a server on a file system of 16 MiB, in its own mount namespace, so that the mount ends with the process. */
 async function serveSmallDisk(t: ExecutionContext, store: string): Promise<{ child: ChildProcess; url: string }> {
   const dir = await mkdtemp(`${tmpdir()}/hotblob-full-`);
   const namespaces = process.getuid?.() === 0 ? '-m' : '-rm';
@@ -25,7 +25,7 @@ async function serveSmallDisk(t: ExecutionContext, store: string): Promise<{ chi
   return { child, url: /http:\/\/\S+/.exec(line)?.[0] ?? '' };
 }
 
-/** Fills the disk of a server, and goes on. Returns what came of it. */
+/** Fills the disk of a server and sends more requests. Returns the outcome in words. */
 export async function fillDisk(t: ExecutionContext, kind: 'directory' | 'segments'): Promise<string> {
   const { child, url } = await serveSmallDisk(t, kind);
   const put = async (key: string, body: Buffer) => (await fetch(`${url}/${key}`, { method: 'PUT', body })).status;
@@ -34,23 +34,23 @@ export async function fillDisk(t: ExecutionContext, kind: 'directory' | 'segment
     const bytes = Buffer.from(await response.arrayBuffer());
     return response.status === 200 ? bytes : response.status;
   };
-  const kept: number[] = [];
+  const stored: number[] = [];
   let status = 0;
   for (let seed = 0; status !== 507 && seed < 20; seed++) {
     status = await put(`key/${seed}`, content(1.5 * MIB, seed));
-    if (status === 200) kept.push(seed);
+    if (status === 200) stored.push(seed);
     else t.is(await get(`key/${seed}`), 404);
   }
   t.is(status, 507);
-  t.true(kept.length >= 8, `${kept.length} kept`);
-  // Again and again: what failed leaves nothing behind that would make it worse.
+  t.true(stored.length >= 8, `${stored.length} stored`);
+  // Repeated, because a failed upload must not leave anything on the disk.
   for (let count = 0; count < 10; count++) t.is(await put('key/too-large', content(2 * MIB)), 507);
   t.is(await get('key/too-large'), 404);
   t.is(await put('key/0', content(2 * MIB)), 507, 'an overwrite');
   t.is(await put('key/small', content(20_000, 99)), 200);
   t.deepEqual(await get('key/small'), content(20_000, 99));
-  for (const seed of kept) t.true(content(1.5 * MIB, seed).equals(Buffer.from((await get(`key/${seed}`)) as Buffer)));
+  for (const seed of stored) t.true(content(1.5 * MIB, seed).equals(Buffer.from((await get(`key/${seed}`)) as Buffer)));
   child.kill('SIGTERM');
   t.deepEqual(await once(child, 'exit'), [0, null]);
-  return `${status} for what does not fit, again and again; what was there stays; smaller ones are still taken; it ends with 0`;
+  return `${status} for every upload that does not fit; stored artifacts stay; smaller uploads succeed; the server exits with 0`;
 }

@@ -1,4 +1,4 @@
-// What headers and paths come to, compared with implementations that others wrote, or that were written once more.
+// Compares the parsers of headers and paths with other implementations: packages, V8, or a second one in this folder.
 import assert from 'node:assert/strict';
 import test from 'ava';
 import fc from 'fast-check';
@@ -13,7 +13,7 @@ import { MountedProtocols } from '../../src/protocols/mounted.js';
 import { runsOf } from './fuzz/runs.js';
 import { type Routed, routeAgain } from './fuzz/second-routes.js';
 
-/** Compares two answers; counts the cases in which both are to be the same, so that there are some. */
+/** Checks a property, and counts the values for which both implementations should agree. */
 function compare<T>(arbitrary: fc.Arbitrary<T>, isSame: (value: T) => boolean): { runs: number; compared: number } {
   const { runs } = runsOf(1);
   let compared = 0;
@@ -33,7 +33,7 @@ const number = fc.oneof(
     arbitrary: fc.constantFrom('', '0', '007', '9007199254740991', '9'.repeat(30), 'x', '1e1', '-1', '0x1', '1.5'),
   },
 );
-// Mostly as clients mean them, so that there is something to compare.
+// Mostly valid ranges, so that there are values to compare.
 const spec = fc.oneof(
   { weight: 4, arbitrary: fc.tuple(fc.nat(12), fc.nat(12)).map(([first, more]) => `${first}-${first + more}`) },
   { weight: 3, arbitrary: fc.tuple(number, fc.constantFrom('-', '', '--'), number).map((parts) => parts.join('')) },
@@ -44,14 +44,14 @@ const rangeHeader = fc.oneof(
   { weight: 1, arbitrary: fc.tuple(fc.constantFrom('items=', 'bytes', '=', ''), spec).map((parts) => parts.join('')) },
 );
 
-test('ranges: as range-parser has them, where it has them as RFC 9110', (t) => {
+test('parses ranges like range-parser, where that follows RFC 9110', (t) => {
   const { runs, compared } = compare(fc.tuple(rangeHeader, fc.nat(20)), ([header, size]) => {
     const found = parseRange(header, size);
     const theirs = rangeParser(size, header);
     const isOne = Array.isArray(theirs) && theirs.type === 'bytes' && theirs.length === 1;
     const [, first = '', last = ''] = /^bytes=(\d*)-(\d*)$/.exec(header) ?? [];
-    // It takes a range that is backwards, and a suffix that is longer than all there is, for unsatisfiable (RFC 9110, 14.1.1
-    // and 14.1.2: invalid, and all of it), several as several, and any unit.
+    // range-parser differs from RFC 9110, 14.1.1 and 14.1.2: it treats a reversed range (invalid) and a suffix longer than the
+    // content (all of it) as unsatisfiable. It also accepts several ranges and any unit.
     if (first !== '' && last !== '' && BigInt(last) < BigInt(first)) return false;
     if (first === '' && last !== '' && BigInt(last) > BigInt(size)) return false;
     if (header.includes(',') || !header.startsWith('bytes=')) return false;
@@ -82,9 +82,9 @@ const revalidation = fc.record({
   ifModifiedSince: option(fc.oneof(date, fc.constantFrom('yesterday', '0000'))),
 });
 
-test('conditions of a download: as fresh has them', (t) => {
+test('evaluates conditions of a download like fresh', (t) => {
   const { runs, compared } = compare(revalidation, ({ etag, lastModified, ifNoneMatch, ifModifiedSince }) => {
-    // It reads any date that V8 reads.
+    // fresh accepts every date that V8 accepts.
     if (ifModifiedSince === '0000') return false;
     const request = {
       ...(ifNoneMatch !== undefined && { 'if-none-match': ifNoneMatch }),
@@ -103,7 +103,7 @@ test('conditions of a download: as fresh has them', (t) => {
 
 const anyDate = fc.date({ min: new Date(0), max: new Date('9999-12-31T23:59:59Z'), noInvalidDate: true });
 
-test('dates: as V8 reads them, in each of the three formats', (t) => {
+test('parses dates in each of the three formats like V8', (t) => {
   const inFormats = fc.tuple(anyDate, fc.constantFrom('imf', 'rfc850', 'asctime'));
   const { runs, compared } = compare(inFormats, ([moment, format]) => {
     const text = moment.toUTCString();
@@ -117,7 +117,7 @@ test('dates: as V8 reads them, in each of the three formats', (t) => {
     if (format === 'rfc850') {
       const full = new Intl.DateTimeFormat('en', { weekday: 'long', timeZone: 'UTC' }).format(moment);
       const found = parseHttpDate(`${full}, ${day}-${month}-${year.slice(-2)} ${time} GMT`);
-      // Two digits of the year: at most 50 years ahead.
+      // A two-digit year is at most 50 years in the future.
       const ahead = new Date();
       ahead.setUTCFullYear(ahead.getUTCFullYear() + 50);
       assert.ok(found === undefined || found <= ahead.getTime() / SECOND + 1);
@@ -143,7 +143,7 @@ function routed(method: string, path: string, query: string): Routed {
   const { operation, key = '' } = recognition;
   if (operation.kind === 'unsupported') return 'unsupported';
   if (operation.kind === 'answer') return 'answered';
-  return { key, does: operation.kind };
+  return { key, operation: operation.kind };
 }
 
 const hex = fc.constantFrom(2, 31, 32, 33, 38, 40, 64, 128, 129).map((length) => '0a'.repeat(65).slice(0, length));
@@ -187,7 +187,7 @@ const request = fc.record({
     fc
       .tuple(fc.constantFrom(...STARTS), fc.array(segment, { maxLength: 3 }))
       .map(([start, segments]) => start + segments.join('/')),
-    // A key of most tools.
+    // Valid key of most build tools.
     fc.tuple(fc.constantFrom(...STARTS), hex).map((parts) => parts.join('')),
   ),
   query: fc.constantFrom(
@@ -202,7 +202,7 @@ const request = fc.record({
   ),
 });
 
-test('paths: each request comes to the artifact that it names, or is refused', (t) => {
+test('routes each path to the artifact that it names, or refuses it', (t) => {
   const seen = new Set<string>();
   const { runs, compared } = compare(request, ({ method, path, query }) => {
     const found = routed(method, path, query);

@@ -8,7 +8,10 @@ import { type PausedDownload, startPaused, startPausedOn } from '../helpers/paus
 import { settled, until } from '../helpers/poll.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Mappings that are collected, evicted or run out', ['what', 'connections']);
+const { fault } = faultTable(test, 'Mappings under garbage collection, eviction and a descriptor limit', [
+  'load',
+  'connections',
+]);
 
 const FILES = 12;
 const MAX_OPEN_FILES = 8;
@@ -17,12 +20,12 @@ const DOWNLOADS = 128;
 const ROUNDS = 6;
 
 for (const [kind, connections] of [
-  ['http', 'HTTP/1.1, a connection each'],
+  ['http', 'HTTP/1.1, one connection per download'],
   ['h2c', 'HTTP/2, one connection'],
 ] as const) {
   fault(
     [
-      `${DOWNLOADS} stalled downloads of ${FILES} artifacts with 8 descriptors for them; garbage is collected, pages are evicted, half of the clients leave with a reset; ${ROUNDS} times`,
+      `${ROUNDS} rounds of ${DOWNLOADS} stalled downloads of ${FILES} artifacts with ${MAX_OPEN_FILES} descriptors; in each round garbage is collected, pages are evicted, and half of the downloads are reset by their clients`,
       connections,
     ],
     (t) => stress(t, kind),
@@ -54,17 +57,17 @@ async function stress(t: ExecutionContext, kind: 'http' | 'h2c'): Promise<string
       }),
     );
     close();
-    t.true(child.isAlive, `it ended with ${child.process.signalCode}`);
+    t.true(child.isAlive, `the process ended with ${child.process.signalCode}`);
   }
-  t.true(mapped > 0, 'something was mapped');
+  t.true(mapped > 0, 'some downloads were mapped');
   for (const status of statuses) t.true([200, 503].includes(status), `${status}`);
-  await until('mappings go with their files', async () => {
+  await until('mappings are released with their files', async () => {
     const { mappings, mappedBytes, pooledBytes } = await child.stats();
     return (
       mappings <= MAX_OPEN_FILES && mappedBytes + pooledBytes === 0 && mapsBelow(directory, child) <= MAX_OPEN_FILES
     );
   });
-  return `${[...statuses].sort().join(' or ')}; every 200 that is read to its end is whole; the process lives; no more mappings than descriptors are left`;
+  return `${[...statuses].sort().join(' or ')}; every 200 that is read to its end is complete; the process survives; at most one mapping per descriptor is left`;
 }
 
 interface Client {
@@ -82,7 +85,7 @@ async function connect(t: ExecutionContext, { server }: ChildServer): Promise<Cl
   return { start: (path) => startPausedOn(session, path), close: () => session.destroy() };
 }
 
-/** What a process has mapped of the files below a directory, as the kernel sees it. */
+/** Returns the number of mappings of files below a directory, as the kernel reports it. */
 function mapsBelow(directory: string, { process: { pid } }: ChildServer): number {
   return readFileSync(`/proc/${pid}/maps`, 'latin1')
     .split('\n')

@@ -19,35 +19,35 @@ import { evict, majorFaults } from '../helpers/page-cache.js';
 import type { Requirement } from '../helpers/peers.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Files of others, and other file systems', ['files', 'on']);
+const { fault } = faultTable(test, 'File owners and file systems', ['file owner', 'file system']);
 
 const ROOT = 0;
 const NOBODY = 65534;
-/** Some wait for a disk has its reason elsewhere, such as code that is not in memory. */
+/** Maximum number of major page faults. A few have other causes, such as code that is not in memory. */
 const MAX_FAULTS = 10;
 const COLD_FILES = 40;
 
-interface Place {
+interface FileSystem {
   readonly name: string;
-  /** What a shell runs to make `served` of `files`, both below the working directory, which is an ext4. */
+  /** Shell script that mounts `served` from `files`. Both are below the working directory, which is on ext4. */
   readonly script: string;
   readonly needs?: Requirement;
-  /** Whether it keeps everything in memory: then what is not there is what was never written. */
+  /** `true` for a file system in memory. There, only holes of files are not in the page cache. */
   readonly holes?: boolean;
 }
 
-/** Where a script leaves the id of a process that has to be ended. */
+/** File in which a script writes the id of a process that the test has to end. */
 const DAEMON = 'daemon.pid';
 const OVERLAY = 'mount -t overlay -o lowerdir=files,upperdir=top/upper,workdir=top/work overlay served';
-const PLACES: readonly Place[] = [
+const FILE_SYSTEMS: readonly FileSystem[] = [
   { name: 'ext4', script: 'mount --bind files served' },
   { name: 'ext4, mounted read-only', script: 'mount --bind files served && mount -o remount,ro .' },
   { name: 'tmpfs', script: 'mount -t tmpfs tmpfs served && cp -a files/. served', holes: true },
   { name: 'overlayfs', script: OVERLAY },
-  { name: 'overlayfs above ext4, mounted read-only', script: `mount -o remount,ro . && ${OVERLAY}` },
+  { name: 'overlayfs on ext4, mounted read-only', script: `mount -o remount,ro . && ${OVERLAY}` },
   {
     name: 'FUSE (bindfs)',
-    // Without what would keep the test's own streams open.
+    // Does not inherit the test's streams, which it would keep open.
     script: [
       '{ bindfs -f files served </dev/null >/dev/null 2>&1 3>&- & }',
       `echo $! >../${DAEMON}`,
@@ -62,32 +62,32 @@ interface Owner {
   readonly name: string;
   readonly owner: number;
   readonly mode: number;
-  /** Whom the server becomes. */
+  /** User of the server. */
   readonly userId?: number;
   readonly launcher?: string;
 }
 
-const OWN: Owner = { name: 'its own', owner: NOBODY, mode: 0o644, userId: NOBODY };
-const OTHERS: Owner = { name: "another user's", owner: ROOT, mode: 0o644, userId: NOBODY };
-const WRITABLE: Owner = { name: "another user's, which everybody may write", owner: ROOT, mode: 0o666, userId: NOBODY };
+const OWN: Owner = { name: 'user of the server', owner: NOBODY, mode: 0o644, userId: NOBODY };
+const OTHERS: Owner = { name: 'another user', owner: ROOT, mode: 0o644, userId: NOBODY };
+const WRITABLE: Owner = { name: 'another user, world-writable', owner: ROOT, mode: 0o666, userId: NOBODY };
 const BARE_ROOT: Owner = {
-  name: "another user's, for root without its powers",
+  name: 'another user, server is root without capabilities',
   owner: NOBODY,
   mode: 0o644,
   launcher: 'setpriv --inh-caps=-all --bounding-set=-all',
 };
 
-for (const place of PLACES) {
-  const owners = place.name === 'ext4' ? [OWN, OTHERS, WRITABLE, BARE_ROOT] : [OWN, OTHERS, WRITABLE];
+for (const fileSystem of FILE_SYSTEMS) {
+  const owners = fileSystem.name === 'ext4' ? [OWN, OTHERS, WRITABLE, BARE_ROOT] : [OWN, OTHERS, WRITABLE];
   for (const owner of owners) {
-    const requirements = place.needs === undefined ? [] : [place.needs];
-    fault([owner.name, place.name], (t) => serve(t, place, owner), 'root', ...requirements);
+    const requirements = fileSystem.needs === undefined ? [] : [fileSystem.needs];
+    fault([owner.name, fileSystem.name], (t) => serve(t, fileSystem, owner), 'root', ...requirements);
   }
 }
 
 async function serve(
   t: ExecutionContext,
-  place: Place,
+  fileSystem: FileSystem,
   { owner, mode, userId, launcher = '' }: Owner,
 ): Promise<string> {
   const directory = await temporaryDirectory(t);
@@ -102,7 +102,7 @@ async function serve(
   write('small', 3000);
   for (const name of cold) {
     const size = name.startsWith('large') ? 64 * KIB : 3000;
-    if (!place.holes) write(name, size);
+    if (!fileSystem.holes) write(name, size);
     else {
       writeFileSync(join(files, name), '');
       truncateSync(join(files, name), size);
@@ -113,15 +113,15 @@ async function serve(
     chmodSync(join(files, name), mode);
     chownSync(join(files, name), owner, owner);
   }
-  // In a mount namespace of its own: what is mounted goes with the server, however that ends.
+  // In its own mount namespace, so that the mounts end with the server.
   const script = [
     `cd ${directory} && mkdir disk && truncate -s 64M image && mkfs.ext4 -q -b 4096 -E root_owner=0:0 image`,
     'mount -o loop image disk && mv files disk && sync -f disk && cd disk && mkdir -m 755 served top && mount -t tmpfs tmpfs top && mkdir -m 755 top/upper top/work',
-    place.script,
+    fileSystem.script,
   ].join(' && ');
   const served = join(directory, 'disk/served');
   const options = { kind: 'http', directory: served, ...(userId !== undefined && { userId }) } as const;
-  // It keeps what is mounted, and would outlive the server.
+  // The daemon keeps its mount and would outlive the server.
   t.teardown(() => endDaemon(join(directory, DAEMON)));
   const child = await ChildServer.start(
     t,
@@ -134,20 +134,20 @@ async function serve(
   const watch = async (names: readonly string[]): Promise<string> => {
     const before = await child.stats();
     for (const name of names) await get(name);
-    return wordsFor(before, await child.stats());
+    return describeSources(before, await child.stats());
   };
-  // The first time for code to be there, and for file systems that let go of what they have not been asked for.
+  // Warms up the code, and the page cache of file systems that drop pages which were not read through them.
   await watch(['large', 'small']);
-  const words = [`large: ${await watch(['large'])}`, `small: ${await watch(['small'])}`];
-  // As the server sees it: the test is not where it is mounted.
-  if (!place.holes) for (const name of cold) evict(join(`/proc/${child.process.pid}/root`, served, name));
+  const outcomes = [`large: ${await watch(['large'])}`, `small: ${await watch(['small'])}`];
+  // By the path in the server's mount namespace.
+  if (!fileSystem.holes) for (const name of cold) evict(join(`/proc/${child.process.pid}/root`, served, name));
   const faultsBefore = majorFaults(child.process.pid);
-  words.push(`cold: ${await watch(cold)}`);
+  outcomes.push(`cold: ${await watch(cold)}`);
   const faults = majorFaults(child.process.pid) - faultsBefore;
   t.log(`${faults} page faults`, JSON.stringify((await child.stats()).sent));
   return [
-    ...words,
-    faults < MAX_FAULTS ? 'the event loop waits for no disk' : 'THE EVENT LOOP WAITS FOR THE DISK',
+    ...outcomes,
+    faults < MAX_FAULTS ? 'the event loop does not wait for the disk' : 'THE EVENT LOOP WAITS FOR THE DISK',
   ].join('; ');
 }
 
@@ -155,8 +155,8 @@ function endDaemon(path: string): void {
   if (existsSync(path)) process.kill(Number(readFileSync(path, 'latin1')), 'SIGKILL');
 }
 
-/** Where nearly all has come from, and why not from a mapping. */
-function wordsFor(before: HandlerStats, after: HandlerStats): string {
+/** Describes the sources of at least a tenth of the bytes, and the reasons against a mapping. */
+function describeSources(before: HandlerStats, after: HandlerStats): string {
   const sources = (['mapped', 'copied', 'read'] as const).map((name) => {
     return { name, bytes: after.sent[name].bytes - before.sent[name].bytes };
   });

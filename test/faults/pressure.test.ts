@@ -10,37 +10,37 @@ import { evict } from '../helpers/page-cache.js';
 import { until } from '../helpers/poll.js';
 import { faultTable } from './table.js';
 
-const { fault: declare } = faultTable(test, 'Memory pressure', ['what']);
+const { fault: declare } = faultTable(test, 'Memory pressure', ['memory use']);
 const fault = (name: string, run: (t: ExecutionContext) => Promise<string>): void => declare([name], run, 'cgroup');
 
 const LIMIT = 256 * MIB;
-/** How near to a share of the limit the process has to come. */
+/** Maximum distance to a share of the limit, as a share of the limit. */
 const TOLERANCE = 0.015;
-/** More than the limit, all together. */
+/** Together larger than the limit. */
 const MANY = { files: 9, size: 40 * MIB };
-/** Stays in the page cache even where hardly any memory is left for it. */
+/** Small enough to stay in the page cache under pressure. */
 const ONE = { files: 1, size: 8 * MIB };
 
-fault('clean page cache takes all that is left', async (t) => {
+fault('clean page cache fills the rest of the limit', async (t) => {
   const site = await openSite(t, MANY);
   const levels = new Set<string>();
   for (let index = 0; index < MANY.files; index++) levels.add((await site.download(index)).pressure);
   const { group } = site;
   const { memory } = await site.child.hold(0);
   t.like(memory, { sensor: `cgroup v${group.version}`, limitBytes: LIMIT, headroomBytes: 64 * MIB });
-  t.true((memory?.usedBytes ?? LIMIT) < 0.5 * LIMIT, `${memory?.usedBytes} bytes are said to be in use`);
+  t.true((memory?.usedBytes ?? LIMIT) < 0.5 * LIMIT, `${memory?.usedBytes} bytes in use`);
   const isFull = group.chargedBytes() > 0.95 * LIMIT;
   return [
     isFull ? 'the limit is reached' : 'the limit is not reached',
-    `all the time \`${[...levels].join(' or ')}\``,
+    `always \`${[...levels].join(' or ')}\``,
     ...(await site.downloadOnceWarm(MANY.files - 1)),
   ].join('; ');
 });
 
-// Soft is 70% of the limit, hard 85%; a level is left 10% below its watermark: at 63% and 76.5%.
+// The watermarks are 70% and 85% of the limit. A level ends 10% below its watermark, at 63% and 76.5%.
 for (const shares of [[60], [74], [90], [90, 80], [90, 66], [90, 74, 50], [74, 66], [74, 66, 60]]) {
   const [first, ...others] = shares.map((share) => `${share}%`);
-  fault(`anonymous memory takes ${[first, ...others].join(', then ')}`, async (t) => {
+  fault(`anonymous memory at ${[first, ...others].join(', then ')}`, async (t) => {
     const site = await openSite(t, ONE);
     for (const share of shares) await site.use(share / 100);
     return (await site.downloadOnceWarm(0)).join('; ');
@@ -51,16 +51,16 @@ interface Site {
   readonly group: MemoryGroup;
   readonly child: ChildServer;
   download(index: number): Promise<HandlerStats>;
-  /** What one looks like that finds its artifact in the page cache. */
+  /** Describes a download of an artifact that is in the page cache. */
   downloadOnceWarm(index: number): Promise<string[]>;
-  /** Makes the process use this share of the limit. */
+  /** Makes the process use a share of the limit. */
   use(share: number): Promise<void>;
 }
 
 async function openSite(t: ExecutionContext, { files, size }: typeof ONE): Promise<Site> {
   const directory = await temporaryDirectory(t);
   const bodies = Array.from({ length: files }, (_, index) => writePattern(directory, `${index}`, size, index));
-  // What the page cache holds of them is to be charged to the group.
+  // Evicts the files, so that their pages are charged to the cgroup that reads them.
   for (const index of bodies.keys()) evict(join(directory, `${index}`));
   const group = memoryGroup(t, LIMIT);
   const child = await ChildServer.start(t, { kind: 'http', directory, memory: 'measured' }, `${group.join} && exec`);
@@ -73,18 +73,21 @@ async function openSite(t: ExecutionContext, { files, size }: typeof ONE): Promi
       const { body } = await request(child.server, { path: `/${index}` });
       assertBytes(t, body, bodies[index] ?? Buffer.alloc(0));
       downloads++;
-      await until('the server has finished, too', async () => (await child.stats()).responses[200] === downloads);
+      await until(
+        'the server has counted the response',
+        async () => (await child.stats()).responses[200] === downloads,
+      );
       return child.stats();
     },
     async downloadOnceWarm(index) {
-      let words: string[] = [];
-      await until('all of it is in the page cache', async () => {
+      let outcome: string[] = [];
+      await until('all of the file is in the page cache', async () => {
         const before = await child.stats();
         const after = await site.download(index);
-        words = wordsFor(before, after);
+        outcome = describeDownload(before, after);
         return after.sent.read.bytes === before.sent.read.bytes;
       });
-      return [...words, group.kills() === 0 && child.isAlive ? 'the process lives' : 'the process is killed'];
+      return [...outcome, group.kills() === 0 && child.isAlive ? 'the process survives' : 'the process is killed'];
     },
     async use(share) {
       let used = 0;
@@ -92,7 +95,7 @@ async function openSite(t: ExecutionContext, { files, size }: typeof ONE): Promi
         used = (await child.hold(held)).memory?.usedBytes ?? 0;
         const missing = share * LIMIT - used;
         if (Math.abs(missing) < TOLERANCE * LIMIT) return true;
-        // Never below, not even for a moment: levels remember. What is let go is freed by a thread of V8, some time soon.
+        // Approaches the share from above in small steps, because levels have hysteresis. V8 frees released memory later.
         held = Math.max(0, held + (missing > 0 ? missing : missing / 2));
         return false;
       });
@@ -102,7 +105,7 @@ async function openSite(t: ExecutionContext, { files, size }: typeof ONE): Promi
   return site;
 }
 
-function wordsFor(before: HandlerStats, after: HandlerStats): string[] {
+function describeDownload(before: HandlerStats, after: HandlerStats): string[] {
   const sent = (source: 'mapped' | 'copied' | 'read') => after.sent[source].bytes > before.sent[source].bytes;
   const reasons = Object.entries(after.unmapped).filter(
     ([reason, count]) => count > (before.unmapped[reason as keyof HandlerStats['unmapped']] ?? 0),

@@ -1,5 +1,6 @@
-// Requests as attackers and broken clients send them, with what is to be answered: by hand (requests.txt), and for every
-// combination of conditional headers by the rules of RFC 9110 (rfc9110.ts). Never what the code has answered once.
+// Requests as attackers and broken clients send them, with their expected responses. Those are written by hand
+// (requests.txt), or follow from the rules of RFC 9110 for every combination of conditional headers (rfc9110.ts). They are
+// never recorded from the code.
 import assert from 'node:assert/strict';
 import test, { type ExecutionContext } from 'ava';
 import { ChildServer } from '../helpers/child.js';
@@ -10,20 +11,20 @@ import { KINDS, type RunningServer } from '../helpers/servers.js';
 import { type Answer, answerOf } from './answers.js';
 import { ARTIFACT, type Combination, everyCombination } from './combinations.js';
 import { type CorpusRequest, readCorpus } from './corpus.js';
-import { sayHttp1, sayHttp2 } from './say.js';
+import { sendHttp1, sendHttp2 } from './send.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Paths and headers', ['what', 'requests']);
+const { fault } = faultTable(test, 'Paths and headers', ['requests', 'count']);
 const MAX_UPLOAD_BYTES = 1000;
-const AT_ONCE = 20;
+const CONCURRENCY = 20;
 
 const teardowns: (() => unknown)[] = [];
 test.after.always(() => teardowns.map((teardown) => teardown()));
 let child: ChildServer;
-/** The port, for clients of HTTP/1.1 and of HTTP/2. */
+/** The server as HTTP/1.1 clients and as HTTP/2 clients reach it. */
 let clients: readonly RunningServer[];
 
-test.serial.before('a server in a process of its own', async () => {
+test.serial.before('start a server in a child process', async () => {
   const t = { teardown: (teardown: () => unknown): void => void teardowns.push(teardown) };
   const options = { kind: 'port-http', directory: '/nowhere', echo: true, maxUploadBytes: MAX_UPLOAD_BYTES } as const;
   child = await ChildServer.start(t, options);
@@ -32,15 +33,17 @@ test.serial.before('a server in a process of its own', async () => {
 
 const corpus = readCorpus();
 for (const [heading, requests] of corpus) {
-  fault([heading, String(requests.length)], (t) => answersTo(t, requests), 'python3-h2');
+  fault([heading, String(requests.length)], (t) => sendAll(t, requests), 'python3-h2');
 }
 
-/** Asserts the answer to each of them, and says in words what was answered how often. */
-async function answersTo(t: ExecutionContext, requests: readonly CorpusRequest[]): Promise<string> {
+/** Asserts the response to each request, and describes how often each status occurred. */
+async function sendAll(t: ExecutionContext, requests: readonly CorpusRequest[]): Promise<string> {
   const byHttp1 = requests.flatMap((each) => each.http1 ?? []);
   const byHttp2 = requests.flatMap((each) => each.http2 ?? []);
-  const found1 = await inTurns(byHttp1, (each) => sayHttp1(child.server.port, each, each.expected.endsWith(' later')));
-  const found2 = await sayHttp2(t, child.server.port, byHttp2);
+  const found1 = await inBatches(byHttp1, (each) =>
+    sendHttp1(child.server.port, each, each.expected.endsWith(' later')),
+  );
+  const found2 = await sendHttp2(t, child.server.port, byHttp2);
   const wrong: object[] = [];
   const check = (line: string, found: Answer | undefined, expected: Answer): void => {
     try {
@@ -56,29 +59,29 @@ async function answersTo(t: ExecutionContext, requests: readonly CorpusRequest[]
       check(`HTTP/2 ${line}`, found2[byHttp2.indexOf(http2)], answerOf(http2.expected, target, false));
   }
   t.deepEqual(wrong, []);
-  return alike(countsOf(found1), countsOf(found2));
+  return mergeCells(countsOf(found1), countsOf(found2));
 }
 
-async function inTurns<T, U>(items: readonly T[], run: (item: T) => Promise<U>): Promise<U[]> {
+async function inBatches<T, U>(items: readonly T[], run: (item: T) => Promise<U>): Promise<U[]> {
   const results: U[] = [];
-  for (let start = 0; start < items.length; start += AT_ONCE) {
-    results.push(...(await Promise.all(items.slice(start, start + AT_ONCE).map(run))));
+  for (let start = 0; start < items.length; start += CONCURRENCY) {
+    results.push(...(await Promise.all(items.slice(start, start + CONCURRENCY).map(run))));
   }
   return results;
 }
 
-/** What was answered, the most frequent first. */
+/** Counts the outcomes, the most frequent first. */
 function countsOf(answers: readonly Answer[]): string {
   const counts = new Map<string, number>();
   for (const { status, end = '' } of answers) {
-    const words = status === undefined ? ({ closed: 'closed without an answer' }[end] ?? end) : String(status);
+    const words = status === undefined ? ({ closed: 'closed without a response' }[end] ?? end) : String(status);
     counts.set(words, (counts.get(words) ?? 0) + 1);
   }
   const sorted = [...counts].sort(([a, most], [b, more]) => more - most || a.localeCompare(b));
   return sorted.map(([words, count]) => `${words} (${count})`).join(', ');
 }
 
-function alike(http1: string, http2: string): string {
+function mergeCells(http1: string, http2: string): string {
   if (http2 === '') return `HTTP/1.1: ${http1}`;
   return http1 === http2 ? `both: ${http1}` : `HTTP/1.1: ${http1}; HTTP/2: ${http2}`;
 }
@@ -91,7 +94,7 @@ fault([`${COMBINED} with GET, HEAD, PUT and DELETE`, String(combinations.length)
   const counts: string[] = [];
   const wrong: string[] = [];
   for (const client of clients) {
-    const found = await inTurns(combinations, async (combination): Promise<Answer> => {
+    const found = await inBatches(combinations, async (combination): Promise<Answer> => {
       const { method, path, headers, verdict } = combination;
       const body = method === 'PUT' ? Buffer.from('bytes') : undefined;
       const response = await request(client, { method, path, headers, body });
@@ -105,7 +108,7 @@ fault([`${COMBINED} with GET, HEAD, PUT and DELETE`, String(combinations.length)
     counts.push(countsOf(found));
   }
   t.deepEqual(wrong, []);
-  return alike(counts[0] ?? '', counts[1] ?? '');
+  return mergeCells(counts[0] ?? '', counts[1] ?? '');
 });
 
 function assertCombination(
@@ -126,34 +129,38 @@ function assertCombination(
   if (verdict !== 204) assert.equal(headers.etag, '"tag"');
 }
 
-const AGAIN = ['all of these again, beside downloads on other connections', String(countOfCorpus())];
-fault(AGAIN, answerBesideDownloads, 'python3-h2');
+const REPEATED = ['all requests above, during downloads on other connections', String(countOfCorpus())];
+fault(REPEATED, repeatDuringDownloads, 'python3-h2');
 
-async function answerBesideDownloads(t: ExecutionContext): Promise<string> {
-  // Those of the clients that keep their connections among them.
+async function repeatDuringDownloads(t: ExecutionContext): Promise<string> {
+  // Includes the keep-alive connections of the clients.
   const descriptors = child.descriptors();
-  let isOver = false;
+  let isFinished = false;
   const downloads = clients.map(async (client) => {
-    let whole = 0;
-    while (!isOver || whole === 0) {
+    let completed = 0;
+    while (!isFinished || completed === 0) {
       const { status, body } = await request(client, { path: '/large' });
-      if (status !== 200 || !body.equals(LARGE)) return 'a download was not whole';
-      whole++;
+      if (status !== 200 || !body.equals(LARGE)) return 'a download was incomplete';
+      completed++;
     }
-    return 'other downloads are whole';
+    return 'other downloads are complete';
   });
-  for (const requests of corpus.values()) await answersTo(t, requests);
-  isOver = true;
-  const words = new Set<string>(await Promise.all(downloads));
-  await until('the descriptors are what they were', () => child.descriptors() <= descriptors + clients.length);
+  for (const requests of corpus.values()) await sendAll(t, requests);
+  isFinished = true;
+  const outcomes = new Set<string>(await Promise.all(downloads));
+  await until('all other descriptors are closed', () => child.descriptors() <= descriptors + clients.length);
   const { pooledBytes, mappedBytes } = await child.stats();
-  words.add(child.isAlive ? 'the process lives' : 'the process has ended');
-  words.add(pooledBytes + mappedBytes === 0 ? 'nothing stays lent' : 'something stays lent');
-  return [...words].join('; ');
+  outcomes.add(child.isAlive ? 'the process survives' : 'the process has ended');
+  outcomes.add(
+    pooledBytes + mappedBytes === 0
+      ? 'all buffers and mappings are released'
+      : 'some buffers or mappings are not released',
+  );
+  return [...outcomes].join('; ');
 }
 
 function countOfCorpus(): number {
   const count = [...corpus.values()].reduce((sum, requests) => sum + requests.length, 0);
-  if (count < 500) throw new Error(`a corpus of at least 500 requests, found ${count}`);
+  if (count < 500) throw new Error(`requests.txt: expected at least 500 requests, received ${count}`);
   return count;
 }

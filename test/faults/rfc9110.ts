@@ -1,18 +1,19 @@
 /**
- * What RFC 9110 says about conditional requests and ranges, once more: a table of rules, read from the top, over what each
- * header of a request comes to. It reads no header: those who ask know what their headers mean.
+ * Facts about a request. With {@link verdictOf} they are a second implementation of conditional requests and ranges of RFC
+ * 9110: a table of rules, of which the first one that applies determines the status. It parses no headers; the tests know
+ * what theirs mean.
  */
 export interface Facts {
   readonly method: 'GET' | 'HEAD' | 'PUT' | 'DELETE';
-  /** Whether there is something under the key. */
+  /** `true` if there is an artifact under the key. */
   readonly exists: boolean;
-  /** Of each condition whether it is true (13.1); undefined where its header is absent or to be ignored. */
+  /** Result of the condition (13.1). `undefined` if the header is absent or must be ignored; likewise for the others. */
   readonly ifMatch?: boolean | undefined;
   readonly ifUnmodifiedSince?: boolean | undefined;
   readonly ifNoneMatch?: boolean | undefined;
   readonly ifModifiedSince?: boolean | undefined;
   readonly ifRange?: boolean | undefined;
-  /** Undefined where there is none, or one to be ignored. */
+  /** `undefined` if there is no Range, or one that must be ignored. */
   readonly range?: 'satisfiable' | 'unsatisfiable' | undefined;
 }
 
@@ -21,11 +22,11 @@ export type Verdict = 200 | 204 | 206 | 304 | 404 | 412 | 416;
 type Rule = readonly [section: string, applies: (facts: Facts) => boolean, verdict: Verdict];
 
 const isRead = ({ method }: Facts): boolean => method === 'GET' || method === 'HEAD';
-// Ranges are defined for GET alone; an If-Range that is false takes the Range away.
+// Ranges are defined only for GET. If If-Range is false, the Range is ignored.
 const hasRange = ({ method, ifRange }: Facts): boolean => method === 'GET' && ifRange !== false;
 
 const RULES: readonly Rule[] = [
-  // What would fail without its conditions fails with them.
+  // Conditions are ignored if the request would fail without them.
   ['13.2.1', (facts) => !facts.exists && facts.method !== 'PUT', 404],
   ['13.2.2, 1', (facts) => facts.ifMatch === false, 412],
   ['13.2.2, 2', (facts) => facts.ifMatch === undefined && facts.ifUnmodifiedSince === false, 412],
@@ -38,8 +39,9 @@ const RULES: readonly Rule[] = [
   ['13.2.2, 6', () => true, 200],
 ];
 
+/** Returns the status that RFC 9110 requires. */
 export function verdictOf(facts: Facts): Verdict {
   const rule = RULES.find(([, applies]) => applies(facts));
-  if (rule === undefined) throw new Error('the last rule applies to everything');
+  if (rule === undefined) throw new Error('expected the last rule to apply');
   return rule[2];
 }

@@ -12,7 +12,7 @@ import { PYTHON } from '../helpers/peers.js';
 import { until } from '../helpers/poll.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Slow readers', ['who', 'beside whom']);
+const { fault } = faultTable(test, 'Slow readers', ['clients', 'protocol']);
 
 const SCRIPT = fileURLToPath(new URL('./slow_readers.py', import.meta.url));
 const FAST_BYTES = 4 * MIB;
@@ -24,11 +24,11 @@ const ROUNDS = 3;
  * each slow reader multiplies it.
  */
 const MAX_COST = 3;
-/** Of anonymous memory for all slow readers, in bytes. */
-const MAX_MEMORY = 64 * MIB;
+/** Limit of anonymous memory for all slow readers. */
+const MAX_MEMORY_BYTES = 64 * MIB;
 
 interface SlowReaders {
-  /** Resolves to how many still read. */
+  /** Resolves to the number of clients that still receive data. */
   stop(): Promise<number>;
 }
 
@@ -62,17 +62,17 @@ async function compare(
       `${ratios.map(({ time }) => time.toFixed(2)).join(', ')} times as long; ${(memory / MIB).toFixed(0)} MiB more memory`,
   );
   t.true((best?.cost ?? Number.NaN) < MAX_COST);
-  t.true(memory < MAX_MEMORY, `${memory} bytes`);
+  t.true(memory < MAX_MEMORY_BYTES, `${memory} bytes`);
   t.true(child.isAlive);
-  t.is(open, count, 'nobody who reads is cut off');
-  await until('all is given back', async () => {
+  t.is(open, count, 'no slow download is aborted');
+  await until('all buffers and mappings are released', async () => {
     const { mappedBytes, pooledBytes } = await child.stats();
     return mappedBytes === 0 && pooledBytes === 0;
   });
-  return `all go on; fast ones are whole and keep their pace; less than ${MAX_MEMORY / MIB} MiB for all of them`;
+  return `no slow download is aborted; fast downloads are complete and as fast as before; less than ${MAX_MEMORY_BYTES / MIB} MiB of memory for all of them`;
 }
 
-/** Downloads again and again, eight at a time, and looks at every byte. */
+/** Downloads repeatedly, eight at a time, and compares every byte. */
 async function costOf(child: ChildServer, expected: Buffer): Promise<{ ms: number; cpuMs: number }> {
   const cpuBefore = cpuMsOf(child);
   const startedAt = performance.now();
@@ -88,7 +88,7 @@ async function costOf(child: ChildServer, expected: Buffer): Promise<{ ms: numbe
   return { ms: performance.now() - startedAt, cpuMs: cpuMsOf(child) - cpuBefore };
 }
 
-/** What all threads of the server have taken since its start: the scheduler counts in nanoseconds. */
+/** Returns the processor time of all threads of the server since its start. The scheduler counts in nanoseconds. */
 function cpuMsOf({ process: { pid } }: ChildServer): number {
   const nanoseconds = readdirSync(`/proc/${pid}/task`).map((task) =>
     Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'latin1').split(' ')[0]),
@@ -96,11 +96,11 @@ function cpuMsOf({ process: { pid } }: ChildServer): number {
   return nanoseconds.reduce((sum, each) => sum + each, 0) / 1e6;
 }
 
-fault(['1,000 clients that read a byte a second', 'HTTP/1.1'], (t) =>
+fault(['1,000 clients that read one byte per second', 'HTTP/1.1'], (t) =>
   compare(t, 'port-http', (child) => readSlowly(t, child, 1000), 1000),
 );
 
-fault(['128 streams with a window of one byte, which is opened by one byte a second', 'HTTP/2'], (t) =>
+fault(['128 streams whose window of one byte grows by one byte per second', 'HTTP/2'], (t) =>
   compare(t, 'port-h2c', (child) => openSlowly(t, child, 128), 128),
 );
 
@@ -125,7 +125,7 @@ async function openSlowly(t: ExecutionContext, { server }: ChildServer, count: n
   const client = await Frames.connect(t, server, { windowSize: 1 });
   const ids = Array.from({ length: count }, (_, index) => 2 * index + 1);
   for (const id of ids) client.get(id, '/popular');
-  await until('each has its first byte', () => ids.every((id) => client.stream(id).bytes === 1));
+  await until('each stream has its first byte', () => ids.every((id) => client.stream(id).bytes === 1));
   const timer = setInterval(() => {
     for (const id of ids) client.allow(id, 1);
   }, 1000);
@@ -135,10 +135,12 @@ async function openSlowly(t: ExecutionContext, { server }: ChildServer, count: n
       for (const id of ids) client.allow(id, 1);
       const before = new Map(ids.map((id) => [id, client.stream(id).bytes]));
       const expected = pattern(MIB, 1);
-      await until('each reads on', () => ids.every((id) => client.stream(id).bytes > (before.get(id) ?? 0)));
-      const whole = ids.filter((id) => expected.subarray(0, client.stream(id).bytes).equals(client.stream(id).body));
+      await until('each stream receives more bytes', () =>
+        ids.every((id) => client.stream(id).bytes > (before.get(id) ?? 0)),
+      );
+      const correct = ids.filter((id) => expected.subarray(0, client.stream(id).bytes).equals(client.stream(id).body));
       client.socket.destroy();
-      return whole.length;
+      return correct.length;
     },
   };
 }

@@ -1,7 +1,7 @@
-"""Clients of HTTP/1.1 that read one byte a second, with the smallest receive buffers there are, until standard input ends.
+"""HTTP/1.1 clients that read one byte per second, with the smallest receive buffers, until standard input ends.
 
-Usage: slow_readers.py PORT PATH COUNT. Prints "ready" when each has the beginning of its answer, and at the end how many
-connections were still open.
+Usage: slow_readers.py PORT PATH COUNT. Prints "ready" when each client has the start of its response, and at the end the
+number of connections that are still open.
 """
 
 import select
@@ -14,8 +14,8 @@ clients = []
 for _ in range(count):
     client = socket.socket()
     client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
-    # As over a network. The kernel buffers some segments for each connection: with the loopback's, of 64 KiB, that would be
-    # 2.3 MiB, and all together more than TCP may have (net.ipv4.tcp_mem), so that it throttles everybody.
+    # The segment size of Ethernet. The kernel buffers several segments per connection: with the loopback's 64 KiB that is
+    # 2.3 MiB, and all connections together exceed net.ipv4.tcp_mem, so that the kernel throttles every connection.
     client.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 1460)
     client.connect(("127.0.0.1", port))
     client.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())

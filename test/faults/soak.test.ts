@@ -17,7 +17,7 @@ const MINUTES = Number(process.env.SOAK_MINUTES ?? 0.5);
 const MAX_SLOPE = MIB;
 const WORKERS = 4;
 
-const { fault } = faultTable(test, 'Everything at once, for long', ['what', 'store', 'connections'], {
+const { fault } = faultTable(test, 'Soak test', ['load', 'store', 'connections'], {
   atOnce: true,
 });
 
@@ -27,7 +27,7 @@ for (const [store, tls] of [
 ] as const) {
   fault(
     [
-      'every protocol, HTTP/1.1 and HTTP/2, all sizes, hot and cold, evictions, clients that leave or pause, restarts and a kill',
+      'every protocol over HTTP/1.1 and HTTP/2, all sizes, cached and uncached, with evictions, clients that disconnect or pause, restarts and a SIGKILL',
       store,
       tls ? 'TLS' : 'plain',
     ],
@@ -44,70 +44,73 @@ async function soak(t: ExecutionContext, store: 'segments' | 'directory', tls: b
   const descriptorsAtStart = command.descriptors();
   const ledger = new Ledger();
   const endsAt = performance.now() + length;
-  const isOver = () => performance.now() >= endsAt;
+  const isFinished = () => performance.now() >= endsAt;
   const workers = Array.from({ length: WORKERS }, (_, index) =>
-    work(t, command, ledger, index % 2 === 0 ? 1 : 2, randomNumbers(index + 1), isOver),
+    work(t, command, ledger, index % 2 === 0 ? 1 : 2, randomNumbers(index + 1), isFinished),
   );
 
   await wait(length / 6);
   t.is(await command.restart('SIGTERM'), 0);
   await wait(length / 6);
   t.is(await command.restart('SIGKILL'), 'SIGKILL');
-  await makeCold(`${directory}/${store}`);
+  await evictFiles(`${directory}/${store}`);
   await wait(length / 6);
   const memory: [number, number][] = [];
-  while (!isOver()) {
+  while (!isFinished()) {
     memory.push([performance.now() / 60_000, command.anonymousBytes()]);
     await wait(length / 600);
   }
   await Promise.all(workers);
 
   await assertStored(command, ledger);
-  t.deepEqual(ledger.wrong, []);
-  const { hits, uploads, evicted, left } = ledger;
-  t.true(Math.min(hits / 10, uploads, left) > 5 * MINUTES, JSON.stringify({ hits, uploads, evicted, left }));
+  t.deepEqual(ledger.failures, []);
+  const { hits, uploads, evicted, disconnects } = ledger;
+  t.true(
+    Math.min(hits / 10, uploads, disconnects) > 5 * MINUTES,
+    JSON.stringify({ hits, uploads, evicted, disconnects }),
+  );
   const slope = slopeOf(memory);
-  const about = `${(slope / MIB).toFixed(2)} MiB a minute at ${((memory.at(-1)?.[1] ?? 0) / MIB).toFixed(0)} MiB`;
-  t.log(`${hits} hits, ${uploads} uploads, ${evicted} evicted, ${left} clients left; memory: ${about}`);
-  if (MINUTES >= 10) t.true(slope < MAX_SLOPE, about);
+  const growth = `${(slope / MIB).toFixed(2)} MiB per minute at ${((memory.at(-1)?.[1] ?? 0) / MIB).toFixed(0)} MiB`;
+  t.log(`${hits} hits, ${uploads} uploads, ${evicted} evicted, ${disconnects} disconnects; memory: ${growth}`);
+  if (MINUTES >= 10) t.true(slope < MAX_SLOPE, growth);
   for (const client of command.clients) if (client.version === 2) sessionOf(client).destroy();
-  // Of HTTP/1.1 each worker has left a connection that waits for its next request.
-  const most = descriptorsAtStart + WORKERS;
-  await until('descriptors are those of the start', () => command.descriptors() <= most, 120_000);
+  // Each HTTP/1.1 worker has left a keep-alive connection.
+  const maxDescriptors = descriptorsAtStart + WORKERS;
+  await until('as many descriptors are open as at the start', () => command.descriptors() <= maxDescriptors, 120_000);
   t.is(await command.stop('SIGTERM'), 0);
   t.is(command.stderr, '');
   if (store === 'segments') {
     const { status, stdout } = spawnSync(process.execPath, ['dist/cli.js', 'verify', `${directory}/segments`]);
     t.is(status, 0, stdout.toString());
   }
-  return 'every answer right to the byte; memory flat in the second half; descriptors as at the start; nothing on stderr';
+  return 'every response is correct; memory is flat in the second half; as many descriptors as at the start; no output on stderr';
 }
 
-async function makeCold(directory: string): Promise<void> {
+async function evictFiles(directory: string): Promise<void> {
   for (const entry of await readdir(directory, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     try {
       evictWhatIsIdle(`${entry.parentPath}/${entry.name}`);
     } catch {
-      // the store has removed it meanwhile
+      // The store has deleted the file in the meantime.
     }
   }
 }
 
-/** Asks for everything that was acknowledged once more. */
+/** Downloads every acknowledged artifact once more. */
 async function assertStored(command: Command, ledger: Ledger): Promise<void> {
   const [server] = command.clients;
   if (server === undefined) throw new Error('not started');
   for (const n of [...ledger.stored]) {
-    const what = artifact(n);
-    check(server, ledger, what, await request(server, { path: what.path }));
+    const expected = artifact(n);
+    check(server, ledger, expected, await request(server, { path: expected.path }));
   }
 }
 
-/** Bytes a minute: the median of the slopes between all pairs of looks (Theil and Sen), which single peaks do not move. */
-function slopeOf(looks: readonly [minute: number, bytes: number][]): number {
-  const slopes = looks.flatMap(([minute, bytes], index) =>
-    looks.slice(index + 1).map(([later, then]) => (then - bytes) / (later - minute)),
+/** Returns bytes per minute: the median of the slopes between all pairs of samples (Theil-Sen), which ignores single peaks. */
+function slopeOf(samples: readonly [minute: number, bytes: number][]): number {
+  const slopes = samples.flatMap(([minute, bytes], index) =>
+    samples.slice(index + 1).map(([later, then]) => (then - bytes) / (later - minute)),
   );
   slopes.sort((a, b) => a - b);
   return slopes[Math.floor(slopes.length / 2)] ?? 0;

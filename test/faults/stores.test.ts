@@ -12,11 +12,11 @@ import { Command } from './command.js';
 import { fillDisk } from './full-disk.js';
 import { faultTable } from './table.js';
 
-const { fault } = faultTable(test, 'Disks and stores that fail', ['what']);
+const { fault } = faultTable(test, 'Failing disks and stores', ['fault']);
 const OTHERS = 10;
 const OTHER_BYTES = 3 * MIB;
-/** Who has not been answered so long after all others have got their artifacts leaves. */
-const PATIENCE_MS = 1000;
+/** Time after the other downloads at which a client without a response disconnects. */
+const CLIENT_TIMEOUT_MS = 1000;
 
 interface Site {
   readonly directory: string;
@@ -29,7 +29,7 @@ test.after.always(async () => {
   for (const teardown of teardowns.reverse()) await teardown();
 });
 
-/** A server for all tests of this file. */
+/** Starts a server for all tests of this file. */
 async function open(kind: (typeof WIRES)[number]): Promise<Site> {
   const t = { teardown: (teardown: () => unknown): void => void teardowns.push(teardown) };
   const directory = await temporaryDirectory(t);
@@ -42,29 +42,29 @@ async function open(kind: (typeof WIRES)[number]): Promise<Site> {
   return { directory: options.directory, disk, child };
 }
 
-/** The outcome of a request that may go wrong in any way, in words. */
+/** Sends a request and describes its outcome in words. */
 async function outcomeOf(site: Site, method: 'GET' | 'PUT', path: string, others: Promise<unknown>): Promise<string> {
-  const leaving = new AbortController();
+  const disconnect = new AbortController();
   let timer: NodeJS.Timeout | undefined;
   void others.finally(() => {
-    timer = setTimeout(() => leaving.abort(), PATIENCE_MS);
+    timer = setTimeout(() => disconnect.abort(), CLIENT_TIMEOUT_MS);
   });
   try {
     const body = method === 'PUT' ? Buffer.alloc(1000) : undefined;
-    const { status } = await request(site.child.server, { method, path, body, signal: leaving.signal });
+    const { status } = await request(site.child.server, { method, path, body, signal: disconnect.signal });
     return `${status}`;
   } catch {
-    return leaving.signal.aborted ? 'nothing, until the client leaves' : 'cut off';
+    return disconnect.signal.aborted ? 'no response until the client disconnects' : 'aborted';
   } finally {
     clearTimeout(timer);
   }
 }
 
-/** What comes of `happen` while ten others download from the same server, over HTTP/2 on the same connection. */
-async function beside(
+/** Runs `inject` during ten other downloads from the same server, over HTTP/2 on the same connection. */
+async function duringDownloads(
   t: ExecutionContext,
   site: Site,
-  happen: (others: Promise<unknown>) => Promise<string>,
+  inject: (others: Promise<unknown>) => Promise<string>,
 ): Promise<string> {
   const others = Promise.all(
     Array.from({ length: OTHERS }, async (_, index) => {
@@ -72,9 +72,9 @@ async function beside(
       return status === 200 && body.equals(pattern(OTHER_BYTES, index));
     }),
   );
-  const outcome = await happen(others);
-  t.deepEqual([...new Set(await others)], [true], 'the others get all of theirs');
-  await until('nothing is lent any more', async () => {
+  const outcome = await inject(others);
+  t.deepEqual([...new Set(await others)], [true], 'the other downloads are complete');
+  await until('all buffers and mappings are released', async () => {
     const { pooledBytes, mappedBytes } = await site.child.stats();
     return pooledBytes === 0 && mappedBytes === 0;
   });
@@ -82,8 +82,8 @@ async function beside(
   return outcome;
 }
 
-/** The same over every kind of connection; what differs is said. */
-async function everywhere(
+/** Runs the fault over every kind of connection, and names the kinds where outcomes differ. */
+async function onEveryConnection(
   t: ExecutionContext,
   run: (site: Site, others: Promise<unknown>) => Promise<string>,
 ): Promise<string> {
@@ -91,50 +91,50 @@ async function everywhere(
   for (const kind of WIRES) {
     sites[kind] ??= open(kind);
     const site = await sites[kind];
-    const outcome = await beside(t, site, (others) => run(site, others));
+    const outcome = await duringDownloads(t, site, (others) => run(site, others));
     outcomes.set(outcome, [...(outcomes.get(outcome) ?? []), kind]);
   }
-  const words = [...outcomes].map(([outcome, kinds]) =>
+  const cells = [...outcomes].map(([outcome, kinds]) =>
     outcomes.size > 1 ? `${kinds.join(', ')}: ${outcome}` : outcome,
   );
-  return `${words.join('; ')}; ten other downloads are whole; nothing stays lent`;
+  return `${cells.join('; ')}; ten other downloads are complete; all buffers and mappings are released`;
 }
 
 const sites: Partial<Record<(typeof WIRES)[number], Promise<Site>>> = {};
 
-for (const what of ODD_LOOKUPS) {
-  fault([`a store that ${what}`], (t) =>
-    everywhere(t, (site, others) => outcomeOf(site, 'GET', `/odd/${encodeURIComponent(what)}`, others)),
+for (const behaviour of ODD_LOOKUPS) {
+  fault([`\`get\` ${behaviour}`], (t) =>
+    onEveryConnection(t, (site, others) => outcomeOf(site, 'GET', `/odd/${encodeURIComponent(behaviour)}`, others)),
   );
 }
 
-for (const what of ODD_UPLOADS) {
-  fault([`a store that, given an upload, ${what}`], (t) =>
-    everywhere(t, (site, others) => outcomeOf(site, 'PUT', `/odd/${encodeURIComponent(what)}`, others)),
+for (const behaviour of ODD_UPLOADS) {
+  fault([`\`put\` ${behaviour}`], (t) =>
+    onEveryConnection(t, (site, others) => outcomeOf(site, 'PUT', `/odd/${encodeURIComponent(behaviour)}`, others)),
   );
 }
 
-fault(['a disk that cannot be read (EIO), before the headers'], (t) =>
-  everywhere(t, async (site, others) => {
+fault(['reads fail (EIO) before the response headers'], (t) =>
+  onEveryConnection(t, async (site, others) => {
     const expected = writePattern(site.directory, 'failing', MIB, 99);
     await site.disk.fail('read');
     const during = await outcomeOf(site, 'GET', '/failing', others);
     await site.disk.mend();
     const { status, body } = await request(site.child.server, { path: '/failing' });
     t.true(status === 200 && body.equals(expected));
-    return `${during}; whole when the disk is mended`;
+    return `${during}; complete once reads succeed again`;
   }),
 );
 
-fault(['a disk that cannot be read (EIO), in the midst of a download'], (t) =>
-  everywhere(t, async (site) => {
+fault(['reads fail (EIO) during a download'], (t) =>
+  onEveryConnection(t, async (site) => {
     writePattern(site.directory, 'failing-later', 32 * MIB, 98);
     const download = await startPaused(t, site.child.server, '/failing-later');
     await settled(async () => (await site.child.stats()).sent);
     await site.disk.fail('read');
     const outcome = await download.finish().then(
-      () => 'whole',
-      () => 'cut off',
+      () => 'complete',
+      () => 'aborted',
     );
     await site.disk.mend();
     download.end();
@@ -143,13 +143,12 @@ fault(['a disk that cannot be read (EIO), in the midst of a download'], (t) =>
 );
 
 for (const store of ['directory', 'segments'] as const) {
-  fault([`a full disk below \`${store === 'directory' ? 'directoryStore' : 'segmentStore'}\``], (t) =>
-    fillDisk(t, store),
-  );
-  fault(
-    [`a disk that cannot be synced (EIO) below \`${store === 'directory' ? 'directoryStore' : 'segmentStore'}\``],
-    (t) => syncFails(t, store),
-  );
+  fault([`\`${factoryOf(store)}\` on a full disk`], (t) => fillDisk(t, store));
+  fault([`\`${factoryOf(store)}\` on a disk that fails to sync (EIO)`], (t) => syncFails(t, store));
+}
+
+function factoryOf(store: 'directory' | 'segments'): string {
+  return store === 'directory' ? 'directoryStore' : 'segmentStore';
 }
 
 async function syncFails(t: ExecutionContext, store: 'directory' | 'segments'): Promise<string> {
@@ -171,5 +170,5 @@ async function syncFails(t: ExecutionContext, store: 'directory' | 'segments'): 
   t.is(await put('/during'), 200);
   t.is(await command.stop('SIGTERM'), 0);
   t.is(command.stderr, '');
-  return '500, and nothing of it is visible; what was there stays; taken when the disk is mended';
+  return '500, and the upload is not visible; stored artifacts stay; uploads succeed once syncs do';
 }

@@ -1,6 +1,6 @@
 /**
- * Faults, and what came of them, as a page for users: each case returns its outcome in words, and the table of the page is
- * what the run has found. A run that finds something else fails; with UPDATE_FAULTS=1 it writes the page.
+ * Tests whose outcomes are the tables of docs/faults.md. Each test returns its outcome in words, and fails if the page says
+ * otherwise. With UPDATE_FAULTS=1 the tests write the page.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import type { ExecutionContext, TestFn } from 'ava';
@@ -10,8 +10,8 @@ const PAGE = new URL('../../docs/faults.md', import.meta.url);
 
 export interface FaultTable {
   /**
-   * A test of one fault. `conditions` are the cells before the last, in the order of the table's columns; together they are
-   * the test's title. `run` returns the last cell: what it has seen, without anything that differs from run to run.
+   * Declares a test of one fault. `conditions` are the cells before the last one, and the title of the test. `run` returns
+   * the last cell: the outcome, without anything that differs from run to run.
    * If one of `requirements` is missing, the test is skipped, and its row is not compared.
    */
   fault(
@@ -21,7 +21,7 @@ export interface FaultTable {
   ): void;
 }
 
-/** The table that stands below the heading `title`. One for each file of tests, which run one after the other, or `atOnce`. */
+/** Returns the table below the heading `title`. Each test file has one. Its tests run serially, or concurrently with `atOnce`. */
 export function faultTable(
   test: TestFn,
   title: string,
@@ -30,11 +30,11 @@ export function faultTable(
 ): FaultTable {
   const cases: string[][] = [];
   const outcomes = new Map<string, string>();
-  test.after('the page says what came of it', async (t) => {
+  test.after('the page has the outcomes of this run', async (t) => {
     const found = cases.map((cells) => rowOf([...cells, outcomes.get(cells.join(', ')) ?? '']));
     const page = await readFile(PAGE, 'utf8');
     const { start, table } = tableBelow(page, title);
-    // A run of some of the cases says nothing of the others.
+    // A run of some of the tests does not change the rows of the others.
     const isWhole = outcomes.size === cases.length;
     if (process.env.UPDATE_FAULTS === '1' && isWhole) {
       const head = [rowOf([...columns, 'outcome']), rowOf([...columns, ''].map(() => '---'))];
@@ -64,7 +64,7 @@ function rowOf(cells: readonly string[]): string {
   return `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`;
 }
 
-/** The table below a heading of the page, and where it begins: other sections may have the same one, while it is empty. */
+/** Returns the table below a heading of the page, and its offset: another section may have the same text. */
 function tableBelow(page: string, title: string): { readonly start: number; readonly table: string } {
   const heading = `^## ${title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')}\n(?:(?!\\||## ).*\n)*`;
   const [all, table] = new RegExp(`${heading}((?:\\|.*\n)+)`, 'm').exec(page) ?? [];

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import type { Facts } from '../rfc9110.js';
 
-/** What was put under a key, and how its store has described it since. */
+/** Uploaded artifact, and its validators from the store. */
 export interface Version {
   readonly bytes: Buffer;
   readonly contentType: string;
@@ -14,7 +14,7 @@ const DATES = ['current', 'before', 'after', 'none'] as const;
 type Tag = (typeof TAGS)[number];
 type DateOf = (typeof DATES)[number];
 
-/** Conditional headers by what they mean, so that they stay true when a case is made smaller. */
+/** Conditional headers by their meaning, so that they keep it when fast-check shrinks a case. */
 export interface Conditions {
   readonly ifMatch?: Tag | undefined;
   readonly ifNoneMatch?: Tag | undefined;
@@ -23,8 +23,8 @@ export interface Conditions {
   readonly ifRange?: { readonly tag: Tag } | { readonly date: DateOf } | undefined;
 }
 
-// Several at once hide each other: most are to be alone.
-const seldom = <T>(arbitrary: fc.Arbitrary<T>) =>
+// Several conditions hide each other, so most should be absent.
+const rarely = <T>(arbitrary: fc.Arbitrary<T>) =>
   fc.oneof({ weight: 3, arbitrary: fc.constant(undefined) }, { weight: 1, arbitrary });
 const tag = fc.constantFrom(...TAGS);
 const date = fc.constantFrom(...DATES);
@@ -34,11 +34,11 @@ export const conditions: fc.Arbitrary<Conditions> = fc.oneof(
   {
     weight: 2,
     arbitrary: fc.record({
-      ifMatch: seldom(tag),
-      ifNoneMatch: seldom(tag),
-      ifModifiedSince: seldom(date),
-      ifUnmodifiedSince: seldom(date),
-      ifRange: seldom(fc.oneof(fc.record({ tag }), fc.record({ date }))),
+      ifMatch: rarely(tag),
+      ifNoneMatch: rarely(tag),
+      ifModifiedSince: rarely(date),
+      ifUnmodifiedSince: rarely(date),
+      ifRange: rarely(fc.oneof(fc.record({ tag }), fc.record({ date }))),
     }),
   },
 );
@@ -47,16 +47,16 @@ type Resolved = Pick<Facts, 'ifMatch' | 'ifNoneMatch' | 'ifModifiedSince' | 'ifU
   readonly headers: Record<string, string>;
 };
 
-/** The headers, and what each comes to where `current` is there; `earlier` was there before. */
-export function resolve(asked: Conditions, current: Version | undefined, earlier: Version | undefined): Resolved {
+/** Returns the headers and the result of each condition for the version `current`. `earlier` is the previous version. */
+export function resolve(condition: Conditions, current: Version | undefined, earlier: Version | undefined): Resolved {
   const headers: Record<string, string> = {};
   const set = (name: string, text: string): void => {
     headers[name] = text;
   };
-  const match = asked.ifMatch && listOf(asked.ifMatch, current, earlier);
-  const noneMatch = asked.ifNoneMatch && listOf(asked.ifNoneMatch, current, earlier);
-  const since = asked.ifModifiedSince && dateOf(asked.ifModifiedSince, current);
-  const until = asked.ifUnmodifiedSince && dateOf(asked.ifUnmodifiedSince, current);
+  const match = condition.ifMatch && listOf(condition.ifMatch, current, earlier);
+  const noneMatch = condition.ifNoneMatch && listOf(condition.ifNoneMatch, current, earlier);
+  const since = condition.ifModifiedSince && dateOf(condition.ifModifiedSince, current);
+  const until = condition.ifUnmodifiedSince && dateOf(condition.ifUnmodifiedSince, current);
   if (match) set('if-match', match.text);
   if (noneMatch) set('if-none-match', noneMatch.text);
   if (since) set('if-modified-since', since.text);
@@ -67,23 +67,23 @@ export function resolve(asked: Conditions, current: Version | undefined, earlier
     ifNoneMatch: noneMatch && !isListed(noneMatch, current, (listed) => listed.replace(/^W\//, '')),
     ifModifiedSince: since && isAfter(current, since.seconds),
     ifUnmodifiedSince: until && negated(isAfter(current, until.seconds)),
-    ifRange: ifRangeOf(asked.ifRange, current, earlier, set),
+    ifRange: ifRangeOf(condition.ifRange, current, earlier, set),
   };
 }
 
 function ifRangeOf(
-  asked: Conditions['ifRange'],
+  condition: Conditions['ifRange'],
   current: Version | undefined,
   earlier: Version | undefined,
   set: (name: string, text: string) => void,
 ): boolean | undefined {
-  if (asked === undefined) return undefined;
-  if ('date' in asked) {
-    set('if-range', dateOf(asked.date, current).text);
-    // What is put twice in a second has one date for two bodies: with an entity tag at hand no date is strong (13.1.5).
+  if (condition === undefined) return undefined;
+  if ('date' in condition) {
+    set('if-range', dateOf(condition.date, current).text);
+    // Two uploads within a second have the same date, so a date is not a strong validator if there is an entity tag (13.1.5).
     return false;
   }
-  const { text } = listOf(asked.tag, current, earlier);
+  const { text } = listOf(condition.tag, current, earlier);
   set('if-range', text);
   return text === current?.etag;
 }
@@ -93,10 +93,10 @@ interface List {
   readonly members: readonly string[];
 }
 
-function listOf(asked: Tag, current: Version | undefined, earlier: Version | undefined): List {
+function listOf(condition: Tag, current: Version | undefined, earlier: Version | undefined): List {
   const now = current?.etag ?? '"nothing"';
   const before = earlier?.etag ?? '"nothing before"';
-  switch (asked) {
+  switch (condition) {
     case 'current':
       return { text: now, members: [now] };
     case 'weak':
@@ -119,14 +119,14 @@ function isListed({ members }: List, current: Version | undefined, seen: (member
   return members.some((member) => member === '*' || seen(member) === current.etag);
 }
 
-function dateOf(asked: DateOf, current: Version | undefined): { readonly text: string; readonly seconds?: number } {
-  if (asked === 'none') return { text: 'yesterday' };
+function dateOf(condition: DateOf, current: Version | undefined): { readonly text: string; readonly seconds?: number } {
+  if (condition === 'none') return { text: 'yesterday' };
   const now = Date.parse(current?.lastModified ?? new Date().toUTCString()) / 1000;
-  const seconds = now + { current: 0, before: -1, after: 1 }[asked];
+  const seconds = now + { current: 0, before: -1, after: 1 }[condition];
   return { text: new Date(seconds * 1000).toUTCString(), seconds };
 }
 
-/** Undefined where the header is to be ignored: no date, or nothing to compare it with. */
+/** Returns `undefined` if the header must be ignored: it has no valid date, or there is no artifact. */
 function isAfter(current: Version | undefined, seconds: number | undefined): boolean | undefined {
   if (current === undefined || seconds === undefined) return undefined;
   return Date.parse(current.lastModified) / 1000 > seconds;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import {
   assertResponse,
-  isDecidedFirst,
+  hasSeparateConditions,
   type Outcome,
   type State,
   stateAfter,
@@ -11,30 +11,30 @@ import {
 } from './model.js';
 import type { Operation } from './operations.js';
 
-/** An operation of several at the same time, and what has come back. */
-export interface Answered {
+/** Concurrent operation and its response. */
+export interface Completed {
   readonly operation: Operation;
   readonly outcome: Outcome;
 }
 
-/** One that is under way: a condition of an upload or a deletion is looked at first, and what it lets through happens later. */
-interface Pending extends Answered {
+/** Operation in flight. The conditions of an upload or deletion are evaluated before its effect. */
+interface Pending extends Completed {
   readonly isAdmitted: boolean;
 }
 
 /**
- * The states that operations may leave behind that were under way at the same time and have been answered so: those of every
- * order in which each happens at one moment. Empty where there is none that explains the answers.
+ * Returns the states that concurrent operations with these responses may result in: one for every order in which each
+ * operation takes effect at one moment. Empty if no order explains the responses.
  */
-export function statesAfter(answered: readonly Answered[], state: State, traits: Traits): State[] {
-  const whole = answered.filter(({ operation }) => !isCutOff(operation));
-  const pending = whole.map((each): Pending => ({ ...each, isAdmitted: !isDecidedFirst(each.operation) }));
+export function statesAfter(completed: readonly Completed[], state: State, traits: Traits): State[] {
+  const effective = completed.filter(({ operation }) => !isAborted(operation));
+  const pending = effective.map((each): Pending => ({ ...each, isAdmitted: !hasSeparateConditions(each.operation) }));
   return explore(pending, state, traits);
 }
 
-/** Its client leaves before the end: whatever it has been answered, nothing is to come of it. */
-export function isCutOff(operation: Operation): boolean {
-  return operation.do === 'PUT' && operation.upload === 'cut off';
+/** Returns `true` for an upload that its client aborts. It must have no effect, whatever the response. */
+export function isAborted(operation: Operation): boolean {
+  return operation.do === 'PUT' && operation.upload === 'aborted';
 }
 
 function explore(pending: readonly Pending[], state: State, traits: Traits): State[] {
@@ -44,21 +44,21 @@ function explore(pending: readonly Pending[], state: State, traits: Traits): Sta
     if (!each.isAdmitted) {
       const status = statusOf(each.operation, state);
       if (status < 400) return explore(pending.with(index, { ...each, isAdmitted: true }), state, traits);
-      return isAnsweredSo(each, state, status) ? explore(others, state, traits) : [];
+      return explains(each, state, status) ? explore(others, state, traits) : [];
     }
     const status = effectOf(each.operation, state, traits);
-    if (!isAnsweredSo(each, state, status)) return [];
+    if (!explains(each, state, status)) return [];
     return explore(others, stateAfter(each.operation, state, status), traits);
   });
 }
 
-/** What an operation comes to that its conditions have let through. */
+/** Returns the status of an operation whose conditions were true. */
 function effectOf(operation: Operation, state: State, traits: Traits): number | undefined {
   if (operation.do === 'PUT') return uploadStatus(operation, state, traits);
   return statusOf({ ...operation, conditions: {} }, state);
 }
 
-function isAnsweredSo({ operation, outcome }: Answered, state: State, status: number | undefined): boolean {
+function explains({ operation, outcome }: Completed, state: State, status: number | undefined): boolean {
   if (outcome === undefined || status === undefined) return outcome === undefined && status === undefined;
   try {
     assertResponse(operation, state, outcome, status);

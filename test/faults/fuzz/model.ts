@@ -4,30 +4,30 @@ import { verdictOf } from '../rfc9110.js';
 import { resolve, type Version } from './conditions.js';
 import { bytesOf, type Key, MAX_UPLOAD_BYTES, type Operation, type PutOperation, selectedBy } from './operations.js';
 
-/** What a store may differ in. */
+/** Differences between stores. */
 export interface Traits {
-  /** Keys are paths of files: none can be a directory of another, and some file systems do not tell cases apart. */
+  /** `true` if keys are file paths, so that no key can be a prefix directory of another. */
   readonly isTree: boolean;
 }
 
-/** What is under each key; what is unknown of a version is `undefined`. */
+/** Artifact under each key. Unknown properties of a version are `undefined`. */
 export type State = ReadonlyMap<Key, KnownVersion>;
 export type KnownVersion = Pick<Version, 'bytes' | 'contentType'> & Partial<Version>;
 
-/** What has come back; undefined for a request that its client has cut off. */
+/** Response, or `undefined` for a request that its client has aborted. */
 export type Outcome = Response | undefined;
 
-/** Whether an operation looks at its conditions first, and does what they let through at a later moment. */
-export function isDecidedFirst(operation: Operation): boolean {
+/** Returns `true` if the conditions of an operation are evaluated before its effect, at another moment. */
+export function hasSeparateConditions(operation: Operation): boolean {
   return operation.do !== 'GET' && operation.do !== 'HEAD' && Object.keys(operation.conditions).length > 0;
 }
 
-/** The status that an operation gets where `state` is there, as far as its headers decide. */
+/** Returns the status that the headers of an operation determine for `state`. */
 export function statusOf(operation: Operation, state: State, earlier?: Version): number {
-  // Before anything is looked up.
+  // Checked before the lookup.
   if (operation.do === 'PUT' && operation.upload !== 'in chunks' && operation.size > MAX_UPLOAD_BYTES) return 413;
   const version = state.get(operation.key);
-  const { headers: _headers, ...facts } = resolve(operation.conditions, wholeOf(version), earlier);
+  const { headers: _headers, ...facts } = resolve(operation.conditions, withUnknowns(version), earlier);
   const length = version?.bytes.byteLength ?? 0;
   const asked = 'range' in operation && operation.range ? selectedBy(operation.range, length) : undefined;
   return verdictOf({
@@ -38,23 +38,23 @@ export function statusOf(operation: Operation, state: State, earlier?: Version):
   });
 }
 
-function wholeOf(version: KnownVersion | undefined): Version | undefined {
+function withUnknowns(version: KnownVersion | undefined): Version | undefined {
   if (version === undefined) return undefined;
   const { bytes, contentType, etag = '"not known"', lastModified = new Date(0).toUTCString() } = version;
   return { bytes, contentType, etag, lastModified };
 }
 
-/** What an upload comes to whose conditions hold. */
+/** Returns the status of an upload whose conditions are true, or `undefined` if it is aborted. */
 export function uploadStatus(operation: PutOperation, state: State, { isTree }: Traits): number | undefined {
   const { key, upload, size } = operation;
   if (size > MAX_UPLOAD_BYTES) return 413;
-  if (upload === 'cut off') return undefined;
+  if (upload === 'aborted') return undefined;
   if (upload === 'with another digest') return 400;
-  if (isTree && [...state.keys()].some((other) => isInTheWay(other, key))) return 400;
+  if (isTree && [...state.keys()].some((other) => isNested(other, key))) return 400;
   return 200;
 }
 
-function isInTheWay(one: string, other: string): boolean {
+function isNested(one: string, other: string): boolean {
   return one !== other && (one.startsWith(`${other}/`) || other.startsWith(`${one}/`));
 }
 
@@ -70,12 +70,12 @@ export function stateAfter(operation: Operation, state: State, status: number | 
 const MESSAGES: Readonly<Record<number, string>> = {
   400: 'The request is not valid.',
   404: 'Not found.',
-  412: 'A precondition of the request does not hold.',
+  412: 'A precondition of the request failed.',
   413: 'The upload is too large.',
   416: 'The range cannot be satisfied.',
 };
 
-/** Asserts that a response is all that its status promises, where `state` is there. */
+/** Asserts that a response has the headers and body of `status` for `state`. */
 export function assertResponse(operation: Operation, state: State, response: Response, status: number): void {
   const { headers, body } = response;
   assert.equal(response.status, status);
@@ -90,7 +90,7 @@ export function assertResponse(operation: Operation, state: State, response: Res
     assert.equal(body.byteLength, 0);
     return;
   }
-  if (version === undefined) throw new Error(`${status} for what is not there`);
+  if (version === undefined) throw new Error(`status ${status} for a missing artifact`);
   if (version.etag !== undefined) assert.equal(headers.etag, version.etag);
   if (version.lastModified !== undefined) assert.equal(headers['last-modified'], version.lastModified);
   if (status === 304) {
@@ -104,5 +104,8 @@ export function assertResponse(operation: Operation, state: State, response: Res
   assert.equal(headers['content-range'], status === 206 ? `bytes ${start}-${end - 1}/${length}` : undefined);
   assert.equal(headers['content-length'], String(end - start));
   const expected = operation.do === 'HEAD' ? Buffer.alloc(0) : version.bytes.subarray(start, end);
-  assert.ok(body.equals(expected), `${body.byteLength} bytes, expected other ${expected.byteLength}`);
+  assert.ok(
+    body.equals(expected),
+    `expected other content of ${expected.byteLength} bytes, received ${body.byteLength} bytes`,
+  );
 }

@@ -3,12 +3,12 @@ import fc from 'fast-check';
 import { content } from '../../stores/fixture.js';
 import { type Conditions, conditions } from './conditions.js';
 
-/** Some that could be taken for each other, and one that another begins with. */
+/** Keys that could be confused with each other, and one that is the prefix of another. */
 export const KEYS = ['a', 'A', 'a/b', 'é %2F?', '%61'] as const;
 export type Key = (typeof KEYS)[number];
 
 export const MAX_UPLOAD_BYTES = 300_000;
-const UPLOADS = ['with its length', 'in chunks', 'with its digest', 'with another digest', 'cut off'] as const;
+const UPLOADS = ['with its length', 'in chunks', 'with its digest', 'with another digest', 'aborted'] as const;
 const TYPES = ['application/octet-stream', 'application/x-cache', 'text/plain; charset=utf-8'] as const;
 
 export type Range =
@@ -41,7 +41,7 @@ export interface DeleteOperation {
 
 export type Operation = ReadOperation | PutOperation | DeleteOperation;
 
-// Where a store keeps small artifacts otherwise than large ones, where windows end, and what is too much.
+// Limits between small and large artifacts, window sizes, and the upload limit.
 const EDGES = [0, 1, 255, 256, 257, 4096, 65_535, 65_536, 65_537, 262_144, 262_145, MAX_UPLOAD_BYTES];
 const size = fc.oneof(
   { weight: 4, arbitrary: fc.integer({ min: 0, max: 2000 }) },
@@ -54,7 +54,7 @@ const range: fc.Arbitrary<Range> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ first: position }) },
   { weight: 1, arbitrary: fc.record({ suffix: position }) },
 );
-// Mostly the same, so that operations meet.
+// Mostly the same key, so that operations conflict.
 const key = fc.oneof(
   { weight: 3, arbitrary: fc.constantFrom(KEYS[0]) },
   { weight: 2, arbitrary: fc.constantFrom(...KEYS) },
@@ -83,7 +83,7 @@ function putWith(
       contentType: fc.constantFrom(...TYPES),
       conditions,
     })
-    .map((put) => (put.upload === 'cut off' ? { ...put, size: Math.min(put.size, MAX_UPLOAD_BYTES - 1) } : put));
+    .map((put) => (put.upload === 'aborted' ? { ...put, size: Math.min(put.size, MAX_UPLOAD_BYTES - 1) } : put));
 }
 
 function deleteWith(conditions: fc.Arbitrary<Conditions>): fc.Arbitrary<DeleteOperation> {
@@ -96,14 +96,14 @@ export const operation: fc.Arbitrary<Operation> = fc.oneof(
   { weight: 1, arbitrary: deleteWith(conditions) },
 );
 
-// Conditions that need no tag: what will be there when they are looked at is not known before.
+// Conditions without an entity tag, because the current one is not known before.
 const ANY: fc.Arbitrary<Conditions> = fc.constantFrom({}, {}, {}, { ifMatch: 'any' }, { ifNoneMatch: 'any' });
 const NONE: fc.Arbitrary<Conditions> = fc.constant({});
 
-/** Several at the same time. */
+/** Concurrent operations. */
 export const batch: fc.Arbitrary<Operation[]> = fc.array(
   fc.oneof(
-    { weight: 3, arbitrary: putWith(ANY, ['with its length', 'in chunks', 'cut off']) },
+    { weight: 3, arbitrary: putWith(ANY, ['with its length', 'in chunks', 'aborted']) },
     { weight: 2, arbitrary: readWith(NONE) },
     { weight: 1, arbitrary: deleteWith(ANY) },
   ),
@@ -114,11 +114,11 @@ export function bytesOf({ size, seed }: PutOperation): Buffer {
   return content(size, seed);
 }
 
-/** What is asked for of `length` bytes, the end excluded; undefined where the header is to be ignored. */
+/** Returns the selected bytes (end exclusive) of `length` bytes, or `undefined` if the Range must be ignored. */
 export function selectedBy(asked: Range, length: number): readonly [number, number] | 'unsatisfiable' | undefined {
   if ('suffix' in asked) {
     if (asked.suffix === 0) return 'unsatisfiable';
-    // No Content-Range can say "all of nothing".
+    // Content-Range cannot express an empty range.
     return length === 0 ? undefined : [Math.max(0, length - asked.suffix), length];
   }
   const last = 'last' in asked ? asked.last : Number.POSITIVE_INFINITY;

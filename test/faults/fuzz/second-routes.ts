@@ -1,11 +1,11 @@
 /**
- * Which artifact a request is about, once more: by the segments of its path instead of patterns, percent-encoding by its
- * bytes. For all protocols of `hotblob serve` but Tuist's.
+ * Second implementation of the routes of all protocols of `hotblob serve`, except Tuist. It works on path segments instead of
+ * patterns, and decodes percent-encoding byte by byte.
  */
 
-/** The key in the store, and what is to be done with it; or the status of a request that is refused. */
+/** Key and operation of a request, or the status of a request that is refused. */
 export type Routed =
-  | { readonly key: string; readonly does: 'read' | 'upload' | 'delete' }
+  | { readonly key: string; readonly operation: 'read' | 'upload' | 'delete' }
   | 'unsupported'
   | 'answered'
   | 400
@@ -17,10 +17,10 @@ const VERBS = { GET: 'read', HEAD: 'read', PUT: 'upload', DELETE: 'delete' } as 
 
 export function routeAgain(method: string, path: string, query: string): Routed {
   const all = path.slice(1).split('/');
-  // The slash of a base URL's end, and the one that a tool puts behind it.
+  // A base URL that ends with a slash, followed by the slash of the build tool, results in two slashes.
   const [first = '', ...rest] = all[0] === '' && all.length > 1 ? all.slice(1) : all;
   if (first === 'v8' && rest[0] === 'artifacts') return turborepo(method, rest.slice(1), query);
-  // The tools below have a segment of their own, behind one slash: what follows may begin with another.
+  // The other build tools have a prefix of one segment behind one slash. A second slash may follow it.
   if (path.startsWith('//'))
     return first === 'v1' && rest[0] === 'cache' && rest.length > 1 ? nx(method, rest.slice(1)) : plain(method, all);
   if (first === 'v1' && rest[0] === 'cache' && rest.length > 1) return nx(method, rest.slice(1));
@@ -29,13 +29,17 @@ export function routeAgain(method: string, path: string, query: string): Routed 
   const [name = '', ...more] = below;
   switch (first) {
     case 'metro':
-      return ofTool(method, more.length === 0 && isOf(HEX_OF_ANY_CASE, name, 2, 128), `metro/${name.toLowerCase()}`);
+      return toolRoute(
+        method,
+        more.length === 0 && consistsOf(HEX_OF_ANY_CASE, name, 2, 128),
+        `metro/${name.toLowerCase()}`,
+      );
     case 'gradle':
-      return ofTool(method, more.length === 0 && isOf(HEX, name, 32, 128), `gradle/${name}`);
+      return toolRoute(method, more.length === 0 && consistsOf(HEX, name, 32, 128), `gradle/${name}`);
     case 'bazel':
       return bazel(method, below);
     case 'ccache':
-      return ofTool(method, isCcache(below), `ccache/${below.join('/')}`, true);
+      return toolRoute(method, isCcache(below), `ccache/${below.join('/')}`, true);
     case 'sccache':
       return sccache(method, rest);
     default:
@@ -48,18 +52,18 @@ const HEX_OF_ANY_CASE = `${HEX}ABCDEF`;
 const BASE_32 = `${HEX}ghijklmnopqrstuv`;
 const WORD = `${HEX_OF_ANY_CASE}${'ghijklmnopqrstuvwxyz'}${'GHIJKLMNOPQRSTUVWXYZ'}_-`;
 
-function isOf(alphabet: string, text: string, least: number, most = least): boolean {
+function consistsOf(alphabet: string, text: string, least: number, most = least): boolean {
   return text.length >= least && text.length <= most && [...text].every((character) => alphabet.includes(character));
 }
 
-function ofTool(method: string, isKey: boolean, key: string, isDeletable = false): Routed {
+function toolRoute(method: string, isKey: boolean, key: string, isDeletable = false): Routed {
   if (!isKey) return 400;
   if (!(method in VERBS) || (method === 'DELETE' && !isDeletable)) return 'unsupported';
-  return { key, does: VERBS[method as keyof typeof VERBS] };
+  return { key, operation: VERBS[method as keyof typeof VERBS] };
 }
 
 function nx(method: string, [hash = '', ...more]: readonly string[]): Routed {
-  return ofTool(method, more.length === 0 && isOf(WORD, hash, 1, 128), `nx/${hash}`);
+  return toolRoute(method, more.length === 0 && consistsOf(WORD, hash, 1, 128), `nx/${hash}`);
 }
 
 function turborepo(method: string, rest: readonly string[], query: string): Routed {
@@ -73,8 +77,8 @@ function turborepo(method: string, rest: readonly string[], query: string): Rout
     return isAnswered ? 'answered' : 'unsupported';
   }
   const owner = team ? `${of}/${escaped(team)}` : 'no-team';
-  const isKey = more.length === 0 && isOf(WORD, name, 1, 128);
-  return withLength(ofTool(method, isKey, `turborepo/${owner}/${name}`));
+  const isKey = more.length === 0 && consistsOf(WORD, name, 1, 128);
+  return withLength(toolRoute(method, isKey, `turborepo/${owner}/${name}`));
 }
 
 function bazel(method: string, below: readonly string[]): Routed {
@@ -82,21 +86,22 @@ function bazel(method: string, below: readonly string[]): Routed {
     return method === 'GET' || method === 'HEAD' ? 'answered' : 'unsupported';
   const [kind = '', hash = ''] = below.slice(-2);
   const instance = below.slice(0, -2);
-  if (!['ac', 'cas'].includes(kind) || below.length < 2 || !isOf(HEX, hash, 64) || instance.includes('')) return 400;
+  if (!['ac', 'cas'].includes(kind) || below.length < 2 || !consistsOf(HEX, hash, 64) || instance.includes(''))
+    return 400;
   const names = instance.map(decoded);
   if (names.includes(undefined)) return 400;
   if (names.join('/').includes('\uFFFD')) return 400;
   const owner = names.length === 0 ? '' : `instances/${escaped(names.join('/'))}/`;
-  return withLength(ofTool(method, true, `bazel/${owner}${kind}/${hash}`));
+  return withLength(toolRoute(method, true, `bazel/${owner}${kind}/${hash}`));
 }
 
 function isCcache(below: readonly string[]): boolean {
   const [first = '', second] = below;
   if (below.length > 2) return false;
-  if (second === undefined) return isOf(BASE_32, first, 33) || isOf(HEX, first, 40);
-  const isOfBazel = first === 'ac' && isOf(HEX, second, 64);
-  const isOld = isOf(BASE_32, first, 2) && isOf(BASE_32, second, 31);
-  return isOfBazel || isOld || (isOf(HEX, first, 2) && isOf(HEX, second, 38));
+  if (second === undefined) return consistsOf(BASE_32, first, 33) || consistsOf(HEX, first, 40);
+  const isOfBazel = first === 'ac' && consistsOf(HEX, second, 64);
+  const isOld = consistsOf(BASE_32, first, 2) && consistsOf(BASE_32, second, 31);
+  return isOfBazel || isOld || (consistsOf(HEX, first, 2) && consistsOf(HEX, second, 38));
 }
 
 function sccache(method: string, rest: readonly string[]): Routed {
@@ -109,7 +114,7 @@ function sccache(method: string, rest: readonly string[]): Routed {
     return refusal ?? 'answered';
   }
   if (!(method in VERBS)) return 'unsupported';
-  return refusalOf(`sccache/${key}`) ?? { key: `sccache/${key}`, does: VERBS[method as keyof typeof VERBS] };
+  return refusalOf(`sccache/${key}`) ?? { key: `sccache/${key}`, operation: VERBS[method as keyof typeof VERBS] };
 }
 
 function plain(method: string, segments: readonly string[]): Routed {
@@ -119,7 +124,7 @@ function plain(method: string, segments: readonly string[]): Routed {
   if (refusal !== undefined) return refusal;
   const [first = ''] = key.split('/');
   if (TOOLS.includes(first.toLowerCase())) return 400;
-  return method in VERBS ? { key, does: VERBS[method as keyof typeof VERBS] } : 'unsupported';
+  return method in VERBS ? { key, operation: VERBS[method as keyof typeof VERBS] } : 'unsupported';
 }
 
 function withLength(routed: Routed): Routed {

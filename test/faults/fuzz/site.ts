@@ -27,34 +27,34 @@ import {
 
 type WritableStore = ReadWriteStore;
 
-/** A store of ours, and how to open it again in the same place. */
+/** Store under test. */
 export interface Subject extends Traits {
-  /** Whether what it holds is still there when it is opened again. */
-  readonly isLasting: boolean;
+  /** `true` if the artifacts survive closing and reopening the store. */
+  readonly isPersistent: boolean;
   open(directory: string): Promise<WritableStore>;
 }
 
 export const SUBJECTS = {
-  memory: { isTree: false, isLasting: false, open: async () => memoryStore() },
-  directory: { isTree: true, isLasting: true, open: (directory) => directoryStore(directory) },
+  memory: { isTree: false, isPersistent: false, open: async () => memoryStore() },
+  directory: { isTree: true, isPersistent: true, open: (directory) => directoryStore(directory) },
   // Small segments, so that they are filled, sealed and compacted within a run.
   segments: {
     isTree: false,
-    isLasting: true,
+    isPersistent: true,
     open: async (directory) => (await segmentStore(directory, { segmentBytes: 1_000_000 })) as WritableStore,
   },
 } as const satisfies Record<string, Subject>;
 
-/** A store behind a handler on a port that speaks HTTP/1.1 and HTTP/2. */
+/** Server of a store, over HTTP/1.1 and HTTP/2. */
 export class FuzzSite {
   readonly subject: Subject;
   readonly #directory: string;
   readonly #clients: readonly RunningServer[];
   readonly #handled: { handler: Handler; store: WritableStore };
-  #asked = 0;
+  #requestCount = 0;
 
   static async open(t: ExecutionContext, subject: Subject): Promise<FuzzSite> {
-    // Where there is memory to put files into: it is not the disk that is looked at here.
+    // In memory if possible: the test is not about the disk.
     const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
     const directory = await realpath(await mkdtemp(join(parent, 'hotblob-fuzz-')));
     t.teardown(() => rm(directory, { recursive: true, force: true }));
@@ -84,25 +84,25 @@ export class FuzzSite {
     this.#clients = clients;
   }
 
-  /** Closes the store and opens it again, as a process does that is started again. */
+  /** Closes and reopens the store, like a process that restarts. */
   async reopen(): Promise<void> {
     this.#handled.handler.close();
     await this.#handled.store.close();
     Object.assign(this.#handled, await opened(this.subject, this.#directory));
   }
 
-  /** Lets the session of HTTP/2 end when it is idle: one that is cut off often is asked to go by our server, and by nghttp2. */
+  /** Closes the HTTP/2 session when it is idle. The server and nghttp2 drain a session with many resets. */
   endSession(): void {
     for (const client of this.#clients.filter(({ version }) => version === 2)) sessionOf(client).close();
   }
 
-  /** What is lent now. */
+  /** Returns the bytes in buffers and mappings that are in use. */
   inUse(): { readonly pooledBytes: number; readonly mappedBytes: number } {
     const { pooledBytes, mappedBytes } = this.#handled.handler.stats();
     return { pooledBytes, mappedBytes };
   }
 
-  /** Does `operation` below `prefix`, over both protocols by turns. */
+  /** Sends the request of `operation` below `prefix`, over HTTP/1.1 and HTTP/2 alternately. */
   async perform(prefix: string, operation: Operation, current?: Version, earlier?: Version): Promise<Outcome> {
     const { headers } = resolve(operation.conditions, current, earlier);
     const path = `/${prefix}/${operation.key.split('/').map(encodeURIComponent).join('/')}`;
@@ -130,20 +130,22 @@ export class FuzzSite {
         const digest = digestHeader(Buffer.concat([bytes, Buffer.of(0)]));
         return this.#request({ ...put, headers: { ...headers, 'content-digest': digest }, body: bytes });
       }
-      case 'cut off': {
-        const leaving = new AbortController();
-        const body = leavingAfter(bytes, leaving);
-        const sent = { ...headers, 'content-length': String(bytes.byteLength + 1) };
-        return this.#request({ ...put, headers: sent, body, signal: leaving.signal }).catch((error: unknown) => {
-          if (leaving.signal.aborted) return undefined;
-          throw error;
-        });
+      case 'aborted': {
+        const aborting = new AbortController();
+        const body = abortAfter(bytes, aborting);
+        const requestHeaders = { ...headers, 'content-length': String(bytes.byteLength + 1) };
+        return this.#request({ ...put, headers: requestHeaders, body, signal: aborting.signal }).catch(
+          (error: unknown) => {
+            if (aborting.signal.aborted) return undefined;
+            throw error;
+          },
+        );
       }
     }
   }
 
   #request(options: Parameters<typeof request>[1]): Promise<Response> {
-    const client = this.#clients[this.#asked++ % this.#clients.length];
+    const client = this.#clients[this.#requestCount++ % this.#clients.length];
     if (client === undefined) throw new Error('no client');
     return request(client, options);
   }
@@ -159,9 +161,9 @@ async function* chunksOf(bytes: Buffer): AsyncGenerator<Uint8Array> {
   for (let start = 0; start < bytes.byteLength; start += 50_000) yield bytes.subarray(start, start + 50_000);
 }
 
-async function* leavingAfter(bytes: Buffer, leaving: AbortController): AsyncGenerator<Uint8Array> {
+async function* abortAfter(bytes: Buffer, aborting: AbortController): AsyncGenerator<Uint8Array> {
   if (bytes.byteLength > 0) yield bytes;
   await setImmediate();
-  leaving.abort();
+  aborting.abort();
   await new Promise(() => {});
 }

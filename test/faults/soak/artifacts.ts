@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { KIB, MIB, pattern } from '../../helpers/files.js';
 
-/** What a build tool would store: number `n` of all that there can be. */
+/** Artifact number `n` of the soak test, as a build tool would store it. */
 export interface SoakArtifact {
   readonly n: number;
   readonly size: number;
@@ -9,8 +9,8 @@ export interface SoakArtifact {
   readonly uploadMethod: 'PUT' | 'POST';
 }
 
-/** Where each protocol keeps an artifact with these 64 hexadecimal digits. */
-const ADDRESSES: readonly ((digits: string, n: number) => string)[] = [
+/** Path of an artifact with 64 hexadecimal digits, for each protocol. */
+const PATHS: readonly ((digits: string, n: number) => string)[] = [
   (digits) => `/v8/artifacts/${digits}?slug=team`,
   (digits) => `/v1/cache/${digits}`,
   (digits) => `/gradle/${digits.slice(0, 32)}`,
@@ -24,11 +24,11 @@ const ADDRESSES: readonly ((digits: string, n: number) => string)[] = [
 ];
 
 export function artifact(n: number): SoakArtifact {
-  const path = ADDRESSES[n % ADDRESSES.length]?.(sha256(Buffer.from(`artifact ${n}`)), n) ?? '';
+  const path = PATHS[n % PATHS.length]?.(sha256(Buffer.from(`artifact ${n}`)), n) ?? '';
   return { n, size: sizeOf(n), path, uploadMethod: path.startsWith('/api/cache/cas') ? 'POST' : 'PUT' };
 }
 
-/** Most are small, and most bytes are in the large ones, as in a cache of build outputs. */
+/** Most artifacts are small, and most bytes are in large ones, as in a build cache. */
 function sizeOf(n: number): number {
   const spread = (n * 7919) % 1000;
   if (n % 17 === 3) return 2 * MIB + spread * 6 * KIB;

@@ -1,8 +1,8 @@
-"""Says requests of HTTP/2 as they are given, valid or not, one after the other, and prints what comes back.
+"""Sends HTTP/2 requests without validation, one after the other, and prints the responses.
 
-On stdin: {"port", "requests": [{"fields": [[name, value], ...], "body": text or null}]}, text being latin1. On stdout a
-list with {"status", "fields", "body"}, {"reset": name} or {"closed": name} for each: the code of the stream's reset, or of
-the GOAWAY that ended the connection. The next one then has another connection.
+Input on stdin: {"port", "requests": [{"fields": [[name, value], ...], "body": text or null}]}, with text in latin1. Output on
+stdout: a list with {"status", "fields", "body"}, {"reset": name} or {"closed": name} for each request. The name is the error
+code of RST_STREAM, or of the GOAWAY that ended the connection. The next request then uses a new connection.
 """
 
 import json
@@ -43,7 +43,7 @@ class Connection:
         window = WindowUpdateFrame(0, window_increment=LARGEST_WINDOW - DEFAULT_WINDOW)
         self.socket.sendall(PREFACE + settings.serialize() + window.serialize())
 
-    def ask(self, request):
+    def send(self, request):
         stream = self.next_stream
         self.next_stream += 2
         body = request["body"]
@@ -59,16 +59,16 @@ class Connection:
         try:
             self.socket.sendall(b"".join(frame.serialize() for frame in frames))
         except OSError:
-            pass  # what has been said before that is still to be read
-        return self.answer(stream)
+            pass  # data that the server sent before can still be read
+        return self.receive(stream)
 
     def encode(self, fields):
-        """Without Huffman and without a table, so that any byte is what it is."""
+        """Encodes without Huffman coding and the dynamic table, so that every byte is sent as it is."""
         octets = [(name.encode("latin1"), value.encode("latin1")) for name, value in fields]
         return self.encoder.encode([(*pair, True) for pair in octets], huffman=False)
 
-    def answer(self, stream):
-        found = {"status": None, "fields": [], "body": ""}
+    def receive(self, stream):
+        response = {"status": None, "fields": [], "body": ""}
         for frame in self.frames():
             if isinstance(frame, GoAwayFrame):
                 self.is_open = False
@@ -77,19 +77,19 @@ class Connection:
             elif frame.stream_id != stream:
                 continue
             elif isinstance(frame, RstStreamFrame):
-                return {"reset": ErrorCodes(frame.error_code).name} if found["status"] is None else found
+                return {"reset": ErrorCodes(frame.error_code).name} if response["status"] is None else response
             elif isinstance(frame, HeadersFrame):
                 fields = [(name, value) for name, value in self.decoder.decode(frame.data)]
                 status = int(dict(fields)[":status"])
                 if status >= 200:
-                    found["status"] = status
-                    found["fields"] = [pair for pair in fields if pair[0] != ":status"]
+                    response["status"] = status
+                    response["fields"] = [pair for pair in fields if pair[0] != ":status"]
             elif isinstance(frame, DataFrame):
-                found["body"] += frame.data.decode("latin1")
+                response["body"] += frame.data.decode("latin1")
             if "END_STREAM" in frame.flags and frame.stream_id == stream:
-                return found
+                return response
         self.is_open = False
-        return {"closed": "without a word"}
+        return {"closed": "without GOAWAY"}
 
     def frames(self):
         while True:
@@ -114,14 +114,14 @@ class Connection:
 
 
 def main():
-    said = json.load(sys.stdin)
+    task = json.load(sys.stdin)
     connection = None
-    found = []
-    for request in said["requests"]:
+    results = []
+    for request in task["requests"]:
         if connection is None or not connection.is_open:
-            connection = Connection(said["port"])
-        found.append(connection.ask(request))
-    json.dump(found, sys.stdout)
+            connection = Connection(task["port"])
+        results.append(connection.send(request))
+    json.dump(results, sys.stdout)
 
 
 main()
