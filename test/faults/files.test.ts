@@ -20,7 +20,7 @@ const VICTIM_BYTES = 24 * MIB;
 const OTHERS = 10;
 const OTHER_BYTES = MIB;
 /** Time without a complete download after which the client disconnects. */
-const CLIENT_TIMEOUT_MS = 5000;
+const CLIENT_TIMEOUT_MS = 60_000;
 
 const BEFORE = pattern(VICTIM_BYTES, 1);
 const AFTER = pattern(VICTIM_BYTES, 2);
