@@ -8,20 +8,20 @@ import ts from 'typescript';
 const SOURCES = 'src';
 const DIST = 'dist';
 const PAGE = 'dashboard/page';
-/** The modules that package.json exports, and the command line. */
+/** Entry points of package.json, and the command line. */
 const ENTRIES: readonly string[] = [
   ...JSON.parse(await readFile('package.json', 'utf8')).typedocOptions.entryPoints,
   'src/cli.ts',
 ];
 
 /**
- * `dist/` holds a CommonJS file for each source file, with a source map that contains the TypeScript: what a stack trace
- * names is what the source names. `import` gets small ES modules that export what `require` gets, so that a process has
- * one copy of everything.
+ * `dist/` contains a CommonJS file for each source file, with a source map that includes the TypeScript, so that stack traces
+ * match the sources. For `import` there are small ES modules that re-export the CommonJS modules, so that a process has one copy
+ * of each module.
  *
- * The dashboard's page is bundled for browsers, and not minified: it is read and debugged like the rest.
+ * The page of the dashboard is bundled for browsers and not minified, so that it can be debugged.
  *
- * `--no-dts` and `--watch` leave out the declarations, which take most of the time.
+ * `--no-dts` and `--watch` skip the declarations, which take most of the time.
  */
 export default defineConfig(({ dts, watch }) => {
   return dts === false || watch ? [page()] : [page(), declarations()];
@@ -67,12 +67,12 @@ async function writeCommonJs(): Promise<void> {
   await Promise.all(modules.map((name) => transpile(name)));
 }
 
-/** Comments are left out: the TypeScript in the source map has them. */
+/** Transpiles a module without comments, which remain in the source map. */
 async function transpile(name: string): Promise<void> {
   const source = join(SOURCES, name);
   const target = join(DIST, name.replace(/\.ts$/, '.cjs'));
   const text = await readFile(source, 'utf8');
-  // A CommonJS module has no import.meta. Everything that takes its URL takes a path as well.
+  // CommonJS has no import.meta. All functions that receive its URL also accept a path.
   const { outputText, sourceMapText = '' } = ts.transpileModule(text.replaceAll('import.meta.url', '__filename'), {
     fileName: source,
     compilerOptions: {
@@ -101,10 +101,10 @@ async function transpile(name: string): Promise<void> {
   await writeFile(`${target}.map`, JSON.stringify(map));
 }
 
-/** Matches where V8 can say that an error was thrown: keywords, and names that are called or accessed. */
+/** Matches positions that V8 reports in stack traces: keywords, and names that are called or accessed. */
 const ORIGIN = /(?:await|new|return|throw|yield)\b|[\w$#]+(?:\(|\.|\?\.|\[|`)/y;
 
-/** Keeps the mappings of the beginning of each line and of the places that stack traces name: a quarter of all mappings. */
+/** Keeps the first mapping of each line and those that stack traces can report: a quarter of all mappings. */
 function mappingsOfOrigins(mappings: string, code: string): string {
   const lines = code.split('\n');
   const isOrigin = (line: string, column: number): boolean => {

@@ -1,4 +1,4 @@
-// node:cluster: a process for each core. All send from the one page cache, and each takes its part of the memory.
+// node:cluster: one process per core. All processes share the page cache, and each one gets its share of the memory budget.
 import cluster from 'node:cluster';
 import { availableParallelism } from 'node:os';
 import { createHandler, directoryStore } from 'hotblob';
@@ -9,7 +9,7 @@ const processes = availableParallelism();
 if (cluster.isPrimary) {
   for (let count = 0; count < processes; count++) cluster.fork();
   cluster.once('listening', (_worker, { port }) => console.log(`listening on http://127.0.0.1:${port}`));
-  // The primary ends with the last of its workers.
+  // The primary exits after its last worker.
   process.once('SIGTERM', () => {
     for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGTERM');
   });

@@ -1,4 +1,4 @@
-// A protocol of one's own: a tool that asks for /lib/<name>/<version>, and of an upload keeps who has made it.
+// Custom protocol: artifacts at /lib/<name>/<version>. The header x-built-by of an upload is stored and sent with downloads.
 import { createHandler, directoryStore } from 'hotblob';
 import { type Protocol, uploadMetadata } from 'hotblob/protocols';
 import { createServer } from 'hotblob/server';
@@ -7,7 +7,7 @@ const libraries: Protocol = {
   name: 'libraries',
   route({ method, path, headers }) {
     const [, name, version] = /^\/lib\/([a-z-]+)\/(\d+\.\d+\.\d+)$/.exec(path) ?? [];
-    if (name === undefined) return undefined; // not this tool's
+    if (name === undefined) return undefined; // not a request of this protocol
     const key = `${name}/${version}`;
     if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
     if (method === 'PUT') return { kind: 'upload', key, metadata: uploadMetadata(headers, ['x-built-by']) };

@@ -1,4 +1,4 @@
-// A read-only store of one's own: files named by the SHA-256 of what is in them, spread over subdirectories: ab/cdef...
+// Custom read-only store: files named by the SHA-256 of their content, in subdirectories (ab/cdef...).
 import { realpath } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
@@ -11,7 +11,7 @@ const store: Store = {
   get(key) {
     if (!/^[0-9a-f]{64}$/.test(key)) return undefined;
     const path = join(root, key.slice(0, 2), key.slice(2));
-    // Such a file is never rewritten, so that it may be mapped; one that is not there is a miss.
+    // Content-addressed files never change, so they may be mapped (`immutable`). A missing file is a miss.
     return { kind: 'file', path, root, etag: `"${key}"`, immutable: true };
   },
 };

@@ -1,4 +1,4 @@
-// Express: artifacts at /cache/<key>, for those who know the token.
+// Express: artifacts at /cache/<key>. If TOKEN is set, requests need it as a bearer token.
 import express from 'express';
 import { createHandler, directoryStore } from 'hotblob';
 import { expressMiddleware } from 'hotblob/express';
@@ -9,7 +9,7 @@ const { TOKEN } = process.env;
 const app = express();
 app.use('/cache', (request, response, next) => {
   if (TOKEN === undefined || request.get('authorization') === `Bearer ${TOKEN}`) next();
-  else response.status(401).json({ message: 'Who are you?' });
+  else response.status(401).json({ message: 'Authentication required.' });
 });
 app.use('/cache', expressMiddleware(createHandler({ store })));
 

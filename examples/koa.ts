@@ -1,4 +1,4 @@
-// Koa: artifacts at /cache/<key>, with a log line for each of them.
+// Koa: artifacts at /cache/<key>, with a log line for each response.
 import diagnosticsChannel from 'node:diagnostics_channel';
 import { createHandler, directoryStore, type ResponseReport } from 'hotblob';
 import { koaMiddleware } from 'hotblob/koa';

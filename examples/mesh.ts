@@ -1,5 +1,5 @@
-// Three nodes that share an upstream, each a process with a directory of its own. What one is given, all have; what one is
-// asked for and does not have, it fetches once. Kill one, and its clients go on with another.
+// Three nodes with an upstream, each a process with its own directory. An upload to one node is available on all of them: on a
+// miss, a node downloads the artifact from the upstream and keeps it. If a node is killed, clients can use another one.
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ const [name, upstreamUrl] = process.argv.slice(2);
 if (name === undefined) await orchestrate();
 else await serve(name, upstreamUrl);
 
-/** Starts the upstream, then the nodes, and ends them when it is told to end. */
+/** Starts the upstream and the nodes, and stops them on SIGTERM or SIGINT. */
 async function orchestrate(): Promise<void> {
   const children = new Map<string, ChildProcess>();
   const start = async (child: string, ...rest: string[]): Promise<string> => {
@@ -22,15 +22,15 @@ async function orchestrate(): Promise<void> {
     children.set(child, process);
     process.once('exit', (code, signal) => {
       children.delete(child);
-      console.log(`${child} has ended (${signal ?? code})`);
+      console.log(`${child} exited (${signal ?? code})`);
     });
     const [url] = await once(process, 'message');
-    console.log(`${child} listens on ${url} (process ${process.pid})`);
+    console.log(`${child} listening on ${url} (process ${process.pid})`);
     return url;
   };
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    // The process ends with the last of them.
+    // This process exits after its last child.
     process.on(signal, () => {
       for (const child of children.values()) child.kill('SIGTERM');
     });
@@ -39,7 +39,7 @@ async function orchestrate(): Promise<void> {
   for (let number = 1; number <= NODES; number++) await start(`node-${number}`, upstream);
 }
 
-/** The upstream keeps what it is given; a node asks it for what it does not have, over one session of HTTP/2. */
+/** Serves a directory. A node also has a tiered store: it downloads misses from the upstream over one HTTP/2 session. */
 async function serve(name: string, upstreamUrl: string | undefined): Promise<void> {
   const local = await directoryStore(join(dir, name));
   let store: Store = local;
@@ -63,7 +63,7 @@ async function serve(name: string, upstreamUrl: string | undefined): Promise<voi
     if (process.connected) process.disconnect();
   };
   process.once('SIGTERM', end);
-  // From a terminal it reaches every process; the one that has started this one says what is to be done.
+  // A terminal sends SIGINT to all processes. The parent handles it and sends SIGTERM.
   process.on('SIGINT', () => {});
   process.once('disconnect', () => process.exit());
 }

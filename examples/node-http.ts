@@ -1,4 +1,4 @@
-// Bare node:http: artifacts at /cache/<key>, everything else is the server's own.
+// node:http: artifacts at /cache/<key>. The server responds to all other requests itself.
 import { createServer } from 'node:http';
 import { createHandler, directoryStore } from 'hotblob';
 import { nodeListener } from 'hotblob/node';

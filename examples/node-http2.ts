@@ -1,11 +1,11 @@
-// HTTP/2 without TLS, for clients that know it beforehand: `curl --http2-prior-knowledge`.
+// node:http2 without TLS, for clients with prior knowledge: `curl --http2-prior-knowledge`.
 import { createServer } from 'node:http2';
 import { createHandler, directoryStore } from 'hotblob';
 import { streamListener } from 'hotblob/node';
 
 const store = await directoryStore(process.env.DIR ?? './artifacts');
 const server = createServer();
-// On 'stream' and not on 'request': small artifacts are faster without the compatibility API.
+// 'stream' instead of 'request': small artifacts are faster without the compatibility API.
 server.on('stream', streamListener(createHandler({ store, mountPath: '/cache' })));
 server.on('session', (session) => session.on('error', () => {}));
 

@@ -1,4 +1,4 @@
-// Artifacts in a bucket of S3: BUCKET, region and credentials from the environment, ENDPOINT for a service other than AWS.
+// Artifacts in an S3 bucket. BUCKET, region and credentials come from the environment. Set ENDPOINT for a service other than AWS.
 import { createServer } from 'node:http';
 import { createHandler } from 'hotblob';
 import { nodeListener } from 'hotblob/node';

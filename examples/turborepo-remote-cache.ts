@@ -1,4 +1,4 @@
-// turborepo-remote-cache as it is published, but for its downloads: hotblob sends them, after its own authorisation.
+// The published turborepo-remote-cache with its downloads sent by hotblob, after the authorization of the server.
 import { mkdir, readFile, realpath } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { FastifyReply, FastifyRequest } from 'fastify';
@@ -10,15 +10,15 @@ const { DIR = './artifacts', PORT = '8080', TURBO_REMOTE_CACHE_SIGNATURE_KEY } =
 await mkdir(DIR, { recursive: true });
 const root = await realpath(DIR);
 
-// TURBO_TOKEN, LOG_LEVEL and the rest of its settings come from the environment, as ever.
+// TURBO_TOKEN, LOG_LEVEL and other settings of the server come from the environment.
 const app = createApp({
   configOverrides: { STORAGE_PROVIDER: 'local', STORAGE_PATH: root, STORAGE_PATH_USE_TMP_FOLDER: false },
 });
 const hot = createSender();
 
-/** What this does not answer, the server's own handler does: a miss, for example. */
+/** Sends the artifact, if it exists. Otherwise the handler of the server responds. */
 async function sendArtifact(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  // The schema of the route has looked at both.
+  // The schema of the route has validated both.
   const { id } = request.params as { id: string };
   const { teamId, team: named, slug } = request.query as { teamId?: string; team?: string; slug?: string };
   const team = teamId ?? named ?? slug;
@@ -29,8 +29,8 @@ async function sendArtifact(request: FastifyRequest, reply: FastifyReply): Promi
     if (tag === undefined) return;
     reply.header('x-artifact-tag', tag);
   }
-  // Its uploads write to the file itself: no promise of `immutable`.
-  await hot.send(request, reply, fileArtifact(path, { root }));
+  // Not `immutable`: uploads write to the file in place.
+  await hot.trySend(request, reply, fileArtifact(path, { root }));
 }
 
 app.addHook('onRoute', (route) => {

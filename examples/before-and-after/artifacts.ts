@@ -1,4 +1,4 @@
-// What the servers of this folder have in common, before and after: settings, who may come in, and uploads.
+// Code that all servers of this folder share: settings, authentication and uploads.
 import { createHash, randomUUID, timingSafeEqual } from 'node:crypto';
 import { createWriteStream } from 'node:fs';
 import { mkdir, realpath, rename, rm } from 'node:fs/promises';
@@ -12,14 +12,14 @@ if (TOKEN === undefined) throw new Error('TOKEN is not set');
 
 await mkdir(join(DIR, '.uploads'), { recursive: true });
 
-/** Where the artifacts are, symlinks resolved. */
+/** Directory of the artifacts, with symlinks resolved. */
 export const root = await realpath(DIR);
 export const port = Number(PORT);
 
-/** Only such names are asked for or uploaded: without dots and slashes. */
+/** Valid artifact names have no dots and no slashes. */
 export const isName = (text: string): boolean => /^[\w-]{1,128}$/.test(text);
 
-/** The name in a path such as /artifacts/0123abcd; undefined for any other. */
+/** Returns the name in a path such as /artifacts/0123abcd, or `undefined` for any other path. */
 export function nameIn(url: string | undefined): string | undefined {
   const [, name = ''] = /^\/artifacts\/([^/?]+)$/.exec(url ?? '') ?? [];
   return isName(name) ? name : undefined;
@@ -30,7 +30,7 @@ const expected = digest(`Bearer ${TOKEN}`);
 
 export const isAllowed = (authorization = ''): boolean => timingSafeEqual(digest(authorization), expected);
 
-/** Stores an upload. Whoever reads meanwhile has the old file or the new one, and one that is cut off leaves nothing. */
+/** Stores an upload with an atomic rename: readers see the old file or the new one, and an aborted upload stores nothing. */
 export async function save(name: string, body: Readable): Promise<void> {
   const upload = join(root, '.uploads', randomUUID());
   try {

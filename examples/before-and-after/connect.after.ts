@@ -1,4 +1,4 @@
-// Connect: a cache at /artifacts/<name>, for those who know the token.
+// Connect: a cache at /artifacts/<name>. Requests need a bearer token.
 import { createServer } from 'node:http';
 import connect from 'connect';
 import { fileArtifact } from 'hotblob';

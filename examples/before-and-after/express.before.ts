@@ -1,4 +1,4 @@
-// Express: a cache at /artifacts/<name>, for those who know the token.
+// Express: a cache at /artifacts/<name>. Requests need a bearer token.
 import express, { type NextFunction, type Request, type Response } from 'express';
 import morgan from 'morgan';
 import { announce, isAllowed, isName, port, root, save } from './artifacts.js';
@@ -9,12 +9,12 @@ app.use(morgan('tiny'));
 
 app.use((request, response, next) => {
   if (isAllowed(request.get('authorization'))) next();
-  else response.status(401).json({ message: 'Who are you?' });
+  else response.status(401).json({ message: 'Authentication required.' });
 });
 
 app.param('name', (_request, response, next, name) => {
   if (isName(name)) next();
-  else response.status(400).json({ message: 'That is no name.' });
+  else response.status(400).json({ message: 'Invalid name.' });
 });
 
 app.get('/artifacts/:name', (request, response) => {
@@ -28,7 +28,7 @@ app.put('/artifacts/:name', async (request, response) => {
 
 app.use((error: { status?: number }, _request: Request, response: Response, next: NextFunction) => {
   if (response.headersSent) next(error);
-  else response.status(error.status ?? 500).json({ message: 'That went wrong.' });
+  else response.status(error.status ?? 500).json({ message: 'Internal server error.' });
 });
 
 const server = app.listen(port, '127.0.0.1', () => announce(server.address()));

@@ -1,4 +1,4 @@
-// Fastify: a cache at /artifacts/<name>, for those who know the token.
+// Fastify: a cache at /artifacts/<name>. Requests need a bearer token.
 import fastifyStatic from '@fastify/static';
 import fastify from 'fastify';
 import { announce, isAllowed, port, root, save } from './artifacts.js';
@@ -6,7 +6,7 @@ import { announce, isAllowed, port, root, save } from './artifacts.js';
 const app = fastify({ logger: true });
 
 app.addHook('onRequest', async (request, reply) => {
-  if (!isAllowed(request.headers.authorization)) return reply.code(401).send({ message: 'Who are you?' });
+  if (!isAllowed(request.headers.authorization)) return reply.code(401).send({ message: 'Authentication required.' });
 });
 
 // Bodies are left alone: they are artifacts.

@@ -1,4 +1,4 @@
-// Hono: a cache at /artifacts/<name>, for those who know the token.
+// Hono: a cache at /artifacts/<name>. Requests need a bearer token.
 import { type HttpBindings, serve } from '@hono/node-server';
 import { Hono } from 'hono';
 import { logger } from 'hono/logger';
@@ -12,7 +12,8 @@ const hot = createSender();
 app.use(logger());
 
 app.use(async (context, next) => {
-  if (!isAllowed(context.req.header('authorization'))) return context.json({ message: 'Who are you?' }, 401);
+  if (!isAllowed(context.req.header('authorization')))
+    return context.json({ message: 'Authentication required.' }, 401);
   return next();
 });
 

@@ -1,4 +1,4 @@
-// Hono: a cache at /artifacts/<name>, for those who know the token.
+// Hono: a cache at /artifacts/<name>. Requests need a bearer token.
 import { basename } from 'node:path';
 import { type HttpBindings, serve } from '@hono/node-server';
 import { serveStatic } from '@hono/node-server/serve-static';
@@ -11,7 +11,8 @@ const app = new Hono<{ Bindings: HttpBindings }>();
 app.use(logger());
 
 app.use(async (context, next) => {
-  if (!isAllowed(context.req.header('authorization'))) return context.json({ message: 'Who are you?' }, 401);
+  if (!isAllowed(context.req.header('authorization')))
+    return context.json({ message: 'Authentication required.' }, 401);
   return next();
 });
 

@@ -1,4 +1,4 @@
-// Koa: a cache at /artifacts/<name>, for those who know the token.
+// Koa: a cache at /artifacts/<name>. Requests need a bearer token.
 import { fileArtifact } from 'hotblob';
 import { createSender } from 'hotblob/koa';
 import Koa from 'koa';

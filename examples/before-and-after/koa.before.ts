@@ -1,4 +1,4 @@
-// Koa: a cache at /artifacts/<name>, for those who know the token.
+// Koa: a cache at /artifacts/<name>. Requests need a bearer token.
 import Koa from 'koa';
 import send from 'koa-send';
 import { announce, isAllowed, nameIn, port, root, save } from './artifacts.js';

@@ -1,4 +1,4 @@
-// Bare node:http: a cache at /artifacts/<name>, for those who know the token.
+// Bare node:http: a cache at /artifacts/<name>. Requests need a bearer token.
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

@@ -338,7 +338,7 @@ test('a handler that does not respond, or throws, does not make the host wait', 
   await t.throwsAsync(throwing(new Request('http://localhost/')), { message: 'of a wrapper' });
 });
 
-test('the rest of a rejected upload is read and discarded up to a limit, then cancelled', async (t) => {
+test('the rest of a rejected upload is read and discarded for a while, then cancelled', async (t) => {
   const { ask } = serve(t, { store: memoryStore(), maxUploadBytes: 10 });
   const upload = (headers: Record<string, string>) => {
     let pulls = 0;

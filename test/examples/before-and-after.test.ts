@@ -12,17 +12,17 @@ const TOKEN = 'of-the-build-0123456789';
 const BYTES = content(300_000);
 const NAME = '0123abcd';
 const PATH = `/artifacts/${NAME}`;
-/** Small, so that it is out before the answer is there: a host may close the connection then. */
-const REFUSED = Buffer.from('refused');
-const SECRET = 'what nobody may see';
+/** A small body is sent before the response arrives, so that closing the connection after an early response does no harm. */
+const REJECTED = Buffer.from('rejected');
+const SECRET = 'content of a secret file';
 
-/** What a server can do, whichever way it sends. */
+/** Features of a server. */
 interface Abilities {
   readonly ranges: boolean;
   readonly etags: boolean;
 }
 
-/** What the usual way of each framework can do. With hotblob they can do all of it. */
+/** Features of each server without hotblob. With hotblob, every server has all of them. */
 const BEFORE: Readonly<Record<string, Abilities>> = {
   node: { ranges: false, etags: false },
   connect: { ranges: true, etags: true },
@@ -32,19 +32,19 @@ const BEFORE: Readonly<Record<string, Abilities>> = {
   hono: { ranges: true, etags: false },
 };
 
-test('every framework is there before and after', async (t) => {
+test('every framework has a server before and after', async (t) => {
   const files = Object.keys(BEFORE).flatMap((name) => [`${name}.before.ts`, `${name}.after.ts`]);
   t.deepEqual((await readdir(FOLDER)).sort(), [...files, 'artifacts.ts'].sort());
 });
 
 for (const [name, abilities] of Object.entries(BEFORE)) {
-  test(`${name}: the way from before to after is seven lines at most`, async (t) => {
+  test(`${name}: the change from before to after adds at most seven lines`, async (t) => {
     const [before, after] = [`${FOLDER}/${name}.before.ts`, `${FOLDER}/${name}.after.ts`];
     const { stdout, status } = spawnSync('diff', [before, after], { encoding: 'utf8' });
-    t.is(status, 1, 'they differ');
+    t.is(status, 1, 'the files differ');
     const added = stdout.split('\n').filter((line) => line.startsWith('> '));
     t.true(added.length <= 7, stdout);
-    t.is(added.filter((line) => /hot\.(?:send|trySend)\(/.test(line)).length, 1, 'one line sends');
+    t.is(added.filter((line) => /hot\.(?:send|trySend)\(/.test(line)).length, 1, 'one line sends the artifact');
     t.notRegex(await readFile(before, 'utf8'), /hotblob/);
   });
 
@@ -53,10 +53,10 @@ for (const [name, abilities] of Object.entries(BEFORE)) {
 }
 
 function testServer(name: string, abilities: Abilities): void {
-  // One by one: each starts a process that compiles.
-  test.serial(`${name} takes, serves, refuses and logs`, async (t) => {
+  // Serial, because each test starts a process that compiles TypeScript.
+  test.serial(`${name} stores uploads, serves artifacts, rejects invalid requests and logs`, async (t) => {
     const directory = `${await temporaryDirectory(t)}/artifacts`;
-    // The escapes of colours would be in the lines of the log.
+    // Without escape sequences for colours in the log.
     const environment = { DIR: directory, TOKEN, NO_COLOR: '1' };
     const example = await startExample(t, `before-and-after/${name}.ts`, environment);
     const site: Site = {
@@ -80,7 +80,7 @@ interface Site {
 async function assertRefusals(t: ExecutionContext, { directory, ask }: Site): Promise<void> {
   for (const authorization of ['', 'Bearer of-somebody-else', TOKEN]) {
     t.is((await ask({}, authorization)).status, 401);
-    t.is((await ask({ method: 'PUT', body: REFUSED }, authorization)).status, 401);
+    t.is((await ask({ method: 'PUT', body: REJECTED }, authorization)).status, 401);
   }
   await writeFile(`${directory}/../secret`, SECRET);
   for (const path of ['/artifacts/../secret', '/artifacts/..%2fsecret', '/artifacts/%00', '/artifacts/', '/', PATH]) {
@@ -89,7 +89,7 @@ async function assertRefusals(t: ExecutionContext, { directory, ask }: Site): Pr
     t.false(body.includes(SECRET), path);
     t.is((await ask({ path, method: 'HEAD' })).status, status, path);
     if (path === PATH) continue;
-    t.is((await ask({ path, method: 'PUT', body: REFUSED })).status, status, path);
+    t.is((await ask({ path, method: 'PUT', body: REJECTED })).status, status, path);
   }
   t.deepEqual(await readdir(directory), ['.uploads']);
   t.is(await readFile(`${directory}/../secret`, 'utf8'), SECRET);
@@ -106,7 +106,7 @@ async function assertServes(
 
   const whole = await ask();
   assertWhole(t, whole);
-  t.is(whole.headers['cache-control']?.includes('no-transform') ?? false, isHotblob, 'who sends');
+  t.is(whole.headers['cache-control']?.includes('no-transform') ?? false, isHotblob, 'sent by hotblob');
   t.is(whole.headers.etag !== undefined, etags);
 
   const head = await ask({ method: 'HEAD' });
@@ -124,17 +124,17 @@ async function assertServes(
   if (etags) t.like(again, { status: 304, body: Buffer.alloc(0) });
   else assertWhole(t, again);
 
-  // PUT, GET and HEAD, and what was answered as if nothing had been asked for.
+  // PUT, GET and HEAD, and each range or precondition that the server ignores.
   const successes = 3 + Number(!ranges) + Number(!etags);
   const logged = () => example.lines.filter((line) => / 200 |"statusCode":200/.test(line)).length;
-  await until('each answer has its line in the log', () => logged() >= successes);
+  await until('every response is logged', () => logged() >= successes);
   t.is(logged(), successes);
 }
 
 async function assertReplaces(t: ExecutionContext, { directory, example, ask }: Site): Promise<void> {
   const replaced = content(200_000, 1);
   t.is((await ask({ method: 'PUT', body: replaced })).status, 200);
-  await until('the new bytes are there', async () => (await ask()).body.equals(replaced));
+  await until('the new bytes are served', async () => (await ask()).body.equals(replaced));
 
   const connection = await RawConnection.open(t, example.server);
   const head = ['host: a', `authorization: Bearer ${TOKEN}`, 'content-length: 300000', '', ''];
@@ -142,7 +142,7 @@ async function assertReplaces(t: ExecutionContext, { directory, example, ask }: 
   const uploads = async () => (await readdir(`${directory}/.uploads`)).length;
   await until('the upload has begun', async () => (await uploads()) === 1);
   connection.destroy();
-  await until('it has left nothing', async () => (await uploads()) === 0);
+  await until('the aborted upload is deleted', async () => (await uploads()) === 0);
   t.true((await ask()).body.equals(replaced));
 }
 

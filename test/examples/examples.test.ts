@@ -9,13 +9,13 @@ const BYTES = content(300_000);
 const HASH = 'ab'.repeat(32);
 
 interface Example {
-  /** What a client can speak to it. */
+  /** Protocols that the example supports. */
   readonly kinds: readonly Kind[];
-  /** Where the artifact lies below DIR. */
+  /** Directory of the artifact below DIR. */
   readonly folder: string;
   readonly file: string;
   readonly path: string;
-  /** Whether it ends well when it is asked to. */
+  /** Whether it exits with 0 on SIGTERM. */
   readonly drains: boolean;
 }
 
@@ -34,13 +34,13 @@ const EXAMPLES: Record<string, Example> = {
 };
 
 test('every example has a test', async (t) => {
-  // What needs more than a directory has a test file of its own.
+  // Examples that need more than a directory have their own test file.
   const elsewhere = ['before-and-after', 'grafana.json', 'mesh.ts', 's3.ts', 'turborepo-remote-cache.ts'];
   t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), ...elsewhere].sort());
 });
 
 for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
-  test(`examples/${name} says where it listens, and serves an artifact`, async (t) => {
+  test(`examples/${name} prints its address and serves an artifact`, async (t) => {
     const directory = await temporaryDirectory(t);
     await mkdir(`${directory}/${folder}`, { recursive: true });
     await writeFile(`${directory}/${file}`, BYTES);

@@ -9,7 +9,7 @@ import { content, temporaryDirectory } from '../stores/fixture.js';
 const NODES = 3;
 const CLIENTS = 8;
 const REQUESTS = 600;
-/** Of all requests, so many before one node is killed. */
+/** Number of requests before one node is killed. */
 const BEFORE = 150;
 
 interface Member {
@@ -19,7 +19,7 @@ interface Member {
   readonly base: string;
 }
 
-test('a client that knows three nodes loses nothing but what is in flight on the one that is killed', async (t) => {
+test('if one of three nodes is killed, only requests in flight on it fail, and retries on other nodes succeed', async (t) => {
   const { process: mesh, members } = await startMesh(t);
   t.deepEqual(
     members.map(({ name }) => name),
@@ -27,7 +27,7 @@ test('a client that knows three nodes loses nothing but what is in flight on the
   );
   const nodes = members.slice(1);
 
-  // Each artifact is given to one node; the others get it when they are asked for it.
+  // Each artifact is uploaded to one node. The other nodes download it from the upstream on a miss.
   const artifacts = Array.from({ length: 24 }, (_, index) =>
     content(index % 6 === 0 ? 2_000_000 : 20_000 + index, index),
   );
@@ -65,20 +65,20 @@ test('a client that knows three nodes loses nothing but what is in flight on the
           if (node === victim) inFlightOnVictim--;
         }
       }
-      t.true(isServed, `request ${number} was lost`);
+      t.true(isServed, `request ${number} is answered by some node`);
     }
   };
   await Promise.all(Array.from({ length: CLIENTS }, client));
 
   t.is(killedAt, BEFORE);
-  t.true(failures.length >= lostAtMost, 'what was in flight has failed, and was sent again');
+  t.true(failures.length >= lostAtMost, 'requests in flight on the killed node have failed');
   t.deepEqual([...new Set(failures.map(({ name }) => name))], [victim.name]);
 
   mesh.kill('SIGTERM');
   t.deepEqual(await once(mesh, 'close'), [0, null]);
 });
 
-test('SIGINT ends the mesh too', async (t) => {
+test('SIGINT stops all processes of the mesh', async (t) => {
   const { process: mesh } = await startMesh(t);
   mesh.kill('SIGINT');
   t.deepEqual(await once(mesh, 'close'), [0, null]);
@@ -98,12 +98,12 @@ async function startMesh(t: ExecutionContext): Promise<{ process: ChildProcess; 
   const lines = createInterface(mesh.stdout);
   for await (const line of lines) {
     const [, name = '', port = '', pid = ''] =
-      /^(\S+) listens on http:\/\/127\.0\.0\.1:(\d+)\/cache \(process (\d+)\)$/.exec(line) ?? [];
+      /^(\S+) listening on http:\/\/127\.0\.0\.1:(\d+)\/cache \(process (\d+)\)$/.exec(line) ?? [];
     const server: RunningServer = { ...KINDS.h2c, kind: 'h2c', port: Number(port), certificate: undefined };
     members.push({ name, pid: Number(pid), server, base: '/cache' });
     if (members.length === NODES + 1) break;
   }
-  // What it prints from now on is not looked at, but must not stop it.
+  // Discards the remaining output, so that a full pipe does not block the mesh.
   mesh.stdout.resume();
   return { process: mesh, members };
 }
@@ -112,12 +112,12 @@ function killQuietly(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL');
   } catch {
-    // it has ended already
+    // The process has already exited.
   }
 }
 
 function at<T>(values: readonly T[], index: number): T {
   const value = values[index % values.length];
-  if (value === undefined) throw new Error('there is none');
+  if (value === undefined) throw new Error('the array is empty');
   return value;
 }

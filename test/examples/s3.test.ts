@@ -7,7 +7,7 @@ import { BUCKET, CREDENTIALS, S3rver } from '../helpers/s3rver.js';
 import { KINDS, type RunningServer } from '../helpers/servers.js';
 import { content } from '../stores/fixture.js';
 
-test('examples/s3.ts says where it listens, and keeps artifacts in the bucket', async (t) => {
+test('examples/s3.ts prints its address and stores artifacts in the bucket', async (t) => {
   const service = await S3rver.start();
   t.teardown(() => service.stop());
   const child = spawn(process.execPath, ['--import=tsx', 'examples/s3.ts'], {

@@ -8,7 +8,7 @@ import { content, temporaryDirectory } from '../stores/fixture.js';
 const BYTES = content(300_000);
 const TOKEN = 'of-the-build-0123456789';
 
-test.serial('uploads are its own, downloads know ranges and preconditions', async (t) => {
+test.serial('the server stores uploads, and downloads support ranges and preconditions', async (t) => {
   const { ask } = await begin(t);
   const put = await ask('/v8/artifacts/abc?teamId=team', {
     method: 'PUT',
@@ -30,7 +30,7 @@ test.serial('uploads are its own, downloads know ranges and preconditions', asyn
   t.is((await ask('/v8/artifacts/abc?teamId=team', { method: 'HEAD' })).status, 200);
 });
 
-test.serial('what it has not, or refuses, is answered by itself', async (t) => {
+test.serial('the server responds to misses and invalid requests itself', async (t) => {
   const { directory, ask } = await begin(t);
   const own = async (path: string, headers = {}) => {
     const { status, body } = await ask(path, { headers });
@@ -47,7 +47,7 @@ test.serial('what it has not, or refuses, is answered by itself', async (t) => {
   t.deepEqual(await own('/v8/artifacts/abc?teamId=team', wrong), [401, 'Invalid authorization token']);
 });
 
-test.serial('what was asked for while it was written is sent whole as soon as it is', async (t) => {
+test.serial('an artifact that was downloaded while it was being written is sent whole after the upload', async (t) => {
   const { directory, ask } = await begin(t);
   const path = `${directory}/team/abc`;
   await mkdir(`${directory}/team`);
@@ -57,7 +57,7 @@ test.serial('what was asked for while it was written is sent whole as soon as it
   t.true((await ask('/v8/artifacts/abc?teamId=team')).body.equals(BYTES));
 });
 
-test.serial('signatures that were uploaded come back, and what has none is a miss', async (t) => {
+test.serial('with a signature key, an uploaded signature is sent, and an artifact without one is a miss', async (t) => {
   const { ask } = await begin(t, { TURBO_REMOTE_CACHE_SIGNATURE_KEY: 'a key of the team with 32 bytes or more' });
   const upload = { 'content-type': 'application/octet-stream' };
   const signed = { ...upload, 'x-artifact-tag': 'c2lnbmVk' };
