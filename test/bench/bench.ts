@@ -1,4 +1,5 @@
-/** `npm run bench`: this package beside what one would use otherwise, all of a row in one run. Needs Linux. */
+// `npm run bench`: compares hotblob with its alternatives. All values of a row are measured in the same run. Requires Linux.
+
 import { mkdtemp, rm } from 'node:fs/promises';
 import { cpus, loadavg, release, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,9 +12,9 @@ import { writeFiles } from './files.js';
 import { frameworks } from './frameworks.js';
 import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
 import { memory } from './memory.js';
+import { monitoring } from './monitoring.js';
 import { port } from './port.js';
 import { type Line, tableOf } from './table.js';
-import { watched } from './watched.js';
 
 const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>>> = {
   'hot-h1': hotHttp1,
@@ -23,11 +24,11 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
   port,
   far,
   frameworks,
-  watched,
+  monitoring,
 };
-/** The load generators that are not ours, and the Debian packages that have them. */
+/** External load generators, and the Debian packages that contain them. */
 const TOOLS = [
-  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks', 'watched'] },
+  { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks', 'monitoring'] },
   { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'port'] },
 ] as const;
 
@@ -61,7 +62,7 @@ async function main(): Promise<void> {
     };
     for (const group of only) lines.push(...((await GROUPS[group]?.(context)) ?? []));
   } finally {
-    // Also when a row is broken: what the others have found is worth showing.
+    // If a workload fails, the results of the others are still printed.
     console.log(tableOf(lines));
     for (const note of skipped) console.log(`\n${note}`);
     await rm(directory, { recursive: true, force: true });
@@ -72,7 +73,7 @@ function options(): { only: string[]; quick: boolean } {
   const { values } = parseArgs({ options: { only: { type: 'string', multiple: true }, quick: { type: 'boolean' } } });
   const names = Object.keys(GROUPS);
   const unknown = values.only?.find((group) => !names.includes(group));
-  if (unknown !== undefined) throw new Error(`--only ${unknown}: expected one of ${names.join(', ')}`);
+  if (unknown !== undefined) throw new Error(`--only: expected one of ${names.join(', ')}, received '${unknown}'`);
   return { only: values.only ?? names, quick: values.quick ?? false };
 }
 
@@ -83,7 +84,7 @@ function describeMachine(): void {
   const load = loadavg()[0]?.toFixed(1);
   console.log(`Node ${process.versions.node}, Linux ${release()}, ${length} x ${cpus()[0]?.model.trim()}, ${pinned}`);
   console.log(
-    `Load average at the start: ${load}. "ratio" compares the best rounds, "median" is that of all rounds.\n`,
+    `Load average at the start: ${load}. "ratio" compares the best rounds, "median" is the median ratio of all rounds.\n`,
   );
 }
 

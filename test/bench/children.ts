@@ -1,4 +1,6 @@
-/** Processes that the benchmark starts: on their own core, stopped by their own id, and ended with it whatever happens. */
+// Child processes of the benchmark. Servers and load generators are pinned to different cores. All children end with the
+// benchmark.
+
 import { type ChildProcess, execFile, fork, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
@@ -7,7 +9,7 @@ import { promisify } from 'node:util';
 import type { ClientsReport } from './clients.js';
 import type { ServerCommand, ServerConfig, ServerReady, ServerReport } from './server.js';
 
-/** Aborted when the benchmark is interrupted: every child ends. */
+/** Aborted when the benchmark is interrupted. Ends every child. */
 export const interruption = new AbortController();
 
 const REPLY_TIMEOUT_MS = 30_000;
@@ -15,12 +17,12 @@ const MICROSECONDS_PER_TICK = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { e
 
 type Role = 'server' | 'load';
 
-/** The core of each role; undefined where they cannot be told apart. */
+/** CPU core of each role. Undefined if processes cannot be pinned to two different cores. */
 export const cores = chooseCores();
 
 function chooseCores(): Readonly<Record<Role, number>> | undefined {
   if (!isInstalled('taskset')) return undefined;
-  // A container may own any of the machine's cores.
+  // A container may be restricted to any of the cores.
   const [, list = ''] = /^Cpus_allowed_list:\s*(\S+)/m.exec(readFileSync('/proc/self/status', 'utf8')) ?? [];
   const allowed = list.split(',').flatMap((range) => {
     const [first = 0, last = first] = range.split('-').map(Number);
@@ -30,12 +32,12 @@ function chooseCores(): Readonly<Record<Role, number>> | undefined {
   return server === undefined || load === undefined ? undefined : { server, load };
 }
 
-/** Whether a command is on the path. */
+/** Returns whether a command is in PATH. */
 export function isInstalled(command: string): boolean {
   return spawnSync(command, ['--version'], { stdio: 'ignore' }).error === undefined;
 }
 
-/** Runs a load generator to its end and resolves to what it has printed. Rejects when it takes longer than it may. */
+/** Runs a load generator. Resolves to its output, and rejects after `timeoutMs`. */
 export async function runLoad(command: string, args: readonly string[], timeoutMs: number): Promise<string> {
   const [file, ...all] = [...pinning('load'), command, ...args];
   const { signal } = interruption;
@@ -47,13 +49,13 @@ export async function runLoad(command: string, args: readonly string[], timeoutM
   return stdout;
 }
 
-/** Starts a module of this folder as a child that talks over IPC. */
+/** Starts a module of this folder as a child process with an IPC channel. */
 export function startChild(role: Role, module: string, config: unknown): ChildProcess {
   const [execPath = process.execPath, ...execArgv] = [...pinning(role), process.execPath, ...process.execArgv];
   const path = fileURLToPath(new URL(module, import.meta.url));
   const { signal } = interruption;
   const child = fork(path, [JSON.stringify(config)], { execPath, execArgv, signal });
-  child.on('error', () => {}); // an interruption; whoever waits for the child sees it exit
+  child.on('error', () => {}); // emitted on an interruption; nextMessage() rejects when the child exits
   return child;
 }
 
@@ -61,7 +63,7 @@ function pinning(role: Role): string[] {
   return cores === undefined ? [] : ['taskset', '-c', String(cores[role])];
 }
 
-/** The next message of a child. Rejects when it exits or stays silent. */
+/** Resolves to the next message of a child. Rejects if it exits, or sends nothing within `timeoutMs`. */
 export function nextMessage<T>(child: ChildProcess, timeoutMs = REPLY_TIMEOUT_MS): Promise<T> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void): void => {
@@ -72,8 +74,11 @@ export function nextMessage<T>(child: ChildProcess, timeoutMs = REPLY_TIMEOUT_MS
     };
     const onMessage = (message: unknown): void => settle(() => resolve(message as T));
     const onExit = (code: number | null, signal: string | null): void =>
-      settle(() => reject(new Error(`a child ended early (${signal ?? `exit code ${code}`})`)));
-    const timer = setTimeout(() => settle(() => reject(new Error('a child did not answer'))), timeoutMs);
+      settle(() => reject(new Error(`a child exited early (${signal ?? `exit code ${code}`})`)));
+    const timer = setTimeout(
+      () => settle(() => reject(new Error(`a child sent no message within ${timeoutMs} ms`))),
+      timeoutMs,
+    );
     child.on('message', onMessage);
     child.on('exit', onExit);
   });
@@ -87,8 +92,8 @@ export async function stopChild(child: ChildProcess): Promise<void> {
 }
 
 /**
- * Runs clients in a process of their own, and calls `use` with their report while those that have more to do than to
- * download are still there. Rejects when that process ends before `use` does.
+ * Runs clients in a child process, and calls `use` with their report. Clients that keep connections open stay until `use` has
+ * finished. Rejects if the child exits earlier.
  */
 export async function withClients<T>(
   module: string,
@@ -98,14 +103,14 @@ export async function withClients<T>(
   const child = startChild('load', module, config);
   try {
     const result = await use(await nextMessage<ClientsReport>(child, 2 * config.timeoutMs));
-    if (child.exitCode !== null) throw new Error('clients left that should have stayed');
+    if (child.exitCode !== null) throw new Error('the client process exited before the measurement was complete');
     return result;
   } finally {
     await stopChild(child);
   }
 }
 
-/** A running server. */
+/** A running server process. */
 export class Server {
   readonly config: ServerConfig;
   readonly port: number;
@@ -124,7 +129,7 @@ export class Server {
       return new Server(config, port, child);
     } catch (cause) {
       await stopChild(child);
-      throw new Error(`the server of ${config.contender} did not start`, { cause });
+      throw new Error(`the server for ${config.contender} did not start`, { cause });
     }
   }
 
@@ -132,23 +137,23 @@ export class Server {
     return `http://127.0.0.1:${this.port}/${name}`;
   }
 
-  ask(command: ServerCommand): Promise<ServerReport> {
-    const answer = nextMessage<ServerReport>(this.#child);
+  query(command: ServerCommand): Promise<ServerReport> {
+    const response = nextMessage<ServerReport>(this.#child);
     this.#child.send(command);
-    return answer;
+    return response;
   }
 
-  /** User and system time since the start (proc(5), fields 14 and 15 of stat). */
+  /** Returns the user and system CPU time since the start (fields 14 and 15 of proc_pid_stat(5)). */
   cpuMicroseconds(): number {
     const text = readFileSync(`/proc/${this.#child.pid}/stat`, 'utf8');
-    // The second field is a name in parentheses that may hold spaces; the third comes first here.
+    // The second field is a name in parentheses that may contain spaces. The array starts with the third field.
     const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
     return (Number(fields[11]) + Number(fields[12])) * MICROSECONDS_PER_TICK;
   }
 
   anonymousBytes(): number {
     const [, kib] = /^RssAnon:\s*(\d+) kB/m.exec(readFileSync(`/proc/${this.#child.pid}/status`, 'utf8')) ?? [];
-    if (kib === undefined) throw new Error('the kernel does not show RssAnon');
+    if (kib === undefined) throw new Error(`no RssAnon in /proc/${this.#child.pid}/status`);
     return Number(kib) * 1024;
   }
 
@@ -157,7 +162,7 @@ export class Server {
   }
 }
 
-/** Starts a server for each configuration, and stops them all after `use`. */
+/** Starts a server for each configuration, and stops all servers after `use`. */
 export async function withServers<T>(
   configs: readonly ServerConfig[],
   use: (servers: readonly Server[]) => Promise<T>,

@@ -1,18 +1,19 @@
-/** HTTP/1.1 clients in a process of their own: they download to the end, or stop reading in the middle. */
+// Child process with HTTP/1.1 clients that download an artifact completely, or stop reading in the middle.
+
 import { connect, type Socket } from 'node:net';
 
 export interface ClientsConfig {
   readonly port: number;
-  /** One connection for each. */
+  /** One connection is opened for each path. */
   readonly paths: readonly string[];
-  /** What a whole body has. */
+  /** Size of a complete body. */
   readonly bodyBytes: number;
-  /** Each stops reading after so many bytes. Default: none stops. */
+  /** Number of bytes after which each client stops reading. Default: clients read to the end. */
   readonly stopAfterBytes?: number;
   readonly timeoutMs: number;
 }
 
-/** Sent when all have what they wanted, or time is up. */
+/** Sent when all clients are done, or after the timeout. */
 export interface ClientsReport {
   readonly succeeded: number;
   readonly failed: number;
@@ -44,7 +45,7 @@ function request(path: string): Socket {
     if (succeeded + failed === config.paths.length) report(failed);
   };
   const onread = {
-    // One buffer, never read: the client must cost less than any server.
+    // Data is received into one buffer and discarded, so that the clients need less CPU time than any server.
     buffer: Buffer.allocUnsafe(256 * 1024),
     callback(size: number, buffer: Uint8Array): boolean {
       received += size;

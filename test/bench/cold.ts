@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { type Server, withClients, withServers } from './children.js';
 import type { ClientsConfig, ClientsReport } from './clients.js';
 import type { BenchContext } from './context.js';
-import { type Evictor, GIB, KIB, loadEvictor, MIB, whyNoRoom, writeFiles } from './files.js';
+import { diskSpaceProblem, type Evictor, GIB, KIB, loadEvictor, MIB, writeFiles } from './files.js';
 import { comparison, measure, type Sample } from './rounds.js';
 import type { Contender, ServerReport } from './server.js';
 import { type Line, median, show, sourcesOf } from './table.js';
@@ -13,7 +13,7 @@ const ROUNDS = 2;
 const MAX_DELAY_MS = 15;
 const WARM_UP = 'warm-up';
 const TIMEOUT_MS = 120_000;
-/** Above this share of resident pages nobody should call the files cold. */
+/** Maximum share of resident pages for files that count as cold. */
 const MAX_RESIDENT = 0.001;
 
 interface ColdRound {
@@ -21,14 +21,15 @@ interface ColdRound {
   readonly report: ServerReport;
 }
 
-/** Downloads at the same time, each of another file that is on the disk only. */
+/** Measures concurrent downloads of different files that are not in the page cache. */
 export async function cold(context: BenchContext): Promise<Line[]> {
   const fileBytes = (context.isQuick ? 32 : 128) * MIB;
   const workload = `HTTP/1.1, cold, ${FILES} x ${fileBytes / MIB} MiB`;
   context.progress(workload);
   const evictor = loadEvictor();
-  if (evictor === undefined) return context.skip(workload, 'koffi does not load: nothing can be made cold');
-  const reason = await whyNoRoom(context.directory, FILES * fileBytes);
+  if (evictor === undefined)
+    return context.skip(workload, 'koffi does not load, and files cannot be evicted without it');
+  const reason = await diskSpaceProblem(context.directory, FILES * fileBytes);
   if (reason !== undefined) return context.skip(workload, reason);
 
   const directory = join(context.directory, 'cold');
@@ -37,7 +38,7 @@ export async function cold(context: BenchContext): Promise<Line[]> {
   const rounds = new Map<Contender, ColdRound[]>(CONTENDERS.map((contender) => [contender, []]));
   for (let round = 0; round < ROUNDS; round++) {
     for (const contender of CONTENDERS) {
-      // A new server for each round: mapped pages stay in the page cache as long as somebody maps them.
+      // Each round has a new server, because pages cannot be evicted while a process has mapped them.
       const configs = [{ contender, protocol: 'h1', directory } as const];
       const result = await withServers(configs, async ([server]) => {
         if (server === undefined) return undefined;
@@ -51,7 +52,7 @@ export async function cold(context: BenchContext): Promise<Line[]> {
       if (result === undefined) {
         return context.skip(
           workload,
-          `the files stay in memory below ${directory} (a tmpfs?); TMPDIR can point elsewhere`,
+          `files below ${directory} cannot be evicted (a tmpfs?); set TMPDIR to a directory on a disk`,
         );
       }
       rounds.get(contender)?.push(result);
@@ -64,16 +65,16 @@ async function isCold(evictor: Evictor, names: readonly string[], directory: str
   const paths = names.map((name) => join(directory, name));
   for (let attempt = 0; attempt < 10; attempt++) {
     if (evictor.evict(paths) <= MAX_RESIDENT) return true;
-    // Pages that are still being read or written stay; so do those of a server that is not quite gone.
+    // Pages cannot be evicted while they are read, written or mapped by a server that is still exiting.
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   return false;
 }
 
 async function runRound(server: Server, names: readonly string[], bytes: number): Promise<ColdRound> {
-  await server.ask('reset');
+  await server.query('reset');
   const sample = await measure(server, () => download(server, names, bytes));
-  return { sample, report: await server.ask('report') };
+  return { sample, report: await server.query('report') };
 }
 
 function download(server: Server, names: readonly string[], bodyBytes: number): Promise<ClientsReport> {
@@ -87,7 +88,7 @@ function linesOf(workload: string, fileBytes: number, rounds: ReadonlyMap<Conten
   const ours = rounds.get('hotblob') ?? [];
   const theirs = rounds.get('send') ?? [];
   const p99 = (all: readonly ColdRound[]): number => median(all.map(({ report }) => report.delayP99Ms));
-  const worst = (all: readonly ColdRound[]): string => show(Math.max(...all.map(({ report }) => report.delayMaxMs)));
+  const max = (all: readonly ColdRound[]): string => show(Math.max(...all.map(({ report }) => report.delayMaxMs)));
   const throughput = comparison(samples, {
     workload,
     figure: 'GiB/s',
@@ -107,7 +108,7 @@ function linesOf(workload: string, fileBytes: number, rounds: ReadonlyMap<Conten
     target: `<= ${MAX_DELAY_MS}`,
     isMet: p99(ours) <= MAX_DELAY_MS,
     cpu: '',
-    remark: `max ${worst(ours)} / ${worst(theirs)}`,
+    remark: `max ${max(ours)} / ${max(theirs)}`,
   };
   return [delay, throughput];
 }

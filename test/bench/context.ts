@@ -1,10 +1,10 @@
-/** What the rows need from the run that they are part of. */
+/** Environment of a benchmark run. */
 export interface BenchContext {
-  /** Removed at the end. */
+  /** Temporary directory of the run. */
   readonly directory: string;
   readonly hotDirectory: string;
   readonly isQuick: boolean;
   progress(workload: string): void;
-  /** Notes why a workload is not measured, and has no lines. */
+  /** Records why a workload is not measured. Returns no lines. */
   skip(workload: string, reason: string): [];
 }

@@ -1,4 +1,5 @@
-/** One client in a process of its own: uploads to a server that is far away, and says how long that took. */
+// Child process with one client that uploads through a proxy with latency and measures the time.
+
 import { once } from 'node:events';
 import { request } from 'node:http';
 import { connect } from 'node:http2';

@@ -10,35 +10,35 @@ const ROUND_TRIP_MS = 50;
 const ROUNDS = 3;
 const TIMEOUT_MS = 60_000;
 
-interface Way {
+interface Setup {
   readonly contender: Contender;
   readonly protocol: Protocol;
-  /** Enough for a second or so. */
+  /** Size of the upload. It takes about a second. */
   readonly bytes: number;
 }
 
-const OURS: Way = { contender: 'hotblob', protocol: 'h2c', bytes: 64 * MIB };
-const NODE_HTTP2: Way = { contender: 'node', protocol: 'h2c', bytes: 2 * MIB };
-const NODE_HTTP1: Way = { contender: 'node', protocol: 'h1', bytes: 64 * MIB };
+const OURS: Setup = { contender: 'hotblob', protocol: 'h2c', bytes: 64 * MIB };
+const NODE_HTTP2: Setup = { contender: 'node', protocol: 'h2c', bytes: 2 * MIB };
+const NODE_HTTP1: Setup = { contender: 'node', protocol: 'h1', bytes: 64 * MIB };
 
-/** One upload over HTTP/2 through a proxy that delays: against the windows of Node, and against HTTP/1.1. */
+/** Measures one upload over HTTP/2 through a proxy with latency, compared with node:http2 and with HTTP/1.1. */
 export async function far(context: BenchContext): Promise<Line[]> {
-  const workload = `h2c, one upload, ${ROUND_TRIP_MS} ms round trip`;
+  const workload = `h2c, one upload, ${ROUND_TRIP_MS} ms round-trip time`;
   context.progress(workload);
-  const rounds = new Map<Way, Sample[]>([OURS, NODE_HTTP2, NODE_HTTP1].map((way) => [way, []]));
+  const rounds = new Map<Setup, Sample[]>([OURS, NODE_HTTP2, NODE_HTTP1].map((setup) => [setup, []]));
   for (let round = 0; round < ROUNDS; round++) {
-    for (const [way, samples] of rounds) samples.push(await upload(way));
+    for (const [setup, samples] of rounds) samples.push(await upload(setup));
   }
   return [
-    { way: NODE_HTTP2, atLeast: 20, remark: 'against the windows of node:http2' },
-    { way: NODE_HTTP1, atLeast: 0.8, remark: 'against HTTP/1.1 through the same proxy' },
-  ].map(({ way, atLeast, remark }) => {
-    const samples: Samples = new Map([OURS, way].map((each) => [each.contender, rounds.get(each) ?? []]));
+    { setup: NODE_HTTP2, atLeast: 20, remark: 'compared with node:http2 and its default windows' },
+    { setup: NODE_HTTP1, atLeast: 0.8, remark: 'compared with node:http (HTTP/1.1)' },
+  ].map(({ setup, atLeast, remark }) => {
+    const samples: Samples = new Map([OURS, setup].map((each) => [each.contender, rounds.get(each) ?? []]));
     return comparison(samples, { workload, figure: 'MiB/s', against: 'node', atLeast, scale: 1 / MIB, remark });
   });
 }
 
-async function upload({ contender, protocol, bytes }: Way): Promise<Sample> {
+async function upload({ contender, protocol, bytes }: Setup): Promise<Sample> {
   return withServers([{ contender, protocol }], async ([server]) => {
     if (server === undefined) throw new Error('no server');
     const config: FarClientConfig = {

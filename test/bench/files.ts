@@ -9,7 +9,7 @@ export const KIB = 1024;
 export const MIB = 1024 * KIB;
 export const GIB = 1024 * MIB;
 
-/** Writes files of random bytes, down to the disk. */
+/** Writes files with random bytes, and syncs them. */
 export async function writeFiles(directory: string, sizes: Readonly<Record<string, number>>): Promise<void> {
   await mkdir(directory, { recursive: true });
   const chunk = randomBytes(MIB);
@@ -17,7 +17,7 @@ export async function writeFiles(directory: string, sizes: Readonly<Record<strin
     const file = await open(join(directory, name), 'wx');
     try {
       for (let left = size; left > 0; left -= chunk.length) await file.writeFile(chunk.subarray(0, left));
-      // A dirty page cannot be dropped from the page cache.
+      // Dirty pages cannot be evicted from the page cache.
       await file.sync();
     } finally {
       await file.close();
@@ -25,18 +25,18 @@ export async function writeFiles(directory: string, sizes: Readonly<Record<strin
   }
 }
 
-/** Why `bytes` cannot be written below `directory`, with some room left for everybody else. */
-export async function whyNoRoom(directory: string, bytes: number): Promise<string | undefined> {
+/** Returns a message if the file system of `directory` does not have space for `bytes` and 1 GiB more. */
+export async function diskSpaceProblem(directory: string, bytes: number): Promise<string | undefined> {
   const { bavail, bsize } = await statfs(directory);
   const needed = bytes + GIB;
   return bavail * bsize >= needed
     ? undefined
-    : `needs ${Math.ceil(needed / GIB)} GiB free below ${directory}; TMPDIR can point elsewhere`;
+    : `needs ${Math.ceil(needed / GIB)} GiB of free space in ${directory}; set TMPDIR to another directory`;
 }
 
-/** Takes files out of the page cache. */
+/** Evicts files from the page cache. */
 export interface Evictor {
-  /** Returns the share of their pages that is resident all the same: 0 when they are cold. */
+  /** Evicts files. Returns the share of their pages that is still resident: 0 if all are cold. */
   evict(paths: readonly string[]): number;
 }
 
@@ -46,7 +46,7 @@ const POSIX_FADV_DONTNEED = 4;
 const MAP_FAILED = 2n ** 64n - 1n;
 const SC_PAGESIZE = 30;
 
-/** Undefined off Linux, and where koffi does not load. */
+/** Returns `undefined` on systems other than Linux, and if koffi does not load. */
 export function loadEvictor(): Evictor | undefined {
   if (process.platform !== 'linux') return undefined;
   let koffi: typeof Koffi;
@@ -66,11 +66,11 @@ export function loadEvictor(): Evictor | undefined {
 
   const residentPages = (fd: number, size: number): number => {
     const address: bigint = mmap(null, size, PROT_READ, MAP_SHARED, fd, 0);
-    if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap failed with errno ${koffi.errno()}`);
+    if (BigInt.asUintN(64, address) === MAP_FAILED) throw new Error(`mmap: errno ${koffi.errno()}`);
     const pages = Buffer.alloc(Math.ceil(size / pageBytes));
     const result: number = mincore(address, size, pages);
     munmap(address, size);
-    if (result !== 0) throw new Error('mincore failed');
+    if (result !== 0) throw new Error(`mincore: errno ${koffi.errno()}`);
     return pages.reduce((count, page) => count + (page & 1), 0);
   };
 

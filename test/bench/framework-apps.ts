@@ -1,4 +1,6 @@
-/** A server of each framework that answers `GET /<name>`: in the way its users are told to, by this package, or from memory. */
+// Servers of each framework that respond to `GET /<name>`: with the usual file sender of the framework, with hotblob, or with a
+// Buffer.
+
 import { createReadStream } from 'node:fs';
 import { stat } from 'node:fs/promises';
 import { createServer, type ServerResponse } from 'node:http';
@@ -22,7 +24,7 @@ import koaSend from 'koa-send';
 import sirv from 'sirv';
 import type { InMemory } from './in-memory.js';
 
-/** What each framework's users are told to send a file with. */
+/** The file sender that the documentation of each framework recommends. */
 export const USUAL_WAYS = {
   node: 'createReadStream().pipe',
   connect: 'sirv',
@@ -33,24 +35,24 @@ export const USUAL_WAYS = {
 } as const;
 
 export type Framework = keyof typeof USUAL_WAYS;
-/** This package with and without the promise of `immutable`, the usual way, or a Buffer with the headers of the first. */
-export type Way = 'hotblob' | 'hotblob unpromised' | 'usual' | 'Buffer';
+/** Method of sending: hotblob with `immutable` files, hotblob without, the usual way of the framework, or a Buffer. */
+export type Way = 'hotblob' | 'hotblob mutable' | 'usual' | 'Buffer';
 
 export interface AppOptions {
   readonly way: Way;
-  /** An absolute path, symlinks resolved. */
+  /** Absolute path with symlinks resolved. */
   readonly directory: string;
-  /** By name, for {@link Way} `Buffer`. */
+  /** Artifacts by name, for `way: 'Buffer'`. */
   readonly inMemory: ReadonlyMap<string, InMemory>;
 }
 
 export interface App {
   readonly server: NetServer;
-  /** What this package has done in it. */
+  /** Statistics of hotblob in this server. */
   readonly stats: (() => HandlerStats) | undefined;
 }
 
-/** Makes a server that does not listen yet. */
+/** Creates a server. The caller starts listening. */
 export async function createApp(framework: Framework, options: AppOptions): Promise<App> {
   return APPS[framework](options);
 }
@@ -64,7 +66,7 @@ const APPS: Readonly<Record<Framework, (options: AppOptions) => App | Promise<Ap
   hono: honoApp,
 };
 
-/** What a route sends: one that has looked nothing up yet, as every route of a host. */
+/** Returns a function that creates the artifact for a name, as a route does. */
 function artifactIn({ directory, way }: AppOptions): (name: string) => ReturnType<typeof fileArtifact> {
   return (name) => fileArtifact(name, { root: directory, immutable: way === 'hotblob' });
 }
@@ -112,7 +114,7 @@ function expressApp(options: AppOptions): App {
   const hot = createExpressSender();
   const artifactOf = artifactIn(options);
   const app = express();
-  // Loads end in the middle of downloads, and Express writes a line for each.
+  // Load generators stop in the middle of downloads, and Express logs an error for each of them.
   app.set('env', 'test');
   app.get('/:name', async (request, response) => {
     const { name } = request.params;
@@ -130,7 +132,7 @@ function koaApp(options: AppOptions): App {
   const hot = createKoaSender();
   const artifactOf = artifactIn(options);
   const app = new Koa();
-  // Loads end in the middle of downloads, and Koa writes a line for each.
+  // Load generators stop in the middle of downloads, and Koa logs an error for each of them.
   app.silent = true;
   app.use(async (context) => {
     const name = nameIn(context.path);

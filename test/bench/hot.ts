@@ -6,7 +6,7 @@ import { comparison, failedIn, interleaved, type Samples } from './rounds.js';
 import type { Contender, Protocol } from './server.js';
 import { type Line, sourcesOf } from './table.js';
 
-/** The artifacts of these rows. */
+/** Names and sizes of the artifacts. */
 export const HOT_FILES = { '4KiB': 4 * KIB, '64KiB': 64 * KIB, '1MiB': MIB, '16MiB': 16 * MIB } as const;
 
 type HotName = keyof typeof HOT_FILES;
@@ -20,11 +20,11 @@ interface HotRow {
   readonly name: HotName;
   readonly contenders: readonly Contender[];
   readonly rounds: number;
-  /** Makes one load of about the length that is asked for. */
+  /** Runs the load generator once. */
   readonly load: (server: Server) => Promise<Load>;
 }
 
-/** HTTP/1.1 from the page cache, 16 connections. */
+/** Measures HTTP/1.1 downloads from the page cache with 16 connections. */
 export async function hotHttp1(context: BenchContext): Promise<Line[]> {
   const lines: Line[] = [];
   const seconds = context.isQuick ? 1 : 2;
@@ -42,7 +42,7 @@ export async function hotHttp1(context: BenchContext): Promise<Line[]> {
   return lines;
 }
 
-/** HTTP/2 without TLS from the page cache: 4 connections with 16 streams each, and one with 128. */
+/** Measures h2c downloads from the page cache: 4 connections with 16 streams each, and one with 128 streams. */
 export async function hotHttp2(context: BenchContext): Promise<Line[]> {
   const lines: Line[] = [];
   const seconds = context.isQuick ? 0.5 : 2;
@@ -52,7 +52,7 @@ export async function hotHttp2(context: BenchContext): Promise<Line[]> {
       workload: `h2c, hot, ${spaced(name)}`,
       protocol: 'h2c',
       name,
-      // A whole Buffer of 16 MiB is more than the session's memory: node:http2 fails such requests.
+      // A Buffer of 16 MiB exceeds the maxSessionMemory of node:http2, so such requests fail.
       contenders: name === '16MiB' ? ['hotblob', 'send'] : ['hotblob', 'Buffer', 'send'],
       rounds: ROUNDS,
       load: (server) => load(server.url(name)),
@@ -79,7 +79,7 @@ async function compare(context: BenchContext, row: HotRow): Promise<Line[]> {
   return [comparison(samples, { ...common, against: 'Buffer', atLeast: BUFFER_TARGET, remark }), line];
 }
 
-/** One connection, 128 streams of 16 MiB: more than a session's memory many times over. */
+/** Measures 128 streams of 16 MiB on one connection, many times the maxSessionMemory of node:http2. */
 async function manyStreams(context: BenchContext): Promise<Line[]> {
   const workload = 'h2c, hot, 16 MiB, 128 streams on one connection';
   const requests = context.isQuick ? 256 : 750;
@@ -95,14 +95,19 @@ async function manyStreams(context: BenchContext): Promise<Line[]> {
   const failed = failedIn(ours);
   const line = comparison(samples, {
     workload,
-    figure: 'MiB/s that succeeded',
+    figure: 'MiB/s of successful requests',
     against: 'send',
     atLeast: 2.5,
     scale: HOT_FILES['16MiB'] / MIB,
     remark,
   });
   const none = { against: '', ratio: '', medianRatio: '', cpu: '', remark: '' };
-  const failures = { workload, figure: `failed of ${requests * ours.length}`, hotblob: String(failed), target: '0' };
+  const failures = {
+    workload,
+    figure: `failed requests of ${requests * ours.length}`,
+    hotblob: String(failed),
+    target: '0',
+  };
   return [line, { ...none, ...failures, isMet: failed === 0 }];
 }
 
@@ -115,11 +120,11 @@ async function run(context: BenchContext, row: HotRow): Promise<{ samples: Sampl
     if (protocol === 'h1') await assertSameHeaders(servers, name);
     const samples = await interleaved(servers, rounds, load);
     const ours = servers.find(({ config }) => config.contender === 'hotblob');
-    return { samples, remark: sourcesOf((await ours?.ask('report'))?.sent) };
+    return { samples, remark: sourcesOf((await ours?.query('report'))?.sent) };
   });
 }
 
-/** The Buffer is only the ceiling when it sends what this package sends. */
+/** Asserts that the Buffer server sends the same headers as hotblob. Otherwise the comparison would not be fair. */
 async function assertSameHeaders(servers: readonly Server[], name: string): Promise<void> {
   const [ours, theirs] = await Promise.all(
     (['hotblob', 'Buffer'] as const).map(async (contender) => {
@@ -128,7 +133,7 @@ async function assertSameHeaders(servers: readonly Server[], name: string): Prom
       return `${status} ${[...headers.keys()].sort().join(', ')}`;
     }),
   );
-  if (ours !== theirs) throw new Error(`hotblob answers ${ours}, the Buffer ${theirs}: server.ts must follow`);
+  if (ours !== theirs) throw new Error(`different responses: hotblob ${ours}, Buffer ${theirs}; update in-memory.ts`);
 }
 
 function spaced(name: HotName): string {

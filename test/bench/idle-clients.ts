@@ -1,4 +1,6 @@
-/** Clients in a process of their own: each makes one request, and keeps its connection. None may lose it. */
+// Child process with clients that make one request each and keep their connections open. If a connection closes, the process
+// exits with 1.
+
 import { Agent, get } from 'node:http';
 import { connect } from 'node:http2';
 import type { ClientsReport } from './clients.js';
@@ -18,7 +20,7 @@ process.on('disconnect', () => process.exit());
 const startedAt = performance.now();
 const timer = setTimeout(lost, config.timeoutMs);
 const open = config.protocol === 'h1' ? overHttp1 : overHttp2;
-// One after the other: a server that is handed all of them at once has peaks that are not those of idle connections.
+// Sequentially, because concurrent connections would raise the peak memory of the server above that of idle connections.
 for (let count = 0; count < config.connections; count++) await open();
 clearTimeout(timer);
 const seconds = (performance.now() - startedAt) / 1000;

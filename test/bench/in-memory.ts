@@ -1,12 +1,12 @@
 import { readFileSync, statSync } from 'node:fs';
 
-/** An artifact as a Buffer: the ceiling of what a way of sending it can reach. */
+/** An artifact as a Buffer. Sending it is the upper bound for every other way. */
 export interface InMemory {
   readonly bytes: Buffer;
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** The bytes and the headers that this package would send with them. */
+/** Reads a file. Returns its bytes, and the headers that hotblob would send with them. */
 export function inMemory(path: string): InMemory {
   const { ino, size, mtimeNs, mtime } = statSync(path, { bigint: true });
   const headers = {

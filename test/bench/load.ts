@@ -1,15 +1,15 @@
 import { runLoad } from './children.js';
 
-/** What a load generator has seen. */
+/** Result of a load generator. */
 export interface Load {
   readonly succeeded: number;
   readonly failed: number;
   readonly seconds: number;
 }
 
-const PATIENCE_SECONDS = 60;
+const TIMEOUT_SECONDS = 60;
 
-/** wrk: HTTP/1.1, as many requests as fit into `seconds`. `headers` are whole lines. */
+/** Runs wrk (HTTP/1.1) for `seconds`. Each of `headers` is a complete header line. */
 export async function wrk(
   url: string,
   connections: number,
@@ -18,9 +18,9 @@ export async function wrk(
 ): Promise<Load> {
   const fields = headers.flatMap((header) => ['-H', header]);
   const args = ['-t1', `-c${connections}`, `-d${seconds}s`, '--timeout', '10s', ...fields, url];
-  const text = await runLoad('wrk', args, (seconds + PATIENCE_SECONDS) * 1000);
+  const text = await runLoad('wrk', args, (seconds + TIMEOUT_SECONDS) * 1000);
   const [, requests, amount, unit = 's'] = /(\d+) requests in ([\d.]+)(us|ms|s|m),/.exec(text) ?? [];
-  if (requests === undefined) throw new Error(`wrk said: ${text}`);
+  if (requests === undefined) throw new Error(`unexpected output of wrk: ${text}`);
   const [, refused = 0] = /Non-2xx or 3xx responses: (\d+)/.exec(text) ?? [];
   const broken = /Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)/.exec(text)?.slice(1) ?? [];
   return {
@@ -30,14 +30,14 @@ export async function wrk(
   };
 }
 
-/** h2load: HTTP/2 without TLS, `requests` of them over `clients` connections with `streams` each. */
+/** Runs h2load (h2c): `requests` in total, over `clients` connections with `streams` concurrent streams each. */
 export async function h2load(url: string, requests: number, clients: number, streams: number): Promise<Load> {
-  // Without -T it waits forever for a session that stalls.
-  const args = [`-n${requests}`, `-c${clients}`, `-m${streams}`, '-t1', '-T', `${PATIENCE_SECONDS}s`, url];
-  const text = await runLoad('h2load', args, 2 * PATIENCE_SECONDS * 1000);
+  // Without -T, h2load waits forever for a stalled session.
+  const args = [`-n${requests}`, `-c${clients}`, `-m${streams}`, '-t1', '-T', `${TIMEOUT_SECONDS}s`, url];
+  const text = await runLoad('h2load', args, 2 * TIMEOUT_SECONDS * 1000);
   const [, amount, unit = 's'] = /finished in ([\d.]+)(us|ms|s|m|h),/.exec(text) ?? [];
   const [, total, succeeded] = /requests: (\d+) total, .* (\d+) succeeded,/.exec(text) ?? [];
-  if (amount === undefined || total === undefined) throw new Error(`h2load said: ${text}`);
+  if (amount === undefined || total === undefined) throw new Error(`unexpected output of h2load: ${text}`);
   return {
     succeeded: Number(succeeded),
     failed: Number(total) - Number(succeeded),
@@ -45,7 +45,10 @@ export async function h2load(url: string, requests: number, clients: number, str
   };
 }
 
-/** h2load for about `seconds`: each load of a URL, the first of `firstRequests`, says how many fit into its next one. */
+/**
+ * Returns a function that runs h2load for about `seconds`. The first run of a URL makes `firstRequests` requests. Later runs
+ * adjust the number to the rate of the previous run.
+ */
 export function h2loadFor(
   seconds: number,
   firstRequests: number,
@@ -61,7 +64,7 @@ export function h2loadFor(
   };
 }
 
-/** The same load again and again, counted as one. */
+/** Runs a load several times, and returns the sum of the results. */
 export async function repeated(times: number, load: () => Promise<Load>): Promise<Load> {
   const sum = { succeeded: 0, failed: 0, seconds: 0 };
   for (let time = 0; time < times; time++) {

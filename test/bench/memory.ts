@@ -20,9 +20,9 @@ interface Growth {
   readonly remark: string;
 }
 
-/** Clients that stop reading in the middle of one artifact, and stay. */
+/** Measures memory with clients that stop reading in the middle of a download and stay connected. */
 export async function memory(context: BenchContext): Promise<Line[]> {
-  const workload = `HTTP/1.1, ${CLIENTS} clients stop within 64 MiB`;
+  const workload = `HTTP/1.1, ${CLIENTS} clients that stop reading, 64 MiB`;
   context.progress(workload);
   const directory = join(context.directory, 'memory');
   await writeFiles(directory, { [NAME]: ARTIFACT_BYTES });
@@ -38,7 +38,7 @@ export async function memory(context: BenchContext): Promise<Line[]> {
   return [
     {
       workload,
-      figure: 'RssAnon growth at its peak, MB',
+      figure: 'peak RssAnon growth, MB',
       hotblob: mb(ours?.peakBytes),
       against: `send ${mb(theirs?.peakBytes)}`,
       ratio: '',
@@ -46,13 +46,13 @@ export async function memory(context: BenchContext): Promise<Line[]> {
       target: `<= ${mb(MAX_GROWTH_BYTES)}`,
       isMet: ours !== undefined && ours.peakBytes <= MAX_GROWTH_BYTES,
       cpu: '',
-      remark: `at rest ${mb(ours?.stalledBytes)} / ${mb(theirs?.stalledBytes)}; ${ours?.remark}`,
+      remark: `settled ${mb(ours?.stalledBytes)} / ${mb(theirs?.stalledBytes)}; ${ours?.remark}`,
     },
   ];
 }
 
 async function growthOf(server: Server, isQuick: boolean): Promise<Growth> {
-  // What the first response makes the process load is not a cost of clients.
+  // Warm-up, so that modules and buffers loaded by the first response are not attributed to the clients.
   await withDownloads(server, 1, undefined, () => Promise.resolve());
   const before = server.anonymousBytes();
   let peak = before;
@@ -63,7 +63,7 @@ async function growthOf(server: Server, isQuick: boolean): Promise<Growth> {
     return await withDownloads(server, CLIENTS, (isQuick ? 2 : 16) * MIB, async () => {
       await wait(isQuick ? 1000 : 3000);
       const stalled = server.anonymousBytes();
-      const { sent } = await server.ask('report');
+      const { sent } = await server.query('report');
       return { peakBytes: Math.max(peak, stalled) - before, stalledBytes: stalled - before, remark: sourcesOf(sent) };
     });
   } finally {
@@ -71,7 +71,7 @@ async function growthOf(server: Server, isQuick: boolean): Promise<Growth> {
   }
 }
 
-/** Calls `use` when every client has got what it wanted; those that have stopped reading are still there. */
+/** Calls `use` when every client has downloaded the artifact or has stopped reading. Stopped clients stay connected. */
 function withDownloads<T>(
   server: Server,
   count: number,

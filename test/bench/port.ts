@@ -8,13 +8,13 @@ import type { Contender, Protocol } from './server.js';
 import { type Line, median, show } from './table.js';
 
 const CONTENDERS = ['hotblob', 'node'] as const satisfies readonly Contender[];
-/** Many and short: ratios near 1 need it on a machine that others use as well. */
+/** Ratios near 1 need many short rounds, because other processes disturb the measurement. */
 const ROUNDS = 15;
 const ROUND_SECONDS = 1;
 const BATCHES = 5;
 const HOT_TARGET = 0.97;
 const CONNECTION_TARGET = 0.9;
-/** Fewer than the backlog of a server that listens: they come all at once. */
+/** Number of concurrent connections. Must be below the backlog of a listening socket (511). */
 const CONNECTIONS_AT_ONCE = 300;
 const IDLE_CONNECTIONS = 1000;
 const IDLE_ROUNDS = 3;
@@ -31,31 +31,31 @@ interface PortRow {
   readonly load: (server: Server) => Promise<Load>;
 }
 
-/** One listener behind a port that speaks both protocols, and behind node:http and node:http2: what the port costs. */
+/** Measures the overhead of `hotblob/server` for a request listener, compared with node:http and node:http2. */
 export async function port(context: BenchContext): Promise<Line[]> {
   const hotHttp2 = h2loadFor(ROUND_SECONDS, 5000, 4, 16);
   const rows: readonly PortRow[] = [
     {
       protocol: 'h1',
-      workload: 'a listener, hot, 4 KiB',
+      workload: 'request listener, 4 KiB',
       atLeast: HOT_TARGET,
       load: (server) => wrk(server.url(''), 16, ROUND_SECONDS),
     },
     {
       protocol: 'h2c',
-      workload: 'a listener, hot, 4 KiB',
+      workload: 'request listener, 4 KiB',
       atLeast: HOT_TARGET,
       load: (server) => hotHttp2(server.url('')),
     },
     {
       protocol: 'h1',
-      workload: 'a listener, a connection for each request',
+      workload: 'request listener, one connection per request',
       atLeast: CONNECTION_TARGET,
       load: (server) => wrk(server.url(''), 16, ROUND_SECONDS, ['Connection: close']),
     },
     {
       protocol: 'h2c',
-      workload: 'a listener, a connection for each request',
+      workload: 'request listener, one connection per request',
       atLeast: CONNECTION_TARGET,
       load: (server) => repeated(BATCHES, () => h2load(server.url(''), CONNECTIONS_AT_ONCE, CONNECTIONS_AT_ONCE, 1)),
     },
@@ -66,8 +66,8 @@ export async function port(context: BenchContext): Promise<Line[]> {
   return lines;
 }
 
-async function compare(context: BenchContext, { protocol, workload: what, atLeast, load }: PortRow): Promise<Line> {
-  const workload = `${NAMES[protocol]}, ${what}`;
+async function compare(context: BenchContext, { protocol, workload: title, atLeast, load }: PortRow): Promise<Line> {
+  const workload = `${NAMES[protocol]}, ${title}`;
   context.progress(workload);
   const configs = CONTENDERS.map((contender) => ({ contender, protocol }));
   const samples = await withServers(configs, (servers) => interleaved(servers, context.isQuick ? 5 : ROUNDS, load));
@@ -79,7 +79,7 @@ interface IdleMemory {
   readonly bytes: number;
 }
 
-/** Connections that have made one request and stay. */
+/** Measures memory with connections that stay open after one request. */
 async function idle(context: BenchContext, protocol: Protocol): Promise<Line> {
   const workload = `${NAMES[protocol]}, ${IDLE_CONNECTIONS} idle connections`;
   context.progress(workload);
@@ -120,7 +120,7 @@ async function idleMemory(server: Server): Promise<IdleMemory> {
       return server.anonymousBytes();
     });
   };
-  // What the first request makes the process load is not a cost of connections.
+  // Warm-up, so that modules loaded by the first request are not attributed to the connections.
   const startBytes = await bytesWith(1);
   return { startBytes, bytes: await bytesWith(IDLE_CONNECTIONS) };
 }

@@ -3,16 +3,16 @@ import type { Load } from './load.js';
 import type { Contender } from './server.js';
 import { type Line, median, show } from './table.js';
 
-/** One round of one contender. */
+/** Result of one round of one contender. */
 export interface Sample extends Load {
   readonly perSecond: number;
-  /** Server CPU time per request that succeeded. */
+  /** CPU time of the server per successful request. */
   readonly cpuMicroseconds: number;
 }
 
 export type Samples = ReadonlyMap<Contender, readonly Sample[]>;
 
-/** Runs one load and watches what it costs the server. */
+/** Runs a load, and measures the CPU time of the server. */
 export async function measure(server: Server, load: () => Promise<Load>): Promise<Sample> {
   const before = server.cpuMicroseconds();
   const result = await load();
@@ -23,7 +23,7 @@ export async function measure(server: Server, load: () => Promise<Load>): Promis
   };
 }
 
-/** A B C A B C ..., after one load of each that warms up: what disturbs the machine for a while disturbs all of them. */
+/** Measures servers in turn (A B C A B C) after a warm-up, so that disturbances of the machine affect all of them. */
 export async function interleaved(
   servers: readonly Server[],
   rounds: number,
@@ -31,7 +31,7 @@ export async function interleaved(
 ): Promise<Samples> {
   for (const server of servers) {
     const { succeeded, failed } = await load(server);
-    if (succeeded === 0 && failed === 0) throw new Error(`${server.config.contender} answered nothing`);
+    if (succeeded === 0 && failed === 0) throw new Error(`${server.config.contender} answered no request`);
   }
   const samples = new Map<Contender, Sample[]>(servers.map(({ config }) => [config.contender, []]));
   for (let round = 0; round < rounds; round++) {
@@ -40,27 +40,27 @@ export async function interleaved(
   return samples;
 }
 
-/** What a {@link comparison} needs to know. */
+/** Options of {@link comparison}. */
 export interface Comparison {
   readonly workload: string;
   readonly figure: string;
-  /** Default: `hotblob`. */
+  /** Contender to compare. Default: `hotblob`. */
   readonly of?: Contender;
   readonly against: Contender;
-  /** What `against` is in words. Default: its name. */
-  readonly called?: string;
-  /** The lowest ratio of ours to theirs that meets the target. */
+  /** Display name of `against`. Default: the contender. */
+  readonly label?: string;
+  /** Target: the lowest acceptable ratio of `of` to `against`. */
   readonly atLeast: number;
-  /** What one request per second counts for in `figure`. Default: 1. */
+  /** Factor from requests per second to the unit of `figure`. Default: 1. */
   readonly scale?: number;
-  /** Whether the median of the rounds counts instead of the best. */
+  /** Whether to compare the medians of the rounds instead of the best rounds. */
   readonly byMedian?: boolean;
   readonly remark: string;
 }
 
-/** Ours against one other. */
+/** Compares hotblob with one other contender. */
 export function comparison(samples: Samples, options: Comparison): Line {
-  const { workload, figure, of = 'hotblob', against, called = against, atLeast, scale = 1 } = options;
+  const { workload, figure, of = 'hotblob', against, label = against, atLeast, scale = 1 } = options;
   const summarise = options.byMedian ? median : (values: readonly number[]) => Math.max(...values);
   const ours = samples.get(of) ?? [];
   const theirs = samples.get(against) ?? [];
@@ -69,12 +69,12 @@ export function comparison(samples: Samples, options: Comparison): Line {
   const our = summarise(ourRates);
   const their = summarise(theirRates);
   const cpu = [ours, theirs].map((rounds) => show(median(rounds.map(({ cpuMicroseconds }) => cpuMicroseconds))));
-  const failures = [failuresOf(of, ours), failuresOf(called, theirs)];
+  const failures = [failuresOf(of, ours), failuresOf(label, theirs)];
   return {
     workload,
     figure,
     hotblob: show(our * scale),
-    against: `${called} ${show(their * scale)}`,
+    against: `${label} ${show(their * scale)}`,
     ratio: show(our / their),
     medianRatio: show(medianRatio(ourRates, theirRates)),
     target: `>= ${atLeast}`,
@@ -84,12 +84,12 @@ export function comparison(samples: Samples, options: Comparison): Line {
   };
 }
 
-/** The median of what the rounds say, each compared within itself. */
+/** Returns the median of the ratios of all rounds. */
 export function medianRatio(ours: readonly number[], theirs: readonly number[]): number {
   return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)));
 }
 
-/** Requests that failed in all rounds. */
+/** Returns the number of failed requests of all rounds. */
 export function failedIn(samples: readonly Sample[]): number {
   return samples.reduce((sum, { failed }) => sum + failed, 0);
 }

@@ -1,4 +1,6 @@
-/** A server under test, in a process of its own: says which port it has, answers `reset` and `report`, ends with its parent. */
+// Child process with a server under test. It sends its port, responds to the commands `reset` and `report`, and exits when its
+// parent disconnects.
+
 import { once } from 'node:events';
 import { createServer as createHttp1Server, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
@@ -15,23 +17,23 @@ import { createApp, type Framework, type Way } from './framework-apps.js';
 import { type InMemory, inMemory } from './in-memory.js';
 
 /**
- * Who serves: a way of a framework, the package `send`, node:http and node:http2 without anything, or this package with
- * nobody looking.
+ * Implementation under test: a way of a framework, the package `send`, plain node:http or node:http2, or hotblob without
+ * monitoring.
  */
-export type Contender = Way | 'send' | 'node' | 'unwatched';
+export type Contender = Way | 'send' | 'node' | 'unmonitored';
 export type Protocol = 'h1' | 'h2c';
 
 export interface ServerConfig {
   readonly contender: Contender;
   readonly protocol: Protocol;
-  /** Served below `/`. Default: none, one listener answers everything with 4 KiB, and what is compared is its port. */
+  /** Directory to serve below `/`. Default: none; a request listener responds to every request with 4 KiB. */
   readonly directory?: string;
-  /** In what. Default: in node:http or node:http2 alone, without routes. */
+  /** Framework that routes the requests. Default: none. */
   readonly framework?: Framework;
-  /** The files that a Buffer is made of. Default: none. */
+  /** Names of the files that the contender `Buffer` loads. Default: none. */
   readonly names?: readonly string[];
-  /** Who may look at this package's figures. Default: nobody. */
-  readonly watch?: 'metrics' | 'page';
+  /** Monitoring endpoint of the server. Default: none. */
+  readonly monitoring?: 'metrics' | 'page';
 }
 
 export type ServerCommand = 'reset' | 'report';
@@ -40,11 +42,11 @@ export interface ServerReady {
   readonly port: number;
 }
 
-/** What has happened since the last reset. */
+/** Measurements since the last reset. */
 export interface ServerReport {
   readonly delayP99Ms: number;
   readonly delayMaxMs: number;
-  /** Since the start, of this package only. */
+  /** Bytes sent by hotblob since the start. */
   readonly sent: HandlerStats['sent'] | undefined;
 }
 
@@ -52,7 +54,7 @@ const config = JSON.parse(process.argv[2] ?? '') as ServerConfig;
 const delay = monitorEventLoopDelay({ resolution: 1 });
 let stats: (() => HandlerStats) | undefined;
 
-/** What a port of this package has; node:http's own 5 s would end connections that are meant to be idle. */
+/** The default of `hotblob/server`. The 5 s of node:http would close connections that are meant to stay idle. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 
 const address = await (config.directory === undefined ? listenerPort(config) : listening(await createServer(config)));
@@ -75,7 +77,7 @@ async function listening(server: NetServer): Promise<Address> {
   return server.address();
 }
 
-/** One listener, on a port of this package or of Node. */
+/** Starts a request listener on `hotblob/server`, or on node:http or node:http2. */
 async function listenerPort({ contender, protocol }: ServerConfig): Promise<Address> {
   const bytes = Buffer.alloc(4096, 'x');
   const headers = { 'content-type': 'application/octet-stream', 'content-length': bytes.byteLength };
@@ -86,7 +88,7 @@ async function listenerPort({ contender, protocol }: ServerConfig): Promise<Addr
   };
   if (contender === 'node') {
     if (protocol === 'h1') return listening(createHttp1Server({ keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS }, listener));
-    // On 'request', as on our port: node:http2's compatibility API stands in for node:http, and its types do not say so.
+    // A listener for 'request', as in `hotblob/server`. The types of the compatibility API differ from those of node:http.
     return listening(createHttp2Server(listener as (request: object, response: object) => void));
   }
   const port = createPort(listener);
@@ -97,7 +99,7 @@ async function listenerPort({ contender, protocol }: ServerConfig): Promise<Addr
 async function createServer(config: ServerConfig): Promise<NetServer> {
   const { contender, protocol, framework, directory = '', names = [] } = config;
   const artifacts = new Map(names.map((name) => [name, inMemory(join(directory, name))]));
-  if (framework !== undefined && contender !== 'send' && contender !== 'node' && contender !== 'unwatched') {
+  if (framework !== undefined && contender !== 'send' && contender !== 'node' && contender !== 'unmonitored') {
     const app = await createApp(framework, { way: contender, directory, inMemory: artifacts });
     stats = app.stats;
     return app.server;
@@ -109,14 +111,14 @@ async function createServer(config: ServerConfig): Promise<NetServer> {
   stats = () => handler.stats();
   if (protocol === 'h2c') return createHttp2Server().on('stream', streamListener(handler));
   const listener = nodeListener(handler);
-  if (config.watch === 'page') {
+  if (config.monitoring === 'page') {
     const page = nodeListener(createDashboard({ handler, store }));
     return createHttp1Server((request, response) => {
       if (request.url?.startsWith('/_hotblob/')) page(request, response);
       else listener(request, response);
     });
   }
-  if (config.watch === 'metrics') {
+  if (config.monitoring === 'metrics') {
     const metrics = createMetrics({ handlers: { cache: handler } });
     return createHttp1Server((request, response) => {
       if (request.url !== '/metrics') return listener(request, response);
@@ -135,7 +137,7 @@ function bufferOverHttp1(artifacts: ReadonlyMap<string, InMemory>): NetServer {
 }
 
 function bufferOverHttp2(artifacts: ReadonlyMap<string, InMemory>): NetServer {
-  // Whole Buffers of 1 MiB on 16 streams are more than the default of 10 MB, which would fail a part of the requests.
+  // Buffers of 1 MiB on 16 streams exceed the default of 10 MB, and some requests would fail.
   return createHttp2Server({ maxSessionMemory: 1000 }).on('stream', (stream, headers) => {
     keepAlive(stream);
     const artifact = artifacts.get(nameIn(headers[':path']));
@@ -152,7 +154,7 @@ function sendServer(protocol: Protocol, root: string): NetServer {
   }
   return createHttp2Server((request, response) => {
     keepAlive(request.stream);
-    // The compatibility API stands in for node:http; the types of `send` do not know it.
+    // `send` supports the compatibility API, but its types do not.
     const compatible = request as unknown as IncomingMessage;
     send(compatible, request.url, { root }).pipe(response as unknown as ServerResponse);
   }).on('sessionError', () => {});
@@ -162,7 +164,7 @@ function nameIn(url = '/'): string {
   return url.slice(1);
 }
 
-/** Without a listener the first stream that a client resets would end the process. */
+/** Ignores errors of a stream. Without a listener, a stream that the client resets would crash the process. */
 function keepAlive(stream: ServerHttp2Stream): void {
   stream.on('error', () => {});
 }

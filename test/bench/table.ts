@@ -1,39 +1,39 @@
 import type { ServerReport } from './server.js';
 
-/** One line of the result. */
+/** One row of the table. */
 export interface Line {
   readonly workload: string;
-  /** What is counted, with its unit. */
+  /** Measured quantity and its unit. */
   readonly figure: string;
   readonly hotblob: string;
   readonly against: string;
-  /** Of the best rounds. */
+  /** Ratio of the best rounds. */
   readonly ratio: string;
-  /** The median of the rounds, each compared within itself. */
+  /** Median of the ratios of all rounds. */
   readonly medianRatio: string;
   readonly target: string;
   readonly isMet: boolean;
-  /** Server CPU time per request in microseconds: ours, then theirs. */
+  /** CPU time of the server per request in microseconds: hotblob, then the other. */
   readonly cpu: string;
   readonly remark: string;
 }
 
-const COLUMNS: readonly { readonly title: string; readonly of: (line: Line) => string }[] = [
-  { title: 'workload', of: (line) => line.workload },
-  { title: 'figure', of: (line) => line.figure },
-  { title: 'hotblob', of: (line) => line.hotblob },
-  { title: 'against', of: (line) => line.against },
-  { title: 'ratio', of: (line) => line.ratio },
-  { title: 'median', of: (line) => line.medianRatio },
-  { title: 'target', of: (line) => line.target },
-  { title: 'met', of: (line) => (line.isMet ? 'yes' : 'MISSED') },
-  { title: 'CPU µs/request', of: (line) => line.cpu },
-  { title: 'remark', of: (line) => line.remark },
+const COLUMNS: readonly { readonly title: string; readonly cellOf: (line: Line) => string }[] = [
+  { title: 'workload', cellOf: (line) => line.workload },
+  { title: 'figure', cellOf: (line) => line.figure },
+  { title: 'hotblob', cellOf: (line) => line.hotblob },
+  { title: 'against', cellOf: (line) => line.against },
+  { title: 'ratio', cellOf: (line) => line.ratio },
+  { title: 'median', cellOf: (line) => line.medianRatio },
+  { title: 'target', cellOf: (line) => line.target },
+  { title: 'met', cellOf: (line) => (line.isMet ? 'yes' : 'MISSED') },
+  { title: 'CPU µs/request', cellOf: (line) => line.cpu },
+  { title: 'remark', cellOf: (line) => line.remark },
 ];
 
-/** A Markdown table whose columns line up. */
+/** Returns a Markdown table with aligned columns. */
 export function tableOf(lines: readonly Line[]): string {
-  const rows = [COLUMNS.map(({ title }) => title), ...lines.map((line) => COLUMNS.map(({ of }) => of(line)))];
+  const rows = [COLUMNS.map(({ title }) => title), ...lines.map((line) => COLUMNS.map(({ cellOf }) => cellOf(line)))];
   const widths = COLUMNS.map((_, column) => Math.max(...rows.map((row) => (row[column] ?? '').length)));
   const text = rows.map((row) => `| ${row.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join(' | ')} |`);
   return [text[0], `|${widths.map((width) => '-'.repeat(width + 2)).join('|')}|`, ...text.slice(1)].join('\n');
@@ -45,13 +45,13 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.ceil(middle) - 1] ?? Number.NaN) + (sorted[Math.floor(middle)] ?? Number.NaN)) / 2;
 }
 
-/** With a sensible number of digits. */
+/** Formats a number with about three significant digits. */
 export function show(value: number): string {
   const digits = value >= 100 ? 0 : value >= 10 ? 1 : 2;
   return value.toLocaleString('en-US', { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
-/** Where this package has taken its bytes from, the largest share first. */
+/** Returns the share of bytes that hotblob sent from each source, the largest first. */
 export function sourcesOf(sent: ServerReport['sent']): string {
   const counts = Object.entries(sent ?? {}).map(([source, { bytes }]) => ({ source, bytes }));
   const total = counts.reduce((sum, { bytes }) => sum + bytes, 0);

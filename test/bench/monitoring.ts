@@ -8,7 +8,7 @@ import type { Contender } from './server.js';
 import type { Line } from './table.js';
 
 const NAME = '4KiB';
-/** Two processes of the same program differ by up to 6 %, whatever is asked of them: ratios near 1 need several of each. */
+/** Two processes of the same program differ by up to 6%, so ratios near 1 need several processes of each. */
 const STARTS = 6;
 const ROUNDS = 4;
 const ROUND_SECONDS = 1;
@@ -16,29 +16,29 @@ const SCRAPE_MS = 1000;
 const MAP_MS = 5000;
 const TARGETS = { metrics: 0.98, page: 0.95 } as const;
 
-type Watch = keyof typeof TARGETS;
+type Monitoring = keyof typeof TARGETS;
 
-/** What it costs that somebody looks: Prometheus, each second, and the page, beside a handler that nobody looks at. */
-export async function watched(context: BenchContext): Promise<Line[]> {
+/** Measures the cost of a Prometheus scrape per second, and of an open dashboard, compared with an unmonitored handler. */
+export async function monitoring(context: BenchContext): Promise<Line[]> {
   const lines: Line[] = [];
-  for (const watch of ['metrics', 'page'] as const) {
-    const workload = `HTTP/1.1, hot, 4 KiB, ${watch === 'metrics' ? 'scraped each second' : 'with the page open'}`;
+  for (const endpoint of ['metrics', 'page'] as const) {
+    const workload = `HTTP/1.1, hot, 4 KiB, ${endpoint === 'metrics' ? 'one scrape per second' : 'dashboard open'}`;
     context.progress(workload);
     const common = { protocol: 'h1', directory: context.hotDirectory, names: [NAME] } as const;
     const configs = [
-      { ...common, contender: 'hotblob', watch } as const,
-      { ...common, contender: 'unwatched' } as const,
+      { ...common, contender: 'hotblob', monitoring: endpoint } as const,
+      { ...common, contender: 'unmonitored' } as const,
     ];
     const samples = new Map<Contender, Sample[]>(configs.map(({ contender }) => [contender, []]));
     for (let start = 0; start < (context.isQuick ? 1 : STARTS); start++) {
-      const some = await withServers(configs, (servers) => watchedRounds(servers, watch));
+      const some = await withServers(configs, (servers) => monitoredRounds(servers, endpoint));
       for (const [contender, rounds] of some) samples.get(contender)?.push(...rounds);
     }
     const line = comparison(samples, {
       workload,
       figure: 'requests/s',
-      against: 'unwatched',
-      atLeast: TARGETS[watch],
+      against: 'unmonitored',
+      atLeast: TARGETS[endpoint],
       byMedian: true,
       remark: '',
     });
@@ -47,15 +47,15 @@ export async function watched(context: BenchContext): Promise<Line[]> {
   return lines;
 }
 
-async function watchedRounds(servers: readonly Server[], watch: Watch): Promise<Samples> {
-  const looking = new AbortController();
+async function monitoredRounds(servers: readonly Server[], endpoint: Monitoring): Promise<Samples> {
+  const stop = new AbortController();
   const [ours] = servers;
-  const looked = ours && (watch === 'metrics' ? scrape(ours, looking.signal) : openPage(ours, looking.signal));
+  const client = ours && (endpoint === 'metrics' ? scrape(ours, stop.signal) : openPage(ours, stop.signal));
   try {
     return await interleaved(servers, ROUNDS, (server) => wrk(server.url(NAME), 16, ROUND_SECONDS));
   } finally {
-    looking.abort();
-    await looked;
+    stop.abort();
+    await client;
   }
 }
 
@@ -63,7 +63,7 @@ async function scrape(server: Server, signal: AbortSignal): Promise<void> {
   await repeatedly(SCRAPE_MS, signal, () => fetch(server.url('metrics')));
 }
 
-/** As the page does: its events, and now and then its map. */
+/** Makes the requests of the dashboard page: its event stream, and the residency map at intervals. */
 async function openPage(server: Server, signal: AbortSignal): Promise<void> {
   http
     .get(server.url('_hotblob/events'), { signal }, (response) => response.on('error', () => {}).resume())
@@ -71,9 +71,9 @@ async function openPage(server: Server, signal: AbortSignal): Promise<void> {
   await repeatedly(MAP_MS, signal, () => fetch(server.url('_hotblob/residency.json')));
 }
 
-async function repeatedly(milliseconds: number, signal: AbortSignal, ask: () => Promise<Response>): Promise<void> {
+async function repeatedly(milliseconds: number, signal: AbortSignal, send: () => Promise<Response>): Promise<void> {
   while (!signal.aborted) {
-    await (await ask()).text();
+    await (await send()).text();
     await wait(milliseconds, undefined, { signal }).catch(() => {});
   }
 }
