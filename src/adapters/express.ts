@@ -1,11 +1,17 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import { Http1Exchange } from './http1-exchange.js';
 
-/** Returns a middleware for Express 4 and 5, mounted below a path: `app.use('/cache', expressMiddleware(handler))`. */
+/**
+ * Returns a middleware for Express 4 and 5, mounted below a path: `app.use('/cache', expressMiddleware(handler))`.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
+ */
 export function expressMiddleware(handler: ExchangeHandler) {
+  assertHandler(handler);
   return (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void => {
     void handler.handle(new Http1Exchange(request, response)).then((isHandled) => isHandled || next(), next);
   };

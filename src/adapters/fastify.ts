@@ -1,6 +1,6 @@
 import type { Artifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
-import { invalidOption } from '../contract/validation.js';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
@@ -79,7 +79,7 @@ const WEBDAV_METHODS = ['PROPFIND', 'MKCOL'];
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
 export async function fastifyPlugin(instance: FastifyInstance, { handler }: FastifyPluginOptions): Promise<void> {
-  if (typeof handler?.handle !== 'function') throw invalidOption('handler', 'a handler', handler);
+  assertHandler(handler);
   for (const method of WEBDAV_METHODS) {
     if (!instance.supportedMethods.includes(method)) instance.addHttpMethod(method, { hasBody: true });
   }

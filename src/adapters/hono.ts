@@ -1,5 +1,6 @@
 import type { Exchange } from '../contract/exchange.js';
 import { assertOptions, invalidOption, type OptionCheck } from '../contract/validation.js';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
@@ -33,9 +34,10 @@ const CHECKS: Readonly<Record<keyof HonoMiddlewareOptions, OptionCheck>> = { mou
  * `app.use('/cache/*', honoMiddleware(handler, { mountPath: '/cache' }))`. Headers that outer middleware sets before `next()` are
  * sent; headers that it sets afterwards are lost, because the response has been sent.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option, or if `handler` is not a handler
  */
 export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddlewareOptions = {}) {
+  assertHandler(handler);
   assertOptions(options, CHECKS);
   const removeMountPath = mountPathRemover(options.mountPath ?? '/');
   return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {

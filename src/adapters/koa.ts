@@ -1,4 +1,5 @@
 import type { Exchange } from '../contract/exchange.js';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
@@ -14,8 +15,13 @@ export interface KoaContext {
   respond?: boolean | undefined;
 }
 
-/** Returns a middleware for Koa 2 and 3. To mount it below a path, use `koa-mount` or the handler's `mountPath`. */
+/**
+ * Returns a middleware for Koa 2 and 3. To mount it below a path, use `koa-mount` or the handler's `mountPath`.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
+ */
 export function koaMiddleware(handler: ExchangeHandler) {
+  assertHandler(handler);
   return async (context: KoaContext, next: () => Promise<unknown>): Promise<void> => {
     if (await handler.handle(koaExchange(context))) context.respond = false;
     else await next();

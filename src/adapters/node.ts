@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { answerError } from '../handler/reply.js';
@@ -32,8 +33,11 @@ export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: 
 /**
  * Returns a `'request'` listener, which is also a middleware for Connect. A request that the handler does not handle is passed to
  * `next`; without `next` the response is 404, unless the host has responded.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
 export function nodeListener(handler: ExchangeHandler) {
+  assertHandler(handler);
   return (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void): void => {
     const exchange = exchangeOf(request, response);
     handler.handle(exchange).then(
@@ -46,8 +50,11 @@ export function nodeListener(handler: ExchangeHandler) {
 /**
  * Returns a `'stream'` listener for node:http2, which is faster than its `'request'` event. Do not add both to a server: Node emits
  * both events for each request.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
 export function streamListener(handler: ExchangeHandler) {
+  assertHandler(handler);
   return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
     const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
     handler.handle(exchange).then(

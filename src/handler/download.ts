@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
@@ -43,7 +44,7 @@ export class Download {
   #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord, now: number): Promise<DownloadOutcome> {
     if (exchange.closed)
       throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected before its response could start');
-    switch (artifact.kind) {
+    switch (artifact?.kind) {
       case 'file': {
         const file = this.#openFiles.acquire(artifact, now);
         if (file instanceof Promise) return file.then((opened) => this.#answerFile(exchange, artifact, opened, record));
@@ -54,7 +55,7 @@ export class Download {
       case 'stream':
         return this.#answerStream(exchange, artifact, record);
       default:
-        throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', "artifact.kind: expected 'file', 'bytes' or 'stream'");
+        throw invalidArtifact(artifact);
     }
   }
 
@@ -137,6 +138,12 @@ export class Download {
     const leases = this.#leases;
     return { exchange, connection: leases.connection(exchange), leases, record };
   }
+}
+
+function invalidArtifact(received: unknown): HotblobError {
+  const value = inspect(received, { depth: 0, breakLength: Number.POSITIVE_INFINITY });
+  const message = `artifact: expected the result of fileArtifact(), or an object whose kind is 'file', 'bytes' or 'stream'; received ${value}`;
+  return new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', message);
 }
 
 const ANSWERED = Promise.resolve<DownloadOutcome>('answered');

@@ -1,4 +1,5 @@
 import type { TlsOptions } from 'node:tls';
+import { inspect } from 'node:util';
 import { HotblobError } from '../contract/errors.js';
 import {
   assertOptions,
@@ -9,6 +10,7 @@ import {
   type OptionCheck,
   WINDOW_BYTES,
 } from '../contract/validation.js';
+import { assertHandler, isHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
 
@@ -131,8 +133,7 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
   assertOptions(options, CHECKS);
   const { tls, handler, memory, ...limitOptions } = options;
   if (memory !== undefined) assertMemoryPressure(memory);
-  if (handler !== undefined && !isExchangeHandler(handler))
-    throw invalidOption('handler', 'an object with a handle method', handler);
+  if (handler !== undefined) assertHandler(handler);
   const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
   const limits: Limits = { ...DEFAULT_LIMITS, ...givenLimits };
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
@@ -141,15 +142,11 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
   return { tls, handler, memory: memory ?? sharedMemoryPressure(), limits };
 }
 
-/** Returns `true` for an exchange handler. An Express application has a `handle` method too, but is a function. */
-export function isExchangeHandler(value: unknown): value is ExchangeHandler {
-  return typeof value === 'object' && value !== null && 'handle' in value && typeof value.handle === 'function';
-}
-
 /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `listener` is neither a function nor a handler */
 export function assertListener(listener: unknown): void {
-  if (typeof listener === 'function' || isExchangeHandler(listener)) return;
-  const message = `listener: expected a function (request, response) or an object with a handle method, received ${typeof listener}`;
+  // An Express application has a `handle` method too, but is a function.
+  if (typeof listener === 'function' || isHandler(listener)) return;
+  const message = `listener: expected a function (request, response) or a handler, received ${inspect(listener, { depth: 0 })}; pass app.callback() of Koa, and createServer(handler) for a handler alone`;
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 

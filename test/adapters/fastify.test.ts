@@ -247,7 +247,7 @@ test('the plugin rejects options without a handler', async (t) => {
   const app = fastify();
   app.register(fastifyPlugin, { prefix: '/cache' } as never);
   const error = await t.throwsAsync(async () => app.ready(), { instanceOf: HotblobError });
-  t.regex(error?.message ?? '', /^handler: expected a handler, received undefined$/);
+  t.regex(error?.message ?? '', /^handler: expected the result of createHandler\(\), received undefined$/);
 });
 
 test('an error of the route after the headers are sent does not abort the response', async (t) => {

@@ -14,7 +14,7 @@ const MIB = 1024 * KIB;
 const INVALID: [object, RegExp][] = [
   [{ port: 1 }, /^unknown option 'port'; expected one of .*\bmaxStreams\b/],
   [{ tls: 'cert' }, /^tls: expected an object, received 'cert'$/],
-  [{ handler: {} }, /^handler: expected an object with a handle method, received \{\}$/],
+  [{ handler: {} }, /^handler: expected the result of createHandler\(\), received \{\}$/],
   [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],
   [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, received 0$/],
   [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected a whole number of milliseconds from 1 to 2147483647, received 0$/],

@@ -61,7 +61,7 @@ export const residencyCommand: Command = {
 
 function parseTop(text = String(DEFAULT_TOP)): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new UsageError(`--top: expected an integer from 0, received '${text}'`);
+  throw new UsageError(`--top: expected an integer from 0 to 999999999, received '${text}'`);
 }
 
 /** Prefixes the names with the directory if several paths were given. */

@@ -102,7 +102,10 @@ export function s3SettingsOf(options: S3StoreOptions, sdk: Sdk): S3Settings {
   if (uploadBytes < partBytes) throw invalidOption('uploadBytes', `at least partBytes (${partBytes})`, uploadBytes);
   if (client !== undefined) {
     const name = CLIENT_OPTIONS.find((each) => options[each] !== undefined);
-    if (name !== undefined) throw invalidOption('client', `to be used without ${CLIENT_OPTIONS.join(', ')}`, name);
+    if (name !== undefined) {
+      const message = `client: cannot be combined with ${name}; configure it in the client`;
+      throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+    }
   }
   return {
     bucket,

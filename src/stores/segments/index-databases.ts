@@ -15,7 +15,7 @@ export interface IndexDatabases {
   readonly entries: Database<Buffer, string>;
   /** Artifact keys by location. */
   readonly locations: Database<Buffer, Uint8Array>;
-  /** Counts by segment id, and the next segment id. */
+  /** `SegmentCounts` by segment id; also the next segment id. */
   readonly segments: Database<Buffer, Uint8Array>;
 }
 

@@ -138,7 +138,7 @@ export class ReplicationQueue {
     return undefined;
   }
 
-  /** Removes the temporary file of a killed process. A younger file may belong to a process that is writing it. */
+  /** Removes a temporary file if it is so old that its process must have been killed. A process may still write a newer one. */
   async #removeAbandoned(name: string): Promise<void> {
     const path = join(this.#directory, name);
     const ageMs = await stat(path).then(

@@ -149,7 +149,7 @@ test('for a path that cannot be read, an error is printed and the other paths ar
   t.like(await runCommand(['residency']), { code: 2, stdout: '' });
   t.regex(
     (await runCommand(['residency', '--top', 'all', '.'])).stderr,
-    /--top: expected an integer from 0, received 'all'\nRun 'hotblob residency --help'/,
+    /--top: expected an integer from 0 to 999999999, received 'all'\nRun 'hotblob residency --help'/,
   );
 });
 

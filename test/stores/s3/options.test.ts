@@ -41,10 +41,7 @@ test('rejects invalid options and does not modify valid ones', async (t) => {
       /^uploadBytes: expected at least partBytes \(16777216\), received 16777215/,
     ],
     [{ bucket: 'b', firstBytes: -1 }, /^firstBytes: /],
-    [
-      { bucket: 'b', client, region: 'us-east-1' },
-      /^client: expected to be used without endpoint, .*, received 'region'/,
-    ],
+    [{ bucket: 'b', client, region: 'us-east-1' }, /^client: cannot be combined with region; /],
     [{ bucket: 'b', client, maxAttempts: 1 }, /^client: /],
     [{ bucket: 'b', client: {} }, /^client: expected an S3Client/],
   ] as const) {
