@@ -231,7 +231,7 @@ for (const [title, end] of Object.entries(ENDS)) {
         t.true(handler.stats().pooledBytes > 0);
         await end(response, client);
         // A buffer of a pending read is released when the read completes.
-        await until('nothing is lent', () => handler.stats().active === 0 && handler.stats().pooledBytes === 0);
+        await until('all leases are released', () => handler.stats().active === 0 && handler.stats().pooledBytes === 0);
       }
       t.deepEqual(handler.stats().responses, { 200: 3 });
       t.is(handler.stats().sent[only].windows, 0);
@@ -302,7 +302,7 @@ test.serial('a response that the host discards is released when it is garbage-co
     return handler.stats().active === 1;
   });
   assertBody(t, await bytesOf(kept), BYTES);
-  await until('nothing is lent', () => handler.stats().active === 0);
+  await until('all leases are released', () => handler.stats().active === 0);
   t.is(handler.stats().pooledBytes, 0);
 });
 
@@ -362,7 +362,7 @@ test('the rest of a rejected upload is read and discarded for a while, then canc
   for (const { response } of [announced, growing]) t.is((await response).status, 413);
   for (const { pulls } of [announced, growing]) {
     const before = pulls();
-    await until('it is read on', () => pulls() > before + 2);
+    await until('the body is still being read', () => pulls() > before + 2);
   }
   await Promise.all([announced.cancelled, growing.cancelled]);
   t.pass();
