@@ -63,7 +63,7 @@ test('the tables of createServer have every option with its default', (t) => {
 
 for (const [call, defaults] of [
   ['upstreamStore(url, options)', UPSTREAM_LIMITS],
-  ['tieredStore({ local, remote, writes, queueDir, spoolDir })', TIERED_LIMITS],
+  ['tieredStore(options)', TIERED_LIMITS],
 ] as const) {
   test(`the table of ${call} has every limit with its default`, (t) => {
     const expected = Object.entries(defaults).map(([name, value]) => [name, `\`${value}\``]);
