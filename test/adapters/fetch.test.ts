@@ -4,6 +4,7 @@ import { truncate, writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { getRequestListener } from '@hono/node-server';
 import test, { type ExecutionContext } from 'ava';
 import { Hono } from 'hono';
 import { createSender, type FetchHandlerOptions, fetchHandler } from '../../src/adapters/fetch.js';
@@ -18,7 +19,10 @@ import type { HandlerOptions, SenderOptions } from '../../src/handler/options.js
 import type { ResponseReport } from '../../src/handler/response-record.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, storeOf } from '../behaviour/site.js';
+import { request } from '../helpers/client.js';
+import type { Listener } from '../helpers/mounts.js';
 import { until } from '../helpers/poll.js';
+import { startListener } from '../helpers/servers.js';
 import { withSources } from '../helpers/sources.js';
 import { content, refusal, temporaryDirectory } from '../stores/fixture.js';
 
@@ -449,6 +453,23 @@ test('send rejects if the request is aborted before the headers, even if the art
   await t.throwsAsync(sending, { code: 'ERR_HOTBLOB_CLIENT_GONE' });
   const late = hot.trySend(get({ signal: AbortSignal.abort() }), { kind: 'bytes', bytes: BYTES });
   await t.throwsAsync(late, { instanceOf: SendError, code: 'ERR_HOTBLOB_CLIENT_GONE' });
+});
+
+test('a client of @hono/node-server that disconnects ends the response', async (t) => {
+  const path = await fileOf(t, content(20 * WINDOW_BYTES));
+  const { handler, respond } = serve(t, { store: storeOf({ key: { kind: 'file', path } }) });
+  const listener = getRequestListener((incoming) => respond(incoming), { overrideGlobalObjects: false });
+  const server = await startListener(t, 'http', listener as Listener);
+  const part = await request(server, { path: '/key', headers: { range: 'bytes=0-999999' } });
+  assertBody(t, part.body, content(1_000_000));
+  const client = new AbortController();
+  const download = await fetch(`http://127.0.0.1:${server.port}/key`, { signal: client.signal });
+  const reader = readerOf(download);
+  await reader.read();
+  client.abort();
+  await t.throwsAsync(reader.read(), { any: true });
+  await until('nothing is lent', () => handler.stats().active === 0 && handler.stats().pooledBytes === 0);
+  t.deepEqual(handler.stats().responses, { 200: 1, 206: 1 });
 });
 
 test('a handler and a sender work in Hono without @hono/node-server, and errors reach its error handler', async (t) => {
