@@ -50,6 +50,9 @@ net.Server.prototype.listen = function (...args) {
   return listen.call(this, 0, '127.0.0.1', ...args.slice(1));
 };
 `;
+/** Nest needs decorators of parameters. */
+const COMPILER = { compilerOptions: { experimentalDecorators: true } };
+const TSX = ['--import=tsx', '--import=./preamble.mjs'];
 const MANIFEST = {
   type: 'module',
   ava: { files: ['*.test.ts'], extensions: { ts: 'module' }, nodeArguments: ['--import=tsx'], workerThreads: false },
@@ -81,19 +84,18 @@ export async function runSnippet(t: ExecutionContext, snippet: Snippet, options:
   const file = snippet.file ?? 'snippet.ts';
   const dir = await installed(t, [...options.page.filter((each) => each.file !== undefined), { ...snippet, file }]);
   const run = (nodeArguments: readonly string[]): Promise<Ended> => ended(start(t, dir, nodeArguments, options));
-  const tsx = ['--import=tsx', '--import=./preamble.mjs'];
   if (/ from 'ava';/.test(code)) {
     const { status, output } = await run([resolve('node_modules/ava/entrypoints/cli.mjs'), file]);
     t.is(status, 0, output);
     t.regex(output, /\d\d tests passed/);
   } else if (/ from 'node:test';/.test(code)) {
-    const { status, output } = await run([...tsx, '--test', '--test-reporter=tap', file]);
+    const { status, output } = await run([...TSX, '--test', '--test-reporter=tap', file]);
     t.is(status, 0, output);
     t.regex(output, /^# pass \d\d/m);
   } else if (/\.listen\(/.test(code)) {
-    await assertMiss(t, code, start(t, dir, [...tsx, file], options));
+    await assertMiss(t, code, start(t, dir, [...TSX, file], options));
   } else {
-    const { status, output } = await run([...tsx, file]);
+    const { status, output } = await run([...TSX, file]);
     t.is(status, 0, output);
   }
 }
@@ -106,19 +108,31 @@ async function installed(t: ExecutionContext, files: readonly Snippet[]): Promis
   await mkdir(`${dir}/node_modules`);
   await symlink(resolve('.'), `${dir}/node_modules/hotblob`);
   await writeFile(`${dir}/package.json`, JSON.stringify(MANIFEST));
+  await writeFile(`${dir}/tsconfig.json`, JSON.stringify(COMPILER));
   await writeFile(`${dir}/preamble.mjs`, PREAMBLE);
   for (const { file, code } of files) await writeFile(`${dir}/${file}`, code);
   return dir;
 }
 
-async function assertMiss(t: ExecutionContext, code: string, { child, output }: Running): Promise<void> {
-  const lines = createInterface(child.stdout)[Symbol.asyncIterator]();
-  const exit = once(child, 'exit').then(() => ({ value: undefined }));
-  const { value: port } = await Promise.race([lines.next(), exit]);
-  t.truthy(port, output());
-  const response = await fetch(`http://127.0.0.1:${port}/cache/some/key`);
-  t.is(response.status, 404, output());
-  // If the snippet has no error handler, the format of the error depends on the framework.
+/** Starts a program with a server in a new directory, like a snippet. Returns its base URL. It is killed with the test. */
+export async function startProgram(t: ExecutionContext, code: string): Promise<string> {
+  const file = 'program.ts';
+  const dir = await installed(t, [{ page: '', number: 0, file, code }]);
+  return baseOf(start(t, dir, [...TSX, file], {}));
+}
+
+/** Returns the base URL of a server, from the first line of its output that is a port. */
+async function baseOf({ child, output }: Running): Promise<string> {
+  for await (const line of createInterface(child.stdout)) {
+    if (/^\d+$/.test(line)) return `http://127.0.0.1:${line}`;
+  }
+  throw new Error(`the server did not start: ${output()}`);
+}
+
+async function assertMiss(t: ExecutionContext, code: string, server: Running): Promise<void> {
+  const response = await fetch(`${await baseOf(server)}/cache/some/key`);
+  t.is(response.status, 404, server.output());
+  // Without an error handler of its own, a framework answers in its own form.
   if (/'content-type': 'application\/json'|message: |Handler\(/.test(code)) {
     t.deepEqual(await response.json(), { message: 'Not found.' });
   }
@@ -133,7 +147,7 @@ function start(
   t: ExecutionContext,
   dir: string,
   nodeArguments: readonly string[],
-  { environment }: SnippetOptions,
+  { environment }: Pick<SnippetOptions, 'environment'>,
 ): Running {
   const env = { ...process.env, ...environment };
   const child = spawn(process.execPath, nodeArguments, { cwd: dir, env, stdio: ['ignore', 'pipe', 'pipe'] });
