@@ -142,7 +142,7 @@ function statsOf(path: string) {
   });
 }
 
-/** Errors of mkdir and rename if a file is in the place of a directory, or the other way round. */
+/** Errors of mkdir and rename if a file has the path of a directory, or a directory that of a file. */
 const KEY_CONFLICTS = new Set(['ENOTDIR', 'EISDIR', 'EEXIST', 'ENOTEMPTY', 'ELOOP']);
 
 function mapKeyError(cause: unknown): unknown {
