@@ -8,9 +8,9 @@ import { request } from '../helpers/client.js';
 import { LARGE, storedTag } from '../helpers/echo-store.js';
 import { until } from '../helpers/poll.js';
 import { KINDS, type RunningServer } from '../helpers/servers.js';
-import { type Answer, answerOf } from './answers.js';
 import { ARTIFACT, type Combination, everyCombination } from './combinations.js';
 import { type CorpusRequest, readCorpus } from './corpus.js';
+import { expectedResponse, type TestResponse } from './expected-response.js';
 import { sendHttp1, sendHttp2 } from './send.js';
 import { faultTable } from './table.js';
 
@@ -36,7 +36,7 @@ for (const [heading, requests] of corpus) {
   fault([heading, String(requests.length)], (t) => sendAll(t, requests), 'python3-h2');
 }
 
-/** Asserts the response to each request, and describes how often each status occurred. */
+/** Asserts the response to each request, and returns the number of responses by status. */
 async function sendAll(t: ExecutionContext, requests: readonly CorpusRequest[]): Promise<string> {
   const byHttp1 = requests.flatMap((each) => each.http1 ?? []);
   const byHttp2 = requests.flatMap((each) => each.http2 ?? []);
@@ -44,21 +44,21 @@ async function sendAll(t: ExecutionContext, requests: readonly CorpusRequest[]):
     sendHttp1(child.server.port, each, each.expected.endsWith(' later')),
   );
   const found2 = await sendHttp2(t, child.server.port, byHttp2);
-  const wrong: object[] = [];
-  const check = (line: string, found: Answer | undefined, expected: Answer): void => {
+  const mismatches: object[] = [];
+  const check = (line: string, found: TestResponse | undefined, expected: TestResponse): void => {
     try {
       assert.deepEqual(JSON.parse(JSON.stringify(found ?? null)), expected);
     } catch {
-      wrong.push({ line: line.slice(0, 300), found, expected });
+      mismatches.push({ line: line.slice(0, 300), found, expected });
     }
   };
   for (const { line, target, http1, http2 } of requests) {
     if (http1 !== undefined)
-      check(`HTTP/1.1 ${line}`, found1[byHttp1.indexOf(http1)], answerOf(http1.expected, target, true));
+      check(`HTTP/1.1 ${line}`, found1[byHttp1.indexOf(http1)], expectedResponse(http1.expected, target, true));
     if (http2 !== undefined)
-      check(`HTTP/2 ${line}`, found2[byHttp2.indexOf(http2)], answerOf(http2.expected, target, false));
+      check(`HTTP/2 ${line}`, found2[byHttp2.indexOf(http2)], expectedResponse(http2.expected, target, false));
   }
-  t.deepEqual(wrong, []);
+  t.deepEqual(mismatches, []);
   return mergeCells(countsOf(found1), countsOf(found2));
 }
 
@@ -71,7 +71,7 @@ async function inBatches<T, U>(items: readonly T[], run: (item: T) => Promise<U>
 }
 
 /** Counts the outcomes, the most frequent first. */
-function countsOf(answers: readonly Answer[]): string {
+function countsOf(answers: readonly TestResponse[]): string {
   const counts = new Map<string, number>();
   for (const { status, end = '' } of answers) {
     const words = status === undefined ? ({ closed: 'closed without a response' }[end] ?? end) : String(status);
@@ -92,22 +92,24 @@ const COMBINED =
 
 fault([`${COMBINED} with GET, HEAD, PUT and DELETE`, String(combinations.length)], async (t) => {
   const counts: string[] = [];
-  const wrong: string[] = [];
+  const mismatches: string[] = [];
   for (const client of clients) {
-    const found = await inBatches(combinations, async (combination): Promise<Answer> => {
+    const found = await inBatches(combinations, async (combination): Promise<TestResponse> => {
       const { method, path, headers, verdict } = combination;
       const body = method === 'PUT' ? Buffer.from('bytes') : undefined;
       const response = await request(client, { method, path, headers, body });
       try {
         assertCombination(combination, response);
       } catch (error) {
-        wrong.push(`${client.kind} ${method} ${JSON.stringify(headers)}: ${response.status} for ${verdict}: ${error}`);
+        mismatches.push(
+          `${client.kind} ${method} ${JSON.stringify(headers)}: ${response.status} for ${verdict}: ${error}`,
+        );
       }
       return response.status === undefined ? {} : { status: response.status };
     });
     counts.push(countsOf(found));
   }
-  t.deepEqual(wrong, []);
+  t.deepEqual(mismatches, []);
   return mergeCells(counts[0] ?? '', counts[1] ?? '');
 });
 

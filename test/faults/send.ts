@@ -4,8 +4,8 @@ import net from 'node:net';
 import { fileURLToPath } from 'node:url';
 import type { ExecutionContext } from 'ava';
 import { PYTHON } from '../helpers/peers.js';
-import type { Answer } from './answers.js';
 import type { CorpusRequest } from './corpus.js';
+import type { TestResponse } from './expected-response.js';
 
 const TIMEOUT_MS = 60_000;
 const NEXT = 'GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
@@ -19,7 +19,7 @@ export async function sendHttp1(
   port: number,
   { text, method }: NonNullable<CorpusRequest['http1']>,
   isLater: boolean,
-): Promise<Answer> {
+): Promise<TestResponse> {
   const socket = net.connect(port, '127.0.0.1');
   const chunks: Buffer[] = [];
   // The kernel resets a connection that is closed with unread bytes. The response is read before that error.
@@ -50,7 +50,7 @@ export async function sendHttp2(
   t: ExecutionContext,
   port: number,
   requests: readonly NonNullable<CorpusRequest['http2']>[],
-): Promise<Answer[]> {
+): Promise<TestResponse[]> {
   const child = spawn(PYTHON, [PROGRAM], { stdio: ['pipe', 'pipe', 'inherit'] });
   t.teardown(() => child.kill('SIGKILL'));
   child.stdin.end(JSON.stringify({ port, requests }));

@@ -35,8 +35,8 @@ export function faultTable(
     const page = await readFile(PAGE, 'utf8');
     const { start, table } = tableBelow(page, title);
     // A run of some of the tests does not change the rows of the others.
-    const isWhole = outcomes.size === cases.length;
-    if (process.env.UPDATE_FAULTS === '1' && isWhole) {
+    const isComplete = outcomes.size === cases.length;
+    if (process.env.UPDATE_FAULTS === '1' && isComplete) {
       const head = [rowOf([...columns, 'outcome']), rowOf([...columns, ''].map(() => '---'))];
       const written = `${[...head, ...found].join('\n')}\n`;
       await writeFile(PAGE, page.slice(0, start) + written + page.slice(start + table.length));
@@ -44,7 +44,7 @@ export function faultTable(
       return;
     }
     const written = table.trim().split('\n').slice(2);
-    if (isWhole) t.deepEqual(written, found);
+    if (isComplete) t.deepEqual(written, found);
     else for (const row of found.filter((row) => !row.endsWith('|  |'))) t.true(written.includes(row), row);
   });
   return {

@@ -33,14 +33,14 @@ async function countWaits(t: ExecutionContext, port: number): Promise<number> {
 }
 
 test('an upload over HTTP/2 waits for the windows of the server twenty times less often than with those of Node', async (t) => {
-  const bare = http2.createServer(consume);
-  t.teardown(() => bare.close());
-  await once(bare.listen(0, '127.0.0.1'), 'listening');
+  const plainServer = http2.createServer(consume);
+  t.teardown(() => plainServer.close());
+  await once(plainServer.listen(0, '127.0.0.1'), 'listening');
   // The windows depend on the memory that is left.
   const memory = fixedMemoryPressure('normal', { headroomBytes: 512 * MIB });
   const { port } = await openPort(t, consume, { memory });
-  // it listens on a port
-  const waitsWithNode = await countWaits(t, (bare.address() as AddressInfo).port);
+  // A server that listens on a port has an AddressInfo.
+  const waitsWithNode = await countWaits(t, (plainServer.address() as AddressInfo).port);
   const waits = await countWaits(t, port);
   t.log(`${waits} waits, ${waitsWithNode} with the windows of Node`);
   t.true(waits * 20 < waitsWithNode, `${waits} and ${waitsWithNode}`);

@@ -29,12 +29,12 @@ export function statusOf(operation: Operation, state: State, earlier?: Version):
   const version = state.get(operation.key);
   const { headers: _headers, ...facts } = resolve(operation.conditions, withUnknowns(version), earlier);
   const length = version?.bytes.byteLength ?? 0;
-  const asked = 'range' in operation && operation.range ? selectedBy(operation.range, length) : undefined;
+  const selected = 'range' in operation && operation.range ? selectedBy(operation.range, length) : undefined;
   return verdictOf({
     method: operation.do,
     exists: version !== undefined,
     ...facts,
-    range: asked === undefined ? undefined : asked === 'unsatisfiable' ? asked : 'satisfiable',
+    range: selected === undefined ? undefined : selected === 'unsatisfiable' ? selected : 'satisfiable',
   });
 }
 
@@ -99,8 +99,8 @@ export function assertResponse(operation: Operation, state: State, response: Res
   }
   assert.equal(headers['content-type'], version.contentType);
   const length = version.bytes.byteLength;
-  const asked = status === 206 && operation.range ? selectedBy(operation.range, length) : undefined;
-  const [start, end] = typeof asked === 'object' ? asked : [0, length];
+  const selected = status === 206 && operation.range ? selectedBy(operation.range, length) : undefined;
+  const [start, end] = typeof selected === 'object' ? selected : [0, length];
   assert.equal(headers['content-range'], status === 206 ? `bytes ${start}-${end - 1}/${length}` : undefined);
   assert.equal(headers['content-length'], String(end - start));
   const expected = operation.do === 'HEAD' ? Buffer.alloc(0) : version.bytes.subarray(start, end);

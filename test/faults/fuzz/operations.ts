@@ -115,20 +115,20 @@ export function bytesOf({ size, seed }: PutOperation): Buffer {
 }
 
 /** Returns the selected bytes (end exclusive) of `length` bytes, or `undefined` if the Range must be ignored. */
-export function selectedBy(asked: Range, length: number): readonly [number, number] | 'unsatisfiable' | undefined {
-  if ('suffix' in asked) {
-    if (asked.suffix === 0) return 'unsatisfiable';
+export function selectedBy(range: Range, length: number): readonly [number, number] | 'unsatisfiable' | undefined {
+  if ('suffix' in range) {
+    if (range.suffix === 0) return 'unsatisfiable';
     // Content-Range cannot express an empty range.
-    return length === 0 ? undefined : [Math.max(0, length - asked.suffix), length];
+    return length === 0 ? undefined : [Math.max(0, length - range.suffix), length];
   }
-  const last = 'last' in asked ? asked.last : Number.POSITIVE_INFINITY;
-  if (last < asked.first) return undefined;
-  return asked.first >= length ? 'unsatisfiable' : [asked.first, Math.min(last + 1, length)];
+  const last = 'last' in range ? range.last : Number.POSITIVE_INFINITY;
+  if (last < range.first) return undefined;
+  return range.first >= length ? 'unsatisfiable' : [range.first, Math.min(last + 1, length)];
 }
 
-export function rangeHeader(asked: Range): string {
-  if ('suffix' in asked) return `bytes=-${asked.suffix}`;
-  return `bytes=${asked.first}-${'last' in asked ? asked.last : ''}`;
+export function rangeHeader(range: Range): string {
+  if ('suffix' in range) return `bytes=-${range.suffix}`;
+  return `bytes=${range.first}-${'last' in range ? range.last : ''}`;
 }
 
 export function digestHeader(bytes: Uint8Array): string {

@@ -138,7 +138,7 @@ function refusalOf(key: string): 400 | 414 | undefined {
   return hasOddBytes || key.split('/').some((segment) => ['', '.', '..'].includes(segment)) ? 400 : undefined;
 }
 
-/** Undefined for what is no percent-encoded UTF-8, and for encoded separators. */
+/** Returns `undefined` for invalid percent-encoding, bytes that are not UTF-8, and encoded separators. */
 function decoded(text: string): string | undefined {
   if ([...text].some((character) => character <= ' ' || character > '~')) return undefined;
   const runs = text.split(/((?:%[0-9A-Fa-f]{2})+)/);

@@ -1,7 +1,7 @@
 import { storedTag } from '../helpers/echo-store.js';
 
 /** Response to a request, independent of the HTTP version. */
-export interface Answer {
+export interface TestResponse {
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** Body as latin1. */
@@ -26,14 +26,14 @@ const LAST_MODIFIED = 'Thu, 29 Feb 2024 12:00:00 GMT';
 const JSON_TYPE = 'application/json; charset=utf-8';
 
 /** Returns the response for an expectation of the corpus. The start of `target` determines the artifact's validators. */
-export function answerOf(words: string, target: string, isHttp1: boolean): Answer {
+export function expectedResponse(words: string, target: string, isHttp1: boolean): TestResponse {
   const [, text = '', ending] = /^(.*?)(?: (closes|later))?$/.exec(words) ?? [];
   const answer = responseOf(text, target);
   if (!isHttp1 || answer.isReusable !== undefined) return answer;
   return { ...answer, isReusable: ending !== 'closes' };
 }
 
-function responseOf(text: string, target: string): Answer {
+function responseOf(text: string, target: string): TestResponse {
   const [kind = '', ...rest] = text.split(' ');
   const strings = [...text.matchAll(/"(?:[^"\\]|\\.)*"/g)].map(([each]) => JSON.parse(each) as string);
   const [first = '', second = ''] = strings;
@@ -90,7 +90,7 @@ function textOf(status: number): string {
   return MESSAGES[status === 403 ? 413 : status] ?? '';
 }
 
-function error(status: number, detail: string): Answer {
+function error(status: number, detail: string): TestResponse {
   const message = `${JSON.stringify({ message: MESSAGES[status] })}\n`;
   const extra: Record<string, string> = {};
   if (status === 405) extra['allow'] = detail;
@@ -98,13 +98,13 @@ function error(status: number, detail: string): Answer {
   return withBody(status, JSON_TYPE, message, extra);
 }
 
-function turbo(status: number, allow: string): Answer {
+function turbo(status: number, allow: string): TestResponse {
   const code = status === 405 ? 'method_not_allowed' : 'bad_request';
   const text = JSON.stringify({ error: { code, message: MESSAGES[status] } });
   return withBody(status, JSON_TYPE, text, allow === '' ? {} : { allow });
 }
 
-function withBody(status: number, type: string, body: string, extra: Record<string, string> = {}): Answer {
+function withBody(status: number, type: string, body: string, extra: Record<string, string> = {}): TestResponse {
   const headers = {
     'content-type': type,
     'content-length': String(byteLength(body)),
