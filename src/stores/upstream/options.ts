@@ -111,21 +111,24 @@ export function upstreamSettingsOf(url: string | URL, options: UpstreamStoreOpti
   };
 }
 
+/** Returns the error for an invalid URL. `received` describes the URL, which may contain a password. */
+function invalidUrl(received: string): HotblobError {
+  const message = `url: expected an http: or https: URL without a fragment, received ${received}`;
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+}
+
 function parse(url: string | URL): URL {
-  const expected = 'an http: or https: URL without a fragment';
   let parsed: URL;
   try {
     parsed = new URL(url);
   } catch {
     // The original error is not set as the cause either: it contains the URL, and with it the password.
-    throw invalidOption('url', expected, typeof url === 'string' ? 'a string that is not a URL' : typeof url);
+    throw invalidUrl(typeof url === 'string' ? 'a string that is not a URL' : typeof url);
   }
   if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
-    throw invalidOption('url', expected, parsed.protocol);
+    throw invalidUrl(`one with ${parsed.protocol}`);
   }
-  if (parsed.hash !== '') {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `url: expected ${expected}, received one with a fragment`);
-  }
+  if (parsed.hash !== '') throw invalidUrl('one with a fragment');
   return parsed;
 }
 

@@ -14,7 +14,7 @@ const INVALID: Record<string, readonly [string, UpstreamStoreOptions]> = {
   url: ['not a URL', {}],
   'url: expected an http: or https: URL': ['ftp://host', {}],
   'url: expected .* without a fragment': ['http://host/#part', {}],
-  'one of the options': ['http://host', untyped({ tokens: SECRET })],
+  "unknown option 'tokens'; expected one of": ['http://host', untyped({ tokens: SECRET })],
   h2c: ['https://host', { h2c: true }],
   ca: ['http://host', { ca: 'pem' }],
   'ca: expected one or more certificates in PEM': ['https://host', untyped({ ca: [1] })],
