@@ -87,8 +87,8 @@ function propfind({ headers, mountPath = '' }: ProtocolRequest, path: string, ke
 }
 
 /**
- * Whether a PROPFIND of this depth does not list a collection. Clients without a `Depth` header mean the resource
- * itself.
+ * Whether a PROPFIND of this depth asks only for the resource itself, not for its members. A missing `Depth` header counts
+ * as `0`, because clients that omit it mean the resource itself.
  */
 function needsNoListing(depth: string | string[] | undefined): boolean {
   return depth === undefined || depth === '0';

@@ -12,7 +12,7 @@ export type MapPolicy = 'auto' | 'always' | 'never';
 /** Region of a file that is sent. */
 export interface Region {
   readonly file: OpenFile;
-  /** Position in the file at which the response ends. No byte after it is read. */
+  /** Position in the file at which the response ends. Nothing beyond it is read. */
   readonly end: number;
   /** Size of the whole artifact in bytes. */
   readonly size: number;
