@@ -1,5 +1,6 @@
 import { clientMessage } from '../contract/errors.js';
 import { assertOptions, type OptionCheck } from '../contract/validation.js';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { clientGoneError, createRouteSender, type Sender } from '../handler/sender.js';
@@ -33,12 +34,13 @@ const CHECKS: Readonly<Record<keyof FetchHandlerOptions, OptionCheck>> = {
  * 256 KiB: files are not mapped. If the signal of the request aborts first, the function resolves to a response with status 499.
  * It rejects only if `notFound` throws.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option, or if `handler` is not a handler
  */
 export function fetchHandler<Rest extends readonly unknown[] = []>(
   handler: ExchangeHandler,
   options: FetchHandlerOptions<Rest> = {},
 ): (request: Request, ...rest: Rest) => Promise<Response> {
+  assertHandler(handler);
   assertOptions(options, CHECKS);
   const below = matchMount(options.mountPath ?? '/');
   const notFound = options.notFound ?? missing;

@@ -1,5 +1,6 @@
 import test from 'ava';
 import { expressMiddleware, createSender as onExpress } from '../../src/adapters/express.js';
+import { fetchHandler } from '../../src/adapters/fetch.js';
 import { honoMiddleware } from '../../src/adapters/hono.js';
 import { koaMiddleware } from '../../src/adapters/koa.js';
 import { nodeListener, streamListener } from '../../src/adapters/node.js';
@@ -13,6 +14,7 @@ const MOUNTS: Readonly<Record<string, (handler: ExchangeHandler) => unknown>> = 
   expressMiddleware,
   koaMiddleware,
   honoMiddleware,
+  fetchHandler,
   nodeListener,
   streamListener,
   createServer: (handler) => createServer(() => {}, { handler }),

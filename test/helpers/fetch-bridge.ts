@@ -36,5 +36,7 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request {
   }
   // A Request of these methods cannot have a body.
   const body = method === 'GET' || method === 'HEAD' ? null : Readable.toWeb(incoming);
-  return new Request(`http://${incoming.headers.host}${url}`, { method, headers, body, duplex: 'half', signal });
+  // A proxy sends the target in absolute form (RFC 9112, section 3.2.2).
+  const target = url.startsWith('/') ? `http://${incoming.headers.host}${url}` : url;
+  return new Request(target, { method, headers, body, duplex: 'half', signal });
 }
