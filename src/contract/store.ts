@@ -29,7 +29,7 @@ export interface PutResult {
   /** New entity tag, as in {@link ArtifactMetadata.etag}. */
   readonly etag?: string | undefined;
   /**
-   * Path of the file that the upload replaced by rename. The handler then stops using an open descriptor of the old file at
+   * Path to which the upload was renamed. The handler then stops using an open descriptor of an earlier file at this path at
    * once; without it, an immutable file is revalidated after up to one second. Default: none.
    */
   readonly replacedPath?: string | undefined;

@@ -68,7 +68,7 @@ test('the option table of docs/s3.md has every option and its default', async (t
   for (const name of ['requestTimeoutMs', 'partBytes', 'firstBytes'] as const) {
     t.is(documented.get(name), `${defaults[name]}`, name);
   }
-  t.is(documented.get('uploadBytes'), '8 x partBytes');
+  t.is(documented.get('uploadBytes'), 'eight times `partBytes');
   t.is(defaults.uploadBytes, 8 * defaults.partBytes);
   t.is(documented.get('maxAttempts'), `${await client.config.maxAttempts()}`);
   t.is(documented.get('forcePathStyle'), `${client.config.forcePathStyle}`);
