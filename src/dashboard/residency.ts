@@ -21,7 +21,7 @@ export interface Cell {
   readonly size: number;
   /** Bytes in the page cache or in process memory; `null` if unknown. */
   readonly resident: number | null;
-  /** Downloads since the page was first opened. */
+  /** Downloads since the dashboard was first opened. */
   readonly downloads: number;
 }
 

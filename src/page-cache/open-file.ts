@@ -6,7 +6,7 @@ import type { Mapping } from './mapper.js';
 import { canTrustMincore } from './residency.js';
 
 /**
- * Size of a mapping. A file is mapped in spans of this many bytes, each at a multiple of it. All requests share the
+ * Largest size of a mapping. A file is mapped in spans of this many bytes, each at a multiple of it; the last may be shorter. All requests share the
  * mappings of a file, including requests for other regions of it.
  */
 export const SPAN_BYTES = 256 * 1024 * 1024;

@@ -40,7 +40,7 @@ export class Connection implements Borrower {
     this.#window = multiplexed ? FIRST_WINDOW_OF_STREAM : FIRST_WINDOW;
   }
 
-  /** Size of the first window of a response, in bytes: the window size that the previous response ended with. */
+  /** Size of the first window of a response, in bytes: the window size that a response of the connection computed last, or the default. */
   get firstWindow(): number {
     return this.#window;
   }

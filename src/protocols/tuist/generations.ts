@@ -36,7 +36,7 @@ interface CachedGeneration {
 export class Generations {
   readonly #cached = new Map<Scope, CachedGeneration>();
   readonly #locks = new KeyLocks();
-  /** Number of generations stored by this process. A read that overlaps with a write is repeated. */
+  /** Number of attempts of this process to store a generation, including failed ones. A read that overlaps with a write is repeated. */
   #puts = 0;
 
   /** Returns the generation from memory, or `undefined` if it has to be read from the store. */

@@ -102,7 +102,7 @@ export class SegmentSet {
   }
 
   /**
-   * Reserves a whole segment for a body of unknown length. The caller appends to it with `segment.reserve`. No other
+   * Reserves the rest of a segment for a body of unknown length. The caller appends to it with `segment.reserve`. No other
    * body is appended until {@link settle} or {@link discard}.
    */
   reserveSegment(): Region {
