@@ -22,9 +22,7 @@ app.use((request, response, next) => {
   switch (request.method) {
     case 'GET':
     case 'HEAD':
-      hot
-        .trySend(request, response, fileArtifact(name, { root, immutable: true }))
-        .then((found) => found || next(), next);
+      hot.send(request, response, fileArtifact(name, { root, immutable: true })).catch(next);
       break;
     case 'PUT':
       save(name, request).then(() => response.end(), next);
