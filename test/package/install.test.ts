@@ -131,7 +131,7 @@ test.serial(
     t.regex(optional['mmap-io'], /build\/Release/);
     t.regex(optional.koffi, /koffi/i);
     t.is(optional.lmdb, 'absent');
-    t.like(directories[0], { store: 'segments', problem: 'it holds segments, and lmdb does not load' });
+    t.like(directories[0], { store: 'segments', problem: 'it is a segment store, and lmdb cannot be loaded' });
     t.is(improvement?.command, 'npm install koffi --force --include=optional');
   },
 );
