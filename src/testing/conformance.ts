@@ -42,8 +42,8 @@ const CHECKS: readonly Check[] = [
  * storeConformance({ test, createStore: () => myStore() });
  * ```
  *
- * Artifacts are read as the handler reads them. At most four tests run at the same time. Each uploads a few MiB; with
- * `evictsAbove`, the eviction tests upload three times as many bytes.
+ * Artifacts are read as the handler reads them. At most four tests run at the same time. Each uploads a few MiB,
+ * except that the eviction tests, which run if `evictsAbove` is set, upload three times `evictsAbove` bytes.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown, missing or invalid
  */

@@ -22,7 +22,10 @@ export interface IndexEntry extends Location {
 
 /** 128 bits: an accidental collision is ruled out, so the digest also serves as a strong entity tag. */
 export const DIGEST_BYTES = 16;
-/** Larger than any segment file. The first inline body of a segment has this offset plus one. */
+/**
+ * Base of the numbers of inline bodies, which have no offset in a segment file. It exceeds the size of any segment file, so
+ * that no number equals an offset. The first inline body of a segment has this number plus one.
+ */
 export const INLINE_BASE = 2 ** 47;
 
 const FORMAT = 1;

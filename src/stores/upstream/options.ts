@@ -46,7 +46,10 @@ export interface UpstreamLimits {
   readonly firstByteTimeoutMs: number;
   /** Time without progress of a request body or response body while this side is ready for more. Default: 30 s. */
   readonly stallTimeoutMs: number;
-  /** Time that a response body waits to be opened. After it the body is cancelled; opening sends another GET. Default: 10 s. */
+  /**
+   * Time that a response body waits to be opened. When it has elapsed, the body is cancelled, and opening it later sends
+   * another GET. Default: 10 s.
+   */
   readonly unopenedTimeoutMs: number;
   /** HTTP/2 flow-control window of a stream: bytes that the upstream may send before they are read. Default: 4 MiB. */
   readonly streamWindowBytes: number;

@@ -4,7 +4,7 @@ import { chunkedBody, content, StagedBody } from '../bodies.js';
 import { assertStored } from '../subject.js';
 import { type Check, ifDeletable, ifWritable } from './check.js';
 
-/** Pieces of a staged upload. A store that requests the third has processed the first. */
+/** Number of pieces of a staged upload. When a store requests the third piece, it must have processed the first. */
 const PIECES = 4;
 const PIECES_BYTES = 200_000;
 
