@@ -78,7 +78,7 @@ interface Site {
 }
 
 async function assertRefusals(t: ExecutionContext, { directory, ask }: Site): Promise<void> {
-  for (const authorization of ['', 'Bearer of-somebody-else', TOKEN]) {
+  for (const authorization of ['', 'Bearer unknown-token', TOKEN]) {
     t.is((await ask({}, authorization)).status, 401);
     t.is((await ask({ method: 'PUT', body: REJECTED }, authorization)).status, 401);
   }

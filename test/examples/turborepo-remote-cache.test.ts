@@ -43,7 +43,7 @@ test.serial('the server responds to misses and invalid requests itself', async (
   t.deepEqual(await own(`/v8/artifacts/${basename(directory)}-secret?teamId=..`), [404, 'Artifact not found']);
   t.deepEqual(await own(`/v8/artifacts/..%2f..%2f${basename(directory)}-secret?teamId=a`), [404, 'Artifact not found']);
   t.deepEqual(await own('/v8/artifacts/abc'), [400, "querystring should have required property 'team'"]);
-  const wrong = { authorization: 'Bearer of-somebody-else' };
+  const wrong = { authorization: 'Bearer unknown-token' };
   t.deepEqual(await own('/v8/artifacts/abc?teamId=team', wrong), [401, 'Invalid authorization token']);
 });
 
