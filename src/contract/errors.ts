@@ -14,6 +14,7 @@ const CODES = {
   ERR_HOTBLOB_DIGEST: { status: 400, summary: 'the upload does not match its digest' },
   ERR_HOTBLOB_BAD_REQUEST: { status: 400, summary: 'the request is not valid in its protocol' },
   ERR_HOTBLOB_UNPROCESSABLE: { status: 422, summary: 'the request is well-formed but cannot be processed' },
+  ERR_HOTBLOB_EXISTS: { status: 412, summary: 'the key already has an artifact' },
   ERR_HOTBLOB_READ_ONLY: { status: 405, summary: 'the store is read-only' },
   ERR_HOTBLOB_METADATA_TOO_LARGE: { status: 431, summary: 'the metadata of the upload is too large' },
   ERR_HOTBLOB_STORAGE_FULL: { status: 507, summary: 'the store is full' },

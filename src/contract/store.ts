@@ -20,6 +20,12 @@ export interface PutOptions {
   readonly size?: number | undefined;
   /** Metadata to return with the artifact, until the next upload replaces it. A store that cannot keep it may drop it. */
   readonly metadata?: UploadMetadata | undefined;
+  /**
+   * Stores the upload only if the key has no artifact when the upload is committed. Otherwise the store rejects with
+   * `ERR_HOTBLOB_EXISTS` and changes nothing: of several concurrent uploads with `ifAbsent`, one succeeds. The handler sets it for
+   * `If-None-Match: *`, after it has looked for the key itself. Default: false.
+   */
+  readonly ifAbsent?: boolean | undefined;
 }
 
 /** Result of an upload. */
