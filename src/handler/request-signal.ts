@@ -1,7 +1,7 @@
 import type { Exchange } from '../contract/exchange.js';
 
 /**
- * Options of a store call with a signal that aborts when the exchange closes. The AbortController is created when the
+ * Options for one call of the store. Their `signal` aborts when the exchange closes. The AbortController is created when the
  * store first reads `signal`: most lookups never read it, and creating one costs as much as the rest of such a request.
  */
 export class RequestSignal {

@@ -63,7 +63,7 @@ export class ResponseRecord {
   operation: ResponseReport['operation'];
   /** Artifact that the lookup found but whose file no longer existed when it was opened. */
   vanished: FileArtifact | undefined;
-  /** Whether an artifact to send was looked up in the store. */
+  /** Whether the request looked up an artifact in the store in order to send it. */
   wasLookedUp = false;
   /** Time when the lookup found an artifact, by `performance.now()`; 0 if that was not measured. */
   foundAt = 0;

@@ -16,7 +16,7 @@ const MIB = 1024 * KIB;
 
 /** Statistics of a handler or sender: counters since its creation, and current use. */
 export interface HandlerStats {
-  /** Number of responses by status code; 0 for those that ended before they had one. */
+  /** Number of responses by status code. Responses that ended before they had a status are counted under the key 0. */
   readonly responses: Readonly<Record<number, number>>;
   /** Number of responses by protocol, operation, status code and source. */
   readonly responseCounts: readonly ResponseCount[];

@@ -17,9 +17,9 @@ const MAX_PROPFIND_BYTES = 64 * 1024;
  *
  * - GET, HEAD, PUT and DELETE of an artifact: `<prefix>/a/b/c/<abc…>` (sccache, src/cache/utils.rs), and
  *   `.sccache_check`, which sccache reads and writes at startup.
- * - PROPFIND of a path with a trailing slash: a collection. Every collection exists, so that opendal, which looks up
- *   the parent before it writes, does not create it. Collections are not listed: `Depth: 1` and `Depth: infinity` are
- *   answered with 403.
+ * - PROPFIND of a path with a trailing slash: a collection. Every collection is reported as existing:
+ *   opendal looks up the parent before it writes, and would create it otherwise. Collections are not listed: `Depth: 1`
+ *   and `Depth: infinity` are answered with 403.
  * - PROPFIND of another path: the properties of the artifact, or 404. Older versions of opendal (0.47) request the
  *   length before they read.
  * - MKCOL: 201.

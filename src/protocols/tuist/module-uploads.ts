@@ -36,7 +36,10 @@ const MAX_UPLOAD_BYTES = 2048 * 1024 * 1024;
 const MAX_PARTS = 1000;
 const TARGET_NAME = 'upload.json';
 const PART_NAME = /^part-(\d+)$/;
-/** Directory of an upload, or of one whose creation or removal a crash interrupted. Other names are left alone. */
+/**
+ * Name of the directory of an upload. A crash during its creation leaves `.new` behind, and during its removal `.old`. Entries
+ * with other names are left alone.
+ */
 const UPLOAD_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
 
 /**

@@ -96,8 +96,8 @@ export function upstreamSettingsOf(url: string | URL, options: UpstreamStoreOpti
   assertOptions(nonSecret, CHECKS);
   const { h2c, ca, ...limitOptions } = nonSecret;
   const isTls = parsed.protocol === 'https:';
-  if (h2c === true && isTls) throw invalidOption('h2c', 'an http: URL with this option', 'an https: URL');
-  if (ca !== undefined && !isTls) throw invalidOption('ca', 'an https: URL with this option', 'an http: URL');
+  if (h2c === true && isTls) throw misplaced('h2c', 'http', 'https');
+  if (ca !== undefined && !isTls) throw misplaced('ca', 'https', 'http');
   const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
   const limits: UpstreamLimits = { ...DEFAULT_LIMITS, ...givenLimits };
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
@@ -171,6 +171,12 @@ function decode(component: string): string {
   } catch {
     throw invalidSecret('url', 'valid percent-encoding in the credentials');
   }
+}
+
+/** Error for an option that does not apply to the scheme of `url`. */
+function misplaced(name: string, expected: string, received: string): HotblobError {
+  const message = `${name}: expected only with an ${expected}: URL, but url begins with ${received}:`;
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
 /** Like {@link invalidOption}, but without the received value, which is secret. */
