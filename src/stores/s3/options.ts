@@ -61,8 +61,8 @@ export interface S3StoreOptions {
    */
   readonly partBytes?: number | undefined;
   /**
-   * Memory for the parts of all uploads together, in bytes; at least `partBytes`. An upload waits when it is used up.
-   * Default: eight parts.
+   * Memory for the parts of all uploads together, in bytes; at least twice `partBytes`. Parts take it as their bytes arrive, and
+   * wait when it is used up. Default: eight parts.
    */
   readonly uploadBytes?: number | undefined;
   /**
@@ -99,7 +99,9 @@ export function s3SettingsOf(options: S3StoreOptions, sdk: Sdk): S3Settings {
   assertEndpoint(options.endpoint);
   assertCredentials(options.credentials);
   const uploadBytes = options.uploadBytes ?? 8 * partBytes;
-  if (uploadBytes < partBytes) throw invalidOption('uploadBytes', `at least partBytes (${partBytes})`, uploadBytes);
+  if (uploadBytes < 2 * partBytes) {
+    throw invalidOption('uploadBytes', `at least twice partBytes (${2 * partBytes})`, uploadBytes);
+  }
   if (client !== undefined) {
     const name = CLIENT_OPTIONS.find((each) => options[each] !== undefined);
     if (name !== undefined) {
@@ -141,7 +143,7 @@ const CHECKS: Readonly<Record<keyof S3StoreOptions, OptionCheck>> = {
     accepts: (value) =>
       Number.isSafeInteger(value) && Number(value) >= MIN_PART_BYTES && Number(value) <= MAX_PART_BYTES,
   },
-  uploadBytes: countFrom(MIN_PART_BYTES),
+  uploadBytes: countFrom(2 * MIN_PART_BYTES),
   firstBytes: countFrom(0),
 };
 

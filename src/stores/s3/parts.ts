@@ -3,10 +3,12 @@ import type { Readable } from 'node:stream';
 import type { PutOptions } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
 import type { Payload } from './bucket.js';
-import type { ByteBudget } from './byte-budget.js';
+import type { Allowance, ByteBudget } from './byte-budget.js';
 
 /** Maximum number of parts in a multipart upload of S3. */
 const MAX_PARTS = 10_000;
+/** Size of the buffer that a part starts with. */
+const FIRST_BYTES = 256 * 1024;
 
 /** Limits of an upload. */
 export interface UploadLimits {
@@ -25,10 +27,8 @@ export interface Part extends Payload {
 }
 
 /**
- * Splits a body into parts of `partBytes`. The last part may be shorter; an empty body is one empty part.
- *
- * An upload waits for memory only while all of its earlier parts are being sent. Those will be released, so that two
- * uploads cannot block each other.
+ * Splits a body into parts of `partBytes`. The last part may be shorter; an empty body is one empty part. A part takes memory
+ * only for bytes that have arrived.
  *
  * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above 10,000 parts, `ERR_HOTBLOB_INCOMPLETE` if the body has another
  * length than announced, `ERR_HOTBLOB_OVERLOADED` if no memory becomes free in time; else the error of the body or the
@@ -37,10 +37,8 @@ export interface Part extends Payload {
 export async function* splitIntoParts(body: Readable, options: PutOptions, limits: UploadLimits): AsyncGenerator<Part> {
   const { partBytes, budget, timeoutMs } = limits;
   let remaining = options.size ?? Number.POSITIVE_INFINITY;
-  const startPart = async (): Promise<PartBuffer> => {
-    const bytes = Math.min(partBytes, remaining);
-    return new PartBuffer(bytes, await budget.reserve(bytes, timeoutMs, options.signal));
-  };
+  const startPart = (): PartBuffer =>
+    new PartBuffer(Math.min(partBytes, remaining), budget.open(timeoutMs, options.signal));
   let part: PartBuffer | undefined;
   try {
     for await (const chunk of chunksOf(body, options, partBytes * MAX_PARTS)) {
@@ -50,13 +48,13 @@ export async function* splitIntoParts(body: Readable, options: PutOptions, limit
           part = undefined;
           yield full;
         }
-        part ??= await startPart();
-        const count: number = part.fill(chunk, consumed);
+        part ??= startPart();
+        const count: number = await part.fill(chunk, consumed);
         consumed += count;
         remaining -= count;
       }
     }
-    const last = (part ?? (await startPart())).finish(true);
+    const last = (part ?? startPart()).finish(true);
     part = undefined;
     yield last;
   } finally {
@@ -65,24 +63,26 @@ export async function* splitIntoParts(body: Readable, options: PutOptions, limit
 }
 
 class PartBuffer {
-  readonly release: () => void;
-  // Allocated in full, so that no byte is copied twice. The kernel provides a page only when it is first written.
-  readonly #bytes: Buffer;
+  readonly #maxBytes: number;
+  readonly #allowance: Allowance;
   readonly #hash: Hash = createHash('sha256');
+  #bytes: Buffer = Buffer.alloc(0);
   #length = 0;
 
-  constructor(bytes: number, release: () => void) {
-    this.#bytes = Buffer.allocUnsafeSlow(bytes);
-    this.release = release;
+  constructor(maxBytes: number, allowance: Allowance) {
+    this.#maxBytes = maxBytes;
+    this.#allowance = allowance;
   }
 
   get isFull(): boolean {
-    return this.#length === this.#bytes.byteLength;
+    return this.#length === this.#maxBytes;
   }
 
-  /** Copies as much of `chunk` from `start` as fits. Returns the number of bytes copied. */
-  fill(chunk: Uint8Array, start: number): number {
-    const count = Math.min(chunk.byteLength - start, this.#bytes.byteLength - this.#length);
+  /** Copies as much of `chunk` from `start` as fits. Resolves to the number of bytes copied. */
+  async fill(chunk: Uint8Array, start: number): Promise<number> {
+    const count = Math.min(chunk.byteLength - start, this.#maxBytes - this.#length);
+    await this.#allowance.grow(count);
+    this.#ensureRoom(this.#length + count);
     const slice = chunk.subarray(start, start + count);
     this.#bytes.set(slice, this.#length);
     this.#hash.update(slice);
@@ -92,6 +92,19 @@ class PartBuffer {
 
   finish(isLast: boolean): Part {
     const bytes = this.#bytes.subarray(0, this.#length);
-    return { bytes, sha256: this.#hash.digest('hex'), isLast, release: this.release };
+    return { bytes, sha256: this.#hash.digest('hex'), isLast, release: () => this.release() };
+  }
+
+  release(): void {
+    this.#allowance.release();
+  }
+
+  #ensureRoom(bytes: number): void {
+    if (bytes <= this.#bytes.byteLength) return;
+    // After the first bytes, allocated in full, so that few bytes are copied twice. The kernel provides a page only when it
+    // is first written.
+    const larger = Buffer.allocUnsafeSlow(Math.min(bytes <= FIRST_BYTES ? FIRST_BYTES : Infinity, this.#maxBytes));
+    larger.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = larger;
   }
 }

@@ -62,7 +62,7 @@ class BucketStore implements S3Store {
   constructor(sdk: Sdk, settings: S3Settings) {
     this.#settings = settings;
     this.#bucket = new Bucket(sdk, settings.client, settings.bucket);
-    this.#budget = new ByteBudget(settings.uploadBytes);
+    this.#budget = new ByteBudget(settings.uploadBytes, settings.partBytes);
   }
 
   async get(key: string, options: Partial<GetOptions> = {}): Promise<StreamArtifact | undefined> {

@@ -197,7 +197,7 @@ export class Compaction {
   }
 }
 
-function isMostlyDead({ isSealed, pendingRegions, end, counts }: Segment): boolean {
+function isMostlyDead({ isSealed, pendingRegions, fileBytes, counts }: Segment): boolean {
   if (!isSealed || pendingRegions > 0) return false;
-  return counts.liveCount === 0 || (end > 0 && counts.liveBytes <= end * MAX_LIVE_RATIO);
+  return counts.liveCount === 0 || (fileBytes > 0 && counts.liveBytes <= fileBytes * MAX_LIVE_RATIO);
 }

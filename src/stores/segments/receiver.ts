@@ -64,7 +64,6 @@ export class Receiver {
       reservedBytes = 0;
     };
     try {
-      if ((options.size ?? 0) > MAX_BUFFERED_BYTES) direct = await this.#startDirectWrite(options.size);
       for await (const chunk of chunksOf(body, options, maxBytes)) {
         hash.update(chunk);
         length += chunk.byteLength;
@@ -75,7 +74,7 @@ export class Receiver {
           continue;
         }
         if (direct === undefined) {
-          direct = await this.#startDirectWrite(options.size);
+          direct = this.#startDirectWrite(options.size);
           await direct.write(chunks);
           chunks.length = 0;
           this.#bufferedBytes -= bufferedBytes;
@@ -104,40 +103,32 @@ export class Receiver {
     return length <= MAX_BUFFERED_BYTES && this.#bufferedBytes + added <= MAX_TOTAL_BUFFERED_BYTES;
   }
 
-  async #startDirectWrite(size: number | undefined): Promise<DirectWrite> {
-    if (size === undefined) return new DirectWrite(this.#segments.reserveSegment(), undefined, this.#quota);
-    await this.#quota.reserve(size);
-    try {
-      return new DirectWrite(this.#segments.reserve(size), size, this.#quota);
-    } finally {
-      // The region counts as part of its segment from here on.
-      this.#quota.release(size);
-    }
+  #startDirectWrite(size: number | undefined): DirectWrite {
+    const region = size === undefined ? this.#segments.reserveSegment() : this.#segments.reserveHole(size);
+    return new DirectWrite(region, this.#quota);
   }
 }
 
-/** Writes a body to its region while it arrives. */
+/** Writes a body to its region while it arrives. Takes space only for bytes that have arrived, never for an announced length. */
 class DirectWrite {
   readonly region: Region;
-  readonly #size: number | undefined;
   readonly #quota: Quota;
   #written = 0;
 
-  constructor(region: Region, size: number | undefined, quota: Quota) {
+  constructor(region: Region, quota: Quota) {
     this.region = region;
-    this.#size = size;
     this.#quota = quota;
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
-    const { segment, offset } = this.region;
+    const { segment, offset, length } = this.region;
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
     if (bytes === 0) return;
-    if (this.#size === undefined) {
-      await this.#quota.reserve(bytes);
-      segment.reserve(bytes);
-      this.#quota.release(bytes);
-    }
+    await this.#quota.reserve(bytes);
+    // The bytes count as part of the segment from here on.
+    if (length === undefined) segment.reserve(bytes);
+    else segment.fill(offset, bytes);
+    this.#quota.release(bytes);
     const position = offset + this.#written;
     this.#written += bytes;
     await segment.write(chunks, position);

@@ -88,14 +88,23 @@ export class SegmentSet {
     return artifacts;
   }
 
-  /** Reserves `length` bytes for a body. The region is pending until {@link settle} or {@link discard}. */
+  /** Reserves `length` bytes for a body that is in memory. The region is pending until {@link settle} or {@link discard}. */
   reserve(length: number): Region {
+    return this.#reserve(length, (segment) => segment.reserve(length));
+  }
+
+  /** Reserves the offsets of a body of `length` bytes that has yet to arrive. Its bytes count when `segment.fill` announces them. */
+  reserveHole(length: number): Region {
+    return this.#reserve(length, (segment) => segment.reserveHole(length));
+  }
+
+  #reserve(length: number, reserveIn: (segment: Segment) => number): Region {
     // A large body gets its own segment, whose space is freed as soon as the body is deleted.
     const isLarge = length > this.#segmentBytes / 4;
     const fits = (segment: Segment): boolean => segment.end + length <= this.#segmentBytes;
     const segment = isLarge ? this.#create() : (this.#writable.find(fits) ?? this.#createWritable());
     segment.pendingRegions++;
-    const offset = segment.reserve(length);
+    const offset = reserveIn(segment);
     if (isLarge) segment.isSealed = true;
     this.#sealFull();
     return { segment, offset, length };

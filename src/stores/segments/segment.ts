@@ -41,6 +41,9 @@ export class Segment {
   /** Whether bytes were written since the last sync. */
   isDirty = false;
 
+  /** Bytes of regions that have not been written, by start offset of the region. They take no space on the disk. */
+  readonly #holes = new Map<number, number>();
+  #holeBytes = 0;
   /** Freed regions that others follow, by end offset. The value is the start offset. */
   readonly #freedRegions = new Map<number, number>();
   #handle: Promise<FileHandle> | undefined;
@@ -57,16 +60,33 @@ export class Segment {
     this.#isNameSynced = end > 0;
   }
 
-  /** Disk usage in bytes: the whole file, including dead bytes, and the index entries of its live bodies. */
-  get bytes(): number {
-    return this.end + this.counts.indexBytes;
+  /** Bytes of the file that take space on the disk, including dead ones. */
+  get fileBytes(): number {
+    return this.end - this.#holeBytes;
   }
 
-  /** Reserves `length` bytes and returns their offset. */
+  /** Disk usage in bytes: the file, and the index entries of its live bodies. */
+  get bytes(): number {
+    return this.fileBytes + this.counts.indexBytes;
+  }
+
+  /** Reserves `length` bytes, which count as written, and returns their offset. */
   reserve(length: number): number {
     const offset = this.end;
     this.end += length;
     return offset;
+  }
+
+  /** Reserves a region of `length` bytes that count only when {@link fill} announces them. Returns its offset. */
+  reserveHole(length: number): number {
+    const offset = this.reserve(length);
+    this.#setHole(offset, length);
+    return offset;
+  }
+
+  /** Announces that `length` more bytes of the region at `offset` are about to be written. */
+  fill(offset: number, length: number): void {
+    this.#setHole(offset, (this.#holes.get(offset) ?? 0) - length);
   }
 
   /**
@@ -80,6 +100,7 @@ export class Segment {
       const start = this.#freedRegions.get(this.end);
       if (start === undefined) return;
       this.#freedRegions.delete(this.end);
+      this.#setHole(start, 0);
       this.end = start;
     }
   }
@@ -159,6 +180,12 @@ export class Segment {
     await unlink(this.path).catch((error: unknown) => {
       if (errnoCode(error) !== 'ENOENT') throw error;
     });
+  }
+
+  #setHole(offset: number, bytes: number): void {
+    this.#holeBytes += bytes - (this.#holes.get(offset) ?? 0);
+    if (bytes === 0) this.#holes.delete(offset);
+    else this.#holes.set(offset, bytes);
   }
 
   #open(): Promise<FileHandle> {

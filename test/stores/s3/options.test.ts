@@ -37,8 +37,8 @@ test('rejects invalid options and does not modify valid ones', async (t) => {
     [{ bucket: 'b', partBytes: 5 * MIB - 1 }, /^partBytes: expected .* from 5242880/],
     [{ bucket: 'b', partBytes: 6 * 1024 * MIB }, /^partBytes: /],
     [
-      { bucket: 'b', uploadBytes: 16 * MIB - 1 },
-      /^uploadBytes: expected at least partBytes \(16777216\), received 16777215/,
+      { bucket: 'b', uploadBytes: 32 * MIB - 1 },
+      /^uploadBytes: expected at least twice partBytes \(33554432\), received 33554431/,
     ],
     [{ bucket: 'b', firstBytes: -1 }, /^firstBytes: /],
     [{ bucket: 'b', client, region: 'us-east-1' }, /^client: cannot be combined with region; /],

@@ -149,49 +149,63 @@ test('reads no more of a body than the parts in memory', async (t) => {
   t.deepEqual(await keys(), ['a']);
 });
 
+test('an upload takes memory for the bytes that have arrived, not for a whole part', async (t) => {
+  const { store } = await setup(t, { partBytes: PART, uploadBytes: 2 * PART });
+  const controller = new AbortController();
+  const slow = Array.from({ length: 20 }, (_, index) =>
+    store.put(`slow/${index}`, bodyOf([content(1000)]), {
+      signal: controller.signal,
+      size: index % 2 ? PART : undefined,
+    }),
+  );
+  const outcomes = Promise.allSettled(slow);
+  const bytes = content(2 * PART + 5);
+  await put(store, 'large', bytes, { size: undefined });
+  assertBytes(t, await read(await getArtifact(store, 'large')), bytes);
+  controller.abort();
+  await outcomes;
+});
+
 test('uploads share their memory, and one that finds none waits up to requestTimeoutMs', async (t) => {
   const current = await setup(t);
   const { proxy } = current;
-  const options = { partBytes: PART, uploadBytes: PART };
+  const options = { partBytes: PART, uploadBytes: 2 * PART };
   const store = await createSecondStore(t, current, options);
-  const first = bodyOf([content(1000)]);
-  const uploading = store.put('first', first, { signal: never() });
-  await until('the first upload has started', () =>
-    proxy.requests.some(({ key, isDone }) => key.endsWith('first') && isDone),
-  );
-  const second = put(store, 'second', content(1000), { size: undefined });
+  const { bodies, uploading } = await fillMemory(store);
+  const third = put(store, 'third', content(1000), { size: undefined });
   const controller = new AbortController();
-  const third = put(store, 'third', content(1000), { signal: controller.signal });
+  const fourth = put(store, 'fourth', content(1000), { signal: controller.signal });
   await until(
     'all uploads have started',
-    () => proxy.operations.filter((operation) => operation === 'HEAD').length === 3,
+    () => proxy.operations.filter((operation) => operation === 'HEAD').length === 4,
   );
   controller.abort();
-  await t.throwsAsync(third, { any: true, name: 'AbortError' });
+  await t.throwsAsync(fourth, { any: true, name: 'AbortError' });
   t.false(proxy.operations.includes('PUT'));
-  first.push(null);
+  for (const body of bodies) body.push(null);
   await uploading;
-  await second;
-
-  // An upload of several parts, with memory for one part.
-  const bytes = content(3 * PART + 5);
-  await put(store, 'large', bytes, { size: undefined });
-  assertBytes(t, await read(await getArtifact(store, 'large')), bytes);
+  await third;
 
   const impatient = await createSecondStore(t, current, { ...options, requestTimeoutMs: 2000 });
-  const stalled = bodyOf([content(1000)]);
-  const blocking = impatient.put('blocking', stalled, { signal: never() });
-  await until('the blocking upload has started', () =>
-    proxy.requests.some(({ key, isDone }) => key.endsWith('blocking') && isDone),
-  );
+  const blocking = await fillMemory(impatient);
   await t.throwsAsync(
-    put(impatient, 'a', 'x', { size: undefined }),
+    put(impatient, 'a', content(1000), { size: undefined }),
     refusal('ERR_HOTBLOB_OVERLOADED', /no memory for an upload within 2000 ms/),
   );
-  stalled.destroy(failure);
-  await t.throwsAsync(blocking, { is: failure });
+  for (const body of blocking.bodies) body.destroy(failure);
+  await t.throwsAsync(blocking.uploading, { is: failure });
   await put(impatient, 'a', 'x', { size: undefined });
 });
+
+/** Starts two uploads that use all memory of a store for two parts, and have not ended. */
+async function fillMemory(store: Setup['store']) {
+  const bodies = [bodyOf([content(PART - 10)]), bodyOf([content(PART)])];
+  const uploading = Promise.all(bodies.map((body, index) => store.put(`full/${index}`, body, { signal: never() })));
+  uploading.catch(() => {});
+  // The store asks for the next chunk when it has copied the previous one.
+  await until('the memory is used up', () => bodies.every((body) => body.readableDidRead && body.readableLength === 0));
+  return { bodies, uploading };
+}
 
 test('put needs no signal', async (t) => {
   const { store } = await setup(t);

@@ -121,10 +121,10 @@ test('an upload larger than maxBytes is refused and evicts nothing', async (t) =
   await store.close();
 });
 
-test('space reserved by an upload in flight is not evicted: other uploads are refused until it has ended', async (t) => {
+test('bytes that an upload in flight has sent are not evicted: other uploads are refused until it has ended', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
   const controller = new AbortController();
-  const slow = store.put('slow', bodyOf([content(300_000)]), { signal: controller.signal, size: 900_000 });
+  const slow = store.put('slow', bodyOf([content(850_000)]), { signal: controller.signal, size: 900_000 });
   await until(async () => (await segmentBytesIn(store.root)) > 0);
   await t.throwsAsync(put(store, 'a', content(200_000)), refusal('ERR_HOTBLOB_STORAGE_FULL'));
   controller.abort(new Error('aborted'));
@@ -133,3 +133,31 @@ test('space reserved by an upload in flight is not evicted: other uploads are re
   await assertBody(t, store, 'a', content(200_000));
   await store.close();
 });
+
+for (const [title, sent] of [
+  ['nothing', 0],
+  ['a part', 300_000],
+] as const) {
+  test(`uploads that announce almost maxBytes and send ${title} evict nothing`, async (t) => {
+    const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 8_000_000 });
+    const keys = Array.from({ length: 8 }, (_, index) => `key/${index}`);
+    for (const [seed, key] of keys.entries()) await put(store, key, content(270_000, seed));
+    const controller = new AbortController();
+    const slow = Array.from({ length: 5 }, (_, index) => {
+      const chunks = sent === 0 ? [] : [content(sent)];
+      return store.put(`slow/${index}`, bodyOf(chunks), { signal: controller.signal, size: 7_900_000 });
+    });
+    const outcomes = Promise.allSettled(slow);
+    await until(() => (store.stats().bytes ?? 0) >= 8 * 270_000 + 5 * sent);
+    for (const [seed, key] of keys.entries()) await put(store, `other/${key}`, content(270_000, seed));
+    for (const [seed, key] of keys.entries()) {
+      await assertBody(t, store, key, content(270_000, seed));
+      await assertBody(t, store, `other/${key}`, content(270_000, seed));
+    }
+    t.is(store.stats().evicted, 0);
+    controller.abort(new Error('aborted'));
+    for (const { status } of await outcomes) t.is(status, 'rejected');
+    await until(() => (store.stats().bytes ?? 0) < 16 * 271_000);
+    await store.close();
+  });
+}
