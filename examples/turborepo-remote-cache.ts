@@ -1,6 +1,6 @@
 // The published turborepo-remote-cache with its downloads sent by hotblob, after the authorization of the server.
-import { mkdir, readFile, realpath } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readFile } from 'node:fs/promises';
+import { resolve } from 'node:path';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { fileArtifact } from 'hotblob';
 import { createSender } from 'hotblob/fastify';
@@ -8,7 +8,7 @@ import { createApp } from 'turborepo-remote-cache';
 
 const { DIR = './artifacts', PORT = '8080', TURBO_REMOTE_CACHE_SIGNATURE_KEY } = process.env;
 await mkdir(DIR, { recursive: true });
-const root = await realpath(DIR);
+const root = resolve(DIR);
 
 // TURBO_TOKEN, LOG_LEVEL and other settings of the server come from the environment.
 const app = createApp({
@@ -16,21 +16,22 @@ const app = createApp({
 });
 const hot = createSender();
 
+/** Whether a part of a URL is the name of a directory or file that the server writes. */
+const isName = (text = ''): boolean => /^[\w-]+$/.test(text);
+
 /** Sends the artifact, if it exists. Otherwise the handler of the server responds. */
 async function sendArtifact(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  // The schema of the route has validated both.
   const { id } = request.params as { id: string };
   const { teamId, team: named, slug } = request.query as { teamId?: string; team?: string; slug?: string };
   const team = teamId ?? named ?? slug;
-  if (!team) return;
-  const path = join(root, team, id);
+  if (!isName(team) || !isName(id)) return;
+  const artifact = fileArtifact(`${team}/${id}`, { root }); // not `immutable`: uploads write to the file in place
   if (TURBO_REMOTE_CACHE_SIGNATURE_KEY !== undefined) {
-    const tag = await readFile(`${path}.tag`, 'utf8').catch(() => undefined);
+    const tag = await readFile(`${artifact.path}.tag`, 'utf8').catch(() => undefined);
     if (tag === undefined) return;
     reply.header('x-artifact-tag', tag);
   }
-  // Not `immutable`: uploads write to the file in place.
-  await hot.trySend(request, reply, fileArtifact(path, { root }));
+  await hot.trySend(request, reply, artifact);
 }
 
 app.addHook('onRoute', (route) => {

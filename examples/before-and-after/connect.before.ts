@@ -30,5 +30,11 @@ app.use((request, response, next) => {
   }
 });
 
-const server = createServer(app);
+const server = createServer((request, response) => {
+  try {
+    app(request, response);
+  } catch {
+    response.writeHead(400).end(); // Connect throws for a target that is not a URL, such as `http://[`
+  }
+});
 server.listen(port, '127.0.0.1', () => announce(server.address()));

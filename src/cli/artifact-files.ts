@@ -1,8 +1,8 @@
 import { opendir, realpath, stat } from 'node:fs/promises';
-import { prefixOf } from '../stores/directory/paths.js';
 import { filesBelow } from '../stores/directory/walk.js';
 import { isSegmentStore } from '../stores/segments/layout.js';
 import { segmentStore } from '../stores/segments/store.js';
+import { prefixOf } from '../util/prefix-of.js';
 import { CommandError } from './command.js';
 
 /** Artifact of a store, or file, and the file region that contains its bytes. */

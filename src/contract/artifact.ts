@@ -61,8 +61,8 @@ export interface FileArtifact extends ArtifactMetadata {
    */
   readonly immutable?: boolean | undefined;
   /**
-   * Directory that the file must be in, with its symbolic links resolved. A path that leaves it, also through a symbolic link, is
-   * a miss. Default: no check.
+   * Absolute path of the directory that the file must be in. A path that leaves it, also through a symbolic link, is a miss. The
+   * directory itself may be a symbolic link. Default: no check.
    */
   readonly root?: string | undefined;
 }

@@ -1,5 +1,6 @@
 import type { UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
+import { isFieldName, isFieldValue } from './header-fields.js';
 
 /** Maximum size in bytes of the metadata of an upload, as {@link encodeMetadata} writes it. */
 export const MAX_METADATA_BYTES = 4096;
@@ -13,11 +14,6 @@ const DEFAULTS: Readonly<Record<Field, string>> = {
 const LETTERS = { contentType: 't', contentEncoding: 'e', cacheControl: 'c' } as const;
 type Field = keyof typeof LETTERS;
 const FIELDS = ['contentType', 'contentEncoding', 'cacheControl'] as const;
-
-/** RFC 9110, section 5.6.2: token. */
-const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
-/** RFC 9110, section 5.5: starts and ends with a visible character and contains no control character but the tab. */
-const FIELD_VALUE = /^(?:[\x21-\x7e\x80-\xff](?:[\t\x20-\x7e\x80-\xff]*[\x21-\x7e\x80-\xff])?)?$/;
 
 /**
  * Encodes the metadata of an upload for storage: JSON with short names, header names in lower case. Returns undefined if nothing
@@ -86,7 +82,7 @@ export function uploadMetadataOf(artifact: UploadMetadata): UploadMetadata {
 }
 
 function assertField(name: string, value: unknown): void {
-  if (FIELD_NAME.test(name) && typeof value === 'string' && FIELD_VALUE.test(value)) return;
+  if (isFieldName(name) && isFieldValue(value)) return;
   throw new HotblobError(
     'ERR_HOTBLOB_BAD_REQUEST',
     `metadata of an upload: ${JSON.stringify(name)} or its value is not a valid header`,

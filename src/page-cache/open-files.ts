@@ -1,9 +1,9 @@
 import { type BigIntStats, close, fstat, open, readlinkSync, realpath, stat } from 'node:fs';
-import { sep } from 'node:path';
 import { promisify } from 'node:util';
 import type { FileArtifact } from '../contract/artifact.js';
 import { errnoCode, HotblobError } from '../contract/errors.js';
 import { OPEN_FLAGS } from '../util/open-flags.js';
+import { prefixOf } from '../util/prefix-of.js';
 import type { Bindings } from './bindings.js';
 import { OpenFile } from './open-file.js';
 
@@ -16,8 +16,8 @@ const realpathAsync = promisify(realpath);
 const CHECK_INTERVAL_MS = 1000;
 /** Idle descriptors are closed after this time. Until then, the disk space of a deleted file is not free. */
 const IDLE_MS = 30_000;
-/** Error codes of a path that leads to no regular file. */
-const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
+/** Error codes of a path that leads to no regular file. Node rejects a NUL character in a path with ERR_INVALID_ARG_VALUE. */
+const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR', 'ERR_INVALID_ARG_VALUE']);
 
 /**
  * Cache of open files. Requests for the same path share one descriptor, also while it is being opened. The number of
@@ -239,19 +239,26 @@ function isMissing(error: unknown): boolean {
   return MISSING.has(errnoCode(error) ?? '');
 }
 
-/** Whether the opened file is below `root`, with symbolic links in its path resolved. */
+/** Whether the opened file is below `root`, with symbolic links in both paths resolved. */
 async function isBelow(root: string, path: string, fd: number, opened: BigIntStats): Promise<boolean> {
-  const prefix = root.endsWith(sep) ? root : root + sep;
   if (process.platform === 'linux') {
+    let resolved: string | undefined;
     try {
       // The kernel's path of this descriptor: needs no disk, and a symbolic link that changes meanwhile has no effect.
-      return readlinkSync(`/proc/self/fd/${fd}`).startsWith(prefix);
+      resolved = readlinkSync(`/proc/self/fd/${fd}`);
     } catch {
       // /proc is not mounted in this container
     }
+    if (resolved !== undefined) return isInside(root, resolved);
   }
   const resolved = await realpathAsync(path);
-  if (!resolved.startsWith(prefix)) return false;
+  if (!(await isInside(root, resolved))) return false;
   const now = await statAsync(resolved, { bigint: true });
   return now.ino === opened.ino && now.dev === opened.dev;
+}
+
+/** Whether `resolved`, a path without symbolic links, is below `root`. */
+async function isInside(root: string, resolved: string): Promise<boolean> {
+  // Only a root with a symbolic link needs I/O. It is resolved each time, because the link may have changed.
+  return resolved.startsWith(prefixOf(root)) || resolved.startsWith(prefixOf(await realpathAsync(root)));
 }

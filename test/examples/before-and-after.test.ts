@@ -3,6 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import test, { type ExecutionContext } from 'ava';
 import { type Request, type Response, request } from '../helpers/client.js';
 import { type RunningExample, startExample } from '../helpers/example.js';
+import { assertEndures, SECRET } from '../helpers/hostile-requests.js';
 import { until } from '../helpers/poll.js';
 import { RawConnection } from '../helpers/raw.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
@@ -14,7 +15,6 @@ const NAME = '0123abcd';
 const PATH = `/artifacts/${NAME}`;
 /** A small body is sent before the response arrives, so that closing the connection after an early response does no harm. */
 const REJECTED = Buffer.from('rejected');
-const SECRET = 'content of a secret file';
 
 /** Features of a server. */
 interface Abilities {
@@ -68,6 +68,9 @@ function testServer(name: string, abilities: Abilities): void {
     await assertRefusals(t, site);
     await assertServes(t, site, abilities, name.endsWith('.after'));
     await assertReplaces(t, site);
+    await assertEndures(t, example.server, 60);
+    await assertEndures(t, example.server, 60, [['authorization', `Bearer ${TOKEN}`]]);
+    t.is((await site.ask()).status, 200);
   });
 }
 

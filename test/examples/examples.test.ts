@@ -2,6 +2,7 @@ import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import test from 'ava';
 import { request } from '../helpers/client.js';
 import { startExample } from '../helpers/example.js';
+import { assertEndures, SECRET } from '../helpers/hostile-requests.js';
 import { KINDS, type Kind, type RunningServer } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 
@@ -41,9 +42,11 @@ test('every example has a test', async (t) => {
 
 for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMPLES)) {
   test(`examples/${name} prints its address and serves an artifact`, async (t) => {
-    const directory = await temporaryDirectory(t);
+    const parent = await temporaryDirectory(t);
+    const directory = `${parent}/artifacts`;
     await mkdir(`${directory}/${folder}`, { recursive: true });
     await writeFile(`${directory}/${file}`, BYTES);
+    await writeFile(`${parent}/secret`, SECRET);
 
     const { server: http, lines, end } = await startExample(t, name, { DIR: directory });
     t.regex(lines[0] ?? '', /^listening on /);
@@ -54,6 +57,7 @@ for (const [name, { kinds, folder, file, path, drains }] of Object.entries(EXAMP
       t.is(status, 200, kind);
       t.is(headers['content-length'], '300000', kind);
       t.true(body.equals(BYTES), kind);
+      await assertEndures(t, server, 60);
       t.is((await request(server, { path: `${path}-not` })).status, 404, kind);
     }
     if (!drains) return;

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { request } from '../helpers/client.js';
+import { assertEndures } from '../helpers/hostile-requests.js';
 import { KINDS, type RunningServer } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 
@@ -26,6 +27,7 @@ test('if one of three nodes is killed, only requests in flight on it fail, and r
     ['upstream', 'node-1', 'node-2', 'node-3'],
   );
   const nodes = members.slice(1);
+  for (const { server } of members) await assertEndures(t, server, 20);
 
   // Each artifact is uploaded to one node. The other nodes download it from the upstream on a miss.
   const artifacts = Array.from({ length: 24 }, (_, index) =>

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { createInterface } from 'node:readline';
 import test from 'ava';
 import { request } from '../helpers/client.js';
+import { assertEndures } from '../helpers/hostile-requests.js';
 import { BUCKET, CREDENTIALS, S3rver } from '../helpers/s3rver.js';
 import { KINDS, type RunningServer } from '../helpers/servers.js';
 import { content } from '../stores/fixture.js';
@@ -41,4 +42,6 @@ test('examples/s3.ts prints its address and stores artifacts in the bucket', asy
   t.is((await request(server, { method: 'PUT', path: '/cache/a/b', body: bytes })).status, 200);
   t.true((await request(server, { path: '/cache/a/b' })).body.equals(bytes));
   t.deepEqual(await service.names('team/'), ['team/a/b']);
+  await assertEndures(t, server, 60);
+  t.true((await request(server, { path: '/cache/a/b' })).body.equals(bytes));
 });

@@ -3,6 +3,7 @@ import { basename } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import { type Response, request } from '../helpers/client.js';
 import { startExample } from '../helpers/example.js';
+import { assertEndures } from '../helpers/hostile-requests.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 
 const BYTES = content(300_000);
@@ -31,7 +32,7 @@ test.serial('the server stores uploads, and downloads support ranges and precond
 });
 
 test.serial('the server responds to misses and invalid requests itself', async (t) => {
-  const { directory, ask } = await begin(t);
+  const { directory, server, ask } = await begin(t);
   const own = async (path: string, headers = {}) => {
     const { status, body } = await ask(path, { headers });
     return [status, JSON.parse(body.toString()).message];
@@ -43,6 +44,8 @@ test.serial('the server responds to misses and invalid requests itself', async (
   t.deepEqual(await own(`/v8/artifacts/${basename(directory)}-secret?teamId=..`), [404, 'Artifact not found']);
   t.deepEqual(await own(`/v8/artifacts/..%2f..%2f${basename(directory)}-secret?teamId=a`), [404, 'Artifact not found']);
   t.deepEqual(await own('/v8/artifacts/abc'), [400, "querystring should have required property 'team'"]);
+  await assertEndures(t, server, 60);
+  await assertEndures(t, server, 60, [['authorization', `Bearer ${TOKEN}`]]);
   const wrong = { authorization: 'Bearer unknown-token' };
   t.deepEqual(await own('/v8/artifacts/abc?teamId=team', wrong), [401, 'Invalid authorization token']);
 });
@@ -79,5 +82,5 @@ async function begin(t: ExecutionContext, environment: Readonly<Record<string, s
   });
   const ask = (path: string, options: Parameters<typeof request>[1] = {}): Promise<Response> =>
     request(server, { path, ...options, headers: { authorization: `Bearer ${TOKEN}`, ...options.headers } });
-  return { directory, ask };
+  return { directory, server, ask };
 }

@@ -38,6 +38,11 @@ export class RawConnection {
     this.#socket.write(typeof text === 'string' ? Buffer.from(text, 'latin1') : text);
   }
 
+  /** Declares that nothing more will be written. */
+  end(): void {
+    this.#socket.end();
+  }
+
   /** Waits until the received text matches `pattern`, and resolves to it. */
   async until(pattern: RegExp): Promise<string> {
     const signal = AbortSignal.timeout(TIMEOUT_MS);

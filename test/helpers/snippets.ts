@@ -5,6 +5,8 @@ import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { ExecutionContext } from 'ava';
+import { assertEndures, SECRET } from './hostile-requests.js';
+import { KINDS } from './servers.js';
 
 /** TypeScript code block of a documentation page. */
 export interface Snippet {
@@ -77,7 +79,8 @@ export function titleOf({ page, number, file, code }: Snippet): string {
 
 /**
  * Runs a snippet in a new directory in which the build of this package is installed. Tests of AVA and node:test must pass, a
- * server must answer 404 for a missing artifact below `/cache`, and every other snippet must end without an error.
+ * server must answer 404 for a missing artifact below `/cache`, before and after hostile requests, and every other snippet must end
+ * without an error.
  */
 export async function runSnippet(t: ExecutionContext, snippet: Snippet, options: SnippetOptions): Promise<void> {
   const { code } = snippet;
@@ -93,12 +96,28 @@ export async function runSnippet(t: ExecutionContext, snippet: Snippet, options:
     t.is(status, 0, output);
     t.regex(output, /^# pass \d\d/m);
   } else if (/\.listen\(/.test(code)) {
-    await assertMiss(t, code, start(t, dir, [...TSX, file], options));
+    const running = start(t, dir, [...TSX, file], options);
+    const server = { base: await baseOf(running), output: running.output };
+    await assertMiss(t, code, server);
+    await assertEndures(
+      t,
+      { ...KINDS.http, kind: 'http', port: Number(new URL(server.base).port), certificate: undefined },
+      60,
+    );
+    await assertMiss(t, code, server);
   } else {
     const { status, output } = await run([...TSX, file]);
     t.is(status, 0, output);
   }
 }
+
+interface Started {
+  readonly base: string;
+  readonly output: () => string;
+}
+
+/** Directory of the artifacts in the documentation. */
+const ROOT = '/var/cache/builds';
 
 /** Returns a new directory with these files, in which `hotblob` is this package. */
 async function installed(t: ExecutionContext, files: readonly Snippet[]): Promise<string> {
@@ -110,7 +129,10 @@ async function installed(t: ExecutionContext, files: readonly Snippet[]): Promis
   await writeFile(`${dir}/package.json`, JSON.stringify(MANIFEST));
   await writeFile(`${dir}/tsconfig.json`, JSON.stringify(COMPILER));
   await writeFile(`${dir}/preamble.mjs`, PREAMBLE);
-  for (const { file, code } of files) await writeFile(`${dir}/${file}`, code);
+  const root = resolve(dir, 'builds');
+  await mkdir(root);
+  await writeFile(`${dir}/secret`, SECRET);
+  for (const { file, code } of files) await writeFile(`${dir}/${file}`, code.replaceAll(`'${ROOT}'`, `'${root}'`));
   return dir;
 }
 
@@ -129,9 +151,9 @@ async function baseOf({ child, output }: Running): Promise<string> {
   throw new Error(`the server did not start: ${output()}`);
 }
 
-async function assertMiss(t: ExecutionContext, code: string, server: Running): Promise<void> {
-  const response = await fetch(`${await baseOf(server)}/cache/some/key`);
-  t.is(response.status, 404, server.output());
+async function assertMiss(t: ExecutionContext, code: string, { base, output }: Started): Promise<void> {
+  const response = await fetch(`${base}/cache/no-such/key`);
+  t.is(response.status, 404, output());
   // Without an error handler of its own, a framework answers in its own form.
   if (/'content-type': 'application\/json'|message: |Handler\(/.test(code)) {
     t.deepEqual(await response.json(), { message: 'Not found.' });

@@ -1,9 +1,10 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
+import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import type { Sidecars } from './metadata.js';
-import { isMissing, prefixOf, removeEmptyParents } from './paths.js';
+import { isMissing, removeEmptyParents } from './paths.js';
 import { filesBelow, type StoredFile } from './walk.js';
 
 /** Eviction frees space down to this share of the limit, so that not every upload has to scan the directory. */

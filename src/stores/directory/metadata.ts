@@ -5,7 +5,8 @@ import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
-import { isMissing, prefixOf, RESERVED_NAME, syncDirectories } from './paths.js';
+import { prefixOf } from '../../util/prefix-of.js';
+import { isMissing, RESERVED_NAME, syncDirectories } from './paths.js';
 
 /** Name of the directory of sidecar files, below the store's own directory. */
 export const METADATA_NAME = 'metadata';

@@ -1,6 +1,7 @@
 import { lstat, mkdir, open, realpath, rmdir } from 'node:fs/promises';
-import { dirname, sep } from 'node:path';
+import { dirname } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { prefixOf } from '../../util/prefix-of.js';
 
 /** Name of the directory below the root that holds the store's own files. */
 export const RESERVED_NAME = '.hotblob';
@@ -11,11 +12,6 @@ const RESERVED = /^\.hotblob(?:[/\\]|$)/i;
 /** Whether a key, or a path relative to the root, is in the store's own directory. */
 export function isReserved(key: string): boolean {
   return RESERVED.test(key);
-}
-
-/** Returns `root` with a trailing separator: the prefix of every path below it. */
-export function prefixOf(root: string): string {
-  return root.endsWith(sep) ? root : root + sep;
 }
 
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);

@@ -14,11 +14,12 @@ import {
   type StoreStats,
 } from '../../contract/store.js';
 import { assertOptions, BYTES, FLAG, invalidOption } from '../../contract/validation.js';
+import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
 import { Sidecars } from './metadata.js';
-import { hasParentInside, isMissing, isReserved, prefixOf, RESERVED_NAME, removeEmptyParents } from './paths.js';
+import { hasParentInside, isMissing, isReserved, RESERVED_NAME, removeEmptyParents } from './paths.js';
 import { DirectoryUploads, UPLOADS_NAME } from './uploads.js';
 import { filesBelow } from './walk.js';
 

@@ -5,11 +5,12 @@ import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
+import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
 import type { BodyIdentity, Sidecars } from './metadata.js';
-import { makeParents, prefixOf, RESERVED_NAME, syncDirectories } from './paths.js';
+import { makeParents, RESERVED_NAME, syncDirectories } from './paths.js';
 
 /** Name of the directory of temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';

@@ -1,6 +1,7 @@
 import { lstat, opendir } from 'node:fs/promises';
 import { errnoCode } from '../../contract/errors.js';
-import { isMissing, isReserved, prefixOf } from './paths.js';
+import { prefixOf } from '../../util/prefix-of.js';
+import { isMissing, isReserved } from './paths.js';
 
 /** Files examined in parallel. More would occupy the thread pool that reads cold artifacts. */
 const BATCH = 8;

@@ -2,7 +2,8 @@ import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { Artifact, ByteRange, FileArtifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
-import { prefixOf } from '../directory/paths.js';
+import { OPEN_FLAGS } from '../../util/open-flags.js';
+import { prefixOf } from '../../util/prefix-of.js';
 
 /** Bytes of an artifact of any kind. */
 export interface Content {
@@ -53,11 +54,13 @@ async function openRange(artifact: FileArtifact, range: ByteRange, signal: Abort
 async function openFile({ path, root }: FileArtifact): Promise<FileHandle | undefined> {
   let handle: FileHandle | undefined;
   try {
-    handle = await open(path, 'r');
-    const isBelowRoot = root === undefined || (await realpath(path)).startsWith(prefixOf(root));
+    handle = await open(path, OPEN_FLAGS);
+    const isBelowRoot = root === undefined || (await realpath(path)).startsWith(prefixOf(await realpath(root)));
     if (isBelowRoot && (await handle.stat()).isFile()) return handle;
   } catch (error) {
-    const isMissing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EISDIR'].includes(errnoCode(error) ?? '');
+    const isMissing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EISDIR', 'ERR_INVALID_ARG_VALUE'].includes(
+      errnoCode(error) ?? '',
+    );
     if (!isMissing) {
       await handle?.close();
       throw error;

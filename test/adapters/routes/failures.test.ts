@@ -102,7 +102,7 @@ for (const kind of ROUTE_KINDS) {
   test(`${kind}: if a header of the artifact is invalid, the error handling of the host responds`, async (t) => {
     const path = await fileIn(t);
     const site = await openRoute(t, kind, {
-      artifactOf: () => fileArtifact(path, { headers: { 'x-note': 'line\nfeed' } }),
+      artifactOf: () => ({ kind: 'file', path, headers: { 'x-note': 'line\nfeed' } }),
     });
     t.is((await site.ask('/')).status, 500);
     assertRejected(t, site, 'ERR_INVALID_CHAR', 500);

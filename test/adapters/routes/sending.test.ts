@@ -91,6 +91,8 @@ for (const kind of ROUTE_KINDS) {
     await writeFile(`${directory}/file`, BYTES);
     await mkdir(`${directory}/root`);
     await symlink(`${directory}/file`, `${directory}/root/link`);
+    await writeFile(`${directory}/root/inside`, BYTES);
+    await symlink(`${directory}/root`, `${directory}/alias`);
     const root = `${directory}/root`;
     const artifacts = [
       fileArtifact(`${directory}/none`),
@@ -100,10 +102,14 @@ for (const kind of ROUTE_KINDS) {
       fileArtifact('/dev/null'),
       fileArtifact('link', { root }),
       fileArtifact('../file', { root }),
-      fileArtifact(`${directory}/file`, { root }),
+      fileArtifact('../root/inside', { root }),
+      fileArtifact(`${root}/inside`, { root }),
+      ...['inside/', 'inside//', 'inside/.', 'in\0side', '', '/'].map((path) => fileArtifact(path, { root })),
+      fileArtifact(`${root}/inside/`),
+      fileArtifact(`${root}/in\0side`),
     ];
     const site = await openRoute(t, kind, {
-      artifactOf: (url) => artifacts[Number(url.slice(1))] ?? fileArtifact(`${directory}/file`),
+      artifactOf: (url) => artifacts[Number(url.slice(1))] ?? fileArtifact(url, { root: `${directory}/alias` }),
     });
     for (const index of artifacts.keys()) {
       const { status, body } = await site.ask(`/${index}`);
@@ -111,6 +117,8 @@ for (const kind of ROUTE_KINDS) {
       t.is(body.toString(), MISS_BODY);
     }
     t.deepEqual(site.outcomes, Array(artifacts.length).fill(false));
-    t.is((await site.ask('/file')).status, 200);
+    // A leading slash is that of the root, and the root may be a symbolic link.
+    t.is((await site.ask('/inside')).status, 200);
+    t.is((await site.ask('/link')).status, 404);
   });
 }
