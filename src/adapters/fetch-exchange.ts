@@ -1,7 +1,7 @@
 import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } from 'node:http';
 import { Readable } from 'node:stream';
 import type { ReadableStreamDefaultController } from 'node:stream/web';
-import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
+import { bodyConsumedError, type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 
 /** How long a refused request body is read and discarded, so that the client can receive the response first. */
 const LINGER_MS = 1000;
@@ -94,8 +94,9 @@ export class FetchExchange implements Exchange {
    * when the body is cancelled: if that happens at once, the client does not receive the response.
    */
   refuseBody(): void {
-    // A body that the host has locked is left to the host.
-    if (this.#body === undefined && (this.#request.body === null || this.#request.body.locked)) return;
+    const { body: stream, bodyUsed } = this.#request;
+    // A body that the host reads or has read is left to the host.
+    if (this.#body === undefined && (stream === null || stream.locked || bodyUsed)) return;
     const { body } = this;
     const timer = setTimeout(() => body.destroy(), LINGER_MS).unref();
     body.once('close', () => clearTimeout(timer)).resume();
@@ -221,7 +222,9 @@ function responseHeaders(headers: ResponseHeaders): Headers {
   return checked;
 }
 
-function readableOf({ body }: Request): Readable {
+function readableOf({ body, bodyUsed }: Request): Readable {
+  // Some runtimes set `body` to null after it has been read.
+  if (bodyUsed || body?.locked) throw bodyConsumedError();
   if (body === null) return Readable.from([]);
   // If a client disconnects after the store has given up, there is no other listener, and the error would end the process.
   return Readable.fromWeb(body).on('error', () => {});

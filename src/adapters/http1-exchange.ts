@@ -7,6 +7,11 @@ import { writeUntracked } from './untracked.js';
 
 /** Time for which a refused request body is read on, so that the client sees the response before its connection is reset. */
 const LINGER_MS = 1000;
+/**
+ * 503: if descriptors have run out, idle connections hold them. 501: the request has a transfer coding that is not decoded, so the
+ * server and a proxy may disagree about its end (RFC 9112, section 6.1).
+ */
+const CLOSING_STATUSES: ReadonlySet<number> = new Set([501, 503]);
 const CLOSED = Promise.resolve(false);
 
 /** HTTP/1.1 request and its response, with or without TLS. */
@@ -86,8 +91,7 @@ export class Http1Exchange implements Exchange {
     if (this.closed) return;
     this.#host?.beforeHeaders?.();
     const merged = mergeHostHeaders(this.#response, status, headers);
-    // If descriptors have run out, idle connections hold them: 503 closes its connection.
-    const isLast = this.#isBodyRefused || status === 503;
+    const isLast = this.#isBodyRefused || CLOSING_STATUSES.has(status);
     this.#response.writeHead(status, isLast ? { ...merged, connection: 'close' } : merged);
     this.#hasResponded = true;
     this.#host?.onHeadersSent?.();

@@ -16,7 +16,11 @@ export interface Exchange {
   readonly url: string;
   /** Request headers, names in lower case as in node:http. */
   readonly headers: IncomingHttpHeaders;
-  /** Request body. Reading this property sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1). */
+  /**
+   * Request body. Reading this property sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1).
+   *
+   * @throws HotblobError `ERR_HOTBLOB_BODY_CONSUMED` if the host has read the body and the stream does not show it
+   */
   readonly body: Readable;
   /** Object that identifies the connection, for per-connection limits: the socket, or the HTTP/2 session. */
   readonly connection: object;
@@ -72,4 +76,11 @@ export interface Exchange {
 /** Returns the error that {@link Exchange.respond} throws if the headers have been sent. */
 export function headersSentError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_HEADERS_SENT', 'the response headers were already sent by the host');
+}
+
+/** Returns the error for a request body that the host has read, or is reading, before the handler. */
+export function bodyConsumedError(): HotblobError {
+  const message =
+    'request body: expected an unread stream, but the host has read it; mount hotblob before body parsers and other middleware that reads the body';
+  return new HotblobError('ERR_HOTBLOB_BODY_CONSUMED', message);
 }

@@ -2,7 +2,7 @@ import { type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js'
 import type { Artifact, FileArtifact } from '../contract/artifact.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
-import { evaluatePreconditions } from '../http/preconditions.js';
+import { evaluatePreconditions, matchesAny } from '../http/preconditions.js';
 import {
   type AnswerOperation,
   type Operation,
@@ -20,7 +20,7 @@ import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './s
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
 import { ProtocolStoreAccess, StoreAccess } from './store-access.js';
-import { expectedBody, mayHaveBody, uploadBody } from './upload-body.js';
+import { expectedBody, mayHaveBody, storedMetadata, uploadBody } from './upload-body.js';
 
 /** Serves a store over the protocols of build caches, and sends artifacts from routes of the host. */
 export interface Handler extends Sender<[exchange: Exchange]> {
@@ -193,8 +193,12 @@ class CacheHandler implements Handler {
     const refusal = await this.#checkPreconditions('PUT', exchange, key, record);
     if (refusal !== undefined) return refusal;
     const body = uploadBody(exchange, expected);
-    const { size } = expected;
-    const result = await this.#access.put(exchange, key, body, { size, metadata: upload.metadata });
+    const result = await this.#access.put(exchange, key, body, {
+      size: expected.size,
+      metadata: storedMetadata(exchange, upload.metadata),
+      // Another upload can have stored the key since the check above. Only the store can tell when it commits.
+      ifAbsent: matchesAny(exchange.headers['if-none-match']),
+    });
     const reply = upload.reply?.(result) ?? { status: 200 };
     this.#reply(exchange, record, reply, result.etag === undefined ? {} : { etag: result.etag });
     return 'answered';

@@ -9,7 +9,7 @@ import type { MountedProtocols } from '../protocols/mounted.js';
 import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
 import type { Download } from './download.js';
 import { RequestSignal } from './request-signal.js';
-import { expectedBody, uploadBody } from './upload-body.js';
+import { assertNoContentCoding, expectedBody, uploadBody } from './upload-body.js';
 
 /** Access to the store for everything but sending an artifact. Keys are those of the store. */
 export class StoreAccess {
@@ -143,6 +143,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   }
 
   body(maxBytes: number): Readable {
+    assertNoContentCoding(this.#exchange);
     this.isBodyRead = true;
     const expected = expectedBody(this.#exchange, Math.min(maxBytes, this.#maxUploadBytes));
     return uploadBody(this.#exchange, expected);

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import type { IncomingHttpHeaders } from 'node:http';
 import { Readable } from 'node:stream';
+import type { UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
-import type { Exchange } from '../contract/exchange.js';
+import { bodyConsumedError, type Exchange } from '../contract/exchange.js';
 import { type Digest, declaredDigests } from '../http/digest.js';
 
 /** Whether a request may have a body that has not been read. */
@@ -23,13 +25,15 @@ interface ExpectedDigest {
  * Returns what the body of an upload must be, from the request headers and the protocol.
  *
  * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if the announced length exceeds `maxBytes`
- * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` for a malformed digest header
+ * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` for a malformed digest header, and for a part of an artifact
+ * @throws HotblobError `ERR_HOTBLOB_TRANSFER_CODING` for a transfer coding other than `chunked`
  */
 export function expectedBody(
   exchange: Exchange,
   maxBytes: number,
   { sha256, mismatch }: ExpectedDigest = {},
 ): ExpectedBody {
+  assertCompleteForm(exchange.headers);
   const size = announcedSize(exchange, maxBytes);
   const digests = declaredDigests(exchange.headers);
   if (sha256 !== undefined) {
@@ -37,6 +41,47 @@ export function expectedBody(
     digests.push({ algorithm: 'sha256', value: Buffer.from(sha256, 'hex'), code });
   }
   return { size, maxBytes, digests };
+}
+
+/** Asserts that the bytes of the body, without chunks, are the whole artifact. */
+function assertCompleteForm(headers: IncomingHttpHeaders): void {
+  // Only a server that supports partial PUT may ignore it (RFC 9110, section 14.5).
+  if (headers['content-range'] !== undefined) {
+    const message = 'upload: expected a whole artifact without Content-Range; parts of an artifact are not supported';
+    throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', message);
+  }
+  const coding = headers['transfer-encoding'];
+  if (coding === undefined || coding.toLowerCase() === 'chunked') return;
+  // Node decodes only `chunked` (RFC 9112, section 6.1).
+  const message = `upload: expected Transfer-Encoding 'chunked', received ${JSON.stringify(coding)}`;
+  throw new HotblobError('ERR_HOTBLOB_TRANSFER_CODING', message);
+}
+
+/**
+ * Returns the metadata to store with an upload: that of the protocol, and the Content-Encoding of the request, because no
+ * client can decode the artifact without it.
+ */
+export function storedMetadata(exchange: Exchange, metadata: UploadMetadata | undefined): UploadMetadata | undefined {
+  const contentEncoding = contentCodingOf(exchange);
+  if (contentEncoding === undefined || metadata?.contentEncoding !== undefined) return metadata;
+  return { ...metadata, contentEncoding };
+}
+
+/**
+ * Asserts that a body that a protocol parses itself is not encoded.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_CONTENT_CODING`
+ */
+export function assertNoContentCoding(exchange: Exchange): void {
+  const coding = contentCodingOf(exchange);
+  if (coding === undefined) return;
+  const message = `request body: expected no Content-Encoding, received ${JSON.stringify(coding)}`;
+  throw new HotblobError('ERR_HOTBLOB_CONTENT_CODING', message);
+}
+
+function contentCodingOf({ headers }: Exchange): string | undefined {
+  const coding = headers['content-encoding'];
+  return coding === undefined || coding === '' || coding.toLowerCase() === 'identity' ? undefined : coding;
 }
 
 function announcedSize(exchange: Exchange, maxBytes: number): number | undefined {
@@ -70,9 +115,18 @@ async function* checkedChunks(
   exchange: Exchange,
   { size, maxBytes, digests }: ExpectedBody,
 ): AsyncGenerator<Uint8Array> {
+  const source = exchange.body;
+  if (isConsumed(source, size)) throw bodyConsumedError();
   let received = 0;
+  // Every chunk that leaves the stream, also if another consumer takes it.
+  let emitted = 0;
+  const onData = (chunk: Uint8Array): void => {
+    emitted += chunk.byteLength;
+  };
   const hashes = digests.map((digest) => ({ ...digest, hash: createHash(digest.algorithm) }));
-  const chunks: AsyncIterable<Uint8Array> = exchange.body.iterator({ destroyOnReturn: false });
+  const wasRead = source.readableDidRead;
+  const chunks: AsyncIterable<Uint8Array> = source.iterator({ destroyOnReturn: false });
+  source.on('data', onData);
   try {
     for await (const chunk of chunks) {
       received += chunk.byteLength;
@@ -83,8 +137,11 @@ async function* checkedChunks(
   } catch (cause) {
     if (cause instanceof HotblobError) throw cause;
     throw clientGoneError(received, { cause });
+  } finally {
+    source.off('data', onData);
   }
   if (exchange.closed) throw clientGoneError(received);
+  if (received !== emitted || (wasRead && received !== size)) throw bodyConsumedError();
   if (size !== undefined && received !== size) {
     const message = `upload: expected ${size} bytes as announced, received ${received}`;
     throw new HotblobError('ERR_HOTBLOB_INCOMPLETE', message);
@@ -96,6 +153,15 @@ async function* checkedChunks(
     const message = `upload of ${received} bytes: expected ${algorithm} ${expectedHex}, received ${receivedHex}`;
     throw new HotblobError(code ?? 'ERR_HOTBLOB_DIGEST', message);
   }
+}
+
+/**
+ * Whether another consumer reads the stream, has read it, or decodes it to text. Chunks that were read can have been put
+ * back with `unshift()`: then only the announced length tells whether all of them are there.
+ */
+function isConsumed(body: Readable, size: number | undefined): boolean {
+  if (body.readableEncoding !== null || (body.readableFlowing === true && !body.readableEnded)) return true;
+  return body.readableDidRead && (size === undefined || body.readableLength === 0);
 }
 
 function tooLargeError(maxBytes: number, received: string): HotblobError {

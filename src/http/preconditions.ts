@@ -67,7 +67,7 @@ const ENTITY_TAG = /[ \t,]*(W\/)?("[^"]*")/gy;
  */
 function isListed(current: Validators | undefined, list: string, comparison: 'strong' | 'weak'): boolean {
   if (current === undefined) return false;
-  if (list.trim() === '*') return true;
+  if (matchesAny(list)) return true;
   const { etag } = current;
   if (etag === undefined) return false;
   const currentIsWeak = etag.startsWith('W/');
@@ -77,6 +77,11 @@ function isListed(current: Validators | undefined, list: string, comparison: 'st
     if (opaque === currentOpaque && (weak === undefined || comparison === 'weak')) return true;
   }
   return false;
+}
+
+/** Whether an If-Match or If-None-Match header is `*`. Several fields with `*` count as one. */
+export function matchesAny(list: string | undefined): boolean {
+  return list?.trimStart().startsWith('*') === true;
 }
 
 /**

@@ -71,7 +71,10 @@ export interface UploadOperation extends WithNamespace {
   readonly kind: 'upload';
   /** Key to store the body under. */
   readonly key: string;
-  /** Metadata that is returned with the artifact. Default: none. */
+  /**
+   * Metadata that is returned with the artifact. The handler adds the `Content-Encoding` of the request, unless
+   * `contentEncoding` is set. Default: none.
+   */
   readonly metadata?: UploadMetadata | undefined;
   /** Expected SHA-256 of the body in lower-case hex. A mismatch is answered with `mismatch` and nothing is stored. */
   readonly sha256?: string | undefined;
@@ -164,6 +167,7 @@ export interface ProtocolArtifacts {
    * `Content-Length`, or if the client disconnects.
    *
    * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if `Content-Length` exceeds `maxBytes`
+   * @throws HotblobError `ERR_HOTBLOB_CONTENT_CODING` if the body has a `Content-Encoding`
    */
   body(maxBytes: number): Readable;
   /** Aborts when the client disconnects. */

@@ -5,9 +5,9 @@ import type { UploadMetadata } from '../contract/artifact.js';
 const DEFAULT_TYPE = 'application/x-www-form-urlencoded';
 
 /**
- * Returns the metadata in the headers of an upload: `Content-Type`, `Content-Encoding` and the headers in `names`.
- * Returns `undefined` if there is none. `application/x-www-form-urlencoded` is ignored, because curl sends it by
- * default.
+ * Returns the metadata in the headers of an upload: `Content-Type` and the headers in `names`. Returns `undefined` if
+ * there is none. `application/x-www-form-urlencoded` is ignored, because curl sends it by default. The handler adds
+ * `Content-Encoding` to every upload.
  *
  * @param names lower-case names of further headers to keep
  */
@@ -16,13 +16,12 @@ export function uploadMetadata(
   names: readonly string[] = [],
 ): UploadMetadata | undefined {
   const contentType = headers['content-type'] === DEFAULT_TYPE ? undefined : headers['content-type'];
-  const contentEncoding = headers['content-encoding'];
   const others: Record<string, string> = {};
   for (const name of names) {
     const value = headers[name];
     if (typeof value === 'string') others[name] = value;
   }
   const hasOthers = Object.keys(others).length > 0;
-  if (contentType === undefined && contentEncoding === undefined && !hasOthers) return undefined;
-  return { contentType, contentEncoding, ...(hasOthers ? { headers: others } : {}) };
+  if (contentType === undefined && !hasOthers) return undefined;
+  return { contentType, ...(hasOthers ? { headers: others } : {}) };
 }

@@ -6,13 +6,10 @@ import test from 'ava';
 import type { Store } from '../../src/contract/store.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { inChunks } from '../helpers/client.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, entriesBelow, temporaryDirectory } from '../stores/fixture.js';
 import { assertBody, assertError, open, productTestIn, type Scope } from './site.js';
-
-async function* inChunks(bytes: Buffer): AsyncGenerator<Buffer> {
-  for (let start = 0; start < bytes.byteLength; start += 100_000) yield bytes.subarray(start, start + 100_000);
-}
 
 /** Yields chunks until the consumer stops. */
 async function* endless(): AsyncGenerator<Buffer> {

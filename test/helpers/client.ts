@@ -132,3 +132,8 @@ function sendBody(outgoing: NodeJS.WritableStream, body: Request['body'], reject
   else if (body instanceof Uint8Array) outgoing.end(body);
   else Readable.from(body, { objectMode: false }).on('error', reject).pipe(outgoing);
 }
+
+/** Yields `bytes` in chunks of 100 kB, as the body of a request without Content-Length. */
+export async function* inChunks(bytes: Buffer): AsyncGenerator<Buffer> {
+  for (let start = 0; start < bytes.byteLength; start += 100_000) yield bytes.subarray(start, start + 100_000);
+}
