@@ -12,6 +12,7 @@ import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
 
 export type { Host } from './host.js';
+export { watchSessions } from './watch-sessions.js';
 
 /** Request of node:http, node:https, or the compatibility API of node:http2. */
 export type NodeRequest = IncomingMessage | Http2ServerRequest;

@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { isForgotten } from '../adapters/forgotten-stream.js';
+import { resumeReading } from '../adapters/watch-sessions.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import { RateLimit } from './rate-limit.js';
@@ -105,6 +106,7 @@ export class Http2Connection implements ServerConnection {
     if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#progressAt = now;
     this.#bytesRead = bytesRead;
     this.#bytesWritten = bytesWritten;
+    resumeReading(this.#socket);
     this.#sweep();
     this.#checkWrites(now);
     this.#checkPeer(now);

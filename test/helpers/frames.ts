@@ -9,6 +9,7 @@ const HEADERS = 1;
 const RST_STREAM = 3;
 const SETTINGS = 4;
 const PING = 6;
+const GOAWAY = 7;
 const WINDOW_UPDATE = 8;
 const ACK = 1;
 const END_STREAM = 1;
@@ -50,6 +51,8 @@ export class Frames {
   #initialAllowance = DEFAULT_WINDOW;
   /** Whether the SETTINGS frame of the server has arrived. */
   hasSettings = false;
+  /** Whether the server has sent GOAWAY. */
+  hasGoaway = false;
   #rest: Buffer = Buffer.alloc(0);
 
   static async connect(
@@ -86,13 +89,13 @@ export class Frames {
   get(id: number, path: string): void {
     // Indexed ":method: GET" and ":scheme: http", then literals without indexing (RFC 7541, 6.1 and 6.2.2).
     const block = Buffer.concat([Buffer.from([0x82, 0x86]), literal(4, path), literal(1, '127.0.0.1')]);
-    this.#send(HEADERS, END_HEADERS | END_STREAM, id, block);
+    this.send(HEADERS, END_HEADERS | END_STREAM, id, block);
   }
 
   /** Sends the headers of a request with a body. */
   begin(id: number, method: string, path: string): void {
     const block = Buffer.concat([literal(2, method), Buffer.from([0x86]), literal(4, path), literal(1, '127.0.0.1')]);
-    this.#send(HEADERS, END_HEADERS, id, block);
+    this.send(HEADERS, END_HEADERS, id, block);
   }
 
   /** Returns the number of bytes that the windows of the stream and the connection allow the client to send. */
@@ -103,25 +106,25 @@ export class Frames {
   /** Sends `bytes` zeros of a request body. Must not exceed the {@link allowance}. */
   data(id: number, bytes: number): void {
     for (const each of [0, id]) this.#allowed.set(each, (this.#allowed.get(each) ?? 0) - bytes);
-    for (let left = bytes; left > 0; left -= MAX_FRAME)
-      this.#send(DATA, 0, id, Buffer.alloc(Math.min(left, MAX_FRAME)));
+    for (let left = bytes; left > 0; left -= MAX_FRAME) this.send(DATA, 0, id, Buffer.alloc(Math.min(left, MAX_FRAME)));
   }
 
   reset(id: number, code = 8): void {
-    this.#send(RST_STREAM, 0, id, uint32(code));
+    this.send(RST_STREAM, 0, id, uint32(code));
   }
 
   /** Increases the receive window of a stream, or of the connection if `id` is 0. */
   allow(id: number, bytes: number): void {
-    this.#send(WINDOW_UPDATE, 0, id, uint32(bytes));
+    this.send(WINDOW_UPDATE, 0, id, uint32(bytes));
   }
 
   /** Sets the initial receive window. This also changes the windows of streams in flight (RFC 9113, 6.9.2). */
   setInitialWindow(bytes: number): void {
-    this.#send(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, INITIAL_WINDOW_SIZE]), uint32(bytes)]));
+    this.send(SETTINGS, 0, 0, Buffer.concat([Buffer.from([0, INITIAL_WINDOW_SIZE]), uint32(bytes)]));
   }
 
-  #send(type: number, flags: number, id: number, payload: Buffer): void {
+  /** Sends a frame, which need not be valid. */
+  send(type: number, flags: number, id: number, payload: Buffer): void {
     const head = Buffer.alloc(9);
     head.writeUIntBE(payload.byteLength, 0, 3);
     head.writeUInt8(type, 3);
@@ -142,14 +145,15 @@ export class Frames {
   }
 
   #take(type: number, flags: number, id: number, payload: Buffer): void {
-    if (type === SETTINGS && (flags & ACK) === 0) this.#send(SETTINGS, ACK, 0, Buffer.alloc(0));
-    if (type === PING && (flags & ACK) === 0) this.#send(PING, ACK, 0, payload);
+    if (type === SETTINGS && (flags & ACK) === 0) this.send(SETTINGS, ACK, 0, Buffer.alloc(0));
+    if (type === PING && (flags & ACK) === 0) this.send(PING, ACK, 0, payload);
     if (type === SETTINGS && (flags & ACK) === 0) {
       this.hasSettings = true;
       for (let at = 0; at < payload.byteLength; at += 6) {
         if (payload.readUInt16BE(at) === INITIAL_WINDOW_SIZE) this.#initialAllowance = payload.readUInt32BE(at + 2);
       }
     }
+    if (type === GOAWAY) this.hasGoaway = true;
     if (type === WINDOW_UPDATE) this.#allowed.set(id, (this.#allowed.get(id) ?? 0) + payload.readUInt32BE());
     if (id === 0) return;
     const stream = this.stream(id);

@@ -6,8 +6,12 @@ import https from 'node:https';
 import net, { type AddressInfo } from 'node:net';
 import test from 'ava';
 import fc from 'fast-check';
+import { streamListener } from '../../src/adapters/node.js';
+import { watchSessions } from '../../src/adapters/watch-sessions.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
+import { certificate } from '../helpers/certificate.js';
+import { Frames } from '../helpers/frames.js';
 import { until } from '../helpers/poll.js';
 import { temporaryDirectory } from '../stores/fixture.js';
 import { openPort } from './fixture.js';
@@ -144,3 +148,46 @@ test('the download of a client that is stopped by SIGSTOP is ended', async (t) =
   }
   t.true(handler.stats().sent.bytes.bytes < 2 * bytes.byteLength);
 });
+
+/** Frames after which nghttp2 sends GOAWAY with an error and ignores everything that follows (RFC 9113, 5.4.1). */
+const CONNECTION_ERRORS: readonly ((client: Frames) => void)[] = [
+  (client) => client.send(9, 4, 1, Buffer.from([0x82])), // CONTINUATION without HEADERS
+  (client) => client.send(4, 0, 0, Buffer.alloc(5)), // SETTINGS of a wrong length
+  (client) => client.send(1, 5, 1, Buffer.alloc(6, 0xff)), // HEADERS that HPACK cannot decode
+  (client) => client.send(0, 0, 5, Buffer.from('x')), // DATA on an idle stream
+];
+
+for (const secure of [false, true]) {
+  test(`connections that their client closes after a connection error are closed, ${secure ? 'h2' : 'h2c'}`, async (t) => {
+    const bytes = Buffer.alloc(64 * MIB, 'x');
+    const handler = createHandler({ store: { get: () => ({ kind: 'bytes', bytes }) } });
+    const cert = secure ? await certificate() : undefined;
+    const { port, server } = await openPort(t, handler, { secure });
+    // Node 20 ignores the close of a client after such an error, on its own servers too.
+    const mounted = cert ? http2.createSecureServer(cert) : http2.createServer();
+    mounted.on('stream', streamListener(handler));
+    watchSessions(mounted);
+    const sockets = new Set<net.Socket>();
+    mounted.on('connection', (socket) => sockets.add(socket.on('close', () => sockets.delete(socket))));
+    mounted.listen(0, '127.0.0.1');
+    await once(mounted, 'listening');
+    t.teardown(() => mounted.close());
+    for (const each of [port, (mounted.address() as AddressInfo).port]) {
+      for (const isDownloading of [false, true]) {
+        for (const sendError of CONNECTION_ERRORS) {
+          const client = await Frames.connect(t, { port: each, certificate: cert });
+          if (isDownloading) client.get(1, '/key');
+          sendError(client);
+          await until('the server has ended it', () => client.hasGoaway || client.socket.destroyed);
+          client.socket.destroy();
+        }
+      }
+    }
+    // By default, an unanswered PING would end them after 50 s.
+    const LIMIT_MS = 20_000;
+    await until('the server has closed them', () => server.stats().connections.http2 === 0, LIMIT_MS);
+    await until('the server of node:http2 has closed them', () => sockets.size === 0, LIMIT_MS);
+    await until('all buffers are released', () => handler.stats().pooledBytes === 0);
+    t.is(server.stats().terminated.ping, 0);
+  });
+}
