@@ -9,7 +9,7 @@ import { loadOptional } from './util/load-optional.js';
 
 /** Options of {@link traceResponses}. */
 export interface TracingOptions {
-  /** Provider of the tracer. Default: the global provider, which an OpenTelemetry SDK registers. */
+  /** Provider from which the tracer is taken. Default: the global provider, which an OpenTelemetry SDK registers. */
   readonly tracerProvider?: Api.TracerProvider | undefined;
 }
 
@@ -19,16 +19,17 @@ export interface Tracing {
   stop(): void;
 }
 
-/** Methods known to the semantic conventions. Any other method is reported as `_OTHER`. */
+/** HTTP methods that the semantic conventions list. Any other method is reported as `_OTHER`. */
 const METHODS = new Set(['CONNECT', 'DELETE', 'GET', 'HEAD', 'OPTIONS', 'PATCH', 'POST', 'PUT', 'TRACE', 'QUERY']);
 
 /**
- * Creates an OpenTelemetry span for each response of this process, with the attributes of the semantic conventions for HTTP
- * servers. If there is an active span, for example of an instrumentation of node:http, the span is an internal child named
- * `hotblob <operation>`. Otherwise it is a server span, whose parent is taken from the request headers.
+ * Creates an OpenTelemetry span for each response of this process. Attributes follow the semantic conventions for HTTP
+ * servers. If another span is active, for example one of a node:http instrumentation, the new span is its internal
+ * child, named `hotblob <operation>`. Otherwise the new span is a server span, whose parent is taken from the request
+ * headers.
  *
- * A span is created when its response has ended, with the start time of the request. Spans of the store are therefore not its
- * children. The query string is not recorded, because it may contain tokens.
+ * A span is created when its response has ended, with the start time of the request. Spans that a store creates are
+ * therefore not its children. The query string is not recorded, because it may contain tokens.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option, and if `@opentelemetry/api` is not installed
  */
@@ -111,8 +112,8 @@ function hotblobAttributes(report: ResponseReport): Api.Attributes {
 }
 
 /**
- * Records the error of a response. Returns whether the span status is an error: for a server span, a 4xx response is not
- * (semantic conventions, HTTP spans, Status).
+ * Records the error of a response on its span. Returns whether the status of the span is an error. A 4xx response is
+ * not an error of a server span (semantic conventions, HTTP spans, Status).
  */
 function recordError(span: Api.Span, { status, complete, error }: ResponseReport): boolean {
   if (error instanceof Error) span.recordException(error);

@@ -5,7 +5,7 @@ import { type ErrorCode, HotblobError } from '../contract/errors.js';
 export interface Digest {
   readonly algorithm: 'sha256' | 'sha512';
   readonly value: Buffer;
-  /** Code of the error for a body with another digest. Default: `ERR_HOTBLOB_DIGEST`. */
+  /** Error code of an upload whose body has a different digest. Default: `ERR_HOTBLOB_DIGEST`. */
   readonly code?: ErrorCode | undefined;
 }
 
@@ -13,7 +13,7 @@ const ALGORITHMS: ReadonlyMap<string, { readonly algorithm: Digest['algorithm'];
   ['sha-256', { algorithm: 'sha256', bytes: 32 }],
   ['sha-512', { algorithm: 'sha512', bytes: 64 }],
 ]);
-/** Member of a dictionary of byte sequences without parameters (RFC 9651, sections 3.2 and 3.3.5). */
+/** Matches one digest in a Content-Digest or Repr-Digest header: `sha-256=:BASE64:` (RFC 9651, section 3.2). */
 const MEMBER = /^([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):$/;
 
 /**
@@ -21,7 +21,7 @@ const MEMBER = /^([a-z*][a-z0-9_.*-]*)=:([A-Za-z0-9+/]*={0,2}):$/;
  * artifact, both are digests of the bytes as sent. Algorithms other than SHA-256 and SHA-512 are ignored, as the RFC
  * allows.
  *
- * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` for a malformed header
+ * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if one of the headers is malformed
  */
 export function declaredDigests(headers: IncomingHttpHeaders): Digest[] {
   const digests: Digest[] = [];
@@ -31,7 +31,7 @@ export function declaredDigests(headers: IncomingHttpHeaders): Digest[] {
     for (const member of String(header).split(',')) {
       const match = MEMBER.exec(member.trim());
       if (match === null) {
-        throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `${name}: expected a dictionary of digests`);
+        throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `${name}: expected digests in the form sha-256=:BASE64:`);
       }
       const [, algorithmName = '', base64 = ''] = match;
       const supported = ALGORITHMS.get(algorithmName);

@@ -2,21 +2,21 @@ import type { ArtifactMetadata } from '../contract/artifact.js';
 import type { ResponseHeaders } from '../contract/exchange.js';
 import type { HttpDate } from './http-date.js';
 
-/** Artifact as a response represents it, with its resolved size and validators. */
+/** Size, validators and metadata of an artifact, from which the headers of a response are made. */
 export interface Representation {
   /** Size in bytes; `undefined` for a stream of unknown length. */
   readonly size: number | undefined;
   /** Entity tag as it appears in the header, quotes included. Used instead of `metadata.etag`. */
   readonly etag: string | undefined;
-  /** Used instead of `metadata.lastModified`. */
+  /** Date of the Last-Modified header. Used instead of `metadata.lastModified`. */
   readonly lastModified: HttpDate | undefined;
   readonly metadata: ArtifactMetadata;
 }
 
 /**
  * Returns the headers of a 200 or 206 response with a body of `length` bytes, or of unknown length. The caller adds the
- * Content-Range of a 206. Runs for every download, so it creates one object, with its properties always in the same
- * order.
+ * Content-Range of a 206. The function runs for every download. It therefore creates only one object and adds its
+ * properties always in the same order.
  */
 export function contentHeaders(representation: Representation, length: number | undefined): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
@@ -63,11 +63,11 @@ function addMetadataHeaders(
 }
 
 const RESERVED = new Set([
-  // Frame the body: a wrong value corrupts it.
+  // Headers that frame the body: a wrong value would corrupt the response.
   'accept-ranges',
   'content-length',
   'content-range',
-  // Belong to the connection (RFC 9110, section 7.6.1). HTTP/2 rejects them (RFC 9113, section 8.2.2).
+  // Headers of the connection (RFC 9110, section 7.6.1). HTTP/2 rejects them (RFC 9113, section 8.2.2).
   'connection',
   'http2-settings',
   'keep-alive',
@@ -78,7 +78,7 @@ const RESERVED = new Set([
   'trailer',
   'transfer-encoding',
   'upgrade',
-  // Preconditions are evaluated with the validators of the representation. Other values here would contradict them.
+  // Validators: preconditions are evaluated with those of the representation, which other values would contradict.
   'etag',
   'last-modified',
 ]);
@@ -94,7 +94,7 @@ function isAllowedInNotModified(name: string): boolean {
 
 const NO_TRANSFORM = 'no-transform';
 
-/** Adds the directive that forbids intermediaries to transform the body (RFC 9111, section 5.2.2.6). */
+/** Adds `no-transform`, which forbids intermediaries to transform the body (RFC 9111, section 5.2.2.6). */
 function withNoTransform(cacheControl: string | undefined): string {
   if (cacheControl === undefined || cacheControl === '') return NO_TRANSFORM;
   let at = cacheControl.indexOf(NO_TRANSFORM);

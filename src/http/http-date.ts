@@ -13,14 +13,14 @@ const FIRST_SECOND = -62_167_219_200;
 const LAST_SECOND = 253_402_300_799;
 
 /**
- * Returns the date of a time in milliseconds since the Unix epoch. Rounds down, because a date later than the change
- * would make a modified representation look unmodified.
+ * Converts a time in milliseconds since the Unix epoch to an HTTP date. Rounds down to a second, because a date later
+ * than the last change would make a modified representation look unmodified.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` for NaN and for a year without four digits
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` for NaN, and for a year that does not have four digits
  */
 export function httpDate(ms: number): HttpDate {
   const seconds = Math.floor(ms / 1000);
-  // The negation also catches NaN.
+  // The condition is negated so that NaN is rejected too.
   if (!(seconds >= FIRST_SECOND && seconds <= LAST_SECOND)) {
     throw new HotblobError(
       'ERR_HOTBLOB_INVALID_ARTIFACT',
@@ -40,8 +40,9 @@ const ASCTIME =
   /^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) (?<month>\w{3}) (?<day>[ \d]\d) (?<hour>\d\d):(?<minute>\d\d):(?<second>\d\d) (?<year>\d{4})$/;
 
 /**
- * Parses the three formats that a recipient must accept (RFC 9110, section 5.6.7). The day of the week is not compared
- * with the date, because the RFC encourages recipients to be robust and the other fields determine the date.
+ * Parses a date in one of the three formats that a recipient must accept (RFC 9110, section 5.6.7). The day of the week
+ * is not compared with the date, because the RFC encourages recipients to be robust and the other fields determine the
+ * date.
  *
  * @returns seconds since the Unix epoch, or `undefined` if `text` is not an HTTP date
  */
@@ -65,7 +66,7 @@ function secondOfDay(hour: number, minute: number, second: number): number | und
 }
 
 function secondOf(year: number, month: number, day: number, time: number): number | undefined {
-  // Not Date.UTC, which maps the years 0 to 99 to 1900 to 1999.
+  // Does not use Date.UTC(), which maps the years 0 to 99 to the years 1900 to 1999.
   const date = new Date(0);
   date.setUTCFullYear(year, month, day);
   // A date that does not exist, such as 30 February, overflows into another month.
@@ -73,7 +74,10 @@ function secondOf(year: number, month: number, day: number, time: number): numbe
   return date.getTime() / 1000 + time;
 }
 
-/** A year of two digits that would be more than 50 years in the future is in the past (RFC 9110, section 5.6.7). */
+/**
+ * Returns the seconds since the Unix epoch of a date with a two-digit year. If the date would be more than 50 years in
+ * the future, the year is taken from the previous century (RFC 9110, section 5.6.7).
+ */
 function secondInThisCenturyOrLast(shortYear: number, month: number, day: number, time: number): number | undefined {
   const limit = new Date();
   limit.setUTCFullYear(limit.getUTCFullYear() + 50);

@@ -12,21 +12,21 @@ export interface PlannedBody {
   readonly kind: 'send';
   readonly status: 200 | 206;
   readonly headers: ResponseHeaders;
-  /** Bytes to send; `undefined` for the whole of a stream of unknown length. */
+  /** Bytes to send; `undefined` for a stream of unknown length, which is sent completely. */
   readonly range: ByteRange | undefined;
 }
 
 /** Response to a GET or HEAD, decided before anything is opened. */
 export type Plan =
   | PlannedBody
-  /** Response without a body: to a HEAD, or 304. */
+  /** Response without a body: a 304, or the response to a HEAD. */
   | { readonly kind: 'done'; readonly status: 200 | 304; readonly headers: ResponseHeaders }
-  /** The handler adds an error body and its headers. */
+  /** Error response. The handler adds its body and the headers of the body. */
   | { readonly kind: 'error'; readonly status: 412 | 416; readonly headers: ResponseHeaders };
 
 /**
  * Returns the response to a GET or HEAD of an existing representation. Evaluates the preconditions first, then Range
- * (RFC 9110, sections 13.2.2 and 14.2). Never throws, for any request headers.
+ * (RFC 9110, sections 13.2.2 and 14.2). Never throws, even if request headers are malformed.
  */
 export function plan(method: 'GET' | 'HEAD', request: IncomingHttpHeaders, representation: Representation): Plan {
   const outcome = evaluatePreconditions(method, request, representation);
@@ -59,7 +59,7 @@ function requestedRange(
 ): ByteRange | 'unsatisfiable' | undefined {
   const ifRange = request['if-range'];
   if (ifRange === undefined) return parseRange(header, size);
-  // An If-Range with several values never matches.
+  // An If-Range header with several values never matches.
   const holds = typeof ifRange === 'string' && ifRangeHolds(ifRange, representation);
   return holds ? parseRange(header, size) : undefined;
 }

@@ -8,15 +8,15 @@ export interface Validators {
   readonly lastModified: HttpDate | undefined;
 }
 
-/** Whether to perform the method, or the status to answer with instead. */
+/** `proceed` if the preconditions hold, otherwise the status of the response. */
 export type PreconditionOutcome = 'proceed' | 304 | 412;
 
 /**
  * Evaluates the conditional headers of a request in the order of RFC 9110, section 13.2.2. {@link ifRangeHolds}
  * evaluates If-Range.
  *
- * Call it only if the request would succeed without its preconditions. A request that would fail, for example with 404,
- * must fail in the same way with them (section 13.2.1).
+ * Call it only if the request would succeed without its preconditions. A request that fails without them, for example
+ * with 404, must fail in the same way with them (section 13.2.1).
  *
  * @param current validators of the current representation; `undefined` if there is none
  */
@@ -44,9 +44,9 @@ export function evaluatePreconditions(
 }
 
 /**
- * Whether an If-Range header allows a partial response (RFC 9110, section 13.1.5). It must be the current strong entity
- * tag, or exactly the date of a representation without an entity tag. Everything else is rejected, because a wrong
- * match would combine bytes of two artifacts.
+ * Returns whether an If-Range header allows a partial response (RFC 9110, section 13.1.5). Its value must be the
+ * current strong entity tag, or exactly the date of a representation without an entity tag. Everything else is
+ * rejected, because a wrong match would combine bytes of two artifacts.
  */
 export function ifRangeHolds(value: string, current: Validators): boolean {
   if (value.startsWith('"')) return value === current.etag;
@@ -56,14 +56,14 @@ export function ifRangeHolds(value: string, current: Validators): boolean {
   return seconds !== undefined && seconds === current.lastModified?.seconds;
 }
 
-// Sticky, so that the list ends at the first text that is not an entity tag. Only quotes delimit a tag: commas can be
-// part of it, and there are no escapes (RFC 9110, section 8.8.3). Adjacent parts share no character, so matching takes
-// linear time.
+// The expression is sticky, so that the list ends at the first text that is not an entity tag. Only quotes delimit a
+// tag: commas can be part of it, and there are no escapes (RFC 9110, section 8.8.3). Adjacent parts of the expression
+// match different characters, so matching takes linear time.
 const ENTITY_TAG = /[ \t,]*(W\/)?("[^"]*")/gy;
 
 /**
- * Whether the list of If-Match or If-None-Match contains the current entity tag (RFC 9110, sections 13.1.1, 13.1.2 and
- * 8.8.3.2). In a malformed list, the tags before the error count.
+ * Returns whether the list of an If-Match or If-None-Match header contains the current entity tag (RFC 9110, sections
+ * 13.1.1, 13.1.2 and 8.8.3.2). In a malformed list, the tags before the error count.
  */
 function isListed(current: Validators | undefined, list: string, comparison: 'strong' | 'weak'): boolean {
   if (current === undefined) return false;
@@ -85,8 +85,8 @@ export function matchesAny(list: string | undefined): boolean {
 }
 
 /**
- * Returns `undefined` if the header must be ignored: it is not an HTTP date, or the representation has no date (RFC
- * 9110, sections 13.1.3 and 13.1.4).
+ * Returns whether the representation was modified after `date`. Returns `undefined` if the header must be ignored: its
+ * value is not an HTTP date, or the representation has no date (RFC 9110, sections 13.1.3 and 13.1.4).
  */
 function isModifiedSince(current: Validators | undefined, date: string): boolean | undefined {
   if (current?.lastModified === undefined) return undefined;

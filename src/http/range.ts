@@ -1,22 +1,23 @@
 import type { ByteRange } from '../contract/artifact.js';
 
-// One range, with optional whitespace and empty list elements around it (RFC 9110, section 5.6.1.2). Adjacent parts share
-// no character, so matching takes linear time.
+// Matches a header with one range. Whitespace and empty list elements may surround the range (RFC 9110, section
+// 5.6.1.2). Adjacent parts of the expression match different characters, so matching takes linear time.
 const ONE_RANGE = /^bytes=[ \t,]*(\d*)-(\d*)[ \t,]*$/i;
 
 /**
  * Parses a Range header for a representation of `size` bytes (RFC 9110, sections 14.1.2 and 14.2).
  *
  * @returns the range, limited to the size; `'unsatisfiable'` for a valid range that contains no byte of the
- *   representation; `undefined` for a header to ignore: malformed, in another unit, or with several ranges (a server
- *   may then send the whole representation)
+ *   representation; `undefined` if the header is to be ignored, because it is malformed, has another unit or has
+ *   several ranges
  */
 export function parseRange(header: string, size: number): ByteRange | 'unsatisfiable' | undefined {
   const match = ONE_RANGE.exec(header);
   if (match === null) return undefined;
   const [, first = '', last = ''] = match;
-  // Numbers above 2^53 are rounded, and about 308 digits are Infinity. Rounding keeps the order, and no size is that large,
-  // so the comparisons below are correct. Only `last < first` can be missed; the response is then 416, which is allowed.
+  // JavaScript rounds numbers above 2^53 and turns numbers of about 308 digits into Infinity. Rounding keeps the order,
+  // and no size is that large, so the comparisons below are correct. Only `last < first` can be missed. The response is
+  // then 416, which is allowed.
   if (first === '') return last === '' ? undefined : suffixRange(Number(last), size);
   const start = Number(first);
   const end = last === '' ? size : Number(last) + 1;
@@ -26,7 +27,8 @@ export function parseRange(header: string, size: number): ByteRange | 'unsatisfi
 
 function suffixRange(length: number, size: number): ByteRange | 'unsatisfiable' | undefined {
   if (length === 0) return 'unsatisfiable';
-  // Any suffix of an empty representation is satisfiable (section 14.1.2), but no Content-Range can express it: send 200.
+  // Any suffix of an empty representation is satisfiable (section 14.1.2), but no Content-Range can express an empty
+  // range. The response is therefore 200.
   if (size === 0) return undefined;
   return { start: Math.max(0, size - length), end: size };
 }

@@ -1,11 +1,14 @@
-/** Upper bounds of the buckets in seconds, inclusive. Slower values are in one more bucket. */
+/** Inclusive upper bounds of the histogram buckets, in seconds. One more bucket counts the slower values. */
 export const LATENCY_BOUNDS_SECONDS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60,
 ] as const;
 
-/** Distribution of durations. */
+/** Distribution of durations at one moment. */
 export interface HistogramSnapshot {
-  /** Number of values per bucket, not cumulative: one for each of {@link LATENCY_BOUNDS_SECONDS}, and one for slower values. */
+  /**
+   * Number of values in each bucket, not cumulative. There is one bucket for each of {@link LATENCY_BOUNDS_SECONDS},
+   * and a last one for slower values.
+   */
   readonly counts: readonly number[];
   /** Sum of all values in seconds. */
   readonly sum: number;

@@ -1,6 +1,6 @@
 /**
- * Returns whether `value` is a promise. Any object with a `then` counts: stores may return thenables, and promises of
- * another realm (Jest) fail `instanceof Promise`.
+ * Returns whether `value` is a promise. Any object with a `then` counts: stores may return thenables, and `instanceof
+ * Promise` is false for promises of another realm, as in Jest.
  */
 export function isPromise<T extends object>(
   value: T | undefined | Promise<T | undefined>,

@@ -2,7 +2,7 @@
 export class KeyLocks {
   readonly #last = new Map<string, Promise<unknown>>();
 
-  /** Runs `task` when all earlier tasks with `key` are settled. Settles like `task`. */
+  /** Runs `task` when all earlier tasks with the same key have settled. Settles like `task`. */
   async run<T>(key: string, task: () => Promise<T>): Promise<T> {
     const previous = this.#last.get(key);
     const current = previous === undefined ? task() : previous.then(task, task);

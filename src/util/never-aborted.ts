@@ -1,5 +1,5 @@
 /** Returns a new signal that never aborts: the default of an optional `signal`. */
 export function neverAborted(): AbortSignal {
-  // One signal for all callers would collect their listeners.
+  // A signal that all callers share would accumulate their listeners.
   return new AbortController().signal;
 }

@@ -1,12 +1,12 @@
 /**
- * Map of bounded size that forgets the entries that were set longest ago.
+ * Map of bounded size that drops the entries that were set longest ago.
  *
- * It always holds the `generationSize` keys that were set last, and never more than twice as many. Reading an entry does
- * not prolong its life: set it again for that.
+ * It always holds the `generationSize` keys that were set last, and never more than twice as many. Reading an entry
+ * does not keep it longer; setting it again does.
  *
  * Entries are in two generations. When the young one is full, it becomes the old one, and the previous old one is
- * dropped. A single Map ordered by use would be slower: V8 leaves a hole for each deleted entry, and finding the oldest
- * entry walks over these holes.
+ * dropped. A single Map ordered by use would be slower: V8 leaves a hole for each deleted entry, and a search for the
+ * oldest entry passes over these holes.
  */
 export class TwoGenerationMap<K, V> {
   readonly #generationSize: number;

@@ -26,10 +26,10 @@ test('ignores other algorithms', (t) => {
 });
 
 for (const [header, message] of [
-  ['', 'content-digest: expected a dictionary of digests'],
-  ['sha-256', 'content-digest: expected a dictionary of digests'],
-  [`sha-256=${SHA256.toString('base64')}`, 'content-digest: expected a dictionary of digests'],
-  [`SHA-256=:${SHA256.toString('base64')}:`, 'content-digest: expected a dictionary of digests'],
+  ['', 'content-digest: expected digests in the form sha-256=:BASE64:'],
+  ['sha-256', 'content-digest: expected digests in the form sha-256=:BASE64:'],
+  [`sha-256=${SHA256.toString('base64')}`, 'content-digest: expected digests in the form sha-256=:BASE64:'],
+  [`SHA-256=:${SHA256.toString('base64')}:`, 'content-digest: expected digests in the form sha-256=:BASE64:'],
   ['sha-256=:AAAA:', 'content-digest: expected 32 bytes for sha-256, received 3'],
   [`sha-256=:${SHA512.toString('base64')}:`, 'content-digest: expected 32 bytes for sha-256, received 64'],
 ] as const) {
