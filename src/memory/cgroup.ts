@@ -8,8 +8,8 @@ export interface MemoryCgroup {
 }
 
 /**
- * Limits of the cgroup of this process and of its ancestors, with their usage. Levels of v2 without a limit are
- * omitted. Levels of v1 without a limit are included, because v1 reports "unlimited" as a limit near 2^63.
+ * Limit and usage of the cgroup of this process and of each ancestor. A v2 cgroup without a limit is omitted. A v1
+ * cgroup without a limit is included, because v1 reports "unlimited" as a limit near 2^63.
  */
 export interface CgroupReading {
   readonly version: 1 | 2;
@@ -18,17 +18,19 @@ export interface CgroupReading {
 
 interface Mount {
   readonly version: 1 | 2;
-  /** Path in the cgroup hierarchy of the group at the mount point. */
+  /** Group that is mounted, as a path in the cgroup hierarchy. */
   readonly root: string;
+  /** Mount point. */
   readonly directory: string;
 }
 
 /**
- * Finds the cgroup that the memory of this process is charged to, from /proc/self/cgroup and /proc/self/mountinfo
- * (proc(5), cgroups(7)). A controller is attached to one hierarchy at a time, so the version that has limit files in
- * the cgroup of the process or an ancestor is the right one. Hybrid hosts mount v2 as well, but without limit files.
+ * Finds the cgroup to which the kernel charges the memory of this process. Reads /proc/self/cgroup and
+ * /proc/self/mountinfo (proc(5), cgroups(7)). The kernel attaches the memory controller to v1 or to v2, never to both.
+ * The version in use is therefore the one that has limit files in the cgroup of the process or in an ancestor. Hybrid
+ * hosts mount v2 as well, but without limit files.
  *
- * @returns `undefined` if no level has a readable limit, as in the root cgroup of v2
+ * @returns `undefined` if neither the cgroup nor an ancestor has a readable limit, for example in the root cgroup of v2
  * @throws Error if one of the two files cannot be read
  */
 export function findMemoryCgroup(read: ReadFile): MemoryCgroup | undefined {
@@ -45,7 +47,7 @@ export function findMemoryCgroup(read: ReadFile): MemoryCgroup | undefined {
 
 /**
  * Returns a function that reads the limits and their usage. The function searches for the cgroup on the first call, and
- * again when a level can no longer be read. It never throws: it returns `undefined` if no cgroup is found or readable.
+ * again when a limit can no longer be read. It never throws: it returns `undefined` if no cgroup is found or readable.
  */
 export function cgroupReader(read: ReadFile): () => CgroupReading | undefined {
   let cgroup: MemoryCgroup | undefined;
@@ -72,14 +74,21 @@ export function cgroupReader(read: ReadFile): () => CgroupReading | undefined {
   };
 }
 
-/** Reads the usage of each level that has a limit. @throws Error if a level cannot be read */
+/**
+ * Reads the limit and the usage of each cgroup that has a limit.
+ *
+ * @throws Error if a cgroup cannot be read
+ */
 function readUsages({ version, directories }: MemoryCgroup, read: ReadFile): MemoryUsage[] {
   return directories.map((directory) => READ_USAGE[version](directory, read)).filter((usage) => usage !== undefined);
 }
 
 const READ_USAGE = { 1: readUsageV1, 2: readUsageV2 } as const;
 
-/** An unreadable or malformed level is skipped, because the limits of the other levels still apply. */
+/**
+ * Returns whether the limit and the usage of a cgroup can be read. A cgroup that cannot be read is skipped, because the
+ * limits of the others still apply.
+ */
 function isReadable(version: 1 | 2, directory: string, read: ReadFile): boolean {
   try {
     READ_USAGE[version](directory, read);
@@ -90,9 +99,9 @@ function isReadable(version: 1 | 2, directory: string, read: ReadFile): boolean 
 }
 
 /**
- * Reads a level of cgroup v2 (Documentation/admin-guide/cgroup-v2.rst). The rows include all descendant groups.
- * `memory.high` is treated as a limit like `memory.max`: above it, the kernel throttles every thread of the group,
- * including the event loop.
+ * Reads the limit and the usage of one v2 cgroup (Documentation/admin-guide/cgroup-v2.rst). The rows of memory.stat
+ * include all descendant groups. `memory.high` is treated as a limit like `memory.max`: above it, the kernel throttles
+ * every thread of the group, including the event loop.
  */
 function readUsageV2(directory: string, read: ReadFile): MemoryUsage | undefined {
   const limitBytes = Math.min(
@@ -101,7 +110,7 @@ function readUsageV2(directory: string, read: ReadFile): MemoryUsage | undefined
   );
   if (limitBytes === Number.POSITIVE_INFINITY) return undefined;
   const rows = parseRows(read(`${directory}/memory.stat`));
-  if (!rows.has('anon')) throw new Error(`${directory}/memory.stat: expected a row anon`);
+  if (!rows.has('anon')) throw new Error(`${directory}/memory.stat: expected a row named anon`);
   const userBytes = sumRows(rows, ['anon', 'shmem', 'sock', 'hugetlb', 'file_dirty', 'file_writeback']);
   return { usedBytes: userBytes + kernelBytesV2(rows), limitBytes };
 }
@@ -109,19 +118,19 @@ function readUsageV2(directory: string, read: ReadFile): MemoryUsage | undefined
 function kernelBytesV2(rows: ReadonlyMap<string, number>): number {
   const kernel = rows.get('kernel');
   if (kernel !== undefined) return Math.max(0, kernel - sumRows(rows, ['slab_reclaimable']));
-  // The row `kernel` exists since Linux 5.18.
+  // Older kernels: the row `kernel` exists since Linux 5.18.
   return sumRows(rows, ['kernel_stack', 'pagetables', 'percpu', 'vmalloc', 'slab_unreclaimable']);
 }
 
 /**
- * Reads a level of cgroup v1 (Documentation/admin-guide/cgroup-v1/memory.rst). `total_` rows include all descendant
- * groups. Kernel memory and sockets do not count: they have no rows, and `memory.kmem.usage_in_bytes` includes
- * reclaimable slab. `hierarchical_memory_limit` is the smallest limit of this group and all ancestors, including those
- * above the mount point.
+ * Reads the limit and the usage of one v1 cgroup (Documentation/admin-guide/cgroup-v1/memory.rst). Rows with the prefix
+ * `total_` include all descendant groups. Kernel memory and sockets do not count: they have no rows, and
+ * `memory.kmem.usage_in_bytes` includes reclaimable slab. `hierarchical_memory_limit` is the smallest limit of this
+ * group and all ancestors, including those above the mount point.
  */
 function readUsageV1(directory: string, read: ReadFile): MemoryUsage | undefined {
   const rows = parseRows(read(`${directory}/memory.stat`));
-  if (!rows.has('total_rss')) throw new Error(`${directory}/memory.stat: expected a row total_rss`);
+  if (!rows.has('total_rss')) throw new Error(`${directory}/memory.stat: expected a row named total_rss`);
   const ownLimit = parseLimit(read(`${directory}/memory.limit_in_bytes`));
   return {
     usedBytes: sumRows(rows, ['total_rss', 'total_shmem', 'total_dirty', 'total_writeback']),
@@ -129,7 +138,11 @@ function readUsageV1(directory: string, read: ReadFile): MemoryUsage | undefined
   };
 }
 
-/** Parses a number of bytes, or `max` as Infinity. @throws Error for anything else */
+/**
+ * Parses a number of bytes. Returns Infinity for `max`.
+ *
+ * @throws Error for any other text
+ */
 function parseLimit(text: string): number {
   const limit = text.trim();
   if (limit === 'max') return Number.POSITIVE_INFINITY;
@@ -137,7 +150,10 @@ function parseLimit(text: string): number {
   return Number(limit);
 }
 
-/** Lines are `hierarchy:controllers:path`. v2 is hierarchy 0 without controllers. The path may contain colons. */
+/**
+ * Parses /proc/self/cgroup. Its lines are `hierarchy:controllers:path`. The line of v2 has hierarchy 0 and no
+ * controllers. The path may contain colons.
+ */
 function parseGroups(text: string): { version: 1 | 2; path: string }[] {
   return text.split('\n').flatMap((line): { version: 1 | 2; path: string }[] => {
     const [, hierarchy, controllers, path] = /^(\d+):([^:]*):(\/.*)$/.exec(line) ?? [];
@@ -147,7 +163,10 @@ function parseGroups(text: string): { version: 1 | 2; path: string }[] {
   });
 }
 
-/** Lines are `id parent device root mountpoint options optional... - type source super-options`. */
+/**
+ * Parses /proc/self/mountinfo. Its lines are `id parent device root mountpoint options optional... - type source
+ * super-options`.
+ */
 function parseMounts(text: string): Mount[] {
   return text.split('\n').flatMap((line): Mount[] => {
     const [before = '', after = ''] = line.split(' - ');
@@ -164,10 +183,13 @@ export function unescapeOctal(field: string): string {
   return field.replace(/\\([0-7]{3})/g, (_, digits: string) => String.fromCharCode(Number.parseInt(digits, 8)));
 }
 
-/** Sorts the mounts that contain the group before the others, and the mount that shows the most ancestors first. */
+/**
+ * Returns the mounts of one version. Mounts that contain the group are first, sorted by the number of ancestors that
+ * they show, most first.
+ */
 function mountsByDepth(mounts: readonly Mount[], version: 1 | 2, path: string): Mount[] {
   const rank = ({ root }: Mount) => (pathBelow(root, path) === undefined ? Number.POSITIVE_INFINITY : root.length);
-  // Not a subtraction, because Infinity - Infinity is NaN.
+  // Does not subtract the ranks, because Infinity - Infinity is NaN.
   const compare = (a: Mount, b: Mount) => (rank(a) === rank(b) ? 0 : rank(a) < rank(b) ? -1 : 1);
   return mounts.filter((mount) => mount.version === version).sort(compare);
 }
@@ -182,9 +204,9 @@ function pathBelow(root: string, path: string): string | undefined {
 }
 
 /**
- * Returns the directories from the group up to the mount point. With cgroup namespaces, the group can be outside the
- * mount (its path or the root contains `/..`). Then only the mount point is visible: an ancestor, or the group of the
- * container.
+ * Returns the directories from the group up to the mount point. In a cgroup namespace, the group can be outside the
+ * mount; its path or the root of the mount then contains `/..`. In that case only the mount point is visible, which is
+ * an ancestor or the group of the container.
  */
 function groupDirectories(mount: Mount, path: string): string[] {
   const base = mount.directory === '/' ? '' : mount.directory;

@@ -5,8 +5,8 @@ import { type MemoryUsage, parseRows, type ReadFile, sumRows } from './sensor.js
  * Rows of /proc/meminfo that hold unreclaimable memory (Documentation/filesystems/proc.rst). The rows do not overlap.
  *
  * `MemTotal - MemAvailable` is not used: MemAvailable deducts the low watermarks of the zones from free memory, page
- * cache and slab, so clean pages would count. `MemTotal - MemFree - cache` is not used either: it counts memory without
- * a row of its own, such as the ZFS cache.
+ * cache and slab, so clean pages would count as used. `MemTotal - MemFree - cache` is not used either: it includes
+ * memory that has no row of its own, such as the ZFS cache.
  */
 const UNRECLAIMABLE_ROWS = [
   'AnonPages',
@@ -17,7 +17,7 @@ const UNRECLAIMABLE_ROWS = [
   'SecPageTables',
   'Percpu',
   'Zswap',
-  // Reserved for huge pages, used or not, and counted in no other row.
+  // Memory reserved for huge pages, whether used or not. No other row includes it.
   'Hugetlb',
   'Dirty',
   'Writeback',
@@ -41,10 +41,10 @@ export function readHostMemory(read: ReadFile): MemoryUsage {
 /**
  * Reads the memory usage of the machine through Node, for systems without /proc. The limit is physical memory.
  *
- * - Windows: `os.freemem()` counts the standby list (clean cache) as free, so everything else is used.
- * - macOS and the BSDs: `os.freemem()` counts cache as used, which would always show pressure. The resident set size of
- *   this process is used instead. It does not include other processes, and it includes mapped file pages that this
- *   process touched.
+ * - Windows: `os.freemem()` counts the standby list (clean cache) as free, so all other memory counts as used.
+ * - macOS and the BSDs: `os.freemem()` counts cache as used, so the result would always show high pressure. The
+ *   resident set size of this process is used instead. It does not include other processes, and it includes mapped file
+ *   pages that this process touched.
  *
  * @throws Error if the resident set size cannot be read (on Linux, Node reads it from /proc)
  */

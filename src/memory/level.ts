@@ -32,25 +32,27 @@ export interface MemoryPressureProvider {
   readonly sensor?: string | undefined;
 }
 
-/** Start of `constrained` and `critical`, as shares of the limit: 0 < softRatio < hardRatio <= 1. */
+/**
+ * Shares of the memory limit at which the levels `constrained` and `critical` begin: 0 < softRatio < hardRatio <= 1.
+ */
 export interface Watermarks {
   readonly softRatio: number;
   readonly hardRatio: number;
 }
 
-/** Watermarks of `systemMemoryPressure()` without options. */
+/** Default watermarks of `systemMemoryPressure()`. */
 export const DEFAULT_WATERMARKS: Watermarks = { softRatio: 0.7, hardRatio: 0.85 };
 
 const MIB = 2 ** 20;
-/** Minimum headroom in bytes, for any limit. */
+/** Minimum headroom in bytes, however small the memory limit is. */
 export const MIN_HEADROOM_BYTES = 64 * MIB;
 const MAX_HEADROOM_BYTES = 512 * MIB;
 /** Hysteresis: a level ends at this share of its watermark, so that usage near the watermark does not make it flap. */
 const LEAVE_FACTOR = 0.9;
 
 /**
- * Returns the level that follows `previous` when `usedRatio` of the limit is in use. A level begins at its watermark
- * and ends below 90% of it.
+ * Returns the next level, if `previous` is the current one and `usedRatio` is the share of the limit that is in use. A
+ * level begins at its watermark and ends below 90% of it.
  */
 export function nextLevel(
   previous: MemoryPressureLevel,
@@ -63,7 +65,7 @@ export function nextLevel(
   return usedRatio >= softRatio * (wasConstrained ? LEAVE_FACTOR : 1) ? 'constrained' : 'normal';
 }
 
-/** Returns the bytes between the two watermarks of a limit, at least 64 MiB and at most 512 MiB. */
+/** Returns the number of bytes between the two watermarks, at least 64 MiB and at most 512 MiB. */
 export function headroomOf(limitBytes: number, { softRatio, hardRatio }: Watermarks): number {
   const gap = Math.floor((hardRatio - softRatio) * limitBytes);
   return Math.min(Math.max(gap, MIN_HEADROOM_BYTES), MAX_HEADROOM_BYTES);

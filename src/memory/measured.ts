@@ -16,7 +16,10 @@ const MAX_SAMPLE_AGE_MS = 200;
 
 /** Memory pressure measured by {@link systemMemoryPressure}. All members are present. */
 export interface SystemMemoryPressure extends MemoryPressureProvider {
-  /** Limit with the highest share in use, in bytes. 0 if nothing can be measured. */
+  /**
+   * Memory limit in bytes. If several limits apply, it is the one with the highest share in use. 0 if nothing can be
+   * measured.
+   */
   readonly limitBytes: number;
   /** Unreclaimable bytes that count against `limitBytes`, without clean page cache. 0 if nothing can be measured. */
   readonly usedBytes: number;
@@ -25,28 +28,34 @@ export interface SystemMemoryPressure extends MemoryPressureProvider {
   /** Value of `usedBytes` from which the level is `critical`. 0 if nothing can be measured. */
   readonly hardBytes: number;
   /**
-   * Bytes left until `constrained` begins, under the limit that leaves the fewest. Clean page cache does not reduce it.
-   * 0 if nothing can be measured.
+   * Number of bytes that can still be used before the level becomes `constrained`. If several limits apply, the limit
+   * with the smallest such number counts. Clean page cache is not counted as used. 0 if nothing can be measured.
    */
   readonly roomBytes: number;
   /** Source of the figures. `none`: nothing can be measured. */
   readonly sensor: 'cgroup v2' | 'cgroup v1' | 'meminfo' | 'os' | 'none';
 }
 
-/** Sources of a measurement. Tests pass their own. */
+/** Functions through which memory is measured. Tests pass their own. */
 export interface MemorySources {
   readonly read: ReadFile;
-  /** Fallback without /proc. Throws if it fails too. */
+  /** Reads the memory usage through Node. Called if /proc cannot be read. May throw. */
   readonly readOs: () => MemoryUsage;
-  /** Milliseconds of a monotonic clock. */
+  /** Returns the time of a monotonic clock in milliseconds. */
   readonly now: () => number;
 }
 
 interface Measurement {
   readonly sensor: SystemMemoryPressure['sensor'];
-  /** Usage of the limit with the highest share in use. It can be a large limit that several groups share. */
+  /**
+   * Limit with the highest share in use. It is not always the smallest limit: other processes can fill a larger one
+   * that they share.
+   */
   readonly fullest: MemoryUsage;
-  /** Smallest limit: headroom is derived from it, because mapped files and buffers have to fit into every limit. */
+  /**
+   * Smallest limit that applies. Headroom is derived from it, because mapped files and buffers have to fit into every
+   * limit.
+   */
   readonly smallestLimitBytes: number;
   /** Usage of every limit that applies. */
   readonly usages: readonly MemoryUsage[];
@@ -60,8 +69,8 @@ const UNMEASURED: Measurement = {
 };
 
 /**
- * Creates a provider that samples its sources when a property is read and the last sample is older than 200 ms. Reading
- * a property never throws. If nothing can be measured, the level is `constrained`, the safe assumption.
+ * Creates a provider that measures on demand: reading a property takes a new sample if the last one is older than 200
+ * ms. Reading a property never throws. If nothing can be measured, the level is `constrained`, the safe assumption.
  */
 export function measuredMemoryPressure(sources: MemorySources, watermarks: Watermarks): SystemMemoryPressure {
   const measure = measurementOf(sources);
@@ -114,8 +123,8 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
 }
 
 /**
- * Returns a function that measures the cgroups, or else the machine through /proc, or else through Node. It never
- * throws.
+ * Returns a function that measures the cgroups of this process. Without a cgroup limit, it measures the machine through
+ * /proc. If that fails, it measures the machine through Node. The function never throws.
  */
 function measurementOf({ read, readOs }: MemorySources): () => Measurement {
   const readCgroups = cgroupReader(read);
@@ -137,7 +146,8 @@ function measurementOf({ read, readOs }: MemorySources): () => Measurement {
 }
 
 /**
- * Ignores limits above physical memory, such as "unlimited" of cgroup v1, because the machine runs out of memory first.
+ * Returns the measurement of the cgroups. Limits above physical memory, such as the "unlimited" of cgroup v1, are
+ * ignored, because the machine runs out of memory first.
  */
 function applicableLimits(
   { version, usages }: CgroupReading,

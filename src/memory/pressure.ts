@@ -30,30 +30,32 @@ export interface FixedMemoryPressureOptions {
 const LEVEL = oneOf('normal', 'constrained', 'critical');
 
 const SYSTEM: MemorySources = {
-  // Synchronous, because /proc and cgroupfs are in kernel memory: a read takes less time than a trip to the thread pool.
+  // Synchronous, because /proc and cgroupfs are in kernel memory: a synchronous read takes less time than a task on the
+  // thread pool.
   read: (path) => readFileSync(path, 'utf8'),
   readOs: () => readOsMemory(),
   now: () => performance.now(),
 };
 
 /**
- * Creates a provider that measures the memory available to this process: every cgroup limit (v2 or v1) that applies to
- * it, or physical memory if no limit is lower.
+ * Creates a provider that compares the memory in use with the limits of this process: every cgroup limit (v2 or v1)
+ * that applies to it, or physical memory if no cgroup limit is lower.
  *
  * Only unreclaimable memory counts: anonymous and shared memory, kernel memory without reclaimable slab, socket
  * buffers, dirty pages and pages under writeback, as far as the sensor reports them. Clean page cache does not count,
  * because a cache server is expected to fill its limit with it.
  *
- * Reading a property takes a new sample if the last one is older than 200 ms. The provider has no timer, needs no
- * close, and does no I/O at construction. If nothing can be measured, the level is `constrained`.
+ * Reading a property takes a new sample if the last one is older than 200 ms. The provider has no timer, does not have
+ * to be closed, and does no I/O at construction. If nothing can be measured, the level is `constrained`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` unless 0 < softRatio < hardRatio <= 1, and for unknown options
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option, and if 0 < softRatio < hardRatio <= 1 does
+ *   not hold
  */
 export function systemMemoryPressure(options: SystemMemoryPressureOptions = {}): SystemMemoryPressure {
   return measuredMemoryPressure(SYSTEM, watermarksOf(options));
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `memory` is not a provider */
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `memory` is not a memory pressure provider */
 export function assertMemoryPressure(memory: MemoryPressureProvider): void {
   if (!(typeof memory.level === 'string' && typeof memory.headroomBytes === 'number')) {
     throw invalidOption('memory', 'an object with level and headroomBytes', memory);
@@ -68,7 +70,7 @@ export function assertMemoryPressure(memory: MemoryPressureProvider): void {
 
 let shared: SystemMemoryPressure | undefined;
 
-/** Returns the {@link systemMemoryPressure} that all handlers and servers without the option `memory` share. */
+/** Returns the provider that is shared by all handlers and servers that are created without the option `memory`. */
 export function sharedMemoryPressure(): SystemMemoryPressure {
   shared ??= systemMemoryPressure();
   return shared;

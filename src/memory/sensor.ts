@@ -1,4 +1,7 @@
-/** Reads one file of /proc or cgroupfs completely. Throws the error of the system call. Tests pass a fixture tree. */
+/**
+ * Function that returns the text of a file of /proc or cgroupfs. Throws the error of the system call. Tests pass a
+ * function that reads fixtures.
+ */
 export type ReadFile = (path: string) => string;
 
 /** Memory limit, and the memory that counts against it: bytes that the kernel cannot reclaim without I/O or swap. */
