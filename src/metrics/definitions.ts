@@ -3,9 +3,9 @@ import type { HandlerStats } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
 import { histogramSamples, type Labels, optionalSample, type Sample, samplesOf, stateSamples } from './sample.js';
 
-/** Metric, and how its values are derived from statistics. */
+/** Definition of a metric. `samples` derives its values from statistics. */
 export interface Definition<Stats> {
-  /** Follows the Prometheus naming conventions: base units, `_total` for counters. */
+  /** Name that follows the Prometheus conventions: base units, `_total` for counters. */
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge' | 'histogram';
@@ -63,7 +63,7 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
   },
   {
     name: 'hotblob_first_byte_seconds',
-    help: 'Time from the request to the response headers of complete downloads, by size class (upper limit).',
+    help: 'Time from the request to the response headers, for complete downloads, by size class (upper limit).',
     type: 'histogram',
     samples: ({ latency }, labels) =>
       latency.flatMap(({ maxBytes, firstByte }) =>
@@ -72,7 +72,7 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
   },
   {
     name: 'hotblob_download_duration_seconds',
-    help: 'Time from the request to the last byte of complete downloads, by size class (upper limit).',
+    help: 'Time from the request to the last byte, for complete downloads, by size class (upper limit).',
     type: 'histogram',
     samples: ({ latency }, labels) =>
       latency.flatMap(({ maxBytes, duration }) =>
@@ -160,7 +160,7 @@ export const SERVER_METRICS: readonly Definition<ServerStats>[] = [
   },
 ];
 
-/** Metrics of stores. A store has the metrics for which its `stats` returns a value. */
+/** Metrics of stores. If `stats` of a store does not return a value, the store does not have the metric. */
 export const STORE_METRICS: readonly Definition<StoreStats>[] = [
   gauge('hotblob_store_artifacts', 'Artifacts in the store.', ({ artifacts }) => artifacts),
   gauge('hotblob_store_bytes', 'Bytes in the store that count against its limit.', ({ bytes }) => bytes),

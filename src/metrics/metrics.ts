@@ -7,13 +7,13 @@ import { loadOptional } from '../util/load-optional.js';
 import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
 import type { Sample } from './sample.js';
 
-/** Options of {@link createMetrics}. The name of each handler, server and store becomes the value of a label. */
+/** Options of {@link createMetrics}. */
 export interface MetricsOptions {
-  /** Handlers and senders, by the value of the label `handler`. Default: none. */
+  /** Handlers and senders. Each name becomes a value of the label `handler`. Default: none. */
   readonly handlers?: Readonly<Record<string, StatsSource<HandlerStats>>> | undefined;
-  /** Servers made by `createServer`, by the value of the label `server`. Default: none. */
+  /** Servers made by `createServer`. Each name becomes a value of the label `server`. Default: none. */
   readonly servers?: Readonly<Record<string, StatsSource<ServerStats>>> | undefined;
-  /** Stores, by the value of the label `store`. A store without `stats` has no metrics. Default: none. */
+  /** Stores. Each name becomes a value of the label `store`. A store without `stats` has no metrics. Default: none. */
   readonly stores?: Readonly<Record<string, Pick<Store, 'stats'>>> | undefined;
   /** Registry to which the metrics are added. Default: a new registry of `prom-client`. */
   readonly register?: PromClient.Registry | undefined;
@@ -32,11 +32,11 @@ export interface Metrics {
 const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, register: OBJECT };
 
 /**
- * Adds metrics of handlers, servers and stores to a registry of `prom-client`. Values are read during a scrape from the counters
- * that exist anyway, so there is no overhead per request.
+ * Adds metrics of handlers, servers and stores to a registry of `prom-client`. During a scrape, values are read from
+ * the counters that handlers, servers and stores keep in any case. Requests therefore become no slower.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option, for an object without `stats`, and if neither
- * `register` is given nor `prom-client` is installed
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option, for a handler or server without `stats`, and
+ *   if `prom-client` is not installed and `register` is not given
  * @throws Error of `prom-client` if the registry already contains metrics with these names
  */
 export function createMetrics(options: MetricsOptions): Metrics {
@@ -62,7 +62,7 @@ function newRegistry(): PromClient.Registry {
   if (client !== undefined) return new client.Registry();
   throw invalidOption(
     'register',
-    'a registry, or the package prom-client to be installed (npm install prom-client)',
+    'a registry, because the package prom-client is not installed (npm install prom-client)',
     undefined,
   );
 }
@@ -76,13 +76,14 @@ function registerMetrics<Stats>(
   const entries = Object.entries(sources);
   if (entries.length === 0) return;
   const snapshots = new Snapshots(entries);
-  // A registry only uses the members of a metric that StatsMetric has. The metric classes of prom-client keep their own counters.
+  // The cast is safe: of a metric, a registry uses only the members that StatsMetric has. The metric classes of
+  // prom-client are not used, because they have counters of their own.
   for (const definition of definitions) {
     register.registerMetric(new StatsMetric(label, snapshots, definition) as unknown as PromClient.Metric<string>);
   }
 }
 
-/** Snapshot of the statistics of all sources. Metrics read in the same scrape share one snapshot. */
+/** Takes snapshots of the statistics of all sources. All metrics of a scrape share one snapshot. */
 class Snapshots<Stats> {
   readonly #sources: readonly (readonly [string, StatsSource<Stats>])[];
   #current: readonly (readonly [string, Stats])[] | undefined;
@@ -94,7 +95,7 @@ class Snapshots<Stats> {
   take(): readonly (readonly [string, Stats])[] {
     if (this.#current === undefined) {
       this.#current = this.#sources.map(([name, source]) => [name, source.stats()]);
-      // A registry calls get() of all metrics synchronously.
+      // A registry calls get() of all metrics in one synchronous loop, so the snapshot lasts exactly one scrape.
       queueMicrotask(() => {
         this.#current = undefined;
       });
@@ -103,13 +104,13 @@ class Snapshots<Stats> {
   }
 }
 
-/** Metric for a registry of prom-client that reads its values from statistics. */
+/** Metric that reads its values from statistics. It has the members that a registry of prom-client uses. */
 class StatsMetric<Stats> {
   // Mutable: an OpenMetrics registry removes `_total` from the name.
   name: string;
   readonly help: string;
   readonly type: Definition<Stats>['type'];
-  /** How prom-client aggregates the metrics of several processes. */
+  /** Method by which prom-client aggregates the values of several processes. */
   readonly aggregator = 'sum';
   readonly #label: string;
   readonly #snapshots: Snapshots<Stats>;

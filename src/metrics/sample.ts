@@ -1,22 +1,22 @@
 import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../util/histogram.js';
 
-/** Labels of a series. */
+/** Labels of a Prometheus time series. */
 export type Labels = Readonly<Record<string, string>>;
 
-/** Value of a series. */
+/** Value of a Prometheus time series at the time of a scrape. */
 export interface Sample {
   readonly labels: Labels;
   readonly value: number;
-  /** Default: the name of the metric. A histogram has several names. */
+  /** Name of the time series. Default: the name of the metric. A histogram has time series with several names. */
   readonly metricName?: string;
 }
 
-/** Returns a sample for each member of a record. The names become values of `label`. */
+/** Returns a sample for each member of a record. The name of the member becomes the value of `label`. */
 export function samplesOf(label: string, values: Readonly<Record<string, number>>, labels: Labels): Sample[] {
   return Object.entries(values).map(([name, value]) => ({ labels: { ...labels, [label]: name }, value }));
 }
 
-/** Returns 1 for the current state and 0 for the others, so that every state has a series. */
+/** Returns a sample for each state: 1 for the current state and 0 for the others. */
 export function stateSamples(label: string, states: readonly string[], current: string, labels: Labels): Sample[] {
   return states.map((state) => ({ labels: { ...labels, [label]: state }, value: state === current ? 1 : 0 }));
 }
