@@ -13,15 +13,18 @@ const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 
 /** Reads an artifact as the handler does: window by window. */
 export interface ArtifactReader {
   readonly artifact: Artifact;
-  /** Size of the whole artifact in bytes; undefined if the artifact has none. */
+  /** Size of the whole artifact in bytes; undefined if the artifact does not declare it. */
   readonly size: number | undefined;
   /** Reads the next bytes. Resolves to undefined at the end. */
   next(): Promise<Uint8Array | undefined>;
-  /** Releases the descriptor or stream. */
+  /** Closes the file descriptor, or destroys the stream. */
   close(): Promise<void>;
 }
 
-/** Opens an artifact for reading. Resolves to undefined for a file that does not exist, which is a miss. */
+/**
+ * Opens an artifact for reading. Resolves to undefined if the file of the artifact does not exist, which counts as a
+ * miss.
+ */
 export async function openReader(
   artifact: Artifact,
   range: ByteRange | undefined,
@@ -158,7 +161,7 @@ class StreamReader implements ArtifactReader {
     signal: AbortSignal,
   ): Promise<StreamReader> {
     const stream = await artifact.open(range, { signal });
-    // Does not use instanceof: streams of the package readable-stream are valid too.
+    // Does not use instanceof, because streams of the package readable-stream are valid too.
     const isReadable = typeof stream?.on === 'function' && Symbol.asyncIterator in stream;
     assert(isReadable, `open() of a stream artifact: expected a Readable, received ${typeof stream}`);
     return new StreamReader(artifact, stream);

@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict';
 import type { Artifact } from '../contract/artifact.js';
 
-/** RFC 9110, section 8.8.3. */
+/** Matches an entity tag (RFC 9110, section 8.8.3). */
 const ENTITY_TAG = /^(?:W\/)?"[\x21\x23-\x7e\x80-\xff]*"$/;
-/** RFC 9110, section 5.5: no control character but the tab. No character above U+00FF, because Node sends Latin-1. */
+/**
+ * Matches a header value (RFC 9110, section 5.5). The tab is the only control character allowed. Characters above
+ * U+00FF are not allowed, because Node sends Latin-1.
+ */
 const FIELD_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/;
-/** RFC 9110, section 5.6.2. */
+/** Matches a header name (RFC 9110, section 5.6.2). */
 const FIELD_NAME = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** Asserts that `value` has the fields of an artifact. The handler does not check them again. */
@@ -63,6 +66,6 @@ function assertByteCount(name: string, value: unknown): void {
   if (value === undefined) return;
   assert(
     Number.isSafeInteger(value) && Number(value) >= 0,
-    `${name}: expected a whole number of bytes from 0, received ${String(value)}`,
+    `${name}: expected a number of bytes (an integer of at least 0), received ${String(value)}`,
   );
 }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { inspect, isDeepStrictEqual } from 'node:util';
 
-/** Asserts deep equality. Unlike a failure of node:assert with a message of its own, the error shows both values. */
+/**
+ * Asserts deep equality. The error message shows both values. node:assert leaves them out if it is called with a
+ * message.
+ */
 export function assertEqual(actual: unknown, expected: unknown, what: string): void {
   if (isDeepStrictEqual(actual, expected)) return;
   const message = `${what}: expected ${inspect(expected)}, received ${inspect(actual)}`;

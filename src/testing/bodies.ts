@@ -3,7 +3,8 @@ import { Readable } from 'node:stream';
 import { nextTurn } from './promises.js';
 
 /**
- * Returns test bytes. Every aligned group of four bytes encodes its position and the seed. Two seeds differ in every byte.
+ * Returns test bytes. Every aligned group of four bytes encodes its position and the seed. The bytes for two seeds
+ * differ at every position.
  */
 export function content(length: number, seed = 1): Buffer {
   const words = new Uint32Array(Math.ceil(length / 4));
@@ -20,7 +21,7 @@ export function assertBytes(actual: Uint8Array, expected: Uint8Array, what: stri
   assert.fail(`${what}: ${lengths}; the first difference is at byte ${position}`);
 }
 
-/** Chunk sizes as unpredictable as those of a socket. */
+/** Irregular chunk sizes, like those that a socket delivers. */
 const CHUNK_SIZES = [1, 16_384, 4093, 7, 32_768, 65_536];
 
 /** Returns an upload body that emits `bytes` in chunks, one per turn of the event loop. */
@@ -49,7 +50,7 @@ export class StagedBody {
     this.stream = ignoreErrors(new Readable({ highWaterMark: 1, read: () => this.#onRead() }));
   }
 
-  /** Pushes at least one byte. Resolves when the store requests more, or has closed the stream. */
+  /** Pushes `bytes`, which must not be empty. Resolves when the store requests more bytes or has closed the stream. */
   async push(bytes: Uint8Array): Promise<void> {
     await new Promise<void>((resolve) => {
       this.#onRead = resolve;
@@ -60,7 +61,7 @@ export class StagedBody {
     await nextTurn();
   }
 
-  /** Pushes `bytes` in pieces. When the store requests a piece, it has processed the previous one. */
+  /** Pushes `bytes` in pieces. A store that requests a piece has processed the previous one. */
   async pushInPieces(bytes: Uint8Array, pieces: number): Promise<void> {
     const length = Math.ceil(bytes.byteLength / pieces);
     for (let start = 0; start < bytes.byteLength; start += length) {
@@ -77,7 +78,8 @@ export class StagedBody {
   }
 }
 
-// As the handler does: a store that has rejected no longer listens, and an error without a listener would end the process.
+// Adds an error listener, as the handler does. After its put() has rejected, a store no longer listens, and an error
+// without a listener would end the process.
 function ignoreErrors(body: Readable): Readable {
   return body.on('error', () => {});
 }

@@ -31,9 +31,9 @@ const CHECKS: readonly Check[] = [
 ];
 
 /**
- * Registers tests that check a store against the contract of {@link Store}. Each test creates its own store. If the store
- * breaks a rule of the contract, the test rejects with an AssertionError or with the error of the store. Works with every
- * runner whose `test(title, body)` awaits the body: AVA, node:test, Vitest, Jest.
+ * Registers tests that check a store against the contract of {@link Store}. Each test creates its own store. If the
+ * store breaks a rule of the contract, the test rejects with an AssertionError or with the error of the store. Works
+ * with every runner whose `test(title, body)` awaits the body: AVA, node:test, Vitest, Jest.
  *
  * ```ts
  * import test from 'ava';
@@ -42,8 +42,8 @@ const CHECKS: readonly Check[] = [
  * storeConformance({ test, createStore: () => myStore() });
  * ```
  *
- * Artifacts are read as the handler reads them. At most four tests run at the same time. Each uploads a few MiB,
- * except that the eviction tests, which run if `evictsAbove` is set, upload three times `evictsAbove` bytes.
+ * Artifacts are read as the handler reads them. At most four tests run at the same time. Each test uploads a few MiB.
+ * The eviction tests run only if `evictsAbove` is set, and upload up to three times as many bytes.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown, missing or invalid
  */
@@ -51,7 +51,8 @@ export function storeConformance<S extends Store>(options: StoreConformanceOptio
   const settings = settingsOf(options);
   for (const check of CHECKS) {
     if (!(check.applies?.(settings.capabilities) ?? true)) continue;
-    // A rest parameter keeps the body's `length` at 0. With a named parameter, Jest would pass a callback and wait for it.
+    // A rest parameter keeps the `length` of this function at 0. With a named parameter, Jest would pass a callback and
+    // wait for its call.
     settings.test(`${settings.name}: ${check.title}`, async (...context) => {
       await runLimited(() => run(check, settings));
       countAssertion(context[0]);
@@ -73,11 +74,11 @@ async function run<S extends Store>(check: Check, settings: Settings<S>): Promis
   const outcome = await outcomeOf(() => check.run(subject));
   const finished = await outcomeOf(() => subject.finish());
   const disposed = await outcomeOf(async () => void (await disposeStore?.(store)));
-  // Reports the first failure, because it can be the cause of the others.
+  // Throws the first error, because it can be the cause of the others.
   for (const each of [outcome, finished, disposed]) if (!each.ok) throw each.error;
 }
 
-/** Counts an AVA assertion: AVA fails a test without any, and does not count those of node:assert. */
+/** Reports an assertion to AVA, which fails a test without assertions and does not count those of node:assert. */
 function countAssertion(context: unknown): void {
   if (typeof context !== 'object' || context === null) return;
   if ('pass' in context && typeof context.pass === 'function') context.pass();

@@ -1,13 +1,16 @@
 import type { Store } from '../contract/store.js';
 import { assertOptions, countFrom, FLAG, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
 
-/** Capabilities of a store beyond `get`. Absent capabilities have their default. */
+/** Capabilities of a store beyond `get`. A capability that is not given has its default. */
 export interface StoreCapabilities {
   /** Whether the store has `put`. If false, the option `seed` is required. Default: true. */
   readonly writable?: boolean | undefined;
   /** Whether the store has `delete`. Default: the value of `writable`. */
   readonly deletable?: boolean | undefined;
-  /** Whether artifacts have a size, so that the handler serves ranges of them. False for streams without `size`. Default: true. */
+  /**
+   * Whether every artifact has a size. The handler serves ranges only of artifacts with a size. Set it to false if
+   * `get` returns streams without `size`. Default: true.
+   */
   readonly ranges?: boolean | undefined;
   /** Whether `created` in the result of `put` is true for a new key and false for an existing one. Default: true. */
   readonly reportsCreated?: boolean | undefined;
@@ -19,20 +22,26 @@ export interface StoreCapabilities {
   /** Whether `get` returns the metadata of the upload. If false, metadata is not checked. Default: false. */
   readonly metadata?: boolean | undefined;
   /**
-   * Number of bytes above which the store evicts artifacts: at least four times `largeBytes`. The suite uploads three times as
-   * many bytes. Default: the store never evicts.
+   * Number of bytes above which the store evicts artifacts: at least four times `largeBytes`. The eviction tests upload
+   * up to three times as many bytes. Default: the store never evicts.
    */
   readonly evictsAbove?: number | undefined;
 }
 
-/** Registers a test: the `test` function of AVA, node:test, Vitest or Jest, or any other that awaits the promise of the body. */
+/**
+ * Registers a test: the `test` function of AVA, node:test, Vitest or Jest, or any other function that awaits the
+ * promise returned by the body.
+ */
 export type RegisterTest = (title: string, body: (...context: readonly unknown[]) => Promise<void>) => unknown;
 
 /** Options of {@link storeConformance}. */
 export interface StoreConformanceOptions<S extends Store = Store> {
   /** The `test` function of the runner. Called once for each check, before {@link storeConformance} returns. */
   readonly test: RegisterTest;
-  /** Creates an empty store. Called once by each check. Up to four checks, and so four stores, run at the same time. */
+  /**
+   * Creates an empty store. Called once for each check. At most four checks run at the same time, each with its own
+   * store.
+   */
   readonly createStore: () => S | Promise<S>;
   /** Prefix of the titles. Some runners require unique titles within a file. Default: `store`. */
   readonly name?: string | undefined;
@@ -43,8 +52,8 @@ export interface StoreConformanceOptions<S extends Store = Store> {
   /** Adds an artifact to a read-only store. Required if `writable` is false, otherwise not used. Default: none. */
   readonly seed?: ((store: S, key: string, bytes: Uint8Array) => unknown) | undefined;
   /**
-   * Returns the names of everything on the store's backend, for example all files below its directory. Failed uploads must not
-   * change the result. Default: none; the suite then sees only what `get` returns.
+   * Returns the names of everything that the store keeps, for example all files below its directory. Failed uploads
+   * must not change the result. Default: none; the suite then detects only leftovers that `get` returns.
    */
   readonly inventory?: ((store: S) => readonly string[] | Promise<readonly string[]>) | undefined;
   /**
@@ -53,8 +62,8 @@ export interface StoreConformanceOptions<S extends Store = Store> {
    */
   readonly largeBytes?: number | undefined;
   /**
-   * Timeout of a single operation of the store, in milliseconds. Runners have their own timeout for a whole test: 5 s in Jest
-   * and Vitest. Raise it for a slow store. Default: 30,000.
+   * Timeout of a single operation of the store, in milliseconds. The runner has a timeout of its own for a whole test:
+   * 5 s in Jest and Vitest. For a slow store, raise both. Default: 30,000.
    */
   readonly timeoutMs?: number | undefined;
 }
@@ -83,7 +92,10 @@ export interface Settings<S extends Store> {
   readonly timeoutMs: number;
 }
 
-/** Smaller artifacts could arrive whole in the first chunk, which would hide faults of partial reads. */
+/**
+ * Minimum of `largeBytes`. A smaller artifact could arrive completely in the first chunk, which would hide errors in
+ * partial reads.
+ */
 const MIN_LARGE_BYTES = 256 * 1024;
 const DEFAULT_LARGE_BYTES = 3 * 1024 * 1024 + 13;
 const DEFAULT_TIMEOUT_MS = 30_000;

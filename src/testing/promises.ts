@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 /** Result of a settled promise. Unlike a rejected promise, it can be inspected later without an unhandled rejection. */
 export type Outcome<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly error: unknown };
 
-/** Calls `task` and resolves to its outcome. Never rejects, also if `task` throws synchronously. */
+/** Calls `task` and resolves to its outcome. Never rejects, even if `task` throws synchronously. */
 export async function outcomeOf<T>(task: () => T | Promise<T>): Promise<Outcome<T>> {
   try {
     return { ok: true, value: await task() };
@@ -13,7 +13,7 @@ export async function outcomeOf<T>(task: () => T | Promise<T>): Promise<Outcome<
 }
 
 /**
- * Settles like `promise`.
+ * Returns a promise that settles like `promise`, unless the deadline passes first.
  *
  * @param what names the operation in the error message
  * @throws AssertionError if `promise` is not settled after `timeoutMs`

@@ -5,8 +5,9 @@ let running = 0;
 const waiting: (() => void)[] = [];
 
 /**
- * Runs `task` when fewer than four others are running, first come, first served. AVA starts all tests of a file at once.
- * Without this limit, deadlines would depend on the load of all checks, not on the store.
+ * Runs `task` when fewer than four other tasks are running. Tasks start in the order of the calls. AVA starts all tests
+ * of a file at once. Without this limit, the load of all checks could make an operation of a correct store exceed its
+ * deadline.
  */
 export async function runLimited<T>(task: () => Promise<T>): Promise<T> {
   if (running < MAX_RUNNING) running++;
@@ -14,7 +15,8 @@ export async function runLimited<T>(task: () => Promise<T>): Promise<T> {
   try {
     return await task();
   } finally {
-    // The next task takes over the place without a decrement, so that no later call can take it first.
+    // The waiting task takes the place of this one. `running` is not decremented, so that no later call can take the
+    // place first.
     const next = waiting.shift();
     if (next === undefined) running--;
     else next();

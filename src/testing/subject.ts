@@ -17,26 +17,26 @@ export interface SubjectSettings {
   readonly timeoutMs: number;
   /** Adds an artifact to a read-only store. */
   readonly seed: (key: string, bytes: Uint8Array) => unknown;
-  /** Names everything that the store has on its backend; undefined without the option `inventory`. */
+  /** Returns the names of everything that the store keeps; undefined without the option `inventory`. */
   readonly inventory: () => readonly string[] | undefined | Promise<readonly string[] | undefined>;
 }
 
 /** Options of an upload. */
 export interface UploadOptions {
-  /** Announced length in bytes. Default: none. */
+  /** Length in bytes that the upload announces. Default: none. */
   readonly size?: number;
-  /** Default: a signal that aborts when the check is over. */
+  /** Signal that aborts the upload. Default: a signal that is aborted at the end of the check. */
   readonly signal?: AbortSignal;
   readonly metadata?: UploadMetadata;
 }
 
-/** Store under test, with the operations of the checks. Each operation fails after `timeoutMs`. */
+/** Store under test. Checks call the store through these methods, each of which fails after `timeoutMs`. */
 export class Subject {
   readonly store: Store;
   readonly capabilities: Capabilities;
   readonly largeBytes: number;
   readonly #settings: SubjectSettings;
-  /** Open readers, with the chunks that each has returned. */
+  /** Open readers, each with the chunks that it has returned. */
   readonly #readers = new Map<ArtifactReader, Uint8Array[]>();
   readonly #controllers: AbortController[] = [];
 
@@ -47,7 +47,7 @@ export class Subject {
     this.#settings = settings;
   }
 
-  /** Returns the signal of a new client. It aborts when the check is over. */
+  /** Returns the signal of a new client. The signal is aborted at the end of the check. */
   signal(): AbortSignal {
     const controller = new AbortController();
     this.#controllers.push(controller);
@@ -64,7 +64,7 @@ export class Subject {
     else await this.withDeadline('seed()', Promise.resolve(this.#settings.seed(key, bytes)));
   }
 
-  /** Uploads `bytes` with their length announced. Rejects if the store does. */
+  /** Uploads `bytes` and announces their length. Rejects if put() of the store rejects. */
   async put(key: string, bytes: Uint8Array, options: UploadOptions = {}): Promise<PutResult> {
     const upload = this.upload(key, chunkedBody(bytes), { size: bytes.byteLength, ...options });
     return assertStored(await this.withDeadline('put()', upload));
@@ -79,14 +79,14 @@ export class Subject {
     });
   }
 
-  /** Resolves to whether there was an artifact. */
+  /** Deletes the artifact under `key`. Resolves to whether there was one. */
   async delete(key: string): Promise<boolean> {
     const { store } = this;
     assert(store.delete !== undefined, 'the store has no delete()');
     return await this.withDeadline('delete()', store.delete(key));
   }
 
-  /** Resolves to the artifact under `key`. Accepts null as a miss: a check of its own rejects it. */
+  /** Resolves to the artifact under `key`. Accepts null as a miss, because a separate check rejects null. */
   async get(key: string, signal = this.signal()): Promise<Artifact | undefined> {
     const result = Promise.resolve(this.store.get(key, { signal }));
     const artifact = (await this.withDeadline('get()', result)) ?? undefined;
@@ -173,7 +173,7 @@ export class Subject {
     return entries.sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : 0));
   }
 
-  /** Returns the sorted result of the option `inventory`; undefined without it. */
+  /** Returns the result of the option `inventory`, sorted; undefined without the option. */
   async inventory(): Promise<readonly string[] | undefined> {
     const names = await this.withDeadline('inventory()', Promise.resolve(this.#settings.inventory()));
     return names && [...names].sort();

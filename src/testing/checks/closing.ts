@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { content, StagedBody } from '../bodies.js';
 import { type Check, ifWritable } from './check.js';
 
-/** `close` with an upload in flight. Every other check closes an idle store at its end. */
+/** Check of `close` with an upload in flight. The other checks close the store when it is idle. */
 export const closing: readonly Check[] = [
   {
     title: 'close() settles, and so does an upload in flight',

@@ -5,10 +5,10 @@ import { assertStored } from '../subject.js';
 import { type Check, ifWritable } from './check.js';
 
 const WRITERS = 8;
-/** Different lengths, so that a mix of two uploads has the wrong length or wrong bytes. */
+/** Each upload has its own length, so that a mix of two uploads has a wrong length or wrong bytes. */
 const lengthOf = (writer: number): number => 40_000 + 3001 * writer;
 
-/** Concurrent uploads. */
+/** Checks of concurrent uploads. */
 export const concurrency: readonly Check[] = [
   {
     title: 'after concurrent uploads to one key, the artifact is one of them as a whole',
@@ -21,7 +21,7 @@ export const concurrency: readonly Check[] = [
       ).finally(() => {
         running = false;
       });
-      // One read at a time, so that reads do not starve the uploads.
+      // Only one read runs at a time, so that reads do not starve the uploads.
       const reading = outcomeOf(async () => {
         while (running) {
           // A read during an overwrite may fail. If it succeeds, it must return one of the uploads.

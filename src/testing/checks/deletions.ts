@@ -2,7 +2,7 @@ import { assertEqual } from '../assert-equal.js';
 import { content } from '../bodies.js';
 import { type Check, ifDeletable } from './check.js';
 
-/** `delete`. */
+/** Checks of `delete`. */
 export const deletions: readonly Check[] = [
   {
     title: 'delete() resolves to whether there was an artifact',

@@ -12,7 +12,7 @@ const PIECES = 4;
 /** Turns of the event loop between the last byte of an upload and the abort. */
 const ABORT_AFTER_TURNS = [0, 1, 2, 3, 5, 8, 13];
 
-/** Uploads that fail. They must leave nothing behind. */
+/** Checks of uploads that fail. Such an upload must leave nothing behind. */
 export const failedUploads: readonly Check[] = [
   {
     title: 'an upload that fails leaves nothing',
@@ -72,7 +72,8 @@ export const failedUploads: readonly Check[] = [
       const body = new StagedBody();
       const upload = subject.upload('key', body.stream);
       await subject.withDeadline('consuming an upload', body.pushInPieces(BYTES, PIECES));
-      // The handler fails a body above its limit with this error. If the store wrapped it, the client would get 500 instead of 413.
+      // The handler destroys a body that exceeds its limit with this error. If the store wrapped it, the client would
+      // get 500 instead of 413.
       body.destroy(new HotblobError('ERR_HOTBLOB_TOO_LARGE', 'the upload is too large'));
       const error = assertRejected(
         await subject.withDeadline('put() of a failed body', upload),
@@ -142,8 +143,8 @@ export const failedUploads: readonly Check[] = [
 ];
 
 /**
- * Asserts that `attempt` rejects and changes neither the artifacts nor the inventory, for a new and for an existing key. Then
- * asserts that both keys accept uploads.
+ * Calls `attempt` with a new and with an existing key. Asserts that the upload is rejected and changes neither the
+ * artifacts nor the inventory. Then asserts that both keys accept uploads.
  */
 async function assertLeavesNothing(
   subject: Subject,

@@ -11,7 +11,7 @@ const ARTIFACTS_TO_FILL = 16;
 const ifEvicting = ({ writable, evictsAbove }: { writable: boolean; evictsAbove: number | undefined }): boolean =>
   writable && evictsAbove !== undefined;
 
-/** Reads in flight while their artifact is replaced or removed, and eviction. */
+/** Checks of reads in flight whose artifact is replaced or removed, and checks of eviction. */
 export const inFlight: readonly Check[] = [
   {
     title: 'an overwrite does not affect a read in flight',
@@ -73,7 +73,7 @@ async function startRead(subject: Subject): Promise<{ readonly reader: ArtifactR
   return { reader, bytes };
 }
 
-/** Asserts that `change` does not modify the inode of an immutable file. Passes for other artifacts. */
+/** Asserts that `change` does not modify an immutable file in place. Asserts nothing for other artifacts. */
 async function assertImmutable(
   subject: Subject,
   key: string,
@@ -95,8 +95,8 @@ async function assertUnaffected(subject: Subject, reader: ArtifactReader, bytes:
 }
 
 /**
- * Uploads artifacts until the one under `key` is evicted, and asserts that each new artifact is stored. Looks up `key` only
- * when as many bytes as the store can hold were uploaded, because a lookup can count as a use.
+ * Uploads artifacts until the artifact under `key` is evicted. Asserts that each new artifact is stored. A lookup can
+ * count as a use, so `key` is looked up only once for every `evictsAbove` bytes.
  */
 async function fillUntilEvicted(subject: Subject, key: string): Promise<void> {
   const { evictsAbove = 0 } = subject.capabilities;

@@ -6,7 +6,7 @@ import { outcomeOf } from '../promises.js';
 import type { Subject } from '../subject.js';
 import { type Check, ifDeletable, ifWritable } from './check.js';
 
-/** Keys as build tools use them. Every store must accept them. */
+/** Keys like those of build tools. Every store must accept them. */
 const BUILD_TOOL_KEYS = [
   `ac/${'0f'.repeat(32)}`,
   `cas/${'0f'.repeat(32)}`,
@@ -22,7 +22,7 @@ const BUILD_TOOL_KEYS = [
 
 const LONGEST_SEGMENT = 'k'.repeat(255);
 
-/** Valid keys that a store could normalize, truncate, decode or treat as special. */
+/** Valid keys that a store could normalize, truncate, decode or treat as special by mistake. */
 const UNUSUAL_KEYS = [
   ...['case', 'CASE', 'Case'],
   ...['with space', 'with+space', 'with%20space', ' with space', 'with space '],
@@ -38,7 +38,7 @@ const UNUSUAL_KEYS = [
 
 const REJECTION_CODES = new Set<string | undefined>(['ERR_HOTBLOB_INVALID_KEY', 'ERR_HOTBLOB_KEY_TOO_LONG']);
 
-/** Keys that the handler accepts as valid. */
+/** Checks of keys that the handler accepts as valid. */
 export const keys: readonly Check[] = [
   {
     title: 'stores the keys of build tools without mixing them up',

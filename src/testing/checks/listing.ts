@@ -9,7 +9,10 @@ const KEYS = ['key', 'ac/0123', 'ac/0124', 'b c/d?e=1', 'ac.0123'];
 /** Tolerance for the difference between the clocks of the store and of this process. */
 const CLOCK_TOLERANCE_MS = 60_000;
 
-/** `list`. A store without it passes: whether a store has it is only known after it was created. */
+/**
+ * Checks of `list`. A store without `list` passes them: only after a store was created is it known whether it has
+ * `list`.
+ */
 export const listing: readonly Check[] = [
   {
     title: 'list() returns each artifact once, with its key and size',
@@ -75,7 +78,7 @@ async function assertReadable(subject: Subject, entry: StoreEntry, expected: Uin
   const { key, artifact, usedAt } = entry;
   assertArtifact(artifact);
   const isTime = Number.isFinite(usedAt) && usedAt >= 0 && usedAt <= Date.now() + CLOCK_TOLERANCE_MS;
-  assert(isTime, `usedAt of '${key}': expected milliseconds since 1970 or 0, received ${usedAt}`);
+  assert(isTime, `usedAt of '${key}': expected 0 or a past time in milliseconds since 1970, received ${usedAt}`);
   const reader = await subject.openArtifact(artifact);
   assert(reader !== undefined, `the artifact that list() returned for '${key}' does not exist`);
   assertBytes(await subject.readToEnd(reader), expected, `artifact that list() returned for '${key}'`);

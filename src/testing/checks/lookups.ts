@@ -5,10 +5,10 @@ import { assertBytes, content } from '../bodies.js';
 import { outcomeOf } from '../promises.js';
 import type { Check } from './check.js';
 
-/** Number of concurrent lookups. Exceeds a typical concurrency limit of a store. */
+/** Number of concurrent lookups. It exceeds the concurrency limit of a typical store. */
 const CONCURRENT_LOOKUPS = 16;
 
-/** `get`. */
+/** Checks of `get`. */
 export const lookups: readonly Check[] = [
   {
     title: 'has exactly the methods that its capabilities name',
@@ -24,7 +24,7 @@ export const lookups: readonly Check[] = [
       for (const key of ['nothing', 'nothing/here/either']) {
         const result = subject.store.get(key, { signal: subject.signal() });
         const artifact = await subject.withDeadline('get()', Promise.resolve(result));
-        // A file artifact can be a miss too: that is only known when the file is opened.
+        // A file artifact can be a miss too: whether its file exists is known only when it is opened.
         if (artifact === undefined || artifact?.kind === 'file') await subject.assertMiss(key);
         else assertEqual(artifact, undefined, 'get() for a miss');
       }

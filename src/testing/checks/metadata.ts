@@ -30,7 +30,7 @@ const PIECES = 4;
 
 const ifMetadata = ({ writable, metadata }: Capabilities): boolean => writable && metadata;
 
-/** Metadata of uploads. */
+/** Checks of the metadata of uploads. */
 export const metadata: readonly Check[] = [
   {
     title: 'get() returns the metadata of the upload',

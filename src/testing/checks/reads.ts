@@ -3,7 +3,7 @@ import { assertEqual } from '../assert-equal.js';
 import { assertBytes, content } from '../bodies.js';
 import type { Check } from './check.js';
 
-/** Bytes of artifacts, as the handler reads them. */
+/** Checks of the bytes of artifacts, which are read as the handler reads them. */
 export const reads: readonly Check[] = [
   {
     title: 'an artifact has the bytes that were stored',
@@ -39,7 +39,7 @@ export const reads: readonly Check[] = [
       await subject.add('key', bytes);
       for (const range of rangesOf(length)) {
         const reader = await subject.openExisting('key', range);
-        assertEqual(reader.size, length, 'size of the artifact, without which the handler serves no ranges');
+        assertEqual(reader.size, length, 'size of the artifact (without a size, the handler serves no ranges)');
         const what = `range from ${range.start} to ${range.end}`;
         assertBytes(await subject.readToEnd(reader), bytes.subarray(range.start, range.end), what);
       }
@@ -51,7 +51,7 @@ export const reads: readonly Check[] = [
     async run(subject) {
       await subject.add('key', content(1000));
       const { artifact, size } = await subject.openExisting('key');
-      assertEqual(size, undefined, `size of a ${artifact.kind} artifact, with which the handler serves ranges`);
+      assertEqual(size, undefined, `size of a ${artifact.kind} artifact (with a size, the handler serves ranges)`);
     },
   },
   {

@@ -8,7 +8,7 @@ import { type Check, ifDeletable, ifWritable } from './check.js';
 const PIECES = 4;
 const PIECES_BYTES = 200_000;
 
-/** Uploads that succeed. */
+/** Checks of uploads that succeed. */
 export const uploads: readonly Check[] = [
   {
     title: 'an upload of unknown length is stored as a whole',
@@ -39,7 +39,7 @@ export const uploads: readonly Check[] = [
     applies: ifWritable,
     async run(subject) {
       const tags: string[] = [];
-      // Same length and same second: a tag must not depend on these alone.
+      // The uploads have the same length and occur in the same second: a tag must not depend on these alone.
       for (const seed of [1, 2, 3]) {
         await subject.put('key', content(1000, seed));
         const artifact = await subject.get('key');
