@@ -2,7 +2,7 @@ import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type * as Api from '@opentelemetry/api';
 import { HotblobError } from './contract/errors.js';
 import type { Exchange } from './contract/exchange.js';
-import { assertOptions, invalidOption, OBJECT } from './contract/validation.js';
+import { assertOptions, OBJECT } from './contract/validation.js';
 import { RESPONSE_CHANNEL, type ResponseReport } from './handler/response-record.js';
 import { mainSource } from './send/tally.js';
 import { loadOptional } from './util/load-optional.js';
@@ -68,10 +68,9 @@ function loadApi(): typeof Api {
   // loadOptional() returns unknown.
   const api = loadOptional('@opentelemetry/api') as typeof Api | undefined;
   if (api !== undefined) return api;
-  throw invalidOption(
-    'traceResponses',
-    'the package @opentelemetry/api to be installed (npm install @opentelemetry/api)',
-    undefined,
+  throw new HotblobError(
+    'ERR_HOTBLOB_INVALID_OPTION',
+    'traceResponses: the package @opentelemetry/api is not installed (npm install @opentelemetry/api)',
   );
 }
 
