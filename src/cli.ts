@@ -65,7 +65,7 @@ function print(text: string): void {
 }
 
 function readVersion(): string {
-  // Every package contains package.json, one directory above the built file.
+  // npm puts package.json into every package. It is one directory above this file.
   const manifest = createRequire(import.meta.url)('../package.json') as { version: string };
   return manifest.version;
 }

@@ -5,11 +5,14 @@ import { segmentStore } from '../stores/segments/store.js';
 import { prefixOf } from '../util/prefix-of.js';
 import { CommandError } from './command.js';
 
-/** Artifact of a store, or file, and the file region that contains its bytes. */
+/** Artifact of a store, or a single file, with the file region that contains its bytes. */
 export interface ArtifactFile {
   readonly name: string;
   readonly bytes: number;
-  /** `undefined` for an artifact stored in the index of a segment store: listing it has read it already. */
+  /**
+   * Region of a file that contains the bytes. `undefined` for an artifact whose bytes are in the index of a segment
+   * store.
+   */
   readonly region: Region | undefined;
   /** Time of the last known use, in milliseconds since the Unix epoch. */
   readonly usedAt: number;
@@ -59,10 +62,11 @@ async function* listSegments(dir: string): AsyncGenerator<ArtifactFile> {
   }
 }
 
-// Does not open a directory store: opening one deletes unfinished uploads, and listing it skips names that are not valid keys.
+// Walks the directory without a directory store, which would delete unfinished uploads and skip names that are not
+// valid keys.
 async function* listDirectory(dir: string): AsyncGenerator<ArtifactFile> {
   const root = await realpath(dir);
-  // filesBelow() skips directories that cannot be opened. For the root itself that is an error.
+  // filesBelow() skips directories that cannot be opened. If the root cannot be opened, the command must fail.
   await opendir(root).then((directory) => directory.close());
   for await (const files of filesBelow(root, () => false)) {
     for (const { key, bytes, usedAt } of files) {

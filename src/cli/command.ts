@@ -2,7 +2,7 @@ import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { errnoCode } from '../contract/errors.js';
 import { parseBytes } from '../util/units.js';
 
-/** Subcommand of the command line. */
+/** Subcommand of `hotblob`. */
 export interface Command {
   readonly name: string;
   /** One line for the list of commands. */
@@ -19,10 +19,10 @@ export interface Command {
   run(args: string[]): Promise<void>;
 }
 
-/** Invalid arguments: exit code 2. */
+/** Error for invalid arguments. The process exits with code 2. */
 export class UsageError extends Error {}
 
-/** Expected failure of a command: printed without a stack trace, exit code 1. */
+/** Expected failure of a command. It is printed without a stack trace, and the process exits with code 1. */
 export class CommandError extends Error {}
 
 type Options = NonNullable<ParseArgsConfig['options']>;

@@ -4,8 +4,9 @@ const CODES = { green: 32, yellow: 33, red: 31, dim: 2 } as const;
 export type Style = keyof typeof CODES;
 
 /**
- * Returns a function that wraps text in the escape sequences of a style. It returns the text unchanged if `stream` is not a
- * terminal with colours; `NO_COLOR`, `FORCE_COLOR` and `TERM` are respected.
+ * Returns a function that wraps text in the escape sequences of a style. If `stream` is not a terminal with colours,
+ * the function returns the text unchanged. The environment variables `NO_COLOR`, `FORCE_COLOR` and `TERM` are
+ * respected.
  */
 export function createPainter(stream: Stream): (style: Style, text: string) => string {
   if (!isTerminal(stream) || !stream.hasColors()) return (_style, text) => text;

@@ -1,8 +1,12 @@
 import type { Diagnosis, Improvement, OptionalState } from './diagnosis.js';
 
-/** Sockets, open files and mappings use descriptors. A busy cache with fewer than this answers 503. */
+/**
+ * Number of file descriptors that a busy cache needs for sockets, open files and mappings. When they run out, requests
+ * are answered with 503.
+ */
 const ENOUGH_DESCRIPTORS = 16_384;
-// mmap-io 1.1.7 asks for C++11, but the headers of Node 20 and newer need C++20. The last -std on the command line wins.
+// mmap-io 1.1.7 sets -std to C++11, but the headers of Node 20 and newer need C++20. The last -std on the command line
+// wins.
 const BUILD = 'CXXFLAGS=-std=gnu++20';
 
 /** Returns the improvement with the largest effect, or `undefined` if there is none. */
@@ -14,7 +18,7 @@ export function adviceFor(diagnosis: Omit<Diagnosis, 'improvement'>): Improvemen
     return { command: installCommand('koffi', optional.koffi), reason };
   }
   if (mapper === null && optional['mmap-io'] !== 'active' && !platform.startsWith('win32 ')) {
-    const reason = 'mmap-io maps files. It is compiled with a C++ compiler, Python and the headers of Node.';
+    const reason = 'mmap-io maps files. To compile it, npm needs a C++ compiler, Python and the headers of Node.';
     const command = optional['mmap-io'] === 'absent' ? 'install mmap-io@^1.1.7' : 'rebuild mmap-io';
     return { command: `${BUILD} npm ${command} --ignore-scripts=false`, reason };
   }
@@ -34,13 +38,17 @@ export function adviceFor(diagnosis: Omit<Diagnosis, 'improvement'>): Improvemen
   }
   const mutable = directories.find(({ immutable, problem }) => problem === null && !immutable);
   if (mutable !== undefined && mapper !== null) {
-    const reason = 'Maps the files. Use it only if they are never truncated or rewritten in place.';
+    const reason =
+      'With --immutable, the files are mapped. Use it only if files are never truncated or rewritten in place.';
     return { command: `hotblob serve --immutable --dir ${quote(mutable.directory)}`, reason };
   }
   return undefined;
 }
 
-/** If a package is installed but cannot be loaded, its optional dependency with the binary for this platform is missing. */
+/**
+ * Returns the command that installs a package. If the package is installed but cannot be loaded, its binary for this
+ * platform is missing; npm installs the binary as an optional dependency.
+ */
 function installCommand(name: string, state: OptionalState): string {
   return state === 'absent' ? `npm install ${name}` : `npm install ${name} --force --include=optional`;
 }

@@ -1,6 +1,9 @@
 import type { DirectoryDiagnosis } from './directory.js';
 
-/** `active` if the package can be loaded, `absent` if it is not installed, else the error that loading it throws. */
+/**
+ * State of an optional package: `active` if it can be loaded, `absent` if it is not installed, otherwise the error
+ * message.
+ */
 export type OptionalState = string;
 
 /** Features that a handler with default options uses on this machine. Sizes are in bytes. */
@@ -8,7 +11,7 @@ export interface Diagnosis {
   readonly version: string;
   readonly node: string;
   readonly platform: string;
-  /** Binding that maps files; `null` if there is none. */
+  /** Native binding that maps files; `null` if none can be loaded. */
   readonly mapper: 'mmap-io' | 'libc' | null;
   /** Whether resident bytes can be copied with preadv2 and RWF_NOWAIT. The file system must support it too. */
   readonly copiesResident: boolean;
@@ -21,14 +24,15 @@ export interface Diagnosis {
     readonly limitBytes: number;
   };
   readonly limits: {
-    /** RLIMIT_NOFILE. */
+    /** Maximum number of file descriptors (RLIMIT_NOFILE). */
     readonly descriptors: number;
-    /** Descriptors for files that are kept open. */
+    /** Maximum number of files that a handler keeps open. */
     readonly openFiles: number;
+    /** Maximum number of mappings. */
     readonly mappings: number;
-    /** Size of the buffer pool. */
+    /** Maximum size of the buffer pool. */
     readonly maxPooledBytes: number;
-    /** Mapped bytes in flight. */
+    /** Maximum number of mapped bytes in flight. */
     readonly mappedBytes: number;
   };
   readonly directories: readonly DirectoryDiagnosis[];
@@ -36,7 +40,7 @@ export interface Diagnosis {
   readonly improvement: Improvement | null;
 }
 
-/** Command that improves a diagnosis. */
+/** Suggested command, and the reason to run it. */
 export interface Improvement {
   /** Command for a POSIX shell, run in the directory where hotblob is installed. */
   readonly command: string;

@@ -20,19 +20,22 @@ import { isCreatedByStore } from '../../stores/directory/store.js';
 import { detectKind, hasLmdb, type StoreKind } from '../serve/open-store.js';
 
 /**
- * Reliability of mincore in a directory. `truthful`: it distinguished a resident page from one that is not. `lying`: it did
- * not. `untrusted`: a file belongs to another user, so the kernel may report every page as resident. `assumed`: no test file
- * could be written. `unknown`: there is no mapper, so mincore is not used.
+ * Reliability of mincore in a directory.
+ * - `truthful`: for a test file, mincore distinguished resident from other pages.
+ * - `lying`: for a test file, it did not.
+ * - `untrusted`: a file belongs to another user, so the kernel may report all its pages as resident.
+ * - `assumed`: no test file could be written.
+ * - `unknown`: files cannot be mapped, so mincore is not used.
  */
 export type MincoreStatus = 'truthful' | 'lying' | 'untrusted' | 'assumed' | 'unknown';
 
-/** How a directory would be served. */
+/** Findings about a directory: whether and how `hotblob serve` would serve it. */
 export interface DirectoryDiagnosis {
   /** Path as given on the command line. */
   readonly directory: string;
   /** Reason why the directory cannot be served; `null` if it can. */
   readonly problem: string | null;
-  /** Kind of store that `hotblob serve` would choose. */
+  /** Kind of store that `hotblob serve` would choose; `null` if the directory cannot be read. */
   readonly store: StoreKind | null;
   /** Whether the files are known to be immutable. Only immutable files are mapped. */
   readonly immutable: boolean;
@@ -41,11 +44,11 @@ export interface DirectoryDiagnosis {
   /** Whether the file system supports RWF_NOWAIT; `null` if there was no file to test it with. */
   readonly copiesResident: boolean | null;
   readonly residency: MincoreStatus;
-  /** Example of a file that makes `residency` `untrusted`. */
+  /** Example of a file because of which `residency` is `untrusted`; otherwise `null`. */
   readonly untrustedFile: string | null;
 }
 
-/** Directory entries that are searched for a sample file. */
+/** Maximum number of directory entries that are searched for a sample file. */
 const MAX_ENTRIES = 1000;
 
 /** Diagnoses a directory. Leaves no changes behind, and never rejects. */
@@ -80,7 +83,10 @@ export async function diagnoseDirectory(directory: string, bindings: Bindings): 
 
 type Capabilities = Pick<DirectoryDiagnosis, 'copiesResident' | 'residency' | 'untrustedFile'>;
 
-/** Probes a temporary file and, if there is one, an existing file, whose owner matters too. */
+/**
+ * Probes a temporary file. If the directory contains a file, that file is probed too, because it may have another
+ * owner.
+ */
 function probe(root: string, sample: string | undefined, bindings: Bindings): Capabilities {
   const existing = sample === undefined ? undefined : probeExistingFile(sample, bindings);
   const temporary = withProbeFile(root, bindings.pageSize, (fd, length) => ({
@@ -154,7 +160,9 @@ function withProbeFile<T>(root: string, pageSize: number, use: (fd: number, leng
   }
 }
 
-/** Returns a regular file in or below the directory, or `undefined` if there is none among the first entries. */
+/**
+ * Returns the path of a regular file in or below the directory, or `undefined` if the first 1,000 entries contain none.
+ */
 async function findSampleFile(directory: string, seen = { entries: 0 }): Promise<string | undefined> {
   const subdirectories: string[] = [];
   for await (const entry of await opendir(directory)) {
@@ -163,7 +171,7 @@ async function findSampleFile(directory: string, seen = { entries: 0 }): Promise
     if (entry.isDirectory() && entry.name !== '.hotblob') subdirectories.push(entry.name);
   }
   for (const name of subdirectories) {
-    // A subdirectory that cannot be read does not keep the directory from being served.
+    // A subdirectory that cannot be read is skipped, because the directory can be served nevertheless.
     const file = await findSampleFile(join(directory, name), seen).catch(() => undefined);
     if (file !== undefined) return file;
   }
@@ -183,7 +191,10 @@ function describeProblem(error: unknown): string {
   }
 }
 
-/** Returns the type of the mount with the longest path that contains `root`. Of several mounts there, the last one is visible. */
+/**
+ * Returns the type of the file system that contains `root`. Of all mount points that contain `root`, the longest path
+ * counts. If a mount point has several mounts, the last one is visible.
+ */
 function fileSystemOf(root: string): string | undefined {
   let text: string;
   try {

@@ -64,7 +64,7 @@ function parseTop(text = String(DEFAULT_TOP)): number {
   throw new UsageError(`--top: expected an integer from 0 to 999999999, received '${text}'`);
 }
 
-/** Prefixes the names with the directory if several paths were given. */
+/** If the user gave several paths, prefixes each name with its path. */
 async function* qualifyNames(
   files: AsyncIterable<ArtifactFile>,
   path: string,
@@ -122,7 +122,7 @@ function residentFraction(residentBytes: number | null, bytes: number): number |
   return bytes === 0 ? 1 : residentBytes / bytes;
 }
 
-/** The fraction of the artifacts with known residency; `null` if it is unknown for all of them. */
+/** Returns the resident fraction of the artifacts whose residency is known; `null` if it is known for none. */
 function residentFractionOfSum({ artifacts, bytes, residentBytes, unknown }: ResidencySum): number | null {
   if (unknown.artifacts > 0 && unknown.artifacts === artifacts) return null;
   return residentFraction(residentBytes, bytes - unknown.bytes);

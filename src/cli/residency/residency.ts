@@ -3,14 +3,14 @@ import { cachedPages } from '../../page-cache/cached-pages.js';
 import type { ArtifactFile } from '../artifact-files.js';
 import { forEachConcurrently } from '../for-each-concurrently.js';
 
-/** Files probed concurrently: few, so that a server on the same machine is not slowed down. */
+/** Number of files probed concurrently. It is small, so that a server on the same machine is not slowed down. */
 const PROBES = 4;
 
 /** Resident bytes of an artifact. */
 export interface ArtifactResidency {
   readonly name: string;
   readonly bytes: number;
-  /** `null` if unknown. */
+  /** Number of resident bytes; `null` if unknown. */
   readonly residentBytes: number | null;
 }
 
@@ -32,7 +32,7 @@ export interface ResidencySummary {
   readonly total: ResidencySum;
 }
 
-/** Determines the residency of artifacts, and keeps the `top` largest in memory. */
+/** Determines the residency of artifacts and sums it up. Keeps the `top` largest artifacts for the summary. */
 export class ResidencyReport {
   readonly #top: number;
   readonly #total: ResidencySum = newSum();
@@ -79,7 +79,10 @@ export class ResidencyReport {
   }
 }
 
-/** Resolves to `null` if the residency is unknown, and to `undefined` if the file has been deleted. */
+/**
+ * Resolves to the number of resident bytes, to `null` if it is unknown, and to `undefined` if the file has been
+ * deleted.
+ */
 async function residentBytesOf({ bytes, region }: ArtifactFile): Promise<number | null | undefined> {
   if (region === undefined || bytes === 0) return bytes;
   try {

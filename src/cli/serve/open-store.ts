@@ -13,18 +13,20 @@ import { upstreamStore } from '../../stores/upstream/store.js';
 export type StoreKind = 'directory' | 'segments';
 
 export interface ServedStoreOptions {
-  /** Default: the kind found in `dir`; for a new directory segments if `lmdb` can be loaded. */
+  /**
+   * Kind of the local store. Default: the kind found in `dir`; for a new directory, segments if `lmdb` can be loaded.
+   */
   readonly kind: StoreKind | undefined;
   readonly dir: string;
-  /** Only for a directory store. */
+  /** Option of a directory store: files are never truncated or rewritten in place. */
   readonly immutable: boolean | undefined;
-  /** Only for a segment store. */
+  /** Option of a segment store: compare artifacts with their checksums before sending them. */
   readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
   readonly upstream: Upstream | undefined;
 }
 
-/** Another cache: misses are fetched from it and uploads are sent to it. */
+/** Another cache. The server fetches misses from it and sends uploads to it. */
 export interface Upstream {
   readonly url: string;
   readonly token: string | undefined;
@@ -38,10 +40,10 @@ export interface ServedStore {
   readonly immutable: boolean;
 }
 
-/** Opens the store of a server. Closing it closes the upstream too. */
+/** Opens the store of a server. `close` of the returned store also closes the upstream. */
 export async function openStore(options: ServedStoreOptions): Promise<ServedStore> {
   const { upstream } = options;
-  // Created first because it throws for an invalid URL. Nothing has been opened at that point.
+  // The upstream is created first, because this throws for an invalid URL, and nothing else is open yet.
   const remote = upstream && upstreamStore(upstream.url, { token: upstream.token });
   const local = await openLocal(options);
   if (remote === undefined) return local;
@@ -49,7 +51,8 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const store: ServedStore['store'] = {
     get: (key, get) => tiers.get(key, get),
     put: (key, body, put) => tiers.put(key, body, put),
-    // A tiered store has `delete` if the local store has it, as both kinds do. The types do not say so.
+    // A tiered store has `delete` if its local store has it. Both kinds of local store do, but the types do not express
+    // this.
     delete: async (key) => (await tiers.delete?.(key)) ?? false,
     list: () => local.store.list(),
     stats: () => tiers.stats(),
@@ -65,7 +68,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
 async function openLocal({ kind, dir, immutable, verifyReads, maxBytes }: ServedStoreOptions): Promise<ServedStore> {
   const storeKind = kind ?? (await detectKind(dir, immutable));
   if (verifyReads && storeKind !== 'segments') {
-    throw invalidOption('--verify-reads', 'a segment store, which has checksums', storeKind);
+    throw invalidOption('--verify-reads', 'a segment store, because only segments have checksums', storeKind);
   }
   if (storeKind === 'segments') {
     const store: SegmentStore = await segmentStore(dir, { maxBytes, verifyReads });
@@ -75,10 +78,10 @@ async function openLocal({ kind, dir, immutable, verifyReads, maxBytes }: Served
   return { store, kind: storeKind, immutable: store.immutable };
 }
 
-/** Returns the kind of store used for `dir` if none is given. */
+/** Returns the kind of store that `hotblob serve` uses for `dir` if the user does not choose one. */
 export async function detectKind(dir: string, immutable: boolean | undefined): Promise<StoreKind> {
   if (await isSegmentStore(dir)) return 'segments';
-  // A directory with files keeps serving them, and `immutable` applies only to a directory store.
+  // A directory that contains files stays a directory store, and `immutable` applies only to a directory store.
   return (await isNew(dir)) && immutable === undefined && hasLmdb() ? 'segments' : 'directory';
 }
 

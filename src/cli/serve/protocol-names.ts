@@ -12,7 +12,7 @@ import { turborepo } from '../../protocols/turborepo.js';
 
 /** Protocols in the order in which they are matched. `plain` matches every path, so it is last. */
 const PROTOCOLS = {
-  // Before nx and metro: on the paths that it shares with them it matches only requests that name a tenant.
+  // tuist is before nx and metro. On the paths that it shares with them, it matches only requests that name a tenant.
   tuist: (dir: string) => tuist({ uploadsDir: join(dir, '.hotblob', 'parts') }),
   turborepo: () => turborepo(),
   nx: () => nx(),
@@ -26,7 +26,7 @@ const PROTOCOLS = {
 
 export type ProtocolName = keyof typeof PROTOCOLS;
 
-/** Names for `--protocol`. */
+/** Values that `--protocol` accepts. */
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[]; // Object.keys() loses the literal types
 
 export function isProtocolName(name: string): name is ProtocolName {

@@ -20,7 +20,7 @@ export interface ServeOptions extends ServedStoreOptions {
   readonly host: string;
   readonly writable: boolean;
   readonly protocols: readonly ProtocolName[];
-  /** Token file, and the access level without a valid token. Default: no authentication. */
+  /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
   readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
@@ -30,7 +30,7 @@ export interface RunningServer {
   /** One line with the URL and the configuration. */
   readonly description: string;
   readonly port: number;
-  /** Drains the server: requests in flight have 30 seconds to complete, then they are aborted. */
+  /** Drains the server. Requests in flight have 30 seconds to complete; after that they are aborted. */
   close(): Promise<void>;
 }
 

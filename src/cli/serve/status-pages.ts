@@ -15,7 +15,7 @@ import { loadOptional } from '../../util/load-optional.js';
 /** Path prefix of the pages for operators. */
 export const OPERATOR_PATH = '/_hotblob/';
 
-/** Body of `GET /_hotblob/stats`. JSON has no infinity, so `maxBytes` of the largest size class is `null` there. */
+/** Body of `GET /_hotblob/stats`. JSON has no infinity, so `maxBytes` of the largest size class is `null`. */
 export interface StatsDocument {
   readonly version: string;
   readonly uptimeSeconds: number;
@@ -36,8 +36,8 @@ export interface StatusPagesOptions {
 }
 
 /**
- * Creates a handler for the pages of operators: `ready`, which needs no access, and `stats` and `metrics`, which need read
- * access. `metrics` exists if `prom-client` is installed. `handle` resolves to `false` for any other path.
+ * Creates a handler for the pages of operators: `ready`, `stats` and, if `prom-client` is installed, `metrics`. `stats`
+ * and `metrics` require read access, `ready` does not. `handle` resolves to `false` for any other path.
  */
 export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
   const metrics = createServerMetrics(options);
@@ -82,7 +82,7 @@ function collectStats({ version, handler, server, store }: StatusPagesOptions): 
   };
 }
 
-/** Returns `undefined` if `prom-client` is not installed. */
+/** Creates the metrics of the server. Returns `undefined` if `prom-client` is not installed. */
 function createServerMetrics({ handler, server, store }: StatusPagesOptions): Metrics | undefined {
   // loadOptional() returns unknown.
   const client = loadOptional('prom-client') as typeof PromClient | undefined;

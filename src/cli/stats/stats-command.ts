@@ -71,8 +71,8 @@ function parseInterval(text = String(DEFAULT_INTERVAL_SECONDS)): number {
 type Show = (document: StatsDocument, previous: PreviousStats | undefined) => void;
 
 /**
- * Requests and shows the statistics until `signal` aborts, then rejects. A failed first request also rejects. Later failures
- * are printed, so that a restart of the server does not end the command.
+ * Requests and shows the statistics again and again. Rejects if the first request fails, and when `signal` is aborted.
+ * If a later request fails, the error is printed, so that a restart of the server does not end the command.
  */
 async function watch(endpoint: StatsEndpoint, show: Show, intervalMs: number, signal: AbortSignal): Promise<never> {
   let last: { readonly document: StatsDocument; readonly at: number } | undefined;
@@ -99,7 +99,10 @@ const HOME = '\u001b[H';
 const ERASE_LINE_END = '\u001b[K';
 const ERASE_BELOW = '\u001b[J';
 
-/** Returns a function that redraws the terminal, or prints one text after another if stdout is not a terminal. */
+/**
+ * Returns a function that redraws the terminal. If stdout is not a terminal, the function prints one text after
+ * another.
+ */
 function createScreen(): Show {
   const paint = createPainter(process.stdout);
   let isFirst = true;

@@ -7,7 +7,7 @@ type Shape = 'number' | 'string' | 'list' | { readonly [name: string]: Shape };
 const COUNT = { windows: 'number', bytes: 'number' } as const;
 const HTTP = { http1: 'number', http2: 'number' } as const;
 
-/** The members that this command reads. */
+/** Members of the statistics that `hotblob stats` reads, and their types. */
 const SHAPE = {
   version: 'string',
   uptimeSeconds: 'number',
@@ -35,7 +35,7 @@ const SHAPE = {
   store: {},
 } as const satisfies Shape;
 
-/** Returns whether a JSON value has the members that this command reads. Other members are ignored. */
+/** Returns whether a JSON value has the members that `hotblob stats` reads. Other members are ignored. */
 export function isStatsDocument(value: unknown): value is StatsDocument {
   return matchesShape(value, SHAPE);
 }

@@ -8,7 +8,7 @@ import { isStatsDocument, type StatsDocument } from './stats-document.js';
 
 const PATH = `${OPERATOR_PATH}stats`;
 const TIMEOUT_MS = 10_000;
-/** Far above the size of a statistics document. */
+/** Maximum size of a response body, far above the size of the statistics. */
 const MAX_BODY_BYTES = 4 * 1024 * 1024;
 
 /** URL of the statistics of a server, and credentials for it. */
@@ -19,8 +19,8 @@ export interface StatsEndpoint {
 }
 
 /**
- * Parses the URL of a server. The scheme defaults to `http:`. A path is treated as the path under which a proxy mounts the
- * server.
+ * Parses the URL of a server. The scheme defaults to `http:`. A path in the URL is taken for the path under which a
+ * proxy mounts the server.
  *
  * @param token bearer token, used if the URL contains no credentials
  * @throws UsageError if `text` is not an http: or https: URL
@@ -39,7 +39,7 @@ export function parseStatsUrl(text: string, token: string | undefined): StatsEnd
   return { url, authorization: basic ?? (token ? `Bearer ${token}` : undefined) };
 }
 
-/** Returns `undefined` if the percent-encoding is invalid. */
+/** Returns the decoded `user:password` of a URL, or `undefined` if the percent-encoding is invalid. */
 function decodeCredentials({ username, password }: URL): string | undefined {
   try {
     return `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
@@ -53,7 +53,7 @@ function withScheme(text: string): string {
 }
 
 /**
- * Requests the statistics of a server. `timeoutMs` defaults to 10 seconds.
+ * Requests the statistics of a server. The default of `timeoutMs` is 10,000.
  *
  * @throws CommandError if there is no valid response
  */
@@ -105,7 +105,7 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** Describes a response without statistics. */
+/** Returns the error message for a response without statistics. */
 function describeResponse({ statusCode = 0, headers }: IncomingMessage, hasCredentials: boolean): string {
   if (statusCode === 401) {
     return hasCredentials
@@ -117,10 +117,10 @@ function describeResponse({ statusCode = 0, headers }: IncomingMessage, hasCrede
     return `${statusCode}: redirected to ${escapeControls(headers.location)}`;
   }
   if (statusCode === 503) return '503: the server is overloaded';
-  return `${statusCode}: expected the statistics of a hotblob server at ${PATH}; not a hotblob server, or another version`;
+  return `${statusCode}: the response has no statistics; is the URL that of a hotblob server of this version?`;
 }
 
-/** Describes a failed request. */
+/** Returns the error message for a failed request. */
 function describeError(error: unknown, { protocol, hostname }: URL): string {
   const code = errnoCode(error) ?? '';
   if (code === 'ECONNREFUSED') return 'connection refused (ECONNREFUSED); is the server running on this port?';

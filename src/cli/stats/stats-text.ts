@@ -7,16 +7,19 @@ type Paint = (style: Style, text: string) => string;
 type Line = readonly [name: string, text: string];
 type Handler = StatsDocument['handler'];
 
-/** Statistics of the last refresh. */
+/** Statistics of the previous refresh. */
 export interface PreviousStats {
   readonly document: StatsDocument;
-  /** Time since then, in seconds. */
+  /** Time since the previous refresh, in seconds. */
   readonly seconds: number;
 }
 
 const STYLES: Readonly<Record<string, Style>> = { normal: 'green', constrained: 'yellow', critical: 'red' };
 
-/** Formats the statistics of a server as text, one line per topic. `previous` adds a line with the rates since then. */
+/**
+ * Formats the statistics of a server as text, one line per topic. If `previous` is given, one line shows the rates
+ * since the previous refresh.
+ */
 export function formatStats(document: StatsDocument, previous: PreviousStats | undefined, paint: Paint): string {
   const { version, uptimeSeconds, handler, server, store } = document;
   const lines: Line[] = [
@@ -40,7 +43,7 @@ export function formatStats(document: StatsDocument, previous: PreviousStats | u
   return lines.map(([name, text]) => `${paint('dim', name.padEnd(width))}  ${text}\n`).join('');
 }
 
-/** Formats the rates since the previous document. */
+/** Formats the rates since the previous refresh. */
 function ratesLine({ handler, uptimeSeconds }: StatsDocument, { document, seconds }: PreviousStats): Line {
   const before = document.handler;
   const bytesBefore = bytesBySource(before);
@@ -99,7 +102,7 @@ function latencyLines({ latency }: Handler): Line[] {
     const count = firstByte.counts.reduce((sum, each) => sum + each, 0);
     if (count === 0) return [];
     const before = latency[index - 1]?.maxBytes ?? 0;
-    // JSON has no infinity: the limit of the last class is null.
+    // JSON has no infinity, so the limit of the last size class is null.
     const isLast = maxBytes === null || !Number.isFinite(maxBytes);
     const name = isLast ? `over ${formatBytes(before)}` : `up to ${formatBytes(maxBytes)}`;
     return [[name, `first byte ${formatQuantiles(firstByte)}; last byte ${formatQuantiles(duration)}`]];

@@ -27,11 +27,11 @@ Exit code: 0 on success, 1 if it stopped early or an artifact could not be read,
 invalid.
 `;
 
-/** JSON printed by `--json`. */
+/** Result that `--json` prints. */
 interface WarmReport extends WarmResult {
-  /** Upper limit for the size of the chosen artifacts. */
+  /** Maximum total size of the chosen artifacts. */
   readonly maxBytes: number;
-  /** The most recently used artifacts that fit into `maxBytes`. */
+  /** Number and total size of the most recently used artifacts that fit into `maxBytes`. */
   readonly chosen: { readonly artifacts: number; readonly bytes: number };
 }
 

@@ -5,11 +5,11 @@ import { openNoatime } from '../../page-cache/open-noatime.js';
 import type { ArtifactFile, Region } from '../artifact-files.js';
 import { forEachConcurrently } from '../for-each-concurrently.js';
 
-/** Files read concurrently: the default number of threads in the thread pool of libuv. */
+/** Number of files read concurrently: the default number of threads in the thread pool of libuv. */
 const READERS = 4;
-/** Unit of reading, in bytes. A window is skipped only if all of its pages are resident. */
+/** Size of a window, the unit of reading, in bytes. A window is skipped only if all of its pages are resident. */
 const WINDOW_BYTES = 1024 * 1024;
-/** File range covered by one page map, in bytes. */
+/** Size of the file range that one page map covers, in bytes. */
 const MAP_BYTES = 1024 * WINDOW_BYTES;
 
 export interface WarmCount {
@@ -19,13 +19,13 @@ export interface WarmCount {
 
 /** Result of {@link warm}. */
 export interface WarmResult {
-  /** Artifacts that were resident already. */
+  /** Artifacts that were completely in the page cache already. */
   readonly resident: WarmCount;
-  /** Artifacts that were read to the end, and all bytes read. */
+  /** Number of artifacts that were read to the end, and number of all bytes read. */
   readonly read: WarmCount;
   /** Artifacts that could not be read. */
   readonly failed: WarmCount;
-  /** First error of a failed artifact; `null` if there is none. */
+  /** Message of the first error; `null` if no artifact failed. */
   failure: string | null;
   /** Reason for stopping early; `null` if all files were processed. */
   stopped: 'pressure' | 'interrupted' | null;
@@ -35,7 +35,7 @@ export interface WarmResult {
 export interface WarmOptions {
   /** Warming stops at any level other than `normal`. */
   readonly memory: Pick<MemoryPressureProvider, 'level'>;
-  /** Stops warming. */
+  /** Warming stops when this signal is aborted. */
   readonly signal: AbortSignal;
   /** Called after each window with the number of bytes processed so far, resident ones included. */
   onProgress(doneBytes: number): void;
@@ -59,7 +59,8 @@ export function selectMostRecent(files: readonly ArtifactFile[], maxBytes: numbe
  */
 export async function warm(files: readonly ArtifactFile[], options: WarmOptions): Promise<WarmResult> {
   const run = new WarmRun(options);
-  // Checked even if `files` is empty: under pressure there may be no free memory, so no file was selected.
+  // Checked even if `files` is empty: under memory pressure there may be no free memory, and therefore no file was
+  // selected.
   if (run.shouldStop()) return run.result;
   await forEachConcurrently(files, READERS, (file) => run.add(file));
   return run.result;
@@ -132,7 +133,7 @@ class WarmRun {
     this.#options.onProgress(this.#doneBytes);
   }
 
-  /** Returns whether to stop, and records the reason. */
+  /** Returns whether warming must stop, and records the reason. */
   shouldStop(): boolean {
     const { signal, memory } = this.#options;
     if (signal.aborted) this.result.stopped ??= 'interrupted';
@@ -165,7 +166,7 @@ async function* windowsOf({ path, offset, length }: Region, pageBytes: number | 
   }
 }
 
-/** Returns whether `size` bytes are resident. `offset` counts from the start of the map's first page. */
+/** Returns whether `size` bytes are resident. `offset` is relative to the first page of the map. */
 function isRangeResident(map: Uint8Array, pageBytes: number, offset: number, size: number): boolean {
   return !map.subarray(Math.floor(offset / pageBytes), Math.ceil((offset + size) / pageBytes)).includes(0);
 }

@@ -160,10 +160,7 @@ test('if there is no valid response, the reason is printed', async (t) => {
   const cases: [string, RegExp][] = [
     [gone.url, /connection refused \(ECONNREFUSED\); is the server running on this port\?/],
     ['http://hotblob.invalid', /cannot resolve host name hotblob\.invalid|request failed/],
-    [
-      page,
-      /200: expected the statistics of a hotblob server at \/_hotblob\/stats; not a hotblob server, or another version/,
-    ],
+    [page, /200: the response has no statistics; is the URL that of a hotblob server of this version\?/],
     [json, /not a hotblob server, or another version/],
     [other, /not a hotblob server, or another version/],
     [none, /404: .*not a hotblob server/],
