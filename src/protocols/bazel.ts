@@ -6,9 +6,9 @@ const ALLOW = ['GET', 'HEAD', 'PUT'];
 const SHA256 = /^[0-9a-f]{64}$/;
 
 /**
- * HTTP cache protocol of Bazel, also used by moon: GET and PUT of `ac/{sha256}` and `cas/{sha256}`
- * below `path` (default `/bazel`). The URL of `--remote_cache` ends with this path. An instance name of one or more
- * segments can precede `ac` and `cas`, as in moon. Each instance has its own artifacts.
+ * HTTP cache protocol of Bazel, which moon uses too: GET and PUT of `ac/{sha256}` and `cas/{sha256}` below `path`
+ * (default `/bazel`). The URL of `--remote_cache` ends with this path. An instance name of one or more segments can
+ * precede `ac` and `cas`, as in moon. Each instance has its own artifacts.
  *
  * A `cas` upload must match the SHA-256 in its path; otherwise it is answered with 400 and nothing is stored. An `ac`
  * upload (an action result) is not compared, because its key is the digest of the action. `GET status` requires no
@@ -21,7 +21,7 @@ export function bazel(options: PathOptions = {}): Protocol {
   return { name: 'bazel', route: (request) => operationOf(request, pathBelow(request.path, path), path !== '') };
 }
 
-/** @param isExclusive whether every path here belongs to this protocol, so that an invalid one is an error */
+/** @param isExclusive whether all paths below the prefix belong to this protocol; an invalid path is then an error */
 function operationOf(
   { method }: ProtocolRequest,
   route: string | undefined,

@@ -3,9 +3,9 @@ import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE'];
 /**
- * Keys in the layouts `subdirs` (a slash after two digits) and `flat` have 33 digits in base 32 (ccache up to 4) or 40
- * digits in base 16 (storage helpers). Keys in the layout `bazel` are `ac/` and 64 digits, which are not the SHA-256 of
- * the body.
+ * Matches a key of ccache. Keys in the layouts `subdirs` (a slash after two digits) and `flat` have 33 digits in base
+ * 32 (ccache up to 4) or 40 digits in base 16 (storage helpers). Keys in the layout `bazel` are `ac/` and 64 digits,
+ * which are not the SHA-256 of the body.
  */
 const KEY = /^(?:[0-9a-v]{2}\/?[0-9a-v]{31}|[0-9a-f]{2}\/?[0-9a-f]{38}|ac\/[0-9a-f]{64})$/;
 const EXPECTED = 'a ccache key in the layout subdirs, flat or bazel';

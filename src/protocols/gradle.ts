@@ -3,7 +3,7 @@ import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 import { uploadMetadata } from './request-metadata.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
-/** Gradle sends 32 digits. Longer keys are accepted for future hash functions. */
+/** Matches a key of Gradle. Gradle sends 32 digits. Longer keys are accepted for future hash functions. */
 const KEY = /^[0-9a-f]{32,128}$/;
 const EXPECTED = 'a Gradle key of 32 to 128 lower-case hexadecimal digits';
 

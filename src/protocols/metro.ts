@@ -2,7 +2,7 @@ import { keyBelow, type PathOptions, pathOf } from './paths.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
-/** The bundler sends 72 digits. Direct users of HttpStore may send fewer. */
+/** Matches a key of Metro. The bundler sends 72 digits. Programs that use HttpStore directly may send fewer. */
 const KEY = /^[0-9a-f]{2,128}$/i;
 const EXPECTED = 'a Metro key of 2 to 128 hexadecimal digits';
 

@@ -4,8 +4,8 @@ import { invalidOption, OBJECT } from '../contract/validation.js';
 import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 /**
- * Request that a protocol recognised: the operation that it maps to, or the error of a request that is not valid. The
- * error is returned instead of thrown because the body of its response has the form of the protocol.
+ * Result for a request that a protocol recognised: its operation or, if the request is invalid, its error. The error is
+ * returned instead of thrown, because the protocol chooses the format of the error response.
  */
 export type Recognition =
   | {
@@ -62,15 +62,15 @@ export class MountedProtocols {
     if (prefix === '' && this.#isReserved(storeKey)) {
       throw new HotblobError(
         'ERR_HOTBLOB_INVALID_KEY',
-        'key: expected a key outside the prefixes of the other protocols',
+        'key: expected a key that does not begin with the prefix of another protocol',
       );
     }
     return storeKey;
   }
 
   /**
-   * Whether a key is below the prefix of another protocol, or equals a directory of that prefix, which a store of files
-   * could then not create. Ignores case, because some file systems do.
+   * Returns whether a key is below the prefix of another protocol or equals a directory of that prefix. A store of
+   * files could not create a directory with the name of an artifact. Ignores case, because some file systems do.
    */
   #isReserved(key: string): boolean {
     const path = `${key.toLowerCase()}/`;

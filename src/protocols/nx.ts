@@ -4,17 +4,17 @@ import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
 
 const ROUTE = 'v1/cache/';
 const ALLOW = ['GET', 'HEAD', 'PUT'];
-/** Nx sends decimal digits. Custom hashers can send other characters. */
+/** Matches a hash of Nx. Nx sends decimal digits. Custom hashers can send other characters. */
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
-/** Statuses of uploads that are not stored: read-only store, body too large, disk full. */
+/** Status codes of uploads that are not stored: read-only store, body too large, disk full. */
 const NOT_STORED = new Set([405, 413, 507]);
 
 /**
- * Self-hosted remote cache protocol of Nx 20.8 and newer (`NX_SELF_HOSTED_REMOTE_CACHE_SERVER`, described in OpenAPI by
- * Nx): GET and PUT of `/v1/cache/{hash}` below `path` (default `''`).
+ * Self-hosted remote cache protocol of Nx 20.8 and newer (`NX_SELF_HOSTED_REMOTE_CACHE_SERVER`; Nx publishes an OpenAPI
+ * description): GET and PUT of `/v1/cache/{hash}` below `path` (default `''`).
  *
- * Nx accepts only 200 as success, and shows an error body only if its type is text/plain without a charset (observed
- * with the client). A failed upload fails the build, except with 403, which Nx takes for a read-only cache. Uploads
+ * The client accepts only 200 as success. It shows an error body only if the type is text/plain without a charset
+ * (observed). A failed upload fails the build, except with 403, which the client takes for a read-only cache. Uploads
  * that cannot be stored (405, 413, 507) are therefore answered with 403.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option

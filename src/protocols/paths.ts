@@ -1,12 +1,12 @@
 import { HotblobError } from '../contract/errors.js';
 import { assertOptions, type OptionCheck } from '../contract/validation.js';
 
-/** Option common to the protocols of build tools. */
+/** Option of all protocols of build tools. */
 export interface PathOptions {
   /**
    * Path of the protocol below the mount path of the handler: `''`, or segments such as `/gradle` without a trailing
-   * slash. Below segments, a path that is not a valid key is answered with an error. With `''`, it is passed to the
-   * next protocol.
+   * slash. If `path` is not empty, a request below it with an invalid key is answered with an error. If `path` is `''`,
+   * a request with an invalid key is passed to the next protocol.
    */
   readonly path?: string | undefined;
 }
@@ -37,12 +37,12 @@ export function pathBelow(path: string, prefix: string): string | undefined {
 }
 
 /**
- * Returns the key that follows `prefix` directly. Returns `undefined` if the path is not below the prefix, and for an
- * invalid key if the prefix is empty.
+ * Returns the key: the rest of `path` after `prefix` and a slash. Returns `undefined` if the path is not below the
+ * prefix. If the prefix is empty, also returns `undefined` for an invalid key.
  *
  * @param pattern matches a valid key
  * @param expected description of a valid key, for the error
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` for an invalid key if the prefix is not empty
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if the key is invalid and the prefix is not empty
  */
 export function keyBelow(path: string, prefix: string, pattern: RegExp, expected: string): string | undefined {
   const key = pathBelow(path, prefix);
@@ -51,7 +51,7 @@ export function keyBelow(path: string, prefix: string, pattern: RegExp, expected
   throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', `path: expected ${expected}`);
 }
 
-/** URLSearchParams replaces invalid UTF-8 with U+FFFD, so that different bytes become the same text. */
+/** Matches text that may stand for different bytes: URLSearchParams replaces invalid UTF-8 with U+FFFD. */
 const NOT_UNIQUE = /[\uFFFD\p{Surrogate}]/u;
 
 /**
@@ -72,13 +72,13 @@ function hexOf(character: string): string {
 
 const ENCODED_SEPARATOR = /%2f|%5c/i;
 /**
- * Characters that a path cannot contain unencoded (RFC 3986, section 2). node:http rejects all of them, node:http2 only
- * some.
+ * Matches a character that must be percent-encoded in a path (RFC 3986, section 2). node:http rejects a path with such
+ * a character, node:http2 does not always.
  */
 const UNENCODED = /[^\x21-\x7e]/;
 
 /**
- * Decodes a percent-encoded path, or a segment of one.
+ * Decodes a percent-encoded path or segment.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if the path is not percent-encoded UTF-8, and if it contains an
  *   encoded slash or backslash, because decoding would make it a separator

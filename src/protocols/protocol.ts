@@ -3,14 +3,17 @@ import type { Readable } from 'node:stream';
 import type { UploadMetadata } from '../contract/artifact.js';
 import type { PutResult } from '../contract/store.js';
 
-/** Request line and headers of a request, as a protocol sees them. */
+/** Request line and headers, in the form in which a protocol receives them. */
 export interface ProtocolRequest {
   /** Method as the client sent it. */
   readonly method: string;
-  /** Path below the mount path, with its leading slash, percent-encoded as the client sent it, without the query. */
+  /**
+   * Path below the mount path. It begins with a slash, is percent-encoded as the client sent it, and does not include
+   * the query.
+   */
   readonly path: string;
   /**
-   * Mount path of the handler, which precedes `path` in the URL, without a trailing slash. A prefix that a framework
+   * Mount path of the handler, without a trailing slash. In the URL, it precedes `path`. A prefix that a framework has
    * removed from the URL is not included. Default: `''`.
    */
   readonly mountPath?: string | undefined;
@@ -25,28 +28,28 @@ export interface Protocol {
   /** Name in lower-case letters, digits and `-`. Unique among the protocols of a handler. */
   readonly name: string;
   /**
-   * Prefix of the protocol's keys in the store, which keeps artifacts of different tools apart: segments with a
-   * trailing slash, or `''` for keys without a prefix. Default: the name and a slash.
+   * Prefix of the protocol's keys in the store, so that artifacts of different tools do not mix. It consists of
+   * segments with a trailing slash; `''` means no prefix. Default: the name and a slash.
    */
   readonly keyPrefix?: string | undefined;
   /**
    * Returns the operation for a request. Returns `undefined` if the request does not belong to this protocol; the
    * handler then tries the next one.
    *
-   * @throws HotblobError if the request belongs to this protocol and is not valid. The response has the status of the
+   * @throws HotblobError if the request belongs to this protocol but is invalid. The response has the status of the
    *   error
    */
   route(request: ProtocolRequest): Operation | undefined;
   /** Returns the body of an error response in the format of the tool. Default: `{"message"}` as JSON. */
   describeError?(status: number, message: string): ReplyBody;
   /**
-   * Returns the status to send instead of an error status, for tools that react correctly only to another one.
-   * `describeError` receives the returned status. Default: the status is not changed.
+   * Replaces an error status that the tool does not handle correctly. The returned status is sent, and `describeError`
+   * receives it. Default: the status is not changed.
    */
   errorStatus?(status: number, method: string): number;
 }
 
-/** Operation that a request maps to. Keys do not include the protocol's prefix; the handler adds it. */
+/** Operation that a protocol returns for a request. Keys do not include the protocol's prefix; the handler adds it. */
 export type Operation = ReadOperation | UploadOperation | DeleteOperation | AnswerOperation | UnsupportedOperation;
 
 /** Kind of an {@link Operation}. */
@@ -72,11 +75,14 @@ export interface UploadOperation extends WithNamespace {
   /** Key to store the body under. */
   readonly key: string;
   /**
-   * Metadata that is returned with the artifact. The handler adds the `Content-Encoding` of the request, unless
+   * Metadata that downloads of the artifact repeat. The handler adds the `Content-Encoding` of the request, unless
    * `contentEncoding` is set. Default: none.
    */
   readonly metadata?: UploadMetadata | undefined;
-  /** Expected SHA-256 of the body in lower-case hex. A mismatch is answered with `mismatch` and nothing is stored. */
+  /**
+   * Expected SHA-256 of the body in lower-case hex. If the body differs, nothing is stored, and the response has the
+   * status `mismatch`.
+   */
   readonly sha256?: string | undefined;
   /** Status of the response if the body does not match `sha256`. Default: 400. */
   readonly mismatch?: 400 | 422 | undefined;
@@ -94,7 +100,7 @@ export interface DeleteOperation extends WithNamespace {
   readonly key: string;
 }
 
-/** Calls the protocol, which makes the response itself or returns another operation. */
+/** Calls `answer`, which returns the response itself or another operation. */
 export interface AnswerOperation extends WithNamespace {
   /** Discriminates {@link Operation}. */
   readonly kind: 'answer';
@@ -108,7 +114,7 @@ export interface AnswerOperation extends WithNamespace {
 export interface UnsupportedOperation {
   /** Discriminates {@link Operation}. */
   readonly kind: 'unsupported';
-  /** Key that the path names, for reports. Default: none. */
+  /** Key in the path, for response reports. Default: none. */
   readonly key?: string | undefined;
   /** Methods that the path supports, for the `Allow` header. */
   readonly allow: readonly string[];
@@ -144,7 +150,10 @@ export interface ArtifactDescription {
   readonly metadata: UploadMetadata;
 }
 
-/** Artifacts of the protocol and request body, for an {@link AnswerOperation}. Keys do not include the prefix. */
+/**
+ * Access to the artifacts of a protocol and to the request body, for an {@link AnswerOperation}. Keys do not include
+ * the protocol's prefix.
+ */
 export interface ProtocolArtifacts {
   /** Resolves to the description of the artifact under `key`, or to `undefined` for a miss. */
   describe(key: string): Promise<ArtifactDescription | undefined>;
@@ -170,7 +179,7 @@ export interface ProtocolArtifacts {
    * @throws HotblobError `ERR_HOTBLOB_CONTENT_CODING` if the body has a `Content-Encoding`
    */
   body(maxBytes: number): Readable;
-  /** Aborts when the client disconnects. */
+  /** Signal that is aborted when the client disconnects. */
   readonly signal: AbortSignal;
 }
 

@@ -1,13 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { UploadMetadata } from '../contract/artifact.js';
 
-/** Type that curl and browsers send if the user gives none. */
+/** Content type that curl and browsers send by default. */
 const DEFAULT_TYPE = 'application/x-www-form-urlencoded';
 
 /**
  * Returns the metadata in the headers of an upload: `Content-Type` and the headers in `names`. Returns `undefined` if
- * there is none. `application/x-www-form-urlencoded` is ignored, because curl sends it by default. The handler adds
- * `Content-Encoding` to every upload.
+ * the upload has none of these headers. `application/x-www-form-urlencoded` is ignored, because curl sends it by
+ * default. The handler adds `Content-Encoding` to every upload.
  *
  * @param names lower-case names of further headers to keep
  */

@@ -7,7 +7,10 @@ import { uploadMetadata } from './request-metadata.js';
 import { finiteDepthRequired, multiStatus } from './webdav-xml.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE', 'PROPFIND', 'MKCOL'];
-/** Clients send a few hundred bytes with a PROPFIND. The body is discarded: the response contains every property. */
+/**
+ * Maximum size of the body of a PROPFIND; clients send a few hundred bytes. The body is discarded, because the response
+ * contains every property.
+ */
 const MAX_PROPFIND_BYTES = 64 * 1024;
 
 /**
@@ -34,7 +37,7 @@ export function sccache(options: PathOptions = {}): Protocol {
 function route(request: ProtocolRequest, path: string): Operation | undefined {
   const rest = pathBelow(request.path, path);
   if (rest === undefined) return undefined;
-  // If the endpoint ends with a slash, the client sends two.
+  // If the endpoint ends with a slash, the client sends two slashes before the key.
   const key = decodePath(rest.replace(/^\/+/, ''));
   const namespace = namespaceOf(key);
   switch (request.method) {
@@ -55,14 +58,15 @@ function route(request: ProtocolRequest, path: string): Operation | undefined {
   }
 }
 
-/**
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if `path` is not empty and not a key with an optional trailing slash
- */
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` unless `path` is empty or a key with an optional trailing slash */
 function assertCollection(path: string): void {
   if (path !== '') assertKey(path.replace(/\/$/, ''));
 }
 
-/** Without a key prefix, the first segment is one character of the artifact's name, or the whole key. */
+/**
+ * Returns the first segment of a key if it is a key prefix. Without a key prefix, the first segment is one character of
+ * the artifact's name or the whole key, and there is no namespace.
+ */
 function namespaceOf(key: string): string | undefined {
   const end = key.indexOf('/');
   return end > 1 ? key.slice(0, end) : undefined;
@@ -87,8 +91,8 @@ function propfind({ headers, mountPath = '' }: ProtocolRequest, path: string, ke
 }
 
 /**
- * Whether a PROPFIND of this depth asks only for the resource itself, not for its members. A missing `Depth` header counts
- * as `0`, because clients that omit it mean the resource itself.
+ * Returns whether a PROPFIND with this `Depth` asks only for the resource itself, not for its members. A missing
+ * `Depth` header counts as `0`, because clients that omit it mean the resource itself.
  */
 function needsNoListing(depth: string | string[] | undefined): boolean {
   return depth === undefined || depth === '0';

@@ -13,10 +13,10 @@ import { uploadMetadata } from './request-metadata.js';
 
 const ROUTE = 'v8/artifacts';
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
-/** Headers of an upload that the download repeats. `x-artifact-tag` is the signature of the client. */
+/** Headers of an upload that are sent with every download. `x-artifact-tag` is the signature of the client. */
 const HEADERS = ['x-artifact-duration', 'x-artifact-tag', 'x-artifact-sha', 'x-artifact-dirty-hash'];
 const ALLOW = ['GET', 'HEAD', 'PUT', 'OPTIONS'];
-/** Maximum size of the body of an artifact query or of events. */
+/** Maximum size of the request body of an artifact query and of events. */
 const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_HASHES = 10_000;
 /** Maximum number of concurrent lookups of an artifact query. */
@@ -42,8 +42,9 @@ const CODES: Readonly<Record<number, string>> = {
 };
 
 /**
- * Remote cache protocol of Turborepo (its OpenAPI description): `/v8/artifacts` below `path` (default `''`). The URL of
- * `TURBO_API` ends with `path`. The namespace of an artifact is its team: the query parameter `teamId`, or else `slug`.
+ * Remote cache protocol of Turborepo, as in its OpenAPI description: `/v8/artifacts` below `path` (default `''`). The
+ * URL of `TURBO_API` ends with `path`. The namespace of an artifact is its team: the query parameter `teamId`, or else
+ * `slug`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
@@ -99,8 +100,8 @@ function artifactOperation(
 }
 
 /**
- * Returns the key prefix and the namespace of the team. The prefixes of `teamId` and `slug` differ, because values can
- * be equal.
+ * Returns the key prefix and the namespace of the team. The prefixes for `teamId` and `slug` differ, because the id of
+ * one team can equal the slug of another.
  */
 function teamOf(query: URLSearchParams): { readonly prefix: string; readonly namespace: string | undefined } {
   for (const name of ['teamId', 'slug'] as const) {
@@ -112,7 +113,9 @@ function teamOf(query: URLSearchParams): { readonly prefix: string; readonly nam
 
 const PREFIXES = { teamId: 'teams', slug: 'slugs' } as const;
 
-/** Answers `{"hashes": [...]}` with a description of each artifact, or null for a miss. */
+/**
+ * Answers an artifact query, `{"hashes": [...]}`: for each hash, the description of the artifact, or null for a miss.
+ */
 async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<Reply> {
   const hashes = hashesIn((await artifacts.body(MAX_BODY_BYTES).toArray()) as Buffer[]);
   const summaries: Record<string, object | null> = Object.create(null);

@@ -8,7 +8,7 @@ export interface DavResource {
   readonly artifact?: ArtifactDescription | undefined;
 }
 
-/** Date of resources without one, because clients reject a response without `getlastmodified`. */
+/** Date that is sent for a resource without a date, because clients reject a response without `getlastmodified`. */
 const UNKNOWN_DATE = new Date(0);
 
 /**
@@ -42,7 +42,7 @@ function element(name: string, content: string): string {
   return `<D:${name}>${content}</D:${name}>`;
 }
 
-/** Characters that XML 1.0 does not allow, escaped or not (section 2.2). */
+/** Characters that XML 1.0 does not allow, even if they are escaped (section 2.2). */
 // biome-ignore lint/suspicious/noControlCharactersInRegex: XML does not allow most control characters
 const DISALLOWED = /[\u0000-\u0008\u000b\u000c\u000e-\u001f\ufffe\uffff]|\p{Cs}/gu;
 

@@ -9,19 +9,25 @@ import { encodeName, scopeOf } from './scope.js';
 export interface BlobRoute {
   /** Path before the artifact's id, without a trailing slash. */
   readonly path: string;
-  /** Segment that precedes the id in a key, so that keys of different routes differ. */
+  /** Segment before the id in a key, so that keys of different routes differ. */
   readonly kind: string;
   readonly upload: 'PUT' | 'POST';
   readonly maxBytes: number;
   readonly reply: UploadOperation['reply'];
-  /** Whether other protocols use the path too. Requests without a tenant and a namespace are then left to them. */
+  /**
+   * Whether another protocol uses the path too. Requests without a tenant and a namespace are then passed to that
+   * protocol.
+   */
   readonly isShared: boolean;
 }
 
 const MIB = 1024 * 1024;
 const ok = (): Reply => ({ status: 200 });
 
-/** Limits and statuses are those of Kura (tuist/tuist, kura/src/constants.rs and kura/src/http.rs). */
+/**
+ * Routes of blobs. Their limits and status codes are those of Kura (tuist/tuist, kura/src/constants.rs and
+ * kura/src/http.rs).
+ */
 export const BLOB_ROUTES: readonly BlobRoute[] = [
   {
     path: '/api/cache/cas',

@@ -19,9 +19,9 @@ export function checksumOf(value: unknown): string | undefined {
 }
 
 /**
- * Yields the chunks unchanged.
+ * Yields the chunks unchanged, and compares their SHA-256 with `checksum` at the end.
  *
- * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` after the last chunk if their SHA-256 is not `checksum`
+ * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` after the last chunk if the SHA-256 differs
  */
 export async function* verifyChecksum(chunks: AsyncIterable<Buffer>, checksum: string): AsyncGenerator<Buffer> {
   const hash = createHash('sha256');

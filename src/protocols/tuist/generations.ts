@@ -5,15 +5,15 @@ import type { Operation, ProtocolArtifacts, ReadOperation, UploadOperation } fro
 import type { Scope } from './scope.js';
 
 /**
- * A generation in memory is used for this long before it is read from the store again. The value that was read can
- * itself be one second old, because the handler revalidates open files once per second.
+ * Age from which a cached generation is read from the store again. The value that is read can itself be one second old,
+ * because the handler revalidates open files once per second.
  */
 const CACHE_MS = 1000;
 /** Maximum number of generations in memory. */
 const MAX_CACHED = 1024;
 const GENERATION = /^[0-9a-f]{32}$/;
 const GENERATION_LENGTH = 32;
-/** Generation in the keys of an empty scope. Nothing is ever stored under these keys. */
+/** Stands for the generation in keys of a scope without one. No artifact is ever stored under these keys. */
 export const NO_GENERATION = 'none';
 
 interface CachedGeneration {
@@ -23,15 +23,15 @@ interface CachedGeneration {
 }
 
 /**
- * Deletes all artifacts of a scope at once, in stores that cannot list them. Every key of a scope contains its
- * generation: a random name, stored as an artifact under `<scope>/generation`. Storing a new generation makes all
- * artifacts of the scope unreachable. The store evicts them later.
+ * Deletes all artifacts of a scope at once, even if the store cannot list them. Every key of a scope contains the
+ * generation of the scope: a random name, stored as an artifact under `<scope>/generation`. Once a new generation is
+ * stored, all artifacts of the scope are unreachable. The store evicts them later.
  *
- * A scope without a generation is empty, and its first upload creates one. If the store evicts the generation, the
- * scope loses its hits, but cleaned artifacts never reappear. The generation is read too often to be evicted before the
- * artifacts.
+ * A scope without a generation is empty, and its first upload creates one. If the store evicts the generation, all
+ * artifacts of the scope become unreachable, but deleted artifacts never reappear. The generation is read so often that
+ * the store evicts the artifacts first.
  *
- * Each process reads the generation of each scope in use once per second. Other requests find it in a map.
+ * Each process reads the generation of each scope in use from the store once per second, and otherwise from memory.
  */
 export class Generations {
   readonly #cached = new Map<Scope, CachedGeneration>();
@@ -62,15 +62,15 @@ export class Generations {
 
   /** Resolves to the generation of a scope, and creates it for an empty scope. */
   ensure(scope: Scope, artifacts: ProtocolArtifacts): Promise<string> {
-    // Serialized: if two were created at once, uploads to the first one would be lost.
+    // Calls are serialized: if two calls stored a generation each, uploads under the first generation would be lost.
     return this.#locks.run(scope, async () => (await this.find(scope, artifacts)) ?? this.#put(scope, artifacts));
   }
 
   /**
    * Returns an operation on a key of a scope.
    *
-   * @param make gets the prefix of the key (scope and generation) without a trailing slash. It is called at once if the
-   *   generation is in memory, and otherwise when it has been read
+   * @param make receives the prefix of the key (scope and generation) without a trailing slash. It is called at once if
+   *   the generation is in memory, otherwise after the generation has been read
    */
   operation(
     scope: Scope,
@@ -91,8 +91,8 @@ export class Generations {
   }
 
   /**
-   * Makes a scope empty. This takes effect in this process when the promise resolves, and within two seconds in other
-   * processes that share the store.
+   * Makes all artifacts of a scope unreachable: in this process when the promise resolves, and in other processes that
+   * share the store within two seconds.
    */
   async renew(scope: Scope, artifacts: ProtocolArtifacts): Promise<void> {
     await this.#locks.run(scope, () => this.#put(scope, artifacts));
@@ -103,7 +103,7 @@ export class Generations {
     try {
       await artifacts.put(generationKey(scope), Readable.from([generation], { objectMode: false }));
     } catch (error) {
-      // The store may have either generation now.
+      // The store may now have the old or the new generation.
       this.#cached.delete(scope);
       throw error;
     } finally {

@@ -1,7 +1,7 @@
 import { HotblobError } from '../../contract/errors.js';
 import type { ProtocolArtifacts } from '../protocol.js';
 
-/** Far above the size that clients send. */
+/** Maximum size of a JSON body, far above the size that clients send. */
 const MAX_JSON_BYTES = 1024 * 1024;
 
 /**
@@ -22,7 +22,7 @@ export async function jsonBody(artifacts: ProtocolArtifacts): Promise<Readonly<R
   throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'body: expected a JSON object');
 }
 
-/** Whether a JSON value is an object (not an array). */
+/** Returns whether a JSON value is an object, not an array. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -7,8 +7,8 @@ import { isObject, jsonBody } from './json-body.js';
 import { encodeName, type Scope, scopeOf } from './scope.js';
 
 /**
- * Returns the operation for a request to `/api/cache/keyvalue`: results of actions of Xcode's compilation cache, stored
- * as `{"entries": [{"value"}]}` under a `cas_id`.
+ * Returns the operation for a request to `/api/cache/keyvalue`: action results of Xcode's compilation cache, stored as
+ * `{"entries": [{"value"}]}` under a `cas_id`.
  *
  * @param rest path after the route and its slash; `undefined` for the route itself
  */

@@ -7,7 +7,7 @@ import { KeyLocks } from '../../util/key-locks.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
 import type { Scope } from './scope.js';
 
-/** Artifact that an upload in parts becomes. The strings are segments of its key. */
+/** Artifact that an upload in parts creates. Each string is a segment of its key. */
 export interface ModuleTarget {
   readonly scope: Scope;
   readonly category: string;
@@ -15,14 +15,14 @@ export interface ModuleTarget {
   readonly name: string;
 }
 
-/** Part that was received completely. */
+/** Part of an upload that was received completely. */
 export interface Part {
   readonly number: number;
   readonly path: string;
   readonly bytes: number;
 }
 
-/** Upload as it is on disk. */
+/** Unfinished upload in parts, as read from disk. */
 export interface ModuleUpload {
   readonly target: ModuleTarget;
   /** Parts in ascending order of their numbers. */
@@ -32,21 +32,21 @@ export interface ModuleUpload {
 /** Maximum size of a part. */
 export const MAX_PART_BYTES = 10 * 1024 * 1024;
 const MAX_UPLOAD_BYTES = 2048 * 1024 * 1024;
-/** Maximum number of parts of an upload. Clients send parts of 10 MiB, so the largest upload has 205. */
+/** Maximum number of parts of an upload. Clients send parts of 10 MiB, so their largest upload has 205 parts. */
 const MAX_PARTS = 1000;
 const TARGET_NAME = 'upload.json';
 const PART_NAME = /^part-(\d+)$/;
 /**
- * Name of the directory of an upload. A crash during its creation leaves `.new` behind, and during its removal `.old`. Entries
- * with other names are left alone.
+ * Matches the name of an upload's directory. If the process crashes, a directory that was being created remains as
+ * `<id>.new`, and one that was being removed as `<id>.old`. Entries with other names are never removed.
  */
 const UPLOAD_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
 
 /**
- * Uploads in parts. Each upload is a directory: `upload.json` describes the artifact, and `part-<number>` are the
- * parts, flushed to disk before they are acknowledged. No state is in memory, so uploads survive a restart, and several
- * processes can receive parts of one upload. An upload expires `ttlMs` after the last change of its directory. The next
- * upload that starts removes it.
+ * Uploads in parts. Each upload has a directory: `upload.json` describes the artifact, and `part-<number>` is a part. A
+ * part is flushed to disk before it is acknowledged. No state is in memory, so uploads survive a restart, and several
+ * processes can receive parts of one upload. An upload expires `ttlMs` after the last change of its directory. Expired
+ * uploads are removed when the next upload starts.
  */
 export class ModuleUploads {
   readonly #root: string;
@@ -63,8 +63,8 @@ export class ModuleUploads {
   /**
    * Starts an upload. Resolves to its id: 32 random hexadecimal digits.
    *
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there are `maxUploads` uploads; otherwise the error of the system
-   *   call
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there are already `maxUploads` uploads
+   * @throws Error of a system call that failed
    */
   start(target: ModuleTarget): Promise<string> {
     return this.#locks.run('', async () => {
@@ -72,7 +72,7 @@ export class ModuleUploads {
       if ((await this.#sweep()) >= this.#maxUploads) {
         throw new HotblobError(
           'ERR_HOTBLOB_OVERLOADED',
-          `maxUploads: all ${this.#maxUploads} uploads in parts are in use`,
+          `maxUploads: the limit of ${this.#maxUploads} unfinished uploads in parts is reached`,
         );
       }
       const id = randomBytes(16).toString('hex');
@@ -92,10 +92,10 @@ export class ModuleUploads {
   }
 
   /**
-   * Stores a part and replaces one with the same number. Resolves to `false` if the upload does not exist.
+   * Stores a part. Replaces an earlier part with the same number. Resolves to `false` if the upload does not exist.
    *
-   * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` if the upload would exceed 2 GiB or 1,000 parts; otherwise the
-   *   error of `body` or of the system call
+   * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` if the upload would exceed 2 GiB or 1,000 parts
+   * @throws Error of `body`, or of a system call that failed
    */
   async addPart(id: string, number: number, body: Readable): Promise<boolean> {
     const directory = this.#pathOf(id);
@@ -123,7 +123,7 @@ export class ModuleUploads {
     const directory = this.#pathOf(id);
     try {
       if (await this.#isExpired(directory)) return undefined;
-      // No validation: this class wrote the file and renamed its directory when it was complete.
+      // The file is not validated: this class wrote it, and renamed the directory only when the file was complete.
       const target: ModuleTarget = JSON.parse(await readFile(join(directory, TARGET_NAME), 'utf8'));
       return { target, parts: await partsOf(directory) };
     } catch (error) {
@@ -137,10 +137,10 @@ export class ModuleUploads {
     return this.#locks.run(id, task);
   }
 
-  /** Removes an upload. Never rejects: files that cannot be removed are removed when they have expired. */
+  /** Removes an upload. Never rejects: files that cannot be removed now are removed after the upload has expired. */
   async remove(id: string): Promise<void> {
     const removed = this.#pathOf(`${id}.old`);
-    // The rename is atomic, so no process sees an upload with some of its parts.
+    // The rename is atomic, so no process finds an upload from which some parts are already removed.
     await rename(this.#pathOf(id), removed).catch(() => {}); // another process has removed it
     await discard(removed);
   }
@@ -151,7 +151,7 @@ export class ModuleUploads {
     for (const name of await readdir(this.#root)) {
       if (!UPLOAD_NAME.test(name)) continue;
       const directory = this.#pathOf(name);
-      // An upload that another process removes meanwhile is counted, but not by the next sweep.
+      // The check fails if another process removes the upload at this moment. The upload is then counted once more.
       const isExpired = await this.#isExpired(directory).catch(() => false);
       if (isExpired) await discard(directory);
       else remaining++;
@@ -168,13 +168,13 @@ export class ModuleUploads {
   }
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` for more than 2 GiB or 1,000 parts */
+/** @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` for more than 2 GiB or more than 1,000 parts */
 export function assertUploadLimits(parts: readonly Part[]): void {
   const bytes = parts.reduce((sum, part) => sum + part.bytes, 0);
   if (bytes <= MAX_UPLOAD_BYTES && parts.length <= MAX_PARTS) return;
   throw new HotblobError(
     'ERR_HOTBLOB_UNPROCESSABLE',
-    `upload: expected at most ${MAX_UPLOAD_BYTES} bytes in ${MAX_PARTS} parts, received ${bytes} in ${parts.length}`,
+    `upload: expected at most ${MAX_UPLOAD_BYTES} bytes and ${MAX_PARTS} parts, received ${bytes} bytes in ${parts.length} parts`,
   );
 }
 

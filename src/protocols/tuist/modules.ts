@@ -37,14 +37,12 @@ const ABSENT = jsonReply(404, { message: 'Artifact not found.' });
 const UNKNOWN_UPLOAD = jsonReply(404, { message: 'Upload not found.' });
 const NO_CONTENT: Reply = { status: 204 };
 
-/**
- * Routes below `/api/cache/module/`: artifacts that are identified by hash, name and category, and uploaded in parts.
- */
+/** Routes below `/api/cache/module/`. A module is identified by hash, name and category, and is uploaded in parts. */
 export class Modules {
   readonly #generations: Generations;
   readonly #uploads: ModuleUploads | undefined;
 
-  /** @param uploads if it is `undefined`, uploads are answered with 405 */
+  /** @param uploads unfinished uploads; if `undefined`, uploads are answered with 405 */
   constructor(generations: Generations, uploads: ModuleUploads | undefined) {
     this.#generations = generations;
     this.#uploads = uploads;
@@ -125,7 +123,7 @@ export class Modules {
       try {
         await this.#assemble(upload.target, upload.parts, checksum, artifacts);
       } catch (error) {
-        // Another process has completed the upload and removed its parts.
+        // If the upload does not exist any more, another process has completed it and removed its parts.
         if ((await uploads.find(id)) === undefined) return UNKNOWN_UPLOAD;
         throw error;
       }
@@ -142,7 +140,8 @@ export class Modules {
   ): Promise<void> {
     const generation = await this.#generations.ensure(target.scope, artifacts);
     const chunks = checksum === undefined ? bytesOf(parts) : verifyChecksum(bytesOf(parts), checksum);
-    // After a store stops reading, an error of the stream without a listener would end the process.
+    // A store that has stopped reading no longer listens for errors, and an error without a listener would end the
+    // process.
     const body = Readable.from(chunks, { objectMode: false }).on('error', () => {});
     const metadata = checksum === undefined ? undefined : { headers: { [CHECKSUM_HEADER]: checksum } };
     await artifacts.put(keyOf(`${target.scope}/${generation}`, target), body, metadata);
@@ -177,7 +176,7 @@ function partNumber(text: string): number {
   throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `part_number: expected an integer from 0 to ${MAX_U32}`);
 }
 
-/** The client must list exactly the received parts, in ascending order (kura/src/store.rs). */
+/** Asserts that the client lists exactly the received parts, in ascending order (kura/src/store.rs). */
 function assertPartList(listed: unknown, parts: readonly Part[]): void {
   const isList =
     Array.isArray(listed) &&
@@ -204,7 +203,7 @@ async function* bytesOf(parts: readonly Part[]): AsyncGenerator<Buffer> {
   }
 }
 
-/** Whether a client version accepts 204. A pre-release suffix (`4.202.0-rc.1`) is ignored. */
+/** Returns whether a client of this version accepts 204. A pre-release suffix (`4.202.0-rc.1`) is ignored. */
 function accepts204(version: string | string[] | undefined): boolean {
   const numbers = /^(\d+)\.(\d+)\.(\d+)(?:[-+]|$)/.exec(String(version))?.slice(1).map(Number);
   if (numbers === undefined) return false;

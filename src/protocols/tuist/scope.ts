@@ -1,12 +1,12 @@
 import { HotblobError } from '../../contract/errors.js';
 
 /**
- * Owner of artifacts: `tenant/namespace`, each percent-encoded. Prefix of every key, and the namespace that access
- * policies receive.
+ * Owner of artifacts: `tenant/namespace`, each percent-encoded. It is the prefix of every key, and the namespace that
+ * access policies receive.
  */
 export type Scope = string;
 
-/** Names of the query parameters, followed by those that older clients send. */
+/** Query parameters of the tenant and the namespace. Of each pair, older clients send the second name. */
 const TENANT = ['tenant_id', 'account_handle'] as const;
 const NAMESPACE = ['namespace_id', 'project_handle'] as const;
 
@@ -14,19 +14,19 @@ const NAMESPACE = ['namespace_id', 'project_handle'] as const;
  * Returns the scope in a query.
  *
  * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if the tenant or the namespace is missing, `ERR_HOTBLOB_INVALID_KEY`
- *   if one is not a valid name
+ *   if one of them is not a valid name
  */
 export function scopeOf(query: URLSearchParams): Scope {
   return `${encodeName(parameter(query, ...TENANT))}/${encodeName(parameter(query, ...NAMESPACE))}`;
 }
 
-/** Whether a query contains a parameter of a scope, valid or not. */
+/** Returns whether a query has a parameter for the tenant or the namespace, valid or not. */
 export function hasScope(query: URLSearchParams): boolean {
   return [...TENANT, ...NAMESPACE].some((name) => query.has(name));
 }
 
 /**
- * Returns the query parameter with the first of `names` that is present.
+ * Returns the value of a query parameter that has one of several names. The first name that is present counts.
  *
  * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if the parameter is missing or empty
  */
@@ -49,7 +49,10 @@ const UNSAFE = /[/\\\u0000]|^\.{0,2}$/;
  */
 export function encodeName(name: string): string {
   if (UNSAFE.test(name)) {
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'name: expected text without slashes, other than "." and ".."');
+    throw new HotblobError(
+      'ERR_HOTBLOB_INVALID_KEY',
+      'name: expected text without slash, backslash or NUL that is not empty, "." or ".."',
+    );
   }
   try {
     return encodeURIComponent(name);

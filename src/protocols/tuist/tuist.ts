@@ -11,13 +11,16 @@ import { hasScope, scopeOf } from './scope.js';
 /** Options of {@link tuist}. */
 export interface TuistOptions extends PathOptions {
   /**
-   * Directory for the parts of module uploads, on a file system that survives a restart of the machine. Created when it
-   * is first needed. Several processes can share it. Default: none; module uploads are answered with 405.
+   * Directory for the parts of module uploads, on a file system that survives a restart of the machine. Created when
+   * the first upload starts. Several processes can share it. Default: none; module uploads are answered with 405.
    */
   readonly uploadsDir?: string | undefined;
-  /** Time in milliseconds after its last part until an upload in parts expires. Default: 24 hours. */
+  /** Time in milliseconds after which an upload in parts expires, counted from its last part. Default: 24 hours. */
   readonly uploadTtlMs?: number | undefined;
-  /** Maximum number of unfinished uploads in parts (2 GiB each). One more is answered with 503. Default: 256. */
+  /**
+   * Maximum number of unfinished uploads in parts, each of at most 2 GiB. When it is reached, a request that starts
+   * another upload is answered with 503. Default: 256.
+   */
   readonly maxUploads?: number | undefined;
 }
 
@@ -41,7 +44,7 @@ const CLEAN = '/api/cache/clean';
  *
  * - GET and HEAD of an artifact, with ranges.
  * - Uploads by POST (`cas`: 204) or PUT (`gradle`: 201 for a new artifact, otherwise 200; Nx and Metro: 200).
- * - Requests to `/v1/cache` and `/api/metro/cache` without a tenant and a namespace are left to the next protocol.
+ * - Requests to `/v1/cache` and `/api/metro/cache` without a tenant and a namespace are passed to the next protocol.
  * - An upload that does not match its `tuist-checksum-sha256` is answered with 422. The header is sent with the
  *   artifact.
  * - Modules are uploaded in parts to `uploadsDir` (`start`, `part`, `complete`). A part above 10 MiB is answered with
