@@ -3,11 +3,11 @@ import { HotblobError } from '../contract/errors.js';
 import type { PutOptions } from '../contract/store.js';
 
 /**
- * Yields the bytes of an upload. Returns only if the whole body was received. Rejects with the error of the body, or with
- * the reason of the signal as soon as it aborts, even while the client sends nothing.
+ * Yields the bytes of an upload. Returns only after the whole body was received. Rejects with the error of the body. If
+ * the signal is aborted, rejects with its reason at once, even while the client sends nothing.
  *
- * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if the upload is larger than `maxBytes`; before the first chunk if its
- * announced size is
+ * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if the upload is larger than `maxBytes`. If its announced size is
+ *   larger, the error is thrown before the first chunk
  * @throws HotblobError `ERR_HOTBLOB_INCOMPLETE` if the upload is shorter or longer than announced
  */
 export async function* chunksOf(
@@ -36,7 +36,7 @@ export async function* chunksOf(
   try {
     for (;;) {
       signal?.throwIfAborted();
-      // Promise.race with one promise for the abort would add a reaction to that promise for each chunk.
+      // Does not use Promise.race() with one promise for the abort: each call would add a reaction to that promise.
       const next = await new Promise<IteratorResult<unknown>>((resolve, reject) => {
         fail = reject;
         chunks.next().then(resolve, reject);
@@ -57,7 +57,7 @@ export async function* chunksOf(
 
 /** Destroys a body that is not read to its end. */
 export function discard(body: Readable): void {
-  // The body may still emit an error. Without a listener that would end the process.
+  // The body may still emit an error. Without a listener, the error would end the process.
   body.on('error', () => {});
   body.destroy();
 }

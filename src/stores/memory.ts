@@ -35,7 +35,10 @@ export interface MemoryStore extends ReadWriteStore {
   get(key: string, options?: Partial<GetOptions>): BytesArtifact | undefined;
   /** Stores `body` under `key`. Resolves when `get` returns the new artifact. */
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
-  /** Lists all artifacts. `usedAt` is the time of the upload: reading the clock in `get` would make it 20 % slower. */
+  /**
+   * Lists all artifacts. `usedAt` is the time of the upload, because `get` does not read the clock: that would make it
+   * 20 % slower.
+   */
   list(): AsyncIterable<StoreEntry>;
   /** Returns the number of artifacts, the bytes in use, the limit and the number of evicted artifacts. */
   stats(): StoreStats;
@@ -43,11 +46,11 @@ export interface MemoryStore extends ReadWriteStore {
 
 const DEFAULT_MAX_BYTES = 64 * 1024 * 1024;
 /**
- * Overhead of an artifact, counted against `maxBytes`. Measured: 550 to 650 bytes of heap and 1.1 KiB of resident memory.
- * Without it, the number of empty artifacts would have no limit.
+ * Memory that an artifact uses in addition to its bytes. It counts against `maxBytes`. Measured: 550 to 650 bytes of
+ * heap and 1.1 KiB of resident memory. If it did not count, the number of empty artifacts would have no limit.
  */
 const OVERHEAD_BYTES = 1024;
-/** Entries that `list` yields in one turn of the event loop. */
+/** Number of entries that `list` yields in one turn of the event loop. */
 const ENTRIES_PER_TURN = 1000;
 /** Length of an entity tag in base64url: 132 bits, enough to rule out accidental collisions. */
 const ETAG_CHARACTERS = 22;
@@ -55,9 +58,9 @@ const ETAG_CHARACTERS = 22;
 /**
  * Creates a store in the memory of this process. When it is full, it evicts the artifact that was used longest ago.
  *
- * Uploads in flight count against the limit and can evict artifacts, even if the upload fails later. If uploads in flight
- * alone fill the store, further chunks are rejected with `ERR_HOTBLOB_OVERLOADED`. While the chunks of an upload are
- * joined, its bytes exist twice.
+ * Uploads in flight count against the limit and can evict artifacts, even if the upload fails later. If uploads in
+ * flight alone fill the store, an upload that receives another chunk is rejected with `ERR_HOTBLOB_OVERLOADED`. When an
+ * upload is complete, its chunks are joined; for this moment, its bytes are in memory twice.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
@@ -68,7 +71,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 
 class LruMemoryStore implements MemoryStore {
   readonly #maxBytes: number;
-  /** Least recently used entry first. */
+  /** Entries by key, the least recently used one first. */
   readonly #entries = new Map<string, Entry>();
   #usedBytes = 0;
   #evicted = 0;
@@ -166,7 +169,7 @@ class LruMemoryStore implements MemoryStore {
       this.#evicted++;
     }
     if (this.#usedBytes + bytes <= this.#maxBytes) return;
-    const message = `uploads in flight use all of the memory store's ${this.#maxBytes} bytes; retry later or raise maxBytes`;
+    const message = `uploads in flight use all ${this.#maxBytes} bytes of the memory store; retry later or raise maxBytes`;
     throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
   }
 
@@ -185,13 +188,13 @@ class LruMemoryStore implements MemoryStore {
 
 interface Entry {
   readonly artifact: BytesArtifact;
-  /** Bytes counted against the limit. */
+  /** Number of bytes that the entry counts against `maxBytes`. */
   readonly reservedBytes: number;
   /** Time of the upload, in milliseconds since 1970. */
   readonly putAt: number;
 }
 
 function overheadOf(key: string, metadata: Uint8Array | undefined): number {
-  // V8 stores a character in one or two bytes.
+  // Key and metadata count twice, because V8 stores a character in one or two bytes.
   return OVERHEAD_BYTES + 2 * (key.length + (metadata?.byteLength ?? 0));
 }

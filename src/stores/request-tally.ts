@@ -5,7 +5,7 @@ import { Histogram } from '../util/histogram.js';
 type Operation = UpstreamCount['operation'];
 type Outcome = UpstreamCount['outcome'];
 
-/** Request to an upstream cache, and how to count it. */
+/** Request to an upstream cache, with functions that classify its result. */
 export interface TalliedRequest<T> {
   readonly operation: Operation;
   /** If true, the request is counted but not timed: its duration depends on how fast the client sends the body. */
@@ -15,15 +15,15 @@ export interface TalliedRequest<T> {
   /** Classifies a response. */
   outcomeOf(response: T): Outcome;
   /**
-   * Classifies a rejection of `send`. `no-response` counts as failed and is not timed. Undefined is not counted: the error
-   * says nothing about the upstream cache.
+   * Classifies a rejection of `send`. `no-response`: the request is counted as failed, but not timed. Undefined: the
+   * error says nothing about the upstream cache, and the request is not counted.
    */
   outcomeOfError(error: unknown): Outcome | 'no-response' | undefined;
 }
 
 /** Counts requests to an upstream cache by operation and outcome, and records the time to the response headers. */
 export class RequestTally {
-  // Starts at 0 instead of absent, so that a monitoring system sees the first increase.
+  // Each count starts at 0 instead of being absent, so that a monitoring system sees the first increase.
   readonly #counts: Record<Operation, Partial<Record<Outcome, number>>> = {
     get: { ok: 0, missing: 0, failed: 0 },
     put: { ok: 0, failed: 0 },
@@ -69,7 +69,10 @@ export class RequestTally {
   }
 }
 
-/** Whether an error is a failure of the upstream cache. Disconnected clients and incomplete uploads are not. */
+/**
+ * Returns whether an error is a failure of the upstream cache. A disconnected client or an incomplete upload is not
+ * one.
+ */
 export function isUpstreamError(error: unknown): boolean {
   return errnoCode(error)?.startsWith('ERR_HOTBLOB_UPSTREAM') === true;
 }

@@ -17,7 +17,7 @@ import type { Sdk } from './sdk.js';
 
 /** Size, entity tag and metadata of an object. */
 export interface ObjectInfo extends ArtifactMetadata {
-  /** In bytes. */
+  /** Size in bytes. */
   readonly size: number;
   /** Strong entity tag. For a multipart upload it is not an MD5, but it still changes with the bytes. */
   readonly etag: string;
@@ -27,7 +27,7 @@ export interface ObjectInfo extends ArtifactMetadata {
 export interface ObjectResponse {
   readonly info: ObjectInfo;
   readonly range: ByteRange;
-  /** The caller must read the body to its end or destroy it. */
+  /** Body of the response. The caller must read it to its end or destroy it. */
   readonly body: Readable;
 }
 
@@ -38,15 +38,18 @@ export interface Payload {
   readonly sha256: string;
 }
 
-/** No limit on the time to the response: a large request body takes long to send. The socket timeout still applies. */
+/**
+ * Options of a request with a body. The time to the response has no limit, because a large body takes long to send. The
+ * socket timeout still applies.
+ */
 const WITH_BODY = { requestTimeout: 0 };
 
 const READING = 'reading from';
 const WRITING = 'writing to';
 
 /**
- * Requests to one bucket. The SDK retries each as the client is configured. Methods reject with a HotblobError, or with
- * the reason of their signal.
+ * Sends requests to one bucket. The SDK retries a request as the client is configured. Methods reject with a
+ * HotblobError or, if their signal is aborted, with its reason.
  */
 export class Bucket {
   readonly #sdk: Sdk;
@@ -84,8 +87,9 @@ export class Bucket {
   }
 
   /**
-   * Reads a range. Returns undefined if there is no object, and `'outOfRange'` if the range starts behind its end. The
-   * returned range may end earlier than requested. If the service ignores ranges, it is the whole object.
+   * Reads a range of an object. Returns undefined if the object does not exist, and `'outOfRange'` if the range starts
+   * behind the end of the object. The returned range may end earlier than requested. If the service ignores ranges, the
+   * returned range is the whole object.
    */
   async read(key: string, range: ByteRange, signal: AbortSignal): Promise<ObjectResponse | 'outOfRange' | undefined> {
     try {
@@ -140,7 +144,7 @@ export class Bucket {
     }
   }
 
-  /** Sends a part. `number` counts from 1. */
+  /** Sends a part of a multipart upload. `number` counts from 1. */
   async putPart(
     key: string,
     uploadId: string,
@@ -160,7 +164,7 @@ export class Bucket {
     }
   }
 
-  /** Joins the parts into an object and resolves to its entity tag. */
+  /** Completes a multipart upload: S3 joins the parts into an object. Resolves to the entity tag of the object. */
   async completeUpload(key: string, uploadId: string, parts: readonly CompletedPart[]): Promise<string> {
     const input = { Bucket: this.#name, Key: key, UploadId: uploadId, MultipartUpload: { Parts: [...parts] } };
     const command = new this.#sdk.CompleteMultipartUploadCommand(input);
@@ -197,7 +201,7 @@ export class Bucket {
       Bucket: this.#name,
       Key: key,
       Range: `bytes=${range.start}-${range.end - 1}`,
-      // Without If-Match, bytes of a new object could follow bytes of the old one.
+      // Without If-Match, a download could continue with bytes of an object that has replaced this one.
       ...(etag === undefined ? {} : { IfMatch: etag }),
     });
     const response = await this.#send('get', () => this.#client.send(command, { abortSignal: signal }), signal);
@@ -220,7 +224,7 @@ export class Bucket {
       outcomeOfError: (error) => {
         if (signal?.aborted === true) return isUpstreamError(signal.reason) ? 'no-response' : undefined;
         if (operation !== 'put' && isMissing(error)) return 'missing';
-        // The object exists, but is shorter than the range expects.
+        // The object exists, but ends before the range starts.
         if (isOutOfRange(error)) return 'ok';
         return 'no-response';
       },
@@ -267,8 +271,8 @@ export class Bucket {
 }
 
 /**
- * Middleware that sets the SHA-256 that was computed while the body arrived. Otherwise the SDK hashes all bytes at
- * once, which blocks the event loop for about 15 ms per 16 MiB.
+ * Returns middleware that passes the SHA-256 of the body to the SDK. It was computed while the body arrived. Without
+ * the middleware, the SDK hashes all bytes at once, which blocks the event loop for about 15 ms per 16 MiB.
  */
 function setPayloadHash({ sha256 }: Payload) {
   return <A extends { request: unknown }, R>(next: (args: A) => R) =>
@@ -278,7 +282,7 @@ function setPayloadHash({ sha256 }: Payload) {
     };
 }
 
-/** The build step precedes the signature. */
+/** Position of the middleware: the SDK signs the request after its build step. */
 const BEFORE_SIGNING = { step: 'build', name: 'hotblobPayloadHash' } as const;
 
 function hasHeaders(request: unknown): request is { headers: Record<string, string> } {

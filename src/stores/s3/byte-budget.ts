@@ -1,23 +1,23 @@
 import { HotblobError } from '../../contract/errors.js';
 
 interface Waiter {
-  /** Takes the bytes and resumes the waiting part, if they are free. Returns whether they were. */
+  /** If enough bytes are free, takes them and resumes the waiting part. Returns whether it did. */
   tryToResume(): boolean;
 }
 
 /**
- * Limits the bytes in memory. Waiters are served in order of arrival.
+ * Limits the memory of all uploads together. Parts that wait for bytes are served in the order of their calls.
  *
- * If many parts are half full and no bytes are free, none of them could ever be completed. Therefore the bytes of one part are
- * set aside: the first part that finds no other memory takes them, until it is released.
+ * If many parts were half full and no bytes were free, none of them could ever be completed. Therefore, the bytes of
+ * one part are set aside. The first part that finds no other memory takes them and keeps them until it is released.
  */
 export class ByteBudget {
   readonly maxBytes: number;
-  /** Bytes that all parts share. The rest of the limit is set aside. */
+  /** Number of bytes that all parts share. The rest of the limit is set aside. */
   readonly #sharedBytes: number;
   readonly #waiters = new Set<Waiter>();
   #usedBytes = 0;
-  /** Part that grows within the bytes that are set aside. */
+  /** Part that uses the bytes that are set aside. */
   #privileged: Allowance | undefined;
 
   /** @param partBytes maximum size of an allowance; at most half of `maxBytes` */
@@ -26,7 +26,7 @@ export class ByteBudget {
     this.#sharedBytes = maxBytes - partBytes;
   }
 
-  /** Bytes in use, without those that are set aside. */
+  /** Number of shared bytes in use. */
   get usedBytes(): number {
     return this.#usedBytes;
   }
@@ -36,7 +36,7 @@ export class ByteBudget {
     return new Allowance(this, timeoutMs, signal);
   }
 
-  /** Takes bytes for `allowance` if they are free. */
+  /** If enough bytes are free, takes them for `allowance`. Returns whether it did. */
   take(allowance: Allowance, bytes: number): boolean {
     if (this.#privileged === allowance) return true;
     if (this.#usedBytes + bytes <= this.#sharedBytes) {
@@ -49,7 +49,7 @@ export class ByteBudget {
     return true;
   }
 
-  /** Whether `allowance` has to wait even if there are free bytes, because others wait already. */
+  /** Returns whether `allowance` must wait even if bytes are free, because other parts wait already. */
   mustQueue(allowance: Allowance): boolean {
     return this.#waiters.size > 0 && this.#privileged !== allowance;
   }
@@ -60,7 +60,7 @@ export class ByteBudget {
 
   removeWaiter(waiter: Waiter): void {
     this.#waiters.delete(waiter);
-    // A smaller request behind it may fit.
+    // A smaller request that waits behind this one may fit now.
     this.#resumeWaiters();
   }
 
@@ -79,9 +79,9 @@ export class ByteBudget {
   }
 }
 
-/** Memory of one part of an upload. Grows as bytes arrive, so that a client that sends nothing takes none. */
+/** Memory of one part of an upload. It grows as bytes arrive, so that a client that sends nothing uses none. */
 export class Allowance {
-  /** Bytes taken from those that all parts share. */
+  /** Number of shared bytes that this part uses. */
   sharedBytes = 0;
   readonly #budget: ByteBudget;
   readonly #timeoutMs: number;
@@ -94,16 +94,17 @@ export class Allowance {
   }
 
   /**
-   * Takes `bytes` more. Waits until they are free.
+   * Takes `bytes` more bytes, and waits until they are free.
    *
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` after the timeout; the reason of the signal if it aborts
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if the bytes are not free after the timeout
+   * @throws the reason of the signal if it is aborted
    */
   async grow(bytes: number): Promise<void> {
     this.#signal.throwIfAborted();
     if (this.#budget.mustQueue(this) || !this.#budget.take(this, bytes)) await this.#wait(bytes);
   }
 
-  /** Gives all bytes back. Further calls do nothing. */
+  /** Releases all bytes. Further calls do nothing. */
   release(): void {
     this.#budget.release(this);
   }
@@ -130,7 +131,7 @@ export class Allowance {
         },
       };
       const timer = setTimeout(() => {
-        const message = `no memory for an upload within ${this.#timeoutMs} ms: all ${this.#budget.maxBytes} bytes of uploadBytes are in use`;
+        const message = `uploadBytes: too few of the ${this.#budget.maxBytes} bytes became free within ${this.#timeoutMs} ms; retry later or raise uploadBytes`;
         fail(new HotblobError('ERR_HOTBLOB_OVERLOADED', message));
       }, this.#timeoutMs);
       signal.addEventListener('abort', onAbort);

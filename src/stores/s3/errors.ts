@@ -1,6 +1,6 @@
 import { type ErrorCode, errnoCode, HotblobError } from '../../contract/errors.js';
 
-/** Codes for errors of S3 whose name says more than their status, and for errors of the SDK. */
+/** Error codes by error name: for errors of S3 whose name says more than their status, and for errors of the SDK. */
 const CODE_OF_NAME: Readonly<Record<string, ErrorCode>> = {
   CredentialsProviderError: 'ERR_HOTBLOB_UPSTREAM_DENIED',
   EntityTooLarge: 'ERR_HOTBLOB_TOO_LARGE',
@@ -37,7 +37,10 @@ export function isMissing(error: unknown): boolean {
   return responseStatus(error) === 404 && nameOf(error) !== 'NoSuchBucket';
 }
 
-/** Returns whether the range starts at or behind the end of the object, because that is empty or has become shorter. */
+/**
+ * Returns whether the requested range starts at or behind the end of the object. The object is empty or has become
+ * shorter.
+ */
 export function isOutOfRange(error: unknown): boolean {
   return responseStatus(error) === 416;
 }
@@ -48,10 +51,11 @@ export function isPreconditionFailed(error: unknown): boolean {
 }
 
 /**
- * Converts an error of the SDK. An error response is described by its name, status and request id, and is never the
- * `cause`: it can contain the signed request with the session token (SignatureDoesNotMatch).
+ * Converts an error of the SDK. For an error response, the message has the name, the status and the request id. The
+ * response itself never becomes the `cause`, because it can contain the signed request with the session token
+ * (SignatureDoesNotMatch).
  *
- * @param action what failed, such as `reading from the bucket 'builds'`
+ * @param action action that failed, such as `reading from the bucket 'builds'`
  */
 export function toHotblobError(error: unknown, action: string): HotblobError {
   if (error instanceof HotblobError) return error;
@@ -69,11 +73,14 @@ export function toHotblobError(error: unknown, action: string): HotblobError {
 }
 
 /**
- * Returns the error for an object that changed between two requests of one download: continuing would mix two
- * artifacts. Its status tells the client to try again.
+ * Returns the error for an object that changed between two requests of one download. If the download continued, it
+ * would mix two artifacts. The status of the error tells the client to try again.
  */
 export function objectChanged(action: string): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_OVERLOADED', `${action} failed: the object was replaced or deleted meanwhile`);
+  return new HotblobError(
+    'ERR_HOTBLOB_OVERLOADED',
+    `${action} failed: the object was replaced or deleted during the download`,
+  );
 }
 
 /** Returns the error for a response that violates the S3 API. */
@@ -81,7 +88,7 @@ export function invalidResponse(action: string, reason: string): HotblobError {
   return new HotblobError('ERR_HOTBLOB_UPSTREAM', `${action} failed: ${reason}`);
 }
 
-/** Returns the error for a body that has stalled for `timeoutMs`. */
+/** Returns the error for a response body that has stalled for `timeoutMs`. */
 export function bodyTimeout(action: string, timeoutMs: number): HotblobError {
   return new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', `${action} failed: no data received for ${timeoutMs} ms`);
 }

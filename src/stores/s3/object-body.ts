@@ -1,23 +1,23 @@
 import { Readable } from 'node:stream';
 import { bodyTimeout, invalidResponse, toHotblobError } from './errors.js';
 
-/** Describes a range of an object and requests the rest of it again. */
+/** Range of an object, with a function that requests the rest of the range again. */
 export interface BodyOrigin {
-  /** Action that error messages name, such as `reading from the bucket 'builds'`. */
+  /** Description of the action for error messages, such as `reading from the bucket 'builds'`. */
   readonly action: string;
   /** Maximum number of consecutive requests that receive no byte, the first one included. */
   readonly maxAttempts: number;
-  /** Maximum time without a byte while the consumer reads, in milliseconds. */
+  /** Maximum time in milliseconds without a byte, while the consumer waits for data. */
   readonly timeoutMs: number;
-  /** Destroys the stream when it aborts. */
+  /** Signal that ends the download. */
   readonly signal: AbortSignal;
   /** Requests the range again, without its first `received` bytes. */
   reopen(received: number): Promise<Readable>;
 }
 
 /**
- * Bytes of a range of an object. If the connection is reset or stalls, the rest is requested again when the consumer
- * reads on.
+ * Stream of the bytes in a range of an object. If the connection is reset or stalls, the stream requests the rest again
+ * as soon as the consumer reads on.
  */
 export class ObjectBody extends Readable {
   readonly #origin: BodyOrigin;
@@ -61,7 +61,7 @@ export class ObjectBody extends Readable {
       return;
     }
     this.#body.resume();
-    // Runs only while the consumer reads: a slow client is not a stalled service.
+    // The timer runs only while the consumer waits for data, because a slow client is not a stalled service.
     this.#stallTimer ??= setTimeout(() => {
       const { action, timeoutMs } = this.#origin;
       this.#onFailure(bodyTimeout(action, timeoutMs));
@@ -101,7 +101,8 @@ export class ObjectBody extends Readable {
     this.#isReading = this.push(chunk);
     this.#stallTimer?.refresh();
     if (this.#received === this.#length) {
-      // The body keeps flowing to its end, so that the agent can reuse the connection. Its errors no longer matter.
+      // The body is still read to its end, so that the agent can reuse the connection. Errors of the body no longer
+      // matter.
       this.#body = undefined;
       this.#clearStallTimer();
       this.push(null);
@@ -121,7 +122,8 @@ export class ObjectBody extends Readable {
       this.destroy(signal.reason);
       return;
     }
-    // A service may close a connection that has been idle. Not counted; the next read opens a new one.
+    // A service may close a connection that has been idle. This does not count as a failure; the next read opens a new
+    // connection.
     if (!this.#isReading) return;
     if (++this.#consecutiveFailures >= maxAttempts) this.destroy(toHotblobError(error, action));
     else this.#reopen();

@@ -1,7 +1,8 @@
 import type { UploadMetadata } from '../../contract/artifact.js';
 
 /**
- * Prefix of the names of additional headers in user-defined metadata. Metadata without it belongs to other programs.
+ * Prefix of the names of additional headers in user-defined metadata. Metadata without this prefix belongs to other
+ * programs.
  */
 const PREFIX = 'hotblob-';
 const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
@@ -51,11 +52,11 @@ export function fromObjectMetadata(output: ObjectMetadataOutput): UploadMetadata
   };
 }
 
-/** Encoding of the empty value. No header has this value: control characters are refused. */
+/** Stands for an empty value. No header has the value NUL, because control characters are refused. */
 const EMPTY = '%00';
 /**
- * Characters to encode: everything outside visible ASCII; a space after another, because the signature collapses them;
- * the percent sign; and the start of an RFC 2047 encoded word, which S3 would decode.
+ * Characters to encode: everything outside visible ASCII; a space that follows a space, because the signature collapses
+ * spaces; the percent sign; and the start of an RFC 2047 encoded word, which S3 would decode.
  */
 const UNSAFE = /[^\x20-\x7e]|%|(?<= ) |^=\?/g;
 

@@ -13,12 +13,12 @@ import type { Sdk } from './sdk.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** Limits of S3 for every part of a multipart upload except the last. */
+/** Size limits of S3 for a part of a multipart upload. The last part may be smaller. */
 const MIN_PART_BYTES = 5 * MIB;
 const MAX_PART_BYTES = 5 * 1024 * MIB;
 /**
- * A connection carries one request at a time, and a slow client occupies it. The SDK's default of 50 is too low for
- * that.
+ * Maximum number of connections. The SDK's default of 50 is too low, because a connection carries one request at a
+ * time, and a slow client occupies its connection.
  */
 const MAX_SOCKETS = 256;
 const CONNECT_TIMEOUT_MS = 5000;
@@ -27,32 +27,36 @@ const CONNECT_TIMEOUT_MS = 5000;
 export interface S3StoreOptions {
   /** Name of the bucket, or ARN of an access point. */
   readonly bucket: string;
-  /** Prefix of the object names: an object is named `prefix/key`. Default: none, the name is the key. */
+  /** Prefix of the object names: an object is named `prefix/key`. Default: none; an object is named `key`. */
   readonly prefix?: string | undefined;
   /**
-   * Existing client to use with its own configuration. `close()` does not destroy it. Cannot be combined with the next
-   * five options. Default: the store creates a client from them.
+   * Existing client, which keeps its own configuration. `close()` does not destroy it. Cannot be combined with
+   * `endpoint`, `region`, `credentials`, `forcePathStyle` or `maxAttempts`. Default: the store creates a client from
+   * these options.
    */
   readonly client?: S3Client | undefined;
   /** URL of a service other than AWS, such as `https://minio.internal:9000`. Default: AWS. */
   readonly endpoint?: string | undefined;
-  /** Default: the region from the environment or the AWS configuration files. */
+  /** Region of the bucket. Default: the region from the environment or the AWS configuration files. */
   readonly region?: string | undefined;
-  /** Default: the SDK's provider chain (environment, AWS configuration files, container or instance role). */
+  /**
+   * Credentials for S3. Default: the SDK's provider chain (environment, AWS configuration files, container or instance
+   * role).
+   */
   readonly credentials?: S3ClientConfig['credentials'] | undefined;
   /**
-   * Whether the bucket is addressed in the path instead of the host name. Most services other than AWS require it.
-   * Default: false.
+   * Whether the name of the bucket is in the path of request URLs instead of the host name. Most services other than
+   * AWS require it. Default: false.
    */
   readonly forcePathStyle?: boolean | undefined;
   /**
-   * Maximum number of attempts per request, with the SDK's backoff between them. A download that is interrupted fails
+   * Maximum number of attempts per request. The SDK waits between attempts (backoff). An interrupted download fails
    * after this many consecutive attempts without progress. Default: 3.
    */
   readonly maxAttempts?: number | undefined;
   /**
-   * Time to the response headers, time without a byte of a body, and time that an upload waits for memory; in
-   * milliseconds. Default: 10,000.
+   * Timeout in milliseconds. It limits the time to the response headers, the time without a byte of a body, and the
+   * time that an upload waits for memory. Default: 10,000.
    */
   readonly requestTimeoutMs?: number | undefined;
   /**
@@ -61,13 +65,13 @@ export interface S3StoreOptions {
    */
   readonly partBytes?: number | undefined;
   /**
-   * Memory for the parts of all uploads together, in bytes; at least twice `partBytes`. Parts take it as their bytes arrive, and
-   * wait when it is used up. Default: eight parts.
+   * Memory for the parts of all uploads together, in bytes; at least twice `partBytes`. A part takes memory as its
+   * bytes arrive. When the memory is used up, parts wait. Default: eight parts.
    */
   readonly uploadBytes?: number | undefined;
   /**
-   * Number of bytes that a lookup requests with the metadata. A download up to this size takes one request, a larger
-   * one two. `0`: a lookup sends a HEAD request. Default: 64 KiB.
+   * Number of bytes of the object that a lookup requests together with the metadata. A download up to this size takes
+   * one request, a larger download takes two. With `0`, a lookup sends a HEAD request. Default: 64 KiB.
    */
   readonly firstBytes?: number | undefined;
 }
@@ -75,7 +79,7 @@ export interface S3StoreOptions {
 /** Validated options with all defaults applied. */
 export interface S3Settings {
   readonly bucket: string;
-  /** Ends with a slash, or is empty. */
+  /** Prefix of the object names. It ends with a slash or is empty. */
   readonly prefix: string;
   readonly client: S3Client;
   /** Whether `close()` destroys the client. */
@@ -105,7 +109,7 @@ export function s3SettingsOf(options: S3StoreOptions, sdk: Sdk): S3Settings {
   if (client !== undefined) {
     const name = CLIENT_OPTIONS.find((each) => options[each] !== undefined);
     if (name !== undefined) {
-      const message = `client: cannot be combined with ${name}; configure it in the client`;
+      const message = `client: cannot be combined with ${name}; configure ${name} in the client`;
       throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
     }
   }
@@ -125,7 +129,7 @@ const NON_EMPTY_STRING: OptionCheck = {
   expected: 'a string that is not empty',
   accepts: (value) => typeof value === 'string' && value !== '',
 };
-/** Accepts every value. The value may be a secret, so a separate check reports it without showing it. */
+/** Accepts every value. The value may be a secret, so a separate check validates it and does not show it. */
 const CHECKED_SEPARATELY: OptionCheck = { expected: '', accepts: () => true };
 
 const CHECKS: Readonly<Record<keyof S3StoreOptions, OptionCheck>> = {
@@ -212,7 +216,7 @@ function clientConfigOf(options: S3StoreOptions, requestTimeoutMs: number): S3Cl
       socketTimeout: requestTimeoutMs,
       httpAgent: { keepAlive: true, maxSockets: MAX_SOCKETS },
       httpsAgent: { keepAlive: true, maxSockets: MAX_SOCKETS },
-      // By default the handler logs to the console.
+      // By default, the request handler of the SDK logs to the console.
       logger: SILENT_LOGGER,
     },
   };

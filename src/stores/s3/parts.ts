@@ -7,10 +7,10 @@ import type { Allowance, ByteBudget } from './byte-budget.js';
 
 /** Maximum number of parts in a multipart upload of S3. */
 const MAX_PARTS = 10_000;
-/** Size of the buffer that a part starts with. */
+/** Size of the first buffer of a part. The buffer grows as bytes arrive. */
 const FIRST_BYTES = 256 * 1024;
 
-/** Limits of an upload. */
+/** Limits for the parts of an upload. */
 export interface UploadLimits {
   readonly partBytes: number;
   /** Memory for the parts of all uploads. */
@@ -27,12 +27,12 @@ export interface Part extends Payload {
 }
 
 /**
- * Splits a body into parts of `partBytes`. The last part may be shorter; an empty body is one empty part. A part takes memory
- * only for bytes that have arrived.
+ * Splits a body into parts of `partBytes`. The last part may be shorter. An empty body becomes one empty part. A part
+ * uses memory only for bytes that have arrived.
  *
  * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` above 10,000 parts, `ERR_HOTBLOB_INCOMPLETE` if the body has another
- * length than announced, `ERR_HOTBLOB_OVERLOADED` if no memory becomes free in time; else the error of the body or the
- * reason of the signal
+ *   length than announced, `ERR_HOTBLOB_OVERLOADED` if no memory becomes free in time
+ * @throws the error of the body, or the reason of the signal
  */
 export async function* splitIntoParts(body: Readable, options: PutOptions, limits: UploadLimits): AsyncGenerator<Part> {
   const { partBytes, budget, timeoutMs } = limits;

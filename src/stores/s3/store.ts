@@ -24,22 +24,25 @@ export interface S3Store extends ReadWriteStore {
   /** Returns the artifact under `key` with the entity tag of S3, or undefined for a miss. */
   get(key: string, options?: Partial<GetOptions>): Promise<StreamArtifact | undefined>;
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
-  /** Returns counts of the requests to S3. A large artifact takes several requests, and so does a deletion. */
+  /**
+   * Returns counts of the requests to S3. The download of a large artifact takes several requests, and so does a
+   * deletion.
+   */
   stats(): StoreStats;
 }
 
 /**
  * Creates a store over a bucket of S3, or of a service that implements the S3 API. The name of an object is the prefix
- * followed by the key. Requires the package `@aws-sdk/client-s3`. Sends no request until the store is used.
+ * followed by the key. Requires the package `@aws-sdk/client-s3`. The store sends no request until it is used.
  *
  * Reads: `get` requests the first bytes of an object and receives its size, entity tag and metadata with them. A small
- * artifact is then complete. For a larger one, `open` requests the rest and resolves when the response has started. If
- * the object was replaced in the meantime, `open` rejects. A download whose connection is reset or stalls resumes at
- * the same position.
+ * artifact is then complete. For a larger artifact, `open` requests the rest and resolves when the response has
+ * started. If the object was replaced in the meantime, `open` rejects. A download whose connection is reset or stalls
+ * resumes at the same position.
  *
- * Writes: a body larger than `partBytes` is sent as a multipart upload. A failed upload leaves nothing. A successful
- * one replaces the object atomically, as S3 guarantees. `created` and the result of `delete` come from a HEAD request:
- * of two concurrent writers, both may get the same result.
+ * Writes: a body larger than `partBytes` is sent as a multipart upload. A failed upload leaves nothing behind. A
+ * successful upload replaces the object atomically, as S3 guarantees. `created` and the result of `delete` come from a
+ * HEAD request that is sent first, so two concurrent writers may get the same result.
  *
  * After all attempts have failed, methods reject with `ERR_HOTBLOB_UPSTREAM_DENIED` (credentials or policy),
  * `ERR_HOTBLOB_OVERLOADED` (S3 throttles requests), `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_UPSTREAM` for other
@@ -137,14 +140,15 @@ class BucketStore implements S3Store {
     const end = this.#settings.firstBytes;
     const response = end === 0 ? 'outOfRange' : await this.#bucket.read(name, { start: 0, end }, signal);
     if (response === undefined) return undefined;
-    // S3 responds 416 to a range of an empty object, without its metadata.
+    // If a range of an empty object is requested, S3 responds 416 without the metadata of the object.
     if (response === 'outOfRange') {
       const info = await this.#bucket.head(name, signal);
       return info && { info, firstBytes: EMPTY };
     }
     const { info, body, range } = response;
     if (range.start !== 0 || range.end > end || range.end === 0) {
-      // The object is empty, or the service ignores ranges. In that case `open` requests the body and checks its range.
+      // The object is empty, or the service ignores ranges. In both cases, `open` requests the body and checks its
+      // range.
       discard(body);
       return { info, firstBytes: EMPTY };
     }
@@ -166,8 +170,8 @@ class BucketStore implements S3Store {
     if (available.byteLength === end - start) return Readable.from(available.byteLength === 0 ? [] : [available]);
     const rest = { start: start + available.byteLength, end };
     const origin = await this.#createOrigin(name, info, rest, signal);
-    // Awaited, so that a failure is reported before the response headers are sent. Once the response has started, S3 sends
-    // this version to its end, even if the object is replaced or deleted.
+    // The response is awaited, so that a failure is reported before the handler sends headers. Once the response has
+    // started, S3 sends this version to its end, even if the object is replaced or deleted.
     return new ObjectBody(origin, await origin.reopen(0), end - rest.start, available);
   }
 

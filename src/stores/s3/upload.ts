@@ -7,21 +7,21 @@ import type { Bucket } from './bucket.js';
 import { type ObjectMetadataInput, toObjectMetadata } from './object-metadata.js';
 import { type Part, splitIntoParts, type UploadLimits } from './parts.js';
 
-/** Parts of one upload that are sent at the same time, while the next one is filled. */
+/** Number of parts of an upload that are sent at the same time. Meanwhile, the next part is filled. */
 const PARTS_IN_FLIGHT = 2;
 
 const log = debug('hotblob:s3');
 
 /**
- * Stores a body as an object: in one request if it fits into one part, else as a multipart upload. An upload that fails
- * before its last request leaves nothing. The last request is never aborted: the store could not know whether S3 has
- * processed it.
+ * Stores a body as an object: in one request if it fits into one part, otherwise as a multipart upload. An upload that
+ * fails before its last request leaves nothing. The last request is never aborted: the store could not know whether S3
+ * has processed it.
  *
- * Does not use `Upload` of @aws-sdk/lib-storage. When aborted, that one leaves parts in flight and rejects before they
- * are deleted. If the deletion fails too, it reports that error instead of the first one.
+ * Does not use `Upload` of @aws-sdk/lib-storage. When `Upload` is aborted, it leaves parts in flight and rejects before
+ * the parts are deleted. If the deletion fails too, it reports the error of the deletion instead of the first error.
  *
- * @throws HotblobError as {@link splitIntoParts} and {@link normalizeMetadata}; else the error of the body or the
- * bucket, or the reason of the signal
+ * @throws HotblobError for the reasons of {@link splitIntoParts} and {@link normalizeMetadata}
+ * @throws the error of the body or the bucket, or the reason of the signal
  */
 export async function upload(
   bucket: Bucket,
@@ -33,7 +33,7 @@ export async function upload(
   const objectMetadata = toObjectMetadata(normalizeMetadata(metadata));
   const failure = new AbortController();
   const signal = AbortSignal.any([clientSignal, failure.signal]);
-  // Runs in parallel with the body, so that it adds no latency.
+  // The HEAD request runs while the body arrives, so that it adds no latency.
   const existing = bucket.head(key, signal);
   existing.catch((error: unknown) => failure.abort(error));
   const isNewKey = async (): Promise<boolean> => {
@@ -74,8 +74,8 @@ class MultipartUpload {
   #id: string | undefined;
 
   /**
-   * @param failure aborted when a part fails
-   * @param signal ends the upload; must follow `failure`
+   * @param failure controller that is aborted when a part fails
+   * @param signal that ends the upload; it is also aborted by `failure`
    */
   constructor(
     bucket: Bucket,
@@ -99,7 +99,7 @@ class MultipartUpload {
   async add(part: Part): Promise<void> {
     let id: string;
     try {
-      // Not abortable: without the id, nothing could delete the upload.
+      // This request is never aborted: without the id of the upload, it could not be deleted.
       id = this.#id ??= await this.#bucket.createUpload(this.#key, this.#metadata);
       while (this.#sending.size >= PARTS_IN_FLIGHT) await Promise.race(this.#sending);
       this.#signal.throwIfAborted();
@@ -116,7 +116,7 @@ class MultipartUpload {
     this.#sending.add(sending);
   }
 
-  /** Resolves when all parts have been sent. Rejects if one has failed. */
+  /** Resolves when all parts have been sent. Rejects if a part has failed. */
   async waitForParts(): Promise<void> {
     await Promise.all(this.#sending);
     this.#signal.throwIfAborted();
@@ -128,7 +128,10 @@ class MultipartUpload {
     return this.#bucket.completeUpload(this.#key, this.#id, this.#parts);
   }
 
-  /** Deletes the parts once none is in flight: S3 would keep a part that arrives after the deletion. Never rejects. */
+  /**
+   * Waits until no part is in flight, then deletes all parts. S3 would keep a part that arrives after the deletion.
+   * Never rejects.
+   */
   async abort(): Promise<void> {
     if (this.#id === undefined) return;
     await Promise.all(this.#sending);

@@ -13,7 +13,7 @@ import type { UpstreamResponse } from './response.js';
 export class UpstreamClient {
   readonly #origin: string;
   readonly #http1: Http1Transport;
-  /** `undefined` for an `http:` URL without `h2c`. */
+  /** Transport for HTTP/2; `undefined` for an `http:` URL without `h2c`. */
   readonly #http2: Http2Transport | undefined;
   #isClosed = false;
 
@@ -34,14 +34,14 @@ export class UpstreamClient {
   }
 
   /**
-   * Resolves when the response headers have arrived. Rejects with the signal's reason if it aborts, and with the error
-   * of the upload body if that fails.
+   * Sends a request. Resolves when the response headers have arrived. If the signal is aborted, rejects with its
+   * reason. If the upload body fails, rejects with its error.
    *
-   * If the connection ends before the response, the request is sent once more on another connection, provided that the
-   * upstream has not processed it or that it is a GET, and that no upload body has been read.
+   * If the connection ends before the response, a GET is sent once more on another connection. Another request is sent
+   * once more only if the upstream has not processed it and its body has not been read.
    *
    * @throws HotblobError `ERR_HOTBLOB_UPSTREAM`, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_CLOSED` after
-   * {@link close}
+   *   {@link close}
    */
   async request(request: UpstreamRequest): Promise<UpstreamResponse> {
     try {

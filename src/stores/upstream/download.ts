@@ -14,9 +14,9 @@ export interface DownloadOptions {
 }
 
 /**
- * Returns the response to a GET as an artifact. The response body waits until the artifact is opened, so that a download
- * takes one request. It is cancelled when a range is opened, when `signal` aborts (the response had no body: HEAD, 304),
- * or after `unopenedTimeoutMs`. Opening the artifact after that sends another GET.
+ * Returns the response to a GET as an artifact. The response body waits until the artifact is opened, so that a
+ * download takes one request. The body is cancelled when a range is opened, when `signal` is aborted because the client
+ * got no body (HEAD, 304), or after `unopenedTimeoutMs`. If the artifact is opened after that, another GET is sent.
  */
 export function streamArtifactOf(
   options: DownloadOptions,
@@ -61,7 +61,7 @@ export function streamArtifactOf(
         throw unexpectedStatus(options.origin, 'GET', again.status);
       }
       assertUnchanged(again);
-      // An upstream without range support sends the whole artifact: the body leaves out the rest.
+      // An upstream without range support sends the whole artifact. ResponseBody then emits only the range.
       if (range === undefined || again.status === 200) return bodyOf(options, again, range ?? { start: 0, end: size });
       const expected = `bytes ${range.start}-${range.end - 1}/`;
       const received = again.headers['content-range'] ?? '';
@@ -78,7 +78,10 @@ export function streamArtifactOf(
     }
   }
 
-  /** Throws if the artifact differs from the first response, whose metadata the caller has already used. */
+  /**
+   * Throws if the artifact is not the one of the first response, because the caller has already used the metadata of
+   * that response.
+   */
   function assertUnchanged(again: UpstreamResponse): void {
     const now = artifactMetadataOf(again);
     const isSame =

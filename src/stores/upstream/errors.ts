@@ -1,7 +1,7 @@
 import { HotblobError } from '../../contract/errors.js';
 
 /**
- * Returns the error for a request that got no usable response.
+ * Returns the error for a request without a valid response.
  *
  * @param origin scheme, host and port of the upstream, without credentials
  */
@@ -11,7 +11,7 @@ export function upstreamError(origin: string, cause: unknown): HotblobError {
   return new HotblobError('ERR_HOTBLOB_UPSTREAM', `${origin}: ${reason}`, { cause });
 }
 
-/** @param expectation what did not happen in time, as a `Deadline` reports it */
+/** @param expectation description of the missing event, as a `Deadline` reports it */
 export function upstreamTimeout(origin: string, expectation: string): HotblobError {
   return new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', `${origin}: no ${expectation}`);
 }
@@ -27,9 +27,15 @@ export function unexpectedStatus(origin: string, method: string, status: number)
   return new HotblobError('ERR_HOTBLOB_UPSTREAM', message);
 }
 
-/** The connection ended before the response headers. The client catches it and either retries or rejects with the cause. */
+/**
+ * Error of a connection that ended before the response headers. `UpstreamClient` catches it, and either retries the
+ * request or rejects with the cause.
+ */
 export class ConnectionLostError extends Error {
-  /** `true` if the upstream has certainly not processed the request, so that any request may be retried (RFC 9113, 8.7). */
+  /**
+   * `true` if it is certain that the upstream has not processed the request. Any request may then be retried (RFC 9113,
+   * 8.7).
+   */
   readonly isUnprocessed: boolean;
 
   constructor(isUnprocessed: boolean, cause: unknown) {

@@ -10,7 +10,10 @@ import { type OutgoingRequest, sendRequest } from './send-request.js';
 /** Idle time after which a connection is closed. A proxy or the upstream may drop an idle connection without notice. */
 const IDLE_MS = 15_000;
 
-/** HTTP/1.1 over keep-alive connections. Node's agent unreferences idle ones, so they do not keep the process alive. */
+/**
+ * Transport for HTTP/1.1 with keep-alive connections. Node's agent unreferences idle connections, so that they do not
+ * keep the process alive.
+ */
 export class Http1Transport implements Transport {
   readonly #settings: UpstreamSettings;
   readonly #agent: http.Agent;

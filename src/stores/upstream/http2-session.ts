@@ -19,9 +19,12 @@ const { NGHTTP2_CANCEL, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_REFUSED_STREAM } = co
  * connection without notice.
  */
 const MAX_UNCHECKED_IDLE_MS = 10_000;
-/** Time for the upstream to close its side of a session that has ended. */
+/** Time in milliseconds that the upstream has to close its side of a session that has ended. */
 const LINGER_MS = 1000;
-/** `maxSessionMemory` of node:http2. Uploads wait for each chunk to be written, so they stay far below it. */
+/**
+ * Value of `maxSessionMemory` of node:http2. Uploads need far less, because they wait until each chunk has been
+ * written.
+ */
 const SESSION_MEGABYTES = 64;
 
 /** HTTP/2 session with the upstream. It keeps the process alive only while it has streams. */
@@ -36,7 +39,7 @@ export class Http2Session {
   #isDrained = false;
   #verifying: Promise<boolean> | undefined;
 
-  /** Opens a session on `socket`, which is connected or connecting to an upstream that speaks HTTP/2. */
+  /** Opens a session on `socket`. The socket is connected, or is connecting, to an upstream that speaks HTTP/2. */
   static open(settings: UpstreamSettings, socket: Socket): Promise<Http2Session> {
     const { origin, limits } = settings;
     return new Promise((resolve, reject) => {
@@ -47,7 +50,7 @@ export class Http2Session {
       });
       const deadline = new Deadline((expectation) => session.destroy(upstreamTimeout(origin.origin, expectation)));
       deadline.set('connectTimeoutMs', limits.connectTimeoutMs, 'connection');
-      // Never removed: without a listener, an error would end the process.
+      // This listener is never removed: without a listener, an error would end the process.
       session.on('error', (error) => reject(upstreamError(origin.origin, error)));
       session.on('close', () => {
         deadline.clear();
@@ -69,12 +72,12 @@ export class Http2Session {
     this.closed = new Promise((resolve) => session.once('close', resolve));
   }
 
-  /** `true` if a new stream may be opened. After a GOAWAY, Node opens none either. */
+  /** `true` if a new stream may be opened. It is `false` after a GOAWAY of the upstream. */
   get isUsable(): boolean {
     return !(this.#isDrained || this.#session.closed || this.#session.destroyed);
   }
 
-  /** Resolves to {@link isUsable}, after a PING if the session has been idle for a long time. */
+  /** Resolves to {@link isUsable}. If the session has been idle for a long time, it sends a PING first. */
   async verify(): Promise<boolean> {
     if (!this.isUsable) return false;
     if (this.#streamCount > 0 || performance.now() - this.#idleSince < MAX_UNCHECKED_IDLE_MS) return true;
@@ -84,7 +87,7 @@ export class Http2Session {
     return this.#verifying;
   }
 
-  /** Like `Transport.send`. */
+  /** Sends a request, like `Transport.send`. */
   async send(request: UpstreamRequest): Promise<UpstreamResponse> {
     const { origin, limits } = this.#settings;
     const { method, path, headers, upload } = request;
@@ -100,12 +103,13 @@ export class Http2Session {
     this.#track(stream);
     const outgoing = new OutgoingHttp2Request(stream, this.#session, origin.origin);
     const response = sendRequest(outgoing, request, limits, origin.origin);
-    // After a timeout the connection may be dead: the next request opens another one.
+    // After a timeout, the connection may be dead. The session is drained, so that the next request opens another
+    // connection.
     response.catch((error) => isTimeout(error) && this.drain());
     return response;
   }
 
-  /** Opens no more streams, and closes the session when the open ones have completed. */
+  /** Opens no more streams, and closes the session when the open streams have completed. */
   drain(): void {
     this.#isDrained = true;
     if (!this.#session.destroyed) this.#session.close();
@@ -127,11 +131,13 @@ export class Http2Session {
     });
   }
 
-  /** Without streams, the socket does not keep the process alive; a drained session is closed. */
+  /**
+   * If the session has no streams, its socket no longer keeps the process alive. If it is also drained, it is closed.
+   */
   #releaseIfIdle(): void {
     if (this.#streamCount > 0) return;
     this.#socket.unref();
-    // Node waits without a limit for the upstream to close its side.
+    // Without this timer, Node would wait without a limit until the upstream closes its side.
     if (!this.isUsable) setTimeout(() => this.#socket.destroy(), LINGER_MS).unref();
   }
 
@@ -182,9 +188,9 @@ class OutgoingHttp2Request implements OutgoingRequest {
   explain(error: Error | undefined): Error {
     const { rstCode } = this.sink;
     const cause = error ?? new Error(`the stream was reset with code ${rstCode}`);
-    // nghttp2 closes streams that a GOAWAY excludes with this code, too.
+    // nghttp2 also uses this code to close streams that a GOAWAY excludes.
     if (rstCode === NGHTTP2_REFUSED_STREAM) return new ConnectionLostError(true, cause);
-    // Node closes every stream with this code when too many bytes were queued in streams that were reset.
+    // Node uses this code to close all streams of a session if too many bytes were queued in streams that were reset.
     const isOverResetBudget = rstCode === NGHTTP2_ENHANCE_YOUR_CALM;
     if (isOverResetBudget || this.#session.closed || this.#session.destroyed) {
       return new ConnectionLostError(false, cause);

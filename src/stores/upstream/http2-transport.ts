@@ -4,20 +4,23 @@ import type { UpstreamRequest } from './request.js';
 import type { UpstreamResponse } from './response.js';
 
 /**
- * HTTP/2 over one session that all requests share. The session is opened by the first request. It is replaced when it
- * has ended, was drained by a GOAWAY, or does not answer a PING; requests in flight on the old session complete.
+ * Transport for HTTP/2. All requests share one session. The session is opened by the first request. It is replaced when
+ * it has ended, was drained by a GOAWAY, or does not answer a PING; requests in flight on the old session complete.
  */
 export class Http2Transport {
   readonly #open: () => Promise<Http2Session | undefined>;
   readonly #sessions = new Set<Http2Session>();
   #current: Promise<Http2Session | undefined> | undefined;
 
-  /** @param open opens a session; resolves to `undefined` if the upstream speaks only HTTP/1.1, which is remembered */
+  /**
+   * @param open opens a session. Resolves to `undefined` if the upstream speaks only HTTP/1.1; `open` is then not
+   *   called again
+   */
   constructor(open: () => Promise<Http2Session | undefined>) {
     this.#open = open;
   }
 
-  /** Like `Transport.send`, but resolves to `undefined` if the upstream speaks only HTTP/1.1. */
+  /** Sends a request, like `Transport.send`. Resolves to `undefined` if the upstream speaks only HTTP/1.1. */
   async send(request: UpstreamRequest): Promise<UpstreamResponse | undefined> {
     const session = await abortable(this.#session(), request.signal);
     if (session === undefined) return undefined;
@@ -64,7 +67,10 @@ export class Http2Transport {
   }
 }
 
-/** Rejects with the signal's reason when it aborts. The connection attempt continues, because other requests share it. */
+/**
+ * Settles like `promise`, but rejects with the signal's reason if the signal is aborted first. The connection attempt
+ * continues, because other requests share it.
+ */
 function abortable<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);

@@ -2,13 +2,13 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { UploadMetadata } from '../../contract/artifact.js';
 
 /**
- * Headers that are not stored with an artifact, in either direction. They describe the message, the connection, the
- * server or the browser's behaviour, and an upload must not set them for the requests of this store.
+ * Headers that are not metadata of an artifact. They are neither sent with an upload nor taken from a response, because
+ * they describe the message, the connection, the server or the behaviour of browsers.
  */
 const EXCLUDED_HEADERS = new Set([
-  // Fields of their own in the artifact's metadata.
+  // Headers that have a field of their own in the metadata.
   ...['cache-control', 'content-encoding', 'content-type', 'etag', 'last-modified'],
-  // Framing and the connection (RFC 9110, 7.6.1; RFC 9113, 8.2.2).
+  // Headers of the framing and the connection (RFC 9110, 7.6.1; RFC 9113, 8.2.2).
   ...[
     'connection',
     'content-length',

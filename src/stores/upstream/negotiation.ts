@@ -7,22 +7,24 @@ import type { UpstreamSettings } from './options.js';
 
 /**
  * Opens a TLS connection and negotiates the protocol (ALPN). Resolves to `undefined` if the upstream chooses HTTP/1.1.
- * The result is not cached here: an upstream may learn HTTP/2 when it is restarted.
+ * Each call negotiates anew and caches nothing.
  *
- * @throws HotblobError `ERR_HOTBLOB_UPSTREAM`, also for a certificate that is not trusted, or
- * `ERR_HOTBLOB_UPSTREAM_TIMEOUT`
+ * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` if the connection fails or its certificate is not trusted,
+ *   `ERR_HOTBLOB_UPSTREAM_TIMEOUT` if there is no connection in time
  */
 export async function negotiateHttp2(settings: UpstreamSettings): Promise<TLSSocket | undefined> {
   const { origin, ca, limits } = settings;
   const host = hostOf(origin);
-  // Imported here because it takes a quarter of the import time of this package, and only HTTPS upstreams need it.
+  // http2-wrapper is imported here, because it takes a quarter of the import time of this package and only HTTPS
+  // upstreams need it.
   const { auto } = await import('http2-wrapper');
   const resolveProtocol = auto.createResolveProtocol(new Map(), new Map(), (options, onConnect) => {
     const socket = connect(options, onConnect);
     const deadline = new Deadline((expectation) => socket.destroy(upstreamTimeout(origin.origin, expectation)));
     deadline.set('connectTimeoutMs', limits.connectTimeoutMs, 'connection');
     socket.once('secureConnect', () => deadline.clear()).once('close', () => deadline.clear());
-    // Never removed: the socket can fail before the session adds its listener, and the error would end the process.
+    // This listener is never removed: the socket can fail before the session adds its own listener, and the error would
+    // end the process.
     return socket.on('error', () => {});
   });
   const options = {

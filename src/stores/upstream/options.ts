@@ -16,9 +16,15 @@ const SECOND = 1000;
 
 /** Options of `upstreamStore`. Times are in milliseconds, sizes in bytes. */
 export interface UpstreamStoreOptions extends LimitOptions {
-  /** Uses HTTP/2 over cleartext with prior knowledge (RFC 9113, 3.3). Only for `http:` URLs. Default: `false` (HTTP/1.1). */
+  /**
+   * Whether to use HTTP/2 over cleartext with prior knowledge (RFC 9113, 3.3). Only for `http:` URLs. Default: `false`
+   * (HTTP/1.1).
+   */
   readonly h2c?: boolean | undefined;
-  /** Certificate authorities in PEM, which replace those of Node. Only for `https:` URLs. */
+  /**
+   * Certificates of trusted authorities in PEM, instead of those of Node. Only for `https:` URLs. Default: those of
+   * Node.
+   */
   readonly ca?: CertificateAuthorities | undefined;
   /** Token to send as `Authorization: Bearer`. Never logged. */
   readonly token?: string | undefined;
@@ -40,15 +46,21 @@ type LimitOptions = { readonly [Name in keyof UpstreamLimits]?: UpstreamLimits[N
 
 /** Timeouts and sizes of an upstream store. */
 export interface UpstreamLimits {
-  /** Time to open a connection, including the TLS handshake. Default: 5 s. */
+  /** Maximum time to open a connection, including the TLS handshake. Default: 5 s. */
   readonly connectTimeoutMs: number;
-  /** Time from the end of a request to the response headers, and to get a free connection or stream. Default: 15 s. */
+  /**
+   * Maximum time from the end of a request to its response headers. Also the maximum time that a request waits for a
+   * free connection or stream. Default: 15 s.
+   */
   readonly firstByteTimeoutMs: number;
-  /** Time without progress of a request body or response body while this side is ready for more. Default: 30 s. */
+  /**
+   * Maximum time without progress of a request body or response body, while the store is ready to send or receive more.
+   * Default: 30 s.
+   */
   readonly stallTimeoutMs: number;
   /**
-   * Time that a response body waits to be opened. When it has elapsed, the body is cancelled, and opening it later sends
-   * another GET. Default: 10 s.
+   * Maximum time from a lookup until its artifact is opened. After that, the response body is cancelled, and opening
+   * the artifact sends another GET. Default: 10 s.
    */
   readonly unopenedTimeoutMs: number;
   /** HTTP/2 flow-control window of a stream: bytes that the upstream may send before they are read. Default: 4 MiB. */
@@ -125,13 +137,13 @@ function parse(url: string | URL): URL {
   try {
     parsed = new URL(url);
   } catch {
-    // The original error is not set as the cause either: it contains the URL, and with it the password.
+    // The original error does not become the cause, because it contains the URL and therefore the password.
     throw invalidUrl(typeof url === 'string' ? 'a string that is not a URL' : typeof url);
   }
   if (parsed.protocol !== 'http:' && parsed.protocol !== 'https:') {
-    throw invalidUrl(`one with ${parsed.protocol}`);
+    throw invalidUrl(`a URL with the scheme ${parsed.protocol}`);
   }
-  if (parsed.hash !== '') throw invalidUrl('one with a fragment');
+  if (parsed.hash !== '') throw invalidUrl('a URL with a fragment');
   return parsed;
 }
 
@@ -141,11 +153,13 @@ function authorizationOf(
   credentials: UpstreamStoreOptions['credentials'],
 ): string | undefined {
   if (token !== undefined) {
-    // A header cannot carry other characters (RFC 6750, 2.1). A line break at the end of a token file is found here.
+    // A header cannot carry other characters (RFC 6750, 2.1). The check also finds a line break at the end of a token
+    // that was read from a file.
     const isToken = typeof token === 'string' && /^[\x21-\x7e]+$/.test(token);
     if (!isToken) throw invalidSecret('token', 'visible ASCII characters');
     if (credentials !== undefined || url.username !== '' || url.password !== '') {
-      throw invalidSecret('token', 'no other credentials with this option');
+      const message = 'token: cannot be combined with credentials, or with a user name or password in url';
+      throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
     }
     return `Bearer ${token}`;
   }
@@ -156,7 +170,7 @@ function authorizationOf(
   const { username, password } = Object(credentials) as { readonly username?: unknown; readonly password?: unknown };
   // The first colon ends the user name (RFC 7617, 2).
   if (typeof username !== 'string' || typeof password !== 'string' || username.includes(':')) {
-    throw invalidSecret('credentials', '{ username, password }, two strings, the first without ":"');
+    throw invalidSecret('credentials', '{ username, password } with two strings, and no ":" in username');
   }
   return basic(username, password);
 }
@@ -169,19 +183,22 @@ function decode(component: string): string {
   try {
     return decodeURIComponent(component);
   } catch {
-    throw invalidSecret('url', 'valid percent-encoding in the credentials');
+    throw invalidSecret('url', 'percent-encoded credentials');
   }
 }
 
-/** Error for an option that does not apply to the scheme of `url`. */
+/** Returns the error for an option that does not apply to the scheme of `url`. */
 function misplaced(name: string, expected: string, received: string): HotblobError {
-  const message = `${name}: expected only with an ${expected}: URL, but url begins with ${received}:`;
+  const message = `${name}: requires an ${expected}: URL, received an ${received}: URL`;
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
-/** Like {@link invalidOption}, but without the received value, which is secret. */
+/** Returns the error for an invalid secret, like {@link invalidOption} but without the received value. */
 function invalidSecret(name: string, expected: string): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received another value`);
+  return new HotblobError(
+    'ERR_HOTBLOB_INVALID_OPTION',
+    `${name}: expected ${expected} (the received value is not shown)`,
+  );
 }
 
 const AUTHORITIES: OptionCheck = {

@@ -9,17 +9,17 @@ export interface UpstreamRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly upload?: Upload | undefined;
   /**
-   * Aborts the request until the response headers have arrived. An upload that has been sent completely is not aborted.
-   * The reader of the response body ends the body.
+   * Signal that aborts the request. It has no effect after an upload has been sent completely, nor after the response
+   * headers have arrived. To abort a response body, destroy it.
    */
   readonly signal: AbortSignal;
 }
 
-/** Sends requests over one HTTP version. */
+/** Client for one HTTP version. */
 export interface Transport {
   /**
-   * Resolves when the response headers have arrived. Rejects with the signal's reason if it aborts, and with the error
-   * of the upload body if that fails.
+   * Sends a request. Resolves when the response headers have arrived. If the signal is aborted, rejects with its
+   * reason. If the upload body fails, rejects with its error.
    *
    * @throws ConnectionLostError if an existing connection ended before the response
    * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` or `ERR_HOTBLOB_UPSTREAM_TIMEOUT`

@@ -6,9 +6,9 @@ import type { UpstreamResponse } from './response.js';
 const READ_AHEAD_BYTES = 128 * 1024;
 
 export interface ResponseBodyOptions {
-  /** Bytes to leave out at the start of the response body. */
+  /** Number of bytes to leave out at the start of the response body. */
   readonly skip: number;
-  /** Bytes to emit after the skipped ones. `undefined` means up to the end of the body. */
+  /** Number of bytes to emit after those. `undefined`: all bytes up to the end of the body. */
   readonly length: number | undefined;
   readonly stallTimeoutMs: number;
   /** Origin of the upstream, for error messages. */
@@ -30,7 +30,7 @@ export class ResponseBody extends Readable {
 
   constructor(response: UpstreamResponse, options: ResponseBodyOptions) {
     super({ highWaterMark: READ_AHEAD_BYTES });
-    // The body can fail before its reader adds a listener. Without one, the error would end the process.
+    // The body can fail before its reader adds a listener. Without a listener, the error would end the process.
     this.on('error', () => {});
     this.#response = response;
     this.#options = options;

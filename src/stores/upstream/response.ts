@@ -2,8 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Readable } from 'node:stream';
 
 /**
- * Limits for reading and discarding a body that is not needed. Up to these limits it is read to the end, because a reset
- * costs the connection (HTTP/1.1) or counts against the upstream's limit of resets (HTTP/2).
+ * Limits up to which the rest of an unneeded response body is read and discarded. Above them, the response is aborted.
+ * That costs the connection (HTTP/1.1) or counts against the upstream's limit of resets (HTTP/2).
  */
 const MAX_DISCARDED_BYTES = 64 * 1024;
 const MAX_DISCARDING_MS = 1000;
@@ -14,11 +14,11 @@ export class UpstreamResponse {
   readonly headers: IncomingHttpHeaders;
   /** Value of `Content-Length`, if it is valid. */
   readonly length: number | undefined;
-  /** Body. It has an error listener, so an error without another listener does not end the process. */
+  /** Body of the response. It has an error listener already, so that an error does not end the process. */
   readonly source: Readable;
   readonly #abort: () => void;
 
-  /** @param abort ends the response early, at the cost of its connection or stream */
+  /** @param abort ends the response early: destroys the connection (HTTP/1.1) or resets the stream (HTTP/2) */
   constructor(status: number, headers: IncomingHttpHeaders, source: Readable, abort: () => void) {
     this.status = status;
     this.headers = headers;
@@ -27,14 +27,14 @@ export class UpstreamResponse {
     this.source = source;
     this.#abort = abort;
     source.on('error', () => {});
-    // Must happen now: node:http2 may discard the data of a stream that is neither read nor paused.
+    // The body is paused at once, because node:http2 may discard the data of a stream that is neither read nor paused.
     source.pause();
   }
 
   /**
-   * Releases the rest of the body: discards a short rest, aborts a long one.
+   * Releases the rest of the body. A short rest is read and discarded. If the rest is long, the response is aborted.
    *
-   * @param received bytes of the body that have been read
+   * @param received number of bytes of the body that have been read
    */
   cancel(received = 0): void {
     const { source, length } = this;

@@ -7,19 +7,22 @@ import type { UpstreamResponse } from './response.js';
 
 /** Request that has been created: a `ClientRequest` of node:http, or a stream of node:http2. */
 export interface OutgoingRequest {
-  /** Takes the request body. */
+  /** Stream to which the request body is written. */
   readonly sink: Writable;
   /** Reports the progress of the request to `events`. Called once. */
   subscribe(events: RequestEvents): void;
   abort(): void;
-  /** Returns the error to reject with. `error` is the error of `sink`, or undefined if `sink` closed before the response. */
+  /**
+   * Returns the error with which `send` rejects. `error` is the error of `sink`, or undefined if `sink` was closed
+   * before the response.
+   */
   explain(error: Error | undefined): Error;
 }
 
 export interface RequestEvents {
-  /** A new connection is being made for the request. */
+  /** Called when a new connection is opened for the request. */
   onConnecting(): void;
-  /** The request has its connection or stream. */
+  /** Called when the request has a connection or a stream. */
   onConnected(): void;
   onResponse(response: UpstreamResponse): void;
 }
@@ -55,7 +58,8 @@ export function sendRequest(
     const awaitResponse = (): void => {
       if (isSettled) return;
       isSent = true;
-      // The upstream may store an upload that it has received completely. Only the response says whether it did.
+      // From now on an abort is ignored: the upstream may store an upload that it has received completely, and only the
+      // response says whether it did.
       if (upload !== undefined) signal.removeEventListener('abort', onAbort);
       deadline.set('firstByteTimeoutMs', limits.firstByteTimeoutMs, 'response headers');
     };
@@ -66,7 +70,7 @@ export function sendRequest(
         return;
       }
       settle();
-      // The upstream has refused the upload before its end: the rest need not be sent.
+      // The upstream has refused the upload before its end, so the rest does not have to be sent.
       if (!isSent) outgoing.abort();
       resolve(response);
     };

@@ -29,7 +29,10 @@ export type { UpstreamStoreOptions } from './options.js';
 export interface UpstreamStore extends ReadWriteStore {
   get(key: string, options?: Partial<GetOptions>): Promise<StreamArtifact | undefined>;
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
-  /** Counts of requests to the upstream, and times until their response headers. A retried request counts once. */
+  /**
+   * Returns the number of requests to the upstream and the times to their response headers. A retried request counts
+   * once.
+   */
   stats(): StoreStats;
 }
 
@@ -37,24 +40,24 @@ const MISS_STATUSES = new Set([204, 404, 410]);
 const NOT_FOUND_STATUSES = new Set([404, 410]);
 
 /**
- * Creates a store that keeps its artifacts in another HTTP cache: a hotblob server, nginx with WebDAV, or any server that
- * answers GET, PUT and DELETE of `url/key`, as caches for Bazel do. Credentials in the URL are sent as
+ * Creates a store that keeps its artifacts in another HTTP cache: a hotblob server, nginx with WebDAV, or any server
+ * that answers GET, PUT and DELETE of `url/key`, as caches for Bazel do. Credentials in the URL are sent as
  * `Authorization: Basic`.
  *
- * Over `https:`, ALPN selects HTTP/2 or HTTP/1.1. Over `http:`, the store uses HTTP/1.1, or HTTP/2 with the option `h2c`.
- * Over HTTP/2, all requests share one session. A request that the upstream refused without processing it, or that a
- * GOAWAY excluded, is sent once more on a new session. Idle connections do not keep the process alive. Redirects are not
- * followed.
+ * Over `https:`, ALPN selects HTTP/2 or HTTP/1.1. Over `http:`, the store uses HTTP/1.1, or HTTP/2 with the option
+ * `h2c`. Over HTTP/2, all requests share one session. A request that the upstream refused without processing it, or
+ * that a GOAWAY excluded, is sent once more on a new session. Idle connections do not keep the process alive. Redirects
+ * are not followed.
  *
- * A lookup sends a GET, and its response body becomes the download, so that a hit takes one request. A range takes
- * another. If the body is not needed (HEAD, 304), the bytes in flight are discarded.
+ * A lookup sends a GET, and its response body becomes the download, so that a hit takes one request. A range takes a
+ * second request. If the body is not needed (HEAD, 304), the bytes in flight are discarded.
  *
- * Metadata of an upload is sent as request headers and read from the response headers of a lookup. Headers that describe
- * the message, the connection or the server are left out. Whether metadata is stored depends on the upstream.
+ * Metadata of an upload is sent as request headers and read from the response headers of a lookup. Headers that
+ * describe the message, the connection or the server are left out. Whether metadata is stored depends on the upstream.
  *
- * Its methods reject with a HotblobError: `ERR_HOTBLOB_UPSTREAM` if the upstream cannot be reached or sends an unexpected
- * response, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, `ERR_HOTBLOB_UPSTREAM_DENIED` for status 401 and 403, and
- * `ERR_HOTBLOB_CLOSED` after `close()`.
+ * The methods of the store reject with a HotblobError: `ERR_HOTBLOB_UPSTREAM` if the upstream cannot be reached or
+ * sends an unexpected response, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, `ERR_HOTBLOB_UPSTREAM_DENIED` for status 401 and 403,
+ * and `ERR_HOTBLOB_CLOSED` after `close()`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
@@ -142,7 +145,10 @@ class HttpUpstreamStore implements UpstreamStore {
     });
   }
 
-  /** Encodes each segment of the key: a key may contain characters with a meaning in URLs, such as `?` and `%`. */
+  /**
+   * Returns the path and the query for a key. Each segment is encoded, because a key may contain characters that have a
+   * meaning in URLs, such as `?` and `%`.
+   */
   #pathOf(key: string): string {
     assertKey(key);
     const { basePath, query } = this.#settings;

@@ -16,17 +16,17 @@ export class Upload {
     this.size = options.size;
   }
 
-  /** `true` once the body may have been read, so that it cannot be sent again. */
+  /** `true` if the body may have been read. It can then not be sent again. */
   get isStarted(): boolean {
     return this.#isStarted;
   }
 
   /**
-   * Sends the body and ends `sink`. The last chunk is held back until the body has ended: an upstream that knows the
-   * length would otherwise store the upload before the body could fail. Rejects with the error of the body or the
-   * reason of the signal. Errors of `sink` are handled by its owner, and `isSettled` then returns `true`.
+   * Sends the body and ends `sink`. The last chunk is sent only after the body has ended. Otherwise, an upstream that
+   * knows the length would store the upload even if the body failed at its end. Rejects with the error of the body or
+   * the reason of the signal. The caller handles errors of `sink`, and `isSettled` then returns `true`.
    *
-   * @param deadline runs while `sink` accepts no data
+   * @param deadline timeout that runs while `sink` accepts no data
    */
   async sendTo(sink: Writable, deadline: Deadline, stallTimeoutMs: number, isSettled: () => boolean): Promise<void> {
     this.#isStarted = true;

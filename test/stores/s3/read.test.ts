@@ -117,7 +117,7 @@ test('rejects if the object was replaced or deleted between two requests', async
     return artifact;
   };
   // s3rver ignores If-Match, so the store has to compare the entity tags.
-  const changed = refusal('ERR_HOTBLOB_OVERLOADED', /replaced or deleted meanwhile/);
+  const changed = refusal('ERR_HOTBLOB_OVERLOADED', /replaced or deleted during the download/);
   await t.throwsAsync(read(await replace()), changed);
   const artifact = await replace();
   proxy.fault = ({ headers }) => (headers['if-match'] ? { status: 412, code: 'PreconditionFailed' } : undefined);

@@ -190,7 +190,7 @@ test('uploads share their memory, and one that finds none waits up to requestTim
   const blocking = await fillMemory(impatient);
   await t.throwsAsync(
     put(impatient, 'a', content(1000), { size: undefined }),
-    refusal('ERR_HOTBLOB_OVERLOADED', /no memory for an upload within 2000 ms/),
+    refusal('ERR_HOTBLOB_OVERLOADED', /uploadBytes: too few of the \d+ bytes became free within 2000 ms/),
   );
   for (const body of blocking.bodies) body.destroy(failure);
   await t.throwsAsync(blocking.uploading, { is: failure });
