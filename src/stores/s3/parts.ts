@@ -101,7 +101,7 @@ class PartBuffer {
 
   #ensureRoom(bytes: number): void {
     if (bytes <= this.#bytes.byteLength) return;
-    // After the first bytes, allocated in full, so that few bytes are copied twice. The kernel provides a page only when it
+    // The second buffer has the full size, so that few bytes are copied twice. The kernel provides a page only when it
     // is first written.
     const larger = Buffer.allocUnsafeSlow(Math.min(bytes <= FIRST_BYTES ? FIRST_BYTES : Infinity, this.#maxBytes));
     larger.set(this.#bytes.subarray(0, this.#length));
