@@ -5,16 +5,16 @@ import { loadMmapIo } from './mmap-io.js';
 
 /** Native bindings that are available on this machine, and the number of mappings made through them. */
 export interface Bindings {
-  /** `mmap-io` if it loads, otherwise libc; undefined if neither loads. */
+  /** Binding that maps files: `mmap-io` if it can be loaded, otherwise libc; undefined if neither can be loaded. */
   readonly mapper: Mapper | undefined;
   readonly libc: Libc | undefined;
   readonly pageSize: number;
-  /** Number of mappings, including those that are unreachable but not yet garbage-collected. */
+  /** Number of mappings, including mappings that are unreachable but not yet garbage-collected. */
   readonly mappings: number;
   map(fd: number, offset: number, length: number): Mapping | 'out-of-reach' | 'map-limit' | 'map-failed';
 }
 
-/** Bindings to use. Default: all that load. */
+/** Bindings that may be used. Default: all. */
 export interface BindingChoice {
   /** The package `mmap-io`. Default: true. */
   readonly mmapIo?: boolean | undefined;
@@ -26,7 +26,7 @@ export interface BindingChoice {
  * Loads the bindings.
  *
  * @param maxMappings limit on the number of mappings. If a process reaches vm.max_map_count, the next allocation of V8
- *   fails and ends it
+ *   fails, and the process ends
  */
 export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMaxMappings()): Bindings {
   const libc = choice.libc === false ? undefined : loadLibc();
@@ -59,7 +59,8 @@ export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMa
   };
 }
 
-// Without libc the page size is unknown. A multiple of every page size of the architecture is correct too, but coarser.
+// Without libc, the page size is unknown. The largest page size of the architecture is correct too, because it is a
+// multiple of the others.
 function largestPageSize(): number {
   return process.arch === 'x64' ? 4096 : 65536;
 }

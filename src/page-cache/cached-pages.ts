@@ -4,11 +4,11 @@ import { type Bindings, loadBindings } from './bindings.js';
 import { openNoatime } from './open-noatime.js';
 import { canTrustMincore } from './residency.js';
 
-/** Number of pages of a file region, and of those that are in the page cache. */
+/** Page counts of a file region. */
 export interface CachedPages {
   /** Number of pages that the region overlaps. */
   readonly pages: number;
-  /** Number of them that are resident. */
+  /** Number of those pages that are in the page cache. */
   readonly resident: number;
   /** Page size in bytes. */
   readonly pageBytes: number;
@@ -20,27 +20,30 @@ export interface PageCacheInspector {
   readonly pageMap: typeof pageMap;
 }
 
-/** Bytes of a file that are inspected in one iteration of the event loop, in at most about 2 ms. */
+/** Number of bytes that are inspected in one iteration of the event loop. This takes at most about 2 ms. */
 const STEP_BYTES = 32 * 1024 * 1024;
-/** Same as {@link STEP_BYTES}, where each page takes a call. */
+/** Same as {@link STEP_BYTES}, if each page takes a call of its own. */
 const SLOW_STEP_BYTES = 2 * 1024 * 1024;
-/** Largest region of a page map: a million pages of 4 KiB. */
+/** Maximum size of the region of a page map: a million pages of 4 KiB. */
 const MAX_MAP_BYTES = 4 * 1024 * 1024 * 1024;
-/** Types, as statfs(2) returns them, of file systems whose files may have their pages in another file system. */
+/**
+ * Stacked file systems: the pages of a file may belong to another file system. The numbers are the types in statfs(2).
+ */
 const STACKED_FILE_SYSTEMS = new Set([0x794c7630 /* overlay */, 0x65735546 /* FUSE */, 0x61756673 /* aufs */]);
 
 let shared: PageCacheInspector | undefined;
 
 /**
- * Counts the resident pages of `length` bytes at `offset`, by default of the whole file. Bytes beyond the end of the file
- * are ignored. Opens the file and closes it, follows symbolic links, and does not read the file. Blocks the event loop
- * for at most a few milliseconds at a time. Does not update the access time of files that the process owns.
+ * Counts the resident pages of `length` bytes at `offset`, by default of the whole file. Bytes beyond the end of the
+ * file are ignored. Follows symbolic links. Opens and closes the file, but does not read it. Blocks the event loop for
+ * at most a few milliseconds at a time. Does not update the access time of files that the process owns.
  *
- * Returns undefined if neither `koffi` nor `mmap-io` loads, if the path is not a regular file, or if the kernel does not
- * report the pages of this file because another user owns it (see {@link canTrustMincore}).
+ * Returns undefined if neither `koffi` nor `mmap-io` can be loaded, or if the path is not a regular file. Also returns
+ * undefined if another user owns the file, because the kernel then does not report its pages (see
+ * {@link canTrustMincore}).
  *
  * @throws RangeError if `offset` or `length` is not a whole number of bytes
- * @throws the error of the system if the file cannot be opened
+ * @throws the error of the system call if the file cannot be opened
  */
 export function cachedPages(path: string, offset?: number, length?: number): Promise<CachedPages | undefined> {
   shared ??= createPageCacheInspector(loadBindings());
@@ -49,7 +52,7 @@ export function cachedPages(path: string, offset?: number, length?: number): Pro
 
 /**
  * Like {@link cachedPages}, but returns one byte for each page that the region overlaps: 1 if it is resident, otherwise
- * 0. Regions of more than 4 GiB are shortened to 4 GiB.
+ * 0. A region of more than 4 GiB is shortened to 4 GiB.
  *
  * @throws like {@link cachedPages}
  */
@@ -78,7 +81,7 @@ interface Region {
   readonly fd: number;
   readonly start: number;
   readonly end: number;
-  /** See {@link canTrustMincore}. */
+  /** Whether mincore reports the pages of the file correctly. See {@link canTrustMincore}. */
   readonly isMincoreTrusted: boolean;
 }
 
@@ -106,14 +109,17 @@ async function inspectRegion<T>(
 
 function assertByteCount(name: string, value: number): void {
   if (Number.isSafeInteger(value) && value >= 0) return;
-  throw new RangeError(`${name}: expected a whole number of bytes from 0, received ${value}`);
+  throw new RangeError(`${name}: expected a whole number of bytes, 0 or more, received ${value}`);
 }
 
 function countPages({ start, end }: Region, { pageSize }: Bindings): number {
   return Math.ceil((end - start) / pageSize);
 }
 
-/** Counts resident pages with cachestat(2), without a mapping. Returns undefined if the kernel does not report them. */
+/**
+ * Counts resident pages with cachestat(2), without mapping the file. Returns undefined if the kernel does not report
+ * them.
+ */
 async function countByInode(region: Region, { libc }: Bindings): Promise<number | undefined> {
   if (libc === undefined) return undefined;
   let resident = 0;
@@ -126,12 +132,13 @@ async function countByInode(region: Region, { libc }: Bindings): Promise<number 
   return resident === 0 && (await isOnStackedFileSystem(region.path)) ? undefined : resident;
 }
 
-// On a stacked file system the pages may belong to the inode of another file. A mapping finds them, cachestat does not.
+// On a stacked file system, the pages may belong to the inode of another file. mincore finds them through a mapping,
+// cachestat does not.
 async function isOnStackedFileSystem(path: string): Promise<boolean> {
   try {
     return STACKED_FILE_SYSTEMS.has((await statfs(path)).type);
   } catch {
-    return true; // the path no longer exists: counting by mapping is correct on every file system
+    return true; // the path no longer exists; counting through a mapping is correct on every file system
   }
 }
 
@@ -159,7 +166,7 @@ function mapStep(fd: number, offset: number, length: number, pages: Uint8Array, 
   if (bindings.mapper === undefined) return false;
   const mapping = bindings.map(fd, offset, length);
   if (typeof mapping === 'string') return false;
-  // One call for the whole step first: most files are entirely resident or not at all, and each page costs a call.
+  // The first call is for the whole step, because most files are entirely resident and each page would cost a call.
   if (mapping.isResident(0, length)) {
     pages.fill(1, 0, Math.ceil(length / pageSize));
     return true;

@@ -11,7 +11,7 @@ const SEEK_END = 2;
 /** System call number of cachestat(2) on each supported architecture. */
 const SYS_CACHESTAT = 451n;
 
-/** A struct iovec for one buffer, created once and reused. */
+/** struct iovec for one buffer. It is created once and reused. */
 interface Iovec {
   /** Address and length, 8 bytes each. */
   readonly struct: Uint8Array;
@@ -22,7 +22,7 @@ interface Iovec {
 /** Buffer to copy into. Its memory must not be moved or replaced, because `iovec` holds its address. */
 export interface CopyTarget {
   readonly memory: Uint8Array;
-  /** Set by the first copy. */
+  /** struct iovec of `memory`. The first copy creates it. */
   iovec?: Iovec;
 }
 
@@ -33,21 +33,21 @@ export interface Libc extends Mapper {
   /** Returns the current size of an open file, or -1 if that fails. Uses lseek(2), which is cheaper than fstat(2). */
   sizeOf(fd: number): number;
   /**
-   * Copies up to `length` bytes at `offset` into `target`, without waiting for a disk (preadv2(2) with RWF_NOWAIT). Stops
-   * at the first byte that is not resident. Returns the number of bytes copied, or -1 if the file system does not
-   * support it.
+   * Copies up to `length` bytes at `offset` into `target`, without waiting for a disk (preadv2(2) with RWF_NOWAIT).
+   * Stops at the first byte that is not resident. Returns the number of bytes copied, or -1 if the file system does not
+   * support RWF_NOWAIT.
    */
   copyResident(fd: number, target: CopyTarget, length: number, offset: number): number;
   /**
-   * Returns the number of cached pages of `length` bytes at `offset` (cachestat(2), Linux 6.5). Returns -1 if the kernel
-   * is older, the file belongs to another user, or a sandbox blocks the call. Pages that are still being read count too.
-   * Returns 0 for a file of an overlay, because its pages belong to the inode of the lower file.
+   * Returns the number of cached pages in the `length` bytes at `offset` (cachestat(2), Linux 6.5). Returns -1 if the
+   * kernel is older, the file belongs to another user, or a sandbox blocks the call. Pages that are still being read
+   * count too. Returns 0 for a file of an overlay, because its pages belong to the inode of the lower file.
    */
   countCached(fd: number, offset: number, length: number): number;
   /**
-   * Writes one byte into `pages` for each page of `length` bytes at `offset`: 1 if it is resident, otherwise 0
-   * (mincore(2)). `offset` must be a multiple of the page size. Returns whether the kernel could report it. Only
-   * meaningful for files that pass {@link canTrustMincore}.
+   * Writes one byte into `pages` for each page in the `length` bytes at `offset`: 1 if the page is resident, otherwise
+   * 0 (mincore(2)). `offset` must be a multiple of the page size. Returns whether the system calls succeeded. The
+   * result is correct only for files that pass {@link canTrustMincore}.
    */
   mapResident(fd: number, offset: number, length: number, pages: Uint8Array): boolean;
 }
@@ -55,8 +55,8 @@ export interface Libc extends Mapper {
 let loaded: Libc | undefined | null = null;
 
 /**
- * Returns the functions of the C library, or undefined if the system is not a supported 64-bit Linux or koffi does not
- * load. Loads them on the first call.
+ * Returns the functions of the C library, and loads them on the first call. Returns undefined if the system is not a
+ * supported 64-bit Linux, or if koffi cannot be loaded.
  */
 export function loadLibc(): Libc | undefined {
   if (loaded === null) loaded = load();
@@ -92,14 +92,17 @@ function bind(koffi: typeof Koffi): Libc {
   const { EAGAIN, EINTR } = koffi.os.errno;
   const pageSize = Number(sysconf(SC_PAGESIZE));
 
-  // A view created by koffi does not own its memory. The registry unmaps it when the last view has been collected, not
-  // earlier: reading an unmapped page is a SIGSEGV, and Node may still send a buffer that its stream has released.
+  // A view created by koffi does not own its memory. The registry unmaps the memory when the last view has been
+  // collected, not earlier: a read of an unmapped page is a SIGSEGV, and Node may still send a buffer that its stream
+  // has released.
   const unmapper = new FinalizationRegistry<{ address: bigint; length: number }>(({ address, length }) => {
     // Safety: the registry calls this once for each mmap, when no JavaScript can reach the ArrayBuffer. libuv does not
-    // read it either: until the bytes have left, the write request (HTTP/1.1) or `SessionFence` (HTTP/2) references it.
+    // read it any more either: until the bytes have left the process, the write request (HTTP/1.1) or `SessionFence`
+    // (HTTP/2) references it.
     munmap(address, length);
   });
-  // struct cachestat_range: offset and length. struct cachestat: five counters; the first one is that of cached pages.
+  // struct cachestat_range has an offset and a length. struct cachestat has five counters; the first one counts cached
+  // pages.
   const cachedRange = new BigUint64Array(Buffer.allocUnsafeSlow(16).buffer);
   const cachedCounts = new BigUint64Array(Buffer.allocUnsafeSlow(40).buffer);
   // One byte per page. All calls share one vector, because they are synchronous and run on one thread.
@@ -107,7 +110,10 @@ function bind(koffi: typeof Koffi): Libc {
 
   class LibcMapping implements Mapping {
     readonly bytes: Uint8Array;
-    /** A number, because user space ends at 2^47 and BigInt sums would create garbage on the hot path. */
+    /**
+     * Address of the mapping. It is a number, because user space ends at 2^47 and BigInt sums would create garbage on
+     * the hot path.
+     */
     readonly #address: number;
 
     constructor(address: bigint, length: number) {
@@ -153,7 +159,8 @@ function bind(koffi: typeof Koffi): Libc {
     sizeOf: (fd) => lseek(fd, 0, SEEK_END),
     copyResident(fd, target, length, offset) {
       target.iovec ??= iovec(target.memory);
-      // Safety: the kernel writes at most this many bytes, which fit the buffer. The lease excludes other users of it.
+      // Safety: the kernel writes at most this many bytes, which fit the buffer. Because of the lease, nothing else
+      // uses the buffer.
       target.iovec.length[0] = Math.min(length, target.memory.byteLength);
       const copied: number = preadv2(fd, target.iovec.struct, 1, offset, RWF_NOWAIT);
       if (copied >= 0) return copied;
@@ -175,8 +182,8 @@ function bind(koffi: typeof Koffi): Libc {
       if (count === 0) return true;
       const address: bigint = mmap(null, length, PROT_READ, MAP_SHARED, fd, offset);
       if (BigInt.asUintN(64, address) === MAP_FAILED) return false;
-      // Safety: the vector has a byte for each page. No page of the mapping is read, so a truncation of the file does no
-      // harm, and the mapping can be removed at once.
+      // Safety: the vector has a byte for each page. No page of the mapping is read. A truncation of the file therefore
+      // does no harm, and the mapping can be removed at once.
       const failed: number = mincore(address, length, pages);
       munmap(address, length);
       // Only the lowest bit is defined; the others are reserved (mincore(2)).

@@ -1,12 +1,15 @@
 import { loadOptional } from '../util/load-optional.js';
 import type { Mapper, Mapping } from './mapper.js';
 
-/** Used part of the package `mmap-io`. Its own types declare a default export, which it does not have as an ES module. */
+/**
+ * Functions of the package `mmap-io` that are used here. The types of the package are wrong for an ES module: they
+ * declare a default export.
+ */
 interface MmapIo {
   readonly PROT_READ: number;
   readonly MAP_SHARED: number;
   map(length: number, protection: number, flags: number, fd: number, offset: number): Buffer;
-  /** Returns the number of pages that are not resident and of those that are. */
+  /** Returns two numbers: of the pages that are not resident, and of the pages that are resident. */
   incore(bytes: Uint8Array): [number, number];
 }
 
@@ -28,17 +31,20 @@ class MmapIoMapping implements Mapping {
   }
 }
 
-/** Loads the mapper of the package `mmap-io`. Returns undefined if the package is not installed or not compiled. */
+/**
+ * Loads the mapper of the package `mmap-io`. Returns undefined if the package is not installed or its binding is not
+ * compiled.
+ */
 export function loadMmapIo(): Mapper | undefined {
-  // Windows has no mincore, and the package reports made-up values there.
+  // Windows has no mincore, and the package returns invented values there.
   if (process.platform === 'win32') return undefined;
   const binding = loadOptional('mmap-io') as MmapIo | undefined;
   if (typeof binding?.map !== 'function' || typeof binding.incore !== 'function') return undefined;
   return {
     name: 'mmap-io',
     maxEnd: MAX_END,
-    // Safety: `Bindings.map` checks `maxEnd`. The package unmaps when the Buffer is garbage-collected; it offers no other
-    // way. As in libc.ts, nothing reads the memory then, and the store promises not to truncate the file.
+    // Safety: `Bindings.map` checks `maxEnd`. The package unmaps the memory when the Buffer is garbage-collected. As in
+    // libc.ts, nothing reads the memory then, and the store promises not to truncate the file.
     map: (fd, offset, length) =>
       new MmapIoMapping(binding, binding.map(length, binding.PROT_READ, binding.MAP_SHARED, fd, offset)),
   };

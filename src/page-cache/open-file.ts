@@ -6,17 +6,17 @@ import type { Mapping } from './mapper.js';
 import { canTrustMincore } from './residency.js';
 
 /**
- * Largest size of a mapping. A file is mapped in spans of this many bytes, each at a multiple of it; the last may be shorter. All requests share the
- * mappings of a file, including requests for other regions of it.
+ * Maximum size of a mapping. A file is divided into spans of this size, and each span is mapped separately. The last
+ * span may be shorter. All requests share the mappings of a file, including requests for other regions of it.
  */
 export const SPAN_BYTES = 256 * 1024 * 1024;
 
-/** Unit in which leases are counted. A unit that several responses lease counts once. */
+/** Size of the units in which leases are counted. A unit that several responses lease counts once. */
 const LEASE_UNIT_BYTES = 64 * 1024;
 
 /** Reason why a window cannot be sent from a mapping of the file. */
 export type MapRefusal =
-  /** No binding that maps files is installed. */
+  /** No binding that maps files can be loaded. */
   | 'no-mapper'
   /** The kernel does not report which pages of this file are resident, because another user owns the file. */
   | 'untrusted'
@@ -34,26 +34,28 @@ export type MapRefusal =
 /** Bytes of a mapping, or the reason why there are none. */
 export type MappedBytes = { readonly bytes: Uint8Array } | MapRefusal;
 
-/** Open descriptor and its mappings. `OpenFiles` creates, shares and closes it. */
+/** Open file: its descriptor and its mappings. `OpenFiles` creates, shares and closes it. */
 export class OpenFile {
   readonly path: string;
   readonly root: string | undefined;
-  // These three are updated at each check of the path.
-  /** Strong entity tag, from the inode, the size and the modification time in nanoseconds. */
+  // The next three fields are updated at each check of the path.
+  /** Strong entity tag, made from the inode, the size and the modification time in nanoseconds. */
   etag = '';
   /** Modification time in seconds, and as an HTTP date. */
   lastModified = { seconds: 0, text: '' };
   /** Size in bytes. */
   size = 0;
-  /** Start of the last successful comparison with the file at `path`, by `performance.now()`. */
+  /** Start of the last check that found this file at `path`, by `performance.now()`. */
   checkedAt = 0;
-  /** Time of the last `OpenFiles.expire`, by `performance.now()`. Comparisons that started earlier are ignored. */
+  /**
+   * Time of the last call of `OpenFiles.expire`, by `performance.now()`. A check that started earlier does not count.
+   */
   expiredAt = Number.NEGATIVE_INFINITY;
-  /** Time of the last `OpenFiles.acquire`, by `performance.now()`. */
+  /** Time of the last call of `OpenFiles.acquire`, by `performance.now()`. */
   usedAt: number;
-  /** Comparison in flight. */
+  /** Check of the path that is in flight. */
   checking: Promise<boolean> | undefined;
-  /** Whether {@link copyResident} works on this file system. Assumed until the first copy fails. */
+  /** Whether {@link copyResident} works on this file system. True until a copy fails. */
   canCopyResident: boolean;
 
   readonly #fd: number;
@@ -100,7 +102,7 @@ export class OpenFile {
     this.#references++;
   }
 
-  /** Removes a reference. */
+  /** Removes a reference. If the file was retired, the last call closes the descriptor. */
   release(): void {
     if (--this.#references === 0 && this.#retired) this.#close();
   }
@@ -114,12 +116,12 @@ export class OpenFile {
 
   #close(): void {
     this.#mappings.clear();
-    // Asynchronous, because the last close of an unlinked file frees its blocks. Errors are ignored: Linux frees the
-    // descriptor even if close fails (close(2)).
+    // The close is asynchronous, because the last close of an unlinked file frees its blocks. Errors are ignored: Linux
+    // frees the descriptor even if close fails (close(2)).
     close(this.#fd, () => this.#onClosed());
   }
 
-  /** Updates the file from a stat that began at `startedAt`, by `performance.now()`. */
+  /** Updates the fields with the result of a stat that started at `startedAt`, by `performance.now()`. */
   update(stats: BigIntStats, startedAt: number): void {
     this.size = Number(stats.size);
     this.#links = stats.nlink;
@@ -130,8 +132,8 @@ export class OpenFile {
   }
 
   /**
-   * Whether `now`, the stats of the path, describe this file. An immutable file may have grown; the size and modification
-   * time of any other file must not have changed.
+   * Returns whether the stats of the path describe this file. An immutable file may have grown. The size and the
+   * modification time of any other file must not have changed.
    */
   isSame(now: BigIntStats, immutable: boolean): boolean {
     const then = this.#identity;
@@ -141,14 +143,17 @@ export class OpenFile {
 
   /**
    * Whether the file has been written to, deleted or replaced since the last check of the path. Calls fstat on the
-   * descriptor, which needs no disk and takes about 0.7 us. Deleting or replacing a file reduces its number of links.
+   * descriptor, which needs no disk and takes about 0.7 us. A deletion or replacement reduces the number of links.
    */
   get hasChanged(): boolean {
     const { size, mtimeNs, nlink } = fstatSync(this.#fd, { bigint: true });
     return size !== this.#identity.size || mtimeNs !== this.#identity.mtimeNs || nlink !== this.#links;
   }
 
-  /** Whether the file may have been rewritten in place since it was opened. A file that grew counts as appended to. */
+  /**
+   * Whether the file may have been rewritten in place since it was opened. A file that has grown counts as appended to,
+   * not as rewritten.
+   */
   get isRewritten(): boolean {
     const { size, mtimeNs } = fstatSync(this.#fd, { bigint: true });
     return mtimeNs !== this.#identity.mtimeNs && size <= this.#identity.size;
@@ -167,7 +172,10 @@ export class OpenFile {
     return 0;
   }
 
-  /** Reads on the thread pool. Resolves to the number of bytes read, 0 at the end of the file. */
+  /**
+   * Reads `length` bytes at `position` on the thread pool. Resolves to the number of bytes read, which is 0 at the end
+   * of the file.
+   */
   read(memory: Uint8Array, length: number, position: number): Promise<number> {
     this.retain();
     return new Promise((resolve, reject) => {
@@ -179,19 +187,24 @@ export class OpenFile {
     });
   }
 
-  /** Position up to which the file can be mapped. Some file systems report a partial last page wrongly. */
+  /**
+   * Position up to which the file can be mapped. A partial last page is copied if possible, because some file systems
+   * report its residency wrongly.
+   */
   get mappableEnd(): number {
     return this.canCopyResident ? this.size - (this.size % this.#bindings.pageSize) : this.size;
   }
 
   /**
-   * Returns the bytes from `start` to `end`, which must be in the same span, as a view of the page cache. Refuses unless
-   * the file still contains the window and all of its pages are resident, so that reading them does not wait for a disk.
+   * Returns the window from `start` to `end` as a view of the page cache. Both must be in the same span. Returns a
+   * refusal if the file has become shorter than the window, or if a page is not resident: reading it would wait for a
+   * disk.
    */
   mapped(start: number, end: number): MappedBytes {
     const mapping = this.#refusal ?? this.#mapping(start, end);
     if (typeof mapping === 'string') return mapping;
-    // mincore may still report pages beyond a new end of the file as resident. Reading one is a SIGBUS.
+    // After a truncation, mincore may still report pages beyond the end of the file as resident. A read of such a page
+    // is a SIGBUS.
     if (this.#sizeNow() < end) return 'truncated';
     const offset = start % SPAN_BYTES;
     const length = end - start;
@@ -200,7 +213,7 @@ export class OpenFile {
     return { bytes: new Uint8Array(buffer, byteOffset + offset, length) };
   }
 
-  /** Whether a window of an existing mapping is resident now. Touches no page and starts no read. */
+  /** Returns whether a window is mapped and resident now. Touches no page and starts no read. */
   isResident(start: number, end: number): boolean {
     const spanStart = start - (start % SPAN_BYTES);
     const mapping = this.#mappings.get(spanStart / SPAN_BYTES);
@@ -224,7 +237,7 @@ export class OpenFile {
     const index = Math.floor(start / SPAN_BYTES);
     const spanStart = index * SPAN_BYTES;
     const existing = this.#mappings.get(index);
-    // A span that has grown is mapped again. The old mapping is collected after its last window.
+    // A span that has grown is mapped again. The old mapping is garbage-collected after its last window.
     if (existing !== undefined && spanStart + existing.bytes.byteLength >= end) return existing;
     const mapping = this.#bindings.map(this.#fd, spanStart, Math.min(SPAN_BYTES, this.size - spanStart));
     if (mapping === 'map-failed') this.#refusal = mapping;
@@ -232,7 +245,7 @@ export class OpenFile {
     return mapping;
   }
 
-  /** Leases the units of a window. Returns the number of bytes that were not leased before. */
+  /** Leases the units of a window. Returns the size in bytes of the units that were not leased before. */
   lease(start: number, end: number): number {
     const last = Math.ceil(end / LEASE_UNIT_BYTES);
     if (last > this.#leases.length) this.#leases = enlarged(this.#leases, Math.ceil(this.size / LEASE_UNIT_BYTES));
@@ -245,7 +258,7 @@ export class OpenFile {
     return addedBytes;
   }
 
-  /** Reverts one call of {@link lease}. Returns the number of bytes that are no longer leased. */
+  /** Reverts one call of {@link lease}. Returns the size in bytes of the units that are no longer leased. */
   releaseLease(start: number, end: number): number {
     const last = Math.ceil(end / LEASE_UNIT_BYTES);
     let freedBytes = 0;

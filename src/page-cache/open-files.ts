@@ -12,15 +12,18 @@ const fstatAsync = promisify(fstat);
 const statAsync = promisify(stat);
 const realpathAsync = promisify(realpath);
 
-/** Minimum interval between two checks of whether a path still leads to its open file. */
+/** Minimum interval between two checks whether a path still leads to the open file. */
 const CHECK_INTERVAL_MS = 1000;
-/** Idle descriptors are closed after this time. Until then, the disk space of a deleted file is not free. */
+/** Time after which an idle descriptor is closed. Until then, the disk space of a deleted file is not free. */
 const IDLE_MS = 30_000;
-/** Error codes of a path that leads to no regular file. Node rejects a NUL character in a path with ERR_INVALID_ARG_VALUE. */
+/**
+ * Error codes of open(2) for a path that does not lead to a regular file. Node rejects a NUL character in a path with
+ * ERR_INVALID_ARG_VALUE.
+ */
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR', 'ERR_INVALID_ARG_VALUE']);
 
 /**
- * Cache of open files. Requests for the same path share one descriptor, also while it is being opened. The number of
+ * Cache of open files. Requests for the same path share one descriptor, even while it is being opened. The number of
  * descriptors is bounded, and a descriptor in use is not closed.
  */
 export class OpenFiles {
@@ -31,7 +34,7 @@ export class OpenFiles {
   /** Calls of {@link acquire} that wait until a descriptor is closed. */
   readonly #waiting: (() => void)[] = [];
   #descriptors = 0;
-  /** Time of the last {@link expireAll}, by `performance.now()`. */
+  /** Time of the last call of {@link expireAll}, by `performance.now()`. */
   #expiredAt = Number.NEGATIVE_INFINITY;
   #sweeper: NodeJS.Timeout | undefined;
   #closed = false;
@@ -47,13 +50,13 @@ export class OpenFiles {
   }
 
   /**
-   * Returns the open file of an artifact, with a reference that the caller releases. Returns undefined if the path is not
-   * a regular file or is outside the artifact's root. Returns synchronously if the file is open and its path was checked
+   * Returns the open file of an artifact. The caller must release the file. Returns undefined if the path is not a
+   * regular file or is outside the artifact's root. Returns synchronously if the file is open and its path was checked
    * less than a second ago.
    *
    * @param now current time, by `performance.now()`
    * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if all descriptors are in use
-   * @throws the error of the system if the file cannot be opened
+   * @throws the error of the system call if the file cannot be opened
    */
   acquire(artifact: FileArtifact, now = performance.now()): OpenFile | undefined | Promise<OpenFile | undefined> {
     const file = this.#files.get(artifact.path);
@@ -83,7 +86,10 @@ export class OpenFiles {
     return file.checkedAt <= file.expiredAt || file.checkedAt <= this.#expiredAt;
   }
 
-  /** Closes idle files now, and files in use with their last reference. Files that are opened later are not kept. */
+  /**
+   * Closes idle files now, and files in use when their last reference is released. Files that are opened later are not
+   * kept open.
+   */
   close(): void {
     this.#closed = true;
     clearInterval(this.#sweeper);
@@ -161,13 +167,14 @@ export class OpenFiles {
     file.retain();
     if (this.#closed) file.retire();
     else this.#files.set(file.path, file);
-    // Unreferenced, and cleared when no file is open: it keeps no process alive, and nothing has to close it.
+    // The timer is unreferenced, so it does not keep the process alive. It is cleared when no file is open.
     this.#sweeper ??= setInterval(() => this.#sweep(), IDLE_MS / 2).unref();
     this.#releaseSoon(file);
     return file;
   }
 
-  // The callers that wait for the file retain it in microtasks. An idle file could be closed before that.
+  // Callers that wait for the file retain it in microtasks. The reference is released later, so that the file is not
+  // closed before that.
   #releaseSoon(file: OpenFile): void {
     setImmediate(() => file.release());
   }
@@ -188,16 +195,16 @@ export class OpenFiles {
     }
   }
 
-  /** Counts one more descriptor. If `max` are open, closes the least recently used idle files first. */
+  /** Counts one more descriptor. If `max` descriptors are open, first closes the least recently used idle files. */
   async #reserve(max: number): Promise<void> {
     while (this.#descriptors >= max) {
       const idle = [...this.#files.values()].filter((file) => file.isIdle).sort((a, b) => a.usedAt - b.usedAt);
       if (idle.length === 0) {
-        const message = `all ${this.#descriptors} descriptors are in use (maxOpenFiles: ${this.#maxOpenFiles})`;
+        const message = `all ${this.#descriptors} descriptors for files are in use (maxOpenFiles: ${this.#maxOpenFiles})`;
         throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
       }
       const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      // Several at a time, so that many files are not sorted for each descriptor.
+      // Closes several files at a time, so that many files are not sorted for each descriptor.
       for (const file of idle.slice(0, Math.ceil(idle.length / 16))) this.#drop(file);
       await closed;
     }
@@ -213,7 +220,7 @@ export class OpenFiles {
     this.#waiting.shift()?.();
   }
 
-  /** Removes a file from the cache. Its descriptor is closed with its last reference. */
+  /** Removes a file from the cache. Its descriptor is closed when the last reference is released. */
   #drop(file: OpenFile): void {
     if (this.#files.get(file.path) === file) this.#files.delete(file.path);
     file.retire();
@@ -230,7 +237,7 @@ export class OpenFiles {
   }
 }
 
-/** Whether a region ends beyond the known size of its file, which may have grown. */
+/** Returns whether an artifact ends beyond the known size of its file. The file may have grown. */
 function isBeyond({ offset = 0, length }: FileArtifact, file: OpenFile): boolean {
   return length !== undefined && offset + length > file.size;
 }
@@ -244,7 +251,8 @@ async function isBelow(root: string, path: string, fd: number, opened: BigIntSta
   if (process.platform === 'linux') {
     let resolved: string | undefined;
     try {
-      // The kernel's path of this descriptor: needs no disk, and a symbolic link that changes meanwhile has no effect.
+      // The kernel returns the path of this descriptor without a disk access, and later changes of a symbolic link have
+      // no effect.
       resolved = readlinkSync(`/proc/self/fd/${fd}`);
     } catch {
       // /proc is not mounted in this container

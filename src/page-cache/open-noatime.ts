@@ -3,11 +3,10 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { OPEN_FLAGS } from '../util/open-flags.js';
 
 /**
- * Opens a file with O_NOATIME, so that inspection does not update its access time and with it the eviction order of
- * stores. Falls back to a normal open where O_NOATIME is not available: on systems other than Linux, and for files of
- * other users.
+ * Opens a file with O_NOATIME, so that inspection does not update its access time, which determines the eviction order
+ * of stores. If O_NOATIME is not possible (not on Linux, or a file of another user), opens the file without it.
  *
- * @throws the error of the system
+ * @throws the error of the system call
  */
 export async function openNoatime(path: string): Promise<FileHandle> {
   const { O_NOATIME } = constants;

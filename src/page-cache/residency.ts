@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs';
 
 /**
- * Whether mincore(2) reports the truth about a file. Since Linux 5.2 it reports every page as resident if the caller
- * neither owns the file nor may write to it (mm/mincore.c, can_do_mincore), so that it cannot be used to observe other
- * users. Returns true for owners only: file modes do not show who may write, because of read-only file systems,
- * overlays and access control lists.
+ * Returns whether mincore(2) reports the pages of a file correctly. Since Linux 5.2, mincore reports every page as
+ * resident if the caller neither owns the file nor may write to it (mm/mincore.c, can_do_mincore), so that users cannot
+ * observe each other. Returns true only for the owner of the file: file modes do not show who may write, because of
+ * read-only file systems, overlays and access control lists.
  */
 export function canTrustMincore(file: { readonly uid: bigint }): boolean {
   const { uid, ownsEverything } = identity();
@@ -33,7 +33,8 @@ function identity(): Identity {
   return cached;
 }
 
-// Root of another user namespace has no power over files whose owner is not mapped into it (user_namespaces(7)).
+// Root of another user namespace has no privileges for files whose owner is not mapped into that namespace
+// (user_namespaces(7)).
 function isInInitialUserNamespace(): boolean {
   try {
     return /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync('/proc/self/uid_map', 'latin1'));
@@ -42,8 +43,8 @@ function isInInitialUserNamespace(): boolean {
   }
 }
 
-// Containers often run root without capabilities. With CAP_FOWNER, a process counts as the owner of every file
-// (capabilities(7)).
+// A process with CAP_FOWNER counts as the owner of every file (capabilities(7)). Root in a container often has no
+// capabilities.
 function hasFowner(): boolean {
   try {
     const effective = /^CapEff:\s*([0-9a-f]+)$/m.exec(readFileSync('/proc/self/status', 'latin1'))?.[1];
