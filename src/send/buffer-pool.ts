@@ -1,23 +1,26 @@
 import type { CopyTarget } from '../page-cache/libc.js';
 
-/** Sizes of buffers. A window gets the smallest size that holds it, or a smaller one if the pool has no room for that. */
+/**
+ * Sizes of buffers. A window gets a buffer of the smallest size that holds it. If the pool has no room for this size,
+ * the window gets a smaller buffer.
+ */
 const SIZES = [4096, 16 * 1024, 64 * 1024, 256 * 1024] as const;
-/** Smallest buffer for a window that does not fit a smaller size. */
+/** Minimum size of a buffer for a window that does not fit into a smaller size. */
 const MIN_WINDOW_BYTES = 16 * 1024;
 
-/** Part of a connection's share that large and spare buffers may use. The rest is reserved for small windows. */
+/** Fraction of a connection's share that large and spare buffers may use. The rest is reserved for small windows. */
 const UNRESERVED_SHARE = 0.75;
 
 /** Buffer on loan from a {@link BufferPool}. The borrower returns it once, with {@link BufferPool.release}. */
 export interface PooledBuffer extends CopyTarget {
   readonly memory: Buffer;
-  /** Tick of the pool when the buffer was returned. See {@link BufferPool.tick}. */
+  /** Value of the pool's tick counter when the buffer was returned. See {@link BufferPool.tick}. */
   idleSince: number;
 }
 
 /** Connection that borrows buffers. */
 export interface Borrower {
-  /** Bytes of the buffers on loan to it. The pool updates it. */
+  /** Total size of the buffers on loan to this connection, in bytes. The pool updates it. */
   pooledBytes: number;
 }
 
@@ -28,9 +31,9 @@ interface Waiter {
 }
 
 /**
- * Buffers that windows are copied and read into. All buffers together, idle ones included, never exceed the limit. A
- * connection holds at most an eighth of the bytes that are not on loan, so that a connection with many streams cannot
- * take the whole pool.
+ * Pool of buffers into which windows are copied and read. All buffers together, including idle buffers, never exceed
+ * the limit. A connection holds at most an eighth of the bytes that are not on loan, so that a connection with many
+ * streams cannot take the whole pool.
  */
 export class BufferPool {
   readonly maxPooledBytes: number;
@@ -45,12 +48,12 @@ export class BufferPool {
     this.maxPooledBytes = maxPooledBytes;
   }
 
-  /** Bytes of the buffers that are kept for reuse. */
+  /** Total size of the buffers that are kept for reuse, in bytes. */
   get idleBytes(): number {
     return this.#idleBytes;
   }
 
-  /** Bytes of the buffers on loan. */
+  /** Total size of the buffers on loan, in bytes. */
   get lentBytes(): number {
     return this.#lentBytes;
   }
@@ -60,18 +63,26 @@ export class BufferPool {
     return this.#waiters.size;
   }
 
-  /** Returns a buffer for up to `length` bytes, possibly a smaller one, or undefined if none is available now. */
+  /**
+   * Returns a buffer for at most `length` bytes, which may be smaller. Returns undefined if no buffer is available now.
+   */
   acquire(borrower: Borrower, length: number): PooledBuffer | undefined {
-    // First come, first served.
+    // Callers of wait() are served first.
     return this.#waiters.size > 0 ? undefined : this.#lendLargest(borrower, length, false);
   }
 
-  /** Like {@link acquire}, for a buffer that the borrower can do without: leaves the reserved part of the share free. */
+  /**
+   * Like {@link acquire}, for a buffer that is useful but not required. Leaves the reserved part of the connection's
+   * share free.
+   */
   acquireSpare(borrower: Borrower, length: number): PooledBuffer | undefined {
     return this.#waiters.size > 0 ? undefined : this.#lendLargest(borrower, length, true);
   }
 
-  /** Waits for a buffer, first come, first served. `cancel` ends the wait: the promise resolves to undefined. */
+  /**
+   * Waits for a buffer. Callers are served in the order of their calls. After `cancel`, the promise resolves to
+   * undefined.
+   */
   wait(borrower: Borrower, length: number): { readonly buffer: Promise<PooledBuffer | undefined>; cancel(): void } {
     let cancel = () => {};
     const buffer = new Promise<PooledBuffer | undefined>((resolve) => {
@@ -85,7 +96,10 @@ export class BufferPool {
     return { buffer, cancel };
   }
 
-  /** Takes a buffer back. With `reusable: false`, frees it because the kernel or Node may still read its memory. */
+  /**
+   * Returns a buffer to the pool. With `reusable: false`, the buffer is dropped, because the kernel or Node may still
+   * read its memory.
+   */
   release(borrower: Borrower, buffer: PooledBuffer, reusable = true): void {
     const bytes = buffer.memory.byteLength;
     borrower.pooledBytes -= bytes;
@@ -104,7 +118,10 @@ export class BufferPool {
     this.#idleBytes = 0;
   }
 
-  /** Counts a tick of the owner's timer, and frees the buffers that have been idle for `maxIdleTicks` ticks. */
+  /**
+   * Increments the tick counter, and frees the buffers that have been idle for `maxIdleTicks` ticks. The timer of
+   * {@link Leases} calls it.
+   */
   tick(maxIdleTicks: number): void {
     this.#ticks++;
     for (const buffers of this.#idle) {
@@ -118,7 +135,7 @@ export class BufferPool {
     for (const waiter of this.#waiters) {
       const buffer = this.#lendLargest(waiter.borrower, waiter.length, false);
       if (buffer === undefined && this.maxPooledBytes - this.#lentBytes < MIN_WINDOW_BYTES) return;
-      // The share of this waiter's connection is used up. The next waiter may belong to another connection.
+      // The connection of this waiter has used up its share. The next waiter may belong to another connection.
       if (buffer === undefined) continue;
       this.#waiters.delete(waiter);
       waiter.resolve(buffer);
@@ -132,7 +149,7 @@ export class BufferPool {
     for (let index = sizeIndex(length); index >= 0; index--) {
       const bytes = SIZES[index] ?? 0;
       const isSmall = bytes <= MIN_WINDOW_BYTES && !isSpare;
-      // A connection without a buffer gets a small one even if that exceeds its share.
+      // A connection without a buffer gets a small buffer, even if that exceeds the share.
       const isAllowed = borrowed + bytes <= (isSmall ? share : share * UNRESERVED_SHARE) || (borrowed === 0 && isSmall);
       if (isAllowed && bytes <= free) return this.#lend(borrower, index, bytes);
       if (bytes <= MIN_WINDOW_BYTES) return undefined;

@@ -2,30 +2,33 @@ import type { Borrower } from './buffer-pool.js';
 
 const KIB = 1024;
 /**
- * Bytes that each stream of a session may have in flight, whatever the other streams use. Without this guarantee,
- * stalled streams would starve the others.
+ * Number of bytes that each stream of a session may have in flight, however many the other streams use. Without this
+ * guarantee, stalled streams would starve the others.
  */
 const GUARANTEED_BYTES = 16 * KIB;
-/** Same as {@link GUARANTEED_BYTES}, once the guarantees of all streams reach {@link ALL_GUARANTEED_BYTES}. */
+/**
+ * Guarantee of a stream that applies instead of {@link GUARANTEED_BYTES} when the guaranteed bytes in flight reach
+ * {@link ALL_GUARANTEED_BYTES}.
+ */
 const CROWDED_BYTES = 4 * KIB;
 const ALL_GUARANTEED_BYTES = 4096 * KIB;
 /**
- * Bytes in flight that the streams of a session share, in addition to their guarantees. Node closes a session at 10 MB
- * of unsent bytes (maxSessionMemory).
+ * Number of bytes in flight that the streams of a session share, in addition to their guarantees. Node closes a session
+ * at 10 MB of unsent bytes (maxSessionMemory).
  */
 const SHARED_BYTES = 6144 * KIB;
 
-/** Unsent bytes of reset streams after which a session must be replaced. */
+/** Number of unsent bytes of reset streams at which a session must be replaced. */
 const RESET_BUDGET_BYTES = 4096 * KIB;
 
 const SMALLEST_WINDOW = 16 * KIB;
 const LARGEST_WINDOW = 2048 * KIB;
 const FIRST_WINDOW = 256 * KIB;
 const FIRST_WINDOW_OF_STREAM = 64 * KIB;
-/** If a window takes longer than this to leave the process, the next ones are small. */
+/** If a window takes longer than this to leave the process, the next windows are small. */
 const PROMPT_MS = 20;
 
-/** Limits of one connection: an HTTP/1.1 socket, or an HTTP/2 session with all its streams. */
+/** Limits on the bytes in flight of one connection: an HTTP/1.1 socket, or an HTTP/2 session with all its streams. */
 export class Connection implements Borrower {
   pooledBytes = 0;
   readonly #multiplexed: boolean;
@@ -40,29 +43,34 @@ export class Connection implements Borrower {
     this.#window = multiplexed ? FIRST_WINDOW_OF_STREAM : FIRST_WINDOW;
   }
 
-  /** Size of the first window of a response, in bytes: the window size that a response of the connection computed last, or the default. */
+  /**
+   * Size of the first window of a response, in bytes: the window size that was last computed for this connection, or
+   * the default.
+   */
   get firstWindow(): number {
     return this.#window;
   }
 
-  /** Returns the size of the window after one of `window` bytes that left the process in `elapsedMs`. */
+  /**
+   * Returns the size of the next window. The previous window had `window` bytes and left the process after `elapsedMs`.
+   */
   nextWindow(window: number, elapsedMs: number): number {
     const next = elapsedMs <= PROMPT_MS ? Math.min(window * 2, LARGEST_WINDOW) : SMALLEST_WINDOW;
     this.#window = next;
     return next;
   }
 
-  /** Returns how many of `bytes` bytes a window may have now. Never 0 for a window that is not empty. */
+  /** Returns the number of bytes that a window may have now: at most `bytes`, and at least 1 unless `bytes` is 0. */
   availableBytes(bytes: number): number {
     if (!this.#multiplexed) return bytes;
     const left = Math.max(0, SHARED_BYTES - this.#sharedBytes - this.#resetBytes);
-    // A stream gets at most half of the shared bytes that are left, so that the next streams get some too.
+    // A stream gets at most half of the remaining shared bytes, so that the next streams get some too.
     return Math.min(bytes, this.#guarantee + Math.floor(left / 2));
   }
 
   /**
-   * Counts `bytes` bytes as in flight, at most as many as {@link availableBytes} returned. Returns how many of them are
-   * shared bytes, for {@link release}.
+   * Counts `bytes` bytes as in flight. `bytes` must not exceed the result of {@link availableBytes}. Returns how many
+   * of these bytes are shared; the caller passes the number to {@link release}.
    */
   reserve(bytes: number): number {
     const sharedBytes = this.#multiplexed ? Math.max(0, bytes - this.#guarantee) : 0;
@@ -79,8 +87,8 @@ export class Connection implements Borrower {
 
   /**
    * Counts `bytes` bytes that were in flight when their stream was reset. Returns whether the session is past its reset
-   * budget and must be replaced. Node 20.20 to 24.21 never subtracts the bytes that a reset stream had queued from the
-   * memory of its session. When that memory is full, Node refuses every new stream with ENHANCE_YOUR_CALM.
+   * budget and must be replaced. Node 20.20 to 24.21 counts the queued bytes of a reset stream against the memory of
+   * the session for ever. When that memory is full, Node refuses every new stream with ENHANCE_YOUR_CALM.
    */
   addResetBytes(bytes: number): boolean {
     this.#resetBytes += bytes;

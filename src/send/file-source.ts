@@ -4,16 +4,19 @@ import { type MapPolicy, mapWindow, type Region, unmappedReason } from './mapped
 import type { Source, Transfer, Window } from './source.js';
 import type { UnmappedReason } from './tally.js';
 
-/** A partial copy of fewer bytes is not worth a write. The window is read instead. */
+/**
+ * Minimum size of a partial copy. If fewer bytes are resident, the window is read instead, because a write of so few
+ * bytes is inefficient.
+ */
 const MIN_COPY_BYTES = 16 * 1024;
 
-/** Reasons that apply to all later windows of the response as well. After one of them, mapping is not tried again. */
+/** Reasons that also apply to all later windows of the response. After such a reason, mapping is not tried again. */
 const LASTING_REASONS: ReadonlySet<UnmappedReason> = new Set(['no-mapper', 'untrusted', 'out-of-reach', 'map-failed']);
 
 /** Sources that a {@link FileSource} may use. */
 export interface FilePolicy {
   readonly map: MapPolicy;
-  /** For tests: the only source to use. Windows that it cannot provide are read. */
+  /** For tests: the only source that may be used. A window that this source cannot provide is read. */
   readonly only: 'mapped' | 'copied' | 'read' | undefined;
 }
 
@@ -26,13 +29,16 @@ export class FileSource implements Source {
   readonly #region: Region;
   #mayMap: boolean;
   readonly #mayCopy: boolean;
-  /** Whether the current window was found not resident. A copy is then skipped: it would start a read on this thread. */
+  /**
+   * Whether a page of the current window is not resident. A copy is then skipped, because it would start a read on this
+   * thread.
+   */
   #isNotResident = false;
   /** Window that was read ahead. */
   #nextWindow: Window | undefined | Promise<Window | undefined>;
   #isFirst = true;
 
-  /** Takes ownership of the caller's reference to `region.file`, which {@link close} releases. */
+  /** Takes over the caller's reference to `region.file`. {@link close} releases it. */
   constructor(transfer: Transfer, region: Region, policy: FilePolicy) {
     this.#transfer = transfer;
     this.#region = region;
@@ -84,14 +90,14 @@ export class FileSource implements Source {
   }
 
   /**
-   * Rejects the last of several windows if the file has been rewritten since the first one. Otherwise the client would
-   * take a mixture of old and new bytes for the artifact.
+   * Throws for the last of several windows if the file has been rewritten since it was opened. Otherwise the client
+   * would take a mixture of old and new bytes for the artifact.
    */
   #checkRewritten(window: Window | undefined, position: number): Window | undefined {
     const { file, end, immutable } = this.#region;
     if (immutable || window === undefined || position + window.length < end || !file.isRewritten) return window;
     window.release();
-    throw new HotblobError('ERR_HOTBLOB_REWRITTEN', `the file was rewritten in place while it was sent: ${file.path}`);
+    throw new HotblobError('ERR_HOTBLOB_REWRITTEN', `${file.path}: the file was rewritten in place while it was sent`);
   }
 
   /** Starts reading the window at `start` if a spare buffer is available. */
@@ -107,11 +113,11 @@ export class FileSource implements Source {
     if (this.#nextWindow instanceof Promise) this.#nextWindow.catch(ignore);
   }
 
-  /** Fills a buffer from the page cache or the disk. Takes ownership of the buffer, even if it fails. */
+  /** Fills a buffer from the page cache or the disk. Takes ownership of the buffer, even if the read fails. */
   #fill(buffer: PooledBuffer, position: number, length: number): Window | Promise<Window> {
     const { file } = this.#region;
     const available = this.#transfer.connection.availableBytes(length);
-    // Reserved before the read, because other streams reserve bytes in the meantime.
+    // The bytes are reserved before the read, because other streams reserve bytes during the read.
     const window = new BufferWindow(this.#transfer, buffer, Math.min(available, buffer.memory.byteLength));
     const { maxBytes } = window;
     const copied = this.#mayCopy && !this.#isNotResident ? file.copyResident(buffer, maxBytes, position) : 0;
@@ -139,7 +145,7 @@ class BufferWindow implements Window {
   length = 0;
   source: 'copied' | 'read' = 'copied';
   readonly buffer: PooledBuffer;
-  /** Bytes reserved for the window. */
+  /** Number of bytes that are reserved for the window. */
   readonly maxBytes: number;
   readonly #transfer: Transfer;
   readonly #sharedBytes: number;

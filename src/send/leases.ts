@@ -6,14 +6,14 @@ import { BufferPool, type PooledBuffer } from './buffer-pool.js';
 import { Connection } from './connection.js';
 import { LoopBudget } from './loop-budget.js';
 
-/** Longest wait for the first buffer of a response. After the headers, the wait has no limit. */
+/** Maximum time that a response waits for its first buffer. After the headers have been sent, the wait has no limit. */
 const FIRST_BUFFER_MS = 5000;
 
-/** Idle buffers of at most this many bytes are kept even if memory pressure is critical. */
+/** Total size of the idle buffers up to which they are kept, even if memory pressure is critical. */
 const KEPT_BYTES = 1024 * 1024;
-/** Interval at which a pool with more idle bytes is checked. */
+/** Interval at which a pool with more than `KEPT_BYTES` idle bytes is checked. */
 const IDLE_CHECK_MS = 1000;
-/** A buffer is freed after being idle for this number of checks: about 30 s. */
+/** Number of checks after which an idle buffer is freed: about 30 s. */
 const MAX_IDLE_CHECKS = 30;
 
 /** Current use and limits of {@link Leases}. `HandlerStats` describes the fields. */
@@ -27,7 +27,7 @@ export interface LeaseStats {
 }
 
 /**
- * Limits on the bytes in flight of all responses: mapped bytes, pooled buffers, bytes per connection, and bytes per
+ * Limits the bytes in flight of all responses: mapped bytes, pooled buffers, bytes per connection, and bytes per
  * iteration of the event loop.
  */
 export class Leases {
@@ -39,14 +39,14 @@ export class Leases {
   #mappedBytes = 0;
   #idleTimer: NodeJS.Timeout | undefined;
 
-  /** @param processes number of serving processes on this host, which share the headroom of `pressure` */
+  /** @param processes number of processes on this host that share the headroom of `pressure` */
   constructor(maxPooledBytes: number, pressure: MemoryPressureProvider, processes = 1) {
     this.#pool = new BufferPool(maxPooledBytes);
     this.pressure = pressure;
     this.#processes = processes;
   }
 
-  /** Limit on the mapped bytes in flight, under the current memory pressure. */
+  /** Maximum number of mapped bytes in flight, under the current memory pressure. */
   get maxMappedBytes(): number {
     return this.pressure.headroomBytes / this.#processes;
   }
@@ -72,7 +72,9 @@ export class Leases {
     return connection;
   }
 
-  /** Leases the mapped bytes of a window. Returns false, without a lease, if that would exceed {@link maxMappedBytes}. */
+  /**
+   * Leases the mapped bytes of a window. Returns false and leases nothing if that would exceed {@link maxMappedBytes}.
+   */
   leaseMapped(file: OpenFile, start: number, end: number): boolean {
     this.#mappedBytes += file.lease(start, end);
     if (this.#mappedBytes <= this.maxMappedBytes) return true;
@@ -97,8 +99,8 @@ export class Leases {
   /**
    * Waits for a buffer.
    *
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` after 5 s if the headers have not been sent
-   * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the exchange closes first
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there is no buffer after 5 s and the headers have not been sent
+   * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the exchange is closed first
    */
   async waitForBuffer(exchange: Exchange, connection: Connection, length: number): Promise<PooledBuffer> {
     const { buffer, cancel } = this.#pool.wait(connection, length);
@@ -123,11 +125,11 @@ export class Leases {
     this.#pool.release(connection, buffer, reusable);
     if (this.#pool.idleBytes <= KEPT_BYTES) return;
     if (this.pressure.level === 'critical') this.#pool.freeIdle();
-    // Unreferenced, and cleared when few bytes are idle: it keeps no process alive, and nothing has to close it.
+    // The timer is unreferenced, so it does not keep the process alive. It is cleared when few bytes are idle.
     else this.#idleTimer ??= setInterval(() => this.#checkIdle(), IDLE_CHECK_MS).unref();
   }
 
-  /** Frees idle buffers. Called by a timer, because a server without requests releases no buffers. */
+  /** Frees idle buffers. A timer calls it, because a server without requests releases no buffers. */
   #checkIdle(): void {
     this.#pool.tick(MAX_IDLE_CHECKS);
     if (this.pressure.level === 'critical' && this.#pool.idleBytes > KEPT_BYTES) this.#pool.freeIdle();

@@ -1,12 +1,12 @@
-/** Bytes that responses of several windows may write in one iteration of the event loop: about 1 ms of copying. */
+/** Number of bytes that all responses together may write in one iteration of the event loop: about 1 ms of copying. */
 const ITERATION_BYTES = 2 * 1024 * 1024;
 /** Number of waiting responses that continue in one iteration. Each writes at least one window, of at most 2 MiB. */
 const RESUMED_PER_ITERATION = 2;
 
 /**
- * Limits the bytes that all responses together write in one iteration of the event loop. A socket that accepts a window
- * at once reports it in the same iteration. Without the limit, a fast client of a resident artifact would block all
- * other clients until its last window.
+ * Limits the bytes that all responses together write in one iteration of the event loop. If a socket accepts a window
+ * at once, the write completes in the same iteration. Without the limit, a fast client of a resident artifact would
+ * block all other clients until the last window.
  */
 export class LoopBudget {
   readonly #waiting: (() => void)[] = [];

@@ -3,13 +3,13 @@ import type { PooledBuffer } from './buffer-pool.js';
 import type { Transfer, Window } from './source.js';
 import type { UnmappedReason } from './tally.js';
 
-/** Below this size, a copy is as fast as a mapping. */
+/** Artifact size below which a copy is as fast as a mapping. */
 const SMALL_BYTES = 64 * 1024;
 
-/** When to map files: over sockets without TLS (`auto`), over TLS too (`always`), or not at all (`never`). */
+/** Connections on which files are mapped: those without TLS (`auto`), all (`always`) or none (`never`). */
 export type MapPolicy = 'auto' | 'always' | 'never';
 
-/** Region of a file that is sent. */
+/** File region that a response sends. */
 export interface Region {
   readonly file: OpenFile;
   /** Position in the file at which the response ends. Nothing beyond it is read. */
@@ -20,9 +20,10 @@ export interface Region {
 }
 
 /**
- * Returns the reason why no window of a response may be mapped, or undefined if each window is decided separately.
+ * Returns the reason why no window of a response may be mapped. Returns undefined if windows may be mapped; this is
+ * then decided for each window.
  *
- * @param isRequired maps small artifacts too
+ * @param isRequired whether small artifacts may be mapped too
  */
 export function unmappedReason(
   transfer: Transfer,
@@ -32,7 +33,7 @@ export function unmappedReason(
 ): UnmappedReason | undefined {
   const { exchange, leases } = transfer;
   if (policy === 'never') return 'off';
-  // Without preadv2 the alternative to a mapping is the thread pool, so small artifacts are mapped as well.
+  // Without preadv2, the alternative to a mapping is a read on the thread pool, so small artifacts are mapped as well.
   if (region.size < SMALL_BYTES && region.file.canCopyResident && !isRequired) return 'small';
   if (!region.immutable) return 'mutable';
   if (!exchange.tracked) return 'untracked';
@@ -42,8 +43,9 @@ export function unmappedReason(
 }
 
 /**
- * Returns a window that the kernel sends directly from the page cache, or the reason why that is not possible. Checks
- * that the pages are resident directly before the write, so that only pages in flight can be evicted in between.
+ * Returns a mapped window, which the kernel sends directly from the page cache, or the reason why mapping is not
+ * possible. The residency of the pages is checked directly before the write, so that they are very unlikely to be
+ * evicted before it.
  */
 export function mapWindow(transfer: Transfer, region: Region, start: number, length: number): Window | UnmappedReason {
   const { connection, leases } = transfer;
@@ -63,7 +65,7 @@ export function mapWindow(transfer: Transfer, region: Region, start: number, len
   return new MappedWindow(transfer, file, start, end, mapped.bytes, tail, tail === undefined ? 0 : windowEnd - end);
 }
 
-/** Window of mapped pages, with the partial last page of the file in a buffer. */
+/** Window of mapped pages. If it includes the partial last page of the file, that page is in a buffer. */
 class MappedWindow implements Window {
   readonly chunks: readonly Uint8Array[];
   readonly length: number;

@@ -4,11 +4,11 @@ import type { Source, Transfer } from './source.js';
 
 /**
  * Sends status, headers and the bytes of `source`. Writes one window at a time, after the previous one has left the
- * process. The first window is prepared before the headers are sent, so that the handler can still respond with an
- * error if that fails. Closes the source.
+ * process. The first window is prepared before the headers are sent. If it cannot be read, the handler can still
+ * respond with an error. Closes the source at the end.
  *
- * @param offset position of the artifact in the source
- * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the exchange closes first
+ * @param offset position at which the artifact begins in the source
+ * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the exchange is closed before the last byte was sent
  * @throws the error of the source if the bytes cannot be read
  */
 export async function send(

@@ -10,29 +10,32 @@ export interface Window {
   /** Number of bytes in all chunks. */
   readonly length: number;
   readonly source: SourceName;
-  /** Releases the buffers and mapped bytes of the window. Called once, when nothing can read its chunks any more. */
+  /** Releases the buffer and the leases of the window. Called once, when nothing can read the chunks any more. */
   release(): void;
 }
 
 /** Produces the windows of one response, in order. */
 export interface Source {
   /**
-   * Returns the window at `position`, of 1 to `length` bytes, or undefined at the end of a source of unknown length.
-   * Throws or rejects if the bytes cannot be read.
+   * Returns the window at `position`. It has 1 to `length` bytes. At the end of a source of unknown length, returns
+   * undefined. Throws or rejects if the bytes cannot be read.
    */
   next(position: number, length: number): Window | undefined | Promise<Window | undefined>;
   /** Releases the source. Called once, after the last call of `next`. */
   close(): void;
 }
 
-/** Record of a response, as far as `send()` uses it. */
+/** Part of a response's record that `send()` uses. */
 export interface SendRecord {
   readonly tally: Tally;
-  /** Called directly before the headers of an artifact are sent. May add headers. `source`: that of the first window. */
+  /**
+   * Called directly before the headers of an artifact are sent. May add headers. `source` is the source of the first
+   * window.
+   */
   beforeHeaders(headers: ResponseHeaders, source: SourceName | undefined): void;
 }
 
-/** Objects that the transfer of one response body uses. */
+/** Objects that are needed to send one response body. */
 export interface Transfer {
   readonly exchange: Exchange;
   readonly connection: Connection;

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import { HotblobError } from '../contract/errors.js';
 import type { Source, Transfer, Window } from './source.js';
 
-/** Source of a stream of the store. A window is at most as large as a chunk of the stream. */
+/** Source of an artifact that the store returned as a stream. A window is at most as large as a chunk of the stream. */
 export class StreamSource implements Source {
   readonly #transfer: Transfer;
   readonly #stream: Readable;
@@ -12,7 +12,7 @@ export class StreamSource implements Source {
   #rest: Uint8Array | undefined;
 
   /**
-   * @param stream destroyed by {@link close}, and when the exchange closes
+   * @param stream stream of the store. It is destroyed by {@link close}, and when the exchange is closed
    * @param length length of the response body in bytes, undefined if it is unknown
    */
   constructor(transfer: Transfer, stream: Readable, length: number | undefined) {
@@ -20,7 +20,8 @@ export class StreamSource implements Source {
     this.#stream = stream;
     this.#length = length;
     this.#chunks = stream[Symbol.asyncIterator]();
-    // Between two calls of next() the iterator has no error listener. An unhandled 'error' event ends the process.
+    // Between two calls of next(), the iterator has no error listener. An 'error' event without a listener ends the
+    // process.
     stream.on('error', () => {});
     transfer.exchange.onClose(() => stream.destroy());
   }

@@ -11,24 +11,30 @@ export type UnmappedReason =
   | MapRefusal
   /** The option `map` is `'never'`. */
   | 'off'
-  /** The connection uses TLS, which reads the pages in user space: if the file were truncated, the process would end. */
+  /**
+   * The connection uses TLS, which reads the pages in user space. If the file were truncated meanwhile, the process
+   * would end.
+   */
   | 'tls'
-  /** It is unknown when the bytes have left the process: middleware has replaced `write`, or the host uses the Fetch API. */
+  /**
+   * The handler cannot know when the bytes have left the process: middleware has replaced `write`, or the host uses the
+   * Fetch API.
+   */
   | 'untracked'
   /** The store does not promise that the file is immutable. */
   | 'mutable'
   /** Memory pressure is not `normal`. */
   | 'pressure'
-  /** The artifact is so small that a copy is as fast. */
+  /** The artifact is so small that a copy is as fast as a mapping. */
   | 'small'
   /** The artifact is larger than the limit on mapped bytes in flight. */
   | 'large'
-  /** The rest of the file is its last page, which is partial. */
+  /** The rest of the file is a partial page. */
   | 'tail'
   /** The limit on mapped bytes in flight is reached. */
   | 'pool';
 
-/** Number of bytes per source. */
+/** Number of bytes from each source. */
 export type BytesBySource = Record<SourceName, number>;
 
 /** Returns a count of zero for every source. */
@@ -41,7 +47,7 @@ export function totalBytes({ bytes, mapped, copied, read, stream }: Readonly<Byt
   return bytes + mapped + copied + read + stream;
 }
 
-/** Returns the source of most of the bytes, or undefined if there are none. */
+/** Returns the source from which most bytes came, or undefined if there are no bytes. */
 export function mainSource(bytes: Readonly<BytesBySource>): SourceName | undefined {
   let main: SourceName | undefined;
   let most = 0;
@@ -53,10 +59,10 @@ export function mainSource(bytes: Readonly<BytesBySource>): SourceName | undefin
   return main;
 }
 
-// Object.keys() returns string[]; these are the keys of BytesBySource.
+// The cast is needed because Object.keys() returns string[].
 const SOURCES = Object.keys(noBytes()) as SourceName[];
 
-/** Windows and bytes that one source has sent. */
+/** Number of windows and bytes from one source. */
 export interface Count {
   /** Number of windows. */
   windows: number;
