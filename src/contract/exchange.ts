@@ -42,8 +42,8 @@ export interface Exchange {
    */
   onClose(listener: () => void): () => void;
   /**
-   * Returns a promise that resolves when this response may be sent, or when the exchange ends (HTTP/1.1 pipelining). Returns
-   * undefined if it may be sent now.
+   * Returns a promise that resolves when the earlier responses of the connection have been sent, or when the exchange ends
+   * (HTTP/1.1 pipelining). Returns undefined if this response may be sent now.
    */
   turn(): Promise<void> | undefined;
   /** Whether the response headers have been sent. */

@@ -14,6 +14,7 @@ import { isPromise } from '../util/is-promise.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { createProtocolRequest } from './protocol-request.js';
 import { answerError, answerReply } from './reply.js';
+import { waitForEarlierRequests } from './request-order.js';
 import { RequestSignal } from './request-signal.js';
 import { ResponseRecord } from './response-record.js';
 import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './sender.js';
@@ -112,8 +113,14 @@ class CacheHandler implements Handler {
       throw recognition.error;
     }
     record.key = recognition.key;
-    record.operation = recognition.operation.kind;
-    return this.#authorise(exchange, recognition.operation, record);
+    const { operation } = recognition;
+    record.operation = operation.kind;
+    const turn = waitForEarlierRequests(exchange);
+    if (turn === undefined) return this.#authorise(exchange, operation, record);
+    return turn.then(() => {
+      record.hasWaited = true;
+      return this.#authorise(exchange, operation, record);
+    });
   }
 
   /** Checks access before the lookup, so that a client without access learns nothing about keys. */

@@ -65,6 +65,8 @@ export class ResponseRecord {
   vanished: FileArtifact | undefined;
   /** Whether the request looked up an artifact in the store in order to send it. */
   wasLookedUp = false;
+  /** Whether the request has waited for earlier requests of its connection, so that `startedAt` is in the past. */
+  hasWaited = false;
   /** Time when the lookup found an artifact, by `performance.now()`; 0 if that was not measured. */
   foundAt = 0;
   /** Time when the headers of an artifact were sent, by `performance.now()`; 0 before. */
@@ -82,9 +84,9 @@ export class ResponseRecord {
     reporter.counters.active++;
   }
 
-  /** Notes that the lookup found an artifact. The time of a synchronous lookup is measured only if it is reported. */
+  /** Notes that the lookup found an artifact. The time of a synchronous lookup is measured only if it is needed. */
   found(isAsync: boolean): void {
-    if (isAsync || this.#reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
+    if (isAsync || this.hasWaited || this.#reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
   }
 
   /** Notes that the headers of an artifact are about to be sent, and adds `Server-Timing` to them if enabled. */

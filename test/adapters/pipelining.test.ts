@@ -1,10 +1,15 @@
 import { once } from 'node:events';
 import net, { type Socket } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import tls from 'node:tls';
 import test from 'ava';
+import type { Store } from '../../src/contract/store.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { open } from '../behaviour/site.js';
 import { assertAllBack, assertBytes, openFileSite, responsesOf } from '../helpers/file-site.js';
 import { KIB, MIB, writePattern } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
+import { RawConnection } from '../helpers/raw.js';
 import type { RunningServer } from '../helpers/servers.js';
 
 const COUNT = 400;
@@ -71,3 +76,66 @@ for (const kind of ['http', 'https'] as const) {
     await assertAllBack(t, site);
   });
 }
+
+const HOSTS = ['http', 'https', 'express-http', 'koa-http', 'fastify-http', 'hono-http', 'port-http'] as const;
+
+/** Store that writes down when its calls begin and end. A call takes longer than the parser needs for the next request. */
+function recordingStore(): { readonly store: Store; readonly calls: string[] } {
+  const calls: string[] = [];
+  const memory = memoryStore();
+  const record = async <T>(name: string, call: () => T | Promise<T>): Promise<T> => {
+    calls.push(`${name} begins`);
+    for (let turns = 0; turns < 20; turns++) await setImmediate();
+    const result = await call();
+    calls.push(`${name} ends`);
+    return result;
+  };
+  return {
+    calls,
+    store: {
+      get: (key) => record('get', () => memory.get(key)),
+      put: (key, body, options) => record('put', () => memory.put(key, body, options)),
+      delete: (key) => record('delete', () => memory.delete(key)),
+    },
+  };
+}
+
+const upload = (body: string): string =>
+  `PUT /key HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+const bodyless = (method: string): string => `${method} /key HTTP/1.1\r\nHost: a\r\n\r\n`;
+
+for (const kind of HOSTS) {
+  test(`${kind}: pipelined requests that are not all safe are performed one after the other`, async (t) => {
+    const { store, calls } = recordingStore();
+    const { server } = await open(t, kind, { store });
+    const connection = await RawConnection.open(t, server);
+    const names = ['GET', 'old', 'new', 'GET', 'DELETE', 'GET'];
+    connection.write(names.map((name) => (name === name.toUpperCase() ? bodyless(name) : upload(name))).join(''));
+    await connection.until(/(?:HTTP\/1\.1 .*){6}Not found.*\}\n$/s);
+    const statuses = [...connection.text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status));
+    t.deepEqual(statuses, [404, 200, 200, 200, 204, 404]);
+    t.regex(connection.text, /\r\n\r\nnewHTTP/);
+    const steps = ['get', 'put', 'put', 'get', 'delete', 'get'].flatMap((name) => [`${name} begins`, `${name} ends`]);
+    t.deepEqual(calls, steps);
+  });
+}
+
+test('pipelined safe requests are performed at the same time', async (t) => {
+  let begun = 0;
+  let release = (): void => {};
+  const all = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const store: Store = {
+    async get() {
+      if (++begun === 3) release();
+      await all;
+      return undefined;
+    },
+  };
+  const { server } = await open(t, 'http', { store });
+  const connection = await RawConnection.open(t, server);
+  connection.write(['GET', 'HEAD', 'GET'].map(bodyless).join(''));
+  await connection.until(/(?:HTTP\/1\.1 404.*){3}/s);
+  t.is(begun, 3);
+});
