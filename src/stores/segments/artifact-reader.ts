@@ -7,14 +7,17 @@ import type { IndexEntry } from './index-entry.js';
 import type { SegmentIndex } from './segment-index.js';
 import { segmentPath } from './segment-set.js';
 
-/** Maximum number of cached paths. A store rarely has more segments; if it does, the cache is cleared. */
+/**
+ * Maximum number of cached paths of segment files. A store rarely has more segments. If it has, the cache is cleared.
+ */
 const MAX_CACHED_PATHS = 16_384;
 
 /** Converts index entries to artifacts. */
 export class ArtifactReader {
   readonly #index: SegmentIndex;
   readonly #directory: string;
-  // Each path is created once: the handler looks it up in a Map for every request, and V8 caches the hash of a string.
+  // Each path is created only once. The handler looks up the path in a Map for every request, and V8 caches the hash of
+  // a string object.
   readonly #paths = new Map<number, string>();
 
   /** @param directory directory of the segment files */
@@ -39,7 +42,7 @@ export class ArtifactReader {
   /** Returns the artifact of an entry without the metadata of its upload. */
   toArtifactWithoutMetadata(entry: IndexEntry): Artifact {
     const { offset, length, inline } = entry;
-    // Not derived from the segment file, which changes with every appended body and every copy.
+    // The validators are not derived from the segment file, because it changes with every appended body and every copy.
     const validators = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };
     if (inline !== undefined) return { kind: 'bytes', bytes: inline, ...validators };
     return { kind: 'file', path: this.#pathOf(entry.segment), offset, length, immutable: true, ...validators };
@@ -82,7 +85,7 @@ export function etagOf(digest: Uint8Array): string {
 const UNPAIRED_SURROGATE = /\p{Surrogate}/u;
 
 /**
- * Refuses a key that has no UTF-8 encoding: two such keys would be the same key in the index.
+ * Asserts that a key has a UTF-8 encoding. Without one, two different keys could be the same key in the index.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY`
  */
@@ -90,6 +93,6 @@ export function assertEncodable(key: string): void {
   if (!UNPAIRED_SURROGATE.test(key)) return;
   throw new HotblobError(
     'ERR_HOTBLOB_INVALID_KEY',
-    'key: expected well-formed Unicode, received an unpaired surrogate',
+    'key: expected well-formed Unicode, received a lone surrogate',
   );
 }

@@ -16,14 +16,14 @@ export const FAULT_DESCRIPTIONS: Readonly<Record<BodyFault, string>> = {
   altered: 'is corrupt: its checksum differs from that of the upload',
 };
 
-/** Bytes read at a time. */
+/** Number of bytes that are read at a time. */
 const READ_BYTES = 256 * 1024;
 
 /**
  * Checks a body against the checksum in its index entry. Returns `undefined` if it is intact.
  *
  * @param path path of the segment file
- * @throws the reason of `signal`; otherwise the system error
+ * @throws the reason of `signal`, or the error of the system call
  */
 export async function findBodyFault(
   entry: IndexEntry,

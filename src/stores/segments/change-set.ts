@@ -20,7 +20,7 @@ export class ChangeSet {
   }
 
   /**
-   * Adds an operation and returns its outcome, which becomes final with {@link commit}.
+   * Adds an operation and returns its outcome. The outcome is final when {@link commit} has resolved.
    *
    * @param region location of the body of a put
    */
@@ -39,14 +39,15 @@ export class ChangeSet {
       const entry = operation.kind === 'put' && region !== undefined ? entryOf(operation, region) : undefined;
       this.#replace(key, existing, entry);
     } else if (operation.kind === 'delete' && expectedLocation !== undefined) {
-      // The key has moved, or its entry is corrupt: only the location row is left to remove.
+      // The body of the key has moved, or its entry is corrupt. Only the location row remains to be removed.
       this.#changes.push((transaction) => transaction.removeLocation(expectedLocation));
     }
     return { existed: existing !== undefined, isApplied };
   }
 
   /**
-   * Commits the changes to the index, then updates the counts of the segments. If it rejects, nothing has changed.
+   * Commits the changes to the index, then updates the counts of the segments. If the commit fails, nothing has
+   * changed.
    *
    * @param knownNextSegment next segment id that the index has stored already
    * @throws the error of the index

@@ -16,12 +16,12 @@ type Fail = (queued: QueuedOperation, reason: unknown) => void;
 /** Maximum size of a group, in bytes and operations. A larger group would delay its first operations. */
 const MAX_GROUP_BYTES = 16 * 1024 * 1024;
 const MAX_GROUP_OPERATIONS = 512;
-/** Fewer operations than this are not divided into two groups. */
+/** Number of operations from which they are divided into two groups. */
 const MIN_SPLIT_OPERATIONS = 16;
 
 /**
- * Applies operations durably, in groups (group commit). A group writes its bodies, syncs their segments and commits the
- * index, in this order, and then resolves its operations. The next group is written while one is committed.
+ * Applies operations durably, in groups (group commit). For each group, it writes the bodies, syncs their segments,
+ * commits the index and resolves the operations, in this order. While a group is committed, the next group is written.
  */
 export class Committer {
   readonly #index: SegmentIndex;
@@ -29,7 +29,7 @@ export class Committer {
   readonly #fsync: boolean;
   #queue: QueuedOperation[] = [];
   #draining: Promise<void> | undefined;
-  /** Settles when the group that is being written is on the disk. */
+  /** Settles when the bodies of the group that is being written are on the disk. */
   #writing: Promise<void> | undefined;
   #committing: Promise<void> = Promise.resolve();
   /** Number of operations in the commit in flight. */
@@ -46,9 +46,9 @@ export class Committer {
   }
 
   /**
-   * Applies an operation durably. If it rejects, nothing has changed.
+   * Applies an operation durably. If the promise rejects, nothing has changed.
    *
-   * @throws the system error, or the error of the index
+   * @throws the error of the system call or of the index
    */
   apply(operation: Operation): Promise<Outcome> {
     return new Promise((resolve, reject) => {
@@ -58,13 +58,16 @@ export class Committer {
     });
   }
 
-  /** Resolves when the commit in flight, or else the write in flight, is done. Undefined if nothing is in flight. */
+  /**
+   * Resolves when the commit in flight has settled; without a commit, when the write in flight has settled. Returns
+   * undefined if neither is in flight.
+   */
   progress(): Promise<void> | undefined {
     if (this.#committingCount > 0) return this.#committing;
     return this.#draining === undefined ? undefined : this.#writing;
   }
 
-  /** Resolves when nothing is in flight. */
+  /** Resolves when no operation is in flight. */
   async idle(): Promise<void> {
     while (this.#draining !== undefined) await this.#draining;
     await this.#committing;
@@ -153,7 +156,7 @@ export class Committer {
       await changes.commit(this.#nextSegment);
     } catch (reason) {
       this.#committingCount = 0;
-      // The index may contain the entries in spite of the error: their regions must not be reused.
+      // The index may contain the entries in spite of the error, so their regions must not be reused.
       for (const queued of group) {
         if (queued.region !== undefined) this.#segments.settle(queued.region);
         queued.reject(reason);
@@ -186,7 +189,7 @@ async function writeBodies(segment: Segment, members: readonly QueuedOperation[]
   const first = bodies[0];
   if (first === undefined) return;
   try {
-    // The regions are contiguous, because #assignRegions reserves them without awaiting in between.
+    // The regions are contiguous, because #assignRegions reserves all of them without an await in between.
     await segment.write(
       bodies.flatMap(({ chunks }) => chunks),
       first.offset,

@@ -7,13 +7,13 @@ import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
 import type { Usage } from './usage.js';
 
-/** A sealed segment is compacted when at most this part of its bytes is live. */
+/** Fraction of live bytes up to which a sealed segment is compacted. */
 const MAX_LIVE_RATIO = 0.5;
-/** Maximum part of an evicted segment to retain. Without a limit, an eviction might free no space. */
+/** Maximum fraction of an evicted segment that is retained. Without a limit, an eviction might free no space. */
 const MAX_RETAINED_RATIO = 0.5;
-/** An eviction retains artifacts that were read within two half-lives. */
+/** Minimum recency of an artifact that an eviction retains: it was read within two half-lives. */
 const MIN_RETAINED_RECENCY = 0.25;
-/** Maximum number of bytes and bodies to copy at the same time. */
+/** Maximum number of bytes and of bodies that are copied at the same time. */
 const MAX_COPY_BYTES = 8 * 1024 * 1024;
 const MAX_COPIES = 256;
 
@@ -22,18 +22,21 @@ interface Candidate {
   readonly key: string;
   readonly location: Location;
   readonly entry: IndexEntry;
-  /** See {@link Usage.recencyOf}. */
+  /** Recency of the last read. See {@link Usage.recencyOf}. */
   readonly recency: number;
 }
 
-/** Frees disk space: copies the bodies to retain into other segments, then unlinks the whole segment file. */
+/**
+ * Frees the disk space of a segment: copies the bodies that are retained into other segments, then unlinks the segment
+ * file.
+ */
 export class Compaction {
   readonly #index: SegmentIndex;
   readonly #segments: SegmentSet;
   readonly #committer: Committer;
   readonly #usage: Usage;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Segments with bodies that could not be copied. They are not tried again. */
+  /** Segments with bodies that could not be copied. These segments are not compacted again. */
   readonly #uncopyable = new WeakSet<Segment>();
   #isSweeping = false;
   #evicted = 0;
@@ -52,8 +55,9 @@ export class Compaction {
   }
 
   /**
-   * Evicts the coldest segment: the one with the least heat per byte, and the oldest among equals. Recently read
-   * artifacts are retained as far as `freeBytes` allows. Resolves to `false` if all segments have pending regions.
+   * Evicts the coldest segment: the segment with the least heat per byte. Of several such segments, the oldest is
+   * evicted. Recently read artifacts are retained as far as `freeBytes` allows. Resolves to `false` if all segments
+   * have pending regions.
    */
   evictColdest(freeBytes: () => number): Promise<boolean> {
     return this.#exclusively(async () => {
@@ -64,7 +68,8 @@ export class Compaction {
       recent.sort((a, b) => b.recency - a.recency);
       let budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes());
       const retained = recent.filter(({ key, entry }) => {
-        // Includes the index entry. Inline bodies have no other cost, and copying all of them would never free space.
+        // The cost includes the index entry. Inline bodies have no other cost, and if all of them were copied, no space
+        // would be freed.
         const cost = (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
         if (cost > budget) return false;
         budget -= cost;
@@ -76,7 +81,10 @@ export class Compaction {
     });
   }
 
-  /** Compacts segments with much dead space (overwritten, deleted and failed bodies) in the background. */
+  /**
+   * Compacts segments in the background if they have much dead space: bodies that were overwritten or deleted, or whose
+   * upload failed.
+   */
   sweep(freeBytes: () => number): void {
     if (this.#isSweeping || this.#closed) return;
     const shouldCompact = (segment: Segment): boolean => isMostlyDead(segment) && !this.#uncopyable.has(segment);
@@ -95,7 +103,7 @@ export class Compaction {
       });
   }
 
-  /** Ends the sweep after the current step. Resolves when nothing is in flight. */
+  /** Ends the sweep after the current step. Resolves when no compaction or eviction is in flight. */
   async close(): Promise<void> {
     this.#closed = true;
     await this.#queue;
@@ -112,7 +120,8 @@ export class Compaction {
     let coldest: Segment | undefined;
     for (const segment of this.#segments.all) {
       if (segment.pendingRegions > 0 || segment.bytes === 0) continue;
-      // The segments are in the order of their ids: the oldest comes first and wins a tie.
+      // The segments are in the order of their ids. If two are equally cold, the older one, which comes first, is
+      // chosen.
       if (coldest === undefined || heatPerByte(segment) < heatPerByte(coldest)) coldest = segment;
     }
     return coldest;
@@ -140,7 +149,7 @@ export class Compaction {
     }
   }
 
-  /** Copies bodies to other segments. Resolves to `false` if one could not be copied. Corrupt bodies are skipped. */
+  /** Copies bodies to other segments. Resolves to `false` if a body could not be copied. Corrupt bodies are skipped. */
   async #copyForward(from: Segment, candidates: readonly Candidate[]): Promise<boolean> {
     const remaining = [...candidates];
     while (remaining.length > 0) {

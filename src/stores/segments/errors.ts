@@ -1,11 +1,14 @@
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 
-/** Returns an `ERR_HOTBLOB_CORRUPT` whose message is the problem, followed by the path of the corrupt file. */
+/** Returns an `ERR_HOTBLOB_CORRUPT`. Its message is the problem, followed by the path of the corrupt file. */
 export function corruptError(file: string, problem: string, cause?: unknown): HotblobError {
   return new HotblobError('ERR_HOTBLOB_CORRUPT', `${problem}: ${file}`, cause === undefined ? undefined : { cause });
 }
 
-/** Returns `ERR_HOTBLOB_STORAGE_FULL` if `error` is a full disk or an exhausted disk quota, and `error` itself otherwise. */
+/**
+ * Returns an `ERR_HOTBLOB_STORAGE_FULL` if `error` reports a full disk or an exhausted disk quota, otherwise `error`
+ * itself.
+ */
 export function toStorageError(error: unknown): unknown {
   const code = errnoCode(error);
   if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;

@@ -3,51 +3,54 @@ import { errnoCode } from '../../contract/errors.js';
 
 /**
  * Checks the structure of an LMDB file without LMDB. LMDB maps the file and trusts its content: a corrupt page or a
- * truncated file ends the process with SIGSEGV, SIGBUS or a failed assertion (19 of 40 corrupt files did).
+ * truncated file can end the process with SIGSEGV, SIGBUS or a failed assertion. In a test, 19 of 40 corrupt files did.
  *
- * The format is that of the npm package `lmdb` 3 with data version 2: little-endian, 64-bit page numbers and transaction
- * ids.
+ * The format is that of the npm package `lmdb` 3 with data version 2: little-endian, 64-bit page numbers and
+ * transaction ids.
  */
 
 const MAGIC = 0xbeefc0de;
 const DATA_VERSION = 2;
 const HEADER_BYTES = 24;
-/** Offsets in a meta page. */
+/** Byte offsets of the fields of a meta page. */
 const META = { magic: 24, version: 28, free: 48, main: 96, lastPage: 144, transaction: 152, end: 160 } as const;
-/** Offsets in the record of a tree. */
+/** Byte offsets of the fields in the record of a tree. */
 const TREE = { pageSize: 0, depth: 6, entries: 32, root: 40, end: 48 } as const;
 const NODE_HEADER_BYTES = 8;
-/** Page flags. */
+/** Flags of a page. */
 const BRANCH = 1;
 const LEAF = 2;
 const OVERFLOW = 4;
 const META_PAGE = 8;
 const KIND_MASK = 0xf;
-/** Node flags. */
+/** Flags of a node. */
 const BIG_DATA = 1;
 const SUBTREE = 2;
 const NO_PAGE = 2n ** 64n - 1n;
-/** Bytes read at a time, including pages that are not checked. */
+/** Number of bytes that are read at a time, including pages that are not checked. */
 const READ_BYTES = 1024 * 1024;
-/** A check is repeated if another process committed in the meantime, because pages then change while they are read. */
+/**
+ * Maximum number of attempts. A check is repeated if another process committed during the check, because pages then
+ * change while they are read.
+ */
 const MAX_ATTEMPTS = 5;
 
-/** Page to check. */
+/** Page that is to be checked. */
 interface PageVisit {
   readonly page: number;
-  /** Levels of the tree from this page down; 0 for an overflow page. */
+  /** Number of levels of the tree from this page down; 0 for an overflow page. */
   readonly levels: number;
 }
 
 class DamageError extends Error {}
 
 /**
- * Returns a description of the first damage in an LMDB file, or `undefined` if the file is intact or does not exist.
+ * Returns a description of the first fault in an LMDB file, or `undefined` if the file is intact or does not exist.
  * Checks the upper levels of the trees first.
  *
  * @param maxPages number of pages after which the check ends
  * @param allowEmpty whether an empty file counts as intact: LMDB initializes it when a writer opens it
- * @throws the system error
+ * @throws the error of the system call
  */
 export async function findDamage(path: string, maxPages: number, allowEmpty: boolean): Promise<string | undefined> {
   const file = await open(path, 'r').catch((error: unknown) => {
@@ -66,7 +69,7 @@ export async function findDamage(path: string, maxPages: number, allowEmpty: boo
         if (!(error instanceof DamageError)) throw error;
         const after = await readNewestMeta(file);
         if (after?.transaction === before.transaction) return error.message;
-        // A writer that keeps committing shows that the file is intact.
+        // If a writer can commit during every attempt, the file is intact.
         if (attempt === MAX_ATTEMPTS) return undefined;
       }
     }
@@ -85,7 +88,7 @@ interface Meta {
   readonly roots: readonly PageVisit[];
 }
 
-/** Reads the two meta pages and returns the newer one, which is valid. A writer overwrites the older one. */
+/** Reads the two meta pages and returns the newer one, which is the valid one. A writer overwrites the older one. */
 async function readNewestMeta(file: FileHandle): Promise<Meta | undefined> {
   const { size } = await file.stat();
   if (size === 0) return undefined; // created, but never written to
@@ -123,7 +126,10 @@ function readRoot(bytes: Buffer, offset: number): PageVisit[] {
   return [{ page: Number(root), levels }];
 }
 
-/** Checks level by level, each in file order: almost every page is read once, and reads are long and sequential. */
+/**
+ * Checks the trees level by level, and the pages of a level in the order of the file. Almost every page is read only
+ * once, and reads are long and sequential.
+ */
 async function checkTrees(file: FileHandle, meta: Meta, maxPages: number): Promise<void> {
   const seen = new Set<number>();
   let level = [...meta.roots];
@@ -163,10 +169,10 @@ function checkPage({ page, levels }: PageVisit, bytes: Buffer, transaction: bigi
   if (Number(bytes.readBigUInt64LE(0)) !== page || kind !== expected) {
     throw new DamageError(`page ${page} has the wrong number or kind`);
   }
-  // LMDB would treat it as a page of its own uncommitted transaction, and free it.
+  // LMDB would take such a page for a page of its own uncommitted transaction, and free it.
   if (bytes.readBigUInt64LE(8) > transaction) throw new DamageError(`page ${page} is newer than the last commit`);
   if (kind === OVERFLOW) return;
-  // All offsets on the page count from the end of the header.
+  // All offsets on the page are relative to the end of the header.
   const bodyBytes = bytes.byteLength - HEADER_BYTES;
   const lower = bytes.readUInt16LE(20);
   const upper = bytes.readUInt16LE(22);
@@ -186,7 +192,7 @@ function checkPage({ page, levels }: PageVisit, bytes: Buffer, transaction: bigi
 /**
  * Checks one node and returns the offset of its end.
  *
- * @param levels levels of the tree from the page down, or `undefined` for a node of a leaf
+ * @param levels number of levels of the tree from the page down, or `undefined` for a node of a leaf
  */
 function checkNode(
   page: number,

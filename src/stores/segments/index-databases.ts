@@ -4,18 +4,18 @@ import { loadLmdb } from './lmdb.js';
 
 export interface SegmentIndexOptions {
   readonly readOnly: boolean;
-  /** Whether a commit is on the disk when it resolves. */
+  /** Whether a commit is on the disk when its promise resolves. */
   readonly durable: boolean;
 }
 
 /** The LMDB environment of an index and its three databases. */
 export interface IndexDatabases {
   readonly root: RootDatabase<Buffer, Uint8Array>;
-  /** Entries by artifact key. */
+  /** Index entries by artifact key. */
   readonly entries: Database<Buffer, string>;
-  /** Artifact keys by location. */
+  /** Artifact keys by location of the body. */
   readonly locations: Database<Buffer, Uint8Array>;
-  /** `SegmentCounts` by segment id; also the next segment id. */
+  /** `SegmentCounts` by segment id. Also contains the next segment id. */
   readonly segments: Database<Buffer, Uint8Array>;
 }
 
@@ -32,7 +32,7 @@ export function openDatabases(path: string, { readOnly, durable }: SegmentIndexO
       noSubdir: true,
       readOnly,
       maxDbs: 3,
-      // With overlapping syncs a commit would be visible before it is on the disk, and a power failure would undo it.
+      // With overlapping syncs, a commit would be visible before it is on the disk, and a power failure could undo it.
       overlappingSync: false,
       noSync: !durable && !readOnly,
       eventTurnBatching: false,
@@ -40,7 +40,8 @@ export function openDatabases(path: string, { readOnly, durable }: SegmentIndexO
       keyEncoding: 'binary',
     });
     const openDatabase = <K extends string | Uint8Array>(name: string, keyEncoding: 'ordered-binary' | 'binary') => {
-      // lmdb's types omit it: undefined for a reader if no writer has created the database yet.
+      // The types of lmdb are incomplete: for a reader, the result is undefined if no writer has created the database
+      // yet.
       const database: Database<Buffer, K> | undefined = root.openDB<Buffer, K>(name, {
         encoding: 'binary',
         keyEncoding,
@@ -57,7 +58,7 @@ export function openDatabases(path: string, { readOnly, durable }: SegmentIndexO
     };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    // The error of the system: the file is inaccessible, not corrupt.
+    // Such an error comes from the system: the file is inaccessible, not corrupt.
     if (/ENOENT|No such file|EACCES|Permission|ENOSPC|space/i.test(reason)) throw cause;
     throw corruptError(path, `cannot open the index (${reason})`, cause);
   }

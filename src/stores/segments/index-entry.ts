@@ -1,4 +1,4 @@
-/** Position of a body. An inline body has one too, because it is evicted together with its segment. */
+/** Location of a body. An inline body has a location too, because it is evicted together with its segment. */
 export interface Location {
   /** Id of the segment. */
   readonly segment: number;
@@ -16,28 +16,38 @@ export interface IndexEntry extends Location {
   readonly digest: Uint8Array;
   /** Small body, stored in the index instead of the segment file. */
   readonly inline?: Uint8Array | undefined;
-  /** Metadata of the upload, encoded. */
+  /** Encoded metadata of the upload. */
   readonly metadata?: Uint8Array | undefined;
 }
 
-/** 128 bits: an accidental collision is ruled out, so the digest also serves as a strong entity tag. */
+/**
+ * Length of a digest: 128 bits. Accidental collisions are practically impossible, so the digest is also a strong entity
+ * tag.
+ */
 export const DIGEST_BYTES = 16;
 /**
- * Base of the numbers of inline bodies, which have no offset in a segment file. It exceeds the size of any segment file, so
- * that no number equals an offset. The first inline body of a segment has this number plus one.
+ * Base of the offsets of inline bodies, which have no offset in a segment file. It exceeds the size of any segment
+ * file, so that these numbers differ from real offsets. The first inline body of a segment has the offset `INLINE_BASE`
+ * plus one.
  */
 export const INLINE_BASE = 2 ** 47;
 
 const FORMAT = 1;
 const FLAG_INLINE = 1;
-/** Two bytes with the length of the metadata, and the metadata itself, follow the header. */
+/**
+ * Flag of an entry with metadata. Two bytes with the length of the metadata, and the metadata itself, follow the
+ * header.
+ */
 const FLAG_METADATA = 2;
 const KNOWN_FLAGS = FLAG_INLINE | FLAG_METADATA;
 const DIGEST_OFFSET = 24;
 const CHECKSUM_OFFSET = DIGEST_OFFSET + DIGEST_BYTES;
 const HEADER_BYTES = CHECKSUM_OFFSET + 4;
 const LOCATION_BYTES = 10;
-/** B-tree overhead of an artifact, in addition to its key and header. Assumes pages that are two thirds full. */
+/**
+ * Number of bytes that an artifact takes in the B-trees, in addition to its key and header. Assumes that pages are two
+ * thirds full.
+ */
 const TREE_BYTES = 64;
 
 /**
@@ -75,7 +85,7 @@ export function encodeEntry(key: string, entry: IndexEntry): Buffer {
  * Decodes an entry written by {@link encodeEntry} and copies its bytes. Returns `undefined` if the entry is corrupt or
  * has an unknown format.
  *
- * @param length length of the entry, which may be shorter than `bytes`
+ * @param length length of the entry in bytes, which may be less than that of `bytes`
  */
 export function decodeEntry(key: string, bytes: Buffer, length: number): IndexEntry | undefined {
   if (length < HEADER_BYTES || bytes[0] !== FORMAT) return undefined;
@@ -104,7 +114,7 @@ function metadataFieldBytes(metadata: Uint8Array | undefined): number {
   return metadata === undefined ? 0 : 2 + metadata.byteLength;
 }
 
-/** Encodes a location as an index key. Big-endian, so that the keys sort by segment and then by offset. */
+/** Encodes a location as an index key. The key is big-endian, so that keys are sorted by segment and then by offset. */
 export function encodeLocation({ segment, offset }: Location): Buffer {
   const bytes = Buffer.allocUnsafe(LOCATION_BYTES);
   bytes.writeUInt32BE(segment, 0);
@@ -122,8 +132,8 @@ export function isAt(entry: Location | undefined, location: Location): boolean {
   return entry !== undefined && entry.segment === location.segment && entry.offset === location.offset;
 }
 
-// FNV-1a, so that a corrupt index page does not yield a wrong location. It only has to detect accidental changes, and takes
-// a fraction of a microsecond, which a cryptographic hash does not.
+// FNV-1a. The checksum prevents that a corrupt index page yields a wrong location. It has to detect only accidental
+// changes, and is much faster than a cryptographic hash.
 function checksumOf(key: string, bytes: Uint8Array, length: number): number {
   let hash = 0x811c9dc5;
   for (let index = 0; index < CHECKSUM_OFFSET; index++) hash = Math.imul(hash ^ (bytes[index] ?? 0), 0x01000193);
@@ -132,7 +142,8 @@ function checksumOf(key: string, bytes: Uint8Array, length: number): number {
   return hash >>> 0;
 }
 
-// Not Buffer.from(bytes.subarray()): lmdb returns the same buffer from every read and changes its `length`.
+// Does not use Buffer.from(bytes.subarray()), because lmdb returns the same buffer from every read and changes its
+// `length`.
 function copyBytes(bytes: Uint8Array, start: number, end: number): Buffer {
   const copy = Buffer.allocUnsafe(end - start);
   for (let index = start; index < end; index++) copy[index - start] = bytes[index] ?? 0;

@@ -4,21 +4,27 @@ import { errnoCode } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
 import { syncDirectory } from './segment.js';
 
-/** Paths of a segment store. */
+/** Paths of the files and directories of a segment store. */
 export interface Layout {
   /** Directory of the store, absolute and with symlinks resolved. */
   readonly root: string;
-  /** File of the index. */
+  /** Path of the index file. */
   readonly index: string;
-  /** Directory of the segment files. */
+  /** Path of the directory with the segment files. */
   readonly segments: string;
 }
 
 const INDEX_NAME = 'index.mdb';
 const SEGMENTS_NAME = 'segments';
-/** Exists while acknowledged bodies may not be on the disk (`durability: 'none'`). Contains the boot id. */
+/**
+ * Name of the marker file. It exists while acknowledged bodies may not be on the disk (`durability: 'none'`), and
+ * contains the boot id.
+ */
 const UNSYNCED_NAME = 'unsynced';
-/** Anything but `lost+found` and the files of the writer lock, which another process may have created already. */
+/**
+ * Matches the name of a file that does not belong to an empty directory: every name except `lost+found` and the files
+ * of the writer lock, which another process may have created already.
+ */
 const FOREIGN_NAME = /^(?!lost\+found$|writer[.-])/;
 
 /**
@@ -31,7 +37,8 @@ export async function createLayout(dir: string): Promise<Layout> {
     const firstCreated = await mkdir(dir, { recursive: true });
     const layout = layoutOf(await realpath(dir));
     if (firstCreated !== undefined) await syncDirectory(dirname(firstCreated));
-    // Other processes may create the store at the same time: list the directory once, and accept what exists by then.
+    // Other processes may create the store at the same time. The directory is therefore listed only once, and
+    // directories that exist by then are accepted.
     const names = await readdir(layout.root);
     if (!names.includes(SEGMENTS_NAME)) {
       const foreign = names.find((name) => FOREIGN_NAME.test(name));
@@ -64,7 +71,9 @@ export async function findLayout(dir: string): Promise<Layout> {
   }
 }
 
-/** Returns whether `dir` is a directory that contains a segment store. An inaccessible directory counts as none. */
+/**
+ * Returns whether `dir` is a directory that contains a segment store. Returns false if the directory is inaccessible.
+ */
 export async function isSegmentStore(dir: string): Promise<boolean> {
   try {
     await findLayout(dir);
@@ -75,11 +84,14 @@ export async function isSegmentStore(dir: string): Promise<boolean> {
   }
 }
 
-/** Empties the store if the system crashed while acknowledged bodies were not on the disk: some may be incomplete. */
+/**
+ * Empties the store if the system crashed while acknowledged bodies were not on the disk, because some may be
+ * incomplete.
+ */
 export async function discardUnsynced(layout: Layout): Promise<void> {
   const marker = await readMarker(layout);
   if (marker === undefined || (marker !== '' && marker === (await readBootId()))) return;
-  // The index goes first: an index entry must never name a segment that is missing.
+  // The index is removed first, because an index entry must never name a segment that does not exist.
   for (const name of [INDEX_NAME, `${INDEX_NAME}-lock`]) await rm(join(layout.root, name), { force: true });
   await syncDirectory(layout.root);
   for (const name of await readdir(layout.segments)) await unlink(join(layout.segments, name));
@@ -90,8 +102,8 @@ export async function discardUnsynced(layout: Layout): Promise<void> {
 export async function markUnsynced(layout: Layout): Promise<void> {
   const bootId = await readBootId();
   if ((await readMarker(layout)) === bootId) return;
-  // Renamed into place: a process killed while writing would leave an empty marker, which would count as the
-  // marker of another boot.
+  // The marker is written to a temporary file and renamed. Otherwise, a process that is killed while it writes would
+  // leave an empty marker, which would count as the marker of another boot.
   const path = join(layout.root, UNSYNCED_NAME);
   await writeFile(`${path}.new`, bootId, { flush: true });
   await rename(`${path}.new`, path);
@@ -111,7 +123,10 @@ function readMarker(layout: Layout): Promise<string | undefined> {
   });
 }
 
-/** Reads an id that changes with every boot (proc_sys_kernel(5)). Empty on systems without it. */
+/**
+ * Reads an id that changes with every boot (proc_sys_kernel(5)). Resolves to the empty string on systems without such
+ * an id.
+ */
 async function readBootId(): Promise<string> {
   return readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
 }
@@ -120,7 +135,10 @@ function layoutOf(root: string): Layout {
   return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME) };
 }
 
-/** Returns an invalid option error for `dir` if the directory is the cause of `error`, and `error` itself otherwise. */
+/**
+ * If the directory is the cause of `error`, returns an invalid option error for `dir`. Otherwise returns `error`
+ * itself.
+ */
 function toDirectoryError(dir: string, error: unknown): unknown {
   const code = errnoCode(error);
   if (code === 'EEXIST' || code === 'ENOTDIR') return directoryError(dir, 'a directory', 'a file', error);

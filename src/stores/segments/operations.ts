@@ -3,8 +3,8 @@ import type { Segment } from './segment.js';
 import type { Region } from './segment-set.js';
 
 /**
- * Body of an upload. `memory`: goes to a segment. `inline`: goes to the index. `region`: has already been written to a
- * segment.
+ * Received body of an upload. `memory`: the committer writes it to a segment. `inline`: the committer writes it to the
+ * index. `region`: it has already been written to a segment.
  */
 export type ReceivedBody =
   | { readonly kind: 'memory'; readonly chunks: readonly Uint8Array[] }
@@ -23,7 +23,9 @@ export interface PutOperation {
   readonly expectedLocation?: Location | undefined;
   /** Called by the committer when the bytes of a `memory` body count as part of a segment. */
   readonly onReserved?: (() => void) | undefined;
-  /** Checked immediately before the commit: an aborted upload never becomes visible. */
+  /**
+   * Signal of the upload. It is checked immediately before the commit, so that an aborted upload never becomes visible.
+   */
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -34,7 +36,7 @@ export interface DeleteOperation {
   readonly expectedLocation?: Location | undefined;
 }
 
-/** Removes the row of a segment from the index. Its entries must have been removed before. */
+/** Removes the row of a segment from the index. The index entries of the segment must have been removed before. */
 export interface DropSegmentOperation {
   readonly kind: 'drop-segment';
   readonly segment: Segment;

@@ -1,11 +1,14 @@
 import { HotblobError } from '../../contract/errors.js';
 import type { SegmentSet } from './segment-set.js';
 
-/** Frees space for {@link Quota}. */
+/** Functions with which {@link Quota} frees disk space. */
 export interface SpaceReclaimer {
-  /** Evicts artifacts and resolves to whether that freed space. Not called again before it settles. */
+  /** Evicts artifacts. Resolves to whether space was freed. It is not called again before the promise has settled. */
   evict(): Promise<boolean>;
-  /** Resolves when an eviction may have become possible. Undefined if nothing is in flight that could change that. */
+  /**
+   * Resolves when an eviction may have become possible. Returns undefined if no operation is in flight that could make
+   * it possible.
+   */
   progress(): Promise<void> | undefined;
 }
 
@@ -15,13 +18,13 @@ export class Quota {
   readonly #headroomBytes: number;
   readonly #segments: SegmentSet;
   readonly #reclaimer: SpaceReclaimer;
-  /** Bytes that are reserved, but not yet part of a segment. */
+  /** Number of bytes that are reserved but not yet part of a segment. */
   #reserved = 0;
   #evicting: Promise<boolean> | undefined;
 
   /**
-   * @param headroomBytes free space to keep if possible: an eviction copies recently used artifacts before it frees the
-   * space of the segment
+   * @param headroomBytes free space to keep if possible, because an eviction copies recently used artifacts before it
+   *   frees the space of their segment
    */
   constructor(maxBytes: number, headroomBytes: number, segments: SegmentSet, reclaimer: SpaceReclaimer) {
     this.maxBytes = maxBytes;
@@ -30,7 +33,7 @@ export class Quota {
     this.#reclaimer = reclaimer;
   }
 
-  /** Bytes that are neither used nor reserved. */
+  /** Number of bytes that are neither used nor reserved. */
   get free(): number {
     return this.maxBytes - this.#segments.bytes - this.#reserved;
   }
@@ -38,7 +41,7 @@ export class Quota {
   /**
    * Reserves space, and evicts artifacts if necessary.
    *
-   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if nothing more can be evicted
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if there is not enough space and nothing can be evicted
    */
   async reserve(bytes: number): Promise<void> {
     while (bytes + this.#headroomBytes > this.free) {
@@ -61,7 +64,7 @@ export class Quota {
     this.#reserved -= bytes;
   }
 
-  /** Joins the eviction in flight, if there is one. */
+  /** Evicts artifacts, or waits for the eviction in flight if there is one. */
   #evictOnce(): Promise<boolean> {
     this.#evicting ??= this.#reclaimer.evict().finally(() => {
       this.#evicting = undefined;

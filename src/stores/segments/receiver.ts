@@ -15,18 +15,24 @@ export interface ReceivedUpload {
   readonly digest: Uint8Array;
   /** Encoded metadata. */
   readonly metadata: Uint8Array | undefined;
-  /** Ends the reservation of a `memory` body when its bytes count as part of a segment. */
+  /** Called when the bytes of a `memory` body count as part of a segment. Ends the reservation of the body. */
   readonly onReserved?: (() => void) | undefined;
 }
 
-/** Bodies up to this size are stored in the index, so that a read needs no access to a segment file. */
+/** Maximum size of a body that is stored in the index, so that a read needs no access to a segment file. */
 export const MAX_INLINE_BYTES = 256;
-/** Bodies up to this size are buffered: many of them share one write, and a failed one leaves nothing on the disk. */
+/**
+ * Maximum size of a body that is buffered in memory. Many buffered bodies share one write, and a failed upload leaves
+ * nothing on the disk.
+ */
 const MAX_BUFFERED_BYTES = 256 * 1024;
-/** Limit for the bodies buffered at the same time, in bytes. Beyond it, bodies are written to their segment directly. */
+/**
+ * Maximum total size of the bodies that are buffered at the same time. Above it, a body is written to its segment while
+ * it arrives.
+ */
 const MAX_TOTAL_BUFFERED_BYTES = 32 * 1024 * 1024;
 
-/** Receives uploads. Small bodies are buffered, larger ones are written to a reserved region. */
+/** Receives uploads. Small bodies are buffered in memory, larger bodies are written to a reserved region. */
 export class Receiver {
   readonly #segments: SegmentSet;
   readonly #quota: Quota;
@@ -38,11 +44,11 @@ export class Receiver {
   }
 
   /**
-   * Receives a body, passes it to `commit`, and holds its buffers and reserved space until `commit` settles. If the
-   * upload fails before that, the region it was written to is discarded.
+   * Receives a body and passes it to `commit`. Keeps its buffers and its reserved space until `commit` has settled. If
+   * the upload fails before, its region is discarded.
    *
-   * @throws HotblobError of {@link encodeMetadata} and {@link chunksOf}; otherwise the error of the body, the reason of the
-   * signal, or the system error
+   * @throws HotblobError for the reasons of {@link encodeMetadata} and {@link chunksOf}
+   * @throws the error of the body, the reason of the signal, or the error of the system call
    */
   async receive<T>(
     body: Readable,
@@ -109,7 +115,10 @@ export class Receiver {
   }
 }
 
-/** Writes a body to its region while it arrives. Takes space only for bytes that have arrived, never for an announced length. */
+/**
+ * Writes a body to its region while the body arrives. Uses space only for bytes that have arrived, never for an
+ * announced length.
+ */
 class DirectWrite {
   readonly region: Region;
   readonly #quota: Quota;

@@ -7,23 +7,24 @@ import type { SegmentIndex } from './segment-index.js';
 import { SegmentSet, segmentIdOf, segmentPath } from './segment-set.js';
 
 /**
- * Returns the segments that the last process left behind, even if it was killed. Reads the list of files and, for each
- * segment, its row and its last location. The duration therefore does not depend on the number of artifacts.
+ * Returns the existing segments, even if the last process was killed. Reads the list of files and, for each segment,
+ * its row and its last location. The duration therefore does not depend on the number of artifacts.
  *
- * Bodies that are not in the index were never acknowledged. A segment without a row is removed. Bytes after the last
- * location stay in the file, unused.
+ * Bodies that are not in the index were never acknowledged. The file of a segment without a row is removed. Bytes after
+ * the last location remain in the file, but are not used.
  */
 export async function recoverSegments(layout: Layout, index: SegmentIndex, segmentBytes: number): Promise<SegmentSet> {
   const rows = index.segments();
   const sizes = new Map<number, number>();
   for (const name of await readdir(layout.segments)) {
     const id = segmentIdOf(name);
-    if (id === undefined) continue; // not a segment: leave it alone
+    if (id === undefined) continue; // not a segment file
     const path = join(layout.segments, name);
     if (rows.has(id)) sizes.set(id, (await stat(path)).size);
     else await unlink(path);
   }
-  // A process killed between creating a file and syncing the directory leaves a name that is not on the disk yet.
+  // If a process was killed after it created a file and before it synced the directory, the name of the file is not on
+  // the disk yet.
   await syncDirectory(layout.segments);
 
   const segments = new SegmentSet(layout.segments, segmentBytes, index.nextSegment());
@@ -31,7 +32,8 @@ export async function recoverSegments(layout: Layout, index: SegmentIndex, segme
     const { end, inline } = index.lastOffsets(id);
     const size = sizes.get(id) ?? 0;
     const segment = new Segment(id, segmentPath(layout.segments, id), size, counts, Math.max(0, inline - INLINE_BASE));
-    // A file that is shorter than its last body is truncated. Appending would write over the locations of lost bodies.
+    // A file that ends before its last body was truncated. It is sealed, because appended bodies would get the
+    // locations of lost bodies.
     segment.isSealed = end > size || size >= segmentBytes;
     segments.add(segment);
   }

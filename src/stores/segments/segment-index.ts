@@ -16,7 +16,7 @@ import {
 } from './index-entry.js';
 import type { SegmentCounts } from './segment.js';
 
-/** Writes of one commit. Either all of them take effect or none. */
+/** Changes that are made by one commit. Either all of them take effect, or none. */
 export interface IndexTransaction {
   put(key: string, entry: IndexEntry): void;
   remove(key: string, location: Location): void;
@@ -26,11 +26,17 @@ export interface IndexTransaction {
   setNextSegment(id: number): void;
 }
 
-/** Space that a commit may need for its pages. If less is free, a failed commit is reported as a full disk. */
+/**
+ * Disk space that a commit may need for its pages, in bytes. If less is free, a failed commit is reported as a full
+ * disk.
+ */
 const COMMIT_BYTES = 1024 * 1024;
-/** Rows read at a time. */
+/** Number of rows that are read at a time. */
 const BATCH_ROWS = 1000;
-/** 64 MiB, which hold about 200,000 artifacts and take 0.1 s. In a larger index, only the lowest level is left out. */
+/**
+ * Number of index pages that are checked when a store is opened: 64 MiB, which hold about 200,000 artifacts and take
+ * 0.1 s. In a larger index, a part of the lowest level is not checked.
+ */
 const CHECKED_PAGES = 16_384;
 const NEXT_SEGMENT = Buffer.from('next-segment');
 const COUNTS_BYTES = 16;
@@ -48,7 +54,8 @@ export class SegmentIndex {
    * Opens the index. A writer creates it if it does not exist.
    *
    * @param checkedPages number of pages to check for corruption first
-   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the file is not a valid index; otherwise the system error
+   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the file is not a valid index
+   * @throws the error of the system call
    */
   static async open(path: string, options: SegmentIndexOptions, checkedPages = CHECKED_PAGES): Promise<SegmentIndex> {
     const damage = await findDamage(path, checkedPages, !options.readOnly);
@@ -71,10 +78,14 @@ export class SegmentIndex {
     return entry;
   }
 
-  /** Commits the writes of `change`. If it rejects, nothing has changed, unless the disk failed during the commit. */
+  /**
+   * Commits the changes that `change` makes. If the promise rejects, nothing has changed, unless the disk failed during
+   * the commit.
+   */
   async commit(change: (transaction: IndexTransaction) => void): Promise<void> {
     try {
-      // Writes in a batch return no promises of their own. A rejected promise without a handler would end the process.
+      // The changes are made in a batch, because its writes return no promises of their own. A rejected promise without
+      // a handler would end the process.
       await this.#databases.root.batch(() => change(this.#transaction));
     } catch (error) {
       const reason = await reasonOf(error);
@@ -104,12 +115,13 @@ export class SegmentIndex {
   }
 
   /**
-   * Returns where the last body of a segment file ends, and the offset of the segment's last inline body; 0 if there is
-   * none. The end is `Infinity` if the entry of the last body is corrupt.
+   * Returns `end`, the position at which the last body of a segment file ends, and `inline`, the offset of the
+   * segment's last inline body. Each is 0 if there is no such body. `end` is `Infinity` if the entry of the last body
+   * is corrupt.
    */
   lastOffsets(segment: number): { readonly end: number; readonly inline: number } {
     const findLast = (upper: number, lower: number): { location: Location; key: string } | undefined => {
-      // A reverse range starts at its upper bound.
+      // In lmdb, a reverse range starts at its upper bound.
       const start = encodeLocation({ segment, offset: upper });
       const end = encodeLocation({ segment, offset: lower });
       for (const row of this.#databases.locations.getRange({ start, end, reverse: true, limit: 1 })) {
@@ -150,8 +162,8 @@ export class SegmentIndex {
   }
 
   /**
-   * Yields all keys with their entries in batches. A corrupt entry is `undefined`. Each batch reflects the
-   * last commit at the time it is read.
+   * Yields all keys and their entries in batches. A corrupt entry is yielded as `undefined`. Each batch shows the last
+   * commit at the time at which the batch is read.
    *
    * @param maxMs time in milliseconds after which a batch ends
    */
@@ -185,7 +197,7 @@ export class SegmentIndex {
     await this.#databases.root.close();
   }
 
-  // Reads #databases at each call: they are replaced when the index is reopened.
+  // Each function reads #databases at each call, because the databases are replaced when the index is reopened.
   readonly #transaction: IndexTransaction = {
     put: (key, entry) => {
       this.#databases.entries.put(key, encodeEntry(key, entry));
@@ -215,10 +227,13 @@ export class SegmentIndex {
     },
   };
 
-  /** Reopens the index if reads fail: LMDB refuses all access after it could not write a page with the database root. */
+  /**
+   * Reopens the index if reads fail. LMDB refuses all access after the write of a page with the database root has
+   * failed.
+   */
   async #reopenIfBroken(): Promise<void> {
     try {
-      // An older read transaction would not see the failure.
+      // A read transaction that started before the failure would not see it.
       this.#databases.root.resetReadTxn();
       this.#databases.segments.get(NEXT_SEGMENT);
       return;
@@ -229,7 +244,7 @@ export class SegmentIndex {
   }
 
   async #commitError(reason: unknown): Promise<unknown> {
-    // LMDB reports a short write as EIO: only the free space tells whether the disk was full.
+    // LMDB reports a short write as EIO. Only the free space tells whether the disk is full.
     const { bavail, bsize } = await statfs(dirname(this.path));
     if (bavail * bsize < COMMIT_BYTES) {
       const message = `no space left on the file system for the index: ${this.path}`;

@@ -2,7 +2,9 @@ import { join } from 'node:path';
 import { INLINE_BASE, type Location } from './index-entry.js';
 import { NO_COUNTS, Segment, type SegmentCounts } from './segment.js';
 
-/** Maximum number of segments that accept bodies, not counting those reserved for a body of unknown length. */
+/**
+ * Maximum number of segments that accept bodies. Segments that are reserved for a body of unknown length do not count.
+ */
 const MAX_WRITABLE_SEGMENTS = 4;
 
 /** Returns the path of a segment file. */
@@ -10,7 +12,7 @@ export function segmentPath(directory: string, id: number): string {
   return join(directory, `${String(id).padStart(10, '0')}.segment`);
 }
 
-/** Returns the segment id in a file name, or `undefined` if the name is not that of a segment. */
+/** Returns the segment id in a file name, or `undefined` if the file is not a segment. */
 export function segmentIdOf(name: string): number | undefined {
   const digits = /^(\d{10})\.segment$/.exec(name)?.[1];
   return digits === undefined ? undefined : Number(digits);
@@ -23,7 +25,7 @@ export interface Region extends Pick<Location, 'offset'> {
   readonly length: number | undefined;
 }
 
-/** All segments of a store that is open for writing. Chooses the segment of each new body. */
+/** All segments of a store that is open for writing. Chooses a segment for each new body. */
 export class SegmentSet {
   readonly #directory: string;
   readonly #segmentBytes: number;
@@ -34,7 +36,7 @@ export class SegmentSet {
   readonly #changed = new Set<Segment>();
   #nextId: number;
 
-  /** @param nextId id that was never used for a segment */
+  /** @param nextId id from which segment ids are unused */
   constructor(directory: string, segmentBytes: number, nextId: number) {
     this.#directory = directory;
     this.#segmentBytes = segmentBytes;
@@ -59,7 +61,10 @@ export class SegmentSet {
     return this.#segments.values();
   }
 
-  /** Returns the segments that changed since the last call: only these can have become worth compacting. */
+  /**
+   * Returns the segments that changed since the last call. Only for these segments can compaction have become
+   * worthwhile.
+   */
   takeChanged(): Segment[] {
     const changed = [...this.#changed];
     this.#changed.clear();
@@ -93,13 +98,16 @@ export class SegmentSet {
     return this.#reserve(length, (segment) => segment.reserve(length));
   }
 
-  /** Reserves the offsets of a body of `length` bytes that has yet to arrive. Its bytes count when `segment.fill` announces them. */
+  /**
+   * Reserves the offsets for a body of `length` bytes that has not arrived yet. The bytes count as used when
+   * `segment.fill` announces them.
+   */
   reserveHole(length: number): Region {
     return this.#reserve(length, (segment) => segment.reserveHole(length));
   }
 
   #reserve(length: number, reserveIn: (segment: Segment) => number): Region {
-    // A large body gets its own segment, whose space is freed as soon as the body is deleted.
+    // A large body gets a segment of its own, whose space is freed as soon as the body is deleted.
     const isLarge = length > this.#segmentBytes / 4;
     const fits = (segment: Segment): boolean => segment.end + length <= this.#segmentBytes;
     const segment = isLarge ? this.#create() : (this.#writable.find(fits) ?? this.#createWritable());
@@ -121,14 +129,17 @@ export class SegmentSet {
     return { segment, offset: segment.end, length: undefined };
   }
 
-  /** Assigns an inline body to a segment. Its region has no bytes in the file, and is pending like any other. */
+  /**
+   * Assigns an inline body to a segment. The region has no bytes in the file. Like other regions, it is pending until
+   * {@link settle} or {@link discard}.
+   */
   reserveInline(): Region {
     const segment = this.#writable[0] ?? this.#createWritable();
     segment.pendingRegions++;
     return { segment, offset: INLINE_BASE + ++segment.inlineCount, length: 0 };
   }
 
-  /** Ends the reservation of a region that is in the index, or may be. */
+  /** Ends the reservation of a region that is in the index, or that may be in the index. */
   settle({ segment, length }: Region): void {
     segment.pendingRegions--;
     this.#changed.add(segment);
@@ -163,7 +174,8 @@ export class SegmentSet {
     for (const segment of this.#writable) {
       if (segment.isSealed || segment.bytes >= this.#segmentBytes) this.seal(segment);
     }
-    // More than the limit: several segments were reserved at once, or new bodies did not fit into the writable ones.
+    // The limit is exceeded if several segments were reserved at once, or if new bodies did not fit into the writable
+    // segments.
     while (this.#writable.length > MAX_WRITABLE_SEGMENTS) {
       this.seal(this.#writable.reduce((fullest, each) => (each.end > fullest.end ? each : fullest)));
     }

@@ -3,11 +3,13 @@ import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 
-/** Totals of a segment. The index stores them too, so that opening a store does not scan its entries. */
+/**
+ * Totals of a segment. They are also stored in the index, so that a store can be opened without a scan of its entries.
+ */
 export interface SegmentCounts {
   /** Total length of the bodies in the file that the index refers to, in bytes. */
   readonly liveBytes: number;
-  /** Number of those bodies, and of the inline bodies of the segment. */
+  /** Number of those bodies, plus the number of inline bodies of the segment. */
   readonly liveCount: number;
   /** Estimated size of their index entries in bytes. */
   readonly indexBytes: number;
@@ -19,10 +21,10 @@ export const NO_COUNTS: SegmentCounts = { liveBytes: 0, liveCount: 0, indexBytes
 const IOV_MAX = 1024;
 
 /**
- * One segment file. Bytes that the index refers to never change. The file is unlinked as a whole.
+ * Segment file. Bytes to which the index refers never change. Space is freed only by unlinking the whole file.
  *
- * A writer reserves a region at the end before it writes, so that several bodies can be written at the same time. If the
- * last region belongs to a failed upload it is reused, because the index never referred to it.
+ * A writer reserves a region at the end before it writes, so that several bodies can be written at the same time. If
+ * the last region belongs to a failed upload, the region is reused, because the index never referred to it.
  */
 export class Segment {
   readonly id: number;
@@ -30,7 +32,9 @@ export class Segment {
   /** Offset of the next region, in bytes. */
   end: number;
   counts: SegmentCounts;
-  /** Number of inline bodies that were ever assigned to this segment. Determines the offset of the next one. */
+  /**
+   * Number of inline bodies that were ever assigned to this segment. It determines the offset of the next inline body.
+   */
   inlineCount: number;
   /** Whether the segment accepts no further bodies. */
   isSealed = false;
@@ -41,16 +45,19 @@ export class Segment {
   /** Whether bytes were written since the last sync. */
   isDirty = false;
 
-  /** Bytes of regions that have not been written, by start offset of the region. They take no space on the disk. */
+  /**
+   * Number of bytes of a region that have not been written yet, by start offset of the region. They take no space on
+   * the disk.
+   */
   readonly #holes = new Map<number, number>();
   #holeBytes = 0;
-  /** Freed regions that others follow, by end offset. The value is the start offset. */
+  /** Freed regions that are not the last one: start offset by end offset. */
   readonly #freedRegions = new Map<number, number>();
   #handle: Promise<FileHandle> | undefined;
   /** Whether the directory entry of the file is on the disk. */
   #isNameSynced: boolean;
 
-  /** @param end current size of the file, or 0 if it does not exist yet */
+  /** @param end current size of the file, or 0 if the file does not exist yet */
   constructor(id: number, path: string, end: number, counts: SegmentCounts, inlineCount: number) {
     this.id = id;
     this.path = path;
@@ -60,12 +67,12 @@ export class Segment {
     this.#isNameSynced = end > 0;
   }
 
-  /** Bytes of the file that take space on the disk, including dead ones. */
+  /** Number of bytes of the file that take space on the disk, including dead bytes. */
   get fileBytes(): number {
     return this.end - this.#holeBytes;
   }
 
-  /** Disk usage in bytes: the file, and the index entries of its live bodies. */
+  /** Disk usage in bytes: of the file, and of the index entries of its live bodies. */
   get bytes(): number {
     return this.fileBytes + this.counts.indexBytes;
   }
@@ -90,7 +97,7 @@ export class Segment {
   }
 
   /**
-   * Frees a region that the index never referred to. The space is reused once all regions after it are free as well.
+   * Frees a region to which the index never referred. The space is reused when all regions after it are free too.
    * Without this, repeatedly failing uploads would fill the disk.
    */
   freeRegion(offset: number, length: number): void {
@@ -120,7 +127,8 @@ export class Segment {
         partPosition += partBytes;
       }
     }
-    // A nearly full disk accepts only a part. Writing the rest chunk by chunk succeeds or fails with the actual error.
+    // A nearly full disk accepts only a part of the bytes. The rest is written chunk by chunk, which succeeds or fails
+    // with the actual error.
     let start = 0;
     for (const chunk of chunks) {
       for (let done = Math.max(0, written - start); done < chunk.byteLength; ) {
@@ -140,7 +148,8 @@ export class Segment {
       if (!this.#isNameSynced) await syncDirectory(dirname(this.path));
       this.#isNameSynced = true;
     } catch (error) {
-      // Linux reports a failed write-back once and then treats the pages as clean (fsync(2)). A second sync would succeed.
+      // The error is kept: Linux reports a failed write-back only once and then treats the pages as clean (fsync(2)),
+      // so a second sync would succeed.
       this.syncError ??= error;
       this.isSealed = true;
       throw error;
@@ -150,7 +159,8 @@ export class Segment {
   /**
    * Reads `length` bytes at `offset`.
    *
-   * @throws RangeError if the file is too short; otherwise the system error
+   * @throws RangeError if the file is too short
+   * @throws the error of the system call
    */
   async read(offset: number, length: number): Promise<Buffer> {
     const bytes = Buffer.allocUnsafeSlow(length);
@@ -158,7 +168,7 @@ export class Segment {
     for (let done = 0; done < length; ) {
       const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
       if (bytesRead === 0)
-        throw new RangeError(`segment file: expected at least ${offset + length} bytes, received fewer: ${this.path}`);
+        throw new RangeError(`segment file: expected at least ${offset + length} bytes, but the file is shorter: ${this.path}`);
       done += bytesRead;
     }
     return bytes;
@@ -174,7 +184,7 @@ export class Segment {
     );
   }
 
-  /** Unlinks the file. Readers that have it open can still read it. */
+  /** Unlinks the file. Readers that have the file open can still read it. */
   async unlink(): Promise<void> {
     await this.closeHandle();
     await unlink(this.path).catch((error: unknown) => {
@@ -190,8 +200,8 @@ export class Segment {
 
   #open(): Promise<FileHandle> {
     if (this.#handle === undefined) {
-      // Created only if new: a file that has disappeared must not come back empty. Opened without O_APPEND, because
-      // Linux then ignores the position of a write (pwrite(2)).
+      // The file is created only if the segment is new: a file that has disappeared must not reappear empty. It is
+      // opened without O_APPEND, because with O_APPEND Linux ignores the position of a write (pwrite(2)).
       const handle = open(this.path, this.#isNameSynced ? constants.O_RDWR : constants.O_RDWR | constants.O_CREAT);
       handle.catch(() => {
         if (this.#handle === handle) this.#handle = undefined;
@@ -205,7 +215,7 @@ export class Segment {
 /** Syncs a directory, so that the names in it survive a system crash. */
 export async function syncDirectory(path: string): Promise<void> {
   const handle = await open(path, 'r').catch((error: unknown) => {
-    // Windows cannot open a directory. NTFS journals its names.
+    // Windows cannot open a directory, and NTFS journals file names anyway.
     if (process.platform === 'win32') return undefined;
     throw error;
   });

@@ -24,28 +24,30 @@ import { WriterLock } from './writer-lock.js';
 /** Options of {@link segmentStore}. */
 export interface SegmentStoreOptions {
   /**
-   * Limit for the disk usage in bytes: the segment files, including dead bytes, and an estimate for the index. If an
-   * upload needs space, the coldest segment is evicted; recently read artifacts in it are retained. Default: no limit.
+   * Maximum disk usage in bytes: the segment files, including dead bytes, and an estimate for the index. If an upload
+   * needs space, the coldest segment is evicted. Recently read artifacts of that segment are retained. Default: no
+   * limit.
    */
   readonly maxBytes?: number | undefined;
   /**
-   * Size at which a segment is full, in bytes. A body larger than a quarter of it gets a segment of its own. Default:
-   * 256 MiB, or an eighth of `maxBytes` if that is less.
+   * Size in bytes at which a segment is full. A body larger than a quarter of this size gets a segment of its own.
+   * Default: 256 MiB, or an eighth of `maxBytes` if that is less.
    */
   readonly segmentBytes?: number | undefined;
   /**
-   * When an upload is acknowledged. `'fsync'`: when it is on the disk. `'none'`: when the kernel has buffered it. With
-   * `'none'`, uploads survive a crash of the process; after a crash of the system, the store starts empty. Default: `'fsync'`.
+   * Time at which an upload is acknowledged. `'fsync'`: when the upload is on the disk. `'none'`: when the kernel has
+   * buffered it. With `'none'`, uploads survive a crash of the process; after a crash of the system, the store starts
+   * empty. Default: `'fsync'`.
    */
   readonly durability?: 'fsync' | 'none' | undefined;
   /**
-   * Whether `get` checks each body against its checksum first. A corrupt body is refused with `ERR_HOTBLOB_CORRUPT`. Each
-   * body is then read twice, and `get` always returns a promise. Default: `false`.
+   * Whether `get` compares each body with its checksum first. If the body is corrupt, `get` rejects with
+   * `ERR_HOTBLOB_CORRUPT`. Each body is then read twice, and `get` always returns a promise. Default: `false`.
    */
   readonly verifyReads?: boolean | undefined;
   /**
-   * Whether to open the store for reading only. Any number of processes may do so while another one writes. Default:
-   * `false`.
+   * Whether to open the store for reading only. Any number of processes may do so, even while another process writes to
+   * the store. Default: `false`.
    */
   readonly readOnly?: boolean | undefined;
 }
@@ -54,7 +56,7 @@ export interface SegmentStoreOptions {
 export interface SegmentStoreReader extends Store {
   /** Directory of the store, absolute and with symlinks resolved. */
   readonly root: string;
-  /** Returns the artifact synchronously, or as a promise if `verifyReads` is set. */
+  /** Returns the artifact synchronously. If `verifyReads` is set, returns a promise of it. */
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
   /** Absent if the store is read-only. */
   put?(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
@@ -77,9 +79,14 @@ export interface SegmentStore extends SegmentStoreReader {
 }
 
 const DEFAULT_SEGMENT_BYTES = 256 * 1024 * 1024;
-/** Evicting a segment must not empty the store. */
+/**
+ * Minimum number of segments that fit into `maxBytes`, so that the eviction of one segment does not empty the store.
+ */
 const MIN_SEGMENTS = 8;
-/** An offset has six bytes in the index, and its upper half denotes inline bodies. */
+/**
+ * Maximum of `segmentBytes`. An offset has six bytes in the index, and the upper half of its range is used for inline
+ * bodies.
+ */
 const MAX_SEGMENT_BYTES = 2 ** 40;
 
 /** Time after which `list` yields to the event loop, in milliseconds. */
@@ -94,29 +101,29 @@ const CHECKS = {
 };
 
 /**
- * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Compared with a
- * directory store, small artifacts need no file each. Requires the optional dependency `lmdb`.
+ * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Unlike in a
+ * directory store, a small artifact needs no file of its own. Requires the optional dependency `lmdb`.
  *
  * An upload is acknowledged when its bytes and its index entry are on the disk. If the process is killed, acknowledged
  * uploads are stored and intact; any other upload is stored completely or not at all. The bytes of an artifact never
  * change, so its file may be mapped. `dir` is created if it does not exist.
  *
- * One process may write to a directory; any number may read it with `readOnly`.
+ * Only one process may write to a directory. Any number of processes may read it with `readOnly`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option, or if `dir` cannot be used or contains
- * something else; `ERR_HOTBLOB_LOCKED` if another process writes to `dir`; `ERR_HOTBLOB_CORRUPT` if the index or the writer
- * lock is corrupt; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
+ *   something else; `ERR_HOTBLOB_LOCKED` if another process writes to `dir`; `ERR_HOTBLOB_CORRUPT` if the index or the
+ *   writer lock is corrupt; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
  */
 export function segmentStore(
   dir: string,
   options?: SegmentStoreOptions & { readonly readOnly?: false | undefined },
 ): Promise<SegmentStore>;
-/** Opens a segment store that may be read-only: `put` and `delete` are absent if `readOnly` is `true`. */
+/** Opens a segment store that may be read-only. If `readOnly` is `true`, the store has no `put` and no `delete`. */
 export function segmentStore(dir: string, options: SegmentStoreOptions): Promise<SegmentStoreReader>;
 export async function segmentStore(dir: string, options: SegmentStoreOptions = {}): Promise<SegmentStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
   assertOptions(options, CHECKS);
-  // Read before the first await, because the caller may change the object afterwards.
+  // The options are read before the first await, because the caller may change the object afterwards.
   const { maxBytes, durability, verifyReads = false, readOnly } = options;
   const segmentBytes = options.segmentBytes ?? Math.min(DEFAULT_SEGMENT_BYTES, (maxBytes ?? Infinity) / MIN_SEGMENTS);
   if (segmentBytes > MAX_SEGMENT_BYTES) {

@@ -1,6 +1,6 @@
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 
-/** Keys in a generation. With keys of 100 characters, both generations use about 15 MB. */
+/** Number of keys in a generation. With keys of 100 characters, both generations use about 15 MB. */
 const GENERATION_SIZE = 32_768;
 
 interface Heat {
@@ -10,19 +10,19 @@ interface Heat {
 }
 
 /**
- * Recency of keys and heat of segments, which decide what is evicted. Kept in memory only, because a read must not cost a
- * write: after a restart everything counts as unused.
+ * Recency of keys and heat of segments, which determine what is evicted. They are kept only in memory, because a read
+ * must not cause a write. After a restart, everything counts as unused.
  *
  * The clock counts used bytes instead of seconds, so that recency means the same in a busy store and in an idle one.
  */
 export class Usage {
   readonly #halfLife: number;
-  /** Clock of the last use of a key; negative if the key was written and not read since. */
+  /** Value of the clock at the last use of a key. It is negative if the key was written and has not been read since. */
   readonly #clocks = new TwoGenerationMap<string, number>(GENERATION_SIZE);
   readonly #heat = new Map<number, Heat>();
   #clock = 0;
 
-  /** @param halfLife used bytes after which an earlier use counts half */
+  /** @param halfLife number of used bytes after which an earlier use counts half */
   constructor(halfLife: number) {
     this.#halfLife = halfLife;
   }
@@ -30,7 +30,8 @@ export class Usage {
   /** Records that a body of `length` bytes in `segment` was read. */
   recordRead(key: string, segment: number, length: number): void {
     this.#clock += length + 1;
-    // Adds only what has decayed since the last use: a body never contributes more heat than its own length.
+    // Adds only the heat that has decayed since the last use, so that a body never contributes more heat than its own
+    // length.
     this.#addHeat(segment, length * (1 - this.#weightOf(Math.abs(this.#clockOf(key)))));
     this.#clocks.set(key, this.#clock);
   }
@@ -52,12 +53,14 @@ export class Usage {
     this.#heat.delete(segment);
   }
 
-  /** Returns how recently a key was read: from 1 (just now) down to 0 (never, or too long ago to be remembered). */
+  /**
+   * Returns the recency of the last read of a key: 1 means just now, 0 means never, or too long ago to be remembered.
+   */
   recencyOf(key: string): number {
     return this.#weightOf(Math.max(0, this.#clockOf(key)));
   }
 
-  /** Returns the used bytes of a segment. Each use counts less the longer ago it was. */
+  /** Returns the heat of a segment: the sum of its used bytes. The longer ago a use was, the less it counts. */
   heatOf(segment: number): number {
     const heat = this.#heat.get(segment);
     return heat === undefined ? 0 : heat.bytes * this.#decay(heat.clock);

@@ -9,8 +9,8 @@ import { segmentPath } from './segment-set.js';
 /** Fault found by {@link verifySegments}. */
 export interface SegmentFinding {
   /**
-   * `index`: the rest of the index cannot be read. `entry`: the index entry of an artifact is corrupt. `unreadable`: the
-   * system failed to read a body. Otherwise the fault of a body.
+   * Kind of the fault. `index`: the rest of the index cannot be read. `entry`: the index entry of an artifact is
+   * corrupt. `unreadable`: a body cannot be read because of a system error. Other values are faults of a body.
    */
   readonly kind: 'index' | 'entry' | 'unreadable' | BodyFault;
   /** Key of the artifact. Undefined if `kind` is `index`. */
@@ -25,7 +25,7 @@ export interface SegmentFinding {
 export interface SegmentSummary {
   /** Number of artifacts checked, including faulty ones. */
   readonly artifacts: number;
-  /** Total length of their bodies in bytes. */
+  /** Total length of the bodies of these artifacts, in bytes. */
   readonly bytes: number;
 }
 

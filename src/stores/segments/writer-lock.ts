@@ -11,32 +11,36 @@ import { loadLmdb } from './lmdb.js';
 
 const LOCK_NAME = 'writer.mdb';
 const OWNER_KEY = 'owner';
-/** `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, including the terminating null byte. */
+/**
+ * Maximum length of a socket path. `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, including the
+ * terminating null byte.
+ */
 const MAX_SOCKET_PATH_BYTES = 103;
 const MAX_ATTEMPTS = 16;
-/** The file system does not support sockets, or the path is too long for one. */
+/** Error codes of a file system that does not support sockets, and of a path that is too long for a socket. */
 const SOCKETS_UNSUPPORTED = new Set(['EOPNOTSUPP', 'ENOTSUP', 'EPERM', 'EINVAL', 'ENAMETOOLONG', 'ENOSYS']);
-/** No process listens on the socket. */
+/** Error codes of a socket on which no process listens. */
 const NOT_LISTENING = new Set(['ECONNREFUSED', 'ENOENT', 'ENOTSOCK']);
 
-/** Process that may write to a directory. Stored as JSON. */
+/** Process that may write to a directory. The lock file stores it as JSON. */
 interface Owner {
   readonly pid: number;
-  /** Name or path of a socket on which only this process listens, for as long as it lives. */
+  /** Name or path of the socket on which the process listens until it ends. */
   readonly socket: string;
   /** Whether `socket` is a name in the directory of the store. */
   readonly isInside: boolean;
 }
 
 /**
- * Exclusive right of one process to write to a directory.
+ * Lock that gives one process the exclusive right to write to a directory.
  *
- * The owner listens on a socket. The kernel closes the socket when the process ends, however it ends. No cleanup is
- * therefore needed, and a reused process id cannot be mistaken for the owner. The record of the owner is replaced by
- * compare-and-swap in an LMDB file, so that only one of several processes that find the owner dead can succeed it.
+ * The owner listens on a socket. When the process ends, for whatever reason, the kernel closes the socket. Therefore,
+ * no cleanup is needed, and a reused process id cannot be mistaken for the owner. The record of the owner is in an LMDB
+ * file and is replaced by compare-and-swap. If several processes find that the owner has ended, only one of them
+ * becomes the new owner.
  *
- * Containers that share the directory exclude each other as well. Process ids and abstract sockets are local to a namespace
- * (namespaces(7)) and could not ensure that.
+ * The lock also works between containers that share the directory. Process ids and abstract sockets would not, because
+ * they are local to a namespace (namespaces(7)).
  */
 export class WriterLock {
   readonly #directory: string;
@@ -85,7 +89,8 @@ export class WriterLock {
         });
       });
     } catch {
-      // The disk is full or the directory was removed. The record may stay: its socket no longer accepts connections.
+      // The disk is full or the directory was removed. The record may remain, because its socket no longer accepts
+      // connections.
     }
     await stopListening(this.#directory, this.#server, this.#owner);
   }
@@ -93,7 +98,8 @@ export class WriterLock {
 
 async function stopListening(directory: string, server: Server, owner: Owner): Promise<void> {
   await new Promise<void>((resolve) => server.close(() => resolve()));
-  // Node unlinks the path that it was bound to, which may have been that of a closed descriptor (see withSocketPath).
+  // Node unlinks the path to which the socket was bound. That path may have led through a descriptor that is closed now
+  // (see withSocketPath).
   if (owner.isInside) await unlink(join(directory, owner.socket)).catch(() => {});
 }
 
@@ -155,7 +161,8 @@ async function listen(directory: string): Promise<{ readonly server: Server; rea
 function bind(server: Server, path: string): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    // Exclusive: in a node:cluster worker, the primary process would listen, and continue after the worker is killed.
+    // `exclusive` is set because in a node:cluster worker, the primary process would otherwise listen, even after the
+    // worker was killed.
     server.listen({ path, exclusive: true }, () => {
       server.off('error', reject);
       server.on('error', () => {}); // a connection could not be accepted
@@ -164,7 +171,10 @@ function bind(server: Server, path: string): Promise<void> {
   });
 }
 
-/** Returns whether the owner still listens. The kernel accepts connections even while the process is stopped or busy. */
+/**
+ * Returns whether the owner still listens on its socket. The kernel accepts connections even if the process is stopped
+ * or busy.
+ */
 function isListening(directory: string, owner: Owner): Promise<boolean> {
   return withSocketPath(
     directory,
@@ -181,7 +191,10 @@ function isListening(directory: string, owner: Owner): Promise<boolean> {
   );
 }
 
-/** Calls `task` with a path to the socket. If the path is too long for a socket, Linux reaches it through a descriptor. */
+/**
+ * Calls `task` with a path of the socket. On Linux, a path that is too long for a socket is replaced by a path through
+ * a descriptor of the directory.
+ */
 async function withSocketPath<T>(directory: string, owner: Owner, task: (path: string) => Promise<T>): Promise<T> {
   if (!owner.isInside) return task(owner.socket);
   const path = join(directory, owner.socket);

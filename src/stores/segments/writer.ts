@@ -47,7 +47,8 @@ export class SegmentWriter {
     this.#settings = settings;
     this.#segments = segments;
     const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes } = settings;
-    // After the use of as many bytes as the store holds (two half-lives), an artifact no longer counts as recently read.
+    // An artifact no longer counts as recently read when as many bytes as the store can hold (two half-lives) have been
+    // used since.
     this.#usage = new Usage(maxBytes / 2);
     this.#committer = new Committer(index, segments, settings.fsync);
     this.#compaction = new Compaction(index, segments, this.#committer, this.#usage);
@@ -64,7 +65,7 @@ export class SegmentWriter {
     if (this.#settings.maxBytes !== undefined) this.#usage.recordRead(key, segment, length);
   }
 
-  /** See `put` of `SegmentStore`. */
+  /** Stores an upload. See `put` of `SegmentStore`. */
   put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     return this.#run(async () => {
       const { signal } = options;
@@ -77,18 +78,18 @@ export class SegmentWriter {
     });
   }
 
-  /** See `delete` of `SegmentStore`. */
+  /** Deletes an artifact. See `delete` of `SegmentStore`. */
   delete(key: string): Promise<boolean> {
     return this.#run(async () => (await this.#committer.apply({ kind: 'delete', key })).existed);
   }
 
-  /** See `stats` of `SegmentStore`. */
+  /** Returns statistics. See `stats` of `SegmentStore`. */
   stats(): StoreStats {
     const { artifacts, bytes } = this.#segments;
     return { artifacts, bytes, maxBytes: this.#settings.maxBytes, evicted: this.#compaction.evicted };
   }
 
-  /** Refuses further operations, and resolves when those in flight are done and everything is on the disk. */
+  /** Refuses further operations. Resolves when all operations in flight have settled and all bytes are on the disk. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#inFlight);
