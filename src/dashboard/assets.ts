@@ -13,15 +13,15 @@ const FILES = {
 const loaded = new Map<string, Promise<ReplyBody>>();
 
 /**
- * Loads a file of the page. Each file is read once. Returns `undefined` for an unknown name; the promise rejects if the package
- * has not been built.
+ * Loads a file of the page. Each file is read only once. Returns `undefined` for an unknown name. The promise rejects
+ * if the package has not been built.
  */
 export function loadAsset(name: string): Promise<ReplyBody> | undefined {
   if (!isAsset(name)) return undefined;
   const cached = loaded.get(name);
   if (cached !== undefined) return cached;
   const { file, contentType } = FILES[name];
-  // A package may resolve its own name, so this works wherever the bundler has put this module.
+  // Resolves the package by its own name, so that the files are found wherever the bundler has put this module.
   const root = dirname(createRequire(import.meta.url).resolve('hotblob/package.json'));
   const reading = readFile(join(root, 'dist', 'dashboard', 'page', file), 'utf8').then((text) => ({
     contentType,

@@ -17,17 +17,17 @@ import { Viewers } from './viewers.js';
 
 /** Options of {@link createDashboard}. */
 export interface DashboardOptions {
-  /** Handler whose responses are shown. */
+  /** Handler (or sender) whose responses are shown. */
   readonly handler: StatsSource<HandlerStats>;
-  /** Server whose connections are shown, made by `createServer`. Default: none. */
+  /** Server, made by `createServer`, whose connections are shown. Default: none. */
   readonly server?: StatsSource<ServerStats> | undefined;
   /**
    * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`. Default: none.
    */
   readonly store?: Pick<Store, 'list' | 'stats'> | undefined;
   /**
-   * Access policy. It is called with the protocol `hotblob`, and the dashboard requires read access. A browser asks for a user
-   * and a password; the password is the token. Default: no authentication.
+   * Access policy. The dashboard calls it with the protocol `hotblob` and requires read access. A browser asks the user
+   * for a user name and a password; the password is the token. Default: no authentication.
    */
   readonly access?: AccessPolicy | undefined;
   /**
@@ -38,15 +38,15 @@ export interface DashboardOptions {
 }
 
 /**
- * Web page with live statistics of a handler. Mounted like a handler. `handle` resolves to `false` for a request outside its
- * path.
+ * Web page with live statistics of a handler. It is mounted like a handler. `handle` resolves to `false` for a request
+ * whose path is not below `path`.
  */
 export interface Dashboard extends ExchangeHandler {
-  /** Ends the event streams of open pages. Call it before closing the server, which waits for these streams. */
+  /** Ends the event streams of open pages. Call it before `close` of the server, which waits for these streams. */
   close(): void;
 }
 
-/** Allows only the files of this package, and no embedding into a frame. */
+/** Policy that allows only files of this package, and forbids embedding the page in a frame. */
 const CONTENT_SECURITY_POLICY = [
   "default-src 'none'",
   "script-src 'self'",
@@ -77,8 +77,8 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
 };
 
 /**
- * Creates a web page with live statistics: throughput by source, latency, hit rate, memory pressure, and a map of the artifacts
- * in the page cache. It starts no timer and records no downloads until the page is first opened.
+ * Creates a web page with live statistics: throughput by source, latency, hit rate, memory pressure, and a map of the
+ * artifacts in the page cache. Until the page is first opened, the dashboard starts no timer and records no downloads.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option or an invalid value
  */

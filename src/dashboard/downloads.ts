@@ -3,20 +3,20 @@ import { RESPONSE_CHANNEL, type ResponseReport } from '../handler/response-recor
 import { mainSource, type SourceName } from '../send/tally.js';
 import { TwoGenerationMap } from '../util/two-generation-map.js';
 
-/** Keys in a generation. Keys that were requested longest ago are forgotten first. */
+/** Number of keys in a generation. Keys that were requested longest ago are dropped first. */
 const GENERATION_SIZE = 2048;
-/** Responses kept for each key. */
+/** Number of responses that are kept for each key. */
 const MAX_RESPONSES = 10;
 
-/** Response for an artifact, as shown on the page. */
+/** Response for an artifact, in the form that the page shows. */
 export interface PastResponse {
-  /** End of the response, in milliseconds since the Unix epoch. */
+  /** Time at which the response ended, in milliseconds since the Unix epoch. */
   readonly time: number;
   readonly method: string;
   readonly status: number;
-  /** Bytes of the body that were sent. */
+  /** Number of bytes of the body that were sent. */
   readonly bytes: number;
-  /** Source of most of the bytes; `null` if none were sent. */
+  /** Source from which most bytes came; `null` if no bytes were sent. */
   readonly source: SourceName | null;
   readonly milliseconds: number;
   readonly firstByteMilliseconds: number | null;
@@ -25,13 +25,16 @@ export interface PastResponse {
 
 interface KeyHistory {
   count: number;
-  /** Ring buffer. */
+  /** Ring buffer of the last responses. */
   readonly responses: PastResponse[];
   /** Index of the next response. Once the buffer is full, it is the index of the oldest one. */
   next: number;
 }
 
-/** Downloads and last responses by key. Records the responses of one handler once `listen` has been called. */
+/**
+ * Number of downloads and last responses of each key. Records the responses of one handler after `listen` has been
+ * called.
+ */
 export class Downloads {
   readonly #sender: object;
   readonly #keys = new TwoGenerationMap<string, KeyHistory>(GENERATION_SIZE);
@@ -42,7 +45,7 @@ export class Downloads {
     this.#sender = sender;
   }
 
-  /** Starts recording. Until then, requests have no overhead. */
+  /** Starts recording. Before this call, requests have no overhead. */
   listen(): void {
     if (!this.#isListening) subscribe(RESPONSE_CHANNEL, this.#onResponse);
     this.#isListening = true;

@@ -3,25 +3,30 @@ import type { Store, StoreEntry } from '../contract/store.js';
 import { cachedPages, pageMap } from '../page-cache/cached-pages.js';
 import type { Downloads, PastResponse } from './downloads.js';
 
-/** Artifacts shown in the map. */
+/** Maximum number of artifacts in the map. */
 const MAX_CELLS = 2000;
-/** Lifetime of a map. A map that takes long to make lives longer, so that at most 1/20 of the time is spent on making it. */
+/**
+ * Minimum time for which a map is reused. A map that takes long to create is reused longer, so that at most 1/20 of the
+ * time is spent on creating maps.
+ */
 const FRESH_MS = 5000;
 const REST_FACTOR = 20;
-/** Time limit for probing the page cache. Artifacts not probed by then have unknown residency. */
+/** Time limit for probing the page cache. The residency of artifacts that have not been probed by then is unknown. */
 const PROBE_MS = 2000;
-/** Files probed concurrently: few, because probes use the thread pool that reads need. */
+/**
+ * Number of files that are probed concurrently. It is small, because probes use the thread pool, which reads need too.
+ */
 const PROBES = 2;
-/** Largest number of runs in {@link ArtifactPages}. */
+/** Maximum number of runs in {@link ArtifactPages}. */
 const MAX_RUNS = 20_000;
 
-/** Artifact in the map. */
+/** Artifact in the residency map. */
 export interface Cell {
   readonly key: string;
   readonly size: number;
-  /** Bytes in the page cache or in process memory; `null` if unknown. */
+  /** Number of bytes in the page cache or in process memory; `null` if unknown. */
   readonly resident: number | null;
-  /** Downloads since the dashboard was first opened. */
+  /** Number of downloads since the dashboard was first opened. */
   readonly downloads: number;
 }
 
@@ -31,9 +36,9 @@ export interface ResidencyMap {
   readonly at: number;
   /** Artifacts in descending order of downloads, then of size. */
   readonly cells: readonly Cell[];
-  /** Artifacts that are not in `cells`. */
+  /** Number and total size of the artifacts that are not in `cells`. */
   readonly rest: { readonly artifacts: number; readonly bytes: number };
-  /** All artifacts. `resident` is the sum over the cells with known residency. */
+  /** Totals of all artifacts. `resident` is the sum over the cells whose residency is known. */
   readonly total: { readonly artifacts: number; readonly bytes: number; readonly resident: number };
 }
 
@@ -43,7 +48,7 @@ export interface ArtifactPages {
   readonly size: number;
   /** Size of a page, or of a block of pages, in bytes. */
   readonly pageBytes: number;
-  /** Run lengths: whether the pages are resident (1), and their number. `null` if unknown. */
+  /** Runs of pages: each has a flag (1 for resident pages, otherwise 0) and the number of pages. `null` if unknown. */
   readonly runs: readonly (readonly [0 | 1, number])[] | null;
   /** Last responses, latest first. */
   readonly responses: readonly PastResponse[];
@@ -52,11 +57,11 @@ export interface ArtifactPages {
 interface Snapshot {
   readonly map: ResidencyMap;
   readonly entries: ReadonlyMap<string, StoreEntry>;
-  /** Compared with `performance.now()`. */
+  /** Time at which the snapshot expires, by `performance.now()`. */
   readonly expiresAt: number;
 }
 
-/** Residency of a store. Concurrent requests share one snapshot. */
+/** Determines the residency of the artifacts of a store. Concurrent requests share one snapshot. */
 export class Residency {
   readonly #store: Pick<Store, 'list'>;
   readonly #downloads: Downloads;
@@ -68,14 +73,14 @@ export class Residency {
     this.#downloads = downloads;
   }
 
-  /** Resolves to `undefined` if the store cannot be listed. */
+  /** Resolves to the residency map, or to `undefined` if the store cannot be listed. */
   async map(): Promise<ResidencyMap | undefined> {
     return (await this.#snapshot())?.map;
   }
 
-  /** Resolves to `undefined` if the artifact is not in the map. */
+  /** Resolves to the pages of an artifact, or to `undefined` if the artifact is not in the map. */
   async pagesOf(key: string): Promise<ArtifactPages | undefined> {
-    // Uses the listed entry, because store.get() would count as a use and change the eviction order.
+    // Uses the entry of the listing, because store.get() would count as a use and change the eviction order.
     const entry = (await this.#snapshot())?.entries.get(key);
     if (entry === undefined) return undefined;
     const { pages, runs } = await runsOf(entry);
@@ -125,7 +130,10 @@ export class Residency {
   }
 }
 
-/** Selects the most downloaded and then the largest entries in bounded memory, and counts all of them. */
+/**
+ * Selects the entries with the most downloads, and among those with equally many, the largest. Uses bounded memory.
+ * Also counts all entries.
+ */
 class TopEntries {
   artifacts = 0;
   bytes = 0;
@@ -196,7 +204,7 @@ async function runsOf({ artifact, size }: StoreEntry): Promise<{ pages: number; 
   }
 }
 
-/** Returns the runs of blocks of `block` pages. A block is resident if all of its pages are. */
+/** Returns the runs of blocks. A block has `block` pages, and is resident if all of its pages are resident. */
 function runsIn(map: Uint8Array, block: number): [0 | 1, number][] {
   const runs: [0 | 1, number][] = [];
   for (let start = 0; start < map.length; start += block) {

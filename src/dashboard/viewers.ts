@@ -4,33 +4,39 @@ import { answerError } from '../handler/reply.js';
 /** Maximum number of concurrent event streams. */
 const MAX_VIEWERS = 32;
 const INTERVAL_MS = 1000;
-/** A viewer that has not accepted a message for this time is disconnected. */
+/** Time after which a viewer that accepts no message is disconnected. */
 const STALLED_MS = 30_000;
-/** A stream ends after this time and the page reconnects. Without a limit, an open page would keep a drained connection alive. */
+/**
+ * Maximum duration of an event stream. The page then reconnects. Without a limit, an open page would keep a drained
+ * connection alive.
+ */
 const MAX_STREAM_MS = 10 * 60_000;
 
 interface Viewer {
   readonly exchange: Exchange;
   readonly since: number;
-  /** Start of the write in progress; `undefined` if there is none. */
+  /** Time at which the pending write started; `undefined` if no write is pending. */
   sendingSince: number | undefined;
 }
 
-/** Open pages, connected by Server-Sent Events. Every second, all of them receive the same message, which is encoded once. */
+/**
+ * Open pages that are connected by Server-Sent Events. Every second, all pages receive the same message. It is encoded
+ * only once.
+ */
 export class Viewers {
   readonly #message: () => object;
   readonly #viewers = new Set<Viewer>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  /** @param message creates the message. Only called while there are viewers. */
+  /** @param message creates the message. It is called only while there are viewers */
   constructor(message: () => object) {
     this.#message = message;
   }
 
   /**
-   * Responds with an event stream, or with 503 if there are too many. The first message also contains the members of `first`.
-   * Resolves when the stream has ended.
+   * Responds with an event stream, or with 503 if there are too many viewers. The first message also contains the
+   * members of `first`. Resolves when the stream has ended.
    */
   async add(exchange: Exchange, first: object): Promise<void> {
     if (this.#isClosed || this.#viewers.size >= MAX_VIEWERS) {
@@ -39,7 +45,7 @@ export class Viewers {
     }
     exchange.respond(200, {
       'content-type': 'text/event-stream; charset=utf-8',
-      // A compressing proxy, or a buffering nginx (x-accel-buffering), would delay the messages.
+      // Without these headers, a proxy that compresses, or nginx, which buffers, would delay the messages.
       'cache-control': 'no-store, no-transform',
       'x-accel-buffering': 'no',
     });
