@@ -7,11 +7,16 @@ import type { Sidecars } from './metadata.js';
 import { isMissing, removeEmptyParents } from './paths.js';
 import { filesBelow, type StoredFile } from './walk.js';
 
-/** Eviction frees space down to this share of the limit, so that not every upload has to scan the directory. */
+/** Fraction of the limit down to which an eviction frees space, so that not every upload has to scan the directory. */
 const LOW_WATERMARK = 0.9;
-/** Maximum number of files evicted per scan. Bounds the list of candidates and the time to sort it. */
+/**
+ * Maximum number of files that are evicted per scan. It limits the list of candidates and the time to sort the list.
+ */
 const MAX_VICTIMS = 16_384;
-/** Keys in a generation of the map of last uses. With keys of 100 characters both generations take about 15 MB. */
+/**
+ * Number of keys in a generation of the map of last uses. With keys of 100 characters, both generations take about 15
+ * MB.
+ */
 const GENERATION_SIZE = 32_768;
 
 interface Totals {
@@ -26,29 +31,30 @@ interface Scan {
 }
 
 /**
- * Keeps the files of a directory within a size limit by unlinking the least recently used ones. Open descriptors and
- * mappings of an unlinked file stay valid.
+ * Keeps the files of a directory within a size limit: unlinks the least recently used files. Open descriptors and
+ * mappings of an unlinked file remain valid.
  *
- * The total size is known from a scan of the directory plus the uploads since. Other processes may add and delete files;
- * the next scan counts these changes. The last use of a file is the latest of its modification time, its access time and
- * its last use by this process. After a restart only the file times are left; with the mount option `relatime` the access
- * time can be a day old. Sidecar files do not count and are removed with their artifacts.
+ * The total size is that of the last scan of the directory, plus the uploads since. Other processes may add and delete
+ * files; the next scan counts these changes. The last use of a file is the latest of its modification time, its access
+ * time and its last use by this process. After a restart, only the times of the file are known. With the mount option
+ * `relatime`, the access time can be a day old. Sidecar files do not count, and are removed together with their
+ * artifacts.
  */
 export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
   readonly #sidecars: Sidecars;
   /**
-   * Last use of a key by this process, in milliseconds since 1970. Bounded, because lookups of keys that do not exist count
-   * too.
+   * Last use of a key by this process, in milliseconds since 1970. The map is bounded, because lookups of keys that do
+   * not exist count too.
    */
   readonly #uses = new TwoGenerationMap<string, number>(GENERATION_SIZE);
   #latestUse = 0;
-  /** Upper bound of the directory's contents, as far as this process knows; undefined before the first scan. */
+  /** Upper bound for the contents of the directory, as far as this process knows; undefined before the first scan. */
   #totals: Totals | undefined;
   /**
-   * Deletions since the last scan began. Not subtracted from `#totals`: the scan may have seen the files or not, and the
-   * limit must hold in both cases.
+   * Deletions since the last scan began. They are not subtracted from `#totals`: the scan may or may not have counted
+   * the files, and the limit must hold in both cases.
    */
   #deleted: Totals = { artifacts: 0, bytes: 0 };
   #evicted = 0;
@@ -63,7 +69,7 @@ export class DirectoryEviction {
 
   /** Records a use of `key`. */
   touch(key: string): void {
-    // Strictly increasing, so that uses within one millisecond keep their order.
+    // The times are strictly increasing, so that uses within one millisecond keep their order.
     this.#latestUse = Math.max(Date.now(), this.#latestUse + 0.001);
     this.#uses.set(key, this.#latestUse);
   }
@@ -79,7 +85,7 @@ export class DirectoryEviction {
     this.#deleted.bytes += bytes;
   }
 
-  /** Returns statistics: the last scan, plus the uploads and deletions of this process since. */
+  /** Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. */
   stats(): StoreStats {
     const totals = this.#totals;
     const remaining = totals && {
@@ -89,20 +95,20 @@ export class DirectoryEviction {
     return { ...remaining, maxBytes: this.#maxBytes, evicted: this.#evicted };
   }
 
-  /** Scans the directory in the background. Evicts nothing: only an upload does. */
+  /** Scans the directory in the background. Does not evict files; only uploads do. */
   startScan(): void {
     this.#runExclusively(async () => {
       await this.#scan();
-    }).catch(() => {}); // the first upload scans again and reports the error
+    }).catch(() => {}); // the first upload scans again, and reports the error
   }
 
   /**
-   * Evicts files until `bytes` more fit, then calls `place`, which puts a file of that size under `key`. `place` resolves to
-   * the size of the file that it replaced, if any. Calls run one at a time, so that the limit holds and the totals are right
-   * between two calls.
+   * Evicts files until `bytes` more bytes fit. Then calls `place`, which puts a file of that size under `key` and
+   * resolves to the size of the replaced file, if any. Calls run one at a time, so that the limit holds and the totals
+   * are correct after each call.
    *
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the remaining files cannot be deleted
-   * @throws the error of the system or of `place`, or the reason of `signal`
+   * @throws the error of the system call or of `place`, or the reason of `signal`
    */
   add<T extends { readonly replacedBytes: number | undefined }>(
     key: string,
@@ -159,7 +165,7 @@ export class DirectoryEviction {
     }
   }
 
-  /** Unlinks a file. Resolves to whether it is gone. */
+  /** Unlinks a file. Resolves to whether the file no longer exists. */
   async #evict(key: string): Promise<boolean> {
     const path = prefixOf(this.#root) + key;
     try {
@@ -173,7 +179,7 @@ export class DirectoryEviction {
     return true;
   }
 
-  /** Measures the directory and finds its least recently used files. */
+  /** Determines the total size of the directory and its least recently used files. */
   async #scan(): Promise<Scan> {
     this.#deleted = { artifacts: 0, bytes: 0 };
     const totals = { artifacts: 0, bytes: 0 };

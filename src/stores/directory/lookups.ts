@@ -1,37 +1,43 @@
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { type BodyIdentity, identityAt, isSameBody, type Sidecars } from './metadata.js';
 
-/** A cached entry is compared with the file at its path at most this often, like an open descriptor in the page cache. */
+/**
+ * Age at which a cached entry is compared with the file at its path again. Open descriptors are checked at the same
+ * interval.
+ */
 const REVALIDATE_AFTER_MS = 1000;
-/** Limit of the cache in bytes. Each entry counts with {@link ENTRY_BYTES}, its key and its metadata. */
+/** Maximum size of the cache in bytes. An entry counts as {@link ENTRY_BYTES} plus the size of its key and metadata. */
 const MAX_BYTES = 8 * 1024 * 1024;
 const ENTRY_BYTES = 400;
-/** Maximum number of reads if the file is replaced during each of them. */
+/** Maximum number of attempts to read the metadata, if the file is replaced during each attempt. */
 const MAX_ATTEMPTS = 10;
 
-/** Read of a sidecar file in flight, shared by all lookups of the key. */
+/** Read of a sidecar file that is in flight. All lookups of the key share it. */
 interface PendingRead {
   result: Promise<UploadMetadata | undefined> | undefined;
-  /** Whether the file was replaced since the read began. The result is then for the lookups that wait already, and not cached. */
+  /**
+   * Whether the file was replaced after the read had begun. The result is then used only for lookups that wait already,
+   * and is not cached.
+   */
   isExpired: boolean;
 }
 
 interface CachedMetadata {
   readonly body: BodyIdentity;
   readonly metadata: UploadMetadata | undefined;
-  /** Bytes that count towards {@link MAX_BYTES}. */
+  /** Number of bytes that the entry counts towards {@link MAX_BYTES}. */
   readonly bytes: number;
-  /** Time of the last comparison with the file, as `performance.now()`. */
+  /** Time of the last comparison with the file, by `performance.now()`. */
   readonly checkedAt: number;
 }
 
 /**
- * Cache of the metadata of artifacts. A lookup is synchronous while the store has no metadata at all, and for a key that was
+ * Cache of the metadata of artifacts. A lookup is synchronous if the store has no metadata at all, or if the key was
  * looked up within the last second.
  */
 export class MetadataLookups {
   readonly #sidecars: Sidecars;
-  /** Least recently used entry first. */
+  /** Entries by key, the least recently used one first. */
   readonly #cache = new Map<string, CachedMetadata>();
   readonly #pending = new Map<string, PendingRead>();
   #bytes = 0;
@@ -45,11 +51,11 @@ export class MetadataLookups {
   }
 
   /**
-   * Returns the metadata of the file at `path`, or undefined if it has none. Returns a promise if the sidecar file has to be
-   * read.
+   * Returns the metadata of the file at `path`, or undefined if it has none. Returns a promise if the sidecar file has
+   * to be read.
    *
    * @throws HotblobError `ERR_HOTBLOB_CORRUPT`
-   * @throws the system's error
+   * @throws the error of the system call
    */
   get(key: string, path: string): UploadMetadata | undefined | Promise<UploadMetadata | undefined> {
     if (!this.#hasMetadata) {
@@ -73,12 +79,12 @@ export class MetadataLookups {
     return pending.result;
   }
 
-  /** Announces that a sidecar file is about to be written: later lookups read sidecar files. */
+  /** Announces that a sidecar file is about to be written. From this call on, lookups read sidecar files. */
   enable(): void {
     this.#hasMetadata = true;
   }
 
-  /** Drops what is cached and in flight for `key`, because its file was replaced or deleted. */
+  /** Drops the cached entry and the pending read of `key`, because its file was replaced or deleted. */
   expire(key: string): void {
     const pending = this.#pending.get(key);
     if (pending !== undefined) pending.isExpired = true;
@@ -107,7 +113,8 @@ export class MetadataLookups {
         if (!pending.isExpired) this.#set(key, body, metadata, checkedAt);
         return metadata;
       }
-      // A sidecar file is removed after its body was replaced. If there is none, the body may be another one by now.
+      // A sidecar file is removed after its body was replaced. If there is no sidecar file, the body may have been
+      // replaced since.
       checkedAt = performance.now();
       const current = await identityAt(path);
       if (current !== undefined && isSameBody(current, body)) {
@@ -116,7 +123,7 @@ export class MetadataLookups {
       }
       body = current;
     }
-    // A missing file is not cached: another process may put an artifact with metadata there at any time.
+    // A missing file is not cached, because another process may put an artifact with metadata at this path at any time.
     return undefined;
   }
 

@@ -8,13 +8,19 @@ import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { isMissing, RESERVED_NAME, syncDirectories } from './paths.js';
 
-/** Name of the directory of sidecar files, below the store's own directory. */
+/** Name of the directory for sidecar files, below the store's own directory. */
 export const METADATA_NAME = 'metadata';
-/** Minimum age of a sidecar file that is swept. A younger one may belong to an upload that is about to be placed. */
+/**
+ * Minimum age of a sidecar file that is swept. A younger sidecar file may belong to an upload whose body is not in
+ * place yet.
+ */
 const STALE_AFTER_MS = 60 * 60 * 1000;
 const MAX_WRITE_ATTEMPTS = 10;
 
-/** Fields that distinguish a body from every other file that was at its path. A rename does not change them. */
+/**
+ * Fields of stat(2) that distinguish a body from other files that were at its path. A rename does not change these
+ * fields.
+ */
 export type BodyIdentity = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs'>;
 
 export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
@@ -25,8 +31,8 @@ export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
  * Sidecar files: one small file per artifact with the metadata of its upload, in a directory of two levels.
  *
  * The name of a sidecar file consists of the hash of the key and the identity of the body. It can therefore be written
- * before the body is in place, and the rename of the body replaces both at once. A file that was put there by other means,
- * such as `mv`, never gets the metadata of the previous one.
+ * before the body is in place, and the rename of the body replaces both at once. If a file is put there by other means,
+ * such as `mv`, it never gets the metadata of the previous file.
  */
 export class Sidecars {
   readonly #root: string;
@@ -38,7 +44,7 @@ export class Sidecars {
     this.#directory = join(root, RESERVED_NAME, METADATA_NAME);
   }
 
-  /** Resolves to whether a sidecar file was ever written. */
+  /** Resolves to whether a sidecar file was ever written in this directory. */
   exist(): Promise<boolean> {
     return stat(this.#directory).then(
       () => true,
@@ -47,7 +53,7 @@ export class Sidecars {
   }
 
   /**
-   * Writes a sidecar file and syncs it to disk. Call it before the body is in place.
+   * Writes a sidecar file and syncs it to disk. Must be called before the body is in place.
    *
    * @throws the system's error
    */
@@ -58,7 +64,8 @@ export class Sidecars {
     for (let attempt = 1; ; attempt++) {
       try {
         const created = await mkdir(directory, { recursive: true });
-        // Replaces a file of the same name. It is stale: its body was deleted and the file system reused the inode.
+        // Replaces a file of the same name. That file is stale: its body was deleted, and the file system has reused
+        // the inode.
         const handle = await open(path, 'w');
         try {
           await handle.writeFile(text);
@@ -69,14 +76,14 @@ export class Sidecars {
         await syncDirectories(created === undefined ? [directory] : upTo(dirname(created), directory));
         return;
       } catch (error) {
-        // A concurrent sweep may remove the empty directory between two steps.
+        // A concurrent sweep may remove the empty directory between mkdir and open.
         if (errnoCode(error) !== 'ENOENT' || attempt === MAX_WRITE_ATTEMPTS) throw error;
       }
     }
   }
 
   /**
-   * Reads the metadata of a body. Resolves to undefined if it has none.
+   * Reads the metadata of a body. Resolves to undefined if the body has no sidecar file.
    *
    * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the sidecar file is not valid or belongs to another key
    * @throws the system's error
@@ -94,19 +101,23 @@ export class Sidecars {
     throw new HotblobError('ERR_HOTBLOB_CORRUPT', message);
   }
 
-  /** Removes the sidecar file of a deleted body, if there is one. Never rejects: {@link sweep} removes what is left. */
+  /**
+   * Removes the sidecar file of a deleted body, if there is one. Never rejects. If the removal fails, {@link sweep}
+   * removes the file later.
+   */
   async remove(key: string, body: BodyIdentity): Promise<void> {
     await unlink(this.#pathOf(key, body)).catch(() => {});
   }
 
-  /** Removes sidecar files whose bodies were deleted or replaced by other means than this store. Never rejects. */
+  /** Removes sidecar files whose bodies were deleted or replaced by other programs. Never rejects. */
   async sweep(isCancelled: () => boolean): Promise<void> {
     try {
       for (const first of await namesIn(this.#directory)) {
         for (const second of await namesIn(join(this.#directory, first))) {
           const directory = join(this.#directory, first, second);
           for (const name of await namesIn(directory)) {
-            // One file at a time: the sweep is not urgent, and reads of cold artifacts need the thread pool.
+            // Only one file is examined at a time, because the sweep is not urgent and reads of cold artifacts need the
+            // thread pool.
             if (isCancelled()) return;
             await this.#removeIfStale(join(directory, name));
           }
@@ -133,7 +144,7 @@ export class Sidecars {
 }
 
 /**
- * Returns the identity of the file at `path`, symbolic links followed, or undefined if there is none.
+ * Returns the identity of the file at `path`, or undefined if there is no file. Follows symbolic links.
  *
  * @throws the system's error
  */

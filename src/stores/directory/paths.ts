@@ -3,28 +3,28 @@ import { dirname } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { prefixOf } from '../../util/prefix-of.js';
 
-/** Name of the directory below the root that holds the store's own files. */
+/** Name of the directory below the root that contains the store's own files. */
 export const RESERVED_NAME = '.hotblob';
 
-// Ignores case because some file systems do.
+// Ignores case, because some file systems do.
 const RESERVED = /^\.hotblob(?:[/\\]|$)/i;
 
-/** Whether a key, or a path relative to the root, is in the store's own directory. */
+/** Returns whether a key, or a path relative to the root, is in the store's own directory. */
 export function isReserved(key: string): boolean {
   return RESERVED.test(key);
 }
 
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
 
-/** Whether a system error means that there is no file at the path. */
+/** Returns whether a system error means that there is no file at the path. */
 export function isMissing(error: unknown): boolean {
   return MISSING.has(errnoCode(error) ?? '');
 }
 
 /**
- * Creates the missing directories between `root` and `path`, and adds each to `created`.
+ * Creates the missing directories between `root` and `path`, and adds their paths to `created`.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a symbolic link on the way leads out of the root
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a symbolic link in the path leads out of the root
  * @throws the system's error
  */
 export async function makeParents(root: string, path: string, created: string[]): Promise<void> {
@@ -48,7 +48,8 @@ export async function makeParents(root: string, path: string, created: string[])
 }
 
 /**
- * Whether the directory of `path` is in the root and not the store's own, with symbolic links resolved.
+ * Returns whether the directory of `path` is in the root and is not the store's own directory. Resolves symbolic links
+ * first.
  *
  * @throws the system's error
  */
@@ -68,8 +69,8 @@ export async function removeEmptyParents(root: string, path: string): Promise<vo
 }
 
 /**
- * Syncs directories to disk, so that their entries survive a crash of the system. Never rejects: if it fails, a crash can
- * lose the entry of an artifact, which is then a miss.
+ * Syncs directories to disk, so that their entries survive a crash of the system. Never rejects. If a sync fails, a
+ * crash can lose the entry of an artifact, which is then a miss.
  */
 export async function syncDirectories(directories: Iterable<string>): Promise<void> {
   for (const directory of directories) {
@@ -86,7 +87,8 @@ async function resolveDirectory(path: string): Promise<string> {
   try {
     return await realpath(path);
   } catch (error) {
-    // A dangling symbolic link stays. A directory that was just deleted can be created again, so the caller may retry.
+    // A dangling symbolic link is a permanent error. A directory that was just deleted can be created again, so the
+    // caller may retry.
     if ((await lstat(path)).isSymbolicLink()) throw outsideRoot(error);
     throw error;
   }

@@ -26,13 +26,15 @@ import { filesBelow } from './walk.js';
 /** Options of {@link directoryStore}. */
 export interface DirectoryStoreOptions {
   /**
-   * Value of {@link FileArtifact.immutable} for all files. With true, the caller guarantees it for every process that writes to
-   * the directory. Default: true if a directory store created the directory, because then only stores write to it.
+   * Whether all files are immutable (see {@link FileArtifact.immutable}). With true, the caller guarantees this for
+   * every process that writes to the directory. Default: true if a directory store created the directory, because then
+   * only stores write to it; otherwise false.
    */
   readonly immutable?: boolean | undefined;
   /**
-   * Size limit of all files together, in bytes. When an upload needs space, the least recently used files are deleted, also
-   * those of other processes. Uploads in flight and up to 5 KiB of metadata per artifact do not count. Default: no limit.
+   * Maximum total size of the files, in bytes. When an upload needs space, the least recently used files are deleted,
+   * including files that other processes stored. Uploads in flight and up to 5 KiB of metadata per artifact do not
+   * count. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
 }
@@ -41,11 +43,12 @@ export interface DirectoryStoreOptions {
 export interface DirectoryStore extends ReadWriteStore {
   /** Whether files are served as immutable (see {@link FileArtifact.immutable}). */
   readonly immutable: boolean;
-  /** Absolute path of the directory, symbolic links resolved. */
+  /** Absolute path of the directory, without symbolic links. */
   readonly root: string;
   /**
-   * Returns the artifact under `key`, whether or not its file exists: the handler finds out when it opens the file.
-   * Synchronous as long as no upload had metadata; after that, for keys that were looked up within the last second.
+   * Returns the artifact under `key` without checking whether its file exists: the handler opens the file. Returns the
+   * artifact synchronously as long as no upload had metadata. After that, returns it synchronously only if the key was
+   * looked up within the last second.
    *
    * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
    * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`
@@ -55,12 +58,15 @@ export interface DirectoryStore extends ReadWriteStore {
   /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   /**
-   * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are left out. `usedAt` is
-   * the latest of the modification time, the access time of the file system (up to a day old with `relatime`) and, with
-   * `maxBytes`, the last use by this process.
+   * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
+   * `usedAt` is the latest of the modification time, the access time and, with `maxBytes`, the last use by this
+   * process. With the mount option `relatime`, the access time can be a day old.
    */
   list(): AsyncIterable<StoreEntry>;
-  /** Returns statistics. Empty without `maxBytes`. Otherwise: the last scan, plus this process's uploads and deletions since. */
+  /**
+   * Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. Without
+   * `maxBytes`, the statistics are empty.
+   */
   stats(): StoreStats;
 }
 
@@ -68,38 +74,41 @@ const MARKER_NAME = 'immutable';
 const MARKER_TEXT =
   'hotblob created this directory and maps its files into memory. ' +
   'Replace files by rename or unlink them; never write to them in place.\n';
-/** Minimum age of a temporary file that is removed. A younger one may belong to an upload of another process. */
+/** Minimum age of a temporary file that is removed. A younger file may belong to an upload of another process. */
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /**
- * Opens a store whose artifacts are the files of `dir`. The directory is created if it does not exist. A key is the path of
- * a file relative to `dir`.
+ * Opens a store whose artifacts are the files of `dir`. The directory is created if it does not exist. A key is the
+ * path of a file relative to `dir`.
  *
- * An upload is written to a temporary file below `dir/.hotblob`, synced to disk and then renamed, so that readers see either
- * the old or the new artifact. Keys below `.hotblob` are rejected. A read-only directory can be served. Several processes can
- * share a directory. Each counts the uploads of the others at its next scan, so that they can exceed `maxBytes` until then.
+ * An upload is written to a temporary file below `dir/.hotblob`, synced to disk and then renamed, so that readers see
+ * either the old or the new artifact. Keys below `.hotblob` are rejected. A read-only directory can be served. Several
+ * processes can share a directory. Each process counts the uploads of the others only at its next scan, so the files
+ * can exceed `maxBytes` until then.
  *
- * The metadata of an upload is stored in a file below `dir/.hotblob/metadata` that names the inode, size and modification
- * time of the artifact's file. A file that replaces it by other means, such as `mv` or a restored backup, has no metadata.
- * For up to one second, an artifact from another process can be served with the metadata of the previous one.
+ * The metadata of an upload is stored in a file below `dir/.hotblob/metadata` that names the inode, size and
+ * modification time of the artifact's file. If that file is replaced by other means, such as `mv` or a restored backup,
+ * the new file has no metadata. After an upload by another process, the new artifact can be served with the metadata of
+ * the previous one for up to one second.
  *
- * Symbolic links that lead out of the directory are not followed, neither for reading nor for writing. Processes that can
- * replace directories inside `dir` by symbolic links while an upload is placed are trusted.
+ * Symbolic links that lead out of the directory are not followed, neither for reading nor for writing. The store does
+ * not protect against processes that replace directories inside `dir` by symbolic links during an upload.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown or invalid, or if `dir` is a file, cannot be read
- * or cannot be created
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown or invalid, or if `dir` is a file, cannot
+ *   be read or cannot be created
  */
 export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
   assertOptions(options, { immutable: FLAG, maxBytes: BYTES });
-  // Read before the first await: the caller may change the object later.
+  // The options are read before the first await, because the caller may change the object later.
   const { immutable, maxBytes } = options;
   let root: string;
   let wasCreated: boolean;
   try {
     wasCreated = await createIfMissing(dir);
     root = await realpath(dir);
-    // Checks the permissions to list (r) and to search (x). access(2) would check those of the real user, not the effective one.
+    // Opening the directory checks the permission to list (r), and `.` the permission to search (x). access(2) would
+    // check the permissions of the real user, not of the effective user.
     await opendir(root).then((directory) => directory.close());
     await stat(`${prefixOf(root)}.`);
   } catch (cause) {
@@ -203,7 +212,8 @@ class FileDirectoryStore implements DirectoryStore {
     try {
       if (!(await hasParentInside(this.root, path))) return false;
       const body = await lstat(path, { bigint: true });
-      // Checked first, because unlink(2) of a directory fails with EISDIR on Linux and with EPERM elsewhere (POSIX).
+      // A directory is detected before unlink(2), which would fail with EISDIR on Linux and with EPERM elsewhere
+      // (POSIX).
       if (body.isDirectory()) return false;
       await unlink(path);
       if (body.isFile()) this.#eviction?.countDeletion(Number(body.size));
@@ -240,7 +250,7 @@ function assertStorable(key: string): void {
   }
 }
 
-/** Creates the directory if it does not exist. Resolves to whether a store created it, now or earlier. */
+/** Creates the directory if it does not exist. Resolves to whether a directory store created it, now or earlier. */
 async function createIfMissing(dir: string): Promise<boolean> {
   const created = await mkdir(dir, { recursive: true });
   if (created === undefined) return isCreatedByStore(dir);
@@ -269,6 +279,6 @@ async function removeStaleUploads(uploads: string): Promise<void> {
       if ((await stat(path)).mtimeMs < Date.now() - STALE_AFTER_MS) await unlink(path);
     }
   } catch {
-    // There were no uploads yet, the directory is read-only, or another process removes them at the same time.
+    // There were no uploads yet, the directory is read-only, or another process removes the files at the same time.
   }
 }

@@ -12,9 +12,12 @@ import type { MetadataLookups } from './lookups.js';
 import type { BodyIdentity, Sidecars } from './metadata.js';
 import { makeParents, RESERVED_NAME, syncDirectories } from './paths.js';
 
-/** Name of the directory of temporary files, below the store's own directory. */
+/** Name of the directory for temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';
-/** A concurrent deletion may remove an empty directory between two steps. More failures in a row have another cause. */
+/**
+ * Maximum number of attempts to put an upload in place. A concurrent deletion may remove an empty directory between two
+ * steps. If all attempts fail, the cause is another one.
+ */
 const MAX_PLACE_ATTEMPTS = 10;
 
 /** Result of the rename that puts an upload in place. */
@@ -23,7 +26,7 @@ interface Placed {
   readonly replaced: BodyIdentity | undefined;
   /** Size of the previous file; undefined if there was none or it was not a regular file. */
   readonly replacedBytes: number | undefined;
-  /** Directories whose entries changed. */
+  /** Directories whose entries have changed and must be synced. */
   readonly directories: ReadonlySet<string>;
 }
 
@@ -51,10 +54,11 @@ export class DirectoryUploads {
   /**
    * Implements `put` of the store. `key` must be valid and not reserved.
    *
-   * @throws HotblobError as {@link encodeMetadata} and {@link chunksOf}
+   * @throws HotblobError for the reasons of {@link encodeMetadata} and {@link chunksOf}
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system or the quota is full
-   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` if the file system cannot store the key
-   * @throws the error of the body or the system, or the reason of the signal
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` if the file system cannot store the
+   *   key
+   * @throws the error of the body or of a system call, or the reason of the signal
    */
   async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     const path = prefixOf(this.#root) + key;
@@ -112,7 +116,7 @@ async function receive(
   const handle = await openNew(path);
   try {
     for await (const chunk of chunksOf(body, options, maxBytes)) await writeAll(handle, chunk);
-    // Synced before the rename. Otherwise a crash could leave the name of the artifact without its bytes.
+    // The file is synced before the rename. Otherwise, a crash could leave the name of the artifact without its bytes.
     await handle.sync();
     return await handle.stat({ bigint: true });
   } finally {
@@ -143,7 +147,10 @@ function statsOf(path: string) {
   });
 }
 
-/** Errors of mkdir and rename if a file has the path of a directory, or a directory that of a file. */
+/**
+ * Error codes of mkdir(2) and rename(2) if there is a file where a directory is needed, or a directory where a file is
+ * needed.
+ */
 const KEY_CONFLICTS = new Set(['ENOTDIR', 'EISDIR', 'EEXIST', 'ENOTEMPTY', 'ELOOP']);
 
 function mapKeyError(cause: unknown): unknown {

@@ -3,26 +3,30 @@ import { errnoCode } from '../../contract/errors.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { isMissing, isReserved } from './paths.js';
 
-/** Files examined in parallel. More would occupy the thread pool that reads cold artifacts. */
+/**
+ * Number of files that are examined in parallel. A larger number would occupy the thread pool, which reads of cold
+ * artifacts need.
+ */
 const BATCH = 8;
 
 /** Regular file found by {@link filesBelow}. */
 export interface StoredFile {
-  /** Path relative to the root. Not necessarily a valid key. */
+  /** Path relative to the root. It is not always a valid key. */
   readonly key: string;
   readonly bytes: number;
   /**
-   * The later of access and modification time, in milliseconds since 1970. Times in the future are ignored; 0 if both are.
+   * Access time or modification time, whichever is later, in milliseconds since 1970. A time in the future is ignored.
+   * 0 if both are in the future.
    */
   readonly usedAt: number;
 }
 
 /**
- * Yields every regular file below `root` except the store's own, in batches. Does not follow symbolic links. Files that are
- * created or deleted during the walk may be missing.
+ * Yields every regular file below `root` in batches, except the store's own files. Does not follow symbolic links.
+ * Files that are created or deleted during the walk may be missing.
  *
- * @param isCancelled checked for each entry; true ends the walk
- * @throws the system's error, except for files that no longer exist and directories without read permission
+ * @param isCancelled called for each entry; if it returns true, the walk ends
+ * @throws the error of the system call, except for files that no longer exist and directories without read permission
  */
 export async function* filesBelow(root: string, isCancelled: () => boolean): AsyncGenerator<StoredFile[]> {
   const prefix = prefixOf(root);
@@ -64,7 +68,7 @@ async function* entriesOf(path: string) {
   try {
     yield* await opendir(path, { bufferSize: 256 });
   } catch (error) {
-    // The directory was deleted, or is unreadable and therefore not the store's, such as lost+found.
+    // The directory was deleted. Or it is unreadable and does not belong to the store, such as lost+found.
     if (!isMissing(error) && errnoCode(error) !== 'EACCES') throw error;
   }
 }

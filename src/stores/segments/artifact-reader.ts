@@ -91,8 +91,5 @@ const UNPAIRED_SURROGATE = /\p{Surrogate}/u;
  */
 export function assertEncodable(key: string): void {
   if (!UNPAIRED_SURROGATE.test(key)) return;
-  throw new HotblobError(
-    'ERR_HOTBLOB_INVALID_KEY',
-    'key: expected well-formed Unicode, received a lone surrogate',
-  );
+  throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected well-formed Unicode, received a lone surrogate');
 }

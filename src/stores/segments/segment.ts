@@ -168,7 +168,9 @@ export class Segment {
     for (let done = 0; done < length; ) {
       const { bytesRead } = await handle.read(bytes, done, length - done, offset + done);
       if (bytesRead === 0)
-        throw new RangeError(`segment file: expected at least ${offset + length} bytes, but the file is shorter: ${this.path}`);
+        throw new RangeError(
+          `segment file: expected at least ${offset + length} bytes, but the file is shorter: ${this.path}`,
+        );
       done += bytesRead;
     }
     return bytes;

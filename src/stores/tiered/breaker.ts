@@ -1,14 +1,20 @@
 const MAX_COOLDOWN_MS = 60_000;
 
-/** Outcome of one request to the remote store. Only the first call counts. */
+/**
+ * Request to the remote store that was admitted. The caller reports its outcome with one of the methods; only the first
+ * call counts.
+ */
 export interface Attempt {
   succeeded(): void;
   failed(): void;
-  /** Records no outcome, for example because the client has left. */
+  /** Ends the attempt without an outcome, for example because the client has disconnected. */
   abandoned(): void;
 }
 
-/** `closed`: requests are sent. `open`: no request is sent. `half-open`: the next request probes the remote store. */
+/**
+ * State of a circuit breaker. `closed`: requests are sent. `open`: no request is sent. `half-open`: the next request
+ * probes the remote store.
+ */
 export type BreakerState = 'closed' | 'open' | 'half-open';
 
 /**

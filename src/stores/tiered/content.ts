@@ -5,9 +5,9 @@ import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { OPEN_FLAGS } from '../../util/open-flags.js';
 import { prefixOf } from '../../util/prefix-of.js';
 
-/** Bytes of an artifact of any kind. */
+/** Bytes of an artifact, which may be of any kind. */
 export interface Content {
-  /** Size in bytes; undefined if it is known only at the end of the stream. */
+  /** Size in bytes; undefined if the size is known only at the end of the stream. */
   readonly size: number | undefined;
   /** Opens a range, or all bytes if `range` is undefined. */
   open(range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;

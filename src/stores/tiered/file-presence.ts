@@ -1,23 +1,28 @@
 import { stat } from 'node:fs/promises';
 import type { FileArtifact } from '../../contract/artifact.js';
 
-/** Time for which a file is assumed to still exist. The handler trusts its open descriptors for as long. */
+/**
+ * Time for which a file that was found is assumed to exist. The handler trusts its open descriptors for the same time.
+ */
 const TRUSTED_MS = 1000;
 const MAX_PATHS = 10_000;
 
-/** Checks whether the files of artifacts exist: a directory store returns the path of an artifact without a stat. */
+/**
+ * Checks whether the files of artifacts exist, because a directory store returns the path of an artifact without a
+ * stat.
+ */
 export class FilePresence {
   /** Time of the last stat that found the file, by path. */
   readonly #seenAt = new Map<string, number>();
 
-  /** Returns whether the file exists; synchronously if a recent stat found it. */
+  /** Returns whether the file of an artifact exists. If a recent stat found the file, returns synchronously. */
   exists(artifact: FileArtifact): true | Promise<boolean> {
     const seenAt = this.#seenAt.get(artifact.path);
     if (seenAt !== undefined && performance.now() - seenAt < TRUSTED_MS) return true;
     return this.#stat(artifact.path);
   }
 
-  /** Forgets all results, so that the next request for a file checks it again. */
+  /** Discards all results, so that the next request for a file checks the file again. */
   clear(): void {
     this.#seenAt.clear();
   }
@@ -26,7 +31,7 @@ export class FilePresence {
     this.#seenAt.delete(path);
     const isFile = await stat(path).then(
       (stats) => stats.isFile(),
-      () => false, // The remote store may have the artifact, whatever the error is.
+      () => false, // The remote store may have the artifact, whatever the local error is.
     );
     if (!isFile) return false;
     for (const oldest of this.#seenAt.keys()) {

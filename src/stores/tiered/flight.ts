@@ -10,12 +10,15 @@ import { type Remote, reportError } from './remote.js';
 import { Spool, type SpoolMemory } from './spool.js';
 import { SpoolReader } from './spool-reader.js';
 
-/** A range that starts further ahead of the received bytes gets its own request: waiting for it would take too long. */
+/**
+ * Maximum distance between the received bytes and the start of a range that waits for them. A range that starts further
+ * ahead gets a request of its own, because waiting would take too long.
+ */
 const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
-/** Time that a found artifact waits for its first reader. */
+/** Time after the lookup at which an artifact without a reader is cancelled. */
 const OPEN_TIMEOUT_MS = 10_000;
 
-/** Parts of the store that all flights share. */
+/** Dependencies that all flights of a store share. */
 export interface FlightOptions {
   readonly local: WritableStore;
   readonly remote: Remote;
@@ -25,16 +28,16 @@ export interface FlightOptions {
 }
 
 /**
- * Download of one artifact from the remote store, shared by all clients that request it. The artifact is received once,
- * at the pace of the remote store. The clients and the local store read it, each at its own pace. The local store sees
- * the end of the artifact only when all bytes have been received.
+ * Download of one artifact from the remote store. All clients that request the artifact share it. The artifact is
+ * received once, at the pace of the remote store. Each client and the local store read the received bytes at their own
+ * pace. The local store sees the end of the artifact only when all bytes have been received.
  *
- * Before the first reader opens the artifact, the flight is cancelled when its last client leaves. Afterwards it
- * completes without clients, so that the local store gets the artifact.
+ * If all clients have disconnected before a reader opened the artifact, the flight is cancelled. Later it completes
+ * even without clients, so that the local store gets the artifact.
  */
 export class Flight {
   readonly key: string;
-  /** Resolves when the local store has the artifact, or will not get it. */
+  /** Resolves when the local store has the artifact, or when it is certain that the local store will not get it. */
   readonly done: Promise<void>;
   #finish: () => void = () => {};
   readonly #options: FlightOptions;
@@ -42,7 +45,7 @@ export class Flight {
   readonly #lookupAbort = new AbortController();
   readonly #transferAbort = new AbortController();
   readonly #localPutAbort = new AbortController();
-  /** Signals of the clients that have not left. */
+  /** Signals of the clients that have not disconnected. */
   readonly #clients = new Set<AbortSignal>();
   #storesLocally: boolean;
   #localPut: Promise<void> = Promise.resolve();
@@ -51,7 +54,7 @@ export class Flight {
   #openTimer: NodeJS.Timeout | undefined;
 
   /**
-   * Starts the lookup.
+   * Starts the lookup in the remote store.
    *
    * @param storesLocally whether to put the artifact into the local store
    * @param onMiss called if the remote store does not have the artifact
@@ -67,8 +70,8 @@ export class Flight {
   }
 
   /**
-   * Returns the artifact for one more client, or undefined if the remote store does not have it, fails, or takes too
-   * long.
+   * Adds a client and returns the artifact. Returns undefined if the remote store does not have the artifact, fails or
+   * takes too long.
    *
    * @throws the reason of the signal
    */
@@ -82,15 +85,15 @@ export class Flight {
         reject(signal.reason);
       };
       signal.addEventListener('abort', onAbort);
-      // A signal may outlive many flights.
+      // The listener is removed at the end of the flight, because a signal may outlive many flights.
       void this.done.then(() => signal.removeEventListener('abort', onAbort));
       this.#found.then(resolve, reject);
     });
   }
 
   /**
-   * Keeps the artifact out of the local store, because a newer one is being written. Resolves when the flight will no
-   * longer change the local store.
+   * Prevents that the artifact is put into the local store, because a newer artifact is being written. Resolves when
+   * the flight will no longer change the local store.
    */
   supersede(): Promise<void> {
     this.#storesLocally = false;
@@ -98,7 +101,7 @@ export class Flight {
     return this.#localPut;
   }
 
-  /** Aborts the flight. Its readers fail with `reason`. */
+  /** Aborts the flight. The readers of its artifact fail with `reason`. */
   destroy(reason: Error): void {
     this.#lookupAbort.abort(reason);
     this.#transferAbort.abort(reason);
@@ -111,7 +114,8 @@ export class Flight {
     const timer = setTimeout(() => {
       isTimedOut = true;
       const message = `no response of the remote store within ${lookupTimeoutMs} ms`;
-      // With this code an upstream store counts the abort as its own failure, not as a client that has left.
+      // With this error code, an upstream store counts the abort as a failure of the upstream, not as a disconnected
+      // client.
       this.#lookupAbort.abort(new HotblobError('ERR_HOTBLOB_UPSTREAM_TIMEOUT', message));
     }, lookupTimeoutMs);
     try {
@@ -164,7 +168,7 @@ export class Flight {
     return reader;
   }
 
-  /** Fills the spool and releases its first reference. Never rejects. */
+  /** Writes the artifact into the spool, then releases the writer's reference to the spool. Never rejects. */
   async #transferTo(spool: Spool, content: Content, metadata: UploadMetadata): Promise<void> {
     if (this.#storesLocally) this.#localPut = this.#putLocally(spool, content.size, metadata);
     try {
@@ -187,7 +191,7 @@ export class Flight {
     this.#finish();
   }
 
-  /** Never rejects. */
+  /** Puts the artifact into the local store. Never rejects. */
   async #putLocally(spool: Spool, size: number | undefined, metadata: UploadMetadata): Promise<void> {
     const body = new SpoolReader(spool);
     const { signal } = this.#localPutAbort;
@@ -200,17 +204,20 @@ export class Flight {
     body.destroy();
   }
 
-  /** Cancels a flight that no client has started to read. */
+  /** Cancels a flight whose artifact no client has started to read. */
   #cancel(): void {
     if (this.#spool !== undefined || this.#isCancelled) return;
     this.#isCancelled = true;
     clearTimeout(this.#openTimer);
-    this.#lookupAbort.abort(new Error('all clients have left'));
+    this.#lookupAbort.abort(new Error('all clients have disconnected'));
     this.#finish();
   }
 }
 
-/** Rejects with the reason of the signal as soon as it aborts, even if the store ignores its signal. */
+/**
+ * Settles like `request`. If the signal is aborted first, rejects with its reason at once, even if the store ignores
+ * its signal.
+ */
 function rejectOnAbort<T>(request: () => Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });

@@ -1,8 +1,8 @@
-/** Keys that were recently missing from the remote store (a negative cache). */
+/** Negative cache: keys that the remote store recently did not have. */
 export class Misses {
   readonly #ttlMs: number;
   readonly #maxKeys: number;
-  /** Expiry time by key. All keys have the same lifetime, so that insertion order is expiry order. */
+  /** Expiry time by key. All keys have the same lifetime, so the order of insertion is the order of expiry. */
   readonly #expiries = new Map<string, number>();
 
   constructor(ttlMs: number, maxKeys: number) {

@@ -14,22 +14,25 @@ import {
 
 /** Options of {@link tieredStore}. Times are in milliseconds, sizes in bytes. */
 export interface TieredStoreOptions extends LimitOptions {
-  /** Store that is searched first. It receives a copy of each download from `remote`. It must have `put`. */
+  /**
+   * Store that is searched first. It receives a copy of each artifact that is downloaded from `remote`. It must have
+   * `put`.
+   */
   readonly local: Store;
   /** Store that is searched on a miss in `local`. Uploads and deletions are sent to it if it has `put` and `delete`. */
   readonly remote: Store;
   /**
-   * Condition for an upload to succeed. `'writeThrough'`: both stores have it. `'writeBack'`: the local store has it,
-   * and the remote store receives it in the background. Default: `'writeThrough'`.
+   * Time at which an upload succeeds. `'writeThrough'`: when both stores have the artifact. `'writeBack'`: when the
+   * local store has it; the remote store receives it in the background. Default: `'writeThrough'`.
    */
   readonly writes?: 'writeThrough' | 'writeBack' | undefined;
   /**
-   * Directory of the replication queue; created if absent. Required with `'writeBack'`, not allowed otherwise.
-   * Processes that share it must share the local store, too.
+   * Directory of the replication queue. It is created if it does not exist. Required with `'writeBack'`, otherwise not
+   * allowed. Processes that share this directory must also share the local store.
    */
   readonly queueDir?: string | undefined;
   /**
-   * Existing directory for artifacts in flight. Its files are unlinked as soon as they are open. Default:
+   * Existing directory for artifacts in flight. Files in it are unlinked as soon as they are open. Default:
    * `os.tmpdir()`.
    */
   readonly spoolDir?: string | undefined;
@@ -37,17 +40,20 @@ export interface TieredStoreOptions extends LimitOptions {
 
 type LimitOptions = { readonly [Name in keyof TieredLimits]?: TieredLimits[Name] | undefined };
 
-/** Limits of a tiered store. Defaults: {@link DEFAULT_LIMITS}. */
+/** Limits of a tiered store. The defaults are in {@link DEFAULT_LIMITS}. */
 export interface TieredLimits {
-  /** Maximum time for a lookup in the remote store. A lookup that takes longer is a miss. Default: 5,000. */
+  /** Maximum time for a lookup in the remote store. A lookup that takes longer counts as a miss. Default: 5,000. */
   readonly lookupTimeoutMs: number;
-  /** Time for which a miss of the remote store is remembered. `0` disables this. Default: 2,000. */
+  /** Time for which a miss of the remote store is cached. `0` disables the cache. Default: 2,000. */
   readonly missTtlMs: number;
-  /** Maximum number of remembered misses. Default: 10,000. */
+  /** Maximum number of cached misses. Default: 10,000. */
   readonly maxMisses: number;
-  /** Memory for all artifacts in flight together. Beyond it they are written to `spoolDir`. Default: 64 MiB. */
+  /**
+   * Memory for all artifacts in flight together. When it is used up, artifacts in flight are written to `spoolDir`.
+   * Default: 64 MiB.
+   */
   readonly spoolMemoryBytes: number;
-  /** Number of consecutive failures of the remote store that opens the circuit breaker. Default: 5. */
+  /** Number of consecutive failures of the remote store after which the circuit breaker opens. Default: 5. */
   readonly failureThreshold: number;
   /**
    * Time until an open circuit breaker admits one request as a probe. It doubles with each failed probe, up to one
@@ -72,7 +78,7 @@ export const DEFAULT_LIMITS: TieredLimits = {
 export interface TieredSettings {
   readonly local: WritableStore;
   readonly remote: Store;
-  /** Undefined with `'writeThrough'`. */
+  /** Directory of the replication queue; undefined with `'writeThrough'`. */
   readonly queueDir: string | undefined;
   readonly spoolDir: string;
   readonly limits: TieredLimits;
@@ -91,7 +97,7 @@ export function tieredSettingsOf(options: TieredStoreOptions): TieredSettings {
   assertMethods('local', local, ['get', 'put']);
   assertMethods('remote', remote, ['get']);
   if ((writes === 'writeBack') !== (queueDir !== undefined)) {
-    throw invalidOption('queueDir', "a directory with writes: 'writeBack', and only with it", queueDir);
+    throw invalidOption('queueDir', "a directory if writes is 'writeBack', otherwise no value", queueDir);
   }
   const limits = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return {

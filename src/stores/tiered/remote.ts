@@ -3,7 +3,7 @@ import type { Store } from '../../contract/store.js';
 import { type Attempt, type BreakerState, CircuitBreaker } from './breaker.js';
 import type { TieredLimits } from './options.js';
 
-/** The remote store behind its circuit breaker. */
+/** Remote store, with the circuit breaker that admits requests to it. */
 export class Remote {
   readonly store: Store;
   readonly #breaker: CircuitBreaker;
@@ -17,7 +17,7 @@ export class Remote {
     return this.#breaker.state;
   }
 
-  /** See {@link CircuitBreaker.admit}. */
+  /** Admits a request. See {@link CircuitBreaker.admit}. */
   admit(): Attempt | undefined {
     return this.#breaker.admit();
   }
@@ -25,9 +25,9 @@ export class Remote {
   /**
    * Sends a request and reports its outcome to the breaker.
    *
-   * @param isUnrelated whether the rejection of `request` says nothing about the remote store
-   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` if the breaker does not admit the request; else the rejection of
-   * `request`
+   * @param isUnrelated returns true if the rejection of `request` says nothing about the remote store
+   * @throws HotblobError `ERR_HOTBLOB_UPSTREAM` if the breaker does not admit the request
+   * @throws the error with which `request` rejects
    */
   async run<T>(request: () => Promise<T>, isUnrelated: () => boolean = () => false): Promise<T> {
     const attempt = this.admit();
@@ -50,14 +50,15 @@ export class Remote {
 }
 
 /**
- * Reports an error of the remote store. A store that rejects an invalid request is healthy: that counts as a success.
+ * Reports an error of the remote store to the breaker. If the store rejected an invalid request, this counts as a
+ * success, because the store is healthy.
  */
 export function reportError(attempt: Attempt, error: unknown): void {
   if (isClientError(error)) attempt.succeeded();
   else attempt.failed();
 }
 
-/** Returns whether the request itself is at fault (status below 500), so that a retry would fail again. */
+/** Returns whether the request itself caused the error (status below 500). A retry would fail again. */
 export function isClientError(error: unknown): boolean {
   return error instanceof HotblobError && error.status < 500;
 }

@@ -18,13 +18,13 @@ export interface ReplicationTask {
 }
 
 const SUFFIX = '.json';
-/** Suffix of a file that is being written. */
+/** Suffix of the name of a file that is being written. */
 const TEMPORARY_SUFFIX = '.new';
 const MAX_TEMPORARY_AGE_MS = 60 * 60 * 1000;
 
 /**
- * Tasks that survive the process. Each task is a file; file names sort by age. A task is durable when {@link add}
- * resolves. A key has at most one task, the latest.
+ * Queue of tasks on the disk, which survives the process. Each task is a file, and the order of the file names is the
+ * order of the tasks. A task is durable when {@link add} resolves. A key has at most one task, the latest.
  */
 export class ReplicationQueue {
   readonly #directory: string;
@@ -35,7 +35,7 @@ export class ReplicationQueue {
   #dropped = 0;
 
   /**
-   * Creates the directory if it is absent, and loads its tasks.
+   * Creates the directory if it does not exist, and loads its tasks.
    *
    * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the directory cannot be created, read or written
    */
@@ -73,7 +73,7 @@ export class ReplicationQueue {
     return this.#tasks.values();
   }
 
-  /** Adds a task and replaces the previous one of the key. Resolves when the task is durable. */
+  /** Adds a task, which replaces the previous task of the key. Resolves when the task is durable. */
   async add(operation: ReplicationTask['operation'], key: string): Promise<void> {
     const task = { operation, key, name: this.#nextName(), failures: 0, dueAt: 0 };
     const path = join(this.#directory, task.name);
@@ -134,11 +134,14 @@ export class ReplicationQueue {
       if (errnoCode(error) === 'ENOENT') return undefined; // Another process has finished the task.
       if (!(error instanceof SyntaxError)) throw error;
     }
-    logTiered('replication queue: ignoring %s, not a task', name);
+    logTiered('replication queue: ignoring the file %s, which is not a task', name);
     return undefined;
   }
 
-  /** Removes a temporary file if it is so old that its process must have been killed. A process may still write a newer one. */
+  /**
+   * Removes a temporary file if it is so old that its process must have been killed. A newer temporary file may still
+   * be in use.
+   */
   async #removeAbandoned(name: string): Promise<void> {
     const path = join(this.#directory, name);
     const ageMs = await stat(path).then(
@@ -164,7 +167,7 @@ export class ReplicationQueue {
   }
 
   #nextName(): string {
-    // The sequence increases even if the clock is set back.
+    // The sequence number increases even if the clock is set back.
     this.#sequence = Math.max(this.#sequence + 1, Date.now() * 1000);
     return `${String(this.#sequence).padStart(17, '0')}-${randomUUID()}${SUFFIX}`;
   }

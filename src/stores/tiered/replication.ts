@@ -8,10 +8,10 @@ import { isClientError, type Remote, reportError } from './remote.js';
 import type { ReplicationQueue, ReplicationTask } from './replication-queue.js';
 
 const CONCURRENCY = 4;
-/** Delay after the first failure of a task. It doubles with each further failure. */
+/** Delay in milliseconds after the first failure of a task. The delay doubles with each further failure. */
 const INITIAL_RETRY_MS = 500;
 const MAX_RETRY_MS = 60_000;
-/** Interval at which waiting tasks are checked. */
+/** Interval in milliseconds at which waiting tasks are checked. */
 const POLL_MS = 250;
 
 /** Sends the tasks of the replication queue to the remote store in the background. */
@@ -30,28 +30,31 @@ export class Replication {
     this.#startDueTasks();
   }
 
-  /** Returns whether the artifact of the remote store is outdated: its upload or deletion is still in the queue. */
+  /**
+   * Returns whether an upload or deletion of the key is still in the queue. The artifact of the remote store is then
+   * outdated.
+   */
   isPending(key: string): boolean {
     return this.#queue.get(key) !== undefined;
   }
 
-  /** Queues the upload of the local artifact. Resolves when the task is durable. */
+  /** Queues the upload of an artifact from the local store. Resolves when the task is durable. */
   async put(key: string): Promise<void> {
     await this.#queue.add('put', key);
     this.#startDueTasks();
   }
 
   /**
-   * Deletes the artifact from the remote store. If that fails, the deletion stays in the queue. Resolves to whether the
-   * remote store had the artifact, or to true if that is not known.
+   * Deletes an artifact from the remote store. If this fails, the deletion remains in the queue. Resolves to whether
+   * the remote store had the artifact, or to true if that is unknown.
    */
   async delete(key: string): Promise<boolean> {
-    // Queued first: if the process ends, the deletion still follows an upload that is in flight.
+    // The deletion is queued first, so that it still follows an upload in flight if the process ends.
     await this.#queue.add('delete', key);
     const running = this.#running.get(key);
     running?.controller.abort(new Error('the artifact has been deleted'));
     await running?.done;
-    // The end of that upload may have started the deletion.
+    // When the upload ended, the deletion may have been started.
     const deletion = this.#running.get(key);
     await deletion?.done;
     const task = this.#queue.get(key);
@@ -65,7 +68,7 @@ export class Replication {
     return isDeleted;
   }
 
-  /** Aborts the tasks in flight. They stay in the queue. */
+  /** Aborts the tasks in flight. These tasks remain in the queue. */
   async close(): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
@@ -88,11 +91,11 @@ export class Replication {
       if (attempt === undefined) break;
       void this.#run(task, attempt, (signal) => this.#execute(task, attempt, signal));
     }
-    // The queue is on disk, so the timer need not keep the process alive.
+    // The queue is on the disk, so the timer does not have to keep the process alive.
     if (isWaiting) this.#timer = setTimeout(() => this.#startDueTasks(), POLL_MS).unref();
   }
 
-  /** Never rejects. */
+  /** Runs a task. Never rejects. */
   #run(task: ReplicationTask, attempt: Attempt, action: (signal: AbortSignal) => Promise<void>): Promise<void> {
     const controller = new AbortController();
     const done = this.#settle(task, attempt, action, controller.signal).finally(() => {
@@ -103,7 +106,7 @@ export class Replication {
     return done;
   }
 
-  /** Runs `action`, then removes its task or schedules a retry. */
+  /** Runs `action`, then removes the task or schedules a retry. */
   async #settle(
     task: ReplicationTask,
     attempt: Attempt,
@@ -144,7 +147,7 @@ export class Replication {
     });
     if (body === undefined) {
       attempt.abandoned();
-      logTiered('replication: put of %s skipped: no longer in the local store', key);
+      logTiered('replication: put of %s skipped, because the local store no longer has the artifact', key);
       return;
     }
     try {

@@ -4,7 +4,7 @@ import type { Spool } from './spool.js';
 
 const READ_BYTES = 128 * 1024;
 
-/** Reads a spool, or a range of it, while the spool is being written. */
+/** Stream of the bytes of a spool, or of a range of it. Reads the spool while it is being written. */
 export class SpoolReader extends Readable {
   readonly #spool: Spool;
   readonly #end: number;
@@ -13,7 +13,7 @@ export class SpoolReader extends Readable {
   /** Retains the spool until the stream ends or is destroyed. */
   constructor(spool: Spool, { start, end }: ByteRange = { start: 0, end: Number.POSITIVE_INFINITY }) {
     super({ highWaterMark: READ_BYTES });
-    // The stream may fail before its consumer listens, and an unhandled 'error' event would end the process.
+    // The stream may fail before its consumer listens. An 'error' event without a listener would end the process.
     this.on('error', () => {});
     this.#spool = spool;
     this.#position = start;

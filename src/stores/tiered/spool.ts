@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Largest artifact that is kept in memory. Most build artifacts are smaller. */
+/** Maximum size of an artifact that is kept in memory. Most build artifacts are smaller. */
 const MAX_MEMORY_BYTES = 256 * 1024;
 const INITIAL_BYTES = 16 * 1024;
 
@@ -14,7 +14,7 @@ export class SpoolMemory {
     this.#freeBytes = bytes;
   }
 
-  /** Reserves memory. Returns false if there is not enough. */
+  /** Reserves memory. Returns false if there is not enough memory. */
   reserve(bytes: number): boolean {
     if (bytes > this.#freeBytes) return false;
     this.#freeBytes -= bytes;
@@ -27,11 +27,12 @@ export class SpoolMemory {
 }
 
 /**
- * Buffer for an artifact in flight, with one writer and any number of readers, each at its own pace. A small artifact
- * is held in memory. A larger one is written to a file that is unlinked at once, so that it disappears with the
- * process.
+ * Buffer for an artifact in flight. It has one writer and any number of readers, each at its own pace. A small artifact
+ * is kept in memory. A larger artifact is written to a file, which is unlinked at once so that it disappears when the
+ * process ends.
  *
- * Reference-counted: the writer holds the first reference, and the last {@link release} frees the memory or the file.
+ * A spool is reference-counted: the writer has the first reference, and the last {@link release} frees the memory or
+ * the file.
  */
 export class Spool {
   readonly #directory: string;
@@ -41,7 +42,7 @@ export class Spool {
   #length = 0;
   #outcome: 'complete' | { readonly error: unknown } | undefined;
   #references = 1;
-  /** Callbacks that resume the reads that wait for more bytes. */
+  /** Callbacks that resume reads which wait for more bytes. */
   #waiting: (() => void)[] = [];
 
   constructor(directory: string, memory: SpoolMemory) {
@@ -54,7 +55,7 @@ export class Spool {
     return this.#length;
   }
 
-  /** Whether new readers may retain it. */
+  /** Whether new readers may retain the spool. */
   get isOpen(): boolean {
     return this.#references > 0;
   }
@@ -67,12 +68,13 @@ export class Spool {
     if (--this.#references > 0) return;
     this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);
-    // FileHandle.close() waits for pending reads. A failure affects no reader: all have released the spool.
+    // FileHandle.close() waits for pending reads. A failure affects no reader, because all readers have released the
+    // spool.
     this.#file?.close().catch(() => {});
   }
 
   /**
-   * Appends a chunk. Only one call at a time.
+   * Appends a chunk. Only one call may be pending.
    *
    * @throws the error of the file system
    */
@@ -93,15 +95,15 @@ export class Spool {
     this.#wakeReaders();
   }
 
-  /** Marks the artifact as incomplete. A reader fails with `error` when it has read what is there. */
+  /** Marks the artifact as incomplete. A reader fails with `error` after it has read all bytes that were written. */
   fail(error: unknown): void {
     this.#outcome = { error };
     this.#wakeReaders();
   }
 
   /**
-   * Reads up to `maxBytes` from `position`. Waits until there is at least one byte. Returns undefined at the end. The
-   * caller must hold a reference and must not modify the result.
+   * Reads at most `maxBytes` bytes at `position`. Waits until at least one byte is available. Resolves to undefined at
+   * the end. The caller must have a reference and must not modify the result.
    *
    * @throws the error given to {@link fail}, or the error of the file system
    */
@@ -123,7 +125,7 @@ export class Spool {
     for (const resume of waiting) resume();
   }
 
-  /** Grows the buffer for `bytes` more. Returns false if the artifact has to move to a file. */
+  /** Enlarges the buffer so that `bytes` more bytes fit. Returns false if the artifact must be moved to a file. */
   #ensureRoom(bytes: number): boolean {
     const needed = this.#length + bytes;
     const capacity = this.#buffer.byteLength;
@@ -131,7 +133,7 @@ export class Spool {
     if (needed > MAX_MEMORY_BYTES) return false;
     const newCapacity = Math.max(INITIAL_BYTES, 2 ** Math.ceil(Math.log2(needed)));
     if (!this.#memory.reserve(newCapacity - capacity)) return false;
-    // The old buffer is never written to again: readers may still hold slices of it.
+    // The old buffer is never written to again, because readers may still use slices of it.
     const larger = Buffer.allocUnsafeSlow(newCapacity);
     larger.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = larger;
@@ -148,7 +150,7 @@ export class Spool {
       await file.close();
       throw error;
     }
-    // No await between these lines: readers use either the file or the buffer.
+    // There must be no await between these lines, because readers use either the file or the buffer.
     this.#file = file;
     this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);

@@ -28,19 +28,19 @@ import { isWritable, writeThrough } from './write-through.js';
 export type { TieredStoreOptions } from './options.js';
 
 /**
- * Statistics of a tiered store, in addition to those of its local store. `requests` and `latency` are those of the
- * remote store. Counts start when the store is created.
+ * Statistics of a tiered store. They include the statistics of the local store, and `requests` and `latency` of the
+ * remote store. Counts start when the tiered store is created.
  */
 export interface TieredStats extends StoreStats {
   /** State of the circuit breaker. `closed`: requests are sent to the remote store. */
   readonly remote: BreakerState;
-  /** Downloads from the remote store that are in flight. */
+  /** Number of downloads from the remote store in flight. */
   readonly flights: number;
-  /** Keys whose miss in the remote store is remembered. */
+  /** Number of cached misses of the remote store. */
   readonly rememberedMisses: number;
-  /** Keys in the replication queue. */
+  /** Number of keys in the replication queue. */
   readonly queued: number;
-  /** Keys that were dropped because the replication queue was full. */
+  /** Number of keys that were dropped because the replication queue was full. */
   readonly dropped: number;
 }
 
@@ -48,9 +48,12 @@ export interface TieredStats extends StoreStats {
 export interface TieredStore extends Store {
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
-  /** Lists the artifacts of the local store; absent if the local store has no `list`. */
+  /** Lists the artifacts of the local store. The method is absent if the local store has no `list`. */
   list?(): AsyncIterable<StoreEntry>;
-  /** Aborts what is in flight. Does not close the two stores: their owner does. */
+  /**
+   * Aborts the requests to the remote store that are in flight. Does not close the two stores; their owner must do
+   * this.
+   */
   close(): Promise<void>;
   stats(): TieredStats;
 }
@@ -58,13 +61,13 @@ export interface TieredStore extends Store {
 /**
  * Creates a store that combines a local and a remote store.
  *
- * On a local miss, the artifact is downloaded once from the remote store, sent to all clients that wait for it, and put
- * into the local store with its metadata. Later hits have the entity tag and modification time of the local store. An
- * artifact whose metadata is too large for the local store is sent but not stored. A local store that discards metadata
- * is suitable only for artifacts without metadata.
+ * If the local store does not have an artifact, it is downloaded once from the remote store, sent to all clients that
+ * wait for it, and put into the local store with its metadata. Later hits have the entity tag and modification time of
+ * the local store. An artifact whose metadata is too large for the local store is sent but not stored. A local store
+ * that discards metadata is suitable only for artifacts without metadata.
  *
  * A lookup that fails in the remote store is a miss; `DEBUG=hotblob:tiered` logs the reason. After `failureThreshold`
- * consecutive failures the circuit breaker opens, and no request is sent until the cooldown has passed.
+ * consecutive failures, the circuit breaker opens, and no request is sent until the cooldown has passed.
  *
  * Uploads and deletions go to both stores. With `'writeThrough'` they fail if the remote store fails. With
  * `'writeBack'` the remote store receives them in the background, from a queue that survives the process.
@@ -87,9 +90,9 @@ class LocalAndRemoteStore implements TieredStore {
   readonly #remote: Remote;
   readonly #misses: Misses;
   readonly #presence = new FilePresence();
-  /** Flights that further clients may join, by key. */
+  /** Flights that other clients may join, by key. */
   readonly #flights = new Map<string, Flight>();
-  /** All flights that have not ended, superseded ones included. */
+  /** All flights that have not ended, including superseded flights. */
   readonly #activeFlights = new Set<Flight>();
   readonly #flightOptions: FlightOptions;
   readonly #queue: ReplicationQueue | undefined;
@@ -114,7 +117,7 @@ class LocalAndRemoteStore implements TieredStore {
     if (list !== undefined) this.list = () => list.call(local);
   }
 
-  // Not async, so that a synchronous hit of the local store stays synchronous.
+  // This method is not async, so that a synchronous hit of the local store stays synchronous.
   get(key: string, options: Partial<GetOptions> = {}): Artifact | undefined | Promise<Artifact | undefined> {
     const { signal = neverAborted() } = options;
     return this.#get(key, signal, this.#finishedFlights);
@@ -153,7 +156,7 @@ class LocalAndRemoteStore implements TieredStore {
     await Promise.all([...flights.map((flight) => flight.done), this.#replication?.close()]);
   }
 
-  /** `finishedFlights` is the count before the local lookup, or undefined in the second lookup. */
+  /** @param finishedFlights number of finished flights before the local lookup; undefined in the second lookup */
   #get(
     key: string,
     signal: AbortSignal,
@@ -181,7 +184,8 @@ class LocalAndRemoteStore implements TieredStore {
     if (this.#misses.has(key) || this.#replication?.isPending(key) === true || this.#isClosed) return undefined;
     const joinable = this.#flights.get(key);
     if (joinable !== undefined) return joinable.join(signal);
-    // A flight that ended during the local lookup may have stored the artifact: look again, once.
+    // A flight that ended during the local lookup may have stored the artifact, so the local store is searched once
+    // more.
     if (finishedFlights !== undefined && finishedFlights !== this.#finishedFlights) {
       return this.#get(key, signal, undefined);
     }
@@ -214,7 +218,7 @@ class LocalAndRemoteStore implements TieredStore {
     try {
       await this.#replication.put(key);
     } catch (error) {
-      // A failed upload must leave nothing: without a task the artifact would never reach the remote store.
+      // A failed upload must leave nothing behind: without a task, the artifact would never reach the remote store.
       await this.#local.delete?.(key);
       throw error;
     }
@@ -236,7 +240,10 @@ class LocalAndRemoteStore implements TieredStore {
     return isRemote === true || isLocal;
   }
 
-  /** Runs an upload or a deletion. Downloads of the key that overlap with it are sent to clients but not stored. */
+  /**
+   * Runs an upload or a deletion. Downloads of the key that are in flight at the same time are sent to clients but not
+   * stored.
+   */
   async #write<T>(key: string, write: () => Promise<T>): Promise<T> {
     this.#writes.set(key, (this.#writes.get(key) ?? 0) + 1);
     try {

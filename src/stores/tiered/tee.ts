@@ -1,12 +1,15 @@
 import { Readable } from 'node:stream';
 
-/** One copy of a body that is written to several stores. Buffers at most one chunk more than its high-water mark. */
+/**
+ * One of several copies of a body, each of which goes to one store. A branch buffers at most one chunk more than its
+ * high-water mark.
+ */
 export class Branch extends Readable {
   #resume: (() => void) | undefined;
 
   constructor() {
     super();
-    // The stream may fail before its consumer listens, and an unhandled 'error' event would end the process.
+    // The stream may fail before its consumer listens. An 'error' event without a listener would end the process.
     this.on('error', () => {});
   }
 
@@ -28,7 +31,7 @@ export class Branch extends Readable {
     this.#resume = undefined;
   }
 
-  /** Lets the consumer see the end of the body. */
+  /** Signals the end of the body to the consumer. */
   end(): void {
     if (!this.destroyed) this.push(null);
   }

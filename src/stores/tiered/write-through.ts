@@ -6,13 +6,16 @@ import type { WritableStore } from './options.js';
 import type { Remote } from './remote.js';
 import { Branch } from './tee.js';
 
-/** Runs the commits of one key one after another, so that concurrent uploads end in the same order in both stores. */
+/**
+ * Function that runs the commits of one key one after another, so that concurrent uploads end in the same order in both
+ * stores.
+ */
 export type CommitLock = <T>(commit: () => Promise<T>) => Promise<T>;
 
 /**
- * Streams a body to both stores. The local store sees the end of the body only when the remote store has the artifact,
- * so that a failed upload changes neither store. If the local store fails, its previous artifact is deleted and the
- * upload succeeds: the remote store serves the new artifact.
+ * Streams a body to both stores. The end of the body is signalled to the local store only when the remote store has the
+ * artifact, so that a failed upload changes neither store. If the local store fails, its previous artifact is deleted,
+ * and the upload succeeds: the remote store has the new artifact.
  *
  * @throws the error of the body or the remote store, or the reason of the signal
  */
@@ -29,7 +32,7 @@ export async function writeThrough(
   const abort = new AbortController();
   const localBody = new Branch();
   const remoteBody = new Branch();
-  /** Whether the body or the signal ended the upload, which says nothing about the remote store. */
+  /** Whether the body or the signal ended the upload. Such a failure says nothing about the remote store. */
   let isClientFailure = false;
   const localResult = local.put(key, localBody, { signal: abort.signal, size, metadata }).catch((error: unknown) => {
     localBody.destroy();
@@ -53,14 +56,19 @@ export async function writeThrough(
         await Promise.race([copied, remoteResult.then(() => copied)]);
         return lock(async () => {
           signal.throwIfAborted();
-          // Once the remote store has seen the end, only its response tells whether it has the artifact.
+          // From now on an abort is ignored: the remote store may have the artifact already, and only its response says
+          // whether it does.
           signal.removeEventListener('abort', onAbort);
           remoteBody.end();
           const result = await remoteResult;
           localBody.end();
           const localOutcome = await localResult;
           if (!('error' in localOutcome)) return localOutcome;
-          logTiered('PUT %s: stored only remotely, the local store failed: %O', key, localOutcome.error);
+          logTiered(
+            'PUT %s: stored only in the remote store, because the local store failed: %O',
+            key,
+            localOutcome.error,
+          );
           await local.delete?.(key);
           return result;
         });
@@ -80,7 +88,7 @@ export async function writeThrough(
 }
 
 /**
- * Copies the body to all branches, at the pace of the slowest.
+ * Copies the body to all branches, at the pace of the slowest branch.
  *
  * @throws the error of the body or the reason of the signal
  */
