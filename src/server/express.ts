@@ -6,10 +6,10 @@ type Http2Listener = (request: Http2ServerRequest, response: Http2ServerResponse
 const UNSUPPORTED_BODY = Buffer.from('{"message":"This path is served over HTTP/1.1 only."}\n');
 
 /**
- * Wraps a listener so that an Express application cannot crash the process over HTTP/2. Express 4 and 5 set the prototype
- * of every request and response to one of node:http, which removes the HTTP/2 methods, and the next call of one throws.
- * An Express application is therefore not called. If a function has called one, the prototypes are restored. Both
- * respond with 505 (HTTP Version Not Supported).
+ * Wraps a listener so that an Express application cannot crash the process over HTTP/2. Express 4 and 5 set the
+ * prototype of every request and response to a prototype of node:http. This removes the HTTP/2 methods, and the next
+ * call of such a method throws. An Express application is therefore not called. If a function has called an Express
+ * application, the prototypes are restored. In both cases, the response is 505 (HTTP Version Not Supported).
  */
 export function guardExpress(listener: Http2Listener): Http2Listener {
   if (isExpress(listener)) return sendUnsupported;
@@ -23,7 +23,10 @@ function isExpress(listener: Http2Listener): boolean {
   return 'handle' in listener && 'request' in listener && listener.request instanceof IncomingMessage;
 }
 
-/** Restores the prototypes. Express sends its response later, and the replaced methods send the 505 instead. */
+/**
+ * Restores the prototypes, and replaces the methods of the response. When Express sends its response later, these
+ * methods send the 505 instead.
+ */
 function restore(request: Http2ServerRequest, response: Http2ServerResponse): void {
   Object.setPrototypeOf(request, Http2ServerRequest.prototype);
   Object.setPrototypeOf(response, Http2ServerResponse.prototype);

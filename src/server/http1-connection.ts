@@ -6,7 +6,10 @@ import type { ServerConnection } from './server-connection.js';
 import type { ConnectionTotals } from './stats.js';
 import { WriteProgress } from './write-progress.js';
 
-/** Time that a drained idle connection waits for one more request, whose response tells the client that it closes. */
+/**
+ * Time for which a drained idle connection waits for one more request. The response to that request tells the client
+ * that the connection closes.
+ */
 const LAST_REQUEST_MS = 1000;
 
 /** HTTP/1.1 connection. node:http enforces the keep-alive timeout and the headers timeout. */
@@ -21,7 +24,7 @@ export class Http1Connection implements ServerConnection {
   readonly #totals: ConnectionTotals;
   readonly #expiresAt: number;
   #drainedAt = Number.POSITIVE_INFINITY;
-  /** Created by the first check: most connections for a single request have closed by then. */
+  /** Progress of the writes. The first check creates it; most connections with a single request have closed by then. */
   #progress: WriteProgress | undefined;
 
   constructor(socket: Socket, limits: Limits, totals: ConnectionTotals, expiresAt: number) {
@@ -37,20 +40,21 @@ export class Http1Connection implements ServerConnection {
     if (now > this.#expiresAt) this.#closeAfterNextResponse();
     if (now - this.#drainedAt > LAST_REQUEST_MS && this.#isIdle()) this.#socket.destroySoon();
     this.#progress ??= this.#watchPeer();
-    // `bytesWritten` includes the bytes in Node's queue, which have not been sent.
+    // `bytesWritten` includes the bytes in Node's queue, which have not been sent yet.
     if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return;
     logConnection('HTTP/1.1 connection destroyed: stalled write, %d bytes queued', writableLength);
     this.#totals.terminated.stalled++;
     this.destroy();
   }
 
-  // Node's closeIdleConnections() treats a response as complete when it has been ended but not yet sent.
+  // Node's closeIdleConnections() is not used: it treats a response as complete when it has been ended, even if it has
+  // not been sent yet.
   #isIdle(): boolean {
     return this.response === undefined || (this.response.writableFinished && this.#socket.writableLength === 0);
   }
 
   #watchPeer(): WriteProgress {
-    // HTTP/1.1 has no PING. TCP keep-alive lets the kernel detect clients that are gone.
+    // HTTP/1.1 has no PING. With TCP keep-alive, the kernel detects that a client no longer exists.
     this.#socket.setKeepAlive(true, this.#limits.pingIntervalMs);
     return new WriteProgress(this.#limits);
   }

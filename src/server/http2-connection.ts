@@ -14,10 +14,10 @@ const { NGHTTP2_NO_ERROR, NGHTTP2_ENHANCE_YOUR_CALM, NGHTTP2_FLAG_END_STREAM } =
 /** Last stream id of a GOAWAY that excludes no stream (RFC 9113, 6.8). */
 const MAX_STREAM_ID = 2 ** 31 - 1;
 
-/** Time that the second GOAWAY waits for the answer to a PING. */
+/** Maximum time for which the second GOAWAY waits for the answer to a PING. */
 const MAX_NOTICE_MS = 1000;
 
-/** Number of tracked streams from which on closed ones are swept when a stream begins. */
+/** Number of tracked streams from which closed streams are swept when a new stream begins. */
 const MIN_SWEPT_STREAMS = 64;
 
 /** State that the sessions of one server share. */
@@ -32,10 +32,13 @@ interface OpenStream {
   readonly hasBody: boolean;
 }
 
-/** `notified`: the first GOAWAY was sent. `closing`: the second one was sent, and new streams are refused. */
+/**
+ * Phase of a session. `notified`: the first GOAWAY was sent. `closing`: the second GOAWAY was sent, and new streams are
+ * refused.
+ */
 type Phase = 'open' | 'notified' | 'closing';
 
-/** HTTP/2 session. Enforces the time limits, rate limits and receive windows that Node does not. */
+/** HTTP/2 session. Enforces time limits, rate limits and receive windows that Node does not enforce. */
 export class Http2Connection implements ServerConnection {
   readonly protocol = 'http2';
   readonly #session: ServerHttp2Session;
@@ -46,10 +49,10 @@ export class Http2Connection implements ServerConnection {
   readonly #totals: ConnectionTotals;
   #resets: RateLimit | undefined;
   #controls: RateLimit | undefined;
-  /** Open streams, and those that have closed since the last sweep. */
+  /** Open streams, and streams that have closed since the last sweep. */
   #streams: OpenStream[] = [];
   #nextSweep = MIN_SWEPT_STREAMS;
-  /** Streams that had unsent bytes at the last check. */
+  /** Progress of the streams that had unsent bytes at the last check. */
   readonly #writing = new Map<ServerHttp2Stream, WriteProgress>();
   #uploads = 0;
   #sessionWindow = 0;
@@ -61,7 +64,7 @@ export class Http2Connection implements ServerConnection {
   #bytesWritten = 0;
   #receivedAt = this.#idleSince;
   #progressAt = this.#idleSince;
-  /** Time limit for the answer to a PING. `undefined` if none is in flight. */
+  /** Time limit for the answer to the PING in flight; `undefined` if no PING is in flight. */
   #pingDeadline: number | undefined;
 
   constructor(
@@ -115,9 +118,9 @@ export class Http2Connection implements ServerConnection {
   }
 
   /**
-   * Sends GOAWAY twice (RFC 9113, 6.8). The first one tells the client to open no more streams. The second one, after the
-   * answer to a PING, names the last stream that was accepted. Node (20.20) accepts none after the first GOAWAY; the
-   * second one tells the client that it may retry those.
+   * Sends GOAWAY twice (RFC 9113, 6.8). The first one tells the client to open no more streams. The second GOAWAY
+   * follows after the answer to a PING and names the last stream that was accepted. Node (20.20) accepts no new streams
+   * after the first GOAWAY. The second GOAWAY tells the client that it may retry them.
    */
   drain(): void {
     if (this.#phase !== 'open' || this.#session.destroyed) return;
@@ -127,12 +130,12 @@ export class Http2Connection implements ServerConnection {
     this.#progressAt = this.#noticeAt;
     this.#sweep();
     if (this.#streams.length === 0) {
-      // Without streams, Node stops reading after the first GOAWAY and would not see the answer to the PING.
+      // If there are no streams, Node stops reading after the first GOAWAY and would not see the answer to a PING.
       this.#closeSession();
       return;
     }
     this.#session.goaway(NGHTTP2_NO_ERROR, MAX_STREAM_ID);
-    // The answer shows that the client has received the GOAWAY.
+    // The answer to the PING shows that the client has received the GOAWAY.
     if (!this.#session.ping(() => this.#closeSession())) this.#closeSession();
   }
 
@@ -141,7 +144,7 @@ export class Http2Connection implements ServerConnection {
     this.#socket.destroy();
   }
 
-  // Adds no listeners to the stream: they would cost as much as the rest of a small request.
+  // Adds no listeners to the stream, because they would cost as much as the rest of a small request.
   #trackStream(stream: ServerHttp2Stream, hasBody: boolean): void {
     this.#totals.streams++;
     this.#streams.push({ stream, hasBody });
@@ -167,7 +170,7 @@ export class Http2Connection implements ServerConnection {
       this.#uploads--;
       this.#budget.end();
     }
-    // Resets by the server count as well, because a client can cause them (CVE-2025-8671), and so do those with NO_ERROR.
+    // Resets by the server also count, because a client can cause them (CVE-2025-8671). Resets with NO_ERROR count too.
     if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted || !stream.destroyed) this.#countReset();
     if (!stream.destroyed) setImmediate(() => stream.destroy());
     return false;
@@ -184,7 +187,10 @@ export class Http2Connection implements ServerConnection {
     if (!this.#controls.allows()) this.#enhanceYourCalm('controls', 'PING and SETTINGS frames');
   }
 
-  /** Resets stalled streams if the client answers a PING. If it does not, `#checkPeer` destroys the session. */
+  /**
+   * Resets stalled streams if the client answers a PING. If the client does not answer, `#checkPeer` destroys the
+   * session.
+   */
   #checkWrites(now: number): void {
     const stalled: ServerHttp2Stream[] = [];
     for (const { stream } of this.#streams) {
@@ -205,7 +211,8 @@ export class Http2Connection implements ServerConnection {
     if (existing !== undefined) return existing;
     const progress = new WriteProgress(this.#limits);
     this.#writing.set(stream, progress);
-    // Between two checks, one window can be replaced by another of the same length. Only 'drain' reveals it.
+    // Between two checks, a window can be replaced by another window of the same length. Only 'drain' shows this
+    // progress.
     stream.on('drain', () => progress.recordProgress(performance.now()));
     return progress;
   }
@@ -238,12 +245,12 @@ export class Http2Connection implements ServerConnection {
     });
     if (!isSent) return;
     const { pingTimeoutMs, minBytesPerSecond } = this.#limits;
-    // Node does not read while a write is in flight: it sees the answer only after all queued bytes have been sent.
+    // Node does not read while a write is in flight. It sees the answer only after all queued bytes have been sent.
     this.#pingDeadline = now + pingTimeoutMs + (this.#queuedBytes() / minBytesPerSecond) * 1000;
   }
 
   #checkAge(now: number): void {
-    // Something else has closed the session, such as a handler for a session past its reset budget.
+    // Other code has closed the session, for example a handler because the session is past its reset budget.
     if (this.#phase === 'open' && this.#session.closed) {
       this.#phase = 'closing';
       this.#progressAt = now;
@@ -259,7 +266,7 @@ export class Http2Connection implements ServerConnection {
 
   #closeSession(): void {
     this.#phase = 'closing';
-    // Sends the second GOAWAY, and closes the connection after its last stream.
+    // Sends the second GOAWAY, and closes the connection after the last stream.
     if (!this.#session.destroyed) this.#session.close();
   }
 
@@ -275,15 +282,18 @@ export class Http2Connection implements ServerConnection {
     const { stream, session } = this.#budget.windows(this.#uploads);
     if (session !== this.#sessionWindow) this.#session.setLocalWindowSize(session);
     this.#sessionWindow = session;
-    // One change at a time, because a change takes effect when the client acknowledges it. It applies to open streams, too
-    // (RFC 9113, 6.9.2).
+    // Only one change is in flight at a time, because a change takes effect when the client acknowledges it. The new
+    // window also applies to open streams (RFC 9113, 6.9.2).
     if (stream === this.#streamWindow || this.#session.pendingSettingsAck) return;
     this.#session.settings({ initialWindowSize: stream });
     this.#streamWindow = stream;
   }
 }
 
-/** A response that has been ended but can never be sent emits no 'aborted' event. `isForgotten` detects it. */
+/**
+ * Returns whether a stream is closed. A stream whose response has been ended but can never be sent emits no 'aborted'
+ * event; `isForgotten` detects it.
+ */
 function isClosed(stream: ServerHttp2Stream): boolean {
   return stream.destroyed || (stream.writableLength > 0 && isForgotten(stream));
 }

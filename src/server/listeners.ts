@@ -8,7 +8,7 @@ import { guardExpress } from './express.js';
 /**
  * Request listener as for `http.createServer()`: an Express application, the callback of a Koa application, or any
  * function. Over HTTP/2, it receives the request and response of the compatibility API of node:http2. An Express
- * application does not work with those: its HTTP/2 requests are answered with 505.
+ * application does not work with these objects, so its HTTP/2 requests are answered with 505.
  */
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void;
 
@@ -24,15 +24,15 @@ export function listenersOf(
   handler: ExchangeHandler | undefined,
 ): Listeners {
   if (typeof listener !== 'function') return listenersOfHandler(handler ? chain(handler, listener) : listener);
-  // The types of node:http2 do not say that its compatibility API matches node:http.
+  // The cast is needed because the types of node:http2 do not express that its compatibility API matches node:http.
   const http2Listener = guardExpress(listener as (request: object, response: object) => void);
   if (handler === undefined) return { http1: listener, addTo: (http2) => void http2.on('request', http2Listener) };
   const front = nodeListener(handler);
   return {
     http1: (request, response) => front(request, response, () => listener(request, response)),
     addTo(http2) {
-      // Node creates compatibility requests only on a server without a 'stream' listener. A second server, which never
-      // listens on a port, creates them.
+      // Node creates requests of the compatibility API only on a server without a 'stream' listener. A second server,
+      // which never listens on a port, creates them here.
       const compatServer = createHttp2Server().on('request', http2Listener);
       http2.on('stream', (...event) => {
         const [stream, headers] = event;

@@ -3,10 +3,10 @@ import type { ServerOptions as Http2Options } from 'node:http2';
 import type { TlsOptions } from 'node:tls';
 import type { Limits } from './options.js';
 
-/** Unit of node:http2's `maxSessionMemory`. */
+/** Unit of the option `maxSessionMemory` of node:http2. */
 const MEGABYTE = 1_000_000;
 const FRAME_BYTES = 16 * 1024;
-/** `:method`, `:scheme`, `:authority` and `:path`, which Node counts as headers. */
+/** Number of pseudo-headers (`:method`, `:scheme`, `:authority` and `:path`), which Node counts as headers. */
 const PSEUDO_HEADERS = 4;
 const MIN_CHECK_MS = 10;
 const MAX_CHECK_MS = 1000;
@@ -16,7 +16,7 @@ export function http1Options(limits: Limits): Http1Options {
     maxHeaderSize: limits.maxHeaderBytes,
     headersTimeout: limits.headersTimeoutMs,
     keepAliveTimeout: limits.keepAliveTimeoutMs,
-    // No limit for the whole request: a large upload may take long.
+    // The time of a whole request has no limit, because a large upload may take long.
     requestTimeout: 0,
     connectionsCheckingInterval: clamp(limits.headersTimeoutMs / 4),
   };

@@ -21,33 +21,52 @@ const MINUTE = 60 * SECOND;
 
 /** Options of `createServer`. Times are in milliseconds, sizes in bytes. Every limit applies to one process. */
 export interface ServerOptions extends LimitOptions {
-  /** TLS certificate, key and other options of node:tls. With it, the port speaks TLS and ALPN selects the protocol. */
+  /**
+   * TLS certificate, key and other options of node:tls. If given, the port speaks TLS, and ALPN selects the protocol.
+   * Default: no TLS.
+   */
   readonly tls?: TlsOptions | undefined;
-  /** Handler that gets every request first. Requests that it does not handle go to the listener. */
+  /**
+   * Handler that gets every request first. Requests that the handler does not handle are passed to the listener.
+   * Default: none.
+   */
   readonly handler?: ExchangeHandler | undefined;
-  /** Source of the memory pressure, which sets the receive windows of uploads. Default: `systemMemoryPressure()`. */
+  /**
+   * Provider of the memory pressure, which determines the receive windows of uploads. Default:
+   * `systemMemoryPressure()`.
+   */
   readonly memory?: MemoryPressureProvider | undefined;
 }
 
 type LimitOptions = { readonly [Name in keyof Limits]?: Limits[Name] | undefined };
 
-/** Timeouts and limits of a server. `DEFAULT_LIMITS` has the defaults. */
+/** Timeouts and limits of a server. The defaults are in `DEFAULT_LIMITS`. */
 export interface Limits {
-  /** Number of processes on this host that share its memory. Each uses its share of the memory for uploads. Default: 1. */
+  /**
+   * Number of processes on this host that share its memory. With `processes: n`, each process uses 1/n of the memory
+   * for uploads. Default: 1.
+   */
   readonly processes: number;
   /** Maximum number of concurrent streams of an HTTP/2 session. Default: 128. */
   readonly maxStreams: number;
   /**
-   * Time that an HTTP/1.1 connection may be idle. It should exceed the idle timeout of a load balancer in front of the
-   * server. Default: 75 s.
+   * Time for which an HTTP/1.1 connection may be idle. It should exceed the idle timeout of a load balancer in front of
+   * the server. Default: 75 s.
    */
   readonly keepAliveTimeoutMs: number;
-  /** Time that an HTTP/2 session may have no stream. It should exceed the load balancer's, too. Default: 5 min. */
+  /**
+   * Time for which an HTTP/2 session may have no stream. It should also exceed the idle timeout of the load balancer.
+   * Default: 5 min.
+   */
   readonly idleTimeoutMs: number;
-  /** Time without progress of a write, plus the time that its bytes need at `minBytesPerSecond`. Default: 30 s. */
+  /**
+   * Maximum time without progress of a write. The time that the queued bytes need at `minBytesPerSecond` is added.
+   * Default: 30 s.
+   */
   readonly writeTimeoutMs: number;
   /**
-   * Age at which a connection is drained, with a jitter of 10%, so that clients spread over new backends. Default: 1 h.
+   * Age at which a connection is drained, so that clients are distributed over new backends. It varies by 10% at
+   * random. Default: 1 h.
    */
   readonly maxAgeMs: number;
 
@@ -60,34 +79,43 @@ export interface Limits {
   /** Maximum memory of an HTTP/2 session, including its unsent bytes. Default: 64 MiB. */
   readonly maxSessionBytes: number;
   /**
-   * HTTP/2 receive window of a stream: bytes of an upload that a client may send before the server reads them. It is
-   * smaller while memory pressure is not normal, and while uploads share the memory. Default: 4 MiB.
+   * HTTP/2 receive window of a stream: number of bytes of an upload that a client may send before the server reads
+   * them. The window is smaller if memory pressure is not normal, or if many uploads share the memory. Default: 4 MiB.
    */
   readonly streamWindowBytes: number;
   /** HTTP/2 receive window of a session. At least `streamWindowBytes`. Default: 16 MiB. */
   readonly sessionWindowBytes: number;
-  /** Time from the connection to the bytes that reveal its protocol, and for the TLS handshake. Default: 10 s. */
+  /**
+   * Maximum time from the start of a connection until the client has sent the bytes that show the protocol. Also the
+   * maximum time of the TLS handshake. Default: 10 s.
+   */
   readonly prefaceTimeoutMs: number;
-  /** Time from the connection, or the first byte of a request, to the end of the request headers. Default: 30 s. */
+  /**
+   * Maximum time from the start of a connection, or from the first byte of a request, to the end of the request
+   * headers. Default: 30 s.
+   */
   readonly headersTimeoutMs: number;
-  /** Time without bytes from the client after which an HTTP/2 session is checked by PING. Default: 30 s. */
+  /** Time without bytes from the client after which the server sends a PING on an HTTP/2 session. Default: 30 s. */
   readonly pingIntervalMs: number;
-  /** Time for the answer to a PING, plus the time that queued bytes need at `minBytesPerSecond`. Default: 20 s. */
+  /**
+   * Maximum time for the answer to a PING. The time that queued bytes need at `minBytesPerSecond` is added. Default: 20
+   * s.
+   */
   readonly pingTimeoutMs: number;
-  /** Lowest rate at which a client may read a response. A slower write counts as stalled. Default: 64 KiB/s. */
+  /** Minimum rate at which a client must read a response. A slower write counts as stalled. Default: 64 KiB/s. */
   readonly minBytesPerSecond: number;
   /** Grace period: time without progress after which a drained HTTP/2 session is destroyed. Default: 30 s. */
   readonly graceMs: number;
   /**
-   * Streams of a session that may end in a reset at once, by the client or the server. nghttp2 itself stops reading from
-   * a session after 1,000. Default: 500.
+   * Number of streams of a session that may end with a reset at once, whether the client or the server resets them.
+   * nghttp2 itself stops reading from a session after 1,000 resets. Default: 500.
    */
   readonly resetBurst: number;
-  /** Resets per second after the burst. Default: 33. */
+  /** Number of resets per second that are allowed after the burst. Default: 33. */
   readonly resetsPerSecond: number;
-  /** PING and SETTINGS frames that a client may send at once. Default: 1,000. */
+  /** Number of PING and SETTINGS frames that a client may send at once. Default: 1,000. */
   readonly controlBurst: number;
-  /** PING and SETTINGS frames per second after the burst. Default: 100. */
+  /** Number of PING and SETTINGS frames per second that are allowed after the burst. Default: 100. */
   readonly controlsPerSecond: number;
 }
 
@@ -144,7 +172,7 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
 
 /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `listener` is neither a function nor a handler */
 export function assertListener(listener: unknown): void {
-  // An Express application has a `handle` method too, but is a function.
+  // An Express application has a `handle` method too, but it is accepted as a function.
   if (typeof listener === 'function' || isHandler(listener)) return;
   const message = `listener: expected a function (request, response) or a handler, received ${inspect(listener, { depth: 0 })}; pass app.callback() of Koa, and createServer(handler) for a handler alone`;
   throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);

@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 const HTTP2_PREFACE = Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n', 'latin1');
 const TLS_HANDSHAKE = 0x16;
 
-/** Protocol of a connection. `tls` and `unknown` are not supported on a plain port. */
+/** Protocol that a client speaks on a plain port. `tls` and `unknown` are not supported there. */
 export type WireProtocol = 'http1' | 'http2' | 'tls' | 'unknown';
 
 /** Returns the protocol of a connection that begins with `bytes`, or `undefined` if more bytes are needed. */
@@ -19,14 +19,16 @@ export function wireProtocolOf(bytes: Uint8Array): WireProtocol | undefined {
   return length === HTTP2_PREFACE.length ? 'http2' : undefined;
 }
 
-// Every registered method consists of letters. Empty lines before the request line are ignored (RFC 9112, 2.2).
+// Returns whether an HTTP/1.1 request can begin with `byte`. Every registered method consists of letters, and empty
+// lines before the request line are ignored (RFC 9112, 2.2).
 function canBeginHttp1(byte: number): boolean {
   return (byte >= 0x41 && byte <= 0x5a) || (byte >= 0x61 && byte <= 0x7a) || byte === 0x0d || byte === 0x0a;
 }
 
 /**
- * Calls `callback` once with the protocol and the bytes that have been read so far. If the client closes its side before
- * that, the socket is destroyed: servers of node:http allow half-open sockets, so it would stay open otherwise.
+ * Calls `callback` once with the protocol and the bytes that have been read so far. If the client closes its side
+ * before that, the socket is destroyed. Otherwise it would stay open, because servers of node:http allow half-open
+ * sockets.
  */
 export function onWireProtocol(socket: Socket, callback: (protocol: WireProtocol, received: Buffer) => void): void {
   let received: Buffer | undefined;

@@ -1,4 +1,4 @@
-/** Token bucket: allows `burst` events at once, and `perSecond` events a second after that. */
+/** Token bucket. It allows `burst` events at once, and after that `perSecond` events per second. */
 export class RateLimit {
   readonly #burst: number;
   readonly #perSecond: number;

@@ -1,19 +1,21 @@
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { Limits } from './options.js';
 
-/** Smallest receive window: the initial window of HTTP/2 (RFC 9113, section 6.9.2), which is the default of Node too. */
+/**
+ * Minimum receive window: the initial window of HTTP/2 (RFC 9113, section 6.9.2), which is also the default of Node.
+ */
 const MIN_WINDOW_BYTES = 65_535;
 
-/** HTTP/2 flow-control windows: bytes that a client may send before the server reads them. */
+/** HTTP/2 flow-control windows: number of bytes that a client may send before the server reads them. */
 export interface ReceiveWindows {
   readonly stream: number;
   readonly session: number;
 }
 
 /**
- * Divides the memory for uploads among the streams of all sessions. Node reopens the session's window as soon as bytes
- * arrive, even if they are not read. Only the windows of streams bound what unread uploads can buffer: the uploads of a
- * session share `sessionWindowBytes`, and all uploads share the memory headroom.
+ * Divides the memory for uploads among the streams of all sessions. Node reopens the window of a session as soon as
+ * bytes arrive, even if the bytes are not read. Only the windows of the streams limit the memory that unread uploads
+ * use. The uploads of a session share `sessionWindowBytes`, and all uploads share the memory headroom.
  */
 export class UploadBudget {
   readonly #memory: MemoryPressureProvider;

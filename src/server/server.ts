@@ -31,23 +31,24 @@ const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
 
 /** Server that speaks HTTP/1.1 and HTTP/2 on one port. Created by {@link createServer}. */
 export interface CacheServer {
-  /** Resolves when the server listens. Rejects with the system error, such as `EADDRINUSE`. */
+  /** Starts listening. Resolves when the server listens. Rejects with the system error, such as `EADDRINUSE`. */
   listen(options: ListenOptions): Promise<void>;
   /** Returns the address, or `null` if the server does not listen. */
   address(): AddressInfo | string | null;
-  /** Returns the open connections and the totals so far. */
+  /** Returns the number of open connections, and totals since the server was created. */
   stats(): ServerStats;
   /**
-   * Closes the server gracefully. Drains every connection, lets requests in flight complete, and destroys the connections
-   * that are left after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server accepts new
-   * ones, so that a load balancer can still read its readiness. Resolves when every connection has closed.
+   * Closes the server gracefully. Drains every connection, lets requests in flight complete, and destroys the
+   * connections that remain after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server
+   * accepts new connections, so that a load balancer can still request its readiness. Resolves when every connection
+   * has closed.
    */
   close(options?: { readonly timeoutMs?: number }): Promise<void>;
 }
 
 /**
- * Creates a server that speaks HTTP/1.1 and HTTP/2 on one port. On a plain port it detects the protocol by the first
- * bytes of the client (RFC 9113, 3.3). With TLS, ALPN selects it.
+ * Creates a server that speaks HTTP/1.1 and HTTP/2 on one port. On a plain port, the server detects the protocol by the
+ * first bytes of the client (RFC 9113, 3.3). With TLS, ALPN selects the protocol.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
@@ -59,13 +60,15 @@ export function createServer(listener: RequestListener | ExchangeHandler, option
 class DualProtocolServer implements CacheServer {
   readonly #limits: Limits;
   readonly #context: Http2Context;
-  /** Accepts all connections. Its own listeners, which parse HTTP/1.1, are called through `#acceptHttp1`. */
+  /**
+   * Server that accepts all connections. Its own listeners, which parse HTTP/1.1, are called through `#acceptHttp1`.
+   */
   readonly #http1: Http1Server;
   readonly #acceptHttp1: (socket: Socket) => void;
-  /** Never listens. Receives the HTTP/2 connections. */
+  /** Server for HTTP/2. It never listens on a port; HTTP/2 connections are passed to it. */
   readonly #http2: Http2Server;
   readonly #connections = new Map<Socket, ServerConnection>();
-  /** TCP sockets below TLS, which exist before the handshake is complete. */
+  /** TCP sockets of TLS connections. They exist before the handshake is complete. */
   readonly #rawSockets = new Set<Socket>();
   #checkTimer: NodeJS.Timeout | undefined;
   #isDraining = false;
@@ -98,8 +101,8 @@ class DualProtocolServer implements CacheServer {
       this.#http1.on('secureConnection', (socket: TLSSocket) => this.#acceptSecure(socket));
       this.#http1.on('tlsClientError', (error: Error) => logConnection('TLS error: %s', error.message));
     }
-    // Server.close() calls this method, and it would destroy responses that are still being sent. `Http1Connection`
-    // detects idle connections instead.
+    // Server.close() calls this method, which would destroy connections whose responses are still being sent.
+    // `Http1Connection` detects idle connections instead.
     this.#http1.closeIdleConnections = ignore;
     // Without a listener, a failed accept(2) would end the process.
     this.#http1.on('error', (error) => logConnection('server error: %s', error.message));
@@ -173,7 +176,7 @@ class DualProtocolServer implements CacheServer {
   /**
    * Passes a connection to Node's HTTP/1.1 or HTTP/2 implementation.
    *
-   * @param received bytes that have been read to detect the protocol
+   * @param received bytes that were read to detect the protocol
    */
   #begin(socket: Socket, protocol: WireProtocol, received?: Buffer): void {
     if (protocol === 'http1') {
@@ -181,17 +184,18 @@ class DualProtocolServer implements CacheServer {
       this.#connections.set(socket, new Http1Connection(socket, this.#limits, totals, this.#expiresAt()));
       this.#acceptHttp1(socket);
       if (socket instanceof TLSSocket) forceStreamReads(socket);
-      // Given directly to the parser's 'data' listener, which is cheaper than unshift() and another read.
+      // The bytes are passed directly to the parser's 'data' listener, which is cheaper than unshift() and another
+      // read.
       if (received !== undefined) socket.emit('data', received);
     } else if (protocol === 'http2') {
-      // Node emits 'session' synchronously, in the 'connection' event below.
+      // Node emits 'session' synchronously during the 'connection' event below.
       this.#http2.once('session', (session: ServerHttp2Session) => {
         const connection = new Http2Connection(session, socket, this.#context, this.#expiresAt());
         this.#connections.set(socket, connection);
         if (this.#isDraining) connection.drain();
       });
       socket.allowHalfOpen = false; // as on a server of node:http2
-      // A new session of Node reads the bytes that are buffered in the socket.
+      // A new session first reads the bytes that are buffered in the socket.
       if (received !== undefined) socket.pause().unshift(received);
       this.#http2.emit('connection', socket);
     } else {
@@ -214,7 +218,7 @@ class DualProtocolServer implements CacheServer {
   }
 
   #expiresAt(): number {
-    // With jitter, so that clients that connected together do not reconnect together.
+    // The age varies at random, so that clients that connected at the same time do not reconnect at the same time.
     return performance.now() + this.#limits.maxAgeMs * (0.9 + 0.2 * Math.random());
   }
 
@@ -225,10 +229,10 @@ class DualProtocolServer implements CacheServer {
 }
 
 /**
- * Makes a TLS socket deliver its data through the stream, which respects pause(). By default, Node's HTTP/1.1 parser takes
- * decrypted data directly from the socket even while it is paused. If the headers and body of an upload arrive in two
- * TLS records of one read while the previous response is being written, the connection then ends with HPE_PAUSED (Node
- * 20 to 26). A 'data' listener turns that shortcut off for good.
+ * Makes a TLS socket deliver its data through the stream, which respects pause(). By default, Node's HTTP/1.1 parser
+ * takes decrypted data directly from the socket, even if the socket is paused. This can end a connection with
+ * HPE_PAUSED (Node 20 to 26): while the previous response is being written, the headers and the body of an upload
+ * arrive in two TLS records of one read. A 'data' listener disables this shortcut permanently.
  */
 function forceStreamReads(socket: TLSSocket): void {
   socket.on('data', ignore).off('data', ignore);

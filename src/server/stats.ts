@@ -1,37 +1,39 @@
-/** Connection counts of a server. Totals are since the server was created. */
+/** Connection counts of a server. Totals count from the creation of the server. */
 export interface ServerStats {
-  /** Open connections by protocol. `unknown`: the client has not sent enough bytes to tell. */
+  /**
+   * Number of open connections by protocol. `unknown`: the client has not yet sent enough bytes to detect the protocol.
+   */
   readonly connections: Readonly<Record<'unknown' | 'http1' | 'http2', number>>;
-  /** Total connections by protocol. */
+  /** Total number of connections by protocol. */
   readonly accepted: Readonly<Record<'http1' | 'http2', number>>;
-  /** Total HTTP/2 streams. */
+  /** Total number of HTTP/2 streams. */
   readonly streams: number;
-  /** Open HTTP/2 streams. */
+  /** Number of open HTTP/2 streams. */
   readonly openStreams: number;
-  /** Total HTTP/2 streams that ended in a reset by the client or the server. */
+  /** Total number of HTTP/2 streams that were reset by the client or the server. */
   readonly resets: number;
-  /** Total connections drained by the server: with `Connection: close` (HTTP/1.1) or GOAWAY (HTTP/2). */
+  /** Total number of connections that the server drained: with `Connection: close` (HTTP/1.1) or GOAWAY (HTTP/2). */
   readonly drained: Readonly<Record<'http1' | 'http2', number>>;
-  /** Total connections destroyed and streams reset by the server, by reason. */
+  /** Total number of connections that the server destroyed and of streams that it reset, by reason. */
   readonly terminated: Readonly<Record<TerminationReason, number>>;
 }
 
 /** Reason for which a server destroyed a connection or reset a stream. */
 export type TerminationReason =
-  /** The client sent no HTTP/1.1 or HTTP/2 within `prefaceTimeoutMs`, or sent another protocol. */
+  /** The client sent neither HTTP/1.1 nor HTTP/2 within `prefaceTimeoutMs`, or it sent another protocol. */
   | 'preface'
-  /** The client did not read a response within `writeTimeoutMs`. */
+  /** The client read nothing of a response for `writeTimeoutMs`. */
   | 'stalled'
   /** The client did not answer a PING within `pingTimeoutMs`. */
   | 'ping'
-  /** After GOAWAY, no bytes moved for `graceMs`. */
+  /** After the GOAWAY, no bytes were sent or received for `graceMs`. */
   | 'grace'
-  /** More resets than `resetBurst` and `resetsPerSecond` allow. */
+  /** There were more resets than `resetBurst` and `resetsPerSecond` allow. */
   | 'resets'
-  /** More PING and SETTINGS frames than `controlBurst` and `controlsPerSecond` allow. */
+  /** The client sent more PING and SETTINGS frames than `controlBurst` and `controlsPerSecond` allow. */
   | 'controls';
 
-/** Totals of one server, which its connections update. */
+/** Totals of one server. Its connections update them. */
 export class ConnectionTotals {
   readonly accepted = { http1: 0, http2: 0 };
   streams = 0;

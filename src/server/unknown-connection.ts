@@ -3,7 +3,7 @@ import { logConnection } from './log.js';
 import type { ServerConnection } from './server-connection.js';
 import type { ConnectionTotals } from './stats.js';
 
-/** Time that a silent client has for its first bytes once the connection is drained. */
+/** Time that a client has for its first bytes after the connection was drained. */
 const DRAIN_MS = 1000;
 
 /** Connection whose protocol is not known yet. */

@@ -16,10 +16,10 @@ export class WriteProgress {
   }
 
   /**
-   * Returns `true` if `queuedBytes` made no progress for `writeTimeoutMs` plus the time that they need at
+   * Returns `true` if no queued bytes were sent for `writeTimeoutMs` plus the time that `queuedBytes` bytes need at
    * `minBytesPerSecond`.
    *
-   * @param position any number that changes when bytes are sent
+   * @param position number that changes when bytes are sent
    */
   isStalled(now: number, queuedBytes: number, position: number): boolean {
     if (queuedBytes === 0 || position !== this.#position) {
