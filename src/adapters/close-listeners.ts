@@ -3,9 +3,10 @@ import type { EventEmitter } from 'node:events';
 const listenersOf = new WeakMap<EventEmitter, Set<() => void>>();
 
 /**
- * Calls `listener` once when one of the emitters closes and `isOver` returns true, or soon if it does already. Returns a function that
- * removes the listener. The emitters get one listener in total, however many handlers a host passes the request to: Node warns of a
- * leak from eleven on. The first emitter identifies the response.
+ * Calls `listener` once, when one of the emitters emits `close` and `isOver` returns true. If `isOver` returns true
+ * already, calls `listener` soon. Returns a function that removes `listener`. Each emitter gets only one listener of
+ * its own, even if a host passes the request to many handlers: Node warns of a leak from eleven listeners on. The first
+ * emitter identifies the response.
  */
 export function onceOver(
   emitters: readonly [EventEmitter, ...EventEmitter[]],
@@ -13,7 +14,7 @@ export function onceOver(
   listener: () => void,
 ): () => void {
   const listeners = listenersOf.get(emitters[0]) ?? listenTo(emitters, isOver);
-  // The same function may be added twice.
+  // Each call has an entry of its own, because the same function may be added twice.
   const entry = (): void => listener();
   listeners.add(entry);
   if (isOver()) process.nextTick(() => listeners.delete(entry) && listener());

@@ -6,7 +6,7 @@ import { createRouteSender, type Sender } from '../handler/sender.js';
 import { Http1Exchange } from './http1-exchange.js';
 
 /**
- * Returns a middleware for Express 4 and 5, mounted below a path: `app.use('/cache', expressMiddleware(handler))`.
+ * Returns a middleware for Express 4 and 5. Mount it below a path: `app.use('/cache', expressMiddleware(handler))`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
@@ -21,9 +21,9 @@ export function expressMiddleware(handler: ExchangeHandler) {
 export type ExpressSender = Sender<[request: IncomingMessage, response: ServerResponse]>;
 
 /**
- * Creates a sender for routes of Express 4 and 5. Create one per server and use it in every route: descriptors and limits belong to the
- * sender. Express 4 ignores the promise of a route: end the
- * route with `.catch(next)`.
+ * Creates a sender for routes of Express 4 and 5. Create one sender per server and use it in every route, because open
+ * files and limits belong to the sender. Express 4 ignores the promise of a route, so end the route with
+ * `.catch(next)`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */

@@ -17,7 +17,7 @@ export interface FastifyRequest {
 export interface FastifyReply {
   /** Response of Node. */
   readonly raw: NodeResponse;
-  /** Request that the reply belongs to. */
+  /** Request to which the reply belongs. */
   readonly request: FastifyRequest;
   /** Whether the reply has been sent or hijacked. */
   readonly sent: boolean;
@@ -33,13 +33,13 @@ export interface FastifyReply {
 
 /** Part of a Fastify instance that {@link fastifyPlugin} uses. */
 export interface FastifyInstance {
-  /** Path that the plugin is registered below. */
+  /** Path below which the plugin is registered. */
   readonly prefix: string;
   /** Methods that routes may have. */
   readonly supportedMethods: string[];
   /** Adds a method to `supportedMethods`. */
   addHttpMethod(method: string, options: { hasBody: boolean }): unknown;
-  /** Removes the content type parsers that the parent has added. */
+  /** Removes the content type parsers that the parent instance has added. */
   removeAllContentTypeParsers(): void;
   /** Adds a parser for request bodies. */
   addContentTypeParser(
@@ -61,20 +61,24 @@ export interface FastifyInstance {
 export interface FastifyPluginOptions {
   /** Handler for the requests below the prefix. */
   readonly handler: ExchangeHandler;
-  /** Path below which the handler responds; may have parameters. An option of Fastify itself. Default: `/`. */
+  /**
+   * Path below which the handler responds. It may have parameters. Fastify itself evaluates this option. Default: `/`.
+   */
   readonly prefix?: string | undefined;
 }
 
-/** WebDAV methods that build tools send. Fastify rejects them unless they are added. */
+/** WebDAV methods that build tools use. Fastify rejects requests with these methods unless the methods are added. */
 const WEBDAV_METHODS = ['PROPFIND', 'MKCOL'];
 
 /**
- * Mounts a handler into Fastify 5: `app.register(fastifyPlugin, { handler, prefix: '/cache' })`. The plugin is encapsulated: request
- * bodies stay unparsed below the prefix only. The handler's `maxUploadBytes` applies instead of `bodyLimit`.
+ * Mounts a handler into Fastify 5: `app.register(fastifyPlugin, { handler, prefix: '/cache' })`. The plugin is
+ * encapsulated: only below the prefix are request bodies not parsed. There, the handler's `maxUploadBytes` applies
+ * instead of `bodyLimit`.
  *
- * The hooks onRequest, preParsing, preValidation and preHandler run before the handler; put authentication there. The response
- * bypasses Fastify (`reply.hijack()`), so preSerialization and onSend do not run; onResponse and onTimeout do. The handler responds to
- * its own errors. With `fallthrough`, a request that it does not handle goes to the not-found handler of Fastify.
+ * The hooks onRequest, preParsing, preValidation and preHandler run before the handler, so authentication can be done
+ * there. The response bypasses Fastify (`reply.hijack()`): onResponse and onTimeout run, preSerialization and onSend do
+ * not. If the handler fails, it sends the error response itself. With `fallthrough`, a request that the handler does
+ * not handle is passed to the not-found handler of Fastify.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
@@ -89,7 +93,7 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
   instance.route({
     method: [...instance.supportedMethods],
     url: '/*',
-    // Not async: Fastify would send a response when the promise resolves.
+    // This function is not async, because Fastify would send a response when the promise resolves.
     handler(request, reply) {
       const exchange = fastifyExchange(request, reply, removeMountPath(request.raw.url ?? '/'));
       handler.handle(exchange).then(
@@ -97,7 +101,7 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
           if (!isHandled) reply.callNotFound();
           else if (!reply.sent) reply.hijack();
         },
-        // handle() of a Handler never rejects, but that of a wrapper may.
+        // handle() of a Handler never rejects, but handle() of a wrapper may.
         (error: unknown) => reply.send(error),
       );
     },
@@ -108,9 +112,10 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
 export type FastifySender = Sender<[request: FastifyRequest, reply: FastifyReply]>;
 
 /**
- * Creates a sender for routes of Fastify 5. Create one per server and use it in every route: descriptors and limits belong to the
- * sender. Headers set on the reply are sent. The response bypasses Fastify (`reply.hijack()`): onSend and preSerialization do not
- * run, onResponse does. An error before the headers goes to the error handler.
+ * Creates a sender for routes of Fastify 5. Create one sender per server and use it in every route, because open files
+ * and limits belong to the sender. Headers that are set on the reply are sent. The response bypasses Fastify
+ * (`reply.hijack()`): onResponse runs, preSerialization and onSend do not. An error that occurs before the headers is
+ * passed to the error handler.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
@@ -118,11 +123,14 @@ export function createSender(options: SenderOptions = {}): FastifySender {
   return createRouteSender(options, (request, reply) => fastifyExchange(request, reply));
 }
 
-/** Methods that {@link fastifySender} adds to replies. In TypeScript, extend `FastifyReply` with it (`declare module 'fastify'`). */
+/**
+ * Methods that {@link fastifySender} adds to replies. In TypeScript, extend `FastifyReply` with this interface
+ * (`declare module 'fastify'`).
+ */
 export interface ArtifactReply {
-  /** See {@link Sender.send}. */
+  /** Sends an artifact. See {@link Sender.send}. */
   sendArtifact(artifact: Artifact): Promise<SendResult>;
-  /** See {@link Sender.trySend}. */
+  /** Sends an artifact if it exists. See {@link Sender.trySend}. */
   trySendArtifact(artifact: Artifact): Promise<SendResult | false>;
 }
 
@@ -149,13 +157,14 @@ async function decorate(instance: FastifyDecorated, options: SenderOptions = {})
 }
 
 /**
- * Fastify plugin that adds `sendArtifact(artifact)` and `trySendArtifact(artifact)` to the replies of the instance that registers it
- * and of its children. Its sender is closed with the instance.
+ * Fastify plugin that adds `sendArtifact(artifact)` and `trySendArtifact(artifact)` to the replies of the instance that
+ * registers the plugin, and of child instances. When the instance is closed, the sender of the plugin is closed too.
  */
 export const fastifySender: (instance: FastifyDecorated, options?: SenderOptions) => Promise<void> = Object.assign(
   decorate,
   {
-    // The properties that the package fastify-plugin sets: the decoration is visible to the instance that registers the plugin.
+    // These are the properties that the package fastify-plugin sets. They make the decoration visible to the instance
+    // that registers the plugin.
     [Symbol.for('skip-override')]: true,
     [Symbol.for('fastify.display-name')]: 'hotblob',
     [Symbol.for('plugin-meta')]: { name: 'hotblob', fastify: '5.x' },

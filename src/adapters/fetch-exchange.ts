@@ -3,26 +3,30 @@ import { Readable } from 'node:stream';
 import type { ReadableStreamDefaultController } from 'node:stream/web';
 import { bodyConsumedError, type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 
-/** How long a refused request body is read and discarded, so that the client can receive the response first. */
+/** Time for which a refused request body is read and discarded, so that the client can receive the response first. */
 const LINGER_MS = 1000;
-/** Largest chunk that the consumer of the response body gets. */
+/** Maximum size of the chunks of the response body. */
 const CHUNK_BYTES = 256 * 1024;
-/** Statuses that have no body (Fetch standard, "null body status"). */
+/** Status codes of responses without a body (Fetch standard, "null body status"). */
 const BODILESS = new Set([204, 205, 304]);
 const CLOSED = Promise.resolve(false);
 
 interface PendingWrite {
-  /** Parts that the consumer has not pulled yet, in order. */
+  /** Parts of the write that the consumer has not pulled yet, in order. */
   readonly parts: Uint8Array[];
   readonly last: boolean;
   readonly resolve: (isWritten: boolean) => void;
 }
 
-/** A Request of the Fetch API and its Response. The response body is a ReadableStream that holds no chunk in advance. */
+/**
+ * Exchange over a Request of the Fetch API and its Response. The response body is a ReadableStream that never buffers
+ * chunks in advance.
+ */
 export class FetchExchange implements Exchange {
   /**
-   * Closes exchanges whose response body was garbage-collected before it was read or cancelled, as happens if middleware
-   * replaces the response. It holds an exchange strongly, so an exchange must not hold its stream, except while a read is pending.
+   * Closes an exchange if its response body was garbage-collected before it was read or cancelled. This happens if
+   * middleware replaces the response. The registry references an exchange strongly, so an exchange must not reference
+   * its stream, except while a read is pending.
    */
   static readonly #dropped = new FinalizationRegistry<FetchExchange>((exchange) => exchange.#close());
 
@@ -30,7 +34,8 @@ export class FetchExchange implements Exchange {
   // The Fetch API does not show the connection, so each request counts as one.
   readonly connection = this;
   readonly multiplexed = false;
-  // Chunks are copied in user space, after the consumer has pulled them. The pages of a mapping could be evicted until then.
+  // Files are not mapped: chunks are copied in user space when the consumer pulls them, and until then the pages of a
+  // mapping could be evicted.
   readonly plain = false;
   readonly tracked = false;
   readonly #request: Request;
@@ -40,7 +45,7 @@ export class FetchExchange implements Exchange {
   #headers: IncomingHttpHeaders | undefined;
   #body: Readable | undefined;
   #stream: WeakRef<ReadableStreamDefaultController<Uint8Array>> | undefined;
-  /** Set while a read of the consumer is pending. */
+  /** Controller of the stream while a read of the consumer is pending, otherwise undefined. */
   #pulled: ReadableStreamDefaultController<Uint8Array> | undefined;
   #write: PendingWrite | undefined;
   #headersSent = false;
@@ -48,7 +53,7 @@ export class FetchExchange implements Exchange {
 
   /**
    * @param url path and query, below the mount path
-   * @param onResponse called once, when status and headers are decided
+   * @param onResponse called once, when status and headers are known
    */
   constructor(request: Request, url: string, onResponse: (response: Response) => void) {
     this.#request = request;
@@ -90,12 +95,12 @@ export class FetchExchange implements Exchange {
   turn(): undefined {}
 
   /**
-   * Reads and discards the rest of the body for a second, then cancels it. Servers that are built on node:http destroy the socket
-   * when the body is cancelled: if that happens at once, the client does not receive the response.
+   * Reads and discards the rest of the body for a second, then cancels it. Servers that are built on node:http destroy
+   * the socket when the body is cancelled. If that happened at once, the client would not receive the response.
    */
   refuseBody(): void {
     const { body: stream, bodyUsed } = this.#request;
-    // A body that the host reads or has read is left to the host.
+    // A body that the host is reading or has read is not touched.
     if (this.#body === undefined && (stream === null || stream.locked || bodyUsed)) return;
     const { body } = this;
     const timer = setTimeout(() => body.destroy(), LINGER_MS).unref();
@@ -126,7 +131,7 @@ export class FetchExchange implements Exchange {
     this.#close();
   }
 
-  // The consumer has copies.
+  // The memory can be released at once, because the consumer has copies of the chunks.
   retire(release: () => void): void {
     release();
   }
@@ -139,12 +144,13 @@ export class FetchExchange implements Exchange {
       this.#headersSent = true;
       this.#onResponse(new Response(null, { status: 500 }));
     }
-    // Servers may show the message to the client; that of `error` can contain paths.
+    // The message of `error` becomes only the cause, because it can contain paths, and servers may show the message to
+    // the client.
     this.#stream?.deref()?.error(new Error('the response ended early', { cause: error }));
     this.#close();
   }
 
-  /** Stops listening to the signal of the request. Called if another handler responds. */
+  /** Removes the listener from the signal of the request. Called if another handler responds. */
   release(): void {
     this.#request.signal.removeEventListener('abort', this.#onAbort);
   }
@@ -176,7 +182,8 @@ export class FetchExchange implements Exchange {
     const isWritten = write.parts.length === 0;
     if (isWritten) this.#write = undefined;
     this.#pulled = undefined;
-    // Copied, because the consumer may keep, change or transfer it, and a store may keep the original.
+    // The chunk is copied, because the consumer may keep, modify or transfer it, and a store may still use the
+    // original.
     if (part !== undefined) controller.enqueue(new Uint8Array(part));
     if (!isWritten) return;
     if (write.last) this.end();
@@ -206,12 +213,16 @@ export class FetchExchange implements Exchange {
 function incomingHeaders(headers: Headers): IncomingHttpHeaders {
   const incoming: IncomingHttpHeaders = Object.fromEntries(headers);
   const cookies = headers.getSetCookie();
-  // As in node:http: the one header that cannot be joined (RFC 9110, section 5.3).
+  // Set-Cookie becomes an array, as in node:http, because it is the only header whose values cannot be joined (RFC
+  // 9110, section 5.3).
   if (cookies.length > 0) incoming['set-cookie'] = cookies;
   return incoming;
 }
 
-/** Checks headers like node:http. `Headers` alone removes line breaks at the ends of values, which are errors of a store. */
+/**
+ * Converts headers, and rejects the same values as node:http. `Headers` would only remove line breaks at the ends of a
+ * value, which are an error of the store.
+ */
 function responseHeaders(headers: ResponseHeaders): Headers {
   const checked = new Headers();
   for (const [name, value] of Object.entries(headers)) {
@@ -226,7 +237,8 @@ function readableOf({ body, bodyUsed }: Request): Readable {
   // Some runtimes set `body` to null after it has been read.
   if (bodyUsed || body?.locked) throw bodyConsumedError();
   if (body === null) return Readable.from([]);
-  // If a client disconnects after the store has given up, there is no other listener, and the error would end the process.
+  // If the client disconnects after the store has stopped reading, there is no other listener, and the error would end
+  // the process.
   return Readable.fromWeb(body).on('error', () => {});
 }
 

@@ -8,16 +8,19 @@ import { FetchExchange } from './fetch-exchange.js';
 import { MOUNT_PATH, matchMount, targetOf } from './mount.js';
 import { ResponseError, rethrow } from './response-error.js';
 
-/** Status of a response that no client receives, because its request was aborted. */
+/** Status code of a response that the client does not receive, because it has aborted the request. */
 const CLIENT_GONE = 499;
 
 /** Options of {@link fetchHandler}. */
 export interface FetchHandlerOptions<Rest extends readonly unknown[] = []> {
-  /** Path below which the handler responds; may have parameters, as in `/:team/cache`. Removed from URLs. Default: `/`. */
+  /**
+   * Path below which the handler responds. It may have parameters, as in `/:team/cache`. The adapter removes this path
+   * from URLs. Default: `/`.
+   */
   readonly mountPath?: string | undefined;
   /**
-   * Responds to a request that the handler does not handle. Receives all arguments of the function that {@link fetchHandler} returns.
-   * Default: 404.
+   * Function that returns the response to a request that the handler does not handle. It receives the arguments of the
+   * function that {@link fetchHandler} returns. Default: a response with status 404.
    */
   readonly notFound?: ((request: Request, ...rest: Rest) => Response | Promise<Response>) | undefined;
 }
@@ -28,11 +31,12 @@ const CHECKS: Readonly<Record<keyof FetchHandlerOptions, OptionCheck>> = {
 };
 
 /**
- * Returns a function from Request to Response, for servers of the Fetch API: Hono on Bun, Next.js route handlers, SvelteKit.
+ * Returns a function from Request to Response, for servers of the Fetch API: Hono on Bun, Next.js route handlers,
+ * SvelteKit.
  *
- * The function resolves when status and headers are decided. The body then streams as the consumer reads it, in copies of at most
- * 256 KiB: files are not mapped. If the signal of the request aborts first, the function resolves to a response with status 499.
- * It rejects only if `notFound` throws.
+ * The function resolves when status and headers are known. The body is a stream: its chunks are copies of at most 256
+ * KiB, made when the consumer reads them, and files are not mapped. If the signal of the request is aborted first, the
+ * function resolves to a response with status 499. It rejects only if `notFound` throws.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option, or if `handler` is not a handler
  */
@@ -57,7 +61,7 @@ export function fetchHandler<Rest extends readonly unknown[] = []>(
         .handle(exchange)
         .then(async (isHandled) => {
           if (isHandled) {
-            // Only a handler that wraps others can have forgotten to respond.
+            // This can happen only with a handler that wraps others and does not respond.
             if (!exchange.headersSent) exchange.destroy(new Error('the handler did not respond'));
             return;
           }
@@ -73,30 +77,30 @@ function missing(): Response {
   return Response.json({ message: clientMessage(404) }, { status: 404, headers: { 'cache-control': 'no-store' } });
 }
 
-/** Sender that {@link createSender} creates. It resolves when status and headers are decided. */
+/** Sender that {@link createSender} creates. Its methods resolve when status and headers are known. */
 export type FetchSender = Sender<[request: Request], Response>;
 
 /**
- * Creates a sender for routes of the Fetch API: `return hot.send(request, artifact)`. Create one per server and use it in every
- * route: descriptors and limits belong to the sender.
+ * Creates a sender for routes of the Fetch API: `return hot.send(request, artifact)`. Create one sender per server and
+ * use it in every route, because open files and limits belong to the sender.
  *
- * `send` and `trySend` resolve to the response when status and headers are decided; the body then streams as the consumer reads it.
- * The errors have a method `getResponse()`, which returns their response.
+ * `send` and `trySend` resolve to the response when status and headers are known. The body is a stream that the
+ * consumer reads. Errors have a method `getResponse()`, which returns the error response.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): FetchSender {
   const sender = createRouteSender<[exchange: FetchExchange]>(options, (exchange) => exchange);
   const { send, trySend } = sender;
-  // The same object, because reports name it.
+  // The sender is extended instead of copied, because reports refer to this object.
   return Object.assign(sender, {
-    // Does not resolve to false: `send` of the sender does not.
+    // The cast is safe: `send` of the sender never resolves to false.
     send: (request, artifact) => responseOf(request, (exchange) => send(exchange, artifact)) as Promise<Response>,
     trySend: (request, artifact) => responseOf(request, (exchange) => trySend(exchange, artifact)),
   } satisfies Partial<FetchSender>);
 }
 
-/** Resolves to the response when its headers are decided, or to false if `send` does. */
+/** Resolves to the response when its headers are known. Resolves to false if `send` resolves to false. */
 function responseOf(request: Request, send: (exchange: FetchExchange) => Promise<unknown>): Promise<Response | false> {
   return new Promise((resolve, reject) => {
     const response = new PendingResponse<Response | false>(resolve, reject);
@@ -114,7 +118,10 @@ function responseOf(request: Request, send: (exchange: FetchExchange) => Promise
   });
 }
 
-/** Settles a promise, and then forgets it: an exchange that held its response could not tell when the host drops it. */
+/**
+ * Promise of a response that is settled from outside. It drops its references when it is settled: an exchange that
+ * references its response could not detect that the host has dropped it.
+ */
 class PendingResponse<T> {
   #resolve: ((value: T) => void) | undefined;
   #reject: ((error: unknown) => void) | undefined;

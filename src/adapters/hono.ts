@@ -10,11 +10,14 @@ import { rethrow } from './response-error.js';
 
 /** Part of a Hono context on `@hono/node-server` that the adapter uses. */
 export interface HonoContext {
-  /** Has the `incoming` and `outgoing` of `@hono/node-server`. Unknown, because most applications do not declare them. */
+  /**
+   * Object with `incoming` and `outgoing` of `@hono/node-server`. Its type is unknown, because most applications do not
+   * declare these members.
+   */
   readonly env: unknown;
-  /** Request as Hono routed it. */
+  /** Request of Hono. */
   readonly req: {
-    /** Absolute URL. */
+    /** Absolute URL of the request. */
     readonly url: string;
   };
   /** Response with the headers that middleware has set. */
@@ -23,16 +26,19 @@ export interface HonoContext {
 
 /** Options of {@link honoMiddleware}. */
 export interface HonoMiddlewareOptions {
-  /** Path below which the middleware is mounted; may have parameters. Hono does not remove it from URLs. Default: `/`. */
+  /**
+   * Path below which the middleware is mounted. It may have parameters. The adapter removes this path from URLs,
+   * because Hono does not. Default: `/`.
+   */
   readonly mountPath?: string | undefined;
 }
 
 const CHECKS: Readonly<Record<keyof HonoMiddlewareOptions, OptionCheck>> = { mountPath: MOUNT_PATH };
 
 /**
- * Returns a middleware for Hono on `@hono/node-server`:
- * `app.use('/cache/*', honoMiddleware(handler, { mountPath: '/cache' }))`. Headers that outer middleware sets before `next()` are
- * sent; headers that it sets afterwards are lost, because the response has been sent.
+ * Returns a middleware for Hono on `@hono/node-server`: `app.use('/cache/*', honoMiddleware(handler, { mountPath:
+ * '/cache' }))`. Headers that outer middleware sets before `next()` are sent. Headers that it sets afterwards are lost,
+ * because the response has already been sent.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option, or if `handler` is not a handler
  */
@@ -49,25 +55,25 @@ export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddleware
   };
 }
 
-/** Response to return from a Hono route. The client already has it: only its status is meaningful. */
+/** Response that a Hono route must return. It has already been sent to the client, so only its status is meaningful. */
 export interface SentResponse extends Response {
   /** Result of sending the artifact. */
   readonly result: SendResult;
 }
 
-/** Sender that {@link createSender} creates. It resolves to the value that a route returns. */
+/** Sender that {@link createSender} creates. Its methods resolve to the value that the route must return. */
 export type HonoSender = Sender<[context: HonoContext], SentResponse>;
 
 /**
  * Creates a sender for routes of Hono on `@hono/node-server`: `app.get('/a', (c) => hot.send(c, artifact))`. Create one
- * per server and use it in every route: descriptors and limits belong to the sender.
+ * sender per server and use it in every route, because open files and limits belong to the sender.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): HonoSender {
   const sender = createRouteSender<[context: HonoContext]>(options, (context) => honoExchange(context));
   const { send, trySend } = sender;
-  // The same object, because reports name it.
+  // The sender is extended instead of copied, because reports refer to this object.
   return Object.assign(sender, {
     send: async (context, artifact) => {
       const result = await send(context, artifact).catch(rethrow);
@@ -90,8 +96,9 @@ interface NodeBindings {
 }
 
 function nodeOf({ env }: HonoContext): NodeBindings {
-  // Absent on other runtimes and in app.request().
-  if (!isNode(env)) throw invalidOption('context.env', 'the incoming and outgoing of @hono/node-server', env);
+  // Both members are absent on other runtimes and in app.request().
+  if (!isNode(env))
+    throw invalidOption('context.env', 'an object with incoming and outgoing, as @hono/node-server creates it', env);
   return env;
 }
 
@@ -112,10 +119,14 @@ function honoExchange(context: HonoContext, url?: string): Exchange {
   });
 }
 
-/** Returns the response that tells `@hono/node-server` that a response was sent. Its status is for loggers. */
+/**
+ * Returns the response by which `@hono/node-server` knows that a response has already been sent. Its status is for
+ * loggers.
+ */
 function alreadySent(outgoing: NodeResponse): Response {
   const response = new Response(null, { status: outgoing.statusCode, headers: { 'x-hono-already-sent': 'true' } });
-  // Reading `body` makes @hono/node-server create the real Response; its lightweight one is sent without a look at the headers.
+  // @hono/node-server sends its lightweight Response without checking the headers. An access to `body` makes it create
+  //   the real Response.
   void response.body;
   return response;
 }

@@ -8,12 +8,13 @@ export interface HostResponse {
   removeHeader(name: string): void;
 }
 
-// A value that the host set for one of these would frame the body wrongly.
+// Headers that frame the body. A value from the host would be wrong.
 const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding', 'accept-ranges']);
 
 /**
- * Merges `headers` with those that the host has set. Headers of the host win, except those that frame the body, and except in error
- * responses, whose body is ours. `no-transform` is added to the Cache-Control of the host, and our metrics to its Server-Timing.
+ * Merges the headers of the handler (`headers`) with the headers that the host has set. Headers of the host have
+ * priority, with two exceptions: headers that frame the body, and error responses, whose body comes from the handler.
+ * `no-transform` is added to the Cache-Control of the host, and the handler's metrics are added to its Server-Timing.
  */
 export function mergeHostHeaders(response: HostResponse, status: number, headers: ResponseHeaders): ResponseHeaders {
   const names = response.getHeaderNames();
@@ -32,7 +33,8 @@ export function mergeHostHeaders(response: HostResponse, status: number, headers
   return merged;
 }
 
-// Artifacts must not be re-encoded, and `compression` skips such responses (RFC 9111, section 5.2.2.6).
+// Artifacts must not be re-encoded. The middleware `compression` skips responses with `no-transform` (RFC 9111, section
+// 5.2.2.6).
 function withNoTransform(cacheControl: string): string {
   return /\bno-transform\b/i.test(cacheControl) ? cacheControl : `${cacheControl}, no-transform`;
 }

@@ -5,16 +5,20 @@ import type { Host } from './host.js';
 import { mergeHostHeaders } from './host-headers.js';
 import { writeUntracked } from './untracked.js';
 
-/** Time for which a refused request body is read on, so that the client sees the response before its connection is reset. */
+/**
+ * Time for which the rest of a refused request body is read, so that the client receives the response before its
+ * connection is reset.
+ */
 const LINGER_MS = 1000;
 /**
- * 503: if descriptors have run out, idle connections hold them. 501: the request has a transfer coding that is not decoded, so the
- * server and a proxy may disagree about its end (RFC 9112, section 6.1).
+ * Status codes after which the connection is closed. 503: file descriptors may have run out, and an idle connection
+ * uses one. 501: the request has an unknown transfer coding, so the server and a proxy may disagree about the end of
+ * the request (RFC 9112, section 6.1).
  */
 const CLOSING_STATUSES: ReadonlySet<number> = new Set([501, 503]);
 const CLOSED = Promise.resolve(false);
 
-/** HTTP/1.1 request and its response, with or without TLS. */
+/** Exchange over an HTTP/1.1 request and its response, with or without TLS. */
 export class Http1Exchange implements Exchange {
   readonly multiplexed = false;
   readonly tracked: boolean;
@@ -59,14 +63,14 @@ export class Http1Exchange implements Exchange {
     return this.#response.headersSent;
   }
 
-  // A response that waits for its turn gets no event when the connection drops; its socket does.
+  // A pipelined response that waits for earlier ones gets no event when the connection is closed. The socket gets one.
   get closed(): boolean {
     const { socket } = this.#request;
     return this.#response.destroyed || this.#response.writableEnded || socket.destroyed || !socket.writable;
   }
 
   onClose(listener: () => void): () => void {
-    // The request emits close as soon as its body has been read, which is not the end of the exchange.
+    // The request emits 'close' as soon as its body has been read. That is not the end of the exchange.
     const isOver = (): boolean => this.closed || this.#response.writableFinished;
     return onceOver([this.#response, this.#request], isOver, listener);
   }
@@ -103,7 +107,7 @@ export class Http1Exchange implements Exchange {
     return new Promise((resolve) => {
       const final = chunks.length - 1;
       for (let index = 0; index < final; index++) this.#response.write(chunks[index]);
-      // Node calls back for every write to a writable socket, with an error if it is destroyed.
+      // Node calls the callback of every write to a writable socket. If the socket is destroyed, it passes an error.
       this.#response.write(chunks[final], (error) => resolve(!error));
       if (last) this.end();
     });
@@ -114,7 +118,7 @@ export class Http1Exchange implements Exchange {
     else this.#response.end();
   }
 
-  // The kernel reads the chunks of a socket until it is closed; TLS has copied them.
+  // Until a plain socket is closed, the kernel may read the chunks. A TLS socket has copied them.
   retire(release: () => void): void {
     release();
   }
@@ -122,9 +126,9 @@ export class Http1Exchange implements Exchange {
   replaceConnection(): void {}
 
   destroy(): void {
-    // A response that the host has sent is not destroyed.
+    // A response that the host itself has sent is not destroyed.
     if (this.#response.headersSent && !this.#hasResponded) return;
-    // Without the error: the server would emit it as 'clientError', but it is not an error of the client.
+    // The error is not passed on: the server would emit it as 'clientError', but it is not an error of the client.
     this.#response.destroy();
   }
 

@@ -12,8 +12,8 @@ const CLOSED = Promise.resolve(false);
 const NO_ERROR = 0;
 
 /**
- * HTTP/2 stream. If there is a `response` of the compatibility API, its headers and hooks are kept, but the body is written to the
- * stream, unless middleware has replaced `response.write`.
+ * Exchange over an HTTP/2 stream. If there is a `response` of the compatibility API, its headers and hooks are
+ * respected. The body is nevertheless written to the stream, unless middleware has replaced `response.write`.
  */
 export class Http2Exchange implements Exchange {
   readonly multiplexed = true;
@@ -52,14 +52,14 @@ export class Http2Exchange implements Exchange {
     this.plain = session !== undefined && !session.encrypted;
     this.#session = session;
     this.#fence = session && SessionFence.of(session);
-    // A host may pass one request to several handlers: the listeners are added once.
+    // A host may pass one request to several handlers, so the listeners are added only once.
     if (stream.listenerCount('error', ignore) === 0) stream.on('error', ignore).on('aborted', destroyForgotten);
   }
 
-  /** Sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1). */
+  /** Request body. The first access sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1). */
   get body() {
     const stream = this.#stream;
-    // The compatibility API has sent it already.
+    // With the compatibility API, Node has already sent `100 Continue`.
     const isExpected = this.#response === undefined && this.headers.expect?.toLowerCase() === '100-continue';
     if (isExpected && !this.closed && !stream.headersSent && !this.#isContinued) {
       this.#isContinued = true;
@@ -74,7 +74,7 @@ export class Http2Exchange implements Exchange {
 
   get closed(): boolean {
     const { destroyed, closed, writableEnded, headersSent } = this.#stream;
-    // Node ends the stream of a HEAD request before the response.
+    // For a HEAD request, Node ends the writable side of the stream before the response.
     return destroyed || closed || (writableEnded && (headersSent || this.method !== 'HEAD'));
   }
 
@@ -95,7 +95,8 @@ export class Http2Exchange implements Exchange {
     if (this.closed) return;
     this.#host?.beforeHeaders?.();
     const response = this.#response;
-    // node:http rejects invalid header values, node:http2 sends them (RFC 9113, section 8.2.1).
+    // Invalid header values are rejected here, because node:http2, unlike node:http, would send them (RFC 9113, section
+    // 8.2.1).
     for (const name in headers) {
       const value = headers[name];
       if (typeof value === 'string') validateHeaderValue(name, value);
@@ -129,7 +130,7 @@ export class Http2Exchange implements Exchange {
       const final = chunks.length - 1;
       for (let index = 0; index < final; index++) stream.write(chunks[index]);
       stream.write(chunks[final], (error) => {
-        // For a destroyed stream the callback does not mean that the bytes have been sent.
+        // If the stream is destroyed, a call of the callback does not mean that the bytes have been sent.
         const isSent = !error && !stream.destroyed;
         if (isSent) this.#fence?.passed(sequence);
         resolve(isSent);
@@ -143,8 +144,9 @@ export class Http2Exchange implements Exchange {
     if (this.tracked) this.#stream.end();
     else this.#response?.end();
     if (!this.#isBodyRefused) return;
-    // A complete response is followed by a reset with NO_ERROR, so that the client stops sending its body (RFC 9113, section
-    // 8.1). It must wait until the response has left: nghttp2 drops queued headers of a stream that is reset (Node 22).
+    // After a complete response, the stream is reset with NO_ERROR, so that the client stops sending its body (RFC
+    // 9113, section 8.1). The reset must wait until the response has been sent, because nghttp2 drops the queued
+    // headers of a stream that is reset (Node 22).
     const close = () => this.retire(() => this.#stream.close(NO_ERROR));
     if (this.#stream.writableFinished) close();
     else this.#stream.once('finish', close);
@@ -157,14 +159,15 @@ export class Http2Exchange implements Exchange {
 
   replaceConnection(): void {
     const session = this.#session;
-    // Not within an event of the session.
+    // The stream must not be destroyed within an event of the session.
     setImmediate(() => {
       if (session !== undefined && !session.closed && !session.destroyed) session.close();
     });
   }
 
   destroy(error: Error): void {
-    // A response that the host has sent is not reset. Not close(), which would send END_STREAM before the reset.
+    // A response that the host itself has sent is not reset. Uses destroy(), because close() would send END_STREAM
+    // before the reset.
     if (this.#hasResponded || !this.headersSent) this.#stream.destroy(error);
   }
 }

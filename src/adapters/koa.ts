@@ -11,7 +11,7 @@ export interface KoaContext {
   readonly req: NodeRequest;
   /** Response of Node. */
   readonly res: NodeResponse;
-  /** Set to false, so that Koa does not respond as well. */
+  /** If false, Koa does not send a response. The adapter sets it to false. */
   respond?: boolean | undefined;
 }
 
@@ -32,8 +32,8 @@ export function koaMiddleware(handler: ExchangeHandler) {
 export type KoaSender = Sender<[context: KoaContext]>;
 
 /**
- * Creates a sender for routes of Koa 2 and 3. Create one per server and use it in every route: descriptors and limits belong to the
- * sender.
+ * Creates a sender for routes of Koa 2 and 3. Create one sender per server and use it in every route, because open
+ * files and limits belong to the sender.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
@@ -43,7 +43,7 @@ export function createSender(options: SenderOptions = {}): KoaSender {
 
 function koaExchange(context: KoaContext): Exchange {
   return exchangeOf(context.req, context.res, {
-    // At once, not when the response ends: outer middleware may stop waiting earlier.
+    // `respond` is set at once, not at the end of the response, because outer middleware may stop waiting earlier.
     onHeadersSent() {
       context.respond = false;
     },

@@ -1,19 +1,19 @@
 import type { OptionCheck } from '../contract/validation.js';
 
-/** Check of an option `mountPath`. */
+/** Check of the option `mountPath`. */
 export const MOUNT_PATH: OptionCheck = {
   expected: 'a path that starts with "/"',
   accepts: (value) => typeof value === 'string' && value.startsWith('/'),
 };
 
 /**
- * Returns a function that removes the mount path from a URL, for frameworks that do not. It removes as many segments as `mountPath`
- * has, so that a mount path may have parameters: `/:team/cache`.
+ * Returns a function that removes the mount path from a URL, for frameworks that do not remove it. The function removes
+ * as many segments as `mountPath` has, so a mount path may have parameters, as in `/:team/cache`.
  */
 export function mountPathRemover(mountPath: string): (url: string) => string {
   const segments = mountPath.split('/').filter((segment) => segment !== '').length;
   if (segments === 0) return (url) => url;
-  // A framework may be configured to treat several slashes as one.
+  // A framework may be configured to treat several slashes as one slash.
   const mount = new RegExp(`^(?:/+[^/?#]*){${segments}}`);
   return (url) => {
     const rest = url.replace(mount, '');
@@ -28,8 +28,9 @@ export function targetOf(url: string): string {
 }
 
 /**
- * Returns a function that removes `mountPath` from URLs, or returns undefined for a URL outside, for hosts without a router. A segment
- * that starts with a colon matches every segment: `/:team/cache`.
+ * Returns a function that removes `mountPath` from URLs, for hosts without a router. For a URL that is not below
+ * `mountPath`, the function returns undefined. In `mountPath`, a segment that starts with a colon matches any segment,
+ * as in `/:team/cache`.
  */
 export function matchMount(mountPath: string): (url: string) => string | undefined {
   const segments = mountPath.split('/').filter((segment) => segment !== '');

@@ -27,13 +27,13 @@ export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: 
   if ('stream' in request && 'stream' in response) {
     return new Http2Exchange(request.stream, request.headers, request.url, response, host);
   }
-  // Both belong to node:http: node:http2 always creates both.
+  // The casts are safe: node:http2 always creates both objects, so here both are from node:http.
   return new Http1Exchange(request as IncomingMessage, response as ServerResponse, host);
 }
 
 /**
- * Returns a `'request'` listener, which is also a middleware for Connect. A request that the handler does not handle is passed to
- * `next`; without `next` the response is 404, unless the host has responded.
+ * Returns a `'request'` listener, which is also a middleware for Connect. A request that the handler does not handle is
+ * passed to `next`. Without `next`, the response is 404, unless the host has already responded.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
@@ -65,7 +65,7 @@ export function streamListener(handler: ExchangeHandler) {
   };
 }
 
-// handle() of a Handler never rejects, but that of a wrapper may: an unhandled rejection would end the process.
+// handle() of a Handler never rejects, but handle() of a wrapper may. An unhandled rejection would end the process.
 function answerFailure(exchange: Exchange, error: unknown): void {
   if (exchange.headersSent) exchange.destroy(error instanceof Error ? error : new Error(String(error)));
   else answerError(exchange, statusOf(error));
@@ -79,8 +79,8 @@ function answerMissing(exchange: Exchange): void {
 export type NodeSender = Sender<[request: NodeRequest, response: NodeResponse]>;
 
 /**
- * Creates a sender for routes of node:http, node:https, node:http2 and Connect. Create one per server and use it in every route: descriptors and limits belong to the
- * sender.
+ * Creates a sender for routes of node:http, node:https, node:http2 and Connect. Create one sender per server and use it
+ * in every route, because open files and limits belong to the sender.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */

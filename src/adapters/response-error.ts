@@ -9,7 +9,7 @@ export class ResponseError extends SendError {
   }
 }
 
-/** Throws `error`; a SendError as a {@link ResponseError}. */
+/** Throws `error`. Converts a SendError to a {@link ResponseError} first. */
 export function rethrow(error: unknown): never {
   throw error instanceof SendError ? new ResponseError(error.cause) : error;
 }

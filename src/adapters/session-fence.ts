@@ -8,9 +8,10 @@ interface PendingRelease {
 const fences = new WeakMap<Http2Session, SessionFence>();
 
 /**
- * Delays the release of memory that an HTTP/2 session may still read. libuv reads the chunks of a destroyed stream until they have been
- * sent, even after the callback of the write. They may be reused when something that entered the session later has left it: a
- * successful write or an answered PING. They may also be reused when the socket of the session is closed.
+ * Delays the release of memory that an HTTP/2 session may still read. libuv reads the chunks of a destroyed stream
+ * until they have been sent, even after the callback of the write. The memory may be reused after a write or PING that
+ * entered the session later has left it: the write has succeeded, or the PING was answered. It may also be reused when
+ * the socket of the session is closed.
  */
 export class SessionFence {
   readonly #session: Http2Session;
@@ -30,24 +31,26 @@ export class SessionFence {
 
   private constructor(session: Http2Session) {
     this.#session = session;
-    // Emitted after the close of the socket (lib/internal/http2/core.js, finishSessionClose).
+    // The session emits 'close' after the socket was closed (lib/internal/http2/core.js, finishSessionClose).
     session.once('close', () => {
       this.#isClosed = true;
       this.passed(Number.POSITIVE_INFINITY);
     });
   }
 
-  /** Returns the position of a write or PING that enters the session. */
+  /** Registers a write or PING that enters the session. Returns its sequence number. */
   enter(): number {
     return ++this.#sequence;
   }
 
-  /** Declares that the entry at `sequence` has left the session, and so has every earlier one. */
+  /**
+   * Records that the write or PING with number `sequence` has left the session. All earlier ones have then left it too.
+   */
   passed(sequence: number): void {
     while (this.#pending[0] !== undefined && this.#pending[0].sequence < sequence) this.#pending.shift()?.release();
   }
 
-  /** Calls `release` when every entry so far has left the session. */
+  /** Calls `release` when all writes and PINGs that have entered the session so far have left it. */
   hold(release: () => void): void {
     if (this.#isClosed) {
       release();

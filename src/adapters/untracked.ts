@@ -1,4 +1,4 @@
-/** Part of a response that works if middleware has replaced its `write`. */
+/** Part of a response that still works if middleware has replaced its `write`. */
 export interface UntrackedResponse {
   write(chunk: Uint8Array): boolean;
   end(): void;
@@ -8,8 +8,8 @@ export interface UntrackedResponse {
 }
 
 /**
- * Writes to a response whose `write` middleware has replaced. Such middleware drops the callback, so only `drain` tells when more can
- * be written. Resolves like `Exchange.write`.
+ * Writes to a response whose `write` was replaced by middleware. Such middleware drops the callback of a write, so only
+ * `drain` tells when more can be written. Resolves like `Exchange.write`.
  */
 export function writeUntracked(
   response: UntrackedResponse,
