@@ -9,9 +9,12 @@ export interface Bindings {
   readonly mapper: Mapper | undefined;
   readonly libc: Libc | undefined;
   readonly pageSize: number;
-  /** Number of mappings, including mappings that are unreachable but not yet garbage-collected. */
+  /** Number of mappings. */
   readonly mappings: number;
+  /** Maps a part of a file. The caller owns the mapping and passes it to {@link unmap} once. */
   map(fd: number, offset: number, length: number): Mapping | 'out-of-reach' | 'map-limit' | 'map-failed';
+  /** Unmaps a mapping that nothing reads any more. See {@link Mapping.unmap}. */
+  unmap(mapping: Mapping): void;
 }
 
 /** Bindings that may be used. Default: all. */
@@ -33,9 +36,6 @@ export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMa
   const mmapIo = choice.mmapIo === false ? undefined : loadMmapIo();
   const mappers = [mmapIo, libc].filter((mapper) => mapper !== undefined);
   let mappings = 0;
-  const counter = new FinalizationRegistry<undefined>(() => {
-    mappings--;
-  });
   return {
     mapper: mappers[0],
     libc,
@@ -50,11 +50,14 @@ export function loadBindings(choice: BindingChoice = {}, maxMappings = defaultMa
       try {
         const mapping = mapper.map(fd, offset, length);
         mappings++;
-        counter.register(mapping.bytes.buffer, undefined);
         return mapping;
       } catch {
         return 'map-failed';
       }
+    },
+    unmap(mapping) {
+      mappings--;
+      mapping.unmap();
     },
   };
 }

@@ -1,6 +1,7 @@
 import { type FileHandle, statfs } from 'node:fs/promises';
 import { setImmediate as nextIteration } from 'node:timers/promises';
 import { type Bindings, loadBindings } from './bindings.js';
+import type { Mapping } from './mapper.js';
 import { openNoatime } from './open-noatime.js';
 import { canTrustMincore } from './residency.js';
 
@@ -166,13 +167,21 @@ function mapStep(fd: number, offset: number, length: number, pages: Uint8Array, 
   if (bindings.mapper === undefined) return false;
   const mapping = bindings.map(fd, offset, length);
   if (typeof mapping === 'string') return false;
+  try {
+    readResidency(mapping, length, pages, pageSize);
+    return true;
+  } finally {
+    bindings.unmap(mapping);
+  }
+}
+
+function readResidency(mapping: Mapping, length: number, pages: Uint8Array, pageSize: number): void {
   // The first call is for the whole step, because most files are entirely resident and each page would cost a call.
   if (mapping.isResident(0, length)) {
     pages.fill(1, 0, Math.ceil(length / pageSize));
-    return true;
+    return;
   }
   for (let page = 0; page * pageSize < length; page++) {
     pages[page] = mapping.isResident(page * pageSize, Math.min(pageSize, length - page * pageSize)) ? 1 : 0;
   }
-  return true;
 }

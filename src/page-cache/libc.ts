@@ -1,5 +1,6 @@
 import type * as Koffi from 'koffi';
 import { loadOptional } from '../util/load-optional.js';
+import { detach } from './detach.js';
 import type { Mapper, Mapping } from './mapper.js';
 
 const PROT_READ = 1;
@@ -92,15 +93,6 @@ function bind(koffi: typeof Koffi): Libc {
   const { EAGAIN, EINTR } = koffi.os.errno;
   const pageSize = Number(sysconf(SC_PAGESIZE));
 
-  // A view created by koffi does not own its memory. The registry unmaps the memory when the last view has been
-  // collected, not earlier: a read of an unmapped page is a SIGSEGV, and Node may still send a buffer that its stream
-  // has released.
-  const unmapper = new FinalizationRegistry<{ address: bigint; length: number }>(({ address, length }) => {
-    // Safety: the registry calls this once for each mmap, when no JavaScript can reach the ArrayBuffer. libuv does not
-    // read it any more either: until the bytes have left the process, the write request (HTTP/1.1) or `SessionFence`
-    // (HTTP/2) references it.
-    munmap(address, length);
-  });
   // struct cachestat_range has an offset and a length. struct cachestat has five counters; the first one counts cached
   // pages.
   const cachedRange = new BigUint64Array(Buffer.allocUnsafeSlow(16).buffer);
@@ -119,9 +111,7 @@ function bind(koffi: typeof Koffi): Libc {
     constructor(address: bigint, length: number) {
       this.#address = Number(address);
       // Safety: only `map` calls this constructor, with the address and length of a new mapping.
-      const memory = koffi.view(address, length);
-      unmapper.register(memory, { address, length });
-      this.bytes = new Uint8Array(memory);
+      this.bytes = new Uint8Array(koffi.view(address, length));
     }
 
     isResident(start: number, length: number): boolean {
@@ -135,6 +125,15 @@ function bind(koffi: typeof Koffi): Libc {
         if (((residency[page] ?? 0) & 1) === 0) return false;
       }
       return true;
+    }
+
+    unmap(): void {
+      const { byteLength: length, buffer } = this.bytes;
+      // The view of koffi does not own its memory: without `detach`, a late read in JavaScript would be a SIGSEGV.
+      detach?.(buffer as ArrayBuffer);
+      // Safety: `OpenFile` calls this once, when no window of the mapping is in flight. libuv reads none of it then: until
+      // the bytes have left, the window belongs to a write (HTTP/1.1) or to `SessionFence` (HTTP/2).
+      munmap(this.#address, length);
     }
   }
 

@@ -1,7 +1,4 @@
-/**
- * Part of a file that is mapped into memory. The mapping exists as long as `bytes` or another view of its memory is
- * reachable.
- */
+/** Part of a file that is mapped into memory. Its owner unmaps it once. */
 export interface Mapping {
   readonly bytes: Uint8Array;
   /**
@@ -9,6 +6,8 @@ export interface Mapping {
    * multiple of the page size. The result is correct only for files that pass {@link canTrustMincore}.
    */
   isResident(start: number, length: number): boolean;
+  /** Unmaps the part, at once or in the next iteration of the event loop. Nothing may read its memory any more. */
+  unmap(): void;
 }
 
 /** Native binding that maps files. */

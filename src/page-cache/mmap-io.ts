@@ -1,4 +1,5 @@
 import { loadOptional } from '../util/load-optional.js';
+import { detach } from './detach.js';
 import type { Mapper, Mapping } from './mapper.js';
 
 /**
@@ -29,22 +30,28 @@ class MmapIoMapping implements Mapping {
     // Safety: `OpenFile` passes a `start` at a page boundary, and subarray() never exceeds the mapping.
     return this.#binding.incore(this.bytes.subarray(start, start + length))[0] === 0;
   }
+
+  unmap(): void {
+    // Safety: the package unmaps when the Buffer loses its memory, and offers no other way. `OpenFile` unmaps only when no
+    // window of the mapping is in flight.
+    detach?.(this.bytes.buffer as ArrayBuffer);
+  }
 }
 
 /**
- * Loads the mapper of the package `mmap-io`. Returns undefined if the package is not installed or its binding is not
- * compiled.
+ * Loads the mapper of the package `mmap-io`. Returns undefined if the package is not installed, if its binding is not
+ * compiled, or if its mappings could be removed only by garbage collection.
  */
 export function loadMmapIo(): Mapper | undefined {
   // Windows has no mincore, and the package returns invented values there.
   if (process.platform === 'win32') return undefined;
   const binding = loadOptional('mmap-io') as MmapIo | undefined;
   if (typeof binding?.map !== 'function' || typeof binding.incore !== 'function') return undefined;
+  if (detach === undefined) return undefined;
   return {
     name: 'mmap-io',
     maxEnd: MAX_END,
-    // Safety: `Bindings.map` checks `maxEnd`. The package unmaps the memory when the Buffer is garbage-collected. As in
-    // libc.ts, nothing reads the memory then, and the store promises not to truncate the file.
+    // Safety: `Bindings.map` checks `maxEnd`. As in libc.ts, the store promises not to truncate the file.
     map: (fd, offset, length) =>
       new MmapIoMapping(binding, binding.map(length, binding.PROT_READ, binding.MAP_SHARED, fd, offset)),
   };

@@ -1,15 +1,10 @@
-import { type BigIntStats, close, fstatSync, read } from 'node:fs';
+import { type BigIntStats, close, fstat, fstatSync, read } from 'node:fs';
 import type { FileArtifact } from '../contract/artifact.js';
 import type { Bindings } from './bindings.js';
 import type { CopyTarget } from './libc.js';
+import { MappedSpans, SPAN_BYTES, type Span } from './mapped-spans.js';
 import type { Mapping } from './mapper.js';
 import { canTrustMincore } from './residency.js';
-
-/**
- * Maximum size of a mapping. A file is divided into spans of this size, and each span is mapped separately. The last
- * span may be shorter. All requests share the mappings of a file, including requests for other regions of it.
- */
-export const SPAN_BYTES = 256 * 1024 * 1024;
 
 /** Size of the units in which leases are counted. A unit that several responses lease counts once. */
 const LEASE_UNIT_BYTES = 64 * 1024;
@@ -31,8 +26,11 @@ export type MapRefusal =
   /** A page of the window is not in the page cache. */
   | 'not-resident';
 
-/** Bytes of a mapping, or the reason why there are none. */
-export type MappedBytes = { readonly bytes: Uint8Array } | MapRefusal;
+/** Bytes of a mapping. The holder calls {@link OpenFile.releaseMapped} when nothing reads them any more. */
+export interface MappedBytes {
+  readonly bytes: Uint8Array;
+  readonly span: Span;
+}
 
 /** Open file: its descriptor and its mappings. `OpenFiles` creates, shares and closes it. */
 export class OpenFile {
@@ -47,10 +45,6 @@ export class OpenFile {
   size = 0;
   /** Start of the last check that found this file at `path`, by `performance.now()`. */
   checkedAt = 0;
-  /**
-   * Time of the last call of `OpenFiles.expire`, by `performance.now()`. A check that started earlier does not count.
-   */
-  expiredAt = Number.NEGATIVE_INFINITY;
   /** Time of the last call of `OpenFiles.acquire`, by `performance.now()`. */
   usedAt: number;
   /** Check of the path that is in flight. */
@@ -64,13 +58,15 @@ export class OpenFile {
   /** Number of hard links at the last check of the path. */
   #links = 0n;
   readonly #onClosed: () => void;
-  readonly #mappings = new Map<number, Mapping>();
+  readonly #spans: MappedSpans;
   /** Number of leases of each unit of the file. */
   #leases = new Uint32Array(0);
   /** Reason why no part of this file can be mapped. */
   #refusal: MapRefusal | undefined;
   #references = 0;
-  #retired = false;
+  #isRetired = false;
+  #isStatInFlight = false;
+  #closing: Promise<void> | undefined;
 
   /** @param openedAt time before the file was opened, by `performance.now()` */
   constructor(
@@ -87,6 +83,7 @@ export class OpenFile {
     this.#fd = fd;
     this.#identity = stats;
     this.#bindings = bindings;
+    this.#spans = new MappedSpans(bindings, fd);
     this.update(stats, openedAt);
     this.usedAt = openedAt;
     this.canCopyResident = bindings.libc !== undefined;
@@ -97,28 +94,53 @@ export class OpenFile {
     return this.#references === 0;
   }
 
-  /** Adds a reference, for a response or a read in flight. The holder calls {@link release} once. */
+  /** Adds a reference, for a response, a mapped window or a read in flight. The holder calls {@link release} once. */
   retain(): void {
     this.#references++;
   }
 
   /** Removes a reference. If the file was retired, the last call closes the descriptor. */
   release(): void {
-    if (--this.#references === 0 && this.#retired) this.#close();
+    this.#references--;
+    if (this.#isRetired) this.#closeIfUnused();
   }
 
-  /** Closes the descriptor when no reference is left. Mappings are removed when they are garbage-collected. */
-  retire(): void {
-    if (this.#retired) return;
-    this.#retired = true;
-    if (this.#references === 0) this.#close();
+  /**
+   * Unmaps and closes the file when no reference is left. Returns a promise of the end of that if it has begun, otherwise
+   * undefined.
+   */
+  retire(): Promise<void> | undefined {
+    this.#isRetired = true;
+    this.#closeIfUnused();
+    return this.#closing;
   }
 
-  #close(): void {
-    this.#mappings.clear();
-    // The close is asynchronous, because the last close of an unlinked file frees its blocks. Errors are ignored: Linux
-    // frees the descriptor even if close fails (close(2)).
-    close(this.#fd, () => this.#onClosed());
+  #closeIfUnused(): void {
+    if (this.#references > 0 || this.#isStatInFlight || this.#closing !== undefined) return;
+    // Before the descriptor is closed, so that the last close of an unlinked file, which frees its blocks, is asynchronous.
+    this.#spans.clear();
+    this.#closing = new Promise((resolve) => {
+      // Errors are ignored: Linux frees the descriptor even if close fails (close(2)).
+      close(this.#fd, () => {
+        this.#onClosed();
+        resolve();
+      });
+    });
+  }
+
+  /**
+   * Resolves to whether no name of the file is left in its file system. The file stays idle meanwhile: if it is retired, its
+   * descriptor is closed afterwards. Asynchronous, because fstat can wait for a file server.
+   */
+  isDeleted(): Promise<boolean> {
+    this.#isStatInFlight = true;
+    return new Promise((resolve) => {
+      fstat(this.#fd, (error, stats) => {
+        this.#isStatInFlight = false;
+        if (this.#isRetired) this.#closeIfUnused();
+        resolve(error === null && stats.nlink === 0);
+      });
+    });
   }
 
   /** Updates the fields with the result of a stat that started at `startedAt`, by `performance.now()`. */
@@ -200,9 +222,11 @@ export class OpenFile {
    * refusal if the file has become shorter than the window, or if a page is not resident: reading it would wait for a
    * disk.
    */
-  mapped(start: number, end: number): MappedBytes {
-    const mapping = this.#refusal ?? this.#mapping(start, end);
-    if (typeof mapping === 'string') return mapping;
+  mapped(start: number, end: number): MappedBytes | MapRefusal {
+    const span = this.#refusal ?? this.#spans.map(start, end, this.size);
+    if (span === 'map-failed') this.#refusal = span;
+    if (typeof span === 'string') return span;
+    const { mapping } = span;
     // After a truncation, mincore may still report pages beyond the end of the file as resident. A read of such a page
     // is a SIGBUS.
     if (this.#sizeNow() < end) return 'truncated';
@@ -210,13 +234,21 @@ export class OpenFile {
     const length = end - start;
     if (!this.#isResident(mapping, offset, length)) return 'not-resident';
     const { buffer, byteOffset } = mapping.bytes;
-    return { bytes: new Uint8Array(buffer, byteOffset + offset, length) };
+    span.windows++;
+    this.retain();
+    return { bytes: new Uint8Array(buffer, byteOffset + offset, length), span };
+  }
+
+  /** Ends the use of mapped bytes. Nothing may read them any more, neither the process nor the kernel. */
+  releaseMapped({ span }: MappedBytes): void {
+    this.#spans.releaseWindow(span);
+    this.release();
   }
 
   /** Returns whether a window is mapped and resident now. Touches no page and starts no read. */
   isResident(start: number, end: number): boolean {
     const spanStart = start - (start % SPAN_BYTES);
-    const mapping = this.#mappings.get(spanStart / SPAN_BYTES);
+    const mapping = this.#spans.at(start);
     const mappedEnd = Math.min(end, this.mappableEnd, spanStart + (mapping?.bytes.byteLength ?? 0));
     return (
       mapping !== undefined && start < mappedEnd && this.#isResident(mapping, start - spanStart, mappedEnd - start)
@@ -231,18 +263,6 @@ export class OpenFile {
   #sizeNow(): number {
     const { libc } = this.#bindings;
     return libc === undefined ? fstatSync(this.#fd).size : libc.sizeOf(this.#fd);
-  }
-
-  #mapping(start: number, end: number): Mapping | MapRefusal {
-    const index = Math.floor(start / SPAN_BYTES);
-    const spanStart = index * SPAN_BYTES;
-    const existing = this.#mappings.get(index);
-    // A span that has grown is mapped again. The old mapping is garbage-collected after its last window.
-    if (existing !== undefined && spanStart + existing.bytes.byteLength >= end) return existing;
-    const mapping = this.#bindings.map(this.#fd, spanStart, Math.min(SPAN_BYTES, this.size - spanStart));
-    if (mapping === 'map-failed') this.#refusal = mapping;
-    if (typeof mapping !== 'string') this.#mappings.set(index, mapping);
-    return mapping;
   }
 
   /** Leases the units of a window. Returns the size in bytes of the units that were not leased before. */

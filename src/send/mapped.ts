@@ -1,4 +1,5 @@
-import { type OpenFile, SPAN_BYTES } from '../page-cache/open-file.js';
+import { SPAN_BYTES } from '../page-cache/mapped-spans.js';
+import type { MappedBytes, OpenFile } from '../page-cache/open-file.js';
 import type { PooledBuffer } from './buffer-pool.js';
 import type { Transfer, Window } from './source.js';
 import type { UnmappedReason } from './tally.js';
@@ -62,7 +63,7 @@ export function mapWindow(transfer: Transfer, region: Region, start: number, len
   }
   const hasTail = end < windowEnd && end === file.mappableEnd;
   const tail = hasTail ? copyTail(transfer, file, end, windowEnd - end) : undefined;
-  return new MappedWindow(transfer, file, start, end, mapped.bytes, tail, tail === undefined ? 0 : windowEnd - end);
+  return new MappedWindow(transfer, file, start, end, mapped, tail, tail === undefined ? 0 : windowEnd - end);
 }
 
 /** Window of mapped pages. If it includes the partial last page of the file, that page is in a buffer. */
@@ -74,6 +75,7 @@ class MappedWindow implements Window {
   readonly #file: OpenFile;
   readonly #start: number;
   readonly #end: number;
+  readonly #mapped: MappedBytes;
   readonly #tail: PooledBuffer | undefined;
   readonly #sharedBytes: number;
 
@@ -82,16 +84,18 @@ class MappedWindow implements Window {
     file: OpenFile,
     start: number,
     end: number,
-    bytes: Uint8Array,
+    mapped: MappedBytes,
     tail: PooledBuffer | undefined,
     tailLength: number,
   ) {
+    const { bytes } = mapped;
     this.chunks = tail === undefined ? [bytes] : [bytes, tail.memory.subarray(0, tailLength)];
     this.length = end - start + tailLength;
     this.#transfer = transfer;
     this.#file = file;
     this.#start = start;
     this.#end = end;
+    this.#mapped = mapped;
     this.#tail = tail;
     this.#sharedBytes = transfer.connection.reserve(this.length);
   }
@@ -100,6 +104,7 @@ class MappedWindow implements Window {
     const { connection, leases } = this.#transfer;
     connection.release(this.length, this.#sharedBytes);
     leases.releaseMapped(this.#file, this.#start, this.#end);
+    this.#file.releaseMapped(this.#mapped);
     if (this.#tail !== undefined) leases.releaseBuffer(connection, this.#tail, true);
   }
 }

@@ -132,6 +132,7 @@ function probeMincore(fd: number, length: number, bindings: Bindings): MincoreSt
   if (typeof mapping === 'string') return 'unknown';
   const { pageSize } = bindings;
   const isTruthful = mapping.isResident(0, pageSize) && !mapping.isResident(length - pageSize, pageSize);
+  bindings.unmap(mapping);
   return isTruthful ? 'truthful' : 'lying';
 }
 

@@ -152,7 +152,7 @@ test('on a platform where koffi cannot map, the command that builds mmap-io is s
 test('a mincore that reports every page as resident is recognised as unreliable', async (t) => {
   const bindings: Bindings = {
     ...loadBindings(),
-    map: (_fd, _offset, length) => ({ bytes: new Uint8Array(length), isResident: () => true }),
+    map: (_fd, _offset, length) => ({ bytes: new Uint8Array(length), isResident: () => true, unmap() {} }),
   };
   t.is((await diagnoseDirectory(await temporaryDirectory(t), bindings)).residency, 'lying');
 });
