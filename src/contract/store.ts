@@ -34,11 +34,6 @@ export interface PutResult {
   readonly created: boolean;
   /** New entity tag, as in {@link ArtifactMetadata.etag}. */
   readonly etag?: string | undefined;
-  /**
-   * Path to which the upload was renamed. The handler then stops using an open descriptor of an earlier file at this path at
-   * once; without it, an immutable file is revalidated after up to one second. Default: none.
-   */
-  readonly replacedPath?: string | undefined;
 }
 
 /**

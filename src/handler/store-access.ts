@@ -70,9 +70,7 @@ export class StoreAccess {
     const { signal } = new RequestSignal(exchange);
     try {
       if (this.#store.put === undefined) throw readOnlyError();
-      const result = await this.#store.put(key, body, { signal, ...options });
-      if (result.replacedPath !== undefined) this.#openFiles.expire(result.replacedPath);
-      return result;
+      return await this.#store.put(key, body, { signal, ...options });
     } finally {
       body.destroy();
     }
@@ -81,10 +79,7 @@ export class StoreAccess {
   /** Deletes an artifact. Resolves to whether there was one. */
   async delete(key: string): Promise<boolean> {
     if (this.#store.delete === undefined) throw readOnlyError();
-    const isDeleted = await this.#store.delete(key);
-    // The store does not report the path of the deleted file. DELETE is rare, so all open files are revalidated.
-    if (isDeleted) this.#openFiles.expireAll();
-    return isDeleted;
+    return this.#store.delete(key);
   }
 }
 

@@ -6,6 +6,7 @@ import { OPEN_FLAGS } from '../util/open-flags.js';
 import { prefixOf } from '../util/prefix-of.js';
 import type { Bindings } from './bindings.js';
 import { OpenFile } from './open-file.js';
+import { type FileHolder, holders } from './release-file.js';
 
 const openAsync = promisify(open);
 const fstatAsync = promisify(fstat);
@@ -14,7 +15,9 @@ const realpathAsync = promisify(realpath);
 
 /** Minimum interval between two checks whether a path still leads to the open file. */
 const CHECK_INTERVAL_MS = 1000;
-/** Time after which an idle descriptor is closed. Until then, the disk space of a deleted file is not free. */
+/** Interval at which idle files are checked for deletion: by another process, or by a store that does not report it. */
+const SWEEP_INTERVAL_MS = 1000;
+/** Time after which an idle descriptor is closed. */
 const IDLE_MS = 30_000;
 /**
  * Error codes of open(2) for a path that does not lead to a regular file. Node rejects a NUL character in a path with
@@ -22,21 +25,27 @@ const IDLE_MS = 30_000;
  */
 const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR', 'ERR_INVALID_ARG_VALUE']);
 
+/** File that is being opened. */
+interface Opening {
+  readonly root: string | undefined;
+  readonly result: Promise<OpenFile | undefined>;
+}
+
 /**
  * Cache of open files. Requests for the same path share one descriptor, even while it is being opened. The number of
  * descriptors is bounded, and a descriptor in use is not closed.
  */
-export class OpenFiles {
+export class OpenFiles implements FileHolder {
   readonly #bindings: Bindings;
   readonly #maxOpenFiles: number;
   readonly #files = new Map<string, OpenFile>();
-  readonly #opening = new Map<string, Promise<OpenFile | undefined>>();
+  /** Files that are being opened, by path. A path that was released meanwhile is not among them. */
+  readonly #opening = new Map<string, Opening>();
   /** Calls of {@link acquire} that wait until a descriptor is closed. */
   readonly #waiting: (() => void)[] = [];
   #descriptors = 0;
-  /** Time of the last call of {@link expireAll}, by `performance.now()`. */
-  #expiredAt = Number.NEGATIVE_INFINITY;
   #sweeper: NodeJS.Timeout | undefined;
+  #sweep: Promise<void> | undefined;
   #closed = false;
 
   constructor(bindings: Bindings, maxOpenFiles: number) {
@@ -61,9 +70,7 @@ export class OpenFiles {
   acquire(artifact: FileArtifact, now = performance.now()): OpenFile | undefined | Promise<OpenFile | undefined> {
     const file = this.#files.get(artifact.path);
     if (file === undefined || file.root !== artifact.root) return this.#acquireSlowly(artifact);
-    if (now - file.checkedAt >= CHECK_INTERVAL_MS || this.#isExpired(file) || isBeyond(artifact, file)) {
-      return this.#acquireSlowly(artifact);
-    }
+    if (now - file.checkedAt >= CHECK_INTERVAL_MS || isBeyond(artifact, file)) return this.#acquireSlowly(artifact);
     // A mutable file is checked for each response, so that the next response after a change has the new content.
     if (artifact.immutable !== true && file.hasChanged) return this.#acquireSlowly(artifact);
     file.usedAt = now;
@@ -71,19 +78,17 @@ export class OpenFiles {
     return file;
   }
 
-  /** Makes the next {@link acquire} of `path` revalidate the open file. */
-  expire(path: string): void {
+  releaseFile(path: string): Promise<void> | undefined {
+    // The file that is being opened may be the previous one. Only requests that wait for it already get it.
+    this.#opening.delete(path);
     const file = this.#files.get(path);
-    if (file !== undefined) file.expiredAt = performance.now();
+    return file && this.#drop(file);
   }
 
-  /** Makes the next {@link acquire} of every path revalidate its open file. */
-  expireAll(): void {
-    this.#expiredAt = performance.now();
-  }
-
-  #isExpired(file: OpenFile): boolean {
-    return file.checkedAt <= file.expiredAt || file.checkedAt <= this.#expiredAt;
+  async releaseDeletedFiles(): Promise<void> {
+    // A sweep in flight may have checked a file before it was deleted.
+    await this.#sweep;
+    await this.#sweepOnce();
   }
 
   /**
@@ -92,7 +97,7 @@ export class OpenFiles {
    */
   close(): void {
     this.#closed = true;
-    clearInterval(this.#sweeper);
+    this.#stopSweeping();
     for (const file of this.#files.values()) this.#drop(file);
   }
 
@@ -101,25 +106,29 @@ export class OpenFiles {
     const known = this.#files.get(path);
     if (known !== undefined) {
       let isSame = await this.#checkOnce(known, artifact);
-      // A check that was already in flight may have started before the file grew or was replaced.
-      if (isSame && (isBeyond(artifact, known) || this.#isExpired(known))) {
-        isSame = await this.#checkOnce(known, artifact);
-      }
+      // A check that was already in flight may have started before the file grew.
+      if (isSame && isBeyond(artifact, known)) isSame = await this.#checkOnce(known, artifact);
       if (!isSame || known.root !== root) this.#drop(known);
     }
     let file = this.#files.get(path);
-    if (file === undefined || file.root !== root) {
-      const key = `${root ?? ''}\0${path}`;
-      let opening = this.#opening.get(key);
-      if (opening === undefined) {
-        opening = this.#open(artifact).finally(() => this.#opening.delete(key));
-        this.#opening.set(key, opening);
-      }
-      file = await opening;
-    }
+    if (file === undefined || file.root !== root) file = await this.#openOnce(artifact);
     if (file !== undefined) file.usedAt = performance.now();
     file?.retain();
     return file;
+  }
+
+  #openOnce(artifact: FileArtifact): Promise<OpenFile | undefined> {
+    const { path, root } = artifact;
+    const other = this.#opening.get(path);
+    if (other !== undefined && other.root === root) return other.result;
+    this.#startSweeping();
+    const isCurrent = (): boolean => this.#opening.get(path) === opening;
+    const result = this.#open(artifact, isCurrent).finally(() => {
+      if (isCurrent()) this.#opening.delete(path);
+    });
+    const opening = { root, result };
+    this.#opening.set(path, opening);
+    return result;
   }
 
   #checkOnce(file: OpenFile, artifact: FileArtifact): Promise<boolean> {
@@ -143,14 +152,17 @@ export class OpenFiles {
     }
   }
 
-  async #open(artifact: FileArtifact): Promise<OpenFile | undefined> {
+  /** @param isCurrent whether the path was not released since the call */
+  async #open(artifact: FileArtifact, isCurrent: () => boolean): Promise<OpenFile | undefined> {
     const startedAt = performance.now();
     const fd = await this.#openDescriptor(artifact.path);
     if (fd === undefined) return undefined;
     try {
       const stats = await fstatAsync(fd, { bigint: true });
       if (stats.isFile() && (artifact.root === undefined || (await isBelow(artifact.root, artifact.path, fd, stats)))) {
-        return this.#keep(new OpenFile(artifact, fd, stats, startedAt, this.#bindings, () => this.#onClosed()));
+        const file = new OpenFile(artifact, fd, stats, startedAt, this.#bindings, () => this.#onClosed());
+        this.#keep(file, isCurrent());
+        return file;
       }
     } catch (error) {
       this.#closeDescriptor(fd);
@@ -161,16 +173,17 @@ export class OpenFiles {
     return undefined;
   }
 
-  #keep(file: OpenFile): OpenFile {
+  /** Keeps a new file for later requests, or only for those that wait for it if it is not current. */
+  #keep(file: OpenFile, isCurrent: boolean): void {
+    file.retain();
+    this.#releaseSoon(file);
+    if (this.#closed || !isCurrent) {
+      file.retire();
+      return;
+    }
     const other = this.#files.get(file.path);
     if (other !== undefined) this.#drop(other);
-    file.retain();
-    if (this.#closed) file.retire();
-    else this.#files.set(file.path, file);
-    // The timer is unreferenced, so it does not keep the process alive. It is cleared when no file is open.
-    this.#sweeper ??= setInterval(() => this.#sweep(), IDLE_MS / 2).unref();
-    this.#releaseSoon(file);
-    return file;
+    this.#files.set(file.path, file);
   }
 
   // Callers that wait for the file retain it in microtasks. The reference is released later, so that the file is not
@@ -220,20 +233,41 @@ export class OpenFiles {
     this.#waiting.shift()?.();
   }
 
-  /** Removes a file from the cache. Its descriptor is closed when the last reference is released. */
-  #drop(file: OpenFile): void {
+  /** Removes a file from the cache. It is closed with its last reference. See {@link OpenFile.retire}. */
+  #drop(file: OpenFile): Promise<void> | undefined {
     if (this.#files.get(file.path) === file) this.#files.delete(file.path);
-    file.retire();
+    return file.retire();
   }
 
-  #sweep(): void {
+  #sweepOnce(): Promise<void> {
+    this.#sweep ??= this.#dropUnneeded().finally(() => {
+      this.#sweep = undefined;
+    });
+    return this.#sweep;
+  }
+
+  /** Drops the files that have been idle for long, and idle files that have been deleted. */
+  async #dropUnneeded(): Promise<void> {
     const before = performance.now() - IDLE_MS;
+    const closing: (Promise<void> | undefined)[] = [];
     for (const file of this.#files.values()) {
-      if (file.isIdle && file.usedAt < before) this.#drop(file);
+      if (file.isIdle && (file.usedAt < before || (await file.isDeleted()))) closing.push(this.#drop(file));
     }
-    if (this.#files.size > 0) return;
+    if (this.#files.size + this.#opening.size === 0) this.#stopSweeping();
+    await Promise.all(closing);
+  }
+
+  // Only while a file is open: the timer, which is unreferenced, and the set of holders then keep nothing alive.
+  #startSweeping(): void {
+    if (this.#sweeper !== undefined || this.#closed) return;
+    this.#sweeper = setInterval(() => void this.#sweepOnce(), SWEEP_INTERVAL_MS).unref();
+    holders.add(this);
+  }
+
+  #stopSweeping(): void {
     clearInterval(this.#sweeper);
     this.#sweeper = undefined;
+    holders.delete(this);
   }
 }
 

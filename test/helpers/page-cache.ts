@@ -109,6 +109,15 @@ export function descriptorsBelow(directory: string, pid: number | 'self' = 'self
   return found;
 }
 
+/** Returns the paths of deleted files below a directory that this process has open or mapped, one for each. */
+export function deletedFilesHeld(directory: string): string[] {
+  const mapped = readFileSync('/proc/self/maps', 'latin1')
+    .split('\n')
+    .map((line) => line.slice(line.indexOf('/')))
+    .filter((path) => path.startsWith(`${directory}/`));
+  return [...descriptorsBelow(directory), ...mapped].filter((path) => path.endsWith(' (deleted)'));
+}
+
 function sizeOf(path: string): number {
   const fd = openSync(path, 'r');
   try {

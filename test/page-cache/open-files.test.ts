@@ -1,7 +1,11 @@
+import { renameSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
+import { loadBindings } from '../../src/page-cache/bindings.js';
+import { OpenFiles } from '../../src/page-cache/open-files.js';
+import { releaseFile } from '../../src/page-cache/release-file.js';
 import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
-import { KIB, MIB, pattern, writePattern } from '../helpers/files.js';
+import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { descriptorsBelow } from '../helpers/page-cache.js';
 import { startPaused } from '../helpers/paused.js';
 import { until } from '../helpers/poll.js';
@@ -106,4 +110,31 @@ test.serial('a file that is requested while it is being closed is opened again',
   t.is((await site.get('1')).status, 200);
   t.true(descriptorsBelow(join(site.directory)).length <= 1);
   await assertAllBack(t, site);
+});
+
+test.serial('a file that is released while it is opened or checked is not kept for later requests', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const openFiles = new OpenFiles(loadBindings(), 10);
+  t.teardown(() => openFiles.close());
+  const path = join(directory, 'file');
+  const artifact = { kind: 'file', path, immutable: true } as const;
+  for (let round = 0; round < 50; round++) {
+    writePattern(directory, 'previous', 100, round);
+    renameSync(join(directory, 'previous'), path);
+    await releaseFile(path);
+    if (round % 2 === 0) (await openFiles.acquire(artifact))?.release();
+    // If the file is open, this time makes it be compared with its path.
+    const opening = openFiles.acquire(artifact, Number.POSITIVE_INFINITY);
+    t.true(opening instanceof Promise);
+    writePattern(directory, 'new', 200 + round, round);
+    renameSync(join(directory, 'new'), path);
+    await releaseFile(path);
+    const next = await openFiles.acquire(artifact);
+    t.is(next?.size, 200 + round);
+    next?.release();
+    (await opening)?.release();
+  }
+  openFiles.close();
+  await until('all descriptors are closed', () => openFiles.size === 0);
+  t.deepEqual(descriptorsBelow(directory), []);
 });

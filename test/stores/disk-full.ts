@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import type { ExecutionContext } from 'ava';
+import { loadBindings } from '../../src/page-cache/bindings.js';
+import { OpenFiles } from '../../src/page-cache/open-files.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { content, entriesBelow, located, put, temporaryDirectory } from './fixture.js';
 
@@ -21,7 +23,7 @@ export async function onFullDisk(t: ExecutionContext): Promise<unknown> {
   return JSON.parse(stdout);
 }
 
-/** Uploads two artifacts that do not fit the disk together, then a small one. */
+/** Uploads two artifacts that do not fit the disk together, then a small one, then one in place of a deleted file that is still open. */
 async function fillDisk(directory: string): Promise<object> {
   const store = await directoryStore(directory);
   const bytes = content(600 * 1024);
@@ -29,6 +31,12 @@ async function fillDisk(directory: string): Promise<object> {
   const failure: unknown = await put(store, 'a/second', bytes).catch((reason: unknown) => reason);
   const entries = await entriesBelow(directory);
   await put(store, 'third', content(200 * 1024));
+  const openFiles = new OpenFiles(loadBindings(), 10);
+  for (const key of ['first', 'third']) (await openFiles.acquire(located(store, key)))?.release();
+  const firstIsIntact = bytes.equals(await readFile(located(store, 'first').path));
+  // As another process would: the store does not know.
+  await rm(located(store, 'first').path);
+  await put(store, 'fourth', content(700 * 1024));
   return {
     error: failure instanceof Error && {
       name: failure.name,
@@ -36,7 +44,9 @@ async function fillDisk(directory: string): Promise<object> {
       cause: failure.cause instanceof Error && 'code' in failure.cause && failure.cause.code,
     },
     entries,
-    firstIsIntact: bytes.equals(await readFile(located(store, 'first').path)),
+    firstIsIntact,
+    openFiles: openFiles.size,
+    fourthIsStored: content(700 * 1024).equals(await readFile(located(store, 'fourth').path)),
     thirdIsStored: content(200 * 1024).equals(await readFile(located(store, 'third').path)),
   };
 }

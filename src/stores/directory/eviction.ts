@@ -1,6 +1,7 @@
 import { lstat, unlink } from 'node:fs/promises';
 import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
+import { releaseFile } from '../../page-cache/release-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import type { Sidecars } from './metadata.js';
@@ -171,6 +172,7 @@ export class DirectoryEviction {
     try {
       const body = await lstat(path, { bigint: true });
       await unlink(path);
+      await releaseFile(path);
       await this.#sidecars.remove(key, body);
     } catch (error) {
       return isMissing(error);

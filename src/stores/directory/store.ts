@@ -14,6 +14,7 @@ import {
   type StoreStats,
 } from '../../contract/store.js';
 import { assertOptions, BYTES, FLAG, invalidOption } from '../../contract/validation.js';
+import { releaseFile } from '../../page-cache/release-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
 import { DirectoryEviction } from './eviction.js';
@@ -216,6 +217,7 @@ class FileDirectoryStore implements DirectoryStore {
       // (POSIX).
       if (body.isDirectory()) return false;
       await unlink(path);
+      await releaseFile(path);
       if (body.isFile()) this.#eviction?.countDeletion(Number(body.size));
       this.#lookups.expire(key);
       await this.#sidecars.remove(key, body);

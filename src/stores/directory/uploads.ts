@@ -5,8 +5,10 @@ import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
+import { releaseFile } from '../../page-cache/release-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
+import { isDiskFull, retryIfFull } from '../disk-full.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
 import type { BodyIdentity, Sidecars } from './metadata.js';
@@ -77,7 +79,7 @@ export class DirectoryUploads {
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
       if (placed.replaced !== undefined) await this.#sidecars.remove(key, placed.replaced);
-      return { created: placed.replaced === undefined, replacedPath: path };
+      return { created: placed.replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
       if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received);
@@ -93,6 +95,7 @@ export class DirectoryUploads {
         const replaced = await statsOf(path);
         signal?.throwIfAborted();
         await rename(temporary, path);
+        await releaseFile(path);
         return {
           replaced,
           replacedBytes: replaced?.isFile() ? Number(replaced.size) : undefined,
@@ -136,7 +139,8 @@ async function openNew(path: string): Promise<FileHandle> {
 
 async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
   for (let written = 0; written < chunk.byteLength; ) {
-    written += (await handle.write(chunk, written)).bytesWritten;
+    const start = written;
+    written += (await retryIfFull(() => handle.write(chunk, start))).bytesWritten;
   }
 }
 
@@ -165,8 +169,7 @@ function mapKeyError(cause: unknown): unknown {
 }
 
 function mapFullError(cause: unknown): unknown {
-  const code = errnoCode(cause);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return cause;
-  const message = `the file system or the disk quota of the directory is full (${code})`;
+  if (!isDiskFull(cause)) return cause;
+  const message = `the file system or the disk quota of the directory is full (${errnoCode(cause)})`;
   return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message, { cause });
 }

@@ -2,6 +2,8 @@ import { constants } from 'node:fs';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
+import { releaseFile } from '../../page-cache/release-file.js';
+import { retryIfFull } from '../disk-full.js';
 
 /**
  * Totals of a segment. They are also stored in the index, so that a store can be opened without a scan of its entries.
@@ -113,7 +115,11 @@ export class Segment {
   }
 
   /** Writes all `chunks` consecutively, starting at `position`. */
-  async write(chunks: readonly Uint8Array[], position: number): Promise<void> {
+  write(chunks: readonly Uint8Array[], position: number): Promise<void> {
+    return retryIfFull(() => this.#write(chunks, position));
+  }
+
+  async #write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     this.isDirty = true;
     const handle = await this.#open();
     let written = 0;
@@ -192,6 +198,7 @@ export class Segment {
     await unlink(this.path).catch((error: unknown) => {
       if (errnoCode(error) !== 'ENOENT') throw error;
     });
+    await releaseFile(this.path);
   }
 
   #setHole(offset: number, bytes: number): void {

@@ -1,5 +1,6 @@
 import { stat } from 'node:fs/promises';
 import type { FileArtifact } from '../../contract/artifact.js';
+import { type FileHolder, holders } from '../../page-cache/release-file.js';
 
 /**
  * Time for which a file that was found is assumed to exist. The handler trusts its open descriptors for the same time.
@@ -11,9 +12,22 @@ const MAX_PATHS = 10_000;
  * Checks whether the files of artifacts exist, because a directory store returns the path of an artifact without a
  * stat.
  */
-export class FilePresence {
+export class FilePresence implements FileHolder {
   /** Time of the last stat that found the file, by path. */
   readonly #seenAt = new Map<string, number>();
+
+  constructor() {
+    holders.add(this);
+  }
+
+  /** Forgets a file that was just deleted, because the handler no longer has it open. */
+  releaseFile(path: string): undefined {
+    this.#seenAt.delete(path);
+  }
+
+  close(): void {
+    holders.delete(this);
+  }
 
   /** Returns whether the file of an artifact exists. If a recent stat found the file, returns synchronously. */
   exists(artifact: FileArtifact): true | Promise<boolean> {

@@ -151,6 +151,7 @@ class LocalAndRemoteStore implements TieredStore {
 
   async close(): Promise<void> {
     this.#isClosed = true;
+    this.#presence.close();
     const flights = [...this.#activeFlights];
     for (const flight of flights) flight.destroy(closedError());
     await Promise.all([...flights.map((flight) => flight.done), this.#replication?.close()]);

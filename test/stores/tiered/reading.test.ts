@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import test from 'ava';
 import { createHandler } from '../../../src/handler/handler.js';
+import { directoryStore } from '../../../src/stores/directory/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { request } from '../../helpers/client.js';
 import { until } from '../../helpers/poll.js';
@@ -334,3 +335,18 @@ class Progress {
     this.whole.catch(() => {});
   }
 }
+
+test('an artifact that the local store has just evicted or deleted is read from the remote store', async (t) => {
+  const local = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
+  const store = await createTiered(t, { local, remote: memoryStore() });
+  for (const [key, remove] of [
+    ['evicted', () => put(local, 'other', content(600))],
+    ['deleted', () => local.delete('deleted')],
+    ['deleted', () => local.delete('deleted')],
+  ] as const) {
+    await put(store as Required<typeof store>, key, content(600, 1));
+    t.is((await store.get(key))?.kind, 'file');
+    await remove();
+    t.true((await readBytes(store, key))?.equals(content(600, 1)), key);
+  }
+});

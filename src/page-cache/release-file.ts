@@ -1,0 +1,31 @@
+/** Object that keeps files open, or remembers that they exist. */
+export interface FileHolder {
+  /** See {@link releaseFile}. Returns undefined if there is nothing to wait for. */
+  releaseFile(path: string): Promise<void> | undefined;
+  /** See {@link releaseDeletedFiles}. */
+  releaseDeletedFiles?(): Promise<void>;
+}
+
+/** Holders of this process. A holder is in the set only while it holds a file. */
+export const holders = new Set<FileHolder>();
+
+/**
+ * Makes all handlers and senders of this process close and unmap a file that was just unlinked or replaced, so that its
+ * disk space is free and requests that start later do not get it. Resolves when that is done. If a response is sending
+ * the file, it is not waited for: the file is closed and unmapped with its last response.
+ *
+ * For stores that unlink or replace files. Without it, a handler finds out after about one second.
+ *
+ * @param path path of the file as in its artifact
+ */
+export async function releaseFile(path: string): Promise<void> {
+  for (const holder of holders) await holder.releaseFile(path);
+}
+
+/**
+ * Like {@link releaseFile}, for every open file that has no name left in its file system, whichever process deleted it.
+ * Costs a system call for each idle file: for a store whose disk is full, before it refuses an upload.
+ */
+export async function releaseDeletedFiles(): Promise<void> {
+  for (const holder of holders) await holder.releaseDeletedFiles?.();
+}
