@@ -1,9 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Exchange } from '../contract/exchange.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import { Http1Exchange } from './http1-exchange.js';
+import { assertNode } from './route-arguments.js';
 
 /**
  * Returns a middleware for Express 4 and 5. Mount it below a path: `app.use('/cache', expressMiddleware(handler))`.
@@ -13,7 +15,7 @@ import { Http1Exchange } from './http1-exchange.js';
 export function expressMiddleware(handler: ExchangeHandler) {
   assertHandler(handler);
   return (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void => {
-    void handler.handle(new Http1Exchange(request, response)).then((isHandled) => isHandled || next(), next);
+    void handler.handle(expressExchange(request, response)).then((isHandled) => isHandled || next(), next);
   };
 }
 
@@ -28,5 +30,10 @@ export type ExpressSender = Sender<[request: IncomingMessage, response: ServerRe
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
  */
 export function createSender(options: SenderOptions = {}): ExpressSender {
-  return createRouteSender(options, (request, response) => new Http1Exchange(request, response));
+  return createRouteSender(options, (request, response) => expressExchange(request, response));
+}
+
+function expressExchange(request: IncomingMessage, response: ServerResponse): Exchange {
+  assertNode(request, response, 'the request and response of Express');
+  return new Http1Exchange(request, response);
 }

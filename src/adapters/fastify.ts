@@ -6,6 +6,7 @@ import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
 import { mountPathRemover } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
+import { assertNode } from './route-arguments.js';
 
 /** Part of a Fastify request that the adapter uses. */
 export interface FastifyRequest {
@@ -172,6 +173,7 @@ export const fastifySender: (instance: FastifyDecorated, options?: SenderOptions
 );
 
 function fastifyExchange(request: FastifyRequest, reply: FastifyReply, url?: string): Exchange {
+  assertNode(request?.raw, reply?.raw, 'the request and reply of Fastify');
   return exchangeOf(request.raw, reply.raw, {
     url,
     beforeHeaders() {

@@ -7,6 +7,7 @@ import { clientGoneError, createRouteSender, type Sender } from '../handler/send
 import { FetchExchange } from './fetch-exchange.js';
 import { MOUNT_PATH, matchMount, targetOf } from './mount.js';
 import { ResponseError, rethrow } from './response-error.js';
+import { wrongFramework } from './route-arguments.js';
 
 /** Status code of a response that the client does not receive, because it has aborted the request. */
 const CLIENT_GONE = 499;
@@ -49,6 +50,7 @@ export function fetchHandler<Rest extends readonly unknown[] = []>(
   const below = matchMount(options.mountPath ?? '/');
   const notFound = options.notFound ?? missing;
   return async (request, ...rest) => {
+    assertRequest(request);
     const url = below(targetOf(request.url));
     if (url === undefined) return notFound(request, ...rest);
     return new Promise((resolve, reject) => {
@@ -103,6 +105,7 @@ export function createSender(options: SenderOptions = {}): FetchSender {
 /** Resolves to the response when its headers are known. Resolves to false if `send` resolves to false. */
 function responseOf(request: Request, send: (exchange: FetchExchange) => Promise<unknown>): Promise<Response | false> {
   return new Promise((resolve, reject) => {
+    assertRequest(request);
     const response = new PendingResponse<Response | false>(resolve, reject);
     const exchange = new FetchExchange(request, targetOf(request.url), (sent) => response.resolve(sent));
     exchange.onClose(() => {
@@ -116,6 +119,10 @@ function responseOf(request: Request, send: (exchange: FetchExchange) => Promise
       }, rethrow)
       .catch((error) => response.reject(error));
   });
+}
+
+function assertRequest(request: Request): void {
+  if (typeof request?.headers?.get !== 'function') throw wrongFramework('the Request of the Fetch API');
 }
 
 /**

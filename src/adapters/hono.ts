@@ -7,6 +7,7 @@ import { createRouteSender, type Sender, type SendResult } from '../handler/send
 import { MOUNT_PATH, mountPathRemover, targetOf } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 import { rethrow } from './response-error.js';
+import { wrongFramework } from './route-arguments.js';
 
 /** Part of a Hono context on `@hono/node-server` that the adapter uses. */
 export interface HonoContext {
@@ -95,7 +96,10 @@ interface NodeBindings {
   readonly outgoing: NodeResponse;
 }
 
-function nodeOf({ env }: HonoContext): NodeBindings {
+function nodeOf(context: HonoContext): NodeBindings {
+  // Not `context.res`: reading it creates a response.
+  if (context?.req?.url === undefined) throw wrongFramework('the context of Hono');
+  const { env } = context;
   // Both members are absent on other runtimes and in app.request().
   if (!isNode(env))
     throw invalidOption('context.env', 'an object with incoming and outgoing, as @hono/node-server creates it', env);

@@ -1,4 +1,4 @@
-import type { OutgoingHttpHeader } from 'node:http';
+import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { ResponseHeaders } from '../contract/exchange.js';
 
 /** Response on which the host may have set headers. */
@@ -6,6 +6,28 @@ export interface HostResponse {
   getHeaderNames(): string[];
   getHeader(name: string): OutgoingHttpHeader | undefined;
   removeHeader(name: string): void;
+}
+
+/** Status and headers of a response before an attempt to send it. */
+export interface HostHead {
+  readonly statusCode: number;
+  readonly headers: OutgoingHttpHeaders;
+}
+
+/** Restores status and headers after an attempt to send headers that Node has rejected, so that the host can respond. */
+export function restoreHead(
+  response: HostResponse & {
+    statusCode: number;
+    setHeader(name: string, value: number | string | readonly string[]): unknown;
+  },
+  { statusCode, headers }: HostHead,
+): void {
+  response.statusCode = statusCode;
+  for (const name of response.getHeaderNames()) response.removeHeader(name);
+  for (const name in headers) {
+    const value = headers[name];
+    if (value !== undefined) response.setHeader(name, value);
+  }
 }
 
 // Headers that frame the body. A value from the host would be wrong.

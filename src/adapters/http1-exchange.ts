@@ -2,7 +2,7 @@ import { type IncomingMessage, ServerResponse } from 'node:http';
 import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
-import { mergeHostHeaders } from './host-headers.js';
+import { mergeHostHeaders, restoreHead } from './host-headers.js';
 import { writeUntracked } from './untracked.js';
 
 /**
@@ -93,10 +93,21 @@ export class Http1Exchange implements Exchange {
   respond(status: number, headers: ResponseHeaders): void {
     if (this.headersSent) throw headersSentError();
     if (this.closed) return;
-    this.#host?.beforeHeaders?.();
-    const merged = mergeHostHeaders(this.#response, status, headers);
-    const isLast = this.#isBodyRefused || CLOSING_STATUSES.has(status);
-    this.#response.writeHead(status, isLast ? { ...merged, connection: 'close' } : merged);
+    const response = this.#response;
+    const { statusCode, statusMessage } = response;
+    const before = response.getHeaders();
+    try {
+      this.#host?.beforeHeaders?.();
+      const merged = mergeHostHeaders(response, status, headers);
+      const isLast = this.#isBodyRefused || CLOSING_STATUSES.has(status);
+      response.writeHead(status, isLast ? { ...merged, connection: 'close' } : merged);
+    } catch (error) {
+      if (!response.headersSent) {
+        restoreHead(response, { statusCode, headers: before });
+        response.statusMessage = statusMessage;
+      }
+      throw error;
+    }
     this.#hasResponded = true;
     this.#host?.onHeadersSent?.();
   }

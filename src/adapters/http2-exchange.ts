@@ -4,7 +4,7 @@ import { type Exchange, headersSentError, type ResponseHeaders } from '../contra
 import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
-import { mergeHostHeaders } from './host-headers.js';
+import { mergeHostHeaders, restoreHead } from './host-headers.js';
 import { SessionFence } from './session-fence.js';
 import { writeUntracked } from './untracked.js';
 
@@ -93,18 +93,22 @@ export class Http2Exchange implements Exchange {
   respond(status: number, headers: ResponseHeaders): void {
     if (this.headersSent) throw headersSentError();
     if (this.closed) return;
-    this.#host?.beforeHeaders?.();
     const response = this.#response;
-    // Invalid header values are rejected here, because node:http2, unlike node:http, would send them (RFC 9113, section
-    // 8.2.1).
-    for (const name in headers) {
-      const value = headers[name];
-      if (typeof value === 'string') validateHeaderValue(name, value);
-    }
     if (response === undefined) {
+      assertValues(headers);
       headers[':status'] = status;
       this.#stream.respond(headers);
-    } else {
+    } else this.#respondThrough(response, status, headers);
+    this.#hasResponded = true;
+    this.#stream.on('close', () => this.#pending?.(false));
+    this.#host?.onHeadersSent?.();
+  }
+
+  #respondThrough(response: Http2ServerResponse, status: number, headers: ResponseHeaders): void {
+    const before = { statusCode: response.statusCode, headers: response.getHeaders() };
+    try {
+      this.#host?.beforeHeaders?.();
+      assertValues(headers);
       const merged = mergeHostHeaders(response, status, headers);
       if (!this.tracked || response.writeHead !== Http2ServerResponse.prototype.writeHead) {
         response.writeHead(status, merged); // runs the hooks of the middleware that replaced it
@@ -112,10 +116,10 @@ export class Http2Exchange implements Exchange {
         response.statusCode = status; // for loggers
         this.#stream.respond({ ...response.getHeaders(), ...merged, ':status': status });
       }
+    } catch (error) {
+      if (!this.headersSent) restoreHead(response, before);
+      throw error;
     }
-    this.#hasResponded = true;
-    this.#stream.on('close', () => this.#pending?.(false));
-    this.#host?.onHeadersSent?.();
   }
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
@@ -169,6 +173,14 @@ export class Http2Exchange implements Exchange {
     // A response that the host itself has sent is not reset. Uses destroy(), because close() would send END_STREAM
     // before the reset.
     if (this.#hasResponded || !this.headersSent) this.#stream.destroy(error);
+  }
+}
+
+/** Rejects invalid header values. node:http2, unlike node:http, would send them (RFC 9113, section 8.2.1). */
+function assertValues(headers: ResponseHeaders): void {
+  for (const name in headers) {
+    const value = headers[name];
+    if (typeof value === 'string') validateHeaderValue(name, value);
   }
 }
 

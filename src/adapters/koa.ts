@@ -4,6 +4,7 @@ import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
+import { assertNode } from './route-arguments.js';
 
 /** Part of the Koa context that the adapter uses. */
 export interface KoaContext {
@@ -42,6 +43,7 @@ export function createSender(options: SenderOptions = {}): KoaSender {
 }
 
 function koaExchange(context: KoaContext): Exchange {
+  assertNode(context?.req, context?.res, 'the context of Koa');
   return exchangeOf(context.req, context.res, {
     // `respond` is set at once, not at the end of the response, because outer middleware may stop waiting earlier.
     onHeadersSent() {

@@ -10,6 +10,7 @@ import { createRouteSender, type Sender } from '../handler/sender.js';
 import type { Host } from './host.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
+import { assertNode } from './route-arguments.js';
 
 export type { Host } from './host.js';
 export { watchSessions } from './watch-sessions.js';
@@ -24,6 +25,7 @@ export type NodeResponse = ServerResponse | Http2ServerResponse;
  * response.
  */
 export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: Host): Exchange {
+  if (host === undefined) assertNode(request, response, 'the request and response of node:http or node:http2');
   if ('stream' in request && 'stream' in response) {
     return new Http2Exchange(request.stream, request.headers, request.url, response, host);
   }
@@ -65,8 +67,11 @@ export function streamListener(handler: ExchangeHandler) {
   };
 }
 
-// handle() of a Handler never rejects, but handle() of a wrapper may. An unhandled rejection would end the process.
-function answerFailure(exchange: Exchange, error: unknown): void {
+/**
+ * Responds to a request whose handler has rejected. handle() of a Handler never rejects, but handle() of a wrapper may. An
+ * unhandled rejection would end the process.
+ */
+export function answerFailure(exchange: Exchange, error: unknown): void {
   if (exchange.headersSent) exchange.destroy(error instanceof Error ? error : new Error(String(error)));
   else answerError(exchange, statusOf(error));
 }

@@ -54,6 +54,8 @@ export class HotblobError extends Error {
   statusCode: number;
   /** Whether a framework may show the message to the client. False, because messages name files. */
   expose: boolean;
+  /** Response headers that belong to the status: `retry-after` for 503. */
+  headers: Record<string, string>;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
     super(message, options);
@@ -61,7 +63,13 @@ export class HotblobError extends Error {
     this.status = CODES[code].status;
     this.statusCode = this.status;
     this.expose = false;
+    this.headers = errorHeaders(this.status);
   }
+}
+
+/** Returns the response headers that belong to the status of an error. */
+export function errorHeaders(status: number): Record<string, string> {
+  return status === 503 ? { 'retry-after': '1' } : {};
 }
 
 const STATUS_OF_ERRNO: Readonly<Record<string, number>> = {

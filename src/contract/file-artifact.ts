@@ -39,9 +39,14 @@ export function fileArtifact(path: string, options: FileArtifactOptions = {}): F
   if (root === undefined && !isAbsolute(path)) {
     throw invalidOption('path', "an absolute path, or the option 'root' with the directory of the file", path);
   }
-  const artifact = { kind: 'file', path: root === undefined ? path : pathBelow(root, path) } as const;
+  const artifact = { kind: 'file', path: root === undefined ? pathOf(path) : pathBelow(root, path) } as const;
   // Runs once per request: an object spread took 1 us here, Object.assign a twentieth of it (Node 20).
   return Object.assign(artifact, options);
+}
+
+/** Returns `path`, or the root of the file system, which is a miss, if no file can have this path. */
+function pathOf(path: string): string {
+  return path.includes('\0') ? resolve('/') : path;
 }
 
 const IS_WINDOWS = sep === '\\';

@@ -1,5 +1,5 @@
 import { getSystemErrorMap } from 'node:util';
-import { errnoCode, HotblobError, isErrorCode, statusOf, summaryOf } from './errors.js';
+import { errnoCode, errorHeaders, HotblobError, isErrorCode, statusOf, summaryOf } from './errors.js';
 
 /**
  * Reason why an artifact could not be sent. Nothing has been sent, so the error handler of the host can still respond: Express,
@@ -21,7 +21,7 @@ export class SendError extends Error {
   /** Whether a framework may show the message to the client. True below 500, as in the http-errors package. */
   expose: boolean;
   /** Response headers that belong to the status: `retry-after` for 503. */
-  readonly headers: Readonly<Record<string, string>>;
+  headers: Record<string, string>;
 
   constructor(cause: unknown) {
     const code = errnoCode(cause) ?? 'ERR_HOTBLOB_INTERNAL';
@@ -30,7 +30,7 @@ export class SendError extends Error {
     this.status = DENIED.has(code) ? 403 : statusOf(cause);
     this.statusCode = this.status;
     this.expose = this.status < 500;
-    this.headers = this.status === 503 ? { 'retry-after': '1' } : {};
+    this.headers = errorHeaders(this.status);
   }
 }
 

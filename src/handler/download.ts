@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
-import type { Exchange } from '../contract/exchange.js';
+import { type Exchange, headersSentError } from '../contract/exchange.js';
 import { httpDate } from '../http/http-date.js';
 import { type PlannedBody, plan, type Representation } from '../http/plan.js';
 import type { OpenFile } from '../page-cache/open-file.js';
@@ -42,8 +42,10 @@ export class Download {
 
   // The methods of the hot path are not async: a promise costs as much as the rest of such a method.
   #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord, now: number): Promise<DownloadOutcome> {
-    if (exchange.closed)
+    if (exchange.closed) {
+      if (exchange.headersSent) throw headersSentError();
       throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected before its response could start');
+    }
     switch (artifact?.kind) {
       case 'file': {
         const file = this.#openFiles.acquire(artifact, now);

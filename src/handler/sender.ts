@@ -59,14 +59,26 @@ export function createRouteSender<Route extends readonly unknown[]>(
   exchangeOf: (...route: [...Route, artifact: Artifact]) => Exchange,
 ): Sender<Route> {
   const sender: Sender<Route> = {
-    // The last argument is the artifact: the type says so.
-    send: (...route) => sendArtifact(serving, exchangeOf(...route), route[route.length - 1] as Artifact),
-    trySend: (...route) => trySendArtifact(serving, exchangeOf(...route), route[route.length - 1] as Artifact),
+    send: (...route) => withExchange(route, (exchange, artifact) => sendArtifact(serving, exchange, artifact)),
+    trySend: (...route) => withExchange(route, (exchange, artifact) => trySendArtifact(serving, exchange, artifact)),
     stats: () => serving.stats(),
     close: () => serving.close(),
   };
   const serving = createServing(senderSettingsOf(options), sender);
   return sender;
+
+  function withExchange<Result>(
+    route: [...Route, artifact: Artifact],
+    send: (exchange: Exchange, artifact: Artifact) => Promise<Result>,
+  ): Promise<Result> {
+    try {
+      // The last argument is the artifact: the type says so.
+      return send(exchangeOf(...route), route[route.length - 1] as Artifact);
+    } catch (error) {
+      // A route without an async function handles only a rejection: an exception would end the process.
+      return Promise.reject(error);
+    }
+  }
 }
 
 /** See {@link Sender.send}. */
@@ -83,8 +95,8 @@ export async function trySendArtifact(
   exchange: Exchange,
   artifact: Artifact,
 ): Promise<SendResult | false> {
-  if (exchange.closed) throw new SendError(clientGoneError());
   if (exchange.headersSent) throw new SendError(headersSentError());
+  if (exchange.closed) throw new SendError(clientGoneError());
   const record = new ResponseRecord(exchange, 'send', reporter);
   try {
     if ((await download.answer(exchange, artifact, record)) === 'missing') {

@@ -23,7 +23,7 @@ const IDLE_MS = 30_000;
  * Error codes of open(2) for a path that does not lead to a regular file. Node rejects a NUL character in a path with
  * ERR_INVALID_ARG_VALUE.
  */
-const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR', 'ERR_INVALID_ARG_VALUE']);
+const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
 
 /** File that is being opened. */
 interface Opening {

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2';
 import { Http2Exchange } from '../adapters/http2-exchange.js';
-import { nodeListener, streamListener } from '../adapters/node.js';
+import { answerFailure, exchangeOf, nodeListener, streamListener } from '../adapters/node.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { guardExpress } from './express.js';
 
@@ -29,7 +29,12 @@ export function listenersOf(
   if (handler === undefined) return { http1: listener, addTo: (http2) => void http2.on('request', http2Listener) };
   const front = nodeListener(handler);
   return {
-    http1: (request, response) => front(request, response, () => listener(request, response)),
+    http1(request, response) {
+      front(request, response, (error) => {
+        if (error === undefined) listener(request, response);
+        else answerFailure(exchangeOf(request, response), error);
+      });
+    },
     addTo(http2) {
       // Node creates requests of the compatibility API only on a server without a 'stream' listener. A second server,
       // which never listens on a port, creates them here.
@@ -37,7 +42,10 @@ export function listenersOf(
       http2.on('stream', (...event) => {
         const [stream, headers] = event;
         const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
-        void handler.handle(exchange).then((isHandled) => isHandled || compatServer.emit('stream', ...event));
+        handler.handle(exchange).then(
+          (isHandled) => isHandled || compatServer.emit('stream', ...event),
+          (error: unknown) => answerFailure(exchange, error),
+        );
       });
     },
   };

@@ -187,18 +187,15 @@ test('fastifySender decorates replies in its scope only, and leaves misses and e
   const ask = await listen(t, app);
 
   assertBody(t, await bodyOf(await ask('/files/file')), BYTES);
-  for (const path of ['/files/none', '/files/directory', '/files/..%2F..%2Fetc%2Fpasswd']) {
+  for (const path of ['/files/none', '/files/directory', '/files/..%2F..%2Fetc%2Fpasswd', '/files/a%00b']) {
     const response = await ask(path);
     t.is(response.status, 404, path);
     t.is(await response.text(), 'host: not found');
   }
-  const bad = await ask('/files/a%00b');
-  t.is(bad.status, 400);
-  t.is(await bad.text(), 'host: ERR_HOTBLOB_INVALID_KEY');
   const short = await ask('/short');
   t.is(short.status, 500);
   t.is(await short.text(), 'host: ERR_HOTBLOB_TRUNCATED');
-  t.is(errors.length, 2);
+  t.is(errors.length, 1);
   t.false(isDecoratedOutside);
 });
 

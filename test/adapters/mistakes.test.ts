@@ -1,10 +1,14 @@
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
 import test from 'ava';
 import { expressMiddleware, createSender as onExpress } from '../../src/adapters/express.js';
-import { fetchHandler } from '../../src/adapters/fetch.js';
-import { honoMiddleware } from '../../src/adapters/hono.js';
-import { koaMiddleware } from '../../src/adapters/koa.js';
-import { nodeListener, streamListener } from '../../src/adapters/node.js';
+import { createSender as onFastify } from '../../src/adapters/fastify.js';
+import { fetchHandler, createSender as onFetch } from '../../src/adapters/fetch.js';
+import { honoMiddleware, createSender as onHono } from '../../src/adapters/hono.js';
+import { koaMiddleware, createSender as onKoa } from '../../src/adapters/koa.js';
+import { nodeListener, createSender as onNode, streamListener } from '../../src/adapters/node.js';
 import { createHandler, type ExchangeHandler } from '../../src/handler/handler.js';
+import type { Sender } from '../../src/handler/sender.js';
 import { createServer } from '../../src/server/server.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { FakeExchange } from '../helpers/exchange.js';
@@ -18,6 +22,15 @@ const MOUNTS: Readonly<Record<string, (handler: ExchangeHandler) => unknown>> = 
   nodeListener,
   streamListener,
   createServer: (handler) => createServer(() => {}, { handler }),
+};
+
+const SENDERS: Readonly<Record<string, () => unknown>> = {
+  express: onExpress,
+  koa: onKoa,
+  fastify: onFastify,
+  hono: onHono,
+  node: onNode,
+  fetch: onFetch,
 };
 
 /** Values that are easily passed in place of a handler. */
@@ -39,6 +52,35 @@ for (const [name, mount] of Object.entries(MOUNTS)) {
       );
     }
     t.notThrows(() => mount(createHandler({ store: memoryStore() })));
+  });
+}
+
+for (const [name, create] of Object.entries(SENDERS)) {
+  test(`a sender of ${name} rejects the arguments of another framework, and names what it expects`, async (t) => {
+    const hot = create() as unknown as Sender<unknown[]>;
+    t.teardown(() => hot.close());
+    const artifact = { kind: 'bytes', bytes: Buffer.from('a') } as const;
+    const request = Object.assign(new IncomingMessage(new Socket()), { url: '/' });
+    const response = new ServerResponse(request);
+    const routes: Record<string, unknown[]> = {
+      express: [request, response],
+      koa: [{ req: request, res: response }],
+      fastify: [{ raw: request }, { raw: response }],
+      hono: [{ req: { url: 'http://a/' }, env: { incoming: request, outgoing: response }, res: new Response() }],
+      fetch: [new Request('http://a/')],
+      nothing: [],
+    };
+    for (const [framework, route] of Object.entries(routes)) {
+      if (framework === name || (framework === 'express' && name === 'node')) continue;
+      for (const method of ['send', 'trySend'] as const) {
+        const error = await t.throwsAsync(hot[method](...route, artifact), undefined, framework);
+        t.like(error, { code: 'ERR_HOTBLOB_INVALID_OPTION' }, `${framework}: ${error}`);
+        t.regex(
+          error?.message ?? '',
+          /^(?:arguments|context\.env): expected .*(?:Express|node:http|Koa|Fastify|Hono|Fetch|hono)/,
+        );
+      }
+    }
   });
 }
 

@@ -12,6 +12,8 @@ const KINDS = [
   'koa-http',
   'fastify-http',
   'hono-http',
+  'port-front-http',
+  'port-front-h2c',
 ] as const;
 
 for (const kind of KINDS) {

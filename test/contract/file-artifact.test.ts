@@ -29,6 +29,7 @@ test('a path is relative to the root, also if it begins with a slash', (t) => {
   t.is(fileArtifact('a..b/..c', { root: '/' }).path, '/a..b/..c');
   // Without a root, open(2) alone decides.
   t.is(fileArtifact('/a/../b//').path, '/a/../b//');
+  t.is(fileArtifact('/a\0b').path, '/');
 });
 
 test('a slash or a dot after the name of a file stays in the path, so that open(2) fails', (t) => {

@@ -52,6 +52,8 @@ export interface Route {
   readonly before?: Middleware | undefined;
   /** Called in the route before it sends the artifact. */
   readonly inRoute?: ((request: NodeRequest, response: NodeResponse) => unknown) | undefined;
+  /** Whether the route calls `trySend` again when the first call has ended. */
+  readonly again?: boolean | undefined;
   /** Called in the route after `trySend` has returned its promise. */
   readonly meanwhile?: ((response: NodeResponse) => void) | undefined;
 }
@@ -118,6 +120,7 @@ async function start<Sender extends Sending>(
       route.meanwhile?.(response);
       const sent = await sending;
       outcomes.push(sent !== false);
+      if (route.again) await send().catch((error: unknown) => outcomes.push(error));
       return sent;
     } catch (error) {
       outcomes.push(error);

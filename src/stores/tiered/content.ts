@@ -58,9 +58,7 @@ async function openFile({ path, root }: FileArtifact): Promise<FileHandle | unde
     const isBelowRoot = root === undefined || (await realpath(path)).startsWith(prefixOf(await realpath(root)));
     if (isBelowRoot && (await handle.stat()).isFile()) return handle;
   } catch (error) {
-    const isMissing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EISDIR', 'ERR_INVALID_ARG_VALUE'].includes(
-      errnoCode(error) ?? '',
-    );
+    const isMissing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EISDIR'].includes(errnoCode(error) ?? '');
     if (!isMissing) {
       await handle?.close();
       throw error;

@@ -66,7 +66,16 @@ for (const kind of ROUTE_KINDS) {
     });
     t.is((await site.ask('/')).body.toString(), 'of the host');
     await until('send has ended', () => site.outcomes.length > 0);
-    assertRejected(t, site, 'ERR_HOTBLOB_CLIENT_GONE', 499);
+    assertRejected(t, site, 'ERR_HOTBLOB_HEADERS_SENT', 500);
+  });
+
+  test(`${kind}: if a route sends twice, the second call rejects and the client gets the first response`, async (t) => {
+    const path = await fileIn(t);
+    const site = await openRoute(t, kind, { artifactOf: () => fileArtifact(path), again: true });
+    assertBody(t, (await site.ask('/')).body, BYTES);
+    await until('both calls have ended', () => site.outcomes.length === 2);
+    t.true(site.outcomes.shift());
+    assertRejected(t, site, 'ERR_HOTBLOB_HEADERS_SENT', 500);
   });
 
   test(`${kind}: if the host destroys the socket before or while the file is opened, send rejects`, async (t) => {
@@ -103,8 +112,13 @@ for (const kind of ROUTE_KINDS) {
     const path = await fileIn(t);
     const site = await openRoute(t, kind, {
       artifactOf: () => ({ kind: 'file', path, headers: { 'x-note': 'line\nfeed' } }),
+      headers: { 'x-of-host': 'yes', 'cache-control': 'max-age=5' },
     });
-    t.is((await site.ask('/')).status, 500);
+    const { status, headers } = await site.ask('/');
+    t.is(status, 500);
+    // Nothing of the artifact is left on the response of the host.
+    for (const name of ['etag', 'accept-ranges', 'last-modified']) t.is(headers[name], undefined, name);
+    t.not(headers['content-length'], String(BYTES.byteLength));
     assertRejected(t, site, 'ERR_INVALID_CHAR', 500);
   });
 
