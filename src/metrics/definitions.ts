@@ -149,6 +149,12 @@ export const SERVER_METRICS: readonly Definition<ServerStats>[] = [
     type: 'counter',
     samples: ({ drained }, labels) => samplesOf('protocol', drained, labels),
   },
+  gauge('hotblob_connections_limit', 'Maximum number of open connections.', ({ maxConnections }) => maxConnections),
+  counter(
+    'hotblob_connections_refused_total',
+    'Connections closed because all others were busy.',
+    ({ refused }) => refused,
+  ),
   gauge('hotblob_http2_streams', 'Open HTTP/2 streams.', ({ openStreams }) => openStreams),
   counter('hotblob_http2_streams_total', 'HTTP/2 streams opened.', ({ streams }) => streams),
   counter('hotblob_http2_resets_total', 'HTTP/2 streams that ended with a reset.', ({ resets }) => resets),

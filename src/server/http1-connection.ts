@@ -24,6 +24,8 @@ export class Http1Connection implements ServerConnection {
   readonly #totals: ConnectionTotals;
   readonly #expiresAt: number;
   #drainedAt = Number.POSITIVE_INFINITY;
+  /** Latest response at the last check. */
+  #checkedResponse: ServerResponse | undefined;
   /** Progress of the writes. The first check creates it; most connections with a single request have closed by then. */
   #progress: WriteProgress | undefined;
 
@@ -35,22 +37,27 @@ export class Http1Connection implements ServerConnection {
     this.#expiresAt = expiresAt;
   }
 
-  check(now: number): void {
+  // Node's closeIdleConnections() is not used: it treats a response as complete when it has been ended, even if it has
+  // not been sent yet.
+  get isIdle(): boolean {
+    if (this.#socket.destroyed) return false;
+    return this.response === undefined || (this.response.writableFinished && this.#socket.writableLength === 0);
+  }
+
+  check(now: number): boolean {
+    const { isIdle } = this;
+    const wasUsed = !isIdle || this.response !== this.#checkedResponse;
+    this.#checkedResponse = this.response;
     const { writableLength, bytesWritten } = this.#socket;
     if (now > this.#expiresAt) this.#closeAfterNextResponse();
-    if (now - this.#drainedAt > LAST_REQUEST_MS && this.#isIdle()) this.#socket.destroySoon();
+    if (now - this.#drainedAt > LAST_REQUEST_MS && isIdle) this.#socket.destroySoon();
     this.#progress ??= this.#watchPeer();
     // `bytesWritten` includes the bytes in Node's queue, which have not been sent yet.
-    if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return;
+    if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return wasUsed;
     logConnection('HTTP/1.1 connection destroyed: stalled write, %d bytes queued', writableLength);
     this.#totals.terminated.stalled++;
     this.destroy();
-  }
-
-  // Node's closeIdleConnections() is not used: it treats a response as complete when it has been ended, even if it has
-  // not been sent yet.
-  #isIdle(): boolean {
-    return this.response === undefined || (this.response.writableFinished && this.#socket.writableLength === 0);
+    return wasUsed;
   }
 
   #watchPeer(): WriteProgress {
@@ -67,6 +74,10 @@ export class Http1Connection implements ServerConnection {
   drain(): void {
     this.#closeAfterNextResponse();
     this.#drainedAt = performance.now();
+  }
+
+  evict(): void {
+    this.destroy();
   }
 
   destroy(): void {

@@ -5,7 +5,7 @@ import { resumeReading } from '../adapters/watch-sessions.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import { RateLimit } from './rate-limit.js';
-import type { UploadBudget } from './receive-windows.js';
+import { SessionWindows, type UploadBudget } from './receive-windows.js';
 import type { ServerConnection } from './server-connection.js';
 import type { ConnectionTotals, TerminationReason } from './stats.js';
 import { WriteProgress } from './write-progress.js';
@@ -45,7 +45,7 @@ export class Http2Connection implements ServerConnection {
   readonly #socket: Socket;
   readonly #limits: Limits;
   readonly #expiresAt: number;
-  readonly #budget: UploadBudget;
+  readonly #windows: SessionWindows;
   readonly #totals: ConnectionTotals;
   #resets: RateLimit | undefined;
   #controls: RateLimit | undefined;
@@ -54,12 +54,12 @@ export class Http2Connection implements ServerConnection {
   #nextSweep = MIN_SWEPT_STREAMS;
   /** Progress of the streams that had unsent bytes at the last check. */
   readonly #writing = new Map<ServerHttp2Stream, WriteProgress>();
-  #uploads = 0;
-  #sessionWindow = 0;
-  #streamWindow: number;
   #phase: Phase = 'open';
   #noticeAt = 0;
   #idleSince = performance.now();
+  /** `#idleSince` at the last check. */
+  #checkedIdleSince = this.#idleSince;
+  #isEvicted = false;
   #bytesRead = 0;
   #bytesWritten = 0;
   #receivedAt = this.#idleSince;
@@ -76,19 +76,17 @@ export class Http2Connection implements ServerConnection {
     this.#session = session;
     this.#socket = socket;
     this.#limits = limits;
-    this.#budget = budget;
+    this.#windows = new SessionWindows(session, budget, limits);
     this.#totals = totals;
     totals.accepted.http2++;
     this.#expiresAt = expiresAt;
-    this.#streamWindow = limits.streamWindowBytes;
-    this.#setWindows();
     session.on('error', (error) => logConnection('HTTP/2 session error: %s', error.message));
     session.on('stream', (stream, _headers, flags) =>
       this.#trackStream(stream, (flags & NGHTTP2_FLAG_END_STREAM) === 0),
     );
     const onControl = () => this.#countControl();
     session.on('ping', onControl).on('remoteSettings', onControl);
-    session.on('localSettings', () => this.#setWindows());
+    session.on('localSettings', () => this.#windows.update());
     session.on('close', () => {
       for (const open of this.#streams.splice(0)) this.#untrack(open);
     });
@@ -103,7 +101,13 @@ export class Http2Connection implements ServerConnection {
     return this.#phase !== 'open';
   }
 
-  check(now: number): void {
+  get isIdle(): boolean {
+    return !this.#session.destroyed && this.#streams.every(({ stream }) => isClosed(stream));
+  }
+
+  check(now: number): boolean {
+    // The client of an evicted session does not read the GOAWAY.
+    if (this.#isEvicted) this.#socket.destroy();
     const { bytesRead, bytesWritten } = this.#socket;
     if (bytesRead !== this.#bytesRead) this.#receivedAt = now;
     if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#progressAt = now;
@@ -114,7 +118,10 @@ export class Http2Connection implements ServerConnection {
     this.#checkWrites(now);
     this.#checkPeer(now);
     this.#checkAge(now);
-    this.#setWindows();
+    this.#windows.update();
+    const wasUsed = this.#idleSince !== this.#checkedIdleSince;
+    this.#checkedIdleSince = this.#idleSince;
+    return wasUsed;
   }
 
   /**
@@ -139,6 +146,11 @@ export class Http2Connection implements ServerConnection {
     if (!this.#session.ping(() => this.#closeSession())) this.#closeSession();
   }
 
+  evict(): void {
+    this.#isEvicted = true;
+    this.#session.destroy();
+  }
+
   destroy(): void {
     this.#session.destroy();
     this.#socket.destroy();
@@ -148,11 +160,7 @@ export class Http2Connection implements ServerConnection {
   #trackStream(stream: ServerHttp2Stream, hasBody: boolean): void {
     this.#totals.streams++;
     this.#streams.push({ stream, hasBody });
-    if (hasBody) {
-      this.#uploads++;
-      this.#budget.begin();
-      this.#setWindows();
-    }
+    if (hasBody) this.#windows.beginUpload();
     if (this.#streams.length >= this.#nextSweep) this.#sweep();
   }
 
@@ -166,10 +174,7 @@ export class Http2Connection implements ServerConnection {
 
   #untrack({ stream, hasBody }: OpenStream): false {
     this.#writing.delete(stream);
-    if (hasBody) {
-      this.#uploads--;
-      this.#budget.end();
-    }
+    if (hasBody) this.#windows.endUpload();
     // Resets by the server also count, because a client can cause them (CVE-2025-8671). Resets with NO_ERROR count too.
     if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted || !stream.destroyed) this.#countReset();
     if (!stream.destroyed) setImmediate(() => stream.destroy());
@@ -275,18 +280,6 @@ export class Http2Connection implements ServerConnection {
     this.#totals.terminated[reason]++;
     logConnection('HTTP/2 session destroyed: too many %s', excess);
     this.#session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
-  }
-
-  #setWindows(): void {
-    if (this.#session.destroyed || this.#session.closed) return;
-    const { stream, session } = this.#budget.windows(this.#uploads);
-    if (session !== this.#sessionWindow) this.#session.setLocalWindowSize(session);
-    this.#sessionWindow = session;
-    // Only one change is in flight at a time, because a change takes effect when the client acknowledges it. The new
-    // window also applies to open streams (RFC 9113, 6.9.2).
-    if (stream === this.#streamWindow || this.#session.pendingSettingsAck) return;
-    this.#session.settings({ initialWindowSize: stream });
-    this.#streamWindow = stream;
   }
 }
 

@@ -13,6 +13,7 @@ import {
 import { assertHandler, isHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
+import { descriptorLimit } from '../page-cache/bindings.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -31,6 +32,12 @@ export interface ServerOptions extends LimitOptions {
    * Default: none.
    */
   readonly handler?: ExchangeHandler | undefined;
+  /**
+   * Maximum number of open connections, at most three quarters of RLIMIT_NOFILE, because files need descriptors too. At the
+   * limit, the connection that has been idle for longest is closed for a new one. If all have a request in flight, the new
+   * one is closed. Default: half of RLIMIT_NOFILE minus an eighth of it, where the eighth counts as at most 64.
+   */
+  readonly maxConnections?: number | undefined;
   /**
    * Provider of the memory pressure, which determines the receive windows of uploads. Default:
    * `systemMemoryPressure()`.
@@ -148,6 +155,7 @@ export const DEFAULT_LIMITS: Limits = {
 export interface ServerSettings {
   readonly tls: TlsOptions | undefined;
   readonly handler: ExchangeHandler | undefined;
+  readonly maxConnections: number;
   readonly memory: MemoryPressureProvider;
   readonly limits: Limits;
 }
@@ -159,7 +167,7 @@ export interface ServerSettings {
  */
 export function serverSettingsOf(options: ServerOptions): ServerSettings {
   assertOptions(options, CHECKS);
-  const { tls, handler, memory, ...limitOptions } = options;
+  const { tls, handler, maxConnections, memory, ...limitOptions } = options;
   if (memory !== undefined) assertMemoryPressure(memory);
   if (handler !== undefined) assertHandler(handler);
   const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
@@ -167,7 +175,20 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
     throw invalidOption('sessionWindowBytes', 'at least streamWindowBytes', limits.sessionWindowBytes);
   }
-  return { tls, handler, memory: memory ?? sharedMemoryPressure(), limits };
+  return {
+    tls,
+    handler,
+    maxConnections: connectionLimit(maxConnections),
+    memory: memory ?? sharedMemoryPressure(),
+    limits,
+  };
+}
+
+function connectionLimit(requested: number | undefined): number {
+  const limit = descriptorLimit();
+  // The handler keeps half of the descriptors open. The rest is for stores and for the process itself.
+  const standard = Math.floor(limit / 2) - Math.min(64, Math.floor(limit / 8));
+  return Math.max(1, Math.min(requested ?? standard, Math.floor((limit * 3) / 4)));
 }
 
 /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `listener` is neither a function nor a handler */
@@ -181,6 +202,7 @@ export function assertListener(listener: unknown): void {
 const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   tls: OBJECT,
   handler: OBJECT,
+  maxConnections: countFrom(1),
   memory: OBJECT,
   processes: countFrom(1),
   maxStreams: countFrom(1),

@@ -1,3 +1,4 @@
+import type { ServerHttp2Session } from 'node:http2';
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { Limits } from './options.js';
 
@@ -52,5 +53,44 @@ export class UploadBudget {
     let stream = Math.floor(streamWindowBytes / divisor);
     while (stream > share) stream = Math.floor(stream / 2);
     return { stream: Math.max(MIN_WINDOW_BYTES, stream), session };
+  }
+}
+
+/** Keeps the receive windows of one session at the sizes that the budget allows. */
+export class SessionWindows {
+  readonly #session: ServerHttp2Session;
+  readonly #budget: UploadBudget;
+  #uploads = 0;
+  #sessionWindow = 0;
+  #streamWindow: number;
+
+  constructor(session: ServerHttp2Session, budget: UploadBudget, limits: Limits) {
+    this.#session = session;
+    this.#budget = budget;
+    this.#streamWindow = limits.streamWindowBytes;
+    this.update();
+  }
+
+  beginUpload(): void {
+    this.#uploads++;
+    this.#budget.begin();
+    this.update();
+  }
+
+  endUpload(): void {
+    this.#uploads--;
+    this.#budget.end();
+  }
+
+  update(): void {
+    if (this.#session.destroyed || this.#session.closed) return;
+    const { stream, session } = this.#budget.windows(this.#uploads);
+    if (session !== this.#sessionWindow) this.#session.setLocalWindowSize(session);
+    this.#sessionWindow = session;
+    // One change at a time, because a change takes effect when the client acknowledges it. It applies to open streams, too
+    // (RFC 9113, 6.9.2).
+    if (stream === this.#streamWindow || this.#session.pendingSettingsAck) return;
+    this.#session.settings({ initialWindowSize: stream });
+    this.#streamWindow = stream;
   }
 }

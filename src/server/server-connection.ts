@@ -3,10 +3,17 @@ export interface ServerConnection {
   readonly protocol: 'unknown' | 'http1' | 'http2';
   /** `true` if the client has been told to open another connection, or the next response will tell it. */
   readonly isDraining: boolean;
-  /** Enforces the time limits. It is called several times within the shortest time limit. */
-  check(now: number): void;
+  /** `true` if no request is in flight, so that the connection may be closed for another one. */
+  readonly isIdle: boolean;
+  /**
+   * Enforces the time limits. It is called several times within the shortest time limit. Returns whether a request was in
+   * flight at some time since the last call.
+   */
+  check(now: number): boolean;
   /** Lets requests in flight complete, accepts no new requests, and tells the client to open another connection. */
   drain(): void;
+  /** Closes an idle connection, with GOAWAY over HTTP/2. */
+  evict(): void;
   /** Closes the connection at once, even if requests are in flight. */
   destroy(): void;
 }

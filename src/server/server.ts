@@ -13,6 +13,7 @@ import { TLSSocket } from 'node:tls';
 import { Http1Exchange } from '../adapters/http1-exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
+import { Connections } from './connections.js';
 import { Http1Connection } from './http1-connection.js';
 import { Http2Connection, type Http2Context } from './http2-connection.js';
 import { listenersOf, type RequestListener } from './listeners.js';
@@ -21,7 +22,6 @@ import { checkIntervalMs, http1Options, http2Options, tlsOptions } from './node-
 import { assertListener, type Limits, type ServerOptions, type ServerSettings, serverSettingsOf } from './options.js';
 import { onWireProtocol, type WireProtocol } from './preface.js';
 import { UploadBudget } from './receive-windows.js';
-import type { ServerConnection } from './server-connection.js';
 import { ConnectionTotals, type ServerStats } from './stats.js';
 import { UnknownConnection } from './unknown-connection.js';
 
@@ -67,15 +67,17 @@ class DualProtocolServer implements CacheServer {
   readonly #acceptHttp1: (socket: Socket) => void;
   /** Server for HTTP/2. It never listens on a port; HTTP/2 connections are passed to it. */
   readonly #http2: Http2Server;
-  readonly #connections = new Map<Socket, ServerConnection>();
-  /** TCP sockets of TLS connections. They exist before the handshake is complete. */
-  readonly #rawSockets = new Set<Socket>();
+  readonly #connections: Connections;
   #checkTimer: NodeJS.Timeout | undefined;
   #isDraining = false;
 
-  constructor(listener: RequestListener | ExchangeHandler, { tls, handler, memory, limits }: ServerSettings) {
+  constructor(
+    listener: RequestListener | ExchangeHandler,
+    { tls, handler, maxConnections, memory, limits }: ServerSettings,
+  ) {
     this.#limits = limits;
     this.#context = { limits, budget: new UploadBudget(memory, limits), totals: new ConnectionTotals() };
+    this.#connections = new Connections(maxConnections, this.#context.totals);
     const listeners = listenersOf(listener, handler);
     this.#http2 = createHttp2Server(http2Options(limits));
     listeners.addTo(this.#http2);
@@ -97,7 +99,7 @@ class DualProtocolServer implements CacheServer {
     if (tls === undefined) {
       this.#http1.on('connection', (socket) => this.#acceptPlain(socket));
     } else {
-      this.#http1.on('connection', (socket) => this.#trackRawSocket(socket));
+      this.#http1.on('connection', (socket) => this.#beginHandshake(socket));
       this.#http1.on('secureConnection', (socket: TLSSocket) => this.#acceptSecure(socket));
       this.#http1.on('tlsClientError', (error: Error) => logConnection('TLS error: %s', error.message));
     }
@@ -112,7 +114,10 @@ class DualProtocolServer implements CacheServer {
     const listening = once(this.#http1, 'listening');
     this.#http1.listen(options);
     await listening;
-    this.#checkTimer = setInterval(() => this.#checkConnections(), checkIntervalMs(this.#limits)).unref();
+    this.#checkTimer = setInterval(
+      () => this.#connections.check(performance.now()),
+      checkIntervalMs(this.#limits),
+    ).unref();
   }
 
   address(): AddressInfo | string | null {
@@ -126,18 +131,23 @@ class DualProtocolServer implements CacheServer {
       connections[connection.protocol]++;
       if (connection instanceof Http2Connection) openStreams += connection.streams;
     }
-    return { connections, openStreams, ...structuredClone({ ...this.#context.totals }) };
+    return {
+      connections,
+      maxConnections: this.#connections.max,
+      openStreams,
+      ...structuredClone({ ...this.#context.totals }),
+    };
   }
 
   async close({ timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
     if (!this.#http1.listening) return;
     this.#isDraining = true;
-    const existing = [...this.#connections];
+    const existing = this.#connections.entries();
     for (const [, connection] of existing) connection.drain();
     const deadline = performance.now() + timeoutMs;
     const waitWhile = async (isOpen: () => boolean): Promise<void> => {
       while (performance.now() < deadline && isOpen()) {
-        this.#checkConnections();
+        this.#connections.check(performance.now());
         await setTimeoutAsync(DRAIN_CHECK_MS);
       }
     };
@@ -146,31 +156,29 @@ class DualProtocolServer implements CacheServer {
     this.#http1.close();
     for (const connection of this.#connections.values()) connection.drain();
     await waitWhile(() => this.#connections.size > 0);
-    for (const connection of this.#connections.values()) connection.destroy();
-    for (const socket of this.#rawSockets) socket.destroy();
+    this.#connections.destroy();
     await closed;
     clearInterval(this.#checkTimer);
   }
 
-  #trackRawSocket(socket: Socket): void {
-    this.#rawSockets.add(socket);
-    socket.on('close', () => this.#rawSockets.delete(socket));
+  #beginHandshake(socket: Socket): void {
+    if (!this.#connections.admit(socket)) return;
+    // Node limits the time of the handshake.
+    const connection = new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY);
+    this.#connections.beginHandshake(socket, connection);
   }
 
   #acceptPlain(socket: Socket): void {
+    if (!this.#connections.admit(socket)) return;
     const deadline = performance.now() + this.#limits.prefaceTimeoutMs;
-    this.#track(socket, new UnknownConnection(socket, this.#context.totals, deadline));
+    this.#connections.add(socket, new UnknownConnection(socket, this.#context.totals, deadline));
     onWireProtocol(socket, (protocol, received) => this.#begin(socket, protocol, received));
   }
 
   #acceptSecure(socket: TLSSocket): void {
-    this.#track(socket, new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY));
+    this.#connections.endHandshake(socket);
+    this.#connections.add(socket, new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY));
     this.#begin(socket, socket.alpnProtocol === 'h2' ? 'http2' : 'http1');
-  }
-
-  #track(socket: Socket, connection: ServerConnection): void {
-    this.#connections.set(socket, connection);
-    socket.on('error', ignore).on('close', () => this.#connections.delete(socket));
   }
 
   /**
@@ -181,7 +189,7 @@ class DualProtocolServer implements CacheServer {
   #begin(socket: Socket, protocol: WireProtocol, received?: Buffer): void {
     if (protocol === 'http1') {
       const { totals } = this.#context;
-      this.#connections.set(socket, new Http1Connection(socket, this.#limits, totals, this.#expiresAt()));
+      this.#connections.replace(socket, new Http1Connection(socket, this.#limits, totals, this.#expiresAt()));
       this.#acceptHttp1(socket);
       if (socket instanceof TLSSocket) forceStreamReads(socket);
       // The bytes are passed directly to the parser's 'data' listener, which is cheaper than unshift() and another
@@ -191,7 +199,7 @@ class DualProtocolServer implements CacheServer {
       // Node emits 'session' synchronously during the 'connection' event below.
       this.#http2.once('session', (session: ServerHttp2Session) => {
         const connection = new Http2Connection(session, socket, this.#context, this.#expiresAt());
-        this.#connections.set(socket, connection);
+        this.#connections.replace(socket, connection);
         if (this.#isDraining) connection.drain();
       });
       socket.allowHalfOpen = false; // as on a server of node:http2
@@ -220,11 +228,6 @@ class DualProtocolServer implements CacheServer {
   #expiresAt(): number {
     // The age varies at random, so that clients that connected at the same time do not reconnect at the same time.
     return performance.now() + this.#limits.maxAgeMs * (0.9 + 0.2 * Math.random());
-  }
-
-  #checkConnections(): void {
-    const now = performance.now();
-    for (const connection of this.#connections.values()) connection.check(now);
   }
 }
 

@@ -6,6 +6,10 @@ export interface ServerStats {
   readonly connections: Readonly<Record<'unknown' | 'http1' | 'http2', number>>;
   /** Total number of connections by protocol. */
   readonly accepted: Readonly<Record<'http1' | 'http2', number>>;
+  /** Maximum number of open connections. */
+  readonly maxConnections: number;
+  /** Total number of connections that were closed when they were accepted, because all others had a request in flight. */
+  readonly refused: number;
   /** Total number of HTTP/2 streams. */
   readonly streams: number;
   /** Number of open HTTP/2 streams. */
@@ -22,6 +26,8 @@ export interface ServerStats {
 export type TerminationReason =
   /** The client sent neither HTTP/1.1 nor HTTP/2 within `prefaceTimeoutMs`, or it sent another protocol. */
   | 'preface'
+  /** The connection was idle when a new one exceeded `maxConnections`. */
+  | 'evicted'
   /** The client read nothing of a response for `writeTimeoutMs`. */
   | 'stalled'
   /** The client did not answer a PING within `pingTimeoutMs`. */
@@ -36,11 +42,13 @@ export type TerminationReason =
 /** Totals of one server. Its connections update them. */
 export class ConnectionTotals {
   readonly accepted = { http1: 0, http2: 0 };
+  refused = 0;
   streams = 0;
   resets = 0;
   readonly drained = { http1: 0, http2: 0 };
   readonly terminated: Record<TerminationReason, number> = {
     preface: 0,
+    evicted: 0,
     stalled: 0,
     ping: 0,
     grace: 0,

@@ -20,15 +20,24 @@ export class UnknownConnection implements ServerConnection {
     this.#deadline = deadline;
   }
 
-  check(now: number): void {
-    if (now <= this.#deadline) return;
+  get isIdle(): boolean {
+    return !this.#socket.destroyed;
+  }
+
+  check(now: number): false {
+    if (now <= this.#deadline) return false;
     logConnection('connection destroyed: the client did not send a complete preface in time');
     this.#totals.terminated.preface++;
     this.destroy();
+    return false;
   }
 
   drain(): void {
     this.#deadline = Math.min(this.#deadline, performance.now() + DRAIN_MS);
+  }
+
+  evict(): void {
+    this.destroy();
   }
 
   destroy(): void {

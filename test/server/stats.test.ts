@@ -5,7 +5,7 @@ import test from 'ava';
 import { until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
 
-const NONE = { preface: 0, stalled: 0, ping: 0, grace: 0, resets: 0, controls: 0 };
+const NONE = { preface: 0, evicted: 0, stalled: 0, ping: 0, grace: 0, resets: 0, controls: 0 };
 
 for (const secure of [false, true]) {
   test(`counts connections by protocol and open streams, ${secure ? 'TLS' : 'plain'}`, async (t) => {
@@ -13,10 +13,12 @@ for (const secure of [false, true]) {
     const listener: http.RequestListener = (_request, response) => {
       held.push(() => response.end('done'));
     };
-    const { server, session, connect, port } = await openPort(t, listener, { secure });
+    const { server, session, connect, port } = await openPort(t, listener, { secure, maxConnections: 1000 });
     t.deepEqual(server.stats(), {
       connections: { unknown: 0, http1: 0, http2: 0 },
       accepted: { http1: 0, http2: 0 },
+      maxConnections: 1000,
+      refused: 0,
       streams: 0,
       openStreams: 0,
       resets: 0,

@@ -18,6 +18,7 @@ const OPTIONS = {
   immutable: { type: 'boolean' },
   'verify-reads': { type: 'boolean' },
   'max-size': { type: 'string' },
+  'max-connections': { type: 'string' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
 } as const;
@@ -30,20 +31,21 @@ Serves a store over HTTP/1.1 and HTTP/2 on one port. On SIGINT or SIGTERM, reque
 30 seconds to complete. The same signal a second time exits immediately.
 
 Options:
-  --dir DIR          Directory of the artifacts, created if missing (default: ./artifacts)
-  --store KIND       directory or segments (default: the kind found in DIR)
-  --upstream URL     Cache to fetch misses from and to send uploads to (default: none)
-  --protocol NAMES   Protocols to serve, separated by commas (default: all)
-  --tokens FILE      Tokens and their access levels (default: none, no authentication)
-  --anonymous LEVEL  Access without a valid token: none, read or write; requires --tokens (default: none)
-  --port PORT        Port to listen on; 0 selects a free port (default: 8080)
-  --host HOST        Address to listen on (default: 127.0.0.1)
-  --writable         Accept uploads without tokens if HOST is not a loopback address
-  --immutable        Map files: asserts that files in DIR are never truncated or rewritten in place
-  --verify-reads     Compare each artifact with its checksum before sending it; requires segments
-  --max-size BYTES   Evict the least recently used artifacts above this size (default: no limit)
-  --tls-cert FILE    Certificate chain in PEM format: serves HTTPS; requires --tls-key
-  --tls-key FILE     Private key in PEM format; requires --tls-cert
+  --dir DIR            Directory of the artifacts, created if missing (default: ./artifacts)
+  --store KIND         directory or segments (default: the kind found in DIR)
+  --upstream URL       Cache to fetch misses from and to send uploads to (default: none)
+  --protocol NAMES     Protocols to serve, separated by commas (default: all)
+  --tokens FILE        Tokens and their access levels (default: none, no authentication)
+  --anonymous LEVEL    Access without a valid token: none, read or write; requires --tokens (default: none)
+  --port PORT          Port to listen on; 0 selects a free port (default: 8080)
+  --host HOST          Address to listen on (default: 127.0.0.1)
+  --writable           Accept uploads without tokens if HOST is not a loopback address
+  --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
+  --verify-reads       Compare each artifact with its checksum before sending it; requires segments
+  --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
+  --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
+  --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
+  --tls-key FILE       Private key in PEM format; requires --tls-cert
 
 A directory store keeps one file per artifact, at /<path below DIR>. A segment store appends artifacts to a
 few large files and requires lmdb. A new or empty DIR becomes a segment store if lmdb is installed, unless
@@ -111,12 +113,18 @@ function serveOptions(version: string, values: Values): ServeOptions {
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
     maxBytes: parseMaxSize(values),
+    maxConnections: parseMaxConnections(values),
     upstream:
       values.upstream === undefined
         ? undefined
         : { url: values.upstream, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined },
     tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
   };
+}
+
+function parseMaxConnections({ 'max-connections': text }: Values): number | undefined {
+  if (text === undefined || /^[1-9]\d{0,8}$/.test(text)) return text === undefined ? undefined : Number(text);
+  throw new UsageError(`--max-connections: expected a whole number from 1, received '${text}'`);
 }
 
 function parseProtocols(text: string): ProtocolName[] {

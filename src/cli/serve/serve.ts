@@ -18,6 +18,8 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Port to listen on; 0 selects a free port. */
   readonly port: number;
   readonly host: string;
+  /** Default: as for `createServer`. */
+  readonly maxConnections?: number | undefined;
   readonly writable: boolean;
   readonly protocols: readonly ProtocolName[];
   /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
@@ -56,7 +58,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     handle: (exchange) =>
       exchange.url.startsWith(OPERATOR_PATH) ? handleOperatorRequest(exchange) : handler.handle(exchange),
   };
-  const server = createServer(root, { memory, tls });
+  const server = createServer(root, { memory, tls, maxConnections: options.maxConnections });
   const { version } = options;
   pages = createStatusPages({ version, handler, server, store, access, isDraining: () => isDraining });
   dashboard = createDashboard({ handler, server, store, access, path: OPERATOR_PATH });

@@ -31,7 +31,14 @@ const SHAPE = {
     pressure: 'string',
     memory: {},
   },
-  server: { connections: { ...HTTP, unknown: 'number' }, openStreams: 'number', resets: 'number', terminated: {} },
+  server: {
+    connections: { ...HTTP, unknown: 'number' },
+    maxConnections: 'number',
+    refused: 'number',
+    openStreams: 'number',
+    resets: 'number',
+    terminated: {},
+  },
   store: {},
 } as const satisfies Shape;
 

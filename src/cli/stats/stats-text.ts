@@ -151,12 +151,15 @@ function formatMappings({ mapper, mappings, mappedBytes, maxMappedBytes }: Handl
   return `${formatCount(mappings)} by ${escapeControls(mapper)}; ${bytes}`;
 }
 
-function formatConnections({ connections, openStreams, resets }: StatsDocument['server']): string {
+function formatConnections(server: StatsDocument['server']): string {
+  const { connections, maxConnections, refused, openStreams, resets } = server;
   const { http1, http2, unknown } = connections;
   const parts = [
     `${formatCount(http1)} HTTP/1.1`,
     `${formatCount(http2)} HTTP/2 with ${formatCountOf(openStreams, 'stream')}`,
     ...(unknown === 0 ? [] : [`${formatCount(unknown)} with unknown protocol`]),
+    `at most ${formatCount(maxConnections)}`,
+    ...(refused === 0 ? [] : [`${formatCount(refused)} refused`]),
     ...(resets === 0 ? [] : [`${formatCountOf(resets, 'stream')} reset`]),
   ];
   return parts.join(', ');

@@ -133,6 +133,9 @@ function showPanels({ handler, server, store }: Sample): void {
     limitMeter('Buffer pool', handler.pooledBytes, handler.maxPooledBytes, bytesText),
     limitMeter('Mapped bytes', handler.mappedBytes, handler.maxMappedBytes, bytesText),
     limitMeter('Open files', handler.openFiles, handler.maxOpenFiles, countText),
+    ...(server === undefined
+      ? []
+      : [limitMeter('Connections', sumOf(server.connections), server.maxConnections, countText)]),
     element('p', handler.waitingForBuffers > 0 ? `${countText(handler.waitingForBuffers)} waiting for a buffer` : ''),
   );
   setPairs(
@@ -145,12 +148,17 @@ function showPanels({ handler, server, store }: Sample): void {
           ['Open streams', countText(server.openStreams)],
           ['Streams reset', countText(server.resets)],
           ['Drained', countText(server.drained.http1 + server.drained.http2)],
-          ['Terminated', countText(Object.values(server.terminated).reduce((sum, count) => sum + count, 0))],
+          ['Terminated', countText(sumOf(server.terminated))],
+          ['Refused', countText(server.refused)],
         ],
   );
   setPairs('store', storePairs(store ?? {}));
   const reasons = Object.entries(handler.unmapped).toSorted(([, a], [, b]) => b - a);
   setPairs('unmapped', reasons.length > 0 ? reasons.map(([reason, count]) => [reason, countText(count)]) : [['–', '']]);
+}
+
+function sumOf(counts: Readonly<Record<string, number>>): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }
 
 function storePairs(store: NonNullable<Sample['store']>): [string, string][] {

@@ -1,0 +1,97 @@
+import { once } from 'node:events';
+import http from 'node:http';
+import net, { type Socket } from 'node:net';
+import { setTimeout as wait } from 'node:timers/promises';
+import test from 'ava';
+import { certificate } from '../helpers/certificate.js';
+import { ChildServer } from '../helpers/child.js';
+import { request } from '../helpers/client.js';
+import { temporaryDirectory, writePattern } from '../helpers/files.js';
+import { Frames } from '../helpers/frames.js';
+import { until } from '../helpers/poll.js';
+import { openPort } from './fixture.js';
+
+for (const secure of [false, true]) {
+  test(`a connection above maxConnections takes the place of the longest idle one, and is closed if there is none, ${secure ? 'TLS' : 'plain'}`, async (t) => {
+    const held: http.ServerResponse[] = [];
+    const listener: http.RequestListener = (_request, response) => void held.push(response);
+    const { server, port, connect, session } = await openPort(t, listener, { secure, maxConnections: 4 });
+    const agent = { rejectUnauthorized: false, agent: false } as const;
+    const https = await import('node:https');
+    const get = () => {
+      const client = (secure ? https : http).get({ port, host: '127.0.0.1', ...agent });
+      client.on('error', () => {});
+      return client;
+    };
+    const whenHeld = (count: number) => until(`${count} requests are in flight`, () => held.length === count);
+
+    const silent = await connect();
+    await until('the silent connection is accepted', () => server.stats().connections.unknown === 1);
+    const client = await session();
+    const goaway = once(client, 'goaway');
+    const idle = await Frames.connect(t, { port, certificate: secure ? await certificate() : undefined });
+    await until('the sessions are accepted', () => server.stats().connections.http2 === 2);
+    const busy = client.request({ ':path': '/' }).on('error', () => {});
+    await whenHeld(1);
+    get();
+    await whenHeld(2);
+    t.is(server.stats().terminated.evicted, 0);
+
+    get();
+    await once(silent.resume(), 'close');
+    get();
+    await until('the session without streams gets GOAWAY', () => idle.hasGoaway);
+    await until('it is closed', () => idle.socket.destroyed);
+    await whenHeld(4);
+
+    const refused = get();
+    const [error] = (await once(refused, 'error')) as [NodeJS.ErrnoException];
+    t.is(error.code, 'ECONNRESET');
+    t.like(server.stats(), { maxConnections: 4, refused: 1, connections: { http1: 3, http2: 1 } });
+
+    held[0]?.end();
+    await once(busy.resume(), 'close');
+    await until('the stream has closed', () => server.stats().openStreams === 0);
+    get();
+    t.is((await goaway)[0], 0);
+    await until('the new request has arrived', () => held.length === 5);
+    t.is(server.stats().refused, 1);
+    t.is(server.stats().terminated.evicted, 3);
+    for (const response of held) response.end();
+  });
+}
+
+test('the connection whose last request is the oldest is closed first', async (t) => {
+  const { connect } = await openPort(t, (_request, response) => void response.end('done'), {
+    maxConnections: 3,
+    headersTimeoutMs: 40, // so that connections are checked every 10 ms
+  });
+  const send = async (socket: Socket) => {
+    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    await once(socket, 'data');
+  };
+  const [first, second] = [await connect(), await connect()];
+  await send(first);
+  await send(second);
+  await wait(100);
+  await send(first);
+  await wait(100);
+  await connect();
+  const third = await connect();
+  await once(second, 'close');
+  t.false(first.destroyed || third.destroyed);
+});
+
+test('idle connections beyond the descriptors of the process do not keep clients from their responses', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const body = writePattern(directory, 'key', 4096, 1);
+  for (const kind of ['port-http', 'port-https'] as const) {
+    const { server } = await ChildServer.start(t, { kind, directory, maxDescriptors: 64 });
+    const sockets = Array.from({ length: 100 }, () => net.connect(server.port, '127.0.0.1').on('error', () => {}));
+    t.teardown(() => {
+      for (const socket of sockets) socket.destroy();
+    });
+    await until('all sockets are connected', () => sockets.every(({ connecting }) => !connecting));
+    t.deepEqual((await request(server, { path: '/key' })).body, body, kind);
+  }
+});
