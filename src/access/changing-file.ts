@@ -4,28 +4,28 @@ import { type FileHandle, open, stat } from 'node:fs/promises';
 import { errnoCode, HotblobError } from '../contract/errors.js';
 import { OPEN_FLAGS } from '../util/open-flags.js';
 
-/** Far above the size of a token file. A larger file is the wrong one. */
+/** Maximum size of the file, far above the size of a token file. A larger file is certainly not a token file. */
 const MAX_BYTES = 1024 * 1024;
 /** Number of attempts to read a file that changes while it is read. */
 const MAX_ATTEMPTS = 3;
 /**
- * Coarsest timestamp resolution of a file system (FAT). Two changes within this time can leave the same timestamps in
- * the inode.
+ * Coarsest timestamp resolution of all file systems (FAT). After two changes within this time, the timestamps in the
+ * inode can be the same.
  */
 const TIMESTAMP_RESOLUTION_MS = 2000;
 
 /** Content of a file at one moment. */
 export interface FileContent {
   readonly text: string;
-  /** Permission bits. */
+  /** Permission bits of the file. */
   readonly mode: number;
 }
 
-/** Last seen state of the file, without the text, which contains secrets. */
+/** State of the file at the last read. It does not include the text, which contains secrets. */
 interface FileState {
   readonly stats: BigIntStats;
   readonly digest: string;
-  /** Whether every later change will change the inode. */
+  /** Whether every later change of the file is certain to change the inode. */
   readonly isSettled: boolean;
 }
 
@@ -39,12 +39,12 @@ export class ChangingFile {
   }
 
   /**
-   * Resolves to the content of the file, or to `undefined` if it is the same as in the last call. An unchanged file
-   * costs one stat, or also a read if its last change is so recent that the timestamps could hide another one. Calls
-   * must not overlap.
+   * Resolves to the content of the file, or to `undefined` if the file has not changed since the last call. An
+   * unchanged file costs one stat. If its last change is so recent that the timestamps could hide another change, the
+   * file is also read. Calls must not overlap.
    *
-   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the file cannot be read, is not a regular file, or is
-   *   larger than 1 MiB
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the file cannot be read, is not a regular file, or is larger
+   *   than 1 MiB
    */
   async readIfChanged(): Promise<FileContent | undefined> {
     const before = this.#state;
@@ -75,19 +75,19 @@ export class ChangingFile {
     }
   }
 
-  /** Reads the whole file. Retries if its inode changes meanwhile, so that the content is from one moment. */
+  /** Reads the whole file. Retries if its inode changes during the read, so that the content is from one moment. */
   async #readConsistently(handle: FileHandle): Promise<{ stats: BigIntStats; bytes: Buffer }> {
     for (let attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
       const stats = await handle.stat({ bigint: true });
       if (!stats.isFile()) throw this.#unreadable('not a regular file');
       if (stats.size > MAX_BYTES) throw this.#unreadable(`more than ${MAX_BYTES} bytes`);
       const size = Number(stats.size);
-      // One byte more than the size, to detect a file that has grown.
+      // Reads one byte more than the size, to detect a file that has grown.
       const { bytesRead, buffer } = await handle.read(Buffer.alloc(size + 1), 0, size + 1, 0);
       if (bytesRead !== size || !isSame(stats, await handle.stat({ bigint: true }))) continue;
       return { stats, bytes: buffer.subarray(0, size) };
     }
-    throw this.#unreadable(`it changed during each of ${MAX_ATTEMPTS} reads`);
+    throw this.#unreadable(`the file changed during each of ${MAX_ATTEMPTS} reads`);
   }
 
   #unreadable(reason: string, cause?: unknown): HotblobError {
@@ -96,7 +96,10 @@ export class ChangingFile {
   }
 }
 
-/** Compares ctime as well as mtime, because tools can set mtime but not ctime. */
+/**
+ * Returns whether two stats show the same state of a file. Compares mtime and ctime, because tools can set mtime but
+ * not ctime.
+ */
 function isSame(a: BigIntStats, b: BigIntStats): boolean {
   return a.ino === b.ino && a.dev === b.dev && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 }

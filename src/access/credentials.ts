@@ -1,16 +1,22 @@
 /** Credentials of a request. */
 export interface Credentials {
-  /** Bearer token, or password of Basic. */
+  /** Token: the Bearer token, or the password of Basic. */
   readonly token: string;
   /** User name of Basic; `undefined` for Bearer, for an empty user name, and if the user name is the token. */
   readonly user: string | undefined;
 }
 
-/** RFC 6750, section 2.1. Adjacent groups share no character, so matching takes linear time. */
+/**
+ * Matches Bearer credentials (RFC 6750, section 2.1). Adjacent groups match different characters, so matching takes
+ * linear time.
+ */
 const BEARER = /^bearer +([\w.~+/-]+=*)$/i;
-/** RFC 7617, section 2. Accepts both alphabets of RFC 4648 and missing padding, because Bazel sends base64url. */
+/**
+ * Matches Basic credentials (RFC 7617, section 2). Accepts both alphabets of RFC 4648, and base64 without padding,
+ * because Bazel sends base64url.
+ */
 const BASIC = /^basic +([\w+/-]+)={0,2}$/i;
-/** User names and passwords contain no control characters (RFC 7617, section 2). */
+/** Matches a control character, which user names and passwords must not contain (RFC 7617, section 2). */
 const CONTROL = /\p{Cc}/u;
 
 // A byte order mark is part of the user name and must not be removed.
@@ -18,8 +24,8 @@ const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
 /**
  * Returns the credentials in an `Authorization` header: Bearer (RFC 6750) or Basic (RFC 7617, UTF-8). If Basic has a
- * user name and no password, the user name is the token: tools send it this way if a URL contains the token as its user
- * name. Returns `undefined` without a header, for another scheme, and for a malformed header. Never throws.
+ * user name and no password, the user name is the token: tools send such credentials if the token is the user name of a
+ * URL. Returns `undefined` without a header, for another scheme, and for a malformed header. Never throws.
  */
 export function credentialsOf(authorization: string | undefined): Credentials | undefined {
   if (authorization === undefined) return undefined;
@@ -30,7 +36,7 @@ export function credentialsOf(authorization: string | undefined): Credentials | 
 }
 
 function basicCredentials(payload: string): Credentials | undefined {
-  // A single remaining character has six bits, less than a byte.
+  // Base64 text of this length is invalid: its last character has only six bits, less than a byte.
   if (payload.length % 4 === 1) return undefined;
   const pair = decode(Buffer.from(payload, 'base64'));
   // The first colon ends the user name. A password can contain colons.

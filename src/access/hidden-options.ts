@@ -2,8 +2,8 @@ import { HotblobError } from '../contract/errors.js';
 import { OBJECT, type OptionCheck } from '../contract/validation.js';
 
 /**
- * Validates options like `assertOptions`, but no error message contains a received value or name, because it can be a
- * misplaced token.
+ * Validates options like `assertOptions`. Error messages contain neither received values nor received names, because
+ * each can be a misplaced token.
  *
  * @param optionName name of the object with the options, such as `tokens[0]`; empty for the options of a function
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
@@ -35,7 +35,10 @@ export function hiddenOption(name: string, expected: string, received: unknown):
   );
 }
 
-/** Returns the type of a value for an error message. Shows no value except null, undefined and the empty string. */
+/**
+ * Returns a description of the type of a value, for error messages. It shows no values except null, undefined and the
+ * empty string.
+ */
 export function typeNameOf(value: unknown): string {
   if (value === null || value === undefined) return String(value);
   if (typeof value === 'string') return value === '' ? 'an empty string' : 'a string (not shown)';

@@ -7,7 +7,7 @@ export type AccessLevel = 'none' | 'read' | 'write';
 
 const LEVELS: readonly AccessLevel[] = ['none', 'read', 'write'];
 
-/** Request that an {@link AccessPolicy} decides on. */
+/** Request for which an {@link AccessPolicy} determines the access level. */
 export interface AccessRequest {
   /** Credentials of the client; `undefined` if they are missing or malformed. */
   readonly credentials: Credentials | undefined;
@@ -18,15 +18,16 @@ export interface AccessRequest {
 }
 
 /**
- * Returns the access level of a client. Called for each request that requires access, before the lookup. Use
- * `staticTokens`, `tokenFile`, or a function of your own. If it throws, the request is answered with 500.
+ * Function that returns the access level of a client. The handler calls it for each request that requires access,
+ * before the lookup. Use `staticTokens`, `tokenFile` or a function of your own. If the function throws, the request is
+ * answered with 500.
  */
 export type AccessPolicy = (request: AccessRequest) => AccessLevel | Promise<AccessLevel>;
 
-/** Value of `WWW-Authenticate`, which a 401 must have (RFC 9110, section 15.5.2). */
+/** Value of the `WWW-Authenticate` header, which a 401 response must have (RFC 9110, section 15.5.2). */
 export const CHALLENGE = 'Basic realm="hotblob", charset="UTF-8", Bearer realm="hotblob"';
 
-/** Status of a refused request. 401: no access. 403: read access only. */
+/** Status of a refused request. 401: the client has no access. 403: the client has only read access. */
 export type AccessRefusal = 401 | 403;
 
 /** Arguments of {@link checkAccess}. */
@@ -40,13 +41,15 @@ export interface AccessCheck {
 }
 
 /**
- * Returns `undefined` if the request is allowed, and otherwise the status to refuse it with. A missing token, an
- * unknown token, and a token for other protocols or namespaces have the same status. Synchronous if the policy is.
+ * Returns `undefined` if the request is allowed, otherwise the status of the refusal. A missing token, an unknown
+ * token, and a token for other protocols or namespaces result in the same status. Returns a promise only if the policy
+ * returns one.
  *
- * A write request of a client with read access is refused with 403, even without a token. Build tools then use the
- * cache read-only; 401 would fail the build (Nx).
+ * If a client has only read access, its write requests are refused with 403, even if it sent no token. Build tools then
+ * use the cache read-only. With 401, the build would fail (Nx).
  *
- * @throws the error of the policy; HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the policy returns an invalid level
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the policy returns an invalid level
+ * @throws the error of the policy
  */
 export function checkAccess(
   policy: AccessPolicy,
@@ -55,11 +58,11 @@ export function checkAccess(
   if (needs === 'none') return undefined;
   const level = policy({ credentials: credentialsOf(authorization), protocol, namespace });
   if (typeof level === 'string') return refusalOf(level, needs);
-  // A policy in JavaScript can return any value or thenable. Promise.resolve accepts all of them.
+  // A policy that is written in JavaScript can return any value or thenable. Promise.resolve() accepts all of them.
   return Promise.resolve(level).then((awaited) => refusalOf(awaited, needs));
 }
 
-/** Whether `level` includes `required`. */
+/** Returns whether `level` includes `required`. */
 export function includes(level: AccessLevel, required: AccessLevel): boolean {
   return LEVELS.indexOf(level) >= LEVELS.indexOf(required);
 }

@@ -12,8 +12,8 @@ export interface StaticTokensOptions {
 }
 
 /**
- * Creates a policy with a fixed list of tokens. It stores only their SHA-256 digests, and compares a token with all of
- * them, each in constant time. No error message or log line contains a token.
+ * Creates a policy with a fixed list of tokens. The policy stores only their SHA-256 digests. It compares the token of
+ * a request with all digests, each in constant time. No error message or log line contains a token.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid token or an unknown option
  */
@@ -45,7 +45,7 @@ const CHECKS: Readonly<Record<keyof AccessToken, OptionCheck>> = {
   }),
 };
 
-/** Rejects an empty list, because it could mean all or none. */
+/** Returns the check of a list. An empty list is rejected, because it could mean all or none. */
 function listOf({ expected, accepts }: OptionCheck): OptionCheck {
   return {
     expected: `a non-empty array of ${expected}`,

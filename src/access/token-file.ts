@@ -16,26 +16,30 @@ export interface TokenFileOptions {
   /** Minimum access level of every client, with or without a known token. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;
   /**
-   * Time in milliseconds for which the last valid tokens are accepted after the file is found missing, unreadable or
-   * invalid. After that, all tokens are rejected until the file is valid again. With 0, they are rejected at once; with
-   * Infinity, never. Default: 600,000 (ten minutes).
+   * Time in milliseconds for which the last valid tokens are still accepted after the file was found missing,
+   * unreadable or invalid. After that, all tokens are rejected until the file is valid again. With 0, tokens are
+   * rejected at once; with Infinity, never. Default: 600,000 (ten minutes).
    */
   readonly maxStaleMs?: number | undefined;
 }
 
-/** Ten minutes: enough to repair the file, and a revoked token does not stay valid for long. */
+/**
+ * Default of `maxStaleMs`: ten minutes. That is enough time to repair the file, and a revoked token does not remain
+ * valid for long.
+ */
 export const DEFAULT_MAX_STALE_MS = 600_000;
 
 /**
  * Creates a policy with the tokens in a file, one per line: `read` or `write`, the token, and optionally
  * `protocols=a,b` and `namespaces=c,d`, separated by spaces. `#` starts a comment. A file without tokens is valid.
  *
- * A request with a token checks the file for changes if the last check is at least one second old, and waits for the
- * result. The policy has no timer and no watcher, and needs no close. Replace the file by rename, because a file that
- * is written in place can be read while it is incomplete.
+ * If the last check is at least one second old, a request with a token checks the file for changes and waits for the
+ * result. The policy has no timer and no watcher, and does not have to be closed. Replace the file by rename, because a
+ * file that is written in place can be read while it is incomplete.
  *
  * If the file becomes invalid, its last valid tokens are accepted for `maxStaleMs`. `DEBUG=hotblob:access` logs each
- * change, a file that group or others can access, and tokens shorter than 16 characters.
+ * change, a warning if the group or others can access the file, and a warning for each token shorter than 16
+ * characters.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option or file. The message contains the path and
  *   the line, never a token
@@ -44,7 +48,11 @@ export function tokenFile(path: string, options: TokenFileOptions = {}): Promise
   return openTokenFile(path, options, () => performance.now());
 }
 
-/** Creates the policy of {@link tokenFile}. @param now monotonic clock in milliseconds */
+/**
+ * Creates the policy of {@link tokenFile}.
+ *
+ * @param now returns the time of a monotonic clock in milliseconds
+ */
 export async function openTokenFile(path: string, options: TokenFileOptions, now: () => number): Promise<AccessPolicy> {
   if (typeof path !== 'string' || path === '') throw hiddenOption('path', 'the path of a file', path);
   assertHiddenOptions('', options, { anonymous: ANONYMOUS, maxStaleMs: STALE });
@@ -69,7 +77,7 @@ class TokenFile {
   #tokens: TokenSet;
   #checkedAt = 0;
   #checking: Promise<void> | undefined;
-  /** Error of the file, and when the first one of an uninterrupted series was found. */
+  /** Error of the file, and the time since when every check has failed; undefined if the last check succeeded. */
   #failure: { readonly message: string; readonly since: number } | undefined;
 
   constructor(path: string, { anonymous, maxStaleMs }: TokenFileOptions, now: () => number) {
@@ -98,7 +106,7 @@ class TokenFile {
    * @throws HotblobError if the file is invalid. The previous tokens are kept
    */
   async load(): Promise<void> {
-    // Set before the read, so that a change during the read is found by the next check.
+    // The time is set before the read, so that the next check finds a change that happens during the read.
     this.#checkedAt = this.#now();
     const content = await this.#file.readIfChanged();
     if (content === undefined) return;

@@ -2,9 +2,9 @@ import { HotblobError } from '../contract/errors.js';
 import type { AccessToken } from './token-set.js';
 import { LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
 
-/** Token in a file, with its line. */
+/** Token in a token file, with its line number. */
 export interface TokenLine {
-  /** Line number, from 1. */
+  /** Line number; the first line is 1. */
   readonly line: number;
   readonly entry: AccessToken;
 }
@@ -41,7 +41,10 @@ function wordsOf(line: string): string[] {
   return comment === -1 ? words : words.slice(0, comment);
 }
 
-/** Returns the entry, or a message about what was expected. The message omits the received word: it can be a token. */
+/**
+ * Returns the entry of a line, or a message that says what was expected. The message omits the received word, because
+ * it can be a token.
+ */
 function entryOf([level, token, ...rest]: readonly string[]): AccessToken | string {
   if (level !== 'read' && level !== 'write') return `expected one of ${LEVEL.expected} as the first word`;
   if (token === undefined || !TOKEN.accepts(token)) return `expected a token as the second word: ${TOKEN.expected}`;

@@ -4,22 +4,24 @@ import { type AccessLevel, type AccessRequest, includes } from './policy.js';
 /** Token with its access level and scope. */
 export interface AccessToken {
   /**
-   * Secret of letters, digits and `-._~+/`, optionally followed by `=`: the characters that both Bearer and Basic can
-   * carry (RFC 6750, section 2.1). Tokens shorter than 16 characters are accepted and logged.
+   * Secret that consists of letters, digits and `-._~+/`, optionally followed by `=`. These characters are valid in
+   * both Bearer and Basic (RFC 6750, section 2.1). Tokens shorter than 16 characters are accepted and logged.
    */
   readonly token: string;
   /** Access level. `write` includes `read`. */
   readonly level: 'read' | 'write';
-  /** Names of the protocols that the token is valid for, such as `turborepo`. Default: all. */
+  /** Names of the protocols for which the token is valid, such as `turborepo`. Default: all. */
   readonly protocols?: readonly string[] | undefined;
   /**
-   * Namespaces (teams or tenants) that the token is valid for, as the tools send them. The token is then not valid for
-   * requests without a namespace. Default: all, and requests without a namespace.
+   * Namespaces (teams or tenants) for which the token is valid, in the form in which the tools send them. If given, the
+   * token is not valid for requests without a namespace. Default: all requests.
    */
   readonly namespaces?: readonly string[] | undefined;
 }
 
-/** Shorter tokens are logged, because they can be guessed. 16 characters of base64 have 96 bits. */
+/**
+ * Length below which a token is reported in the log, because it can be guessed. 16 characters of base64 have 96 bits.
+ */
 export const MIN_TOKEN_LENGTH = 16;
 
 interface Scope {
@@ -67,7 +69,7 @@ export class TokenSet {
     if (credentials === undefined) return level;
     const digest = digestOf(credentials.token);
     for (const token of this.#tokens) {
-      // No early exit, so that the time does not reveal which token matched.
+      // The loop does not end at a match, so that its duration does not reveal which token matched.
       if (!timingSafeEqual(token.digest, digest)) continue;
       for (const scope of token.scopes) {
         if (covers(scope, protocol, namespace) && includes(scope.level, level)) level = scope.level;
