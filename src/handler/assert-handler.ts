@@ -2,16 +2,17 @@ import { invalidOption } from '../contract/validation.js';
 import type { ExchangeHandler } from './handler.js';
 
 /**
- * Checks that a value can handle exchanges, so that a mistake is reported when the handler is mounted, not at the first request.
+ * Asserts that a value is a handler, so that an error is reported when the handler is mounted, not at the first
+ * request.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if it cannot
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the value has no method `handle`
  */
 export function assertHandler(handler: ExchangeHandler): void {
   if (isHandler(handler)) return;
   throw invalidOption('handler', 'the result of createHandler()', handler);
 }
 
-/** Whether a value can handle exchanges. */
+/** Returns whether a value is a handler: an object with a method `handle`. */
 export function isHandler(value: unknown): value is ExchangeHandler {
   return typeof value === 'object' && value !== null && 'handle' in value && typeof value.handle === 'function';
 }

@@ -16,7 +16,10 @@ import { answerError } from './reply.js';
 import { RequestSignal } from './request-signal.js';
 import type { ResponseRecord } from './response-record.js';
 
-/** `answered`: a response has been sent. `missing`: the file does not exist, and nothing has been sent. */
+/**
+ * Outcome of a download. `answered`: a response has been sent. `missing`: the file does not exist, and nothing has been
+ * sent.
+ */
 export type DownloadOutcome = 'answered' | 'missing';
 
 /** Responds to GET and HEAD with an artifact: opens its file, plans the response and sends it. */
@@ -33,10 +36,11 @@ export class Download {
 
   /** Sends an artifact. Resolves when the response has ended. */
   answer(exchange: Exchange, artifact: Artifact, record: ResponseRecord): Promise<DownloadOutcome> {
-    // HTTP/1.1 pipelining can start hundreds of requests at once. A response uses no file or buffer before its turn.
+    // With HTTP/1.1 pipelining, hundreds of requests can start at once. A response therefore uses no file and no buffer
+    // before its turn.
     const turn = exchange.turn();
     if (turn !== undefined) return turn.then(() => this.#answerNow(exchange, artifact, record, performance.now()));
-    // Reuses the time of the lookup or of the request, because reading the clock is expensive on the hot path.
+    // Reuses the time of the lookup or of the request, because a read of the clock is expensive on the hot path.
     return this.#answerNow(exchange, artifact, record, record.foundAt || record.startedAt);
   }
 
@@ -74,7 +78,7 @@ export class Download {
     }
   }
 
-  /** Takes ownership of the caller's reference to `file`. */
+  /** Responds with a file. Takes over the caller's reference to `file`, and releases it. */
   #answerFile(
     exchange: Exchange,
     artifact: FileArtifact,
@@ -103,7 +107,7 @@ export class Download {
   }
 
   #answerBytes(exchange: Exchange, artifact: BytesArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
-    // Positions in other typed arrays are not byte positions.
+    // Other typed arrays are rejected, because their positions are not byte positions.
     if (!(artifact.bytes instanceof Uint8Array)) {
       throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'artifact.bytes: expected a Uint8Array');
     }
@@ -122,7 +126,7 @@ export class Download {
     return send(transfer, new StreamSource(transfer, stream, range && range.end - range.start), planned, 0);
   }
 
-  /** Plans the response. Returns undefined if it has no bytes of the artifact; it has been sent then. */
+  /** Plans the response. If the response has no body from the artifact, sends it and returns undefined. */
   #plan(exchange: Exchange, representation: Representation, record: ResponseRecord): PlannedBody | undefined {
     const planned = plan(exchange.method === 'HEAD' ? 'HEAD' : 'GET', exchange.headers, representation);
     record.status = planned.status;
@@ -185,7 +189,9 @@ function fileRepresentation(artifact: FileArtifact, file: OpenFile): Representat
   };
 }
 
-/** Whether `value` is a number of bytes. Checked because stores may return any value, and it frames the response body. */
+/**
+ * Returns whether `value` is a number of bytes. The number frames the response body, and a store may return any value.
+ */
 function isByteCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && Number(value) >= 0;
 }

@@ -27,13 +27,14 @@ import { expectedBody, mayHaveBody, storedMetadata, uploadBody } from './upload-
 export interface Handler extends Sender<[exchange: Exchange]> {
   /**
    * Handles a request: checks access, performs the operation on the store, and responds. Resolves to true when the
-   * response has ended. Resolves to false, with nothing sent, if the host must respond: no protocol matched, or the
-   * artifact is missing or the method not supported and `fallthrough` is set. Never rejects.
+   * response has ended. Resolves to false if the host must respond; nothing has then been sent. This happens if no
+   * protocol matched. With `fallthrough`, it also happens if the artifact is missing or the method is not supported.
+   * Never rejects.
    */
   handle(exchange: Exchange): Promise<boolean>;
 }
 
-/** Object that handles exchanges: a {@link Handler}, or a wrapper around handlers. */
+/** Object that handles exchanges: a {@link Handler}, or an object that wraps handlers. */
 export type ExchangeHandler = Pick<Handler, 'handle'>;
 
 /**
@@ -47,8 +48,8 @@ export function createHandler(options: HandlerOptions): Handler {
 }
 
 /**
- * `answered`: a response has been sent. `foreign`: the request is not for this handler. `missing`: the store has no
- * artifact under the key. In the last two cases, nothing has been sent.
+ * Outcome of a request. `answered`: a response has been sent. `foreign`: the request is not for this handler.
+ * `missing`: the store has no artifact under the key. For `foreign` and `missing`, nothing has been sent.
  */
 type Outcome = 'answered' | 'missing' | 'foreign';
 
@@ -108,7 +109,7 @@ class CacheHandler implements Handler {
     if (recognition === undefined) return FOREIGN;
     record.protocol = recognition.protocol;
     if (recognition.operation === undefined) {
-      // A path that is not a valid key may be a path of the next handler.
+      // A path that is not a valid key may belong to the next handler.
       if (fallthrough) return FOREIGN;
       throw recognition.error;
     }
@@ -184,8 +185,8 @@ class CacheHandler implements Handler {
   }
 
   /**
-   * Repeats the lookup after the file of an artifact was deleted before it was opened. The store may have moved the
-   * artifact to another file, as the compaction of a segment store does.
+   * Repeats the lookup. Called if the file of an artifact was deleted after the lookup and before it was opened. The
+   * store may have moved the artifact to another file, for example by compaction of a segment store.
    */
   async #lookUpAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
     const found = await this.#settings.store.get(record.key ?? '', new RequestSignal(exchange));
@@ -203,7 +204,7 @@ class CacheHandler implements Handler {
     const result = await this.#access.put(exchange, key, body, {
       size: expected.size,
       metadata: storedMetadata(exchange, upload.metadata),
-      // Another upload can have stored the key since the check above. Only the store can tell when it commits.
+      // Another upload may have stored the key since the check above. Only the store can detect this, when it commits.
       ifAbsent: matchesAny(exchange.headers['if-none-match']),
     });
     const reply = upload.reply?.(result) ?? { status: 200 };
@@ -219,7 +220,7 @@ class CacheHandler implements Handler {
     return 'answered';
   }
 
-  /** Lets the protocol respond. */
+  /** Performs an operation to which the protocol itself responds. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
     const { protocols, maxUploadBytes } = this.#settings;
     const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, maxUploadBytes);
@@ -234,7 +235,7 @@ class CacheHandler implements Handler {
     return 'answered';
   }
 
-  /** Responds with 405, or lets the request fall through. */
+  /** Responds with 405. With `fallthrough`, passes the request to the host instead. */
   #answerUnsupported(exchange: Exchange, methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
     const { store, fallthrough } = this.#settings;
     if (fallthrough) return FOREIGN;
@@ -247,7 +248,9 @@ class CacheHandler implements Handler {
     return ANSWERED;
   }
 
-  /** Responds with 412 if a precondition of an upload or a deletion fails. Returns undefined if none fails. */
+  /**
+   * Checks the preconditions of an upload or a deletion. If one fails, responds with 412. Otherwise returns undefined.
+   */
   async #checkPreconditions(
     method: 'PUT' | 'DELETE',
     exchange: Exchange,
@@ -271,7 +274,7 @@ class CacheHandler implements Handler {
   }
 
   #answerError(exchange: Exchange, record: ResponseRecord, status: number, headers?: ResponseHeaders): void {
-    record.status = status; // stays if answerError() throws
+    record.status = status; // remains if answerError() throws
     record.status = answerError(exchange, status, headers, record.protocol);
   }
 

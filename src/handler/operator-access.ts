@@ -3,10 +3,13 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { answerError } from './reply.js';
 import { mayHaveBody } from './upload-body.js';
 
-/** Protocol name of operator pages in access policies. A token with `protocols=hotblob` gives access to them alone. */
+/**
+ * Protocol name of operator pages in access policies. A token with `protocols=hotblob` gives access only to these
+ * pages.
+ */
 const OPERATOR_PROTOCOL = 'hotblob';
 
-/** Whether the client has read access to operator pages. If not, responds with 401 or 403. */
+/** Returns whether the client has read access to operator pages. If it does not, responds with 401 or 403. */
 export async function admitsOperator(exchange: Exchange, access: AccessPolicy | undefined): Promise<boolean> {
   const { authorization } = exchange.headers;
   const refusal = access && (await checkAccess(access, { authorization, protocol: OPERATOR_PROTOCOL, needs: 'read' }));

@@ -25,24 +25,25 @@ const MIB = 1024 * 1024;
 /** Options shared by handlers and senders. */
 export interface SenderOptions {
   /**
-   * Limit on the memory of all buffers, in bytes, at least 1 MiB. Default: 64 MiB, or a sixteenth of the memory limit if
-   * that is less.
+   * Maximum memory of all pooled buffers together, in bytes; at least 1 MiB. Default: 64 MiB, or a sixteenth of the
+   * memory limit if that is less.
    */
   readonly maxPooledBytes?: number | undefined;
   /**
-   * Number of serving processes on this host. The default of `maxPooledBytes` and the limit on mapped bytes in flight
-   * are divided by it, because they depend on the memory of the host. Other limits are per process. Default: 1.
+   * Number of processes on this host that serve artifacts. The default of `maxPooledBytes` and the limit on mapped
+   * bytes in flight are divided by this number, because they depend on the memory of the host. Other limits apply to
+   * each process. Default: 1.
    */
   readonly processes?: number | undefined;
   /**
-   * Limit on open descriptors, clamped to three quarters of RLIMIT_NOFILE because sockets need descriptors too. Default:
-   * half of RLIMIT_NOFILE.
+   * Maximum number of descriptors for open files. A higher value is reduced to three quarters of RLIMIT_NOFILE, because
+   * sockets need descriptors too. Default: half of RLIMIT_NOFILE.
    */
   readonly maxOpenFiles?: number | undefined;
   /**
-   * When to map files. `'auto'`: immutable files, over sockets without TLS. `'always'`: immutable files, over TLS too; if
-   * such a file is truncated although the store declared it immutable, the process ends (SIGBUS). `'never'`: files are
-   * copied and read. Default: `'auto'`.
+   * Which files are mapped. `'auto'`: immutable files, on connections without TLS. `'always'`: immutable files, on
+   * connections with TLS too. If a file is then truncated although the store declared it immutable, the process ends
+   * with SIGBUS. `'never'`: no files; all files are copied or read. Default: `'auto'`.
    */
   readonly map?: 'auto' | 'always' | 'never' | undefined;
   /**
@@ -50,7 +51,7 @@ export interface SenderOptions {
    * Default: false.
    */
   readonly timing?: boolean | undefined;
-  /** Memory pressure provider. Default: `systemMemoryPressure()`, one instance for the whole process. */
+  /** Memory pressure provider. Default: an instance of `systemMemoryPressure()` that the whole process shares. */
   readonly memory?: MemoryPressureProvider | undefined;
 }
 
@@ -59,20 +60,20 @@ export interface HandlerOptions extends SenderOptions {
   /** Store to serve. */
   readonly store: Store;
   /**
-   * Path below which the handler responds, such as `/cache`. Not needed if the framework mounts the handler below a path.
+   * Path below which the handler responds, such as `/cache`. Omit it if the framework mounts the handler below a path.
    * Default: `/`.
    */
   readonly mountPath?: string | undefined;
   /**
-   * Protocols, from `hotblob/protocols`. The first that recognises a request handles it. Default: `[plain()]`, where the
-   * path is the key.
+   * Protocols, from `hotblob/protocols`. The first protocol that recognises a request handles it. Default: `[plain()]`,
+   * with which the path is the key.
    */
   readonly protocols?: readonly Protocol[] | undefined;
   /** Access policy: `staticTokens()`, `tokenFile()` or a function. Default: every client may read and write. */
   readonly access?: AccessPolicy | undefined;
   /**
-   * Whether the host responds to misses and to methods that the store does not support, instead of the handler. Default:
-   * false.
+   * Whether misses, and methods that the store does not support, are left to the host instead of being answered by the
+   * handler. Default: false.
    */
   readonly fallthrough?: boolean | undefined;
   /** Maximum size of an upload in bytes. Default: 2 GiB. */
@@ -93,7 +94,7 @@ export interface SenderSettings {
 /** Options of a handler, with defaults filled in. */
 export interface Settings extends SenderSettings {
   readonly store: Store;
-  /** Without a trailing slash: empty for `/`. */
+  /** Mount path without a trailing slash; empty for `/`. */
   readonly mountPath: string;
   readonly protocols: MountedProtocols;
   readonly access: AccessPolicy | undefined;
@@ -148,7 +149,7 @@ function fillDefaults(options: SenderOptions): SenderSettings {
 }
 
 const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
-  // A smaller pool has too few buffers: most responses would be 503.
+  // With a smaller pool, there would be too few buffers, and most responses would be 503.
   maxPooledBytes: countFrom(MIB),
   processes: countFrom(1),
   maxOpenFiles: countFrom(1),

@@ -3,10 +3,10 @@ import type { Exchange } from '../contract/exchange.js';
 import type { ProtocolRequest } from '../protocols/protocol.js';
 
 /**
- * Returns the request as protocols see it, with its path relative to `mountPath`. Returns undefined if the path is not
- * below `mountPath`.
+ * Returns the request in the form in which protocols receive it, with its path relative to `mountPath`. Returns
+ * undefined if the path is not below `mountPath`.
  *
- * @param mountPath without a trailing slash: `''` or `/a/b`
+ * @param mountPath mount path without a trailing slash: `''` or `/a/b`
  */
 export function createProtocolRequest(
   { method, url, headers }: Exchange,

@@ -1,16 +1,18 @@
 import type { Exchange } from '../contract/exchange.js';
 import { clientGoneError } from './sender.js';
 
-/** Methods whose requests may be performed in parallel (RFC 9110, section 9.2.1; PROPFIND: RFC 4918, section 9.1). */
+/**
+ * Safe methods, whose requests may be performed in parallel (RFC 9110, section 9.2.1; PROPFIND: RFC 4918, section 9.1).
+ */
 const SAFE_METHODS: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'PROPFIND']);
 
-/** Number of unsafe requests in flight, by connection. Shared by all handlers that a host mounts. */
+/** Number of unsafe requests in flight, by connection. All handlers that a host mounts share this map. */
 const unsafeRequests = new WeakMap<object, number>();
 
 /**
  * Returns a promise that resolves when a request may be performed, or undefined if it may be performed now. An unsafe
- * request waits until the earlier requests of its HTTP/1.1 connection have been answered, and later requests wait for it
- * (RFC 9112, section 9.3.2). The promise rejects if the connection ends first.
+ * request waits until the earlier requests of its HTTP/1.1 connection have been answered, and later requests wait for
+ * it (RFC 9112, section 9.3.2). The promise rejects if the connection is closed first.
  */
 export function waitForEarlierRequests(exchange: Exchange): Promise<void> | undefined {
   const { connection, multiplexed, method } = exchange;
@@ -18,7 +20,7 @@ export function waitForEarlierRequests(exchange: Exchange): Promise<void> | unde
   if (!SAFE_METHODS.has(method)) addUnsafe(exchange);
   else if (!unsafeRequests.has(connection)) return undefined;
   return exchange.turn()?.then(() => {
-    // The response to an earlier request can have closed the connection (RFC 9112, section 9.6).
+    // The response to an earlier request may have closed the connection (RFC 9112, section 9.6).
     if (exchange.closed) throw clientGoneError();
   });
 }

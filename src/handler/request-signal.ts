@@ -1,8 +1,9 @@
 import type { Exchange } from '../contract/exchange.js';
 
 /**
- * Options for one call of the store. Their `signal` aborts when the exchange closes. The AbortController is created when the
- * store first reads `signal`: most lookups never read it, and creating one costs as much as the rest of such a request.
+ * Options for one call of the store. `signal` is aborted when the exchange is closed. The AbortController is created
+ * when the store first reads `signal`. Most lookups never read it, and the creation costs as much as the rest of such a
+ * request.
  */
 export class RequestSignal {
   readonly #exchange: Exchange;

@@ -9,51 +9,51 @@ import type { Counters } from './stats.js';
 
 /** Message that `diagnostics_channel` publishes on `hotblob:response` at the end of each response. */
 export interface ResponseReport {
-  /** Exchange of the request. It has ended: subscribers read its request, and must not respond. */
+  /** Exchange of the request. It has ended: subscribers may read its request, but must not respond. */
   readonly exchange: Exchange;
   /** Handler or sender that sent the response: the object whose `stats()` counts it. */
   readonly sender: object;
   /** Request method. */
   readonly method: string;
-  /** Name of the protocol; undefined if no protocol matched, and for a route of the host. */
+  /** Name of the protocol. Undefined if no protocol matched, or if a route of the host sent the artifact. */
   readonly protocol: string | undefined;
-  /** Operation requested; `send` for a route of the host, `none` if no protocol matched. */
+  /** Requested operation. `send`: a route of the host sent the artifact. `none`: no protocol matched. */
   readonly operation: OperationKind | 'send' | 'none';
-  /** Key in the store; undefined for a route of the host and for an invalid key. */
+  /** Key in the store. Undefined if a route of the host sent the artifact, or if the key is invalid. */
   readonly key: string | undefined;
-  /** HTTP status code; 0 if the response ended before it had one. */
+  /** HTTP status code; 0 if the response ended before its status was known. */
   readonly status: number;
-  /** Bytes of the body that have left the process, by source. */
+  /** Number of bytes of the body that have left the process, by source. */
   readonly bytes: Readonly<BytesBySource>;
-  /** Milliseconds from the request to the end of the store lookup; undefined if there was none, or for a miss. */
+  /** Milliseconds from the request to the end of the lookup in the store; undefined for a miss, or without a lookup. */
   readonly lookupMilliseconds: number | undefined;
-  /** Milliseconds from the request to the headers of an artifact; undefined if none was sent. */
+  /** Milliseconds from the request to the response headers of an artifact; undefined if no artifact was sent. */
   readonly firstByteMilliseconds: number | undefined;
   /** Milliseconds from the request to the end of the response. */
   readonly milliseconds: number;
   /** Whether the kernel has accepted the whole response. */
   readonly complete: boolean;
-  /** Error that ended the response early, or that the response reports with its status. */
+  /** Error that ended the response early, or to which the status of the response belongs. */
   readonly error: unknown;
 }
 
-/** Name of the channel that {@link ResponseReport}s are published on. */
+/** Name of the channel on which {@link ResponseReport}s are published. */
 export const RESPONSE_CHANNEL = 'hotblob:response';
 
 const channel = diagnosticsChannel.channel(RESPONSE_CHANNEL);
 const logResponse = debug('hotblob:response');
 const logError = debug('hotblob:error');
 
-/** Destination of the records of one handler or sender. */
+/** Handler or sender to which the records of its responses are reported. */
 export interface Reporter {
-  /** See {@link ResponseReport.sender}. */
+  /** Handler or sender itself. See {@link ResponseReport.sender}. */
   readonly sender: object;
   readonly counters: Counters;
   /** Whether responses have a `Server-Timing` header. */
   readonly timing: boolean;
 }
 
-/** Bookkeeping of one response, from the request to the end. */
+/** Record of one response, from the request to the end of the response. */
 export class ResponseRecord {
   readonly startedAt = performance.now();
   readonly exchange: Exchange;
@@ -63,13 +63,15 @@ export class ResponseRecord {
   operation: ResponseReport['operation'];
   /** Artifact that the lookup found but whose file no longer existed when it was opened. */
   vanished: FileArtifact | undefined;
-  /** Whether the request looked up an artifact in the store in order to send it. */
+  /** Whether the request has looked up an artifact that it wanted to send. */
   wasLookedUp = false;
-  /** Whether the request has waited for earlier requests of its connection, so that `startedAt` is in the past. */
+  /**
+   * Whether the request has waited for earlier requests of its connection. `startedAt` is then not the current time.
+   */
   hasWaited = false;
-  /** Time when the lookup found an artifact, by `performance.now()`; 0 if that was not measured. */
+  /** Time at which the lookup found an artifact, by `performance.now()`; 0 if the time was not measured. */
   foundAt = 0;
-  /** Time when the headers of an artifact were sent, by `performance.now()`; 0 before. */
+  /** Time at which the headers of an artifact were sent, by `performance.now()`; 0 before that. */
   headersAt = 0;
   status = 0;
   complete = true;
@@ -84,25 +86,27 @@ export class ResponseRecord {
     reporter.counters.active++;
   }
 
-  /** Notes that the lookup found an artifact. The time of a synchronous lookup is measured only if it is needed. */
+  /** Records that the lookup found an artifact. The time of a synchronous lookup is measured only if it is needed. */
   found(isAsync: boolean): void {
     if (isAsync || this.hasWaited || this.#reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();
   }
 
-  /** Notes that the headers of an artifact are about to be sent, and adds `Server-Timing` to them if enabled. */
+  /**
+   * Records that the headers of an artifact are about to be sent. Adds `Server-Timing` to the headers if it is enabled.
+   */
   beforeHeaders(headers: ResponseHeaders, source: SourceName | undefined): void {
     this.headersAt = performance.now();
     if (this.#reporter.timing) headers['server-timing'] = this.#serverTiming(source);
   }
 
-  /** Counts the lookup of an artifact to send, if there was one. */
+  /** Counts the lookup as a hit or a miss, if there was a lookup. */
   countLookup(isHit: boolean): void {
     if (!this.wasLookedUp) return;
     if (isHit) this.#reporter.counters.hits++;
     else this.#reporter.counters.misses++;
   }
 
-  /** Notes the error that ended the response early, or that the response reports with its status. */
+  /** Records the error that ended the response early, or to which the status of the response belongs. */
   fail(error: unknown): void {
     this.error = error;
     this.complete = false;
@@ -121,7 +125,7 @@ export class ResponseRecord {
     this.#publish();
   }
 
-  /** Value of `Server-Timing` (W3C Server Timing, section 3), durations in milliseconds. */
+  /** Returns the value of `Server-Timing` (W3C Server Timing, section 3). Durations are in milliseconds. */
   #serverTiming(source: SourceName | undefined): string {
     const { startedAt, foundAt, headersAt } = this;
     const metrics: string[] = [];

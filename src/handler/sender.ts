@@ -8,48 +8,49 @@ import { ResponseRecord } from './response-record.js';
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
 
-/** Result of {@link Sender.send}: the response that was sent. */
+/** Result of {@link Sender.send}: a description of the response that was sent. */
 export interface SendResult {
-  /** Whether the client got the whole response. False if it was reset or destroyed after the headers. */
+  /** Whether the whole response was sent. False if the response was reset or destroyed after the headers. */
   readonly complete: boolean;
   /** HTTP status code. */
   readonly status: number;
   /** Number of bytes of the artifact that have left the process. */
   readonly bytes: number;
-  /** Error that ended an incomplete response. */
+  /** Error that ended the response early; undefined if it is complete. */
   readonly error: unknown;
 }
 
 /**
  * Sends artifacts from routes of the host. The host finds the artifact and checks access.
  *
- * A HEAD request gets no body; all other methods are handled like GET. The sender sets the status, from preconditions
- * and ranges, and ignores a status that the host has set. Headers that the host has set are sent, except those that
- * frame the body.
+ * The response to a HEAD request has no body. All other methods are handled like GET. The sender determines the status
+ * from preconditions and ranges, and ignores a status that the host has set. Headers that the host has set are sent,
+ * except those that frame the body.
  */
 export interface Sender<Route extends readonly unknown[], Result = SendResult> {
   /**
    * Sends an artifact. Resolves when the response has ended.
    *
-   * @throws SendError if an error occurs before the headers are sent; the host can respond. `ERR_HOTBLOB_NOT_FOUND`
-   *   (status 404): the file does not exist or is not a regular file. `EACCES` (403): the process may not read it.
-   *   `ERR_HOTBLOB_OVERLOADED` (503): all descriptors or buffers are in use. `ERR_HOTBLOB_HEADERS_SENT`: the host has
-   *   already sent headers. `ERR_HOTBLOB_CLIENT_GONE`: the client has disconnected.
+   * @throws SendError if an error occurs before the headers are sent. The host can then respond.
+   *   `ERR_HOTBLOB_NOT_FOUND` (status 404): the file does not exist or is not a regular file. `EACCES` (403): the
+   *   process may not read it. `ERR_HOTBLOB_OVERLOADED` (503): all descriptors or buffers are in use.
+   *   `ERR_HOTBLOB_HEADERS_SENT`: the host has already sent headers. `ERR_HOTBLOB_CLIENT_GONE`: the client has
+   *   disconnected.
    */
   send(...route: [...Route, artifact: Artifact]): Promise<Result>;
   /**
-   * Like {@link send}, but resolves to false, with nothing sent, if the file does not exist or is not a regular file. The
-   * host must respond then.
+   * Like {@link send}, except that it resolves to false if the file does not exist or is not a regular file. Nothing
+   * has then been sent, and the host must respond.
    */
   trySend(...route: [...Route, artifact: Artifact]): Promise<Result | false>;
-  /** Returns counters since the creation of the sender, and current use. */
+  /** Returns statistics: counters since the creation of the sender, and its current use of resources. */
   stats(): HandlerStats;
-  /** Closes descriptors; those in use are closed with their last response. */
+  /** Closes the open files. A file in use is closed at the end of its last response. */
   close(): void;
 }
 
 /**
- * Creates a sender for the routes of a framework. For adapters.
+ * Creates a sender for the routes of a framework. Adapters use it.
  *
  * @param exchangeOf creates the exchange from the arguments that the framework passes to a route
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option
@@ -72,16 +73,16 @@ export function createRouteSender<Route extends readonly unknown[]>(
     send: (exchange: Exchange, artifact: Artifact) => Promise<Result>,
   ): Promise<Result> {
     try {
-      // The last argument is the artifact: the type says so.
+      // The cast is safe: by the type of `route`, the last argument is the artifact.
       return send(exchangeOf(...route), route[route.length - 1] as Artifact);
     } catch (error) {
-      // A route without an async function handles only a rejection: an exception would end the process.
+      // A route that is not an async function can handle only a rejection. An exception would end the process.
       return Promise.reject(error);
     }
   }
 }
 
-/** See {@link Sender.send}. */
+/** Sends an artifact. See {@link Sender.send}. */
 export async function sendArtifact(serving: Serving, exchange: Exchange, artifact: Artifact): Promise<SendResult> {
   const result = await trySendArtifact(serving, exchange, artifact);
   if (result !== false) return result;
@@ -89,7 +90,7 @@ export async function sendArtifact(serving: Serving, exchange: Exchange, artifac
   throw new SendError(new HotblobError('ERR_HOTBLOB_NOT_FOUND', `no regular file${path}`));
 }
 
-/** See {@link Sender.trySend}. */
+/** Sends an artifact if its file exists. See {@link Sender.trySend}. */
 export async function trySendArtifact(
   { download, reporter }: Serving,
   exchange: Exchange,
@@ -103,7 +104,7 @@ export async function trySendArtifact(
       record.abandon();
       return false;
     }
-    // If the exchange has closed, it ignored the response.
+    // If the exchange was closed, it ignored the response.
     if (!exchange.headersSent) throw clientGoneError();
   } catch (error) {
     const reason = new SendError(error);

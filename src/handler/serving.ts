@@ -12,7 +12,7 @@ export interface Serving {
   readonly download: Download;
   readonly reporter: Reporter;
   stats(): HandlerStats;
-  /** Closes descriptors; those in use are closed with their last response. */
+  /** Closes the open files. A file in use is closed at the end of its last response. */
   close(): void;
 }
 

@@ -2,9 +2,9 @@ import type { BindingChoice } from '../page-cache/bindings.js';
 
 /** Restrictions of the sources of files, for tests. */
 export interface SourceOverrides {
-  /** Only source to use. Windows that it cannot provide are read. Default: all sources. */
+  /** The only source that may be used. A window that this source cannot provide is read. Default: all sources. */
   readonly only?: 'mapped' | 'copied' | 'read' | undefined;
-  /** Bindings to use. Default: all that load. */
+  /** Bindings that may be used. Default: all. */
   readonly bindings?: BindingChoice | undefined;
 }
 

@@ -14,49 +14,51 @@ import { Histogram, type HistogramSnapshot } from '../util/histogram.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** Statistics of a handler or sender: counters since its creation, and current use. */
+/** Statistics of a handler or sender: counters since its creation, and its current use of resources. */
 export interface HandlerStats {
-  /** Number of responses by status code. Responses that ended before they had a status are counted under the key 0. */
+  /** Number of responses by status code. The key 0 counts the responses that ended before their status was known. */
   readonly responses: Readonly<Record<number, number>>;
   /** Number of responses by protocol, operation, status code and source. */
   readonly responseCounts: readonly ResponseCount[];
-  /** Responses in flight. */
+  /** Number of responses in flight. */
   readonly active: number;
-  /** Lookups for GET and HEAD that found an artifact. */
+  /** Number of lookups for GET and HEAD that found an artifact. */
   readonly hits: number;
-  /** Lookups for GET and HEAD that found none, including those that fell through to the host. */
+  /**
+   * Number of lookups for GET and HEAD that found no artifact, including requests that were then passed to the host.
+   */
   readonly misses: number;
   /** Duration of complete downloads, by the number of bytes sent. */
   readonly latency: readonly SizeClassLatency[];
-  /** Windows and bytes that have left the process, by source. */
+  /** Number of windows and bytes that have left the process, by source. */
   readonly sent: Readonly<Record<SourceName, Readonly<Count>>>;
   /** Number of responses and windows that were not mapped, by reason. */
   readonly unmapped: Readonly<Partial<Record<UnmappedReason, number>>>;
-  /** Binding that maps files; undefined if none is available. */
+  /** Native binding that maps files; undefined if none is available. */
   readonly mapper: 'mmap-io' | 'libc' | undefined;
   /** Whether resident pages are copied without waiting for a disk (preadv2(2) with RWF_NOWAIT). */
   readonly copiesResident: boolean;
-  /** Open descriptors, including those that are being opened. */
+  /** Number of open descriptors, including descriptors that are being opened. */
   readonly openFiles: number;
   /** Limit on `openFiles`. */
   readonly maxOpenFiles: number;
   /** Number of mappings. */
   readonly mappings: number;
-  /** Mapped bytes in flight. */
+  /** Number of mapped bytes in flight. */
   readonly mappedBytes: number;
   /** Limit on `mappedBytes` under the current memory pressure. */
   readonly maxMappedBytes: number;
-  /** Bytes of buffers in use. */
+  /** Total size of the pooled buffers in use, in bytes. */
   readonly pooledBytes: number;
-  /** Bytes of buffers kept for reuse. */
+  /** Total size of the pooled buffers that are kept for reuse, in bytes. */
   readonly idlePooledBytes: number;
   /** Limit on the sum of `pooledBytes` and `idlePooledBytes`. */
   readonly maxPooledBytes: number;
-  /** Responses that wait for a buffer. */
+  /** Number of responses that wait for a buffer. */
   readonly waitingForBuffers: number;
   /** Memory pressure level. */
   readonly pressure: 'normal' | 'constrained' | 'critical';
-  /** Figures behind the memory pressure level. */
+  /** Measurements from which the memory pressure level is derived. */
   readonly memory: MemoryStats;
 }
 
@@ -68,13 +70,13 @@ export interface StatsSource<Stats> {
 
 /** Number of responses with the same protocol, operation, status code and source. */
 export interface ResponseCount {
-  /** Name of the protocol; `none` if no protocol matched, and for routes of the host. */
+  /** Name of the protocol. `none` if no protocol matched, or if a route of the host sent the artifact. */
   readonly protocol: string;
-  /** Operation requested; `send` for routes of the host, `none` if no protocol matched. */
+  /** Requested operation. `send`: a route of the host sent the artifact. `none`: no protocol matched. */
   readonly operation: OperationKind | 'send' | 'none';
-  /** HTTP status code; 0 if the response ended before it had one. */
+  /** HTTP status code; 0 if the response ended before its status was known. */
   readonly status: number;
-  /** Source of most bytes of the body; `none` if no bytes of an artifact were sent. */
+  /** Source from which most bytes of the body came; `none` if no bytes of an artifact were sent. */
   readonly source: SourceName | 'none';
   /** Number of responses. */
   readonly count: number;
@@ -82,7 +84,7 @@ export interface ResponseCount {
 
 /** Duration of complete downloads of one size class. */
 export interface SizeClassLatency {
-  /** Largest number of bytes sent in this class; Infinity for the last class. */
+  /** Maximum number of bytes that a download of this class has sent; Infinity for the last class. */
   readonly maxBytes: number;
   /** Time from the request to the response headers. */
   readonly firstByte: HistogramSnapshot;
@@ -90,36 +92,36 @@ export interface SizeClassLatency {
   readonly duration: HistogramSnapshot;
 }
 
-/** Memory figures of the pressure provider. A field is undefined if the provider does not report it. */
+/** Measurements of the memory pressure provider. A field is undefined if the provider does not report it. */
 export interface MemoryStats {
-  /** Bytes in use that count towards the limit. */
+  /** Number of bytes in use that count towards the limit. */
   readonly usedBytes: number | undefined;
   /** Memory limit in bytes. */
   readonly limitBytes: number | undefined;
-  /** Use in bytes at which the level becomes `constrained`. */
+  /** Value of `usedBytes` from which the level is `constrained`. */
   readonly softBytes: number | undefined;
-  /** Use in bytes at which the level becomes `critical`. */
+  /** Value of `usedBytes` from which the level is `critical`. */
   readonly hardBytes: number | undefined;
   /** Bytes between the soft and the hard watermark, clamped to the range from 64 MiB to 512 MiB. */
   readonly headroomBytes: number;
-  /** Origin of the figures, such as a cgroup. */
+  /** Source of the measurements, such as a cgroup. */
   readonly sensor: string | undefined;
 }
 
 /** Upper bounds of the size classes of downloads, in bytes sent. */
 const SIZE_CLASSES = [64 * KIB, MIB, 16 * MIB, Number.POSITIVE_INFINITY] as const;
 
-/** Response that has ended, as {@link Counters} counts it. */
+/** Response that has ended. {@link Counters} counts it. */
 export interface EndedResponse {
   readonly protocol: Protocol | undefined;
   readonly operation: ResponseCount['operation'];
   readonly status: number;
   readonly complete: boolean;
-  /** Bytes sent, by source. */
+  /** Number of bytes sent, by source. */
   readonly tally: { readonly bytes: Readonly<BytesBySource> };
   /** Time of the request, by `performance.now()`. */
   readonly startedAt: number;
-  /** Time of the headers of an artifact, by `performance.now()`. */
+  /** Time at which the headers of an artifact were sent, by `performance.now()`. */
   readonly headersAt: number;
 }
 
@@ -151,7 +153,8 @@ export class Counters implements Totals {
     const source = mainSource(record.tally.bytes);
     const { protocol, operation, status } = record;
     let group = this.#lastGroup;
-    // Most responses belong to the group of the previous one, which saves building the key of the map.
+    // Most responses belong to the same group as the previous response. For these, the key of the map does not have to
+    // be built.
     if (
       group.protocol !== protocol ||
       group.operation !== operation ||
@@ -218,7 +221,7 @@ export class Counters implements Totals {
   }
 }
 
-/** Returns the figures of a provider, with `undefined` for those that it does not report. */
+/** Returns the measurements of a provider. A field that the provider does not report is `undefined`. */
 export function memoryStats(memory: MemoryPressureProvider): MemoryStats {
   const { usedBytes, limitBytes, softBytes, hardBytes, headroomBytes, sensor } = memory;
   return { usedBytes, limitBytes, softBytes, hardBytes, headroomBytes, sensor };

@@ -11,7 +11,7 @@ import type { Download } from './download.js';
 import { RequestSignal } from './request-signal.js';
 import { assertNoContentCoding, expectedBody, uploadBody } from './upload-body.js';
 
-/** Access to the store for everything but sending an artifact. Keys are those of the store. */
+/** Access to the store for all operations except sending an artifact. Keys include the prefix of the protocol. */
 export class StoreAccess {
   readonly #store: Store;
   readonly #openFiles: OpenFiles;
@@ -38,7 +38,7 @@ export class StoreAccess {
     if (artifact.kind === 'stream') return readStream(await artifact.open(undefined, options), maxBytes);
     const bytes = await this.#readFile(artifact, maxBytes);
     if (bytes !== undefined) return bytes;
-    // The file no longer exists, but the store may have moved the artifact to another one.
+    // The file no longer exists, but the store may have moved the artifact to another file.
     const moved = await this.#store.get(key, options);
     if (moved?.kind !== 'file' || moved.path === artifact.path) return undefined;
     return this.#readFile(moved, maxBytes);
@@ -54,7 +54,7 @@ export class StoreAccess {
       while (filled < bytes.byteLength) {
         const count = await file.read(bytes.subarray(filled), bytes.byteLength - filled, offset + filled);
         if (count === 0) {
-          const message = `${file.path}: expected ${length} bytes at ${offset}, received ${filled}`;
+          const message = `${file.path}: expected ${length} bytes at offset ${offset}, received ${filled}`;
           throw new HotblobError('ERR_HOTBLOB_TRUNCATED', message);
         }
         filled += count;
@@ -83,7 +83,7 @@ export class StoreAccess {
   }
 }
 
-/** Access to the store for the protocol that handles one request. Keys are those of the protocol. */
+/** Access to the store for the protocol that handles a request. Keys do not include the prefix of the protocol. */
 export class ProtocolStoreAccess implements ProtocolArtifacts {
   /** Whether the protocol has read the request body. */
   isBodyRead = false;
@@ -113,7 +113,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
     return this.#signal.signal;
   }
 
-  /** Returns the key in the store. Throws for an invalid key. */
+  /** Returns the key in the store: `key` with the prefix of the protocol. Throws for an invalid key. */
   storeKey(key: string): string {
     return this.#protocol === undefined ? key : this.#protocols.storeKey(this.#protocol, key);
   }
@@ -152,7 +152,7 @@ function readOnlyError(): HotblobError {
 async function readStream(stream: Readable, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  // Leaving the loop early destroys the stream.
+  // A `break` or `return` in this loop destroys the stream.
   for await (const chunk of stream) {
     chunks.push(Buffer.from(chunk));
     bytes += chunk.byteLength;

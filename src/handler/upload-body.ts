@@ -6,10 +6,10 @@ import { HotblobError } from '../contract/errors.js';
 import { bodyConsumedError, type Exchange } from '../contract/exchange.js';
 import { type Digest, declaredDigests } from '../http/digest.js';
 
-/** Whether a request may have a body that has not been read. */
+/** Returns whether a request may have a body that has not been read. */
 export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
   const length = headers['content-length'];
-  // In HTTP/2 no header announces a body of unknown length.
+  // In HTTP/2, no header announces a body of unknown length.
   return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
 }
 
@@ -17,15 +17,16 @@ export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
 interface ExpectedDigest {
   /** SHA-256 of the body in hex. */
   readonly sha256?: string | undefined;
-  /** Status of the response to a body with another digest. Default: 400. */
+  /** Status of the response if the digest of the body differs. Default: 400. */
   readonly mismatch?: 400 | 422 | undefined;
 }
 
 /**
- * Returns what the body of an upload must be, from the request headers and the protocol.
+ * Returns the expected length and digests of the body of an upload, from the request headers and the protocol.
  *
  * @throws HotblobError `ERR_HOTBLOB_TOO_LARGE` if the announced length exceeds `maxBytes`
- * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` for a malformed digest header, and for a part of an artifact
+ * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if a digest header is malformed, or if the body is only a part of an
+ *   artifact
  * @throws HotblobError `ERR_HOTBLOB_TRANSFER_CODING` for a transfer coding other than `chunked`
  */
 export function expectedBody(
@@ -43,9 +44,10 @@ export function expectedBody(
   return { size, maxBytes, digests };
 }
 
-/** Asserts that the bytes of the body, without chunks, are the whole artifact. */
+/** Asserts that the body is the whole artifact, and that its transfer coding is supported. */
 function assertCompleteForm(headers: IncomingHttpHeaders): void {
-  // Only a server that supports partial PUT may ignore it (RFC 9110, section 14.5).
+  // Content-Range must not be ignored: a server that does not support partial PUT must respond with 400 (RFC 9110,
+  // section 14.5).
   if (headers['content-range'] !== undefined) {
     const message = 'upload: expected a whole artifact without Content-Range; parts of an artifact are not supported';
     throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', message);
@@ -58,8 +60,8 @@ function assertCompleteForm(headers: IncomingHttpHeaders): void {
 }
 
 /**
- * Returns the metadata to store with an upload: that of the protocol, and the Content-Encoding of the request, because no
- * client can decode the artifact without it.
+ * Returns the metadata that is stored with an upload: the metadata of the protocol, and the Content-Encoding of the
+ * request. Without Content-Encoding, no client could decode the artifact.
  */
 export function storedMetadata(exchange: Exchange, metadata: UploadMetadata | undefined): UploadMetadata | undefined {
   const contentEncoding = contentCodingOf(exchange);
@@ -68,7 +70,7 @@ export function storedMetadata(exchange: Exchange, metadata: UploadMetadata | un
 }
 
 /**
- * Asserts that a body that a protocol parses itself is not encoded.
+ * Asserts that the request has no Content-Encoding. Called for a body that the protocol parses itself.
  *
  * @throws HotblobError `ERR_HOTBLOB_CONTENT_CODING`
  */
@@ -101,13 +103,14 @@ export interface ExpectedBody {
 }
 
 /**
- * Returns the body of an upload as a stream for the store. The stream fails if the body exceeds `maxBytes`, differs from
- * the announced length or a digest, or if the client disconnects. Destroying it leaves the exchange open, so that the
- * handler can respond.
+ * Returns the body of an upload as a stream for the store. The stream fails if the body exceeds `maxBytes` or differs
+ * from the announced length or a digest, or if the client disconnects. If the stream is destroyed, the exchange remains
+ * open, so that the handler can respond.
  */
 export function uploadBody(exchange: Exchange, expected: ExpectedBody): Readable {
   const body = Readable.from(checkedChunks(exchange, expected), { objectMode: false });
-  // A store that has given up may have removed its listener. An unhandled 'error' event ends the process.
+  // A store that has stopped reading may have removed its listener. An 'error' event without a listener ends the
+  // process.
   return body.on('error', () => {});
 }
 
@@ -118,7 +121,7 @@ async function* checkedChunks(
   const source = exchange.body;
   if (isConsumed(source, size)) throw bodyConsumedError();
   let received = 0;
-  // Every chunk that leaves the stream, also if another consumer takes it.
+  // Number of bytes that have left the stream, even if another consumer takes them.
   let emitted = 0;
   const onData = (chunk: Uint8Array): void => {
     emitted += chunk.byteLength;
@@ -156,8 +159,8 @@ async function* checkedChunks(
 }
 
 /**
- * Whether another consumer reads the stream, has read it, or decodes it to text. Chunks that were read can have been put
- * back with `unshift()`: then only the announced length tells whether all of them are there.
+ * Returns whether another consumer is reading the stream, has read it, or decodes it to text. If that consumer put
+ * chunks back with `unshift()`, only the announced length tells whether the stream is complete.
  */
 function isConsumed(body: Readable, size: number | undefined): boolean {
   if (body.readableEncoding !== null || (body.readableFlowing === true && !body.readableEnded)) return true;
