@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 
-/** Bytes `start` (inclusive) to `end` (exclusive) of an artifact. */
+/** Range of the bytes of an artifact, from `start` (inclusive) to `end` (exclusive). */
 export interface ByteRange {
-  /** Offset of the first byte, from 0. */
+  /** Offset of the first byte. The first byte of the artifact has the offset 0. */
   readonly start: number;
   /** Offset after the last byte. */
   readonly end: number;
@@ -11,11 +11,12 @@ export interface ByteRange {
 /** Response headers of an artifact, common to all kinds. */
 export interface ArtifactMetadata {
   /**
-   * Entity tag as it appears in the header, quotes included: `"abc"`, or `W/"abc"` for a weak one (RFC 9110, section 8.8.3).
-   * Default: for a file, a strong tag of its inode, size and modification time in nanoseconds; otherwise none.
+   * Entity tag as it appears in the header, quotes included: `"abc"`, or `W/"abc"` for a weak tag (RFC 9110, section
+   * 8.8.3). Default for a file: a strong tag, made from its inode, size and modification time in nanoseconds. Default
+   * otherwise: none.
    */
   readonly etag?: string | undefined;
-  /** Value of `Last-Modified`. Default: the file's modification time; none for bytes and streams. */
+  /** Value of `Last-Modified`. Default for a file: its modification time. Default otherwise: none. */
   readonly lastModified?: Date | undefined;
   /** Value of `Content-Type`. Default: `application/octet-stream`. */
   readonly contentType?: string | undefined;
@@ -31,8 +32,8 @@ export interface ArtifactMetadata {
 }
 
 /**
- * Headers that a client sends with an upload and that downloads of the artifact repeat. Names of `headers` are in lower case. A
- * store need not return a field whose value is the default of {@link ArtifactMetadata}.
+ * Headers that a client sends with an upload and that downloads of the artifact repeat. Names of `headers` are in lower
+ * case. If a value is the default of {@link ArtifactMetadata}, a store may omit the field.
  */
 export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEncoding' | 'cacheControl' | 'headers'>;
 
@@ -40,11 +41,14 @@ export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEnco
 export interface BytesArtifact extends ArtifactMetadata {
   /** Discriminates {@link Artifact}. */
   readonly kind: 'bytes';
-  /** Whole artifact. Must not change while a response sends it. */
+  /** Bytes of the whole artifact. They must not change while a response sends them. */
   readonly bytes: Uint8Array;
 }
 
-/** Regular file, or a region of one. The handler opens, maps and closes it. A file that no longer exists is a miss. */
+/**
+ * Artifact that is a regular file or a region of a file. The handler opens, maps and closes the file. A file that no
+ * longer exists counts as a miss.
+ */
 export interface FileArtifact extends ArtifactMetadata {
   /** Discriminates {@link Artifact}. */
   readonly kind: 'file';
@@ -55,14 +59,14 @@ export interface FileArtifact extends ArtifactMetadata {
   /** Length of the artifact in bytes. Default: up to the end of the file. */
   readonly length?: number | undefined;
   /**
-   * Promise of the store that the file is only appended to, replaced by rename, or unlinked: never truncated and never
-   * rewritten in place. The handler maps only such files, because reading a mapped page past the end of a truncated file ends
-   * the process with SIGBUS (mmap(2)). Default: false.
+   * Whether the store promises that the file is never truncated and never rewritten in place. The file may only be
+   * appended to, replaced by rename, or unlinked. The handler maps only such files: if a mapped file is truncated, a
+   * read of a page beyond its end ends the process with SIGBUS (mmap(2)). Default: false.
    */
   readonly immutable?: boolean | undefined;
   /**
-   * Absolute path of the directory that the file must be in. A path that leaves it, also through a symbolic link, is a miss. The
-   * directory itself may be a symbolic link. Default: no check.
+   * Absolute path of the directory in which the file must be. A path that leads out of the directory, even through a
+   * symbolic link, is a miss. The directory itself may be a symbolic link. Default: no check.
    */
   readonly root?: string | undefined;
 }
@@ -71,13 +75,13 @@ export interface FileArtifact extends ArtifactMetadata {
 export interface StreamArtifact extends ArtifactMetadata {
   /** Discriminates {@link Artifact}. */
   readonly kind: 'stream';
-  /** Length in bytes. Default: unknown; then the response has no `Content-Length` and ranges are ignored. */
+  /** Length in bytes. Default: unknown; the response then has no `Content-Length`, and ranges are ignored. */
   readonly size?: number | undefined;
   /**
-   * Opens the stream. Called at most once per response, after the response headers are decided.
+   * Opens the stream. The handler calls it at most once per response, when it has determined the response headers.
    *
    * @param range bytes to return; undefined for the whole artifact
-   * @param options `signal` aborts when the client disconnects
+   * @param options `signal` is aborted when the client disconnects
    */
   open(range: ByteRange | undefined, options: { readonly signal: AbortSignal }): Readable | Promise<Readable>;
 }

@@ -36,8 +36,8 @@ const CODES = {
 } as const satisfies Record<string, { readonly status: number; readonly summary: string }>;
 
 /**
- * Code of a {@link HotblobError}. Codes are stable across versions. Each has an entry in docs/troubleshooting.md, for example
- * `docs/troubleshooting.md#err_hotblob_invalid_option`.
+ * Code of a {@link HotblobError}. Codes are stable across versions. Each code has an entry in docs/troubleshooting.md,
+ * for example `docs/troubleshooting.md#err_hotblob_invalid_option`.
  */
 export type ErrorCode = keyof typeof CODES;
 
@@ -45,14 +45,14 @@ export type ErrorCode = keyof typeof CODES;
 export class HotblobError extends Error {
   /** Class name. */
   override readonly name = 'HotblobError';
-  /** Identifies the error. Compare this, not the message: messages may change. */
+  /** Code that identifies the error. Compare the code, not the message, because messages may change. */
   readonly code: ErrorCode;
-  // Own, writable properties: Koa and others assign to them.
+  // These are own, writable properties, because Koa and other frameworks assign to them.
   /** HTTP status of a request that fails with this error. */
   status: number;
-  /** Same as `status`, under the name that Express and Fastify read. */
+  /** HTTP status, like `status`. Express and Fastify read this property. */
   statusCode: number;
-  /** Whether a framework may show the message to the client. False, because messages name files. */
+  /** Whether a framework may show the message to the client. Always false, because messages contain paths of files. */
   expose: boolean;
   /** Response headers that belong to the status: `retry-after` for 503. */
   headers: Record<string, string>;
@@ -80,7 +80,10 @@ const STATUS_OF_ERRNO: Readonly<Record<string, number>> = {
   ENOMEM: 503,
 };
 
-/** Returns the HTTP status for a value that a store or the system threw: 500 unless its code has a better one. */
+/**
+ * Returns the HTTP status for a value that a store or the system threw. If its code has no status of its own, returns
+ * 500.
+ */
 export function statusOf(error: unknown): number {
   if (error instanceof HotblobError) return error.status;
   const code = errnoCode(error);
@@ -92,14 +95,14 @@ export function summaryOf(code: ErrorCode): string {
   return CODES[code].summary;
 }
 
-/** Whether `code` is an {@link ErrorCode}. */
+/** Returns whether `code` is an {@link ErrorCode}. */
 export function isErrorCode(code: string): code is ErrorCode {
   return Object.hasOwn(CODES, code);
 }
 
 /**
- * Returns the `code` of a thrown value, such as `ENOENT`. Does not use instanceof: Jest runs tests in a realm with its own
- * Error class.
+ * Returns the `code` of a thrown value, such as `ENOENT`. Does not use instanceof, because Jest runs tests in a realm
+ * with an Error class of its own.
  */
 export function errnoCode(error: unknown): string | undefined {
   const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined;

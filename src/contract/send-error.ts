@@ -2,23 +2,30 @@ import { getSystemErrorMap } from 'node:util';
 import { errnoCode, errorHeaders, HotblobError, isErrorCode, statusOf, summaryOf } from './errors.js';
 
 /**
- * Reason why an artifact could not be sent. Nothing has been sent, so the error handler of the host can still respond: Express,
- * Koa, Fastify and Nest read the properties below. The message names no path, because some hosts show it to clients; `cause` does.
+ * Error of an artifact that could not be sent. Nothing has been sent yet, so the error handler of the host can still
+ * respond: Express, Koa, Fastify and Nest read the properties below. The message contains no path, because some hosts
+ * show it to clients. The path is in the message of `cause`.
  */
 export class SendError extends Error {
   /** Class name. */
   override readonly name = 'SendError';
   /**
-   * An {@link ErrorCode}, a code of the system such as `EACCES`, or `ERR_HOTBLOB_INTERNAL` if the cause has no code. A missing
-   * file has `ERR_HOTBLOB_NOT_FOUND`.
+   * Error code: an {@link ErrorCode}, a code of the system such as `EACCES`, or `ERR_HOTBLOB_INTERNAL` if the cause has
+   * no code. A missing file has `ERR_HOTBLOB_NOT_FOUND`.
    */
   readonly code: string;
-  // Own, writable properties: Koa and others assign to them.
-  /** HTTP status: 404 for a missing file, 403 for a denied one, 503 under load, otherwise the status of the cause. */
+  // These are own, writable properties, because Koa and other frameworks assign to them.
+  /**
+   * HTTP status: 404 if the file does not exist, 403 if the process may not read it, 503 if the server is overloaded,
+   * otherwise the status of the cause.
+   */
   status: number;
-  /** Same as `status`, under the name that Express and Fastify read. */
+  /** HTTP status, like `status`. Express and Fastify read this property. */
   statusCode: number;
-  /** Whether a framework may show the message to the client. True below 500, as in the http-errors package. */
+  /**
+   * Whether a framework may show the message to the client. True if `status` is below 500, as in the package
+   * http-errors.
+   */
   expose: boolean;
   /** Response headers that belong to the status: `retry-after` for 503. */
   headers: Record<string, string>;

@@ -2,10 +2,10 @@ import type { UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
 import { isFieldName, isFieldValue } from './header-fields.js';
 
-/** Maximum size in bytes of the metadata of an upload, as {@link encodeMetadata} writes it. */
+/** Maximum size of the metadata of an upload in bytes, in the form that {@link encodeMetadata} returns. */
 export const MAX_METADATA_BYTES = 4096;
 
-/** Values that every artifact has by default. They are not stored. */
+/** Default values of the fields. A field with its default value is not stored. */
 const DEFAULTS: Readonly<Record<Field, string>> = {
   contentType: 'application/octet-stream',
   contentEncoding: 'identity',
@@ -16,8 +16,8 @@ type Field = keyof typeof LETTERS;
 const FIELDS = ['contentType', 'contentEncoding', 'cacheControl'] as const;
 
 /**
- * Encodes the metadata of an upload for storage: JSON with short names, header names in lower case. Returns undefined if nothing
- * differs from the defaults.
+ * Encodes the metadata of an upload for storage, as JSON with short names and with header names in lower case. Returns
+ * undefined if no field differs from its default.
  *
  * @throws HotblobError `ERR_HOTBLOB_METADATA_TOO_LARGE` above {@link MAX_METADATA_BYTES}
  * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` for a name or value that is not a valid header
@@ -43,7 +43,7 @@ export function encodeMetadata(metadata: UploadMetadata | undefined): Buffer | u
   throw new HotblobError('ERR_HOTBLOB_METADATA_TOO_LARGE', message);
 }
 
-/** Decodes the result of {@link encodeMetadata}. Returns undefined for anything else. */
+/** Decodes the result of {@link encodeMetadata}. Returns undefined for any other bytes. */
 export function decodeMetadata(bytes: Uint8Array): UploadMetadata | undefined {
   let value: unknown;
   try {
@@ -66,9 +66,10 @@ export function decodeMetadata(bytes: Uint8Array): UploadMetadata | undefined {
 }
 
 /**
- * Validates the metadata of an upload and returns a copy, as {@link encodeMetadata} and {@link decodeMetadata} would.
+ * Validates the metadata of an upload and returns a copy. The copy is the same as after {@link encodeMetadata} and
+ * {@link decodeMetadata}.
  *
- * @throws HotblobError as {@link encodeMetadata}
+ * @throws HotblobError for the reasons of {@link encodeMetadata}
  */
 export function normalizeMetadata(metadata: UploadMetadata | undefined): UploadMetadata | undefined {
   const bytes = encodeMetadata(metadata);

@@ -3,7 +3,7 @@ import { HotblobError } from './errors.js';
 
 /** Check of one option. */
 export interface OptionCheck {
-  /** Completes the sentence "expected ...". */
+  /** Description of a valid value. It completes the sentence "expected ...". */
   readonly expected: string;
   accepts(value: unknown): boolean;
 }
@@ -13,15 +13,17 @@ export const FLAG: OptionCheck = {
   accepts: (value) => typeof value === 'boolean',
 };
 
-/** Number of bytes, 0 included. */
+/** Check of a number of bytes. 0 is valid. */
 export const BYTES: OptionCheck = {
-  expected: 'a whole number of bytes from 0',
+  expected: 'a whole number of bytes, 0 or more',
   accepts: (value) => Number.isSafeInteger(value) && Number(value) >= 0,
 };
 
 const MAX_INT32 = 2 ** 31 - 1;
 
-/** Delay of a timer in milliseconds. `setTimeout` takes a signed 32-bit number: it replaces a longer delay with 1 ms. */
+/**
+ * Check of a delay in milliseconds. `setTimeout` accepts a signed 32-bit number and replaces a longer delay with 1 ms.
+ */
 export const MILLISECONDS: OptionCheck = {
   expected: `a whole number of milliseconds from 1 to ${MAX_INT32}`,
   accepts: (value) => Number.isInteger(value) && Number(value) >= 1 && Number(value) <= MAX_INT32,
@@ -30,23 +32,24 @@ export const MILLISECONDS: OptionCheck = {
 const DEFAULT_WINDOW_BYTES = 65_535;
 
 /**
- * Size of an HTTP/2 flow-control window, in bytes. RFC 9113, section 6.9.1, limits it to 2^31 - 1. The lower bound is the
- * initial window of section 6.9.2: a peer may send that much before it has received the setting.
+ * Check of the size of an HTTP/2 flow-control window, in bytes. RFC 9113, section 6.9.1, limits the size to 2^31 - 1.
+ * The lower bound is the initial window of section 6.9.2, because a peer may send that much before it has received the
+ * setting.
  */
 export const WINDOW_BYTES: OptionCheck = {
   expected: `a whole number of bytes from ${DEFAULT_WINDOW_BYTES} to ${MAX_INT32}`,
   accepts: (value) => Number.isInteger(value) && Number(value) >= DEFAULT_WINDOW_BYTES && Number(value) <= MAX_INT32,
 };
 
-/** Accepts integers from `least`. */
+/** Returns a check that accepts integers of at least `least`. */
 export function countFrom(least: number): OptionCheck {
   return {
-    expected: `a whole number from ${least}`,
+    expected: `a whole number, ${least} or more`,
     accepts: (value) => Number.isSafeInteger(value) && Number(value) >= least,
   };
 }
 
-/** Accepts one of `values`. */
+/** Returns a check that accepts one of `values`. */
 export function oneOf(...values: readonly string[]): OptionCheck {
   return {
     expected: values.map((value) => `'${value}'`).join(', '),
@@ -54,13 +57,13 @@ export function oneOf(...values: readonly string[]): OptionCheck {
   };
 }
 
-/** Object. Its properties are checked elsewhere. */
+/** Check of an object. The properties are checked elsewhere. */
 export const OBJECT: OptionCheck = {
   expected: 'an object',
   accepts: (value) => typeof value === 'object' && value !== null,
 };
 
-/** Number, NaN included: the bounds check that follows rejects it. */
+/** Check of a number. NaN is accepted, because the caller checks the bounds afterwards and rejects NaN. */
 export const NUMBER: OptionCheck = {
   expected: 'a number',
   accepts: (value) => typeof value === 'number',
@@ -76,7 +79,7 @@ export function assertOptions<T extends object>(options: T, checks: Readonly<Rec
   for (const key of Object.keys(options)) {
     const name = key as string & keyof T;
     const value = options[name];
-    // Runs once per request for fileArtifact(): allocates nothing.
+    // fileArtifact() runs this once per request, so it must not allocate.
     const check = Object.hasOwn(checks, name) ? checks[name] : undefined;
     if (check === undefined) throw unknownOption(name, Object.keys(checks));
     if (value !== undefined && !check.accepts(value)) throw invalidOption(name, check.expected, value);
@@ -89,7 +92,7 @@ export function unknownOption(name: string, known: readonly string[]): HotblobEr
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
-/** Returns the error for an option with an invalid value: what was expected and what was received. */
+/** Returns the error for an option with an invalid value. The message says what was expected and what was received. */
 export function invalidOption(name: string, expected: string, received: unknown): HotblobError {
   const value = inspect(received, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${value}`);

@@ -66,6 +66,6 @@ function assertByteCount(name: string, value: unknown): void {
   if (value === undefined) return;
   assert(
     Number.isSafeInteger(value) && Number(value) >= 0,
-    `${name}: expected a number of bytes (an integer of at least 0), received ${String(value)}`,
+    `${name}: expected a whole number of bytes, 0 or more, received ${String(value)}`,
   );
 }

@@ -16,7 +16,7 @@ const INVALID: [object, RegExp][] = [
   [{ tls: 'cert' }, /^tls: expected an object, received 'cert'$/],
   [{ handler: {} }, /^handler: expected the result of createHandler\(\), received \{\}$/],
   [{ memory: {} }, /^memory: expected an object with level and headroomBytes/],
-  [{ maxStreams: 0 }, /^maxStreams: expected a whole number from 1, received 0$/],
+  [{ maxStreams: 0 }, /^maxStreams: expected a whole number, 1 or more, received 0$/],
   [{ pingIntervalMs: 0 }, /^pingIntervalMs: expected a whole number of milliseconds from 1 to 2147483647, received 0$/],
   [{ maxAgeMs: 2 ** 31 }, /^maxAgeMs: /],
   [{ graceMs: '30s' }, /^graceMs: .*received '30s'$/],

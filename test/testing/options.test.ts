@@ -34,7 +34,7 @@ const INVALID: readonly (readonly [string, object, RegExp])[] = [
     { capabilities: { evictsAbove: 12 * MIB } },
     /evictsAbove: .* received 12582912/,
   ],
-  ['largeBytes below the minimum', { largeBytes: 1000 }, /largeBytes: expected a whole number from 262144/],
+  ['largeBytes below the minimum', { largeBytes: 1000 }, /largeBytes: expected a whole number, 262144 or more/],
   ['a timeout of 0', { timeoutMs: 0 }, /timeoutMs/],
 ];
 
