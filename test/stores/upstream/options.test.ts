@@ -19,7 +19,7 @@ const INVALID: Record<string, readonly [string, UpstreamStoreOptions]> = {
   ca: ['http://host', { ca: 'pem' }],
   'ca: expected one or more certificates in PEM': ['https://host', untyped({ ca: [1] })],
   token: ['http://host', { token: `${SECRET}\n` }],
-  'token: expected no other': ['http://user:pass@host', { token: SECRET }],
+  'token: cannot be combined with': ['http://user:pass@host', { token: SECRET }],
   'token: expected visible': ['http://host', untyped({ token: 1 })],
   credentials: ['http://host', untyped({ credentials: SECRET })],
   'credentials: expected': ['http://host', { credentials: { username: 'a:b', password: SECRET } }],
