@@ -1,14 +1,20 @@
+import { HotblobError } from '../contract/errors.js';
 import type { OptionCheck } from '../contract/validation.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
 import type { AccessLevel, AccessPolicy } from './policy.js';
 import { type AccessToken, MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
-import { ANONYMOUS, LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
+import { ANONYMOUS, describeUnknownProtocol, LEVEL, OWN_PROTOCOLS, TOKEN } from './token-syntax.js';
 
 /** Options of {@link staticTokens}. */
 export interface StaticTokensOptions {
   /** Minimum access level of every client, with or without a known token. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;
+  /**
+   * Names of your own protocols. A token whose `protocols` has another name than these and those of this package is an
+   * error, because it would be valid for less than intended. Default: none.
+   */
+  readonly protocols?: readonly string[] | undefined;
 }
 
 /**
@@ -18,37 +24,37 @@ export interface StaticTokensOptions {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid token or an unknown option
  */
 export function staticTokens(tokens: readonly AccessToken[], options: StaticTokensOptions = {}): AccessPolicy {
-  assertHiddenOptions('', options, { anonymous: ANONYMOUS });
+  assertHiddenOptions('', options, { anonymous: ANONYMOUS, protocols: OWN_PROTOCOLS });
   if (!Array.isArray(tokens)) throw hiddenOption('tokens', 'an array', tokens);
-  for (const [index, entry] of tokens.entries()) assertToken(`tokens[${index}]`, entry);
+  for (const [index, entry] of tokens.entries()) assertToken(`tokens[${index}]`, entry, options.protocols);
   const set = new TokenSet(tokens, options.anonymous);
   return (request) => set.levelOf(request);
 }
 
-function assertToken(optionName: string, entry: AccessToken): void {
+function assertToken(optionName: string, entry: AccessToken, protocols: readonly string[] | undefined): void {
   assertHiddenOptions(optionName, entry, CHECKS);
   for (const name of ['token', 'level'] as const) {
     if (entry[name] === undefined) throw hiddenOption(`${optionName}.${name}`, CHECKS[name].expected, undefined);
+  }
+  const unknown = describeUnknownProtocol(entry.protocols ?? [], protocols);
+  if (unknown !== undefined) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${optionName}.protocols: ${unknown}`);
   }
   if (entry.token.length < MIN_TOKEN_LENGTH) {
     logAccess('%s: token shorter than %d characters', optionName, MIN_TOKEN_LENGTH);
   }
 }
 
+/** Rejects an empty list, because it could mean all or none. */
+const LIST: OptionCheck = {
+  expected: 'a non-empty array of non-empty strings',
+  accepts: (value) =>
+    Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'string' && each !== ''),
+};
+
 const CHECKS: Readonly<Record<keyof AccessToken, OptionCheck>> = {
   token: TOKEN,
   level: LEVEL,
-  protocols: listOf(PROTOCOL),
-  namespaces: listOf({
-    expected: 'non-empty strings',
-    accepts: (value) => typeof value === 'string' && value !== '',
-  }),
+  protocols: LIST,
+  namespaces: LIST,
 };
-
-/** Returns the check of a list. An empty list is rejected, because it could mean all or none. */
-function listOf({ expected, accepts }: OptionCheck): OptionCheck {
-  return {
-    expected: `a non-empty array of ${expected}`,
-    accepts: (value) => Array.isArray(value) && value.length > 0 && value.every(accepts),
-  };
-}

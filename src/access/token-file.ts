@@ -4,9 +4,9 @@ import { ChangingFile, type FileContent } from './changing-file.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
 import type { AccessLevel, AccessPolicy, AccessRequest } from './policy.js';
-import { parseTokenLines, type TokenLine } from './token-lines.js';
+import { parseTokenLines, splitCompleteLines, type TokenLine } from './token-lines.js';
 import { MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
-import { ANONYMOUS } from './token-syntax.js';
+import { ANONYMOUS, OWN_PROTOCOLS } from './token-syntax.js';
 
 /** Minimum time between two checks of the file. */
 const CHECK_INTERVAL_MS = 1000;
@@ -21,6 +21,17 @@ export interface TokenFileOptions {
    * rejected at once; with Infinity, never. Default: 600,000 (ten minutes).
    */
   readonly maxStaleMs?: number | undefined;
+  /**
+   * Names of your own protocols. A token whose `protocols=` has another name than these and those of this package is an
+   * error, because it would be valid for less than intended. Default: none.
+   */
+  readonly protocols?: readonly string[] | undefined;
+  /**
+   * Called with one line, which contains no token, when the file becomes invalid, when its tokens expire, and for each
+   * problem of a valid file: an incomplete last line, short tokens, access for group or others. Default: the lines go to
+   * `DEBUG=hotblob:access` only.
+   */
+  readonly onWarning?: ((line: string) => void) | undefined;
 }
 
 /**
@@ -35,11 +46,11 @@ export const DEFAULT_MAX_STALE_MS = 600_000;
  *
  * If the last check is at least one second old, a request with a token checks the file for changes and waits for the
  * result. The policy has no timer and no watcher, and does not have to be closed. Replace the file by rename, because a
- * file that is written in place can be read while it is incomplete.
+ * file that is written in place can be read while lines are missing. A last line that does not end with a newline is
+ * not used, because the rest of it may follow.
  *
  * If the file becomes invalid, its last valid tokens are accepted for `maxStaleMs`. `DEBUG=hotblob:access` logs each
- * change, a warning if the group or others can access the file, and a warning for each token shorter than 16
- * characters.
+ * change and what `onWarning` receives.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option or file. The message contains the path and
  *   the line, never a token
@@ -55,7 +66,12 @@ export function tokenFile(path: string, options: TokenFileOptions = {}): Promise
  */
 export async function openTokenFile(path: string, options: TokenFileOptions, now: () => number): Promise<AccessPolicy> {
   if (typeof path !== 'string' || path === '') throw hiddenOption('path', 'the path of a file', path);
-  assertHiddenOptions('', options, { anonymous: ANONYMOUS, maxStaleMs: STALE });
+  assertHiddenOptions('', options, {
+    anonymous: ANONYMOUS,
+    maxStaleMs: STALE,
+    protocols: OWN_PROTOCOLS,
+    onWarning: FUNCTION,
+  });
   const file = new TokenFile(resolve(path), options, now);
   await file.load();
   return (request) => file.levelOf(request);
@@ -66,11 +82,18 @@ const STALE: OptionCheck = {
   accepts: (value) => typeof value === 'number' && value >= 0,
 };
 
+const FUNCTION: OptionCheck = {
+  expected: 'a function',
+  accepts: (value) => typeof value === 'function',
+};
+
 class TokenFile {
   readonly #path: string;
   readonly #file: ChangingFile;
   readonly #anonymous: AccessLevel | undefined;
   readonly #maxStaleMs: number;
+  readonly #protocols: readonly string[] | undefined;
+  readonly #onWarning: ((line: string) => void) | undefined;
   readonly #now: () => number;
   /** Token set without tokens: every client is anonymous. */
   readonly #noTokens: TokenSet;
@@ -80,11 +103,14 @@ class TokenFile {
   /** Error of the file, and the time since when every check has failed; undefined if the last check succeeded. */
   #failure: { readonly message: string; readonly since: number } | undefined;
 
-  constructor(path: string, { anonymous, maxStaleMs }: TokenFileOptions, now: () => number) {
+  constructor(path: string, options: TokenFileOptions, now: () => number) {
+    const { anonymous, maxStaleMs, protocols, onWarning } = options;
     this.#path = path;
     this.#file = new ChangingFile(path);
     this.#anonymous = anonymous;
     this.#maxStaleMs = maxStaleMs ?? DEFAULT_MAX_STALE_MS;
+    this.#protocols = protocols && [...protocols];
+    this.#onWarning = onWarning;
     this.#now = now;
     this.#noTokens = new TokenSet([], anonymous);
     this.#tokens = this.#noTokens;
@@ -110,14 +136,18 @@ class TokenFile {
     this.#checkedAt = this.#now();
     const content = await this.#file.readIfChanged();
     if (content === undefined) return;
-    const lines = parseTokenLines(content.text, this.#path);
+    const { complete, incompleteLine } = splitCompleteLines(content.text);
+    const lines = parseTokenLines(complete, this.#path, this.#protocols);
     this.#tokens = new TokenSet(
       lines.map(({ entry }) => entry),
       this.#anonymous,
     );
     this.#failure = undefined;
     logAccess('%s: loaded %d tokens', this.#path, this.#tokens.size);
-    this.#logWarnings(content, lines);
+    if (incompleteLine !== undefined) {
+      this.#warn(`${this.#path}:${incompleteLine}: the last line is not used, because it does not end with a newline`);
+    }
+    this.#warnAbout(content, lines);
   }
 
   /** Checks the file. Never rejects, because all concurrent requests wait for it. */
@@ -136,24 +166,29 @@ class TokenFile {
     const before = this.#failure;
     this.#failure = { message, since: before?.since ?? this.#now() };
     if (message === before?.message) return;
-    logAccess('%s: last valid tokens accepted until %d ms after the first failure', message, this.#maxStaleMs);
+    this.#warn(`${message}: last valid tokens accepted until ${this.#maxStaleMs} ms after the first failure`);
   }
 
   #expire(): void {
     if (this.#failure === undefined || this.#tokens === this.#noTokens) return;
     if (this.#now() - this.#failure.since < this.#maxStaleMs) return;
     this.#tokens = this.#noTokens;
-    logAccess('%s: invalid for %d ms: all tokens rejected', this.#path, this.#maxStaleMs);
+    this.#warn(`${this.#path}: invalid for ${this.#maxStaleMs} ms: all tokens rejected`);
   }
 
-  #logWarnings({ mode }: FileContent, lines: readonly TokenLine[]): void {
+  #warnAbout({ mode }: FileContent, lines: readonly TokenLine[]): void {
     // Windows has no permission bits for group and others.
     if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
-      logAccess('%s: group or others have access (mode %s)', this.#path, mode.toString(8));
+      this.#warn(`${this.#path}: group or others have access (mode ${mode.toString(8)})`);
     }
     for (const { line, entry } of lines) {
       if (entry.token.length >= MIN_TOKEN_LENGTH) continue;
-      logAccess('%s:%d: token shorter than %d characters', this.#path, line, MIN_TOKEN_LENGTH);
+      this.#warn(`${this.#path}:${line}: token shorter than ${MIN_TOKEN_LENGTH} characters`);
     }
+  }
+
+  #warn(line: string): void {
+    logAccess('%s', line);
+    this.#onWarning?.(line);
   }
 }

@@ -1,6 +1,6 @@
 import { HotblobError } from '../contract/errors.js';
 import type { AccessToken } from './token-set.js';
-import { LEVEL, PROTOCOL, TOKEN } from './token-syntax.js';
+import { describeUnknownProtocol, LEVEL, TOKEN } from './token-syntax.js';
 
 /** Token in a token file, with its line number. */
 export interface TokenLine {
@@ -17,9 +17,10 @@ type Lists = { protocols?: readonly string[]; namespaces?: readonly string[] };
  * starts a comment. Empty lines are ignored.
  *
  * @param path path of the file, for error messages
+ * @param protocols names of protocols in addition to those of this package
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` with the path and the line number, without the content of the line
  */
-export function parseTokenLines(text: string, path: string): TokenLine[] {
+export function parseTokenLines(text: string, path: string, protocols?: readonly string[]): TokenLine[] {
   const lines: TokenLine[] = [];
   for (const [index, content] of text
     .replace(/^\uFEFF/, '')
@@ -28,11 +29,22 @@ export function parseTokenLines(text: string, path: string): TokenLine[] {
     const words = wordsOf(content);
     if (words.length === 0) continue;
     const line = index + 1;
-    const entry = entryOf(words);
+    const entry = entryOf(words, protocols);
     if (typeof entry === 'string') throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${path}:${line}: ${entry}`);
     lines.push({ line, entry });
   }
   return lines;
+}
+
+/**
+ * Splits the text of a token file after its last complete line. A line without a newline may still be written:
+ * `write TOKEN` could be the beginning of a line that restricts the token.
+ */
+export function splitCompleteLines(text: string): { readonly complete: string; readonly incompleteLine?: number } {
+  const end = text.lastIndexOf('\n') + 1;
+  const complete = text.slice(0, end);
+  if (wordsOf(text.slice(end)).length === 0) return { complete };
+  return { complete, incompleteLine: complete.split('\n').length };
 }
 
 function wordsOf(line: string): string[] {
@@ -45,7 +57,10 @@ function wordsOf(line: string): string[] {
  * Returns the entry of a line, or a message that says what was expected. The message omits the received word, because
  * it can be a token.
  */
-function entryOf([level, token, ...rest]: readonly string[]): AccessToken | string {
+function entryOf(
+  [level, token, ...rest]: readonly string[],
+  protocols: readonly string[] | undefined,
+): AccessToken | string {
   if (level !== 'read' && level !== 'write') return `expected one of ${LEVEL.expected} as the first word`;
   if (token === undefined || !TOKEN.accepts(token)) return `expected a token as the second word: ${TOKEN.expected}`;
   const lists: Lists = {};
@@ -56,7 +71,8 @@ function entryOf([level, token, ...rest]: readonly string[]): AccessToken | stri
     if (lists[name] !== undefined) return `expected ${name}= at most once`;
     const list = listOf(word.slice(sign + 1));
     if (list === undefined) return `expected ${name}=a,b with non-empty, percent-encoded values`;
-    if (name === 'protocols' && !list.every(PROTOCOL.accepts)) return `protocols=: expected ${PROTOCOL.expected}`;
+    const unknown = name === 'protocols' ? describeUnknownProtocol(list, protocols) : undefined;
+    if (unknown !== undefined) return `protocols=: ${unknown}`;
     lists[name] = list;
   }
   return { token, level, ...lists };

@@ -1,4 +1,5 @@
 import { type OptionCheck, oneOf } from '../contract/validation.js';
+import { closestName } from '../util/closest-name.js';
 
 /** Check of a token: the characters of Bearer (RFC 6750, section 2.1). */
 export const TOKEN: OptionCheck = {
@@ -10,8 +11,41 @@ export const LEVEL = oneOf('read', 'write');
 
 export const ANONYMOUS = oneOf('none', 'read', 'write');
 
-/** Check of a protocol name. */
-export const PROTOCOL: OptionCheck = {
-  expected: 'names of protocols (lower-case letters, digits and -)',
-  accepts: (value) => typeof value === 'string' && /^[a-z0-9][a-z0-9-]*$/.test(value),
+/** Name of the operator pages in access policies. A token with `protocols=hotblob` gives access to them alone. */
+export const OPERATOR_PROTOCOL = 'hotblob';
+
+/** Names that a token can be restricted to: the protocols of this package, and the operator pages. */
+const KNOWN_PROTOCOLS: readonly string[] = [
+  'bazel',
+  'ccache',
+  'gradle',
+  'metro',
+  'nx',
+  'plain',
+  'sccache',
+  'tuist',
+  'turborepo',
+  OPERATOR_PROTOCOL,
+];
+
+/** Checks the option `protocols` of a policy: names of further protocols. */
+export const OWN_PROTOCOLS: OptionCheck = {
+  expected: 'an array of names',
+  accepts: (value) => Array.isArray(value) && value.every((name) => typeof name === 'string' && name !== ''),
 };
+
+/**
+ * Returns a message about the first name that is not a protocol, or `undefined`. The message omits the name, because it
+ * can be a misplaced token.
+ *
+ * @param own names of further protocols
+ */
+export function describeUnknownProtocol(names: readonly string[], own: readonly string[] = []): string | undefined {
+  const known = [...KNOWN_PROTOCOLS, ...own];
+  const index = names.findIndex((name) => !known.includes(name));
+  const name = names[index];
+  if (name === undefined) return undefined;
+  const closest = closestName(name, known);
+  const hint = closest === undefined ? '' : ` (did you mean ${closest}?)`;
+  return `name ${index + 1} is not a protocol${hint}; expected ${known.join(', ')}, or a name in the option protocols`;
+}

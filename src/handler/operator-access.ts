@@ -1,13 +1,8 @@
 import { type AccessPolicy, CHALLENGE, checkAccess } from '../access/policy.js';
+import { OPERATOR_PROTOCOL } from '../access/token-syntax.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { answerError } from './reply.js';
 import { mayHaveBody } from './upload-body.js';
-
-/**
- * Protocol name of operator pages in access policies. A token with `protocols=hotblob` gives access only to these
- * pages.
- */
-const OPERATOR_PROTOCOL = 'hotblob';
 
 /** Returns whether the client has read access to operator pages. If it does not, responds with 401 or 403. */
 export async function admitsOperator(exchange: Exchange, access: AccessPolicy | undefined): Promise<boolean> {

@@ -160,7 +160,12 @@ for (const [title, tokens, options, message] of [
     /^tokens\[1\]\.level: /,
   ],
   ['a string instead of the options', [], SECRET, /^options: expected an object, received a string \(not shown\)$/],
-  ['an unknown option', [], { [SECRET]: 1 }, /^options: unknown option \(not shown\); expected one of anonymous$/],
+  [
+    'an unknown option',
+    [],
+    { [SECRET]: 1 },
+    /^options: unknown option \(not shown\); expected one of anonymous, protocols$/,
+  ],
   [
     'an unknown level as anonymous',
     [],

@@ -75,6 +75,27 @@ test('applies a file that is replaced by rename at the next check', async (t) =>
   t.deepEqual(await site.levels(), ['none', 'none']);
 });
 
+test('a line that is still being written gives no access, and is reported', async (t) => {
+  const warnings: string[] = [];
+  const site = await Site.open(t, `read ${OLD}\n`, { onWarning: (line) => warnings.push(line) });
+  const line = `write ${NEW} namespaces=web\n`;
+  for (let length = 1; length < line.length; length++) {
+    writeFileSync(site.path, `read ${OLD}\n${line.slice(0, length)}`);
+    t.deepEqual(await site.levels(), ['read', 'none'], line.slice(0, length));
+  }
+  t.regex(warnings[0] ?? '', /tokens:2: the last line is not used, because it does not end with a newline$/);
+  t.true(warnings.every((warning) => warning === warnings[0]));
+  writeFileSync(site.path, `read ${OLD}\n${line}`);
+  t.deepEqual(await site.levels(), ['read', 'none']);
+  t.is(await site.policy(accessRequest(NEW, 'nx', 'web')), 'write');
+});
+
+test('the names of own protocols are an option', async (t) => {
+  const site = await Site.open(t, `write ${OLD} protocols=libraries,nx\n`, { protocols: ['libraries'] });
+  t.is(await site.policy(accessRequest(OLD, 'libraries')), 'write');
+  await t.throwsAsync(tokenFile(site.path), { message: /tokens:1: protocols=: name 1 is not a protocol; expected / });
+});
+
 test('checks the file at most once per second, and answers synchronously in between', async (t) => {
   const site = await Site.open(t, `write ${OLD}\n`);
   site.replace(`write ${NEW}\n`);
@@ -176,7 +197,12 @@ const FAILURES: readonly (readonly [title: string, breakFile: (path: string) => 
 for (const [title, breakFile, reason] of FAILURES) {
   test.serial(`a file that ${title}: accepts the last valid tokens for maxStaleMs, then none`, async (t) => {
     const lines = captureLog(t);
-    const site = await Site.open(t, `write ${OLD}\n`, { anonymous: 'read', maxStaleMs: 60_000 });
+    const warnings: string[] = [];
+    const site = await Site.open(t, `write ${OLD}\n`, {
+      anonymous: 'read',
+      maxStaleMs: 60_000,
+      onWarning: (line) => warnings.push(line),
+    });
     lines.length = 0;
     breakFile(site.path);
     for (let second = 0; second < 60; second++) t.deepEqual(await site.levels(), ['write', 'read'], `${second}`);
@@ -196,6 +222,9 @@ for (const [title, breakFile, reason] of FAILURES) {
     t.is(lines.length, 3);
     t.regex(lines[2] ?? '', /loaded 1 tokens/);
     t.false(lines.join().includes('S3CRET'));
+    // The debug module puts the name and the time around a line.
+    t.is(warnings.length, 2);
+    for (const [index, warning] of warnings.entries()) t.true(lines[index]?.includes(warning));
   });
 
   test.serial(`a file that ${title}: rejects all tokens at once if maxStaleMs is 0`, async (t) => {
@@ -313,7 +342,11 @@ test('rejects invalid options without showing them', async (t) => {
     ['', {}, /^path: expected the path of a file, received an empty string$/],
     [undefined, {}, /^path: expected the path of a file, received undefined$/],
     ['tokens', 'S3CRET', /^options: expected an object, received a string \(not shown\)$/],
-    ['tokens', { S3CRET: 1 }, /^options: unknown option \(not shown\); expected one of anonymous, maxStaleMs$/],
+    [
+      'tokens',
+      { S3CRET: 1 },
+      /^options: unknown option \(not shown\); expected one of anonymous, maxStaleMs, protocols, onWarning$/,
+    ],
     [
       'tokens',
       { anonymous: 'S3CRET' },

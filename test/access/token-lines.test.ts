@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
 import { parseTokenLines } from '../../src/access/token-lines.js';
+import { PROTOCOL_NAMES } from '../../src/cli/serve/protocol-names.js';
 
 const SECRET = 'S3CRET-that-must-not-be-shown';
 
@@ -34,6 +35,12 @@ test('parses every form of a line', (t) => {
   ]);
 });
 
+test('every protocol of this package is known', (t) => {
+  const names = [...PROTOCOL_NAMES, 'hotblob'];
+  const [line] = parseTokenLines(`read ${SECRET} protocols=${names.join(',')}`, 'tokens');
+  t.deepEqual(line?.entry.protocols, names);
+});
+
 test('accepts a file without tokens', (t) => {
   for (const text of ['', '\n', '# no tokens', ' \t\r\n\r\n#\n']) t.deepEqual(parseTokenLines(text, 'tokens'), []);
 });
@@ -54,7 +61,18 @@ for (const [title, line, message] of [
   ['an empty list of protocols', `write ${SECRET} protocols=`, /expected protocols=a,b with non-empty/],
   ['an empty protocol', `write ${SECRET} protocols=nx,,bazel`, /expected protocols=a,b with non-empty/],
   ['a space after a comma', `write ${SECRET} protocols=nx, bazel`, /expected protocols=a,b with non-empty/],
-  ['a protocol name in upper case', `write ${SECRET} protocols=NX`, /^tokens:4: protocols=: expected names/],
+  [
+    'an abbreviated protocol',
+    `write ${SECRET} protocols=nx,turbo`,
+    /: name 2 is not a protocol \(did you mean turborepo\?\)/,
+  ],
+  ['a misspelled protocol', `write ${SECRET} protocols=gradel`, /did you mean gradle\?/],
+  ['a protocol name in upper case', `write ${SECRET} protocols=NX`, /^tokens:4: protocols=: .*did you mean nx\?/],
+  [
+    'a token as a protocol',
+    `write ${SECRET} protocols=${SECRET}`,
+    /: name 1 is not a protocol; expected bazel, ccache,/,
+  ],
   ['an empty list of namespaces', `write ${SECRET} namespaces=`, /expected namespaces=a,b with non-empty/],
   ['invalid percent-encoding', `write ${SECRET} namespaces=${SECRET}%`, /percent-encoded values$/],
 ] as const) {
@@ -75,7 +93,7 @@ const entry = fc.record(
   {
     token,
     level: fc.constantFrom('read', 'write'),
-    protocols: fc.array(fc.stringMatching(/^[a-z0-9][a-z0-9-]{0,8}$/), { minLength: 1, maxLength: 3 }),
+    protocols: fc.array(fc.constantFrom('nx', 'bazel', 'hotblob', 'own'), { minLength: 1, maxLength: 3 }),
     namespaces: fc.array(fc.string({ unit: 'grapheme', minLength: 1 }), { minLength: 1, maxLength: 3 }),
   },
   { requiredKeys: ['token', 'level'] },
@@ -92,7 +110,7 @@ test('parses every list of tokens that can be written', (t) => {
           ...(namespaces ? [`namespaces=${namespaces.map(encodeURIComponent).join(',')}`] : []),
         ].join(' '),
       );
-      const parsed = parseTokenLines(lines.join(newline), 'tokens');
+      const parsed = parseTokenLines(lines.join(newline), 'tokens', ['own']);
       t.deepEqual(
         parsed.map(({ entry }) => entry),
         // The records of fast-check have no prototype.

@@ -180,6 +180,32 @@ test('tokens grant read or write access, and a changed token file is reloaded', 
   t.is((await fetch(`${open.url}/key`, { method: 'PUT', body: 'x' })).status, 403);
 });
 
+test('problems of the token file are on stderr, and the last valid tokens stay', async (t) => {
+  const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
+  const token = 'ci-0b6f2c9a41d84e57';
+  await writeFile(file, `write ${token}\nwrite ${token}1`, { mode: 0o600 });
+  const { child, url } = await start(t, '--tokens', file);
+  const lines: string[] = [];
+  createInterface(child.stderr).on('line', (line) => lines.push(line));
+  const check = async (count: number) => {
+    await until(`${count} lines`, async () => {
+      t.is((await fetch(`${url}/key`, { headers: { authorization: `Bearer ${token}` } })).status, 404);
+      return lines.length >= count;
+    });
+    t.is(lines.length, count, lines.join('\n'));
+  };
+  await check(1);
+  t.is(lines[0], `hotblob: ${file}:2: the last line is not used, because it does not end with a newline`);
+  await writeFile(`${file}.new`, `write ${token} protocols=turbo\n`);
+  await rename(`${file}.new`, file);
+  await check(2);
+  t.regex(lines[1] ?? '', /^hotblob: .*tokens:1: protocols=: .*did you mean turborepo\?.*last valid tokens accepted/);
+  await rm(file);
+  await check(3);
+  t.regex(lines[2] ?? '', /^hotblob: .*tokens: cannot read the file: ENOENT/);
+  t.false(lines.join().includes(token));
+});
+
 test('on a non-loopback address, uploads are refused without --writable', async (t) => {
   const closed = await start(t, '--host', '0.0.0.0');
   const put = (url: string) => fetch(`${url.replace('0.0.0.0', '127.0.0.1')}/key`, { method: 'PUT', body: 'x' });

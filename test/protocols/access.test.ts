@@ -28,11 +28,14 @@ const teams: Protocol = {
   describeError: (status) => ({ contentType: 'text/plain', text: `teams: ${status}` }),
 };
 
-const access = staticTokens([
-  { token: WRITER, level: 'write' },
-  { token: READER, level: 'read' },
-  { token: TEAM_WRITER, level: 'write', protocols: ['teams'], namespaces: ['a'] },
-]);
+const access = staticTokens(
+  [
+    { token: WRITER, level: 'write' },
+    { token: READER, level: 'read' },
+    { token: TEAM_WRITER, level: 'write', protocols: ['teams'], namespaces: ['a'] },
+  ],
+  { protocols: ['teams'] },
+);
 
 for (const kind of ['http', 'h2c', 'port-http'] as const) {
   test(`${kind}: enforces the access level for reads and writes`, async (t) => {

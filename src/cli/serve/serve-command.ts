@@ -54,7 +54,8 @@ few large files and requires lmdb. A new or empty DIR becomes a segment store if
 Protocols: ${PROTOCOL_NAMES.join(', ')}.
 
 Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b and
-namespaces=c,d. The file is reloaded when it changes.
+namespaces=c,d. The file is reloaded when it changes. Replace it with mv: a last line without a newline is
+not used.
 
 The credentials for the upstream are user and password in URL, or a bearer token in the environment variable
 HOTBLOB_UPSTREAM_TOKEN. BYTES may have the suffix K, M, G, T or KiB, MiB, GiB, TiB (powers of 1024).

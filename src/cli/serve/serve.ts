@@ -39,7 +39,8 @@ export interface RunningServer {
 /** Serves a store over HTTP/1.1 and HTTP/2. Resolves when the server is listening. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
   const { tls } = options;
-  const access = options.access && (await tokenFile(options.access.file, { anonymous: options.access.anonymous }));
+  const access =
+    options.access && (await tokenFile(options.access.file, { anonymous: options.access.anonymous, onWarning: warn }));
   const served = await openStore(options);
   const { store } = served;
   const memory = systemMemoryPressure();
@@ -77,6 +78,10 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       await store.close();
     },
   };
+}
+
+function warn(line: string): void {
+  process.stderr.write(`hotblob: ${line}\n`);
 }
 
 function readOnly(store: Store): Store {
