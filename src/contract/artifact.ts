@@ -12,8 +12,8 @@ export interface ByteRange {
 export interface ArtifactMetadata {
   /**
    * Entity tag as it appears in the header, quotes included: `"abc"`, or `W/"abc"` for a weak tag (RFC 9110, section
-   * 8.8.3). Default for a file: a strong tag, made from its inode, size and modification time in nanoseconds. Default
-   * otherwise: none.
+   * 8.8.3). Default for a file: a strong tag, made from its inode, size, modification time, and `ctime` or, if the file is
+   * immutable, creation time. Default otherwise: none.
    */
   readonly etag?: string | undefined;
   /** Value of `Last-Modified`. Default for a file: its modification time. Default otherwise: none. */

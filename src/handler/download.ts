@@ -97,7 +97,7 @@ export class Download {
       const offset = artifact.offset ?? 0;
       const { size } = representation;
       const end = offset + (planned.range?.end ?? size);
-      const region = { file, end, size, immutable: artifact.immutable === true };
+      const region = { file, end, size, immutable: artifact.immutable === true, isPart: artifact.length !== undefined };
       const transfer = this.#transfer(exchange, record);
       source = new FileSource(transfer, region, this.#policy);
       return send(transfer, source, planned, offset);
@@ -180,10 +180,11 @@ function fileRepresentation(artifact: FileArtifact, file: OpenFile): Representat
       `${file.path}: expected ${size} bytes at offset ${offset}, but the file has ${file.size} bytes`,
     );
   }
+  const tag = artifact.immutable === true ? file.etags.immutable : file.etags.mutable;
   const isWhole = artifact.offset === undefined && artifact.length === undefined;
   return {
     size,
-    etag: artifact.etag ?? (isWhole ? file.etag : regionEntityTag(file, offset, size)),
+    etag: artifact.etag ?? (isWhole ? tag : `${tag.slice(0, -1)}-${offset.toString(36)}-${size.toString(36)}"`),
     lastModified: artifact.lastModified === undefined ? file.lastModified : httpDate(artifact.lastModified.getTime()),
     metadata: artifact,
   };
@@ -194,8 +195,4 @@ function fileRepresentation(artifact: FileArtifact, file: OpenFile): Representat
  */
 function isByteCount(value: unknown): boolean {
   return Number.isSafeInteger(value) && Number(value) >= 0;
-}
-
-function regionEntityTag(file: OpenFile, offset: number, size: number): string {
-  return `${file.etag.slice(0, -1)}-${offset.toString(36)}-${size.toString(36)}"`;
 }

@@ -1,6 +1,7 @@
 import { type BigIntStats, close, fstat, fstatSync, read } from 'node:fs';
 import type { FileArtifact } from '../contract/artifact.js';
 import type { Bindings } from './bindings.js';
+import { type EntityTags, entityTagsOf, isRewritten, isSameVersion } from './file-version.js';
 import type { CopyTarget } from './libc.js';
 import { MappedSpans, SPAN_BYTES, type Span } from './mapped-spans.js';
 import type { Mapping } from './mapper.js';
@@ -37,8 +38,8 @@ export class OpenFile {
   readonly path: string;
   readonly root: string | undefined;
   // The next three fields are updated at each check of the path.
-  /** Strong entity tag, made from the inode, the size and the modification time in nanoseconds. */
-  etag = '';
+  /** Strong entity tags. */
+  etags: EntityTags = { mutable: '', immutable: '' };
   /** Modification time in seconds, and as an HTTP date. */
   lastModified = { seconds: 0, text: '' };
   /** Size in bytes. */
@@ -55,8 +56,6 @@ export class OpenFile {
   readonly #fd: number;
   readonly #bindings: Bindings;
   readonly #identity: BigIntStats;
-  /** Number of hard links at the last check of the path. */
-  #links = 0n;
   readonly #onClosed: () => void;
   readonly #spans: MappedSpans;
   /** Number of leases of each unit of the file. */
@@ -146,39 +145,38 @@ export class OpenFile {
   /** Updates the fields with the result of a stat that started at `startedAt`, by `performance.now()`. */
   update(stats: BigIntStats, startedAt: number): void {
     this.size = Number(stats.size);
-    this.#links = stats.nlink;
-    this.etag = `"${stats.ino.toString(36)}-${stats.size.toString(36)}-${stats.mtimeNs.toString(36)}"`;
+    this.etags = entityTagsOf(stats);
     const seconds = Math.floor(Number(stats.mtimeMs) / 1000);
     this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
     this.checkedAt = startedAt;
   }
 
   /**
-   * Returns whether the stats of the path describe this file. An immutable file may have grown. The size and the
-   * modification time of any other file must not have changed.
+   * Returns whether the stats of the path describe this file. An immutable file may have grown. Any other file must not
+   * have changed.
    */
   isSame(now: BigIntStats, immutable: boolean): boolean {
     const then = this.#identity;
     if (now.ino !== then.ino || now.dev !== then.dev) return false;
-    return immutable ? now.size >= then.size : now.size === then.size && now.mtimeNs === then.mtimeNs;
+    return immutable ? now.size >= then.size : isSameVersion(then, now);
   }
 
   /**
-   * Whether the file has been written to, deleted or replaced since the last check of the path. Calls fstat on the
-   * descriptor, which needs no disk and takes about 0.7 us. A deletion or replacement reduces the number of links.
+   * Whether the file has been written to, deleted or replaced since it was opened. Calls fstat on the descriptor, which
+   * needs no disk and takes about 0.7 us.
    */
   get hasChanged(): boolean {
-    const { size, mtimeNs, nlink } = fstatSync(this.#fd, { bigint: true });
-    return size !== this.#identity.size || mtimeNs !== this.#identity.mtimeNs || nlink !== this.#links;
+    return !isSameVersion(this.#identity, fstatSync(this.#fd, { bigint: true }));
   }
 
   /**
-   * Whether the file may have been rewritten in place since it was opened. A file that has grown counts as appended to,
-   * not as rewritten.
+   * Returns whether the file may have been rewritten in place since it was opened.
+   *
+   * @param mayGrow whether a file that has grown counts as appended to, not as rewritten
    */
-  get isRewritten(): boolean {
-    const { size, mtimeNs } = fstatSync(this.#fd, { bigint: true });
-    return mtimeNs !== this.#identity.mtimeNs && size <= this.#identity.size;
+  isRewritten(mayGrow: boolean): boolean {
+    const now = fstatSync(this.#fd, { bigint: true });
+    return !(mayGrow && now.size > this.#identity.size) && isRewritten(this.#identity, now);
   }
 
   /**

@@ -57,9 +57,10 @@ export class FileSource implements Source {
     if (window instanceof Promise) {
       return window.then((read) => {
         this.#readAhead(position + (read?.length ?? 0), length);
-        return isFirst ? read : this.#checkRewritten(read, position);
+        return this.#checkRewritten(read, position);
       });
     }
+    // The file was checked in the same iteration of the event loop, when the response began.
     return isFirst ? window : this.#checkRewritten(window, position);
   }
 
@@ -90,12 +91,12 @@ export class FileSource implements Source {
   }
 
   /**
-   * Throws for the last of several windows if the file has been rewritten since it was opened. Otherwise the client
+   * Throws for the last window if the file has been rewritten since it was opened. Otherwise the client
    * would take a mixture of old and new bytes for the artifact.
    */
   #checkRewritten(window: Window | undefined, position: number): Window | undefined {
-    const { file, end, immutable } = this.#region;
-    if (immutable || window === undefined || position + window.length < end || !file.isRewritten) return window;
+    const { file, end, immutable, isPart } = this.#region;
+    if (immutable || window === undefined || position + window.length < end || !file.isRewritten(isPart)) return window;
     window.release();
     throw new HotblobError('ERR_HOTBLOB_REWRITTEN', `${file.path}: the file was rewritten in place while it was sent`);
   }

@@ -18,6 +18,8 @@ export interface Region {
   /** Size of the whole artifact in bytes. */
   readonly size: number;
   readonly immutable: boolean;
+  /** Whether the artifact is a part of the file, so that bytes may be appended after it while it is sent. */
+  readonly isPart: boolean;
 }
 
 /**

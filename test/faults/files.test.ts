@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
-import { appendFile, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import { setTimeout as wait } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -29,6 +29,13 @@ const CHANGES: readonly { name: string; change(path: string): Promise<unknown> }
   { name: 'truncated to zero bytes', change: (path) => truncate(path, 0) },
   { name: 'truncated in the middle', change: (path) => truncate(path, VICTIM_BYTES / 2 + 100) },
   { name: 'rewritten in place with the same size', change: async (path) => rewrite(path, AFTER) },
+  {
+    name: 'rewritten in place with the same size and modification time',
+    change: async (path) => {
+      rewrite(path, AFTER);
+      await utimes(path, 1, 1);
+    },
+  },
   { name: 'appended to', change: (path) => appendFile(path, 'more') },
   { name: 'deleted', change: (path) => rm(path) },
   {
@@ -82,6 +89,7 @@ async function outcomeOf(
   const directory = await temporaryDirectory(t);
   const child = await ChildServer.start(t, { kind, directory, ...options });
   writePattern(directory, 'victim', VICTIM_BYTES, 1);
+  await utimes(`${directory}/victim`, 1, 1);
   for (let index = 0; index < OTHERS; index++) writePattern(directory, `${index}`, OTHER_BYTES, index);
   const client = await connect(t, child.server);
   const victim = await client.start('/victim');

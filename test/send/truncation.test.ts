@@ -1,8 +1,8 @@
-import { truncateSync } from 'node:fs';
+import { appendFileSync, linkSync, statSync, truncateSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { assertAllBack, assertBytes, openFileSite, WIRES } from '../helpers/file-site.js';
-import { MIB, writePattern } from '../helpers/files.js';
+import { MIB, pattern, writePattern } from '../helpers/files.js';
 import { startPaused } from '../helpers/paused.js';
 import { settled, until } from '../helpers/poll.js';
 
@@ -24,6 +24,53 @@ for (const kind of WIRES) {
     });
   }
 }
+
+/** Changes of a mutable file of 24 MiB while it is sent. `isRewritten`: the response must not be complete. */
+const CHANGES: readonly { title: string; isRewritten: boolean; change(path: string): void }[] = [
+  { title: 'rewritten in place, its size and time kept', isRewritten: true, change: rewriteSilently },
+  {
+    title: 'rewritten in place with more bytes',
+    isRewritten: true,
+    change: (path) => writeFileSync(path, pattern(25 * MIB, 2)),
+  },
+  { title: 'linked', isRewritten: false, change: (path) => linkSync(path, `${path}-too`) },
+  { title: 'deleted', isRewritten: false, change: unlinkSync },
+];
+
+/** Rewrites a file like `cp -p` and `rsync --inplace -t`. */
+function rewriteSilently(path: string): void {
+  const { atime, mtime } = statSync(path);
+  writeFileSync(path, pattern(24 * MIB, 2));
+  utimesSync(path, atime, mtime);
+}
+
+for (const kind of WIRES) {
+  for (const { title, isRewritten, change } of CHANGES) {
+    test(`${kind}: the response is ${isRewritten ? 'reset' : 'complete'} if a mutable file was ${title}`, async (t) => {
+      const site = await openFileSite(t, kind, { artifact: { immutable: false } });
+      const path = join(site.directory, 'file');
+      const expected = writePattern(site.directory, 'file', 24 * MIB, 1);
+      // The precision of utimes().
+      utimesSync(path, 1, 1);
+      const download = await startPaused(t, site.server, '/file');
+      await settled(() => site.handler.stats());
+      change(path);
+      if (isRewritten) await t.throwsAsync(download.finish());
+      else assertBytes(t, await download.finish(), expected);
+      await assertAllBack(t, site);
+    });
+  }
+}
+
+test('a part of a mutable file is sent completely if bytes are appended after it', async (t) => {
+  const site = await openFileSite(t, 'http', { artifact: { immutable: false, length: 24 * MIB } });
+  const expected = writePattern(site.directory, 'file', 24 * MIB, 1);
+  const download = await startPaused(t, site.server, '/file');
+  await settled(() => site.handler.stats());
+  appendFileSync(join(site.directory, 'file'), 'more');
+  assertBytes(t, await download.finish(), expected);
+  await assertAllBack(t, site);
+});
 
 for (const kind of ['http', 'h2c'] as const) {
   test(`${kind}: the truncation of an immutable file is detected before the next window is mapped`, async (t) => {
