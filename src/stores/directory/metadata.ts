@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { mkdir, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
+import { appendFile, mkdir, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
@@ -18,13 +18,13 @@ const STALE_AFTER_MS = 60 * 60 * 1000;
 const MAX_WRITE_ATTEMPTS = 10;
 
 /**
- * Fields of stat(2) that distinguish a body from other files that were at its path. A rename does not change these
- * fields.
+ * Fields of stat(2) that distinguish a body from other files that were at its path. A rename changes only the last one,
+ * which no program can set.
  */
-export type BodyIdentity = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs'>;
+export type BodyIdentity = Pick<BigIntStats, 'ino' | 'size' | 'mtimeNs' | 'ctimeNs'>;
 
 export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
-  return a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs;
+  return a.ino === b.ino && a.size === b.size && a.mtimeNs === b.mtimeNs && a.ctimeNs === b.ctimeNs;
 }
 
 /**
@@ -33,14 +33,23 @@ export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
  * The name of a sidecar file consists of the hash of the key and the identity of the body. It can therefore be written
  * before the body is in place, and the rename of the body replaces both at once. If a file is put there by other means,
  * such as `mv`, it never gets the metadata of the previous file.
+ *
+ * A program that sets times can put another body there with the same inode, size and modification time. If bodies are
+ * not immutable, the ctime of the body is therefore added to its sidecar file after the rename, and must be the same when
+ * the file is read.
  */
 export class Sidecars {
   readonly #root: string;
+  readonly #immutable: boolean;
   readonly #directory: string;
 
-  /** @param root directory of the store */
-  constructor(root: string) {
+  /**
+   * @param root directory of the store
+   * @param immutable whether bodies are never rewritten in place
+   */
+  constructor(root: string, immutable: boolean) {
     this.#root = root;
+    this.#immutable = immutable;
     this.#directory = join(root, RESERVED_NAME, METADATA_NAME);
   }
 
@@ -82,6 +91,18 @@ export class Sidecars {
     }
   }
 
+  /** Adds the ctime of a body to its sidecar file, unless another body is in place by now. Never rejects. */
+  async seal(key: string, body: BodyIdentity): Promise<void> {
+    if (this.#immutable) return;
+    try {
+      const placed = await identityAt(prefixOf(this.#root) + key);
+      if (placed === undefined || !isSameBody({ ...placed, ctimeNs: body.ctimeNs }, body)) return;
+      await appendFile(this.#pathOf(key, body), `\n${placed.ctimeNs}\n`);
+    } catch {
+      // Without a ctime, the metadata is valid for every body with the inode, size and modification time.
+    }
+  }
+
   /**
    * Reads the metadata of a body. Resolves to undefined if the body has no sidecar file.
    *
@@ -95,8 +116,12 @@ export class Sidecars {
       throw error;
     });
     if (bytes === undefined) return undefined;
-    const metadata = decodeMetadata(bytes.subarray(bytes.indexOf('\n') + 1));
-    if (keyIn(bytes) === key && metadata !== undefined) return metadata;
+    // The key, the metadata, and the ctime of the body in a line of its own, if it was added.
+    const [, encoded = '', ctimeNs, end] = bytes.toString().split('\n');
+    const metadata = decodeMetadata(Buffer.from(encoded));
+    if (keyIn(bytes) === key && metadata !== undefined && (ctimeNs === undefined || end === '')) {
+      return ctimeNs === undefined || this.#immutable || ctimeNs === `${body.ctimeNs}` ? metadata : undefined;
+    }
     const message = `the metadata of '${key}' is corrupt: delete '${path}' or upload the artifact again`;
     throw new HotblobError('ERR_HOTBLOB_CORRUPT', message);
   }

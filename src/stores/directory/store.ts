@@ -89,7 +89,8 @@ const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
  *
  * The metadata of an upload is stored in a file below `dir/.hotblob/metadata` that names the inode, size and
  * modification time of the artifact's file. If that file is replaced by other means, such as `mv` or a restored backup,
- * the new file has no metadata. After an upload by another process, the new artifact can be served with the metadata of
+ * the new file has no metadata. If files are not immutable, a file whose ctime has changed since its upload has none
+ * either, because it may have been rewritten. After an upload by another process, the new artifact can be served with the metadata of
  * the previous one for up to one second.
  *
  * Symbolic links that lead out of the directory are not followed, neither for reading nor for writing. The store does
@@ -119,11 +120,12 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
     throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
   await removeStaleUploads(join(root, RESERVED_NAME, UPLOADS_NAME));
-  const sidecars = new Sidecars(root);
+  const isImmutable = immutable ?? wasCreated;
+  const sidecars = new Sidecars(root, isImmutable);
   const hasMetadata = await sidecars.exist();
   const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes, sidecars);
   eviction?.startScan();
-  const store = new FileDirectoryStore(root, immutable ?? wasCreated, maxBytes, eviction, sidecars, hasMetadata);
+  const store = new FileDirectoryStore(root, isImmutable, maxBytes, eviction, sidecars, hasMetadata);
   if (hasMetadata) store.sweep();
   return store;
 }

@@ -76,6 +76,7 @@ export class DirectoryUploads {
       }
       const place = (): Promise<Placed> => this.#place(temporary, path, signal);
       const placed = await (this.#eviction?.add(key, Number(received.size), signal, place) ?? place());
+      if (metadata !== undefined) await this.#sidecars.seal(key, received);
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
       if (placed.replaced !== undefined) await this.#sidecars.remove(key, placed.replaced);

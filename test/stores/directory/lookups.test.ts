@@ -50,7 +50,7 @@ async function rootOf(t: ExecutionContext): Promise<string> {
 
 test('a read that started before an overwrite is not cached after it', async (t) => {
   const root = await rootOf(t);
-  const sidecars = new PausedSidecars(root);
+  const sidecars = new PausedSidecars(root, true);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
   const lookups = new MetadataLookups(sidecars, true);
@@ -70,7 +70,7 @@ test('a read that started before an overwrite is not cached after it', async (t)
 
 test('concurrent lookups of a key share one read', async (t) => {
   const root = await rootOf(t);
-  const sidecars = new PausedSidecars(root);
+  const sidecars = new PausedSidecars(root, true);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
   const lookups = new MetadataLookups(sidecars, true);
@@ -98,7 +98,7 @@ test('the cache is bounded and evicts the least recently used entry', async (t) 
   const root = await rootOf(t);
   const path = join(root, 'key');
   await writeFile(path, 'x');
-  const sidecars = new CountingSidecars(root);
+  const sidecars = new CountingSidecars(root, true);
   const lookups = new MetadataLookups(sidecars, true);
   // Each entry takes 2,400 bytes, so 3,500 exceed the cache. All keys share one file.
   const keys = Array.from({ length: 4000 }, (_, index) => `${index}`.padEnd(1000, '-'));

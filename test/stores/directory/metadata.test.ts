@@ -1,6 +1,6 @@
-import { fork } from 'node:child_process';
+import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
-import { copyFile, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { chmod, copyFile, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
@@ -51,6 +51,30 @@ test('a lookup is synchronous shortly after another one of the same key', async 
   t.true(store.get('none') instanceof Promise);
   await store.get('none');
   t.true(store.get('none') instanceof Promise, 'a miss is not cached');
+});
+
+test('a file that is rewritten with its size and modification time kept has no metadata, unless files are immutable', async (t) => {
+  for (const immutable of [false, true]) {
+    const dir = await temporaryDirectory(t);
+    const store = await directoryStore(dir, { immutable });
+    await put(store, 'a', content(1000), { metadata: OLD });
+    const [path, saved] = [join(dir, 'a'), join(dir, 'saved')];
+    execFileSync('cp', ['-p', path, saved]);
+    const before = await stat(path, { bigint: true });
+    for (const expected of [OLD, immutable ? OLD : {}]) {
+      t.deepEqual(await metadataOf(store, 'a'), expected);
+      const restarted = await directoryStore(dir, { immutable });
+      t.deepEqual(await metadataOf(restarted, 'a'), expected);
+      await restarted.close();
+      // With the promise only the mode may change.
+      if (!immutable) await writeFile(path, content(1000, 1));
+      await chmod(path, 0o600);
+      execFileSync('touch', ['-r', saved, path]);
+      t.is((await stat(path, { bigint: true })).mtimeNs, before.mtimeNs);
+      await until('the entry is revalidated', () => store.get('a') instanceof Promise);
+    }
+    await store.close();
+  }
 });
 
 test('metadata survives a restart, in a sidecar file next to the unchanged artifact', async (t) => {
@@ -230,14 +254,14 @@ test('after a kill at any moment, body and metadata of an artifact belong togeth
 });
 
 test('writes sidecar files while a sweep removes their empty directories', async (t) => {
-  const sidecars = new Sidecars(await temporaryDirectory(t));
+  const sidecars = new Sidecars(await temporaryDirectory(t), true);
   let isDone = false;
   const sweeping = (async () => {
     while (!isDone) await sidecars.sweep(() => isDone);
   })();
   try {
     for (let ino = 0n; ino < 2000n; ino++) {
-      const body = { ino, size: 1n, mtimeNs: 1n };
+      const body = { ino, size: 1n, mtimeNs: 1n, ctimeNs: 1n };
       await sidecars.write('a', body, Buffer.from('{"t":"text/new"}'));
       t.deepEqual(await sidecars.read('a', body), { contentType: 'text/new' });
       await sidecars.remove('a', body);
