@@ -126,7 +126,8 @@ async function* checkedChunks(
   const onData = (chunk: Uint8Array): void => {
     emitted += chunk.byteLength;
   };
-  const hashes = digests.map((digest) => ({ ...digest, hash: createHash(digest.algorithm) }));
+  // A protocol and a header can expect the same algorithm.
+  const hashes = new Map(digests.map(({ algorithm }) => [algorithm, createHash(algorithm)]));
   const wasRead = source.readableDidRead;
   const chunks: AsyncIterable<Uint8Array> = source.iterator({ destroyOnReturn: false });
   source.on('data', onData);
@@ -134,7 +135,7 @@ async function* checkedChunks(
     for await (const chunk of chunks) {
       received += chunk.byteLength;
       if (received > maxBytes) throw tooLargeError(maxBytes, `at least ${received}`);
-      for (const { hash } of hashes) hash.update(chunk);
+      for (const hash of hashes.values()) hash.update(chunk);
       yield chunk;
     }
   } catch (cause) {
@@ -149,11 +150,11 @@ async function* checkedChunks(
     const message = `upload: expected ${size} bytes as announced, received ${received}`;
     throw new HotblobError('ERR_HOTBLOB_INCOMPLETE', message);
   }
-  for (const { hash, algorithm, value, code } of hashes) {
-    const digest = hash.digest();
-    if (digest.equals(value)) continue;
-    const [expectedHex, receivedHex] = [value.toString('hex'), digest.toString('hex')];
-    const message = `upload of ${received} bytes: expected ${algorithm} ${expectedHex}, received ${receivedHex}`;
+  const receivedHex = new Map([...hashes].map(([algorithm, hash]) => [algorithm, hash.digest('hex')]));
+  for (const { algorithm, value, code } of digests) {
+    const hex = receivedHex.get(algorithm);
+    if (hex === value.toString('hex')) continue;
+    const message = `upload of ${received} bytes: expected ${algorithm} ${value.toString('hex')}, received ${hex}`;
     throw new HotblobError(code ?? 'ERR_HOTBLOB_DIGEST', message);
   }
 }

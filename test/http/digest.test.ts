@@ -16,9 +16,21 @@ test('returns the digests of Content-Digest and Repr-Digest', (t) => {
     [
       { algorithm: 'sha256', value: SHA256 },
       { algorithm: 'sha512', value: SHA512 },
-      { algorithm: 'sha256', value: SHA256 },
     ],
   );
+});
+
+test('the last of several digests with one algorithm counts', (t) => {
+  const wrong = `sha-256=:${Buffer.alloc(32).toString('base64')}:`;
+  const right = `sha-256=:${SHA256.toString('base64')}:`;
+  const header = [...Array(300).fill(wrong), 'sha-256=:AAAA:', right].join(', ');
+  t.deepEqual(declaredDigests({ 'content-digest': header, 'repr-digest': right }), [
+    { algorithm: 'sha256', value: SHA256 },
+  ]);
+  t.throws(() => declaredDigests({ 'content-digest': right, 'repr-digest': wrong }), {
+    code: 'ERR_HOTBLOB_BAD_REQUEST',
+    message: 'content-digest and repr-digest: expected the same sha256, received different ones',
+  });
 });
 
 test('ignores other algorithms', (t) => {
