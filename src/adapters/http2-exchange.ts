@@ -5,6 +5,7 @@ import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
 import { mergeHostHeaders, restoreHead } from './host-headers.js';
+import { withRepeatedFields } from './repeated-fields.js';
 import { SessionFence } from './session-fence.js';
 import { writeUntracked } from './untracked.js';
 
@@ -31,12 +32,12 @@ export class Http2Exchange implements Exchange {
   #pending: ((sent: boolean) => void) | undefined;
   #isBodyRefused = false;
   #hasResponded = false;
-  #isContinued = false;
 
   constructor(
     stream: ServerHttp2Stream,
     headers: IncomingHttpHeaders,
     url: string,
+    rawHeaders: readonly string[],
     response?: Http2ServerResponse,
     host?: Host,
   ) {
@@ -45,7 +46,7 @@ export class Http2Exchange implements Exchange {
     this.#host = host;
     this.method = String(headers[':method']);
     this.url = host?.url ?? url;
-    this.headers = headers;
+    this.headers = withRepeatedFields(headers, rawHeaders);
     this.tracked = response === undefined || response.write === Http2ServerResponse.prototype.write;
     const { session } = stream;
     this.connection = session ?? stream;
@@ -59,10 +60,8 @@ export class Http2Exchange implements Exchange {
   /** Request body. The first access sends `100 Continue` to a client that expects it (RFC 9110, section 10.1.1). */
   get body() {
     const stream = this.#stream;
-    // With the compatibility API, Node has already sent `100 Continue`.
-    const isExpected = this.#response === undefined && this.headers.expect?.toLowerCase() === '100-continue';
-    if (isExpected && !this.closed && !stream.headersSent && !this.#isContinued) {
-      this.#isContinued = true;
+    const isExpected = this.headers.expect?.toLowerCase() === '100-continue';
+    if (isExpected && !this.closed && !stream.headersSent && !isContinued(stream)) {
       stream.additionalHeaders({ ':status': 100 });
     }
     return stream;
@@ -182,6 +181,11 @@ function assertValues(headers: ResponseHeaders): void {
     const value = headers[name];
     if (typeof value === 'string') validateHeaderValue(name, value);
   }
+}
+
+/** Whether `100 Continue` has been sent. Without a 'checkContinue' listener, the compatibility API sends it before the host sees the request. */
+function isContinued({ sentInfoHeaders = [] }: ServerHttp2Stream): boolean {
+  return sentInfoHeaders.some((headers) => headers[':status'] === 100);
 }
 
 function ignore(): void {}

@@ -12,6 +12,7 @@ import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
 import { assertNode } from './route-arguments.js';
 
+export { continueOnRead } from './continue-on-read.js';
 export type { Host } from './host.js';
 export { watchSessions } from './watch-sessions.js';
 
@@ -27,7 +28,7 @@ export type NodeResponse = ServerResponse | Http2ServerResponse;
 export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: Host): Exchange {
   if (host === undefined) assertNode(request, response, 'the request and response of node:http or node:http2');
   if ('stream' in request && 'stream' in response) {
-    return new Http2Exchange(request.stream, request.headers, request.url, response, host);
+    return new Http2Exchange(request.stream, request.headers, request.url, request.rawHeaders, response, host);
   }
   // The casts are safe: node:http2 always creates both objects, so here both are from node:http.
   return new Http1Exchange(request as IncomingMessage, response as ServerResponse, host);
@@ -58,8 +59,13 @@ export function nodeListener(handler: ExchangeHandler) {
  */
 export function streamListener(handler: ExchangeHandler) {
   assertHandler(handler);
-  return (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): void => {
-    const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
+  return (
+    stream: ServerHttp2Stream,
+    headers: IncomingHttpHeaders,
+    _flags?: number,
+    rawHeaders: readonly string[] = [],
+  ): void => {
+    const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/', rawHeaders);
     handler.handle(exchange).then(
       (isHandled) => isHandled || answerMissing(exchange),
       (error: unknown) => answerFailure(exchange, error),

@@ -1,7 +1,8 @@
 import { IncomingMessage } from 'node:http';
 import { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 
-type Http2Listener = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+/** Request listener of the compatibility API of node:http2. */
+export type Http2Listener = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 
 const UNSUPPORTED_BODY = Buffer.from('{"message":"This path is served over HTTP/1.1 only."}\n');
 

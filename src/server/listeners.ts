@@ -1,9 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2';
+import { continueOnRead } from '../adapters/continue-on-read.js';
 import { Http2Exchange } from '../adapters/http2-exchange.js';
 import { answerFailure, exchangeOf, nodeListener, streamListener } from '../adapters/node.js';
 import type { ExchangeHandler } from '../handler/handler.js';
-import { guardExpress } from './express.js';
+import { guardExpress, type Http2Listener } from './express.js';
 
 /**
  * Request listener as for `http.createServer()`: an Express application, the callback of a Koa application, or any
@@ -26,7 +27,7 @@ export function listenersOf(
   if (typeof listener !== 'function') return listenersOfHandler(handler ? chain(handler, listener) : listener);
   // The cast is needed because the types of node:http2 do not express that its compatibility API matches node:http.
   const http2Listener = guardExpress(listener as (request: object, response: object) => void);
-  if (handler === undefined) return { http1: listener, addTo: (http2) => void http2.on('request', http2Listener) };
+  if (handler === undefined) return { http1: listener, addTo: (http2) => addRequestListener(http2, http2Listener) };
   const front = nodeListener(handler);
   return {
     http1(request, response) {
@@ -38,17 +39,22 @@ export function listenersOf(
     addTo(http2) {
       // Node creates requests of the compatibility API only on a server without a 'stream' listener. A second server,
       // which never listens on a port, creates them here.
-      const compatServer = createHttp2Server().on('request', http2Listener);
-      http2.on('stream', (...event) => {
-        const [stream, headers] = event;
-        const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/');
+      const compatServer = createHttp2Server();
+      addRequestListener(compatServer, http2Listener);
+      // The types of node:http2 lack the last argument.
+      http2.on('stream', (stream, headers, flags, rawHeaders: readonly string[] = []) => {
+        const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/', rawHeaders);
         handler.handle(exchange).then(
-          (isHandled) => isHandled || compatServer.emit('stream', ...event),
+          (isHandled) => isHandled || compatServer.emit('stream', stream, headers, flags, rawHeaders),
           (error: unknown) => answerFailure(exchange, error),
         );
       });
     },
   };
+}
+
+function addRequestListener(http2: Http2Server, listener: Http2Listener): void {
+  http2.on('request', listener).on('checkContinue', continueOnRead);
 }
 
 function listenersOfHandler(handler: ExchangeHandler): Listeners {

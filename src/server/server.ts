@@ -10,6 +10,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
 import { TLSSocket } from 'node:tls';
+import { continueOnRead } from '../adapters/continue-on-read.js';
 import { Http1Exchange } from '../adapters/http1-exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
@@ -89,6 +90,7 @@ class DualProtocolServer implements CacheServer {
       tls === undefined
         ? createHttp1Server(options, onRequest)
         : createHttpsServer({ ...tls, ...tlsOptions(limits), ...options }, onRequest);
+    this.#http1.on('checkContinue', continueOnRead);
     this.#http1.maxHeadersCount = limits.maxHeaders + 1; // one more than allowed, so that #admit sees the excess
     const event = tls === undefined ? 'connection' : 'secureConnection';
     const acceptListeners = this.#http1.listeners(event);

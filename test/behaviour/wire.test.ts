@@ -1,9 +1,13 @@
 import { writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
+import { staticTokens } from '../../src/access/static-tokens.js';
+import { gradle, sccache } from '../../src/protocols/index.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { sessionOf } from '../helpers/client.js';
 import { RawConnection } from '../helpers/raw.js';
-import { can, KINDS, type Kind } from '../helpers/servers.js';
+import { can, KINDS, type Kind, type Middleware, type RunningServer } from '../helpers/servers.js';
+import { snippetsOf, startProgram } from '../helpers/snippets.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { open, storeOf } from './site.js';
 
@@ -129,3 +133,94 @@ for (const kind of KINDS_OF_HTTP1) {
     t.is((await ask('GET', '/key')).status, 404);
   });
 }
+
+const WRITER = 'writer-0123456789abcdef';
+const READER = 'reader-0123456789abcdef';
+const PATH = `/gradle/${'a'.repeat(32)}`;
+
+interface Upload {
+  readonly method?: string;
+  readonly path?: string;
+  readonly token?: string;
+  readonly length?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Uploads that are refused by their headers, by status. */
+const REFUSED: Readonly<Record<number, Upload>> = {
+  400: { path: '/gradle/not-a-key' },
+  401: { token: '' },
+  403: { token: READER },
+  404: { path: '/other' },
+  405: { method: 'POST' },
+  412: { headers: { 'if-match': '"x"' } },
+  413: { length: 1001 },
+  414: { path: `/sccache/${'k'.repeat(1025)}` },
+};
+
+/** Sends the headers of an upload with `Expect: 100-continue`, and resolves to the first status. */
+async function firstStatus(t: ExecutionContext, server: RunningServer, upload: Upload): Promise<number> {
+  const { method = 'PUT', path = PATH, token = WRITER, length = 5, headers } = upload;
+  const fields = { expect: '100-continue', 'content-length': `${length}`, ...headers };
+  const all = token === '' ? fields : { ...fields, authorization: `Bearer ${token}` };
+  if (server.version === 2) {
+    const stream = sessionOf(server).request({ ':method': method, ':path': path, ...all }, { endStream: false });
+    t.teardown(() => stream.close());
+    return new Promise((resolve, reject) => {
+      stream.on('continue', () => resolve(100)).on('response', (head) => resolve(Number(head[':status'])));
+      stream.on('error', reject);
+    });
+  }
+  const connection = await RawConnection.open(t, server);
+  const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
+  connection.write(`${method} ${path} HTTP/1.1\r\nHost: a\r\n${lines.join('')}\r\n`);
+  const { status } = parse(await connection.until(/\r\n\r\n/));
+  if (status === 100) {
+    connection.write('bytes');
+    t.regex(await connection.until(/ 200 OK\r\n.*\r\n\r\n/s), /^HTTP\/1\.1 100 Continue\r\n\r\nHTTP\/1\.1 200 OK/);
+  }
+  return status;
+}
+
+for (const kind of Object.keys(KINDS) as Kind[]) {
+  // The Fetch API has no 100 Continue.
+  if (KINDS[kind].host === 'fetch') continue;
+  test(`${kind}: an upload that is refused by its headers gets no 100 Continue`, async (t) => {
+    const access = staticTokens([
+      { token: WRITER, level: 'write' },
+      { token: READER, level: 'read' },
+    ]);
+    const options = { store: memoryStore(), access, protocols: [gradle(), sccache()], maxUploadBytes: 1000 };
+    const { server } = await open(t, kind, options, { continueOnRead: true });
+    for (const [status, upload] of Object.entries(REFUSED)) {
+      // These frameworks read the body of a request that no route handles before they respond.
+      if (status === '404' && ['connect', 'express', 'express4'].includes(KINDS[kind].host)) continue;
+      t.is(await firstStatus(t, server, upload), Number(status));
+    }
+    t.is(await firstStatus(t, server, {}), 100);
+  });
+}
+
+for (const kind of ['port-node-http', 'port-node-h2c', 'port-front-http', 'port-front-h2c', 'express-http'] as const) {
+  test(`${kind}: a host that reads the body of a request gets it after 100 Continue`, async (t) => {
+    const before: Middleware = (request, response) => {
+      request.resume().on('end', () => void response.end('read'));
+    };
+    const { server } = await open(
+      t,
+      kind,
+      { store: memoryStore(), protocols: [gradle()] },
+      { before, continueOnRead: true },
+    );
+    t.is(await firstStatus(t, server, { path: '/other' }), 100);
+  });
+}
+
+test('the checkContinue line of docs/frameworks.md withholds 100 Continue', async (t) => {
+  const snippets = await snippetsOf('docs/frameworks.md');
+  const code = snippets.find((snippet) => snippet.code.includes("'checkContinue'"))?.code ?? '';
+  const port = Number(new URL(await startProgram(t, code)).port);
+  const server: RunningServer = { ...KINDS.http, kind: 'http', port, certificate: undefined };
+  t.is(await firstStatus(t, server, { path: '/cache/a//b' }), 400);
+  t.is(await firstStatus(t, server, { path: '/cache/key' }), 100);
+});

@@ -92,9 +92,18 @@ export class Frames {
     this.send(HEADERS, END_HEADERS | END_STREAM, id, block);
   }
 
-  /** Sends the headers of a request with a body. */
-  begin(id: number, method: string, path: string): void {
-    const block = Buffer.concat([literal(2, method), Buffer.from([0x86]), literal(4, path), literal(1, '127.0.0.1')]);
+  /** Sends the headers of a request with a body. `fields` may have a name several times. */
+  begin(
+    id: number,
+    method: string,
+    path: string,
+    fields: readonly (readonly [name: string, value: string])[] = [],
+  ): void {
+    const pseudo = [literal(2, method), Buffer.from([0x86]), literal(4, path), literal(1, '127.0.0.1')];
+    const block = Buffer.concat([
+      ...pseudo,
+      ...fields.map(([name, value]) => Buffer.concat([literal(0, name), text(value)])),
+    ]);
     this.send(HEADERS, END_HEADERS, id, block);
   }
 
@@ -107,6 +116,11 @@ export class Frames {
   data(id: number, bytes: number): void {
     for (const each of [0, id]) this.#allowed.set(each, (this.#allowed.get(each) ?? 0) - bytes);
     for (let left = bytes; left > 0; left -= MAX_FRAME) this.send(DATA, 0, id, Buffer.alloc(Math.min(left, MAX_FRAME)));
+  }
+
+  /** Ends a request body. */
+  end(id: number): void {
+    this.send(DATA, END_STREAM, id, Buffer.alloc(0));
   }
 
   reset(id: number, code = 8): void {
@@ -164,10 +178,15 @@ export class Frames {
   }
 }
 
+/** Literal field without indexing. Index 0: the value is the name, and a text with the value follows (RFC 7541, 6.2.2). */
 function literal(index: number, value: string): Buffer {
+  return Buffer.concat([Buffer.from([index]), text(value)]);
+}
+
+function text(value: string): Buffer {
   const bytes = Buffer.from(value, 'latin1');
   if (bytes.byteLength > 126) throw new Error('values of more than 126 bytes are not supported');
-  return Buffer.concat([Buffer.from([index, bytes.byteLength]), bytes]);
+  return Buffer.concat([Buffer.from([bytes.byteLength]), bytes]);
 }
 
 function uint32(value: number): Buffer {

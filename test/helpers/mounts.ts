@@ -20,6 +20,8 @@ export interface MountOptions {
   readonly mount?: string | undefined;
   /** Middleware before the handler. Ignored if the host is `stream` or `front`. */
   readonly before?: Middleware | undefined;
+  /** Whether a server of Node has the 'checkContinue' listener of the package. `createServer` of the package always has it. */
+  readonly continueOnRead?: boolean | undefined;
   /** Whether the host responds with {@link HOST_BODY} to requests that the handler passes on. Ignored if the host is `stream`. */
   readonly answers?: boolean | undefined;
 }

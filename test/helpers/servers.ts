@@ -4,7 +4,7 @@ import http2, { type Http2Session } from 'node:http2';
 import https from 'node:https';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
-import { streamListener } from '../../src/adapters/node.js';
+import { continueOnRead, streamListener } from '../../src/adapters/node.js';
 import type { ExchangeHandler, Handler } from '../../src/handler/handler.js';
 import { createServer } from '../../src/server/server.js';
 import { type Certificate, certificate } from './certificate.js';
@@ -158,6 +158,7 @@ async function startNodeServer(
   const server = create(traits, tls);
   if (traits.host === 'stream') server.on('stream', streamListener(handler));
   else server.on('request', await requestListener(traits.host, handler, options));
+  if (options.continueOnRead) server.on('checkContinue', continueOnRead);
   return listen(server);
 }
 
