@@ -176,7 +176,10 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
 
 function assertStore(store: Store): void {
   if (!OBJECT.accepts(store)) throw invalidOption('store', 'a store', store);
-  if (store instanceof Promise) throw invalidOption('store', 'a store; await the function that opens it', store);
+  if (store instanceof Promise) {
+    const message = 'store: expected a store, received a promise; await the function that opens the store';
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+  }
   for (const name of ['get', 'put', 'delete', 'close'] as const) {
     const method: unknown = store[name];
     if (typeof method === 'function' || (method === undefined && name !== 'get')) continue;

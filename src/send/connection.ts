@@ -25,7 +25,10 @@ const SMALLEST_WINDOW = 16 * KIB;
 const LARGEST_WINDOW = 2048 * KIB;
 const FIRST_WINDOW = 256 * KIB;
 const FIRST_WINDOW_OF_STREAM = 64 * KIB;
-/** If a window takes longer than this to leave the process, the next windows are small. */
+/**
+ * A window is the part of a body that is sent with one write. If its bytes take longer than this to leave the process, the
+ * next windows are small.
+ */
 const PROMPT_MS = 20;
 
 /** Limits on the bytes in flight of one connection: an HTTP/1.1 socket, or an HTTP/2 session with all its streams. */

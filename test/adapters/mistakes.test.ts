@@ -91,7 +91,7 @@ test('createHandler tells that a store must be awaited', (t) => {
     () => createHandler({ store }),
     refusal(
       'ERR_HOTBLOB_INVALID_OPTION',
-      /^store: expected a store; await the function that opens it, received Promise/,
+      /^store: expected a store, received a promise; await the function that opens the store$/,
     ),
   );
 });
