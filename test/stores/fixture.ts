@@ -1,4 +1,4 @@
-import { chown, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
+import { chown, lstat, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
@@ -86,6 +86,22 @@ export async function entriesBelow(directory: string): Promise<string[]> {
   };
   await walk('');
   return found.sort();
+}
+
+/** Returns the bytes that a directory takes on the disk, with everything below it. */
+export async function diskUsage(directory: string): Promise<number> {
+  const { blocks } = await lstat(directory).catch(ignoreMissing);
+  const names = await readdir(directory).catch((error: unknown) => {
+    if (['ENOTDIR', 'ENOENT'].includes(errnoCode(error) ?? '')) return [];
+    throw error;
+  });
+  const below = await Promise.all(names.map((name) => diskUsage(join(directory, name))));
+  return below.reduce((sum, bytes) => sum + bytes, blocks * 512);
+}
+
+function ignoreMissing(error: unknown): { readonly blocks: number } {
+  if (errnoCode(error) === 'ENOENT') return { blocks: 0 };
+  throw error;
 }
 
 const OWN_ENTRIES = new Set(['.hotblob', '.hotblob/uploads', '.hotblob/immutable']);

@@ -8,29 +8,31 @@ import { segmentStore } from '../../src/stores/segments/store.js';
 import { tieredStore } from '../../src/stores/tiered/store.js';
 import { content, put, temporaryDirectory, until } from './fixture.js';
 
-test('directory: with a limit, reports artifacts and bytes from the first scan and the changes since', async (t) => {
+test('directory: with a limit, reports artifacts and their space from the first scan and the changes since', async (t) => {
   const dir = await temporaryDirectory(t);
   await writeFile(join(dir, 'before'), content(1000));
-  const store = await directoryStore(dir, { maxBytes: 10_000 });
+  const maxBytes = 100_000;
+  const store = await directoryStore(dir, { maxBytes });
   await until(() => store.stats().artifacts !== undefined);
-  const assertStats = (expected: StoreStats) => t.deepEqual(store.stats(), { maxBytes: 10_000, ...expected });
-  assertStats({ artifacts: 1, bytes: 1000, evicted: 0 });
+  const assertStats = (expected: StoreStats) => t.deepEqual(store.stats(), { maxBytes, ...expected });
+  // A file takes a block of 4 KiB and its inode, a directory as well.
+  assertStats({ artifacts: 1, bytes: 5120, evicted: 0 });
   await put(store, 'a/b', content(2000));
-  assertStats({ artifacts: 2, bytes: 3000, evicted: 0 });
+  assertStats({ artifacts: 2, bytes: 3 * 5120, evicted: 0 });
   await put(store, 'a/b', content(2500));
-  assertStats({ artifacts: 2, bytes: 3500, evicted: 0 });
+  assertStats({ artifacts: 2, bytes: 3 * 5120, evicted: 0 });
   await store.delete('before');
   await store.delete('a');
   await store.delete('nothing');
-  assertStats({ artifacts: 1, bytes: 2500, evicted: 0 });
+  assertStats({ artifacts: 1, bytes: 2 * 5120, evicted: 0 });
   await writeFile(join(dir, 'other'), content(3000));
-  await put(store, 'c', content(6000));
-  assertStats({ artifacts: 2, bytes: 8500, evicted: 0 });
+  await put(store, 'c', content(60_000));
+  assertStats({ artifacts: 2, bytes: 2 * 5120 + 61_440 + 1024, evicted: 0 });
   // Files of other processes count from the next scan, which starts when the limit is reached.
-  await put(store, 'd', content(3000));
+  await put(store, 'd', content(30_000));
   const { artifacts = 0, bytes = 0, evicted = 0 } = store.stats();
   t.is(artifacts + evicted, 4, 'a/b, other, c, d');
-  t.true(evicted >= 1 && bytes <= 9000);
+  t.true(evicted >= 1 && bytes <= 90_000);
   await store.close();
 });
 
@@ -39,8 +41,8 @@ test('directory: reports no artifacts without a limit, nor before the first scan
   const unlimited = await directoryStore(dir);
   await put(unlimited, 'a', content(1000));
   t.deepEqual(unlimited.stats(), {});
-  const store = await directoryStore(dir, { maxBytes: 10_000 });
-  t.deepEqual(store.stats(), { maxBytes: 10_000, evicted: 0 });
+  const store = await directoryStore(dir, { maxBytes: 100_000 });
+  t.deepEqual(store.stats(), { maxBytes: 100_000, evicted: 0 });
   await rm(join(dir, 'a'));
   await put(store, 'b', content(500));
   const { artifacts = 0 } = store.stats();

@@ -1,12 +1,13 @@
 import { createHash } from 'node:crypto';
 import type { BigIntStats } from 'node:fs';
-import { appendFile, mkdir, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
+import { appendFile, lstat, mkdir, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { prefixOf } from '../../util/prefix-of.js';
-import { isMissing, RESERVED_NAME, syncDirectories } from './paths.js';
+import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
+import { isMissing, RESERVED_NAME, removeEmptyParents, syncDirectories } from './paths.js';
 
 /** Name of the directory for sidecar files, below the store's own directory. */
 export const METADATA_NAME = 'metadata';
@@ -62,28 +63,32 @@ export class Sidecars {
   }
 
   /**
-   * Writes a sidecar file and syncs it to disk. Must be called before the body is in place.
+   * Writes a sidecar file and syncs it to disk. Call it before the body is in place. Resolves to the bytes that it takes on the
+   * disk, with the directories that were created for it.
    *
    * @throws the system's error
    */
-  async write(key: string, body: BodyIdentity, metadata: Uint8Array): Promise<void> {
+  async write(key: string, body: BodyIdentity, metadata: Uint8Array): Promise<number> {
     const path = this.#pathOf(key, body);
     const directory = dirname(path);
-    const text = Buffer.concat([Buffer.from(`${JSON.stringify(key)}\n`), metadata]);
+    const text = textOf(key, metadata);
     for (let attempt = 1; ; attempt++) {
       try {
         const created = await mkdir(directory, { recursive: true });
         // Replaces a file of the same name. That file is stale: its body was deleted, and the file system has reused
         // the inode.
         const handle = await open(path, 'w');
+        let bytes: number;
         try {
           await handle.writeFile(text);
           await handle.sync();
+          bytes = diskBytesOf(await handle.stat());
         } finally {
           await handle.close();
         }
-        await syncDirectories(created === undefined ? [directory] : upTo(dirname(created), directory));
-        return;
+        const changed = created === undefined ? [directory] : upTo(dirname(created), directory);
+        await syncDirectories(changed);
+        return bytes + (changed.length - 1) * DIRECTORY_BYTES;
       } catch (error) {
         // A concurrent sweep may remove the empty directory between mkdir and open.
         if (errnoCode(error) !== 'ENOENT' || attempt === MAX_WRITE_ATTEMPTS) throw error;
@@ -127,11 +132,18 @@ export class Sidecars {
   }
 
   /**
-   * Removes the sidecar file of a deleted body, if there is one. Never rejects. If the removal fails, {@link sweep}
-   * removes the file later.
+   * Removes the sidecar file of a deleted body, if there is one. Resolves to the bytes that this frees on the disk. Never rejects:
+   * {@link sweep} removes what is left.
    */
-  async remove(key: string, body: BodyIdentity): Promise<void> {
-    await unlink(this.#pathOf(key, body)).catch(() => {});
+  async remove(key: string, body: BodyIdentity): Promise<number> {
+    const path = this.#pathOf(key, body);
+    try {
+      const bytes = diskBytesOf(await lstat(path));
+      await unlink(path);
+      return bytes + (await removeEmptyParents(this.#directory, path)) * DIRECTORY_BYTES;
+    } catch {
+      return 0;
+    }
   }
 
   /** Removes sidecar files whose bodies were deleted or replaced by other programs. Never rejects. */
@@ -166,6 +178,15 @@ export class Sidecars {
     const identity = [ino, size, mtimeNs].map((part) => part.toString(36)).join('-');
     return join(this.#directory, hash.slice(0, 2), hash.slice(2, 4), `${hash.slice(4)}-${identity}`);
   }
+}
+
+/** Returns the bytes that a sidecar file and its directories take at most on the disk. */
+export function maxSidecarBytes(key: string, metadata: Uint8Array): number {
+  return maxDiskBytes(textOf(key, metadata).byteLength) + 2 * DIRECTORY_BYTES;
+}
+
+function textOf(key: string, metadata: Uint8Array): Buffer {
+  return Buffer.concat([Buffer.from(`${JSON.stringify(key)}\n`), metadata]);
 }
 
 /**

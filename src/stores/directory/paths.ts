@@ -57,15 +57,18 @@ export async function hasParentInside(root: string, path: string): Promise<boole
   return isInside(root, await realpath(dirname(path)));
 }
 
-/** Removes the empty directories above `path`, up to the root. Never rejects. */
-export async function removeEmptyParents(root: string, path: string): Promise<void> {
+/** Removes the empty directories above `path`, up to the root. Resolves to their number. Never rejects. */
+export async function removeEmptyParents(root: string, path: string): Promise<number> {
+  let removed = 0;
   for (let directory = dirname(path); directory.length > root.length; directory = dirname(directory)) {
     try {
       await rmdir(directory);
+      removed++;
     } catch {
-      return; // not empty
+      break; // not empty
     }
   }
+  return removed;
 }
 
 /**

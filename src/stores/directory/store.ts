@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { lstat, mkdir, opendir, readdir, realpath, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
@@ -17,6 +18,7 @@ import { assertOptions, BYTES, FLAG, invalidOption } from '../../contract/valida
 import { releaseFile } from '../../page-cache/release-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
+import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
 import { Sidecars } from './metadata.js';
@@ -33,9 +35,9 @@ export interface DirectoryStoreOptions {
    */
   readonly immutable?: boolean | undefined;
   /**
-   * Maximum total size of the files, in bytes. When an upload needs space, the least recently used files are deleted,
-   * including files that other processes stored. Uploads in flight and up to 5 KiB of metadata per artifact do not
-   * count. Default: no limit.
+   * Limit for the disk usage, in bytes. Blocks of files count, 1 KiB for each file, 5 KiB for each directory, metadata of uploads
+   * and uploads of this process in flight. When an upload needs space, the least recently used files are deleted, also those of
+   * other processes. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
 }
@@ -123,9 +125,7 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   const isImmutable = immutable ?? wasCreated;
   const sidecars = new Sidecars(root, isImmutable);
   const hasMetadata = await sidecars.exist();
-  const eviction = maxBytes === undefined ? undefined : new DirectoryEviction(root, maxBytes, sidecars);
-  eviction?.startScan();
-  const store = new FileDirectoryStore(root, isImmutable, maxBytes, eviction, sidecars, hasMetadata);
+  const store = new FileDirectoryStore(root, isImmutable, maxBytes, sidecars, hasMetadata);
   if (hasMetadata) store.sweep();
   return store;
 }
@@ -145,7 +145,6 @@ class FileDirectoryStore implements DirectoryStore {
     root: string,
     immutable: boolean,
     maxBytes: number | undefined,
-    eviction: DirectoryEviction | undefined,
     sidecars: Sidecars,
     hasMetadata: boolean,
   ) {
@@ -155,8 +154,14 @@ class FileDirectoryStore implements DirectoryStore {
     this.#sidecars = sidecars;
     this.#lookups = new MetadataLookups(sidecars, hasMetadata);
     const metadata = { sidecars, lookups: this.#lookups };
-    this.#uploads = new DirectoryUploads(root, maxBytes ?? Number.POSITIVE_INFINITY, eviction, metadata);
-    this.#eviction = eviction;
+    const temporaryPrefix = `${randomUUID()}.`;
+    if (maxBytes !== undefined) {
+      const isOwnUpload = (path: string): boolean => path.startsWith(`${UPLOADS_NAME}/${temporaryPrefix}`);
+      this.#eviction = new DirectoryEviction(root, maxBytes, sidecars, isOwnUpload);
+      this.#eviction.startScan();
+    }
+    const limit = maxBytes ?? Number.POSITIVE_INFINITY;
+    this.#uploads = new DirectoryUploads(root, temporaryPrefix, limit, this.#eviction, metadata);
   }
 
   get(key: string): FileArtifact | Promise<FileArtifact> {
@@ -220,14 +225,15 @@ class FileDirectoryStore implements DirectoryStore {
       if (body.isDirectory()) return false;
       await unlink(path);
       await releaseFile(path);
-      if (body.isFile()) this.#eviction?.countDeletion(Number(body.size));
       this.#lookups.expire(key);
-      await this.#sidecars.remove(key, body);
+      const freedBytes = diskBytesOf(body) + (await this.#sidecars.remove(key, body));
+      if (body.isFile()) this.#eviction?.countDeletion(1, freedBytes);
     } catch (error) {
       if (isMissing(error)) return false;
       throw error;
     }
-    await removeEmptyParents(this.root, path);
+    const removed = await removeEmptyParents(this.root, path);
+    this.#eviction?.countDeletion(0, removed * DIRECTORY_BYTES);
     return true;
   }
 

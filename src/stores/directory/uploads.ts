@@ -9,10 +9,12 @@ import { releaseFile } from '../../page-cache/release-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
 import { isDiskFull, retryIfFull } from '../disk-full.js';
+import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
-import type { BodyIdentity, Sidecars } from './metadata.js';
+import { type BodyIdentity, maxSidecarBytes, type Sidecars } from './metadata.js';
 import { makeParents, RESERVED_NAME, syncDirectories } from './paths.js';
+import type { Reservation } from './reservation.js';
 
 /** Name of the directory for temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';
@@ -26,27 +28,43 @@ const MAX_PLACE_ATTEMPTS = 10;
 interface Placed {
   /** Identity of the previous file, symbolic link or other entry; undefined if there was none. */
   readonly replaced: BodyIdentity | undefined;
-  /** Size of the previous file; undefined if there was none or it was not a regular file. */
-  readonly replacedBytes: number | undefined;
-  /** Directories whose entries have changed and must be synced. */
+  /** Whether there was no regular file at the path. */
+  readonly isNew: boolean;
+  /** Bytes on the disk by which the upload increased the usage of the directory. */
+  readonly addedBytes: number;
+  /** Directories whose entries changed. */
   readonly directories: ReadonlySet<string>;
+}
+
+/** Complete upload in a temporary file. */
+interface Received {
+  readonly body: BodyIdentity;
+  /** Bytes that the file takes on the disk. */
+  readonly diskBytes: number;
 }
 
 /** Stores uploads as files of a directory. An upload appears as a whole or not at all. */
 export class DirectoryUploads {
   readonly #root: string;
+  readonly #temporaryPrefix: string;
   readonly #maxBytes: number;
   readonly #eviction: DirectoryEviction | undefined;
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
 
+  /**
+   * @param temporaryPrefix prefix of the names of temporary files, unique to this store
+   * @param eviction undefined without a limit
+   */
   constructor(
     root: string,
+    temporaryPrefix: string,
     maxBytes: number,
     eviction: DirectoryEviction | undefined,
     metadata: { readonly sidecars: Sidecars; readonly lookups: MetadataLookups },
   ) {
     this.#root = root;
+    this.#temporaryPrefix = temporaryPrefix;
     this.#maxBytes = maxBytes;
     this.#eviction = eviction;
     this.#sidecars = metadata.sidecars;
@@ -64,31 +82,52 @@ export class DirectoryUploads {
    */
   async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     const path = prefixOf(this.#root) + key;
-    const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, randomUUID());
+    const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, this.#temporaryPrefix + randomUUID());
     const { signal } = options;
     const metadata = encodeMetadata(options.metadata);
-    let received: BodyIdentity | undefined;
+    const directories = key.split('/').length - 1;
+    const maxOverhead =
+      maxDiskBytes(1) -
+      1 +
+      directories * DIRECTORY_BYTES +
+      (metadata === undefined ? 0 : maxSidecarBytes(key, metadata));
+    if (maxOverhead > this.#maxBytes) {
+      const message = `upload: maxBytes is ${this.#maxBytes}, but even an empty artifact takes ${maxOverhead} bytes on the disk`;
+      throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', message);
+    }
+    const reservation = this.#eviction?.createReservation(signal);
+    let received: Received | undefined;
     try {
-      received = await receive(body, options, this.#maxBytes, temporary);
+      received = await receive(body, options, this.#maxBytes - maxOverhead, temporary, reservation, maxOverhead);
+      let diskBytes = received.diskBytes;
       if (metadata !== undefined) {
         this.#lookups.enable();
-        await this.#sidecars.write(key, received, metadata);
+        diskBytes += await this.#sidecars.write(key, received.body, metadata);
       }
-      const place = (): Promise<Placed> => this.#place(temporary, path, signal);
-      const placed = await (this.#eviction?.add(key, Number(received.size), signal, place) ?? place());
-      if (metadata !== undefined) await this.#sidecars.seal(key, received);
+      const place = (): Promise<Placed> => this.#place(temporary, path, diskBytes, signal);
+      const placed = await (this.#eviction !== undefined && reservation !== undefined
+        ? this.#eviction.add(key, reservation, diskBytes + directories * DIRECTORY_BYTES, signal, place)
+        : place());
+      if (metadata !== undefined) await this.#sidecars.seal(key, received.body);
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
-      if (placed.replaced !== undefined) await this.#sidecars.remove(key, placed.replaced);
+      if (placed.replaced !== undefined) await this.#removeSidecar(key, placed.replaced);
       return { created: placed.replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
-      if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received);
+      if (received !== undefined && metadata !== undefined) await this.#removeSidecar(key, received.body);
       throw mapFullError(error);
+    } finally {
+      reservation?.release();
     }
   }
 
-  async #place(temporary: string, path: string, signal: AbortSignal | undefined): Promise<Placed> {
+  async #removeSidecar(key: string, body: BodyIdentity): Promise<void> {
+    const freedBytes = await this.#sidecars.remove(key, body);
+    this.#eviction?.countDeletion(0, freedBytes);
+  }
+
+  async #place(temporary: string, path: string, diskBytes: number, signal: AbortSignal | undefined): Promise<Placed> {
     for (let attempt = 1; ; attempt++) {
       const created: string[] = [];
       try {
@@ -97,9 +136,12 @@ export class DirectoryUploads {
         signal?.throwIfAborted();
         await rename(temporary, path);
         await releaseFile(path);
+        const isNew = replaced?.isFile() !== true;
+        const replacedBytes = replaced === undefined || isNew ? 0 : diskBytesOf(replaced);
         return {
           replaced,
-          replacedBytes: replaced?.isFile() ? Number(replaced.size) : undefined,
+          isNew,
+          addedBytes: diskBytes + created.length * DIRECTORY_BYTES - replacedBytes,
           directories: new Set([path, ...created].map((each) => dirname(each))),
         };
       } catch (error) {
@@ -110,19 +152,36 @@ export class DirectoryUploads {
   }
 }
 
-/** Writes the body to a new file and syncs it to disk. Resolves to the identity of the file. */
+/**
+ * Writes the body to a new file and syncs it to disk. Takes space as the bytes arrive.
+ *
+ * @param overhead bytes that the upload takes on the disk in addition to its body
+ */
 async function receive(
   body: Readable,
   options: Partial<PutOptions>,
   maxBytes: number,
   path: string,
-): Promise<BodyIdentity> {
+  reservation: Reservation | undefined,
+  overhead: number,
+): Promise<Received> {
   const handle = await openNew(path);
+  let received = 0;
+  let missingBytes = overhead;
   try {
-    for await (const chunk of chunksOf(body, options, maxBytes)) await writeAll(handle, chunk);
+    for await (const chunk of chunksOf(body, options, maxBytes)) {
+      await reservation?.grow(missingBytes + chunk.byteLength);
+      missingBytes = 0;
+      received += chunk.byteLength;
+      if (received === options.size) reservation?.complete();
+      await writeAll(handle, chunk);
+    }
+    if (missingBytes > 0) await reservation?.grow(missingBytes);
+    reservation?.complete();
     // The file is synced before the rename. Otherwise, a crash could leave the name of the artifact without its bytes.
     await handle.sync();
-    return await handle.stat({ bigint: true });
+    const stats = await handle.stat({ bigint: true });
+    return { body: stats, diskBytes: diskBytesOf(stats) };
   } finally {
     await handle.close();
   }

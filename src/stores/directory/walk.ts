@@ -1,6 +1,7 @@
 import { lstat, opendir } from 'node:fs/promises';
 import { errnoCode } from '../../contract/errors.js';
 import { prefixOf } from '../../util/prefix-of.js';
+import { diskBytesOf } from './disk-usage.js';
 import { isMissing, isReserved } from './paths.js';
 
 /**
@@ -13,7 +14,10 @@ const BATCH = 8;
 export interface StoredFile {
   /** Path relative to the root. It is not always a valid key. */
   readonly key: string;
+  /** Size of the file. */
   readonly bytes: number;
+  /** See {@link diskBytesOf}. */
+  readonly diskBytes: number;
   /**
    * Access time or modification time, whichever is later, in milliseconds since 1970. A time in the future is ignored.
    * 0 if both are in the future.
@@ -25,10 +29,15 @@ export interface StoredFile {
  * Yields every regular file below `root` in batches, except the store's own files. Does not follow symbolic links.
  * Files that are created or deleted during the walk may be missing.
  *
- * @param isCancelled called for each entry; if it returns true, the walk ends
- * @throws the error of the system call, except for files that no longer exist and directories without read permission
+ * @param isCancelled checked for each entry; true ends the walk
+ * @param onDirectory called for each directory below `root`
+ * @throws the system's error, except for files that no longer exist and directories without read permission
  */
-export async function* filesBelow(root: string, isCancelled: () => boolean): AsyncGenerator<StoredFile[]> {
+export async function* filesBelow(
+  root: string,
+  isCancelled: () => boolean,
+  onDirectory: () => void = () => {},
+): AsyncGenerator<StoredFile[]> {
   const prefix = prefixOf(root);
   const directories = [''];
   for (let directory = directories.pop(); directory !== undefined; directory = directories.pop()) {
@@ -37,7 +46,10 @@ export async function* filesBelow(root: string, isCancelled: () => boolean): Asy
       if (isCancelled()) return;
       const key = directory + entry.name;
       if (isReserved(key)) continue;
-      if (entry.isDirectory()) directories.push(`${key}/`);
+      if (entry.isDirectory()) {
+        directories.push(`${key}/`);
+        onDirectory();
+      }
       if (entry.isFile() && keys.push(key) === BATCH) {
         yield await statAll(prefix, keys);
         keys = [];
@@ -54,10 +66,16 @@ async function statAll(prefix: string, keys: readonly string[]): Promise<StoredF
 
 async function statFile(prefix: string, key: string): Promise<StoredFile | undefined> {
   try {
-    const { size, atimeMs, mtimeMs } = await lstat(prefix + key);
+    const stats = await lstat(prefix + key);
+    const { size, atimeMs, mtimeMs } = stats;
     // File times have fractions of a millisecond, Date.now() has none: a file written just now would be in the future.
     const now = Date.now() + 1;
-    return { key, bytes: size, usedAt: Math.max(0, ...[atimeMs, mtimeMs].filter((time) => time <= now)) };
+    return {
+      key,
+      bytes: size,
+      diskBytes: diskBytesOf(stats),
+      usedAt: Math.max(0, ...[atimeMs, mtimeMs].filter((time) => time <= now)),
+    };
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

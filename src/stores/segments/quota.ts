@@ -1,7 +1,13 @@
 import { HotblobError } from '../../contract/errors.js';
 import type { SegmentSet } from './segment-set.js';
 
-/** Functions with which {@link Quota} frees disk space. */
+/**
+ * Bytes of the index file that hold no entries: each commit replaces pages, which only later commits reuse. Measured: up to a few
+ * MiB, whatever the size of the index is.
+ */
+const MAX_UNUSED_INDEX_BYTES = 4 * 1024 * 1024;
+
+/** Frees space for {@link Quota}. */
 export interface SpaceReclaimer {
   /** Evicts artifacts. Resolves to whether space was freed. It is not called again before the promise has settled. */
   evict(): Promise<boolean>;
@@ -14,7 +20,8 @@ export interface SpaceReclaimer {
 
 /** Keeps the disk usage of a store within its limit: space is reserved before anything is written. */
 export class Quota {
-  readonly maxBytes: number;
+  /** Bytes for segments and index entries. */
+  readonly capacity: number;
   readonly #headroomBytes: number;
   readonly #segments: SegmentSet;
   readonly #reclaimer: SpaceReclaimer;
@@ -27,15 +34,15 @@ export class Quota {
    *   frees the space of their segment
    */
   constructor(maxBytes: number, headroomBytes: number, segments: SegmentSet, reclaimer: SpaceReclaimer) {
-    this.maxBytes = maxBytes;
     this.#headroomBytes = headroomBytes;
+    this.capacity = maxBytes - Math.min(MAX_UNUSED_INDEX_BYTES, maxBytes / 8);
     this.#segments = segments;
     this.#reclaimer = reclaimer;
   }
 
   /** Number of bytes that are neither used nor reserved. */
   get free(): number {
-    return this.maxBytes - this.#segments.bytes - this.#reserved;
+    return this.capacity - this.#segments.bytes - this.#reserved;
   }
 
   /**
@@ -50,7 +57,7 @@ export class Quota {
       const progress = this.#reclaimer.progress();
       if (progress === undefined) {
         const message =
-          `maxBytes: an upload needs ${bytes} bytes, but only ${this.free} of ${this.maxBytes} are free and nothing can be ` +
+          `maxBytes: an upload needs ${bytes} bytes, but only ${this.free} of ${this.capacity} are free and nothing can be ` +
           'evicted: retry when fewer uploads are in flight, or raise maxBytes';
         throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
       }

@@ -3,7 +3,7 @@ import type { Readable } from 'node:stream';
 import type { PutOptions } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { chunksOf } from '../body.js';
-import { DIGEST_BYTES } from './index-entry.js';
+import { DIGEST_BYTES, estimateIndexBytes } from './index-entry.js';
 import type { ReceivedBody } from './operations.js';
 import type { Quota } from './quota.js';
 import type { Region, SegmentSet } from './segment-set.js';
@@ -51,6 +51,7 @@ export class Receiver {
    * @throws the error of the body, the reason of the signal, or the error of the system call
    */
   async receive<T>(
+    key: string,
     body: Readable,
     options: Partial<PutOptions>,
     maxBytes: number,
@@ -65,12 +66,12 @@ export class Receiver {
     let direct: DirectWrite | undefined;
     let isCommitted = false;
     let reservedBytes = 0;
-    const releaseSpace = (): void => {
-      this.#quota.release(reservedBytes);
-      reservedBytes = 0;
+    const releaseSpace = (bytes: number): void => {
+      this.#quota.release(bytes);
+      reservedBytes -= bytes;
     };
     try {
-      for await (const chunk of chunksOf(body, options, maxBytes)) {
+      for await (const chunk of chunksOf(body, options, maxBytes - estimateIndexBytes(key, { metadata }))) {
         hash.update(chunk);
         length += chunk.byteLength;
         if (direct === undefined && this.#canBuffer(length, chunk.byteLength)) {
@@ -88,18 +89,20 @@ export class Receiver {
         }
         await direct.write([chunk]);
       }
-      if (direct !== undefined) {
-        isCommitted = true;
-        return await commit({ body: { kind: 'region', region: direct.region }, length, digest: digest(), metadata });
-      }
-      const neededBytes = length + (metadata?.byteLength ?? 0);
+      const inline = direct === undefined && length <= MAX_INLINE_BYTES ? Buffer.concat(chunks) : undefined;
+      const indexBytes = estimateIndexBytes(key, { inline, metadata });
+      const isInMemory = direct === undefined && inline === undefined;
+      const neededBytes = indexBytes + (isInMemory ? length : 0);
       await this.#quota.reserve(neededBytes);
       reservedBytes = neededBytes;
-      const received: ReceivedBody =
-        length <= MAX_INLINE_BYTES ? { kind: 'inline', bytes: Buffer.concat(chunks) } : { kind: 'memory', chunks };
-      return await commit({ body: received, length, digest: digest(), metadata, onReserved: releaseSpace });
+      let received: ReceivedBody;
+      if (direct !== undefined) received = { kind: 'region', region: direct.region };
+      else received = inline === undefined ? { kind: 'memory', chunks } : { kind: 'inline', bytes: inline };
+      isCommitted = true;
+      const onReserved = (): void => releaseSpace(length);
+      return await commit({ body: received, length, digest: digest(), metadata, onReserved });
     } finally {
-      releaseSpace();
+      releaseSpace(reservedBytes);
       this.#bufferedBytes -= bufferedBytes;
       if (direct !== undefined && !isCommitted) this.#segments.discard(direct.region);
     }

@@ -24,9 +24,9 @@ import { WriterLock } from './writer-lock.js';
 /** Options of {@link segmentStore}. */
 export interface SegmentStoreOptions {
   /**
-   * Maximum disk usage in bytes: the segment files, including dead bytes, and an estimate for the index. If an upload
-   * needs space, the coldest segment is evicted. Recently read artifacts of that segment are retained. Default: no
-   * limit.
+   * Limit for the disk usage in bytes: the segment files, including dead bytes, and an estimate for the index, of which 4 MiB, or
+   * an eighth of the limit, are for unused pages. If an
+   * upload needs space, the coldest segment is evicted; recently read artifacts in it are retained. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
   /**

@@ -70,7 +70,7 @@ export class SegmentWriter {
     return this.#run(async () => {
       const { signal } = options;
       signal?.throwIfAborted();
-      return this.#receiver.receive(body, options, this.#quota.maxBytes, async (upload) => {
+      return this.#receiver.receive(key, body, options, this.#quota.capacity, async (upload) => {
         const { existed } = await this.#committer.apply({ kind: 'put', key, time: Date.now(), signal, ...upload });
         this.#recordWrite(key);
         return { created: !existed, etag: etagOf(upload.digest) };

@@ -21,7 +21,7 @@ test.serial('serves a read-only directory', async (t) => {
   await writeFile(join(dir, 'a'), 'x');
   await chmod(dir, 0o555);
   await unprivileged(async () => {
-    const store = await directoryStore(dir, { maxBytes: 10 });
+    const store = await directoryStore(dir, { maxBytes: 100_000 });
     t.is(await readFile(located(store, 'a').path, 'utf8'), 'x');
     await t.throwsAsync(put(store, 'b', 'x'), { code: 'EACCES' });
     await t.throwsAsync(store.delete('a'), { code: 'EACCES' });

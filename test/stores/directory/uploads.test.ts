@@ -232,7 +232,7 @@ test('get() and put() work without options', async (t) => {
   t.like(await store.put('a', Readable.from([content(10)]), { size: 10 }), { created: false });
   t.deepEqual(store.get('a', {}), store.get('a'));
   await assertFile(t, located(store, 'a').path, content(10));
-  const limited = await directoryStore(store.root, { maxBytes: 1000 });
+  const limited = await directoryStore(store.root, { maxBytes: 100_000 });
   t.like(await limited.put('b', Readable.from([content(10)])), { created: true });
 });
 

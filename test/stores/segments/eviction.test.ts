@@ -1,10 +1,12 @@
+import { createHash } from 'node:crypto';
 import { open, readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'ava';
 import fc from 'fast-check';
+import type { UploadMetadata } from '../../../src/contract/artifact.js';
 import { segmentStore } from '../../../src/stores/segments/store.js';
-import { bodyOf, content, never, put, refusal, temporaryDirectory, until } from '../fixture.js';
+import { bodyOf, content, diskUsage, never, put, refusal, temporaryDirectory, until } from '../fixture.js';
 import { assertBody, findingsIn, read } from './fixture.js';
 
 async function segmentBytesIn(dir: string): Promise<number> {
@@ -67,7 +69,7 @@ test('artifacts that are read repeatedly are retained; the others are evicted', 
 
 test('the coldest segment is evicted, not the oldest', async (t) => {
   const dir = await temporaryDirectory(t);
-  const options = { maxBytes: 865_000, segmentBytes: 100_000 };
+  const options = { maxBytes: 990_000, segmentBytes: 100_000 };
   const first = await segmentStore(dir, options);
   for (let index = 0; index < 40; index++) await put(first, `k${index}`, content(20_000, index));
   await first.close();
@@ -81,19 +83,25 @@ test('the coldest segment is evicted, not the oldest', async (t) => {
   await store.close();
 });
 
-test('inline artifacts count towards maxBytes', async (t) => {
-  const dir = await temporaryDirectory(t);
-  const store = await segmentStore(dir, { maxBytes: 200_000 });
-  for (let round = 0; round < 20; round++) {
-    const keys = Array.from({ length: 100 }, (_, index) => `${round}/${index}`);
-    await Promise.all(keys.map((key) => put(store, key, content(200))));
-  }
-  t.is(store.get('0/0'), undefined);
-  t.not(store.get('19/99'), undefined);
-  await store.close();
-  const { artifacts } = await findingsIn(dir);
-  t.true(artifacts > 100 && artifacts < 700, `${artifacts} are stored`);
-});
+for (const [kind, keyOf, length, metadata] of [
+  ['empty artifacts with metadata', (index) => `${index}`, 0, { headers: { 'x-description': 'x'.repeat(4000) } }],
+  ['tiny artifacts', (index) => createHash('sha256').update(`${index}`).digest('hex'), 10, undefined],
+  ['artifacts with long keys', (index) => `${'x'.repeat(900)}/${index}`, 0, undefined],
+] as const satisfies (readonly [string, (index: number) => string, number, UploadMetadata | undefined])[]) {
+  test(`${kind} count with their space in the index`, async (t) => {
+    const maxBytes = 2 ** 23;
+    const store = await segmentStore(await temporaryDirectory(t), { maxBytes, durability: 'none' });
+    for (let index = 0; (store.stats().evicted ?? 0) < 1000; index += 200) {
+      const puts = Array.from({ length: 200 }, (_, offset) =>
+        put(store, keyOf(index + offset), content(length), { metadata }),
+      );
+      await Promise.all(puts);
+      const bytes = await diskUsage(store.root);
+      t.true(bytes <= maxBytes, `${bytes} bytes are in use`);
+    }
+    await store.close();
+  });
+}
 
 test('a reader with an open descriptor can read an evicted segment to its end', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 100_000 });
@@ -101,7 +109,7 @@ test('a reader with an open descriptor can read an evicted segment to its end', 
   const artifact = await store.get('a');
   if (artifact?.kind !== 'file') return t.fail();
   const handle = await open(artifact.path);
-  await put(store, 'b', content(90_000));
+  await put(store, 'b', content(80_000));
   t.is(store.get('a'), undefined);
   await until(async () => !(await readdir(join(store.root, 'segments'))).some((name) => artifact.path.endsWith(name)));
   const bytes = Buffer.alloc(60_000);
@@ -114,7 +122,10 @@ test('a reader with an open descriptor can read an evicted segment to its end', 
 test('an upload larger than maxBytes is refused and evicts nothing', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 100_000 });
   await put(store, 'a', content(50_000));
-  await t.throwsAsync(put(store, 'b', content(100_001)), refusal('ERR_HOTBLOB_TOO_LARGE', /100000 bytes/));
+  await t.throwsAsync(
+    put(store, 'b', content(100_001)),
+    refusal('ERR_HOTBLOB_TOO_LARGE', /at most \d+ bytes, the client announced 100001/),
+  );
   const body = Readable.from([content(60_000), content(60_000)]);
   await t.throwsAsync(store.put('b', body, { signal: never() }), refusal('ERR_HOTBLOB_TOO_LARGE'));
   await assertBody(t, store, 'a', content(50_000));
@@ -124,7 +135,7 @@ test('an upload larger than maxBytes is refused and evicts nothing', async (t) =
 test('bytes that an upload in flight has sent are not evicted: other uploads are refused until it has ended', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
   const controller = new AbortController();
-  const slow = store.put('slow', bodyOf([content(850_000)]), { signal: controller.signal, size: 900_000 });
+  const slow = store.put('slow', bodyOf([content(800_000)]), { signal: controller.signal, size: 860_000 });
   await until(async () => (await segmentBytesIn(store.root)) > 0);
   await t.throwsAsync(put(store, 'a', content(200_000)), refusal('ERR_HOTBLOB_STORAGE_FULL'));
   controller.abort(new Error('aborted'));
@@ -145,7 +156,7 @@ for (const [title, sent] of [
     const controller = new AbortController();
     const slow = Array.from({ length: 5 }, (_, index) => {
       const chunks = sent === 0 ? [] : [content(sent)];
-      return store.put(`slow/${index}`, bodyOf(chunks), { signal: controller.signal, size: 7_900_000 });
+      return store.put(`slow/${index}`, bodyOf(chunks), { signal: controller.signal, size: 6_900_000 });
     });
     const outcomes = Promise.allSettled(slow);
     await until(() => (store.stats().bytes ?? 0) >= 8 * 270_000 + 5 * sent);

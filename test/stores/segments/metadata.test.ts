@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setImmediate } from 'node:timers/promises';
 import test from 'ava';
-import { decodeEntry, encodeEntry, estimateIndexBytes, INLINE_BASE } from '../../../src/stores/segments/index-entry.js';
+import { decodeEntry, encodeEntry, INLINE_BASE } from '../../../src/stores/segments/index-entry.js';
 import { SegmentIndex } from '../../../src/stores/segments/segment-index.js';
 import { type SegmentStoreReader, segmentStore } from '../../../src/stores/segments/store.js';
 import { until } from '../../helpers/poll.js';
@@ -37,7 +37,6 @@ test('an entry with metadata is decoded as encoded, and any altered byte is dete
       const bytes = encodeEntry('a/key', described);
       // lmdb returns a buffer that is longer than the entry.
       t.like(decodeEntry('a/key', Buffer.concat([bytes, Buffer.alloc(100, 1)]), bytes.length), described);
-      t.is(estimateIndexBytes('a/key', described) - estimateIndexBytes('a/key', entry), metadata.length + 2);
       for (const position of [1, 44, 45, 46, bytes.length - 1]) {
         const altered = Buffer.from(bytes);
         altered[position] = (altered[position] ?? 0) ^ 2;

@@ -1,0 +1,55 @@
+/** Space that reservations are taken from. */
+export interface Account {
+  /**
+   * Takes space. Resolves to whether the usage of the directory was known.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if there is no space and nothing can be evicted
+   */
+  take(bytes: number): Promise<boolean>;
+  giveBack(bytes: number): void;
+  /** Ends of the reservations whose uploads have been received completely. */
+  readonly completed: Set<Promise<void>>;
+}
+
+/** Space that an upload in flight has taken. It grows while the upload arrives. */
+export class Reservation {
+  /** Whether the usage of the directory was known whenever the reservation grew. */
+  isChecked = true;
+  readonly #account: Account;
+  #bytes = 0;
+  #end: (() => void) | undefined;
+
+  constructor(account: Account) {
+    this.#account = account;
+  }
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Takes `bytes` more. See {@link Account.take}. */
+  async grow(bytes: number): Promise<void> {
+    if (!(await this.#account.take(bytes))) this.isChecked = false;
+    this.#bytes += bytes;
+  }
+
+  /** Announces that the upload has been received completely, so that others may wait until it can be evicted. */
+  complete(): void {
+    if (this.#end !== undefined) return;
+    const { completed } = this.#account;
+    const end = new Promise<void>((resolve) => {
+      this.#end = () => {
+        completed.delete(end);
+        resolve();
+      };
+    });
+    completed.add(end);
+  }
+
+  /** Gives the space back. Further calls do nothing. */
+  release(): void {
+    this.#account.giveBack(this.#bytes);
+    this.#bytes = 0;
+    this.#end?.();
+  }
+}
