@@ -61,7 +61,7 @@ class CacheHandler implements Handler {
   constructor(settings: Settings) {
     this.#settings = settings;
     this.#serving = createServing(settings, this);
-    this.#access = new StoreAccess(settings.store, this.#serving.openFiles, this.#serving.download);
+    this.#access = new StoreAccess(settings, this.#serving.openFiles, this.#serving.download);
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
@@ -200,7 +200,7 @@ class CacheHandler implements Handler {
     const expected = expectedBody(exchange, maxBytes, upload);
     const refusal = await this.#checkPreconditions('PUT', exchange, key, record);
     if (refusal !== undefined) return refusal;
-    const body = uploadBody(exchange, expected);
+    const body = uploadBody(exchange, expected, this.#settings);
     const result = await this.#access.put(exchange, key, body, {
       size: expected.size,
       metadata: storedMetadata(exchange, upload.metadata),
@@ -222,8 +222,8 @@ class CacheHandler implements Handler {
 
   /** Performs an operation to which the protocol itself responds. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
-    const { protocols, maxUploadBytes } = this.#settings;
-    const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, maxUploadBytes);
+    const { protocols } = this.#settings;
+    const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, this.#settings);
     const reply = await operation.answer(artifacts);
     if ('kind' in reply) {
       if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);

@@ -8,6 +8,7 @@ import {
   countFrom,
   FLAG,
   invalidOption,
+  MILLISECONDS,
   OBJECT,
   type OptionCheck,
   oneOf,
@@ -19,6 +20,7 @@ import { plain } from '../protocols/plain.js';
 import type { Protocol } from '../protocols/protocol.js';
 import type { FilePolicy } from '../send/file-source.js';
 import { sourceOverridesOf } from './source-overrides.js';
+import type { UploadPace } from './upload-pace.js';
 
 const MIB = 1024 * 1024;
 
@@ -37,7 +39,8 @@ export interface SenderOptions {
   readonly processes?: number | undefined;
   /**
    * Maximum number of descriptors for open files. A higher value is reduced to three quarters of RLIMIT_NOFILE, because
-   * sockets need descriptors too. Default: half of RLIMIT_NOFILE.
+   * sockets need descriptors too. Each upload in flight counts as one; uploads use at most half of them. Default: half of
+   * RLIMIT_NOFILE.
    */
   readonly maxOpenFiles?: number | undefined;
   /**
@@ -78,6 +81,14 @@ export interface HandlerOptions extends SenderOptions {
   readonly fallthrough?: boolean | undefined;
   /** Maximum size of an upload in bytes. Default: 2 GiB. */
   readonly maxUploadBytes?: number | undefined;
+  /**
+   * Time in milliseconds for which the handler waits for bytes of an upload. Each byte that arrives adds the time that it
+   * needs at `minUploadBytesPerSecond`, up to the same sum. An upload that takes longer is answered with 408. Time in
+   * which the store does not accept bytes is not counted. Default: 30,000.
+   */
+  readonly uploadTimeoutMs?: number | undefined;
+  /** Lowest rate at which a client may send an upload for longer than `uploadTimeoutMs`. Default: 1,024. */
+  readonly minUploadBytesPerSecond?: number | undefined;
 }
 
 /** Options of a sender, with defaults filled in. */
@@ -91,15 +102,19 @@ export interface SenderSettings {
   readonly bindings: BindingChoice;
 }
 
+/** Limits on each upload, with defaults filled in. */
+export interface UploadLimits extends UploadPace {
+  readonly maxUploadBytes: number;
+}
+
 /** Options of a handler, with defaults filled in. */
-export interface Settings extends SenderSettings {
+export interface Settings extends SenderSettings, UploadLimits {
   readonly store: Store;
   /** Mount path without a trailing slash; empty for `/`. */
   readonly mountPath: string;
   readonly protocols: MountedProtocols;
   readonly access: AccessPolicy | undefined;
   readonly fallthrough: boolean;
-  readonly maxUploadBytes: number;
 }
 
 /**
@@ -129,6 +144,8 @@ export function settingsOf(options: HandlerOptions): Settings {
     access: options.access,
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
+    uploadTimeoutMs: options.uploadTimeoutMs ?? 30_000,
+    minUploadBytesPerSecond: options.minUploadBytesPerSecond ?? 1024,
   };
 }
 
@@ -171,6 +188,8 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   fallthrough: FLAG,
   maxUploadBytes: BYTES,
+  uploadTimeoutMs: MILLISECONDS,
+  minUploadBytesPerSecond: countFrom(1),
   ...SENDER_CHECKS,
 };
 

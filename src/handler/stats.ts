@@ -38,7 +38,7 @@ export interface HandlerStats {
   readonly mapper: 'mmap-io' | 'libc' | undefined;
   /** Whether resident pages are copied without waiting for a disk (preadv2(2) with RWF_NOWAIT). */
   readonly copiesResident: boolean;
-  /** Number of open descriptors, including descriptors that are being opened. */
+  /** Number of open descriptors, including descriptors that are being opened, and one for each upload in flight. */
   readonly openFiles: number;
   /** Limit on `openFiles`. */
   readonly maxOpenFiles: number;

@@ -8,17 +8,21 @@ import type { OpenFiles } from '../page-cache/open-files.js';
 import type { MountedProtocols } from '../protocols/mounted.js';
 import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
 import type { Download } from './download.js';
+import type { Settings, UploadLimits } from './options.js';
 import { RequestSignal } from './request-signal.js';
 import { assertNoContentCoding, expectedBody, uploadBody } from './upload-body.js';
+import { UploadSlots } from './upload-slots.js';
 
 /** Access to the store for all operations except sending an artifact. Keys include the prefix of the protocol. */
 export class StoreAccess {
   readonly #store: Store;
   readonly #openFiles: OpenFiles;
+  readonly #uploads: UploadSlots;
   readonly #download: Download;
 
-  constructor(store: Store, openFiles: OpenFiles, download: Download) {
+  constructor({ store, maxOpenFiles }: Settings, openFiles: OpenFiles, download: Download) {
     this.#store = store;
+    this.#uploads = new UploadSlots(openFiles, maxOpenFiles);
     this.#openFiles = openFiles;
     this.#download = download;
   }
@@ -69,8 +73,12 @@ export class StoreAccess {
   async put(exchange: Exchange, key: string, body: Readable, options: Omit<PutOptions, 'signal'>): Promise<PutResult> {
     const { signal } = new RequestSignal(exchange);
     try {
-      if (this.#store.put === undefined) throw readOnlyError();
-      return await this.#store.put(key, body, { signal, ...options });
+      const { put } = this.#store;
+      if (put === undefined) throw readOnlyError();
+      // The store may refuse the upload before it asks a client with `Expect: 100-continue` for the body.
+      if (exchange.headers.expect === undefined) await firstBytes(body);
+      if (body.errored !== null) throw body.errored;
+      return await this.#uploads.run(exchange, () => put.call(this.#store, key, body, { signal, ...options }));
     } finally {
       body.destroy();
     }
@@ -91,7 +99,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   readonly #access: StoreAccess;
   readonly #protocol: Protocol | undefined;
   readonly #protocols: MountedProtocols;
-  readonly #maxUploadBytes: number;
+  readonly #limits: UploadLimits;
   readonly #signal: RequestSignal;
 
   constructor(
@@ -99,13 +107,13 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
     access: StoreAccess,
     protocol: Protocol | undefined,
     protocols: MountedProtocols,
-    maxUploadBytes: number,
+    limits: UploadLimits,
   ) {
     this.#exchange = exchange;
     this.#access = access;
     this.#protocol = protocol;
     this.#protocols = protocols;
-    this.#maxUploadBytes = maxUploadBytes;
+    this.#limits = limits;
     this.#signal = new RequestSignal(exchange);
   }
 
@@ -140,14 +148,31 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   body(maxBytes: number): Readable {
     assertNoContentCoding(this.#exchange);
     this.isBodyRead = true;
-    const expected = expectedBody(this.#exchange, Math.min(maxBytes, this.#maxUploadBytes));
-    return uploadBody(this.#exchange, expected);
+    const expected = expectedBody(this.#exchange, Math.min(maxBytes, this.#limits.maxUploadBytes));
+    return uploadBody(this.#exchange, expected, this.#limits);
   }
 }
 
 function readOnlyError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_READ_ONLY', 'the store is read-only: it has no put() or delete()');
 }
+
+/**
+ * Resolves when bytes of `body` can be read, or when it has ended or failed. Until then, an upload needs no descriptor.
+ */
+function firstBytes(body: Readable): Promise<void> {
+  if (body.readableLength > 0 || body.readableEnded || body.destroyed) return Promise.resolve();
+  return new Promise((resolve) => {
+    const end = (): void => {
+      for (const event of FIRST_EVENTS) body.off(event, end);
+      resolve();
+    };
+    for (const event of FIRST_EVENTS) body.once(event, end);
+    body.read(0);
+  });
+}
+
+const FIRST_EVENTS = ['readable', 'end', 'error', 'close'] as const;
 
 async function readStream(stream: Readable, maxBytes: number): Promise<Buffer> {
   const chunks: Buffer[] = [];

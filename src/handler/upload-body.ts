@@ -5,6 +5,7 @@ import type { UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import { bodyConsumedError, type Exchange } from '../contract/exchange.js';
 import { type Digest, declaredDigests } from '../http/digest.js';
+import { paced, type UploadPace } from './upload-pace.js';
 
 /** Returns whether a request may have a body that has not been read. */
 export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
@@ -104,11 +105,11 @@ export interface ExpectedBody {
 
 /**
  * Returns the body of an upload as a stream for the store. The stream fails if the body exceeds `maxBytes` or differs
- * from the announced length or a digest, or if the client disconnects. If the stream is destroyed, the exchange remains
- * open, so that the handler can respond.
+ * from the announced length or a digest, or if the client disconnects or sends it too slowly. If the stream is destroyed,
+ * the exchange remains open, so that the handler can respond.
  */
-export function uploadBody(exchange: Exchange, expected: ExpectedBody): Readable {
-  const body = Readable.from(checkedChunks(exchange, expected), { objectMode: false });
+export function uploadBody(exchange: Exchange, expected: ExpectedBody, pace: UploadPace): Readable {
+  const body = Readable.from(checkedChunks(exchange, expected, pace), { objectMode: false });
   // A store that has stopped reading may have removed its listener. An 'error' event without a listener ends the
   // process.
   return body.on('error', () => {});
@@ -117,6 +118,7 @@ export function uploadBody(exchange: Exchange, expected: ExpectedBody): Readable
 async function* checkedChunks(
   exchange: Exchange,
   { size, maxBytes, digests }: ExpectedBody,
+  pace: UploadPace,
 ): AsyncGenerator<Uint8Array> {
   const source = exchange.body;
   if (isConsumed(source, size)) throw bodyConsumedError();
@@ -129,7 +131,7 @@ async function* checkedChunks(
   // A protocol and a header can expect the same algorithm.
   const hashes = new Map(digests.map(({ algorithm }) => [algorithm, createHash(algorithm)]));
   const wasRead = source.readableDidRead;
-  const chunks: AsyncIterable<Uint8Array> = source.iterator({ destroyOnReturn: false });
+  const chunks = paced(source.iterator({ destroyOnReturn: false }), pace);
   source.on('data', onData);
   try {
     for await (const chunk of chunks) {

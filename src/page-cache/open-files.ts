@@ -224,6 +224,19 @@ export class OpenFiles implements FileHolder {
     this.#descriptors++;
   }
 
+  /**
+   * Counts a descriptor that is not one of this cache, until {@link unreserve}. Closes an idle one if there are too many.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if all descriptors are in use
+   */
+  reserve(): Promise<void> {
+    return this.#reserve(this.#maxOpenFiles);
+  }
+
+  unreserve(): void {
+    this.#onClosed();
+  }
+
   #closeDescriptor(fd: number): void {
     close(fd, () => this.#onClosed());
   }

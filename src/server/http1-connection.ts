@@ -26,6 +26,9 @@ export class Http1Connection implements ServerConnection {
   #drainedAt = Number.POSITIVE_INFINITY;
   /** Latest response at the last check. */
   #checkedResponse: ServerResponse | undefined;
+  #bytesRead = 0;
+  /** Time of the last check at which bytes had arrived, or no request body was being read. */
+  #receivedAt = performance.now();
   /** Progress of the writes. The first check creates it; most connections with a single request have closed by then. */
   #progress: WriteProgress | undefined;
 
@@ -53,11 +56,33 @@ export class Http1Connection implements ServerConnection {
     if (now - this.#drainedAt > LAST_REQUEST_MS && isIdle) this.#socket.destroySoon();
     this.#progress ??= this.#watchPeer();
     // `bytesWritten` includes the bytes in Node's queue, which have not been sent yet.
-    if (!this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) return wasUsed;
-    logConnection('HTTP/1.1 connection destroyed: stalled write, %d bytes queued', writableLength);
+    if (this.#progress.isStalled(now, writableLength, bytesWritten - writableLength)) {
+      this.#terminate(`stalled write, ${writableLength} bytes queued`);
+    } else if (this.#isBodyStalled(now)) {
+      this.#terminate('the request body stopped arriving');
+    }
+    return wasUsed;
+  }
+
+  #isBodyStalled(now: number): boolean {
+    const { bytesRead } = this.#socket;
+    if (bytesRead === this.#bytesRead && this.#awaitsBody()) return now - this.#receivedAt > this.#limits.bodyTimeoutMs;
+    this.#bytesRead = bytesRead;
+    this.#receivedAt = now;
+    return false;
+  }
+
+  /** Returns whether the application reads a request body of which more must arrive. */
+  #awaitsBody(): boolean {
+    const request = this.response?.req;
+    if (request === undefined || request.complete || request.readableLength > 0) return false;
+    return request.readableFlowing === true || request.listenerCount('readable') > 0;
+  }
+
+  #terminate(reason: string): void {
+    logConnection('HTTP/1.1 connection destroyed: %s', reason);
     this.#totals.terminated.stalled++;
     this.destroy();
-    return wasUsed;
   }
 
   #watchPeer(): WriteProgress {

@@ -102,6 +102,11 @@ export interface Limits {
    * headers. Default: 30 s.
    */
   readonly headersTimeoutMs: number;
+  /**
+   * Time in which no byte of a request body arrives although the application reads it, after which an HTTP/1.1 connection
+   * is destroyed. Default: 60 s.
+   */
+  readonly bodyTimeoutMs: number;
   /** Time without bytes from the client after which the server sends a PING on an HTTP/2 session. Default: 30 s. */
   readonly pingIntervalMs: number;
   /**
@@ -141,6 +146,7 @@ export const DEFAULT_LIMITS: Limits = {
   sessionWindowBytes: 16 * MIB,
   prefaceTimeoutMs: 10 * SECOND,
   headersTimeoutMs: 30 * SECOND,
+  bodyTimeoutMs: 60 * SECOND,
   pingIntervalMs: 30 * SECOND,
   pingTimeoutMs: 20 * SECOND,
   minBytesPerSecond: 64 * KIB,
@@ -217,6 +223,7 @@ const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   sessionWindowBytes: WINDOW_BYTES,
   prefaceTimeoutMs: MILLISECONDS,
   headersTimeoutMs: MILLISECONDS,
+  bodyTimeoutMs: MILLISECONDS,
   pingIntervalMs: MILLISECONDS,
   pingTimeoutMs: MILLISECONDS,
   minBytesPerSecond: countFrom(1),

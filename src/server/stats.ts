@@ -28,7 +28,9 @@ export type TerminationReason =
   | 'preface'
   /** The connection was idle when a new one exceeded `maxConnections`. */
   | 'evicted'
-  /** The client read nothing of a response for `writeTimeoutMs`. */
+  /**
+   * The client read nothing of a response for `writeTimeoutMs`, or sent nothing of a request body for `bodyTimeoutMs`.
+   */
   | 'stalled'
   /** The client did not answer a PING within `pingTimeoutMs`. */
   | 'ping'
