@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { FileArtifact, UploadMetadata } from '../contract/artifact.js';
+import type { FileArtifact, StreamArtifact, UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { PutOptions, PutResult, Store } from '../contract/store.js';
@@ -39,7 +39,7 @@ export class StoreAccess {
     const artifact = await this.#store.get(key, options);
     if (artifact === undefined) return undefined;
     if (artifact.kind === 'bytes') return Buffer.from(artifact.bytes.subarray(0, maxBytes));
-    if (artifact.kind === 'stream') return readStream(await artifact.open(undefined, options), maxBytes);
+    if (artifact.kind === 'stream') return readStream(artifact, maxBytes, options);
     const bytes = await this.#readFile(artifact, maxBytes);
     if (bytes !== undefined) return bytes;
     // The file no longer exists, but the store may have moved the artifact to another file.
@@ -174,14 +174,23 @@ function firstBytes(body: Readable): Promise<void> {
 
 const FIRST_EVENTS = ['readable', 'end', 'error', 'close'] as const;
 
-async function readStream(stream: Readable, maxBytes: number): Promise<Buffer> {
+/** Asks the store for no more than `maxBytes` bytes, and keeps no more, however large a chunk is. */
+async function readStream(artifact: StreamArtifact, maxBytes: number, options: RequestSignal): Promise<Buffer> {
+  const { size } = artifact;
+  const end = Math.min(size ?? maxBytes, maxBytes);
+  if (end === 0) return Buffer.alloc(0);
+  const stream = await artifact.open(size === undefined ? undefined : { start: 0, end }, options);
   const chunks: Buffer[] = [];
   let bytes = 0;
   // A `break` or `return` in this loop destroys the stream.
   for await (const chunk of stream) {
-    chunks.push(Buffer.from(chunk));
-    bytes += chunk.byteLength;
-    if (bytes >= maxBytes) break;
+    const part = Buffer.from(chunk.subarray(0, end - bytes));
+    chunks.push(part);
+    bytes += part.byteLength;
+    if (bytes === end) break;
   }
-  return Buffer.concat(chunks).subarray(0, maxBytes);
+  if (size !== undefined && bytes < end) {
+    throw new HotblobError('ERR_HOTBLOB_TRUNCATED', `stream of an artifact: expected ${end} bytes, received ${bytes}`);
+  }
+  return Buffer.concat(chunks);
 }

@@ -1,8 +1,10 @@
+import { Readable } from 'node:stream';
 import test from 'ava';
 import { HotblobError } from '../../src/contract/errors.js';
 import type { PutOptions, Store } from '../../src/contract/store.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { bazel, ccache, gradle, metro, nx, plain, sccache, tuist, turborepo } from '../../src/protocols/index.js';
+import type { Protocol } from '../../src/protocols/protocol.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { request } from '../helpers/client.js';
@@ -114,6 +116,38 @@ for (const kind of ['http', 'h2c'] as const) {
     t.deepEqual(seen, Array(uploads.length).fill([true, false]).flat());
   });
 }
+
+test('a protocol that reads the start of a stream asks for no more bytes, and gets an error if there are fewer', async (t) => {
+  const ranges: unknown[] = [];
+  const bytes = Buffer.from('0123456789');
+  const store: Store = {
+    get: (key) => ({
+      kind: 'stream',
+      size: key.endsWith('unknown') ? undefined : 10,
+      open(range) {
+        ranges.push(range);
+        const [start, end] = key.endsWith('short') ? [0, 2] : [range?.start, range?.end];
+        return Readable.from([bytes.subarray(start, end)]);
+      },
+    }),
+  };
+  const protocol: Protocol = {
+    name: 'start',
+    route: ({ path }) => ({
+      kind: 'answer',
+      needs: 'read',
+      async answer(artifacts) {
+        const found = await artifacts.read(path.slice(1), 4);
+        return { status: 200, body: { contentType: 'text/plain', text: `${found}` } };
+      },
+    }),
+  };
+  const server = await startServer(t, 'http', createHandler({ store, protocols: [protocol] }));
+  t.is((await request(server, { path: '/known' })).body.toString(), '0123');
+  t.is((await request(server, { path: '/unknown' })).body.toString(), '0123');
+  t.is((await request(server, { path: '/short' })).status, 500);
+  t.deepEqual(ranges, [{ start: 0, end: 4 }, undefined, { start: 0, end: 4 }]);
+});
 
 for (const kind of ['http', 'port-http', 'https'] as const) {
   test(`${kind}: an upload with a transfer coding that is not decoded is answered with 501, and its connection is closed`, async (t) => {
