@@ -1,4 +1,7 @@
 import debug from 'debug';
 
-/** Logs changes of the token file, and warnings about the file (`DEBUG=hotblob:access`). Never logs a token. */
+/**
+ * Logs changes of the token file, warnings about the file, and refused requests of web pages (`DEBUG=hotblob:access`).
+ * Never logs a token.
+ */
 export const logAccess = debug('hotblob:access');

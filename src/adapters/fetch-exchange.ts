@@ -67,7 +67,7 @@ export class FetchExchange implements Exchange {
   }
 
   get headers(): IncomingHttpHeaders {
-    this.#headers ??= incomingHeaders(this.#request.headers);
+    this.#headers ??= incomingHeaders(this.#request);
     return this.#headers;
   }
 
@@ -210,8 +210,10 @@ export class FetchExchange implements Exchange {
   }
 }
 
-function incomingHeaders(headers: Headers): IncomingHttpHeaders {
+function incomingHeaders({ headers, url }: Request): IncomingHttpHeaders {
   const incoming: IncomingHttpHeaders = Object.fromEntries(headers);
+  // Some runtimes show the host only in the URL.
+  incoming.host ??= new URL(url).host;
   const cookies = headers.getSetCookie();
   // Set-Cookie becomes an array, as in node:http, because it is the only header whose values cannot be joined (RFC
   // 9110, section 5.3).

@@ -4,6 +4,7 @@ import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { clientGoneError, createRouteSender, type Sender } from '../handler/sender.js';
+import { REPLY_HEADERS } from '../http/browser-headers.js';
 import { FetchExchange } from './fetch-exchange.js';
 import { MOUNT_PATH, matchMount, targetOf } from './mount.js';
 import { ResponseError, rethrow } from './response-error.js';
@@ -76,7 +77,10 @@ export function fetchHandler<Rest extends readonly unknown[] = []>(
 }
 
 function missing(): Response {
-  return Response.json({ message: clientMessage(404) }, { status: 404, headers: { 'cache-control': 'no-store' } });
+  return Response.json(
+    { message: clientMessage(404) },
+    { status: 404, headers: { ...REPLY_HEADERS, 'cache-control': 'no-store' } },
+  );
 }
 
 /** Sender that {@link createSender} creates. Its methods resolve when status and headers are known. */

@@ -1,6 +1,8 @@
 import type { OutgoingHttpHeader, OutgoingHttpHeaders } from 'node:http';
 import type { ResponseHeaders } from '../contract/exchange.js';
 
+const LISTS = new Set(['content-security-policy', 'server-timing', 'vary']);
+
 /** Response on which the host may have set headers. */
 export interface HostResponse {
   getHeaderNames(): string[];
@@ -36,7 +38,8 @@ const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding',
 /**
  * Merges the headers of the handler (`headers`) with the headers that the host has set. Headers of the host have
  * priority, with two exceptions: headers that frame the body, and error responses, whose body comes from the handler.
- * `no-transform` is added to the Cache-Control of the host, and the handler's metrics are added to its Server-Timing.
+ * `no-transform` is added to the Cache-Control of the host. The handler's values are added to those headers of the host
+ * that are lists: of several policies in a Content-Security-Policy, each applies.
  */
 export function mergeHostHeaders(response: HostResponse, status: number, headers: ResponseHeaders): ResponseHeaders {
   const names = response.getHeaderNames();
@@ -48,7 +51,7 @@ export function mergeHostHeaders(response: HostResponse, status: number, headers
       if (merged[name] === undefined) response.removeHeader(name);
     } else if (status < 400 && merged[name] !== undefined && value !== undefined) {
       if (name === 'cache-control') merged[name] = withNoTransform(String(value));
-      else if (name === 'server-timing') merged[name] = `${value}, ${merged[name]}`;
+      else if (LISTS.has(name)) merged[name] = `${value}, ${merged[name]}`;
       else delete merged[name];
     }
   }

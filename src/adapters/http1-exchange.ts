@@ -55,8 +55,16 @@ export class Http1Exchange implements Exchange {
     return this.#request.socket;
   }
 
+  get localAddress(): string | undefined {
+    return this.#request.socket.localAddress;
+  }
+
+  get secure(): boolean {
+    return 'encrypted' in this.#request.socket;
+  }
+
   get plain(): boolean {
-    return !('encrypted' in this.#request.socket);
+    return !this.secure;
   }
 
   get headersSent(): boolean {

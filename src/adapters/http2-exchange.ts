@@ -67,6 +67,15 @@ export class Http2Exchange implements Exchange {
     return stream;
   }
 
+  get localAddress(): string | undefined {
+    const session = this.#session;
+    return session === undefined || session.destroyed ? undefined : session.socket.localAddress;
+  }
+
+  get secure(): boolean {
+    return this.#session?.encrypted === true;
+  }
+
   get headersSent(): boolean {
     return this.#stream.headersSent;
   }

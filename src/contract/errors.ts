@@ -14,6 +14,8 @@ const CODES = {
   ERR_HOTBLOB_INCOMPLETE: { status: 400, summary: 'the upload ended before its announced length' },
   ERR_HOTBLOB_DIGEST: { status: 400, summary: 'the upload does not match its digest' },
   ERR_HOTBLOB_BODY_CONSUMED: { status: 500, summary: 'something in front of the handler has read the request body' },
+  ERR_HOTBLOB_CROSS_ORIGIN: { status: 403, summary: 'the request comes from a web page of another origin' },
+  ERR_HOTBLOB_HOST_NOT_ALLOWED: { status: 421, summary: 'the request is for a host that is not allowed' },
   ERR_HOTBLOB_BAD_REQUEST: { status: 400, summary: 'the request is not valid in its protocol' },
   ERR_HOTBLOB_CONTENT_CODING: { status: 415, summary: 'the content coding of the request body is not supported' },
   ERR_HOTBLOB_TRANSFER_CODING: { status: 501, summary: 'the transfer coding of the request body is not supported' },
@@ -122,6 +124,7 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   414: 'The key is too long.',
   415: 'The content coding of the request is not supported.',
   416: 'The range cannot be satisfied.',
+  421: 'The host of the request is not allowed here. The option allowedHosts (hotblob serve: --allow-host) names allowed hosts.',
   422: 'The request cannot be processed.',
   431: 'The request headers are too large.',
   500: 'Internal server error.',
@@ -132,7 +135,15 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   507: 'The server has no storage space left.',
 };
 
-/** Returns the text that a client gets with an HTTP status. It never contains a stack, a path or a key. */
-export function clientMessage(status: number): string {
+const CROSS_ORIGIN_MESSAGE =
+  'The request comes from a web page of another origin. The option cors of the handler names origins that may send it.';
+
+/**
+ * Returns the text that a client gets with an HTTP status. It never contains a stack, a path or a key.
+ *
+ * @param error error that the response reports
+ */
+export function clientMessage(status: number, error?: unknown): string {
+  if (errnoCode(error) === 'ERR_HOTBLOB_CROSS_ORIGIN') return CROSS_ORIGIN_MESSAGE;
   return CLIENT_MESSAGES[status] ?? `Status ${status}.`;
 }

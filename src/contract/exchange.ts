@@ -28,6 +28,13 @@ export interface Exchange {
   readonly connection: object;
   /** Whether the connection carries several exchanges at the same time (HTTP/2). */
   readonly multiplexed: boolean;
+  /**
+   * Local IP address of the connection, as in `net.Socket`. Undefined if it is not known: the connection is then treated like one to
+   * the loopback interface, where a handler without an access policy refuses hosts that are not allowed.
+   */
+  readonly localAddress?: string | undefined;
+  /** Whether the connection uses TLS. Undefined if that is not known. */
+  readonly secure?: boolean | undefined;
   /** Whether the kernel itself reads the written bytes, as on a socket without TLS. TLS reads them in user space. */
   readonly plain: boolean;
   /**

@@ -1,10 +1,11 @@
+import { ALLOWED_HOSTS } from '../access/hosts.js';
 import type { AccessPolicy } from '../access/policy.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { Store } from '../contract/store.js';
 import { assertOptions, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
-import { admitsOperator, refuseOperator } from '../handler/operator-access.js';
+import { OperatorAccess } from '../handler/operator-access.js';
 import { answerError, answerReply } from '../handler/reply.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import { jsonReply, type Reply } from '../protocols/protocol.js';
@@ -30,6 +31,11 @@ export interface DashboardOptions {
    * for a user name and a password; the password is the token. Default: no authentication.
    */
   readonly access?: AccessPolicy | undefined;
+  /**
+   * Host names that requests may be for, as in the options of a handler. Default: `localhost` and the like on connections
+   * to the loopback interface if there is no `access`, and all otherwise.
+   */
+  readonly allowedHosts?: readonly string[] | undefined;
   /**
    * Path of the page. It ends with a slash. If a framework mounts the dashboard and strips the mount path, use `/`.
    * Default: `/_hotblob/`.
@@ -70,6 +76,7 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
   server: STATS_SOURCE,
   store: OBJECT,
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
+  allowedHosts: ALLOWED_HOSTS,
   path: {
     expected: 'a path that starts and ends with "/"',
     accepts: (value) => typeof value === 'string' && /^\/(?:[^?#]*\/)?$/.test(value),
@@ -90,14 +97,14 @@ export function createDashboard(options: DashboardOptions): Dashboard {
 
 class LiveDashboard implements Dashboard {
   readonly #path: string;
-  readonly #access: AccessPolicy | undefined;
+  readonly #access: OperatorAccess;
   readonly #downloads: Downloads;
   readonly #residency: Residency;
   readonly #viewers: Viewers;
 
-  constructor({ handler, server, store = {}, access, path = '/_hotblob/' }: DashboardOptions) {
+  constructor({ handler, server, store = {}, access, allowedHosts, path = '/_hotblob/' }: DashboardOptions) {
     this.#path = path;
-    this.#access = access;
+    this.#access = new OperatorAccess(access, allowedHosts);
     this.#downloads = new Downloads(handler);
     this.#residency = new Residency(store, this.#downloads);
     this.#viewers = new Viewers(() => ({
@@ -118,12 +125,9 @@ class LiveDashboard implements Dashboard {
     const respond = this.#responderOf(path.slice(this.#path.length), query);
     if (respond === undefined) return false;
     try {
-      if (exchange.method !== 'GET' && exchange.method !== 'HEAD') {
-        refuseOperator(exchange, 405, { allow: 'GET, HEAD' });
-      } else if (await admitsOperator(exchange, this.#access)) {
-        this.#downloads.listen();
-        await respond(exchange);
-      }
+      if (!(await this.#access.admits(exchange, 'read'))) return true;
+      this.#downloads.listen();
+      await respond(exchange);
     } catch (error) {
       if (exchange.headersSent) exchange.destroy(new Error('the dashboard failed', { cause: error }));
       else answerError(exchange, statusOf(error));

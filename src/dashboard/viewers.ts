@@ -1,5 +1,6 @@
 import type { Exchange } from '../contract/exchange.js';
 import { answerError } from '../handler/reply.js';
+import { REPLY_HEADERS } from '../http/browser-headers.js';
 
 /** Maximum number of concurrent event streams. */
 const MAX_VIEWERS = 32;
@@ -44,6 +45,7 @@ export class Viewers {
       return;
     }
     exchange.respond(200, {
+      ...REPLY_HEADERS,
       'content-type': 'text/event-stream; charset=utf-8',
       // Without these headers, a proxy that compresses, or nginx, which buffers, would delay the messages.
       'cache-control': 'no-store, no-transform',

@@ -27,11 +27,13 @@ export class Download {
   readonly #openFiles: OpenFiles;
   readonly #leases: Leases;
   readonly #policy: FilePolicy;
+  readonly #trustArtifacts: boolean | undefined;
 
-  constructor(openFiles: OpenFiles, leases: Leases, policy: FilePolicy) {
+  constructor(openFiles: OpenFiles, leases: Leases, policy: FilePolicy, trustArtifacts: boolean | undefined) {
     this.#openFiles = openFiles;
     this.#leases = leases;
     this.#policy = policy;
+    this.#trustArtifacts = trustArtifacts;
   }
 
   /** Sends an artifact. Resolves when the response has ended. */
@@ -128,7 +130,10 @@ export class Download {
 
   /** Plans the response. If the response has no body from the artifact, sends it and returns undefined. */
   #plan(exchange: Exchange, representation: Representation, record: ResponseRecord): PlannedBody | undefined {
-    const planned = plan(exchange.method === 'HEAD' ? 'HEAD' : 'GET', exchange.headers, representation);
+    const method = exchange.method === 'HEAD' ? 'HEAD' : 'GET';
+    // What a route of the host sends is the host's own. What the store has was uploaded by clients.
+    const isTrusted = this.#trustArtifacts ?? record.operation === 'send';
+    const planned = plan(method, exchange.headers, representation, isTrusted);
     record.status = planned.status;
     if (planned.kind === 'send') return planned;
     if (planned.kind === 'error') {

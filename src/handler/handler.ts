@@ -5,6 +5,7 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { evaluatePreconditions, matchesAny } from '../http/preconditions.js';
 import {
   type AnswerOperation,
+  changesState,
   type Operation,
   type Reply,
   requiredAccess,
@@ -102,20 +103,29 @@ class CacheHandler implements Handler {
 
   // The methods of the hot path are not async: a promise costs as much as the rest of such a method.
   #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
-    const { mountPath, protocols, fallthrough } = this.#settings;
+    const { mountPath, protocols, fallthrough, cors, guard } = this.#settings;
     const request = createProtocolRequest(exchange, mountPath);
     if (request === undefined) return FOREIGN;
     const recognition = protocols.recognise(request);
     if (recognition === undefined) return FOREIGN;
     record.protocol = recognition.protocol;
-    if (recognition.operation === undefined) {
-      // A path that is not a valid key may belong to the next handler.
-      if (fallthrough) return FOREIGN;
-      throw recognition.error;
-    }
-    record.key = recognition.key;
     const { operation } = recognition;
-    record.operation = operation.kind;
+    if (cors !== undefined) {
+      cors.addTo(exchange);
+      const reply = cors.preflightReply(exchange);
+      if (reply !== undefined) {
+        this.#reply(exchange, record, reply);
+        return ANSWERED;
+      }
+    }
+    // A path that is not a valid key may be a path of the next handler.
+    if (fallthrough && (operation === undefined || operation.kind === 'unsupported')) return FOREIGN;
+    if (operation !== undefined) {
+      record.key = recognition.key;
+      record.operation = operation.kind;
+    }
+    guard.check(exchange, changesState(exchange.method, operation));
+    if (operation === undefined) throw recognition.error;
     const turn = waitForEarlierRequests(exchange);
     if (turn === undefined) return this.#authorise(exchange, operation, record);
     return turn.then(() => {
@@ -273,9 +283,15 @@ class CacheHandler implements Handler {
     answerReply(exchange, reply, headers);
   }
 
-  #answerError(exchange: Exchange, record: ResponseRecord, status: number, headers?: ResponseHeaders): void {
+  #answerError(
+    exchange: Exchange,
+    record: ResponseRecord,
+    status: number,
+    headers?: ResponseHeaders,
+    error?: unknown,
+  ): void {
     record.status = status; // remains if answerError() throws
-    record.status = answerError(exchange, status, headers, record.protocol);
+    record.status = answerError(exchange, status, headers, record.protocol, error);
   }
 
   #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {
@@ -291,7 +307,7 @@ class CacheHandler implements Handler {
     }
     if (mayHaveBody(exchange)) exchange.refuseBody();
     try {
-      this.#answerError(exchange, record, statusOf(cause));
+      this.#answerError(exchange, record, statusOf(cause), undefined, cause);
     } catch {
       exchange.destroy(cause); // the host has set a header that cannot be sent
     }

@@ -1,21 +1,44 @@
 import { type AccessPolicy, CHALLENGE, checkAccess } from '../access/policy.js';
 import { OPERATOR_PROTOCOL } from '../access/token-syntax.js';
+import { statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
+import { BrowserGuard } from './browser-guard.js';
 import { answerError } from './reply.js';
 import { mayHaveBody } from './upload-body.js';
 
-/** Returns whether the client has read access to operator pages. If it does not, responds with 401 or 403. */
-export async function admitsOperator(exchange: Exchange, access: AccessPolicy | undefined): Promise<boolean> {
-  const { authorization } = exchange.headers;
-  const refusal = access && (await checkAccess(access, { authorization, protocol: OPERATOR_PROTOCOL, needs: 'read' }));
-  if (refusal !== undefined) {
-    refuseOperator(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
+/** Decides who may see the pages of operators. */
+export class OperatorAccess {
+  readonly #access: AccessPolicy | undefined;
+  readonly #guard: BrowserGuard;
+
+  constructor(access: AccessPolicy | undefined, allowedHosts: readonly string[] | undefined) {
+    this.#access = access;
+    this.#guard = new BrowserGuard({ access, allowedHosts });
   }
-  return refusal === undefined;
+
+  /**
+   * Whether a request may read a page. If not, responds with 421, 403, 405 or 401, without reading the request body.
+   *
+   * @param needs `none` for a page that needs no access
+   */
+  async admits(exchange: Exchange, needs: 'none' | 'read'): Promise<boolean> {
+    const isRead = exchange.method === 'GET' || exchange.method === 'HEAD';
+    try {
+      this.#guard.check(exchange, !isRead);
+    } catch (error) {
+      return refuse(exchange, statusOf(error), {}, error);
+    }
+    if (!isRead) return refuse(exchange, 405, { allow: 'GET, HEAD' });
+    const { authorization } = exchange.headers;
+    const check = { authorization, protocol: OPERATOR_PROTOCOL, needs };
+    const refusal = this.#access && (await checkAccess(this.#access, check));
+    if (refusal === undefined) return true;
+    return refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
+  }
 }
 
-/** Responds with an error, without reading the request body. */
-export function refuseOperator(exchange: Exchange, status: number, headers?: ResponseHeaders): void {
+function refuse(exchange: Exchange, status: number, headers: ResponseHeaders, error?: unknown): false {
   if (mayHaveBody(exchange)) exchange.refuseBody();
-  answerError(exchange, status, headers);
+  answerError(exchange, status, headers, undefined, error);
+  return false;
 }

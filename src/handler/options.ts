@@ -1,4 +1,6 @@
 import { totalmem } from 'node:os';
+import { ALLOWED_HOSTS } from '../access/hosts.js';
+import { ORIGINS } from '../access/origins.js';
 import type { AccessPolicy } from '../access/policy.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Store } from '../contract/store.js';
@@ -19,6 +21,8 @@ import { MountedProtocols } from '../protocols/mounted.js';
 import { plain } from '../protocols/plain.js';
 import type { Protocol } from '../protocols/protocol.js';
 import type { FilePolicy } from '../send/file-source.js';
+import { BrowserGuard } from './browser-guard.js';
+import { Cors } from './cors.js';
 import { sourceOverridesOf } from './source-overrides.js';
 import type { UploadPace } from './upload-pace.js';
 
@@ -54,6 +58,12 @@ export interface SenderOptions {
    * Default: false.
    */
   readonly timing?: boolean | undefined;
+  /**
+   * Whether artifacts are content of the host. If false, they are answered so that a browser downloads them and runs
+   * nothing of them: as attachments in a sandbox, and types such as HTML as `application/octet-stream`. Default: false
+   * for artifacts that a handler finds in its store, true for those that the host passes to `send`.
+   */
+  readonly trustArtifacts?: boolean | undefined;
   /** Memory pressure provider. Default: an instance of `systemMemoryPressure()` that the whole process shares. */
   readonly memory?: MemoryPressureProvider | undefined;
 }
@@ -74,6 +84,17 @@ export interface HandlerOptions extends SenderOptions {
   readonly protocols?: readonly Protocol[] | undefined;
   /** Access policy: `staticTokens()`, `tokenFile()` or a function. Default: every client may read and write. */
   readonly access?: AccessPolicy | undefined;
+  /**
+   * Host names that requests may be for, in addition to `localhost`, its subdomains, 127.0.0.0/8 and `[::1]`:
+   * `'cache.example.com'`, `'*.example.com'`, or `'*'` for all. A request for another host is answered with 421. Default:
+   * none on connections to the loopback interface if there is no `access`, and all otherwise.
+   */
+  readonly allowedHosts?: readonly string[] | undefined;
+  /**
+   * Origins whose web pages may read and write, such as `'https://app.example.com'` (CORS). Uploads, deletions and POST
+   * requests from pages of all other origins are answered with 403. Default: none.
+   */
+  readonly cors?: readonly string[] | undefined;
   /**
    * Whether misses, and methods that the store does not support, are left to the host instead of being answered by the
    * handler. Default: false.
@@ -99,6 +120,7 @@ export interface SenderSettings {
   readonly memory: MemoryPressureProvider;
   readonly policy: FilePolicy;
   readonly timing: boolean;
+  readonly trustArtifacts: boolean | undefined;
   readonly bindings: BindingChoice;
 }
 
@@ -114,6 +136,8 @@ export interface Settings extends SenderSettings, UploadLimits {
   readonly mountPath: string;
   readonly protocols: MountedProtocols;
   readonly access: AccessPolicy | undefined;
+  readonly cors: Cors | undefined;
+  readonly guard: BrowserGuard;
   readonly fallthrough: boolean;
 }
 
@@ -136,12 +160,16 @@ export function senderSettingsOf(options: SenderOptions): SenderSettings {
 export function settingsOf(options: HandlerOptions): Settings {
   assertOptions(options, CHECKS);
   assertStore(options.store);
+  const { access, allowedHosts } = options;
+  const cors = options.cors && new Cors(options.cors);
   return {
     ...fillDefaults(options),
     store: options.store,
     mountPath: (options.mountPath ?? '/').replace(/\/+$/, ''),
     protocols: new MountedProtocols(options.protocols ?? [plain()]),
-    access: options.access,
+    access,
+    cors,
+    guard: new BrowserGuard({ access, allowedHosts, origins: cors?.origins }),
     fallthrough: options.fallthrough ?? false,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
     uploadTimeoutMs: options.uploadTimeoutMs ?? 30_000,
@@ -161,6 +189,7 @@ function fillDefaults(options: SenderOptions): SenderSettings {
     memory,
     policy: { map: options.map ?? 'auto', only },
     timing: options.timing ?? false,
+    trustArtifacts: options.trustArtifacts,
     bindings,
   };
 }
@@ -172,6 +201,7 @@ const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
   maxOpenFiles: countFrom(1),
   map: oneOf('auto', 'always', 'never'),
   timing: FLAG,
+  trustArtifacts: FLAG,
   memory: OBJECT,
 };
 
@@ -186,6 +216,8 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
     accepts: (value) => Array.isArray(value) && value.length > 0,
   },
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
+  allowedHosts: ALLOWED_HOSTS,
+  cors: ORIGINS,
   fallthrough: FLAG,
   maxUploadBytes: BYTES,
   uploadTimeoutMs: MILLISECONDS,

@@ -1,19 +1,23 @@
 import { clientMessage } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
+import { REPLY_HEADERS } from '../http/browser-headers.js';
 import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
 
 /**
  * Responds with an error. The body is in the format of the protocol, by default `{"message"}` as JSON. Returns the status
  * that was sent, which the protocol may have changed.
+ *
+ * @param error error that the response reports. Some have a message of their own for clients
  */
 export function answerError(
   exchange: Exchange,
   status: number,
   headers?: ResponseHeaders,
   protocol?: Protocol | undefined,
+  error?: unknown,
 ): number {
   const sentStatus = protocol?.errorStatus?.(status, exchange.method) ?? status;
-  const message = clientMessage(status);
+  const message = clientMessage(status, error);
   const body = protocol?.describeError?.(sentStatus, message) ?? jsonBody(message);
   const extraHeaders = sentStatus === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
   answerReply(exchange, { status: sentStatus, body }, extraHeaders);
@@ -28,11 +32,12 @@ export function answerReply(
 ): void {
   const bytes = body === undefined ? undefined : Buffer.from(body.text);
   exchange.respond(status, {
+    ...REPLY_HEADERS,
     ...headers,
     ...extraHeaders,
     // A 204 must not have Content-Length (RFC 9110, section 8.6).
     ...(status === 204 ? {} : { 'content-length': bytes?.byteLength ?? 0 }),
-    ...(body === undefined ? {} : { 'content-type': body.contentType, 'x-content-type-options': 'nosniff' }),
+    ...(body === undefined ? {} : { 'content-type': body.contentType }),
     'cache-control': 'no-store',
   });
   if (bytes === undefined || bytes.byteLength === 0 || exchange.method === 'HEAD') exchange.end();

@@ -1,5 +1,6 @@
 import type { ArtifactMetadata } from '../contract/artifact.js';
 import type { ResponseHeaders } from '../contract/exchange.js';
+import { DEFAULT_TYPE, directsBrowser, inertType, SAME_ORIGIN, SANDBOX } from './browser-headers.js';
 import type { HttpDate } from './http-date.js';
 
 /** Size, validators and metadata of an artifact, from which the headers of a response are made. */
@@ -17,14 +18,27 @@ export interface Representation {
  * Returns the headers of a 200 or 206 response with a body of `length` bytes, or of unknown length. The caller adds the
  * Content-Range of a 206. The function runs for every download. It therefore creates only one object and adds its
  * properties always in the same order.
+ *
+ * @param isTrusted whether the artifact is content of the host. If not, a browser downloads it and runs nothing of it
  */
-export function contentHeaders(representation: Representation, length: number | undefined): ResponseHeaders {
+export function contentHeaders(
+  representation: Representation,
+  length: number | undefined,
+  isTrusted = false,
+): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
-  const headers: ResponseHeaders = {
-    'content-type': metadata.contentType ?? 'application/octet-stream',
-    'cache-control': withNoTransform(metadata.cacheControl),
-    'x-content-type-options': 'nosniff',
-  };
+  const { contentType = DEFAULT_TYPE } = metadata;
+  const cacheControl = withNoTransform(metadata.cacheControl);
+  const headers: ResponseHeaders = isTrusted
+    ? { 'content-type': contentType, 'cache-control': cacheControl, 'x-content-type-options': 'nosniff' }
+    : {
+        'content-type': inertType(contentType),
+        'cache-control': cacheControl,
+        'x-content-type-options': 'nosniff',
+        'content-security-policy': SANDBOX,
+        'cross-origin-resource-policy': SAME_ORIGIN,
+        'content-disposition': 'attachment',
+      };
   if (length !== undefined) {
     headers['content-length'] = length;
     headers['accept-ranges'] = 'bytes';
@@ -32,17 +46,27 @@ export function contentHeaders(representation: Representation, length: number | 
   if (etag !== undefined) headers['etag'] = etag;
   if (lastModified !== undefined) headers['last-modified'] = lastModified.text;
   if (metadata.contentEncoding !== undefined) headers['content-encoding'] = metadata.contentEncoding;
-  if (metadata.headers !== undefined) addMetadataHeaders(headers, metadata.headers, isAllowedWithContent);
+  if (metadata.headers === undefined) return headers;
+  addMetadataHeaders(headers, metadata.headers, isTrusted ? isAllowedWithContent : isAllowedWithUntrustedContent);
+  // The headers of the metadata can name the type, too.
+  if (!isTrusted) headers['content-type'] = inertType(String(headers['content-type']));
   return headers;
 }
 
 /**
  * Returns the headers of a 304 response: those that a cache needs to update its stored response. The others would
  * describe a body that is not sent (RFC 9110, section 15.4.5).
+ *
+ * @param isTrusted as in {@link contentHeaders}
  */
-export function notModifiedHeaders(representation: Representation): ResponseHeaders {
+export function notModifiedHeaders(representation: Representation, isTrusted = false): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
   const headers: ResponseHeaders = { 'cache-control': withNoTransform(metadata.cacheControl) };
+  if (!isTrusted) {
+    headers['x-content-type-options'] = 'nosniff';
+    headers['content-security-policy'] = SANDBOX;
+    headers['cross-origin-resource-policy'] = SAME_ORIGIN;
+  }
   if (etag !== undefined) headers['etag'] = etag;
   if (lastModified !== undefined) headers['last-modified'] = lastModified.text;
   if (metadata.headers !== undefined) addMetadataHeaders(headers, metadata.headers, isAllowedInNotModified);
@@ -86,6 +110,10 @@ const RESERVED = new Set([
 function isAllowedWithContent(name: string): boolean {
   // A name with a leading colon is a pseudo-header of HTTP/2, such as `:status`.
   return !RESERVED.has(name) && !name.startsWith(':');
+}
+
+function isAllowedWithUntrustedContent(name: string): boolean {
+  return isAllowedWithContent(name) && !directsBrowser(name);
 }
 
 function isAllowedInNotModified(name: string): boolean {

@@ -27,26 +27,43 @@ export type Plan =
 /**
  * Returns the response to a GET or HEAD of an existing representation. Evaluates the preconditions first, then Range
  * (RFC 9110, sections 13.2.2 and 14.2). Never throws, even if request headers are malformed.
+ *
+ * @param isTrusted whether the artifact is content of the host, which a browser may run
  */
-export function plan(method: 'GET' | 'HEAD', request: IncomingHttpHeaders, representation: Representation): Plan {
+export function plan(
+  method: 'GET' | 'HEAD',
+  request: IncomingHttpHeaders,
+  representation: Representation,
+  isTrusted = false,
+): Plan {
   const outcome = evaluatePreconditions(method, request, representation);
-  if (outcome === 304) return { kind: 'done', status: 304, headers: notModifiedHeaders(representation) };
+  if (outcome === 304) return { kind: 'done', status: 304, headers: notModifiedHeaders(representation, isTrusted) };
   if (outcome === 412) return { kind: 'error', status: 412, headers: {} };
 
   const { size } = representation;
   // Range is defined for GET only (RFC 9110, section 14.2).
-  if (method === 'HEAD') return { kind: 'done', status: 200, headers: contentHeaders(representation, size) };
+  if (method === 'HEAD') return { kind: 'done', status: 200, headers: contentHeaders(representation, size, isTrusted) };
   if (size === undefined) {
-    return { kind: 'send', status: 200, headers: contentHeaders(representation, undefined), range: undefined };
+    return {
+      kind: 'send',
+      status: 200,
+      headers: contentHeaders(representation, undefined, isTrusted),
+      range: undefined,
+    };
   }
   const range = request.range === undefined ? undefined : requestedRange(request.range, request, representation, size);
   if (range === 'unsatisfiable') {
     return { kind: 'error', status: 416, headers: { 'content-range': `bytes */${size}` } };
   }
   if (range === undefined) {
-    return { kind: 'send', status: 200, headers: contentHeaders(representation, size), range: { start: 0, end: size } };
+    return {
+      kind: 'send',
+      status: 200,
+      headers: contentHeaders(representation, size, isTrusted),
+      range: { start: 0, end: size },
+    };
   }
-  const headers = contentHeaders(representation, range.end - range.start);
+  const headers = contentHeaders(representation, range.end - range.start, isTrusted);
   headers['content-range'] = `bytes ${range.start}-${range.end - 1}/${size}`;
   return { kind: 'send', status: 206, headers, range };
 }

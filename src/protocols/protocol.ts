@@ -188,6 +188,18 @@ export function jsonReply(status: number, value: unknown): Reply {
   return { status, body: { contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) } };
 }
 
+const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
+
+/**
+ * Whether a request can change something: its method is not safe (RFC 9110, section 9.2.1), or its operation requires
+ * write access.
+ *
+ * @param operation undefined if the request is not valid
+ */
+export function changesState(method: string, operation: Operation | undefined): boolean {
+  return !SAFE_METHODS.has(method) || (operation !== undefined && requiredAccess(operation) === 'write');
+}
+
 /** Returns the access level that an operation requires. */
 export function requiredAccess(operation: Operation): 'none' | 'read' | 'write' {
   switch (operation.kind) {

@@ -22,11 +22,11 @@ const MAX_HASHES = 10_000;
 /** Maximum number of concurrent lookups of an artifact query. */
 const MAX_LOOKUPS = 16;
 
-// With --preflight, turbo sends its token only if the response allows the `authorization` header.
+// With --preflight, turbo sends its token only if the response allows the `authorization` header. Without
+// Access-Control-Allow-Origin, the response allows no request of a browser: the option `cors` does that.
 const PREFLIGHT: Reply = {
   status: 200,
   headers: {
-    'access-control-allow-origin': '*',
     'access-control-allow-methods': 'GET, HEAD, POST, PUT, OPTIONS',
     'access-control-allow-headers': ['authorization', 'content-type', 'user-agent', ...HEADERS].join(', '),
   },

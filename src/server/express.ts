@@ -1,5 +1,6 @@
 import { IncomingMessage } from 'node:http';
 import { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import { REPLY_HEADERS } from '../http/browser-headers.js';
 
 /** Request listener of the compatibility API of node:http2. */
 export type Http2Listener = (request: Http2ServerRequest, response: Http2ServerResponse) => void;
@@ -48,7 +49,7 @@ function sendUnsupported(_request: Http2ServerRequest, response: Http2ServerResp
     'content-type': 'application/json; charset=utf-8',
     'content-length': UNSUPPORTED_BODY.byteLength,
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...REPLY_HEADERS,
   });
   response.end(UNSUPPORTED_BODY);
 }

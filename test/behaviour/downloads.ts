@@ -2,6 +2,7 @@ import { writeFile } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import test from 'ava';
 import type { Artifact } from '../../src/contract/artifact.js';
+import { DOWNLOAD } from '../helpers/artifact-headers.js';
 import type { Kind } from '../helpers/servers.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { assertBody, assertError, endToEnd, open, productTestIn, type Scope, storeOf } from './site.js';
@@ -85,7 +86,7 @@ export function downloads(kind: Kind, scope: Scope): void {
       'content-length': '100',
       'accept-ranges': 'bytes',
       'cache-control': 'no-transform',
-      'x-content-type-options': 'nosniff',
+      ...DOWNLOAD,
       etag: '"tag"',
       'last-modified': LAST_MODIFIED,
     });
@@ -159,7 +160,7 @@ export function downloads(kind: Kind, scope: Scope): void {
       'content-length': '100',
       'accept-ranges': 'bytes',
       'cache-control': 'public, max-age=60, no-transform',
-      'x-content-type-options': 'nosniff',
+      ...DOWNLOAD,
       etag: '"tag"',
       'x-artifact-tag': 'signed',
     });

@@ -3,6 +3,7 @@ import test from 'ava';
 import compression from 'compression';
 import cookieSession from 'cookie-session';
 import { memoryStore } from '../../src/stores/memory.js';
+import { DOWNLOAD } from '../helpers/artifact-headers.js';
 import { can, KINDS, type Kind, type Middleware } from '../helpers/servers.js';
 import { content } from '../stores/fixture.js';
 import { assertBody, endToEnd, open, storeOf } from './site.js';
@@ -106,7 +107,7 @@ function hostHeaders(kind: Kind): void {
       'content-type': 'application/x-host',
       'content-length': '300000',
       'accept-ranges': 'bytes',
-      'x-content-type-options': 'nosniff',
+      ...DOWNLOAD,
       etag: '"tag"',
     });
     const range = await ask('GET', '/key', { headers: { range: 'bytes=1-3' } });

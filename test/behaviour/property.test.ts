@@ -6,6 +6,7 @@ import type { Artifact } from '../../src/contract/artifact.js';
 import type { Exchange } from '../../src/contract/exchange.js';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
+import { DOWNLOAD } from '../helpers/artifact-headers.js';
 import { type Response, request } from '../helpers/client.js';
 import { ALL_KINDS, type Kind, type RunningServer, startServer } from '../helpers/servers.js';
 import { withSources } from '../helpers/sources.js';
@@ -101,7 +102,7 @@ function assertDownload(t: ExecutionContext, { size, range }: Download, response
     'content-length': String(end - start),
     'accept-ranges': 'bytes',
     'cache-control': 'no-transform',
-    'x-content-type-options': 'nosniff',
+    ...DOWNLOAD,
     etag: '"tag"',
     'last-modified': 'Mon, 02 Jan 2023 10:00:00 GMT',
     ...(part && { 'content-range': `bytes ${start}-${end - 1}/${size}` }),

@@ -3,6 +3,7 @@ import type { Artifact } from '../../src/contract/artifact.js';
 import type { Store } from '../../src/contract/store.js';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import type { HandlerOptions } from '../../src/handler/options.js';
+import { REPLY } from '../helpers/artifact-headers.js';
 import { type Request, type Response, request } from '../helpers/client.js';
 import { KINDS, type Kind, type RunningServer, type ServerOptions, startServer } from '../helpers/servers.js';
 import { type TestOptions, withSources } from '../helpers/sources.js';
@@ -60,7 +61,7 @@ export function assertError(t: ExecutionContext, response: Response, status: num
     'content-type': 'application/json; charset=utf-8',
     'content-length': String(response.body.byteLength),
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...REPLY,
   });
 }
 

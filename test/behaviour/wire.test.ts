@@ -39,7 +39,7 @@ for (const kind of KINDS_OF_HTTP1) {
         map: 'always',
       });
       const connection = await RawConnection.open(t, server);
-      const host = 'Host: a\r\n';
+      const host = 'Host: localhost\r\n';
       connection.write(
         `GET /file HTTP/1.1\r\n${host}Range: bytes=10-400000\r\n\r\n` +
           `GET /small HTTP/1.1\r\n${host}\r\n` +
@@ -70,9 +70,11 @@ for (const kind of KINDS_OF_HTTP1) {
     });
     const connection = await RawConnection.open(t, server);
     for (const path of ['key', 'missing']) {
-      connection.write(`HEAD /${path} HTTP/1.1\r\nHost: a\r\n\r\nGET /empty HTTP/1.1\r\nHost: a\r\n\r\n`);
+      connection.write(
+        `HEAD /${path} HTTP/1.1\r\nHost: localhost\r\n\r\nGET /empty HTTP/1.1\r\nHost: localhost\r\n\r\n`,
+      );
     }
-    connection.write('GET /empty HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n');
+    connection.write('GET /empty HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     const text = await connection.closed();
     t.deepEqual(
       text.match(/HTTP\/1\.1 \d+/g),
@@ -84,7 +86,7 @@ for (const kind of KINDS_OF_HTTP1) {
   test(`${kind}: a request target in absolute form, as proxies receive it, is served`, async (t) => {
     const { server } = await open(t, kind, { store: storeOf({ 'a/key': { kind: 'bytes', bytes: BYTES } }) });
     const connection = await RawConnection.open(t, server);
-    connection.write('GET http://a.example/a/key?q HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n\r\n');
+    connection.write('GET http://localhost/a/key?q HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
     t.is(parse(await connection.closed()).body.length, BYTES.byteLength);
   });
 
@@ -93,7 +95,7 @@ for (const kind of KINDS_OF_HTTP1) {
       store: storeOf({ key: { kind: 'stream', open: () => Readable.from([BYTES]) } }),
     });
     const connection = await RawConnection.open(t, server);
-    connection.write('GET /key HTTP/1.0\r\nHost: a\r\n\r\n');
+    connection.write('GET /key HTTP/1.0\r\nHost: localhost\r\n\r\n');
     const text = await connection.closed();
     t.notRegex(text.slice(0, 1000), /transfer-encoding/i);
     t.true(text.slice(text.indexOf('\r\n\r\n') + 4) === BYTES.toString('latin1'));
@@ -102,7 +104,7 @@ for (const kind of KINDS_OF_HTTP1) {
   test(`${kind}: a client that sends Expect: 100-continue receives 100, then the final response`, async (t) => {
     const { server, ask } = await open(t, kind, { store: memoryStore() });
     const connection = await RawConnection.open(t, server);
-    connection.write('PUT /key HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
+    connection.write('PUT /key HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n');
     await connection.until(/^HTTP\/1\.1 100 Continue\r\n\r\n/);
     connection.write('bytes');
     await connection.until(/HTTP\/1\.1 200 OK\r\n[\s\S]*\r\n\r\n/);
@@ -113,9 +115,9 @@ for (const kind of KINDS_OF_HTTP1) {
     test(`${kind}: after a rejected upload the connection is closed, and the rest of its body is not parsed as a request`, async (t) => {
       const { server } = await open(t, kind, { store: memoryStore(), maxUploadBytes: 10 });
       const connection = await RawConnection.open(t, server);
-      const smuggled = 'GET /key HTTP/1.1\r\nHost: a\r\n\r\n';
+      const smuggled = 'GET /key HTTP/1.1\r\nHost: localhost\r\n\r\n';
       connection.write(
-        `PUT /key HTTP/1.1\r\nHost: a\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled.slice(0, 5)}`,
+        `PUT /key HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${smuggled.length}\r\n\r\n${smuggled.slice(0, 5)}`,
       );
       await connection.until(/^HTTP\/1\.1 413 /);
       connection.write(smuggled.slice(5));
@@ -128,7 +130,9 @@ for (const kind of KINDS_OF_HTTP1) {
   test(`${kind}: an upload with invalid chunked encoding stores nothing`, async (t) => {
     const { server, ask } = await open(t, kind, { store: memoryStore() });
     const connection = await RawConnection.open(t, server);
-    connection.write('PUT /key HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n');
+    connection.write(
+      'PUT /key HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\nnonsense\r\n',
+    );
     await connection.closed();
     t.is((await ask('GET', '/key')).status, 404);
   });

@@ -253,6 +253,7 @@ test('an error is printed without a stack trace, and the exit code tells usage e
     [['doctor', '--port', '1'], 2, /doctor: unknown option --port; expected one of --json/],
     [['serve', '--port', '99999'], 2, /--port: expected an integer from 0 to 65535, received '99999'/],
     [['serve', '--max-connections', '0'], 2, /--max-connections: expected a whole number from 1, received '0'/],
+    [['serve', '--allow-host', 'a', '--allow-host', 'b:80'], 2, /--allow-host: expected a host name .*received 'b:80'/],
     [['serve', '--max-size', 'huge'], 2, /--max-size: expected a size such as 50GiB, received 'huge'/],
     [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, received 'cloud'/],
     [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],

@@ -100,6 +100,29 @@ test('the page, its script and its style have a strict Content-Security-Policy',
   t.is((await fetch(`${url}/_hotblob/other`)).status, 404);
 });
 
+test('refuses requests for other hosts, and of pages of other origins', async (t) => {
+  const { url, port } = await openSite(t, memoryStore());
+  for (const name of ['', 'page.js', 'events', 'residency.json', 'artifact.json']) {
+    for (const method of ['GET', 'POST']) {
+      const request = http.request({
+        port,
+        host: '127.0.0.1',
+        path: `/_hotblob/${name}`,
+        method,
+        headers: { host: 'evil.example' },
+      });
+      const [response] = (await once(request.end(), 'response')) as [IncomingMessage];
+      t.is(response.statusCode, 421, `${method} ${name}`);
+      response.resume();
+    }
+    const foreign = await fetch(`${url}/_hotblob/${name}`, {
+      method: 'POST',
+      headers: { origin: 'https://evil.example' },
+    });
+    t.is(foreign.status, 403);
+  }
+});
+
 for (const version of [1, 2] as const) {
   test(`HTTP/${version}: an event stream sends the statistics at once and every second`, async (t) => {
     const site = await openSite(t, memoryStore());

@@ -8,12 +8,10 @@ import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { evict } from '../helpers/page-cache.js';
-import { testWith } from '../helpers/peers.js';
+import { CHROMIUM, testWith } from '../helpers/peers.js';
 import { until } from '../helpers/poll.js';
 import { openPort } from '../server/fixture.js';
 
-/** Path of the Debian package. */
-const CHROMIUM = '/usr/bin/chromium';
 const PAGE = '/_hotblob/';
 const SIZES = { 'web/large': 2 * MIB, 'web/small': 20 * KIB, 'api/cold': MIB, 'api/warm': 512 * KIB };
 

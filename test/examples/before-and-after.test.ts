@@ -140,7 +140,7 @@ async function assertReplaces(t: ExecutionContext, { directory, example, ask }: 
   await until('the new bytes are served', async () => (await ask()).body.equals(replaced));
 
   const connection = await RawConnection.open(t, example.server);
-  const head = ['host: a', `authorization: Bearer ${TOKEN}`, 'content-length: 300000', '', ''];
+  const head = ['host: localhost', `authorization: Bearer ${TOKEN}`, 'content-length: 300000', '', ''];
   connection.write(`PUT ${PATH} HTTP/1.1\r\n${head.join('\r\n')}${'x'.repeat(1000)}`);
   const uploads = async () => (await readdir(`${directory}/.uploads`)).length;
   await until('the upload has begun', async () => (await uploads()) === 1);

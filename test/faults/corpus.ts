@@ -64,13 +64,13 @@ function requestOf(line: string, character: string): CorpusRequest {
   const [, method = '', target = ''] = /^(\S+) ([\s\S]*)$/.exec(start) ?? [];
   const isFramed = fields.some(([name]) => name.toLowerCase() === 'content-length');
   const framing: Field[] = body === undefined || isFramed ? [] : [['Content-Length', String(body.length)]];
-  const block = [['Host', 'a'] as const, ...fields, ...framing]
+  const block = [['Host', 'localhost'] as const, ...fields, ...framing]
     .map(([name, value]) => `${name}: ${value}\r\n`)
     .join('');
   const pseudo: Field[] = [
     [':method', method],
     [':scheme', 'http'],
-    [':authority', 'a'],
+    [':authority', 'localhost'],
     [':path', target],
   ];
   // Header names of HTTP/2 are in lower case (RFC 9113, 8.2).

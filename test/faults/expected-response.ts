@@ -1,3 +1,4 @@
+import { DOWNLOAD, ISOLATION, REPLY } from '../helpers/artifact-headers.js';
 import { storedTag } from '../helpers/echo-store.js';
 
 /** Response to a request, independent of the HTTP version. */
@@ -20,6 +21,7 @@ const MESSAGES: Readonly<Record<number, string>> = {
   413: 'The upload is too large.',
   414: 'The key is too long.',
   416: 'The range cannot be satisfied.',
+  421: 'The host of the request is not allowed here. The option allowedHosts (hotblob serve: --allow-host) names allowed hosts.',
   431: 'The request headers are too large.',
 };
 const LAST_MODIFIED = 'Thu, 29 Feb 2024 12:00:00 GMT';
@@ -62,14 +64,19 @@ function responseOf(text: string, target: string): TestResponse {
       const { etag, 'last-modified': date } = validators(target);
       return {
         status: 304,
-        headers: { 'cache-control': 'no-transform', ...(etag && { etag }), ...(date && { 'last-modified': date }) },
+        headers: {
+          ...ISOLATION,
+          'cache-control': 'no-transform',
+          ...(etag && { etag }),
+          ...(date && { 'last-modified': date }),
+        },
         body: '',
       };
     }
     case 'stored':
       return { status: 200, headers: { ...empty, etag: storedTag(first, Buffer.from(second)) }, body: '' };
     case '204':
-      return { status: 204, headers: { 'cache-control': 'no-store' }, body: '' };
+      return { status: 204, headers: { ...REPLY, 'cache-control': 'no-store' }, body: '' };
     case 'created':
       return { status: 201, headers: empty, body: '' };
     case '417':
@@ -83,7 +90,7 @@ function responseOf(text: string, target: string): TestResponse {
   }
 }
 
-const empty = { 'content-length': '0', 'cache-control': 'no-store' };
+const empty = { ...REPLY, 'content-length': '0', 'cache-control': 'no-store' };
 
 // An upload that is too large gets 403 for Nx, which treats other statuses as a failure of the cache.
 function textOf(status: number): string {
@@ -109,7 +116,7 @@ function withBody(status: number, type: string, body: string, extra: Record<stri
     'content-type': type,
     'content-length': String(byteLength(body)),
     'cache-control': 'no-store',
-    'x-content-type-options': 'nosniff',
+    ...REPLY,
     ...extra,
   };
   return { status, headers, body };
@@ -121,7 +128,7 @@ function contentHeaders(target: string, length: number): Record<string, string> 
     'content-length': String(length),
     'accept-ranges': 'bytes',
     'cache-control': 'no-transform',
-    'x-content-type-options': 'nosniff',
+    ...DOWNLOAD,
     ...validators(target),
   };
 }

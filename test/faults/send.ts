@@ -8,7 +8,7 @@ import type { CorpusRequest } from './corpus.js';
 import type { TestResponse } from './expected-response.js';
 
 const TIMEOUT_MS = 60_000;
-const NEXT = 'GET /next HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+const NEXT = 'GET /next HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n';
 const PROGRAM = fileURLToPath(new URL('./send_http2.py', import.meta.url));
 
 /**

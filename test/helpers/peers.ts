@@ -7,6 +7,9 @@ export const PYTHON = '/usr/bin/python3';
 /** Absolute, because /usr/sbin is not in the PATH of unprivileged users. */
 export const NGINX = '/usr/sbin/nginx';
 
+/** Path of the Debian package, because Playwright looks for its own browsers. */
+export const CHROMIUM = '/usr/bin/chromium';
+
 /** Creates and removes a cgroup in the hierarchy that `memoryGroup` uses. Fails if it has no memory controller. */
 const MAKE_CGROUP = [
   'parent=/sys/fs/cgroup/memory limit=memory.limit_in_bytes',
@@ -31,7 +34,7 @@ const PEERS = {
   ccache: { probe: ['ccache', '--version'], debianPackage: 'ccache' },
   gradle: { probe: ['gradle', '--version'], debianPackage: 'gradle' },
   bindfs: { probe: ['bindfs', '--version'], debianPackage: 'bindfs' },
-  chromium: { probe: ['/usr/bin/chromium', '--version'], debianPackage: 'chromium' },
+  chromium: { probe: [CHROMIUM, '--version'], debianPackage: 'chromium' },
   prometheus: { probe: ['promtool', '--version'], debianPackage: 'prometheus' },
   wrk: { probe: ['wrk', '--version'], debianPackage: 'wrk' },
   'python3-h2': { probe: [PYTHON, '-c', 'import h2'], debianPackage: 'python3-h2' },

@@ -3,13 +3,14 @@ import fc from 'fast-check';
 import type { ArtifactMetadata } from '../../src/contract/artifact.js';
 import { contentHeaders, notModifiedHeaders, type Representation } from '../../src/http/headers.js';
 import { httpDate } from '../../src/http/http-date.js';
+import { DOWNLOAD, ISOLATION } from '../helpers/artifact-headers.js';
 
 const CHANGED = httpDate(Date.UTC(2024, 4, 6, 7, 8, 9));
 const UNKNOWN: Representation = { size: undefined, etag: undefined, lastModified: undefined, metadata: {} };
 const MINIMAL_HEADERS = {
   'content-type': 'application/octet-stream',
   'cache-control': 'no-transform',
-  'x-content-type-options': 'nosniff',
+  ...DOWNLOAD,
 };
 
 const representing = (metadata: ArtifactMetadata): Representation => ({
@@ -31,7 +32,7 @@ test('sends the length and the validators of a representation', (t) => {
 
 test('omits the headers of unknown values', (t) => {
   t.deepEqual(contentHeaders(UNKNOWN, undefined), MINIMAL_HEADERS);
-  t.deepEqual(notModifiedHeaders(UNKNOWN), { 'cache-control': 'no-transform' });
+  t.deepEqual(notModifiedHeaders(UNKNOWN), { ...ISOLATION, 'cache-control': 'no-transform' });
 });
 
 test('304 has the headers that update a stored response, and none about a body', (t) => {
@@ -48,6 +49,7 @@ test('304 has the headers that update a stored response, and none about a body',
     },
   });
   t.deepEqual(notModifiedHeaders(representation), {
+    ...ISOLATION,
     etag: '"a"',
     'last-modified': CHANGED.text,
     'cache-control': 'max-age=60, no-transform',
@@ -89,6 +91,32 @@ test('uses the validators of the representation instead of those of the metadata
   t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), MINIMAL_HEADERS);
 });
 
+test('sends types that a browser would run or guess as application/octet-stream, unless the artifact is trusted', (t) => {
+  const active = ['text/html', 'TEXT/HTML; charset=utf-8', 'application/xhtml+xml', 'image/svg+xml', 'text/xml'];
+  active.push('application/atom+xml', 'text/xsl', 'text/javascript', 'application/x-ecmascript', 'application/pdf');
+  active.push('multipart/x-mixed-replace; boundary=a', 'message/rfc822', 'unknown/unknown', '*/*', '', 'html', 'text/');
+  active.push(
+    'text/plain, text/html',
+    'text/plain;a, image/svg+xml',
+    'text/plain text/html',
+    ' text/plain',
+    'text/pl\u00e9',
+  );
+  const inert = ['text/plain', 'text/plain; charset=utf-8', 'application/json', 'image/png', 'application/gzip'];
+  inert.push(
+    'application/vnd.gradle.build-cache-artifact.v2',
+    'application/vnd.a+json;v="1"',
+    'application/x-tar ; q=1',
+  );
+  for (const type of [...active, ...inert, ...active]) {
+    const sent = active.includes(type) ? 'application/octet-stream' : type;
+    for (const metadata of [{ contentType: type }, { headers: { 'Content-Type': type } }]) {
+      t.is(contentHeaders(representing(metadata), 100)['content-type'], sent, type);
+      t.is(contentHeaders(representing(metadata), 100, true)['content-type'], type);
+    }
+  }
+});
+
 for (const name of [
   'Content-Length',
   'Content-Range',
@@ -112,7 +140,7 @@ for (const name of [
     const replaced = contentHeaders(representing(metadata), 100);
     t.deepEqual(replaced, { ...contentHeaders(representing({}), 100), 'x-other': '1' });
     t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), { ...MINIMAL_HEADERS, 'x-other': '1' });
-    t.deepEqual(notModifiedHeaders({ ...UNKNOWN, metadata }), { 'cache-control': 'no-transform' });
+    t.deepEqual(notModifiedHeaders({ ...UNKNOWN, metadata }), { ...ISOLATION, 'cache-control': 'no-transform' });
   });
 }
 

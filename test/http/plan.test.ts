@@ -3,6 +3,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { httpDate } from '../../src/http/http-date.js';
 import { plan, type Representation } from '../../src/http/plan.js';
+import { DOWNLOAD } from '../helpers/artifact-headers.js';
 
 const CHANGED = httpDate(Date.UTC(2024, 4, 6, 7, 8, 9));
 const PLAIN: Representation = { size: 100, etag: '"a"', lastModified: CHANGED, metadata: {} };
@@ -10,7 +11,7 @@ const STREAM: Representation = { ...PLAIN, size: undefined };
 const PLAIN_HEADERS = {
   'content-type': 'application/octet-stream',
   'cache-control': 'no-transform',
-  'x-content-type-options': 'nosniff',
+  ...DOWNLOAD,
   'content-length': 100,
   'accept-ranges': 'bytes',
   etag: '"a"',
@@ -34,7 +35,7 @@ test('a GET of a representation without size and validators sends neither', (t) 
     headers: {
       'content-type': 'application/octet-stream',
       'cache-control': 'no-transform',
-      'x-content-type-options': 'nosniff',
+      ...DOWNLOAD,
     },
     range: undefined,
   });

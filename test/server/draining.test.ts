@@ -9,7 +9,7 @@ import { until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
 
 const MAX_STREAM_ID = 2 ** 31 - 1;
-const GET = 'GET / HTTP/1.1\r\nHost: a\r\n\r\n';
+const GET = 'GET / HTTP/1.1\r\nHost: localhost\r\n\r\n';
 
 /** Listener that responds to `/now` at once, and to other paths when `respond()` is called. */
 function heldResponses() {

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { isIP } from 'node:net';
+import { isHostPattern, isLoopbackAddress } from '../../access/hosts.js';
 import { type Command, parseArguments, parseMaxSize, UsageError } from '../command.js';
 import type { StoreKind } from './open-store.js';
 import { isProtocolName, PROTOCOL_NAMES, type ProtocolName } from './protocol-names.js';
@@ -14,6 +14,7 @@ const OPTIONS = {
   anonymous: { type: 'string' },
   port: { type: 'string' },
   host: { type: 'string' },
+  'allow-host': { type: 'string', multiple: true },
   writable: { type: 'boolean' },
   immutable: { type: 'boolean' },
   'verify-reads': { type: 'boolean' },
@@ -39,6 +40,9 @@ Options:
   --anonymous LEVEL    Access without a valid token: none, read or write; requires --tokens (default: none)
   --port PORT          Port to listen on; 0 selects a free port (default: 8080)
   --host HOST          Address to listen on (default: 127.0.0.1)
+  --allow-host NAME    Answer requests for this host name too, such as cache.example.com, '*.example.com' or
+                       '*'; repeatable (default: without tokens, connections to a loopback address may only
+                       be for localhost, 127.0.0.1 or [::1])
   --writable           Accept uploads without tokens if HOST is not a loopback address
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
@@ -108,8 +112,10 @@ function serveOptions(version: string, values: Values): ServeOptions {
     port,
     host,
     // With tokens, each token has its own access level.
-    writable: values.writable === true || values.tokens !== undefined || isLoopback(host),
+    writable:
+      values.writable === true || values.tokens !== undefined || host === 'localhost' || isLoopbackAddress(host),
     access: parseAccess(values),
+    allowedHosts: parseAllowedHosts(values),
     protocols: values.protocol === undefined ? PROTOCOL_NAMES : parseProtocols(values.protocol),
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
@@ -146,11 +152,13 @@ function parseAccess({ tokens: file, anonymous }: Values): ServeOptions['access'
   throw new UsageError(`--anonymous: expected none, read or write, received '${anonymous}'`);
 }
 
+function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allowedHosts'] {
+  const invalid = names?.find((name) => !isHostPattern(name));
+  if (invalid === undefined) return names;
+  throw new UsageError(`--allow-host: expected a host name without a port, received '${invalid}'`);
+}
+
 function parseStoreKind(text: string): StoreKind {
   if (text === 'directory' || text === 'segments') return text;
   throw new UsageError(`--store: expected directory or segments, received '${text}'`);
-}
-
-function isLoopback(host: string): boolean {
-  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
 }

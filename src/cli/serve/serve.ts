@@ -24,6 +24,8 @@ export interface ServeOptions extends ServedStoreOptions {
   readonly protocols: readonly ProtocolName[];
   /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
   readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
+  /** Host names that requests may be for, in addition to those of the loopback interface. Default: see `HandlerOptions`. */
+  readonly allowedHosts?: readonly string[] | undefined;
   readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
 }
 
@@ -38,7 +40,7 @@ export interface RunningServer {
 
 /** Serves a store over HTTP/1.1 and HTTP/2. Resolves when the server is listening. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { tls } = options;
+  const { tls, allowedHosts } = options;
   const access =
     options.access && (await tokenFile(options.access.file, { anonymous: options.access.anonymous, onWarning: warn }));
   const served = await openStore(options);
@@ -48,6 +50,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     store: options.writable ? store : readOnly(store),
     protocols: createProtocols(options.protocols, options.dir),
     access,
+    allowedHosts,
     memory,
   });
   let isDraining = false;
@@ -61,8 +64,8 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   };
   const server = createServer(root, { memory, tls, maxConnections: options.maxConnections });
   const { version } = options;
-  pages = createStatusPages({ version, handler, server, store, access, isDraining: () => isDraining });
-  dashboard = createDashboard({ handler, server, store, access, path: OPERATOR_PATH });
+  pages = createStatusPages({ version, handler, server, store, access, allowedHosts, isDraining: () => isDraining });
+  dashboard = createDashboard({ handler, server, store, access, allowedHosts, path: OPERATOR_PATH });
   await server.listen({ port: options.port, host: options.host });
   // The address is an AddressInfo because the server listens on a port.
   const { port } = server.address() as AddressInfo;

@@ -3,7 +3,7 @@ import type { AccessPolicy } from '../../access/policy.js';
 import { statusOf } from '../../contract/errors.js';
 import type { Store, StoreStats } from '../../contract/store.js';
 import type { ExchangeHandler, Handler } from '../../handler/handler.js';
-import { admitsOperator, refuseOperator } from '../../handler/operator-access.js';
+import { OperatorAccess } from '../../handler/operator-access.js';
 import { answerError, answerReply } from '../../handler/reply.js';
 import type { HandlerStats } from '../../handler/stats.js';
 import { createMetrics, type Metrics } from '../../metrics/metrics.js';
@@ -31,6 +31,7 @@ export interface StatusPagesOptions {
   readonly server: Pick<CacheServer, 'stats'>;
   readonly store: Store;
   readonly access: AccessPolicy | undefined;
+  readonly allowedHosts?: readonly string[] | undefined;
   /** Returns whether the server is shutting down and should get no new requests. */
   isDraining(): boolean;
 }
@@ -40,6 +41,7 @@ export interface StatusPagesOptions {
  * and `metrics` require read access, `ready` does not. `handle` resolves to `false` for any other path.
  */
 export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
+  const access = new OperatorAccess(options.access, options.allowedHosts);
   const metrics = createServerMetrics(options);
   const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, collectStats(options))]]);
   if (metrics !== undefined) {
@@ -56,11 +58,9 @@ export function createStatusPages(options: StatusPagesOptions): ExchangeHandler 
       const page = name === 'ready' ? READY : pages.get(name);
       if (page === undefined) return false;
       try {
-        if (exchange.method !== 'GET' && exchange.method !== 'HEAD')
-          refuseOperator(exchange, 405, { allow: 'GET, HEAD' });
-        else if (page === READY && options.isDraining()) answerError(exchange, 503);
-        else if (page === READY || (await admitsOperator(exchange, options.access)))
-          answerReply(exchange, await page());
+        if (!(await access.admits(exchange, page === READY ? 'none' : 'read'))) return true;
+        if (page === READY && options.isDraining()) answerError(exchange, 503);
+        else answerReply(exchange, await page());
       } catch (error) {
         if (exchange.headersSent) exchange.destroy(new Error(`the status page ${name} failed`, { cause: error }));
         else answerError(exchange, statusOf(error));

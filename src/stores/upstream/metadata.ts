@@ -1,9 +1,10 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { UploadMetadata } from '../../contract/artifact.js';
+import { directsBrowser } from '../../http/browser-headers.js';
 
 /**
- * Headers that are not metadata of an artifact. They are neither sent with an upload nor taken from a response, because
- * they describe the message, the connection, the server or the behaviour of browsers.
+ * Headers that are not metadata of an artifact, in addition to those by which a response directs a browser. They are
+ * neither sent with an upload nor taken from a response, because they describe the message, the connection or the server.
  */
 const EXCLUDED_HEADERS = new Set([
   // Headers that have a field of their own in the metadata.
@@ -22,34 +23,20 @@ const EXCLUDED_HEADERS = new Set([
   ...['transfer-encoding', 'upgrade', 'proxy-connection', 'expect', 'host', 'max-forwards', 'priority'],
   // Credentials and state.
   ...['authorization', 'authentication-info', 'cookie', 'proxy-authenticate', 'proxy-authentication-info'],
-  ...['proxy-authorization', 'set-cookie', 'www-authenticate'],
+  ...['proxy-authorization', 'www-authenticate'],
   // Caching, routing and the server.
-  ...['age', 'alt-svc', 'cache-status', 'cdn-cache-control', 'cdn-loop', 'date', 'expires', 'forwarded', 'pragma'],
+  ...['age', 'cache-status', 'cdn-cache-control', 'cdn-loop', 'date', 'expires', 'forwarded', 'pragma'],
   ...['proxy-status', 'retry-after', 'server', 'server-timing', 'vary', 'via', 'warning', 'x-cache', 'x-cache-hits'],
   ...['x-powered-by', 'x-request-id', 'x-runtime', 'x-served-by', 'x-timer', 'cf-ray', 'cf-cache-status'],
-  // Negotiation, preconditions, digests and links of one message.
+  // Negotiation, preconditions and digests of one message.
   ...['accept', 'accept-charset', 'accept-encoding', 'accept-language', 'from', 'if-match', 'if-modified-since'],
   ...['if-none-match', 'if-range', 'if-unmodified-since', 'origin', 'range', 'referer', 'user-agent'],
-  ...[
-    'content-digest',
-    'repr-digest',
-    'want-content-digest',
-    'want-repr-digest',
-    'digest',
-    'content-md5',
-    'link',
-    'location',
-  ],
-  // Policies for browsers.
-  ...['clear-site-data', 'content-security-policy', 'content-security-policy-report-only', 'nel', 'permissions-policy'],
-  ...['origin-agent-cluster', 'referrer-policy', 'report-to', 'reporting-endpoints', 'strict-transport-security'],
-  ...['x-content-type-options', 'x-dns-prefetch-control', 'x-download-options', 'x-frame-options', 'x-xss-protection'],
-  ...['x-permitted-cross-domain-policies', 'timing-allow-origin'],
+  ...['content-digest', 'repr-digest', 'want-content-digest', 'want-repr-digest', 'digest', 'content-md5'],
 ]);
-const EXCLUDED_PREFIXES = /^(?::|access-control-|cross-origin-|ratelimit|sec-|x-amz-|x-forwarded-|x-ratelimit-)/;
+const EXCLUDED_PREFIXES = /^(?::|ratelimit|sec-|x-amz-|x-forwarded-|x-ratelimit-)/;
 
 function isArtifactHeader(name: string): boolean {
-  return !EXCLUDED_HEADERS.has(name) && !EXCLUDED_PREFIXES.test(name);
+  return !EXCLUDED_HEADERS.has(name) && !EXCLUDED_PREFIXES.test(name) && !directsBrowser(name);
 }
 
 /** Returns the request headers of an upload with this metadata. Names are in lower case. */
@@ -68,7 +55,10 @@ export function uploadHeadersOf(metadata: UploadMetadata | undefined): Record<st
 export function metadataOf(headers: IncomingHttpHeaders): UploadMetadata {
   const others: [string, string][] = [];
   for (const [name, value] of Object.entries(headers)) {
-    if (typeof value === 'string' && isArtifactHeader(name)) others.push([name, value]);
+    if (typeof value !== 'string' || !isArtifactHeader(name)) continue;
+    // Another hotblob sends this with every artifact.
+    if (name === 'content-disposition' && value === 'attachment') continue;
+    others.push([name, value]);
   }
   return {
     contentType: headers['content-type'],

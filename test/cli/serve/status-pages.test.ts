@@ -74,6 +74,24 @@ test('the status pages support HTTP/2 and HEAD, and refuse other methods', async
   t.is((await fetch(`${url}/_hotblob/statistics`)).status, 404);
 });
 
+test('refuses requests for other hosts, and of pages of other origins', async (t) => {
+  const url = await start(t, { allowedHosts: ['cache.example.com'] });
+  const session = http2.connect(url);
+  t.teardown(() => session.destroy());
+  const statusFor = async (authority: string, path: string) => {
+    const stream = session.request({ ':authority': authority, ':path': path }).resume();
+    const [headers] = await once(stream, 'response');
+    return headers[':status'];
+  };
+  for (const path of ['/_hotblob/ready', '/_hotblob/stats', '/_hotblob/metrics', '/_hotblob/', '/_hotblob/page.js']) {
+    t.is(await statusFor('evil.example', path), 421, path);
+    t.is(await statusFor('cache.example.com:443', path), 200, path);
+    t.is((await fetch(url + path, { method: 'POST', headers: { 'sec-fetch-site': 'same-site' } })).status, 403, path);
+  }
+  t.is(await statusFor('evil.example', '/key'), 421);
+  t.is(await statusFor('cache.example.com', '/key'), 404);
+});
+
 test('stats and metrics require read access for protocol hotblob; ready requires none', async (t) => {
   const file = join(await temporaryDirectory(t), 'tokens');
   await writeFile(
