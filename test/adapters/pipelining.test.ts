@@ -101,8 +101,8 @@ function recordingStore(): { readonly store: Store; readonly calls: string[] } {
 }
 
 const upload = (body: string): string =>
-  `PUT /key HTTP/1.1\r\nHost: a\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
-const bodyless = (method: string): string => `${method} /key HTTP/1.1\r\nHost: a\r\n\r\n`;
+  `PUT /key HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+const bodyless = (method: string): string => `${method} /key HTTP/1.1\r\nHost: localhost\r\n\r\n`;
 
 for (const kind of HOSTS) {
   test(`${kind}: pipelined requests that are not all safe are performed one after the other`, async (t) => {

@@ -177,7 +177,7 @@ async function firstStatus(t: ExecutionContext, server: RunningServer, upload: U
   }
   const connection = await RawConnection.open(t, server);
   const lines = Object.entries(all).map(([name, value]) => `${name}: ${value}\r\n`);
-  connection.write(`${method} ${path} HTTP/1.1\r\nHost: a\r\n${lines.join('')}\r\n`);
+  connection.write(`${method} ${path} HTTP/1.1\r\nHost: localhost\r\n${lines.join('')}\r\n`);
   const { status } = parse(await connection.until(/\r\n\r\n/));
   if (status === 100) {
     connection.write('bytes');

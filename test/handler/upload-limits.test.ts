@@ -90,7 +90,7 @@ for (const [kind, slots] of [
     for (const [index, socket] of sockets.entries()) {
       if (kind === 'http') {
         socket.on('data', (chunk) => responses.push(`${chunk}`));
-        socket.write(`PUT /held-${index} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc`);
+        socket.write(`PUT /held-${index} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc`);
       } else {
         const stream = session.request({ ':method': 'PUT', ':path': `/held-${index}` });
         stream.on('error', () => {}).on('response', (headers) => responses.push(JSON.stringify(headers)));
@@ -123,7 +123,7 @@ test('an application behind createServer loses the connection of a client that s
   const { server, connect } = await openPort(t, listener, { bodyTimeoutMs: 300 });
   const send = async (path: string) => {
     const socket = await connect();
-    socket.write(`PUT ${path} HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc`);
+    socket.write(`PUT ${path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\nabc`);
     return untilClosed(socket);
   };
   const unread = send('/unread');

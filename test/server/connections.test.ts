@@ -67,7 +67,7 @@ test('the connection whose last request is the oldest is closed first', async (t
     headersTimeoutMs: 40, // so that connections are checked every 10 ms
   });
   const send = async (socket: Socket) => {
-    socket.write('GET / HTTP/1.1\r\nHost: a\r\n\r\n');
+    socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
     await once(socket, 'data');
   };
   const [first, second] = [await connect(), await connect()];
