@@ -15,6 +15,7 @@ import { Http1Exchange } from '../adapters/http1-exchange.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
 import { Connections } from './connections.js';
+import { hasInvalidHost } from './host-field.js';
 import { Http1Connection } from './http1-connection.js';
 import { Http2Connection, type Http2Context } from './http2-connection.js';
 import { listenersOf, type RequestListener } from './listeners.js';
@@ -216,15 +217,16 @@ class DualProtocolServer implements CacheServer {
     }
   }
 
-  /** Returns `true` if an HTTP/1.1 request may be handled. Otherwise responds with 431. */
+  /** Returns `true` if an HTTP/1.1 request may be handled. Otherwise responds with 400 or 431. */
   #admit(request: IncomingMessage, response: ServerResponse): boolean {
     const connection = this.#connections.get(request.socket);
     if (connection instanceof Http1Connection) connection.response = response;
     const hasTooManyHeaders = request.rawHeaders.length > 2 * this.#limits.maxHeaders;
-    const isLast = hasTooManyHeaders || this.#isDraining || connection?.isDraining;
+    const refusal = hasTooManyHeaders ? 431 : hasInvalidHost(request) ? 400 : undefined;
+    const isLast = refusal !== undefined || this.#isDraining || connection?.isDraining;
     if (isLast) response.setHeader('connection', 'close');
-    if (hasTooManyHeaders) answerError(new Http1Exchange(request, response), 431);
-    return !hasTooManyHeaders;
+    if (refusal !== undefined) answerError(new Http1Exchange(request, response), refusal);
+    return refusal === undefined;
   }
 
   #expiresAt(): number {

@@ -6,7 +6,7 @@ import type { MemoryPressureLevel } from '../../src/memory/pressure.js';
 import { DEFAULT_LIMITS, type ServerOptions, serverSettingsOf } from '../../src/server/options.js';
 import { createServer } from '../../src/server/server.js';
 import { until } from '../helpers/poll.js';
-import { openPort } from './fixture.js';
+import { openPort, untilClosed } from './fixture.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -128,4 +128,31 @@ test('receive windows of open sessions follow the memory pressure and are shared
   await until('uploads of the destroyed session are not counted', () => window() === 4 * MIB);
   memory.headroomBytes = MIB;
   await until('one upload gets all of the headroom', () => window() === MIB);
+});
+
+test('answers an HTTP/1.1 request without a single valid Host field with 400', async (t) => {
+  const { connect } = await openPort(t, echo);
+  const ask = async (...hosts: string[]): Promise<string> => {
+    const socket = await connect();
+    const fields = hosts.map((host) => `Host: ${host}\r\n`).join('');
+    socket.write(`GET / HTTP/1.1\r\n${fields}Connection: close\r\n\r\n`);
+    return (await untilClosed(socket)).slice(0, 'HTTP/1.1 200'.length);
+  };
+  for (const host of ['a', '', 'a.example:80', 'a_b', '127.0.0.1:', '[::1]:8080', 'x%20y']) {
+    t.is(await ask(host), 'HTTP/1.1 200', host);
+  }
+  for (const hosts of [
+    [],
+    ['a', 'a'],
+    ['a', 'b'],
+    ['a b'],
+    ['a/b'],
+    ['a@b'],
+    ['a:b'],
+    ['http://a'],
+    ['[::1'],
+    ['a"b'],
+  ]) {
+    t.is(await ask(...hosts), 'HTTP/1.1 400', hosts.join());
+  }
 });
