@@ -2,9 +2,8 @@ import { type IncomingHttpHeaders, validateHeaderName, validateHeaderValue } fro
 import { Readable } from 'node:stream';
 import type { ReadableStreamDefaultController } from 'node:stream/web';
 import { bodyConsumedError, type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
+import { linger } from './linger.js';
 
-/** Time for which a refused request body is read and discarded, so that the client can receive the response first. */
-const LINGER_MS = 1000;
 /** Maximum size of the chunks of the response body. */
 const CHUNK_BYTES = 256 * 1024;
 /** Status codes of responses without a body (Fetch standard, "null body status"). */
@@ -95,7 +94,7 @@ export class FetchExchange implements Exchange {
   turn(): undefined {}
 
   /**
-   * Reads and discards the rest of the body for a second, then cancels it. Servers that are built on node:http destroy
+   * Reads and discards the rest of the body within limits, then cancels it. Servers that are built on node:http destroy
    * the socket when the body is cancelled. If that happened at once, the client would not receive the response.
    */
   refuseBody(): void {
@@ -103,8 +102,7 @@ export class FetchExchange implements Exchange {
     // A body that the host is reading or has read is not touched.
     if (this.#body === undefined && (stream === null || stream.locked || bodyUsed)) return;
     const { body } = this;
-    const timer = setTimeout(() => body.destroy(), LINGER_MS).unref();
-    body.once('close', () => clearTimeout(timer)).resume();
+    linger(body, () => body.destroy());
   }
 
   respond(status: number, headers: ResponseHeaders): void {

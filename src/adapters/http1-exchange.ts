@@ -3,13 +3,9 @@ import { type Exchange, headersSentError, type ResponseHeaders } from '../contra
 import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
 import { mergeHostHeaders, restoreHead } from './host-headers.js';
+import { linger } from './linger.js';
 import { writeUntracked } from './untracked.js';
 
-/**
- * Time for which the rest of a refused request body is read, so that the client receives the response before its
- * connection is reset.
- */
-const LINGER_MS = 1000;
 /**
  * Status codes after which the connection is closed. 503: file descriptors may have run out, and an idle connection
  * uses one. 501: the request has an unknown transfer coding, so the server and a proxy may disagree about the end of
@@ -133,8 +129,12 @@ export class Http1Exchange implements Exchange {
   }
 
   end(): void {
-    if (this.#isBodyRefused && !this.#request.complete) this.#linger();
-    else this.#response.end();
+    if (!this.#isBodyRefused || this.#request.complete) {
+      this.#response.end();
+      return;
+    }
+    this.#response.flushHeaders();
+    linger(this.#request, () => this.#response.end());
   }
 
   // Until a plain socket is closed, the kernel may read the chunks. A TLS socket has copied them.
@@ -149,16 +149,5 @@ export class Http1Exchange implements Exchange {
     if (this.#response.headersSent && !this.#hasResponded) return;
     // The error is not passed on: the server would emit it as 'clientError', but it is not an error of the client.
     this.#response.destroy();
-  }
-
-  #linger(): void {
-    const end = () => {
-      clearTimeout(timer);
-      this.#response.end();
-    };
-    const timer = setTimeout(end, LINGER_MS);
-    this.#request.once('end', end).once('close', end).on('error', end);
-    this.#request.on('data', () => {});
-    this.#request.resume();
   }
 }

@@ -5,6 +5,7 @@ import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
 import { mergeHostHeaders, restoreHead } from './host-headers.js';
+import { linger } from './linger.js';
 import { withRepeatedFields } from './repeated-fields.js';
 import { SessionFence } from './session-fence.js';
 import { writeUntracked } from './untracked.js';
@@ -157,11 +158,15 @@ export class Http2Exchange implements Exchange {
     else this.#response?.end();
     if (!this.#isBodyRefused) return;
     // After a complete response, the stream is reset with NO_ERROR, so that the client stops sending its body (RFC
-    // 9113, section 8.1). The reset must wait until the response has been sent, because nghttp2 drops the queued
-    // headers of a stream that is reset (Node 22).
-    const close = () => this.retire(() => this.#stream.close(NO_ERROR));
-    if (this.#stream.writableFinished) close();
-    else this.#stream.once('finish', close);
+    // 9113, section 8.1). The reset waits until the client has answered a PING, and so has received the response: nghttp2
+    // drops the queued headers of a stream that is reset (Node 22), and curl 7.88 drops a response that arrives in one
+    // read with a reset. The body is read until then, because Node resets a stream that has never been read.
+    const stream = this.#stream;
+    const close = (): void => stream.close(NO_ERROR);
+    linger(stream, (isOver) => isOver || close());
+    const confirm = (): void => (this.#fence === undefined ? close() : this.#fence.afterAnswer(close));
+    if (stream.writableFinished) confirm();
+    else stream.once('finish', confirm);
   }
 
   retire(release: () => void): void {

@@ -16,6 +16,8 @@ const fences = new WeakMap<Http2Session, SessionFence>();
 export class SessionFence {
   readonly #session: Http2Session;
   readonly #pending: PendingRelease[] = [];
+  /** Calls that wait for the answer to a PING. */
+  readonly #unanswered: PendingRelease[] = [];
   #sequence = 0;
   #isPinging = false;
   #isClosed = false;
@@ -35,6 +37,7 @@ export class SessionFence {
     session.once('close', () => {
       this.#isClosed = true;
       this.passed(Number.POSITIVE_INFINITY);
+      releaseUntil(this.#unanswered, Number.POSITIVE_INFINITY);
     });
   }
 
@@ -47,7 +50,7 @@ export class SessionFence {
    * Records that the write or PING with number `sequence` has left the session. All earlier ones have then left it too.
    */
   passed(sequence: number): void {
-    while (this.#pending[0] !== undefined && this.#pending[0].sequence < sequence) this.#pending.shift()?.release();
+    releaseUntil(this.#pending, sequence);
   }
 
   /** Calls `release` when all writes and PINGs that have entered the session so far have left it. */
@@ -60,6 +63,16 @@ export class SessionFence {
     this.#ping();
   }
 
+  /** Calls `release` when the client has received everything that has entered the session so far: it has answered a PING. */
+  afterAnswer(release: () => void): void {
+    if (this.#isClosed) {
+      release();
+      return;
+    }
+    this.#unanswered.push({ sequence: this.enter(), release });
+    this.#ping();
+  }
+
   #ping(): void {
     if (this.#isPinging || this.#session.destroyed) return;
     const sequence = this.enter();
@@ -67,7 +80,13 @@ export class SessionFence {
       this.#isPinging = false;
       if (error) return; // the session is closing, which releases the rest
       this.passed(sequence);
-      if (this.#pending.length > 0) this.#ping();
+      releaseUntil(this.#unanswered, sequence);
+      if (this.#pending.length + this.#unanswered.length > 0) this.#ping();
     });
   }
+}
+
+/** Calls and removes the entries before `sequence`. */
+function releaseUntil(queue: PendingRelease[], sequence: number): void {
+  while (queue[0] !== undefined && queue[0].sequence < sequence) queue.shift()?.release();
 }

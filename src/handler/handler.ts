@@ -14,7 +14,7 @@ import {
 import { isPromise } from '../util/is-promise.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { createProtocolRequest } from './protocol-request.js';
-import { answerError, answerReply } from './reply.js';
+import { answerError, answerReply, mayHaveBody } from './reply.js';
 import { waitForEarlierRequests } from './request-order.js';
 import { RequestSignal } from './request-signal.js';
 import { ResponseRecord } from './response-record.js';
@@ -22,7 +22,7 @@ import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './s
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
 import { ProtocolStoreAccess, StoreAccess } from './store-access.js';
-import { expectedBody, mayHaveBody, storedMetadata, uploadBody } from './upload-body.js';
+import { expectedBody, storedMetadata, uploadBody } from './upload-body.js';
 
 /** Serves a store over the protocols of build caches, and sends artifacts from routes of the host. */
 export interface Handler extends Sender<[exchange: Exchange]> {
@@ -150,7 +150,6 @@ class CacheHandler implements Handler {
   }
 
   #deny(exchange: Exchange, status: AccessRefusal, record: ResponseRecord): Promise<Outcome> {
-    if (mayHaveBody(exchange)) exchange.refuseBody();
     this.#answerError(exchange, record, status, status === 401 ? { 'www-authenticate': CHALLENGE } : undefined);
     return ANSWERED;
   }
@@ -253,7 +252,6 @@ class CacheHandler implements Handler {
       if (method === 'DELETE') return store.delete !== undefined;
       return method !== 'PUT' || store.put !== undefined;
     });
-    if (mayHaveBody(exchange)) exchange.refuseBody();
     this.#answerError(exchange, record, 405, { allow: allow.join(', ') });
     return ANSWERED;
   }
@@ -273,7 +271,6 @@ class CacheHandler implements Handler {
     // Preconditions are ignored if the response without them would be an error (RFC 9110, section 13.2.1).
     if (method === 'DELETE' && current === undefined) return 'missing';
     if (evaluatePreconditions(method, headers, current) === 'proceed') return undefined;
-    exchange.refuseBody();
     this.#answerError(exchange, record, 412);
     return 'answered';
   }
@@ -305,7 +302,6 @@ class CacheHandler implements Handler {
       exchange.destroy(cause);
       return;
     }
-    if (mayHaveBody(exchange)) exchange.refuseBody();
     try {
       this.#answerError(exchange, record, statusOf(cause), undefined, cause);
     } catch {

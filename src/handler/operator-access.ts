@@ -4,7 +4,6 @@ import { statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { BrowserGuard } from './browser-guard.js';
 import { answerError } from './reply.js';
-import { mayHaveBody } from './upload-body.js';
 
 /** Decides who may see the pages of operators. */
 export class OperatorAccess {
@@ -38,7 +37,6 @@ export class OperatorAccess {
 }
 
 function refuse(exchange: Exchange, status: number, headers: ResponseHeaders, error?: unknown): false {
-  if (mayHaveBody(exchange)) exchange.refuseBody();
   answerError(exchange, status, headers, undefined, error);
   return false;
 }

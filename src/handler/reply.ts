@@ -5,7 +5,7 @@ import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
 
 /**
  * Responds with an error. The body is in the format of the protocol, by default `{"message"}` as JSON. Returns the status
- * that was sent, which the protocol may have changed.
+ * that was sent, which the protocol may have changed. A request body that has not been read is refused.
  *
  * @param error error that the response reports. Some have a message of their own for clients
  */
@@ -20,8 +20,16 @@ export function answerError(
   const message = clientMessage(status, error);
   const body = protocol?.describeError?.(sentStatus, message) ?? jsonBody(message);
   const extraHeaders = sentStatus === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
+  if (mayHaveBody(exchange)) exchange.refuseBody();
   answerReply(exchange, { status: sentStatus, body }, extraHeaders);
   return sentStatus;
+}
+
+/** Returns whether a request may have a body that has not been read. */
+export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
+  const length = headers['content-length'];
+  // In HTTP/2, no header announces a body of unknown length.
+  return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
 }
 
 /** Responds with a reply that is not an artifact. `extraHeaders` override the headers of the reply. */

@@ -7,13 +7,6 @@ import { bodyConsumedError, type Exchange } from '../contract/exchange.js';
 import { type Digest, declaredDigests } from '../http/digest.js';
 import { paced, type UploadPace } from './upload-pace.js';
 
-/** Returns whether a request may have a body that has not been read. */
-export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
-  const length = headers['content-length'];
-  // In HTTP/2, no header announces a body of unknown length.
-  return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
-}
-
 /** Digest that the protocol expects, in addition to the digests in the request headers. */
 interface ExpectedDigest {
   /** SHA-256 of the body in hex. */

@@ -49,6 +49,9 @@ export class Frames {
   /** Send window of the connection (ID 0), and the difference from the initial window for each stream. */
   readonly #allowed = new Map<number, number>([[0, DEFAULT_WINDOW]]);
   #initialAllowance = DEFAULT_WINDOW;
+  readonly #pings: Buffer[] = [];
+  /** Whether PINGs are answered only by {@link answerPings}. */
+  isHoldingPings = false;
   /** Whether the SETTINGS frame of the server has arrived. */
   hasSettings = false;
   /** Whether the server has sent GOAWAY. */
@@ -90,6 +93,11 @@ export class Frames {
     // Indexed ":method: GET" and ":scheme: http", then literals without indexing (RFC 7541, 6.1 and 6.2.2).
     const block = Buffer.concat([Buffer.from([0x82, 0x86]), literal(4, path), literal(1, '127.0.0.1')]);
     this.send(HEADERS, END_HEADERS | END_STREAM, id, block);
+  }
+
+  /** Answers the PINGs that have been received. */
+  answerPings(): void {
+    for (const payload of this.#pings.splice(0)) this.send(PING, ACK, 0, payload);
   }
 
   /** Sends the headers of a request with a body. `fields` may have a name several times. */
@@ -160,7 +168,8 @@ export class Frames {
 
   #take(type: number, flags: number, id: number, payload: Buffer): void {
     if (type === SETTINGS && (flags & ACK) === 0) this.send(SETTINGS, ACK, 0, Buffer.alloc(0));
-    if (type === PING && (flags & ACK) === 0) this.send(PING, ACK, 0, payload);
+    if (type === PING && (flags & ACK) === 0) this.#pings.push(payload);
+    if (!this.isHoldingPings) this.answerPings();
     if (type === SETTINGS && (flags & ACK) === 0) {
       this.hasSettings = true;
       for (let at = 0; at < payload.byteLength; at += 6) {

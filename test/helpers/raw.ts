@@ -34,6 +34,20 @@ export class RawConnection {
     return Buffer.concat(this.#chunks).toString('latin1');
   }
 
+  /** Error of the connection, such as a reset. */
+  get error(): Error | undefined {
+    return this.#error;
+  }
+
+  /** Stops reading. */
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+
   write(text: string | Uint8Array): void {
     this.#socket.write(typeof text === 'string' ? Buffer.from(text, 'latin1') : text);
   }
