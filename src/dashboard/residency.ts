@@ -1,7 +1,9 @@
 import type { Artifact } from '../contract/artifact.js';
 import type { Store, StoreEntry } from '../contract/store.js';
 import { cachedPages, pageMap } from '../page-cache/cached-pages.js';
+import { pause } from '../util/loop-slices.js';
 import type { Downloads, PastResponse } from './downloads.js';
+import { type PageRun, pageRuns } from './page-runs.js';
 
 /** Maximum number of artifacts in the map. */
 const MAX_CELLS = 2000;
@@ -17,8 +19,6 @@ const PROBE_MS = 2000;
  * Number of files that are probed concurrently. It is small, because probes use the thread pool, which reads need too.
  */
 const PROBES = 2;
-/** Maximum number of runs in {@link ArtifactPages}. */
-const MAX_RUNS = 20_000;
 
 /** Artifact in the residency map. */
 export interface Cell {
@@ -48,8 +48,8 @@ export interface ArtifactPages {
   readonly size: number;
   /** Size of a page, or of a block of pages, in bytes. */
   readonly pageBytes: number;
-  /** Runs of pages: each has a flag (1 for resident pages, otherwise 0) and the number of pages. `null` if unknown. */
-  readonly runs: readonly (readonly [0 | 1, number])[] | null;
+  /** Runs of pages or blocks; `null` if unknown. */
+  readonly runs: readonly PageRun[] | null;
   /** Last responses, latest first. */
   readonly responses: readonly PastResponse[];
 }
@@ -101,7 +101,11 @@ export class Residency {
     const at = Date.now();
     const startedAt = performance.now();
     const top = new TopEntries(MAX_CELLS, (key) => this.#downloads.countOf(key));
-    for await (const entry of list) top.add(entry);
+    for await (const entry of list) {
+      top.add(entry);
+      const paused = pause();
+      if (paused !== undefined) await paused;
+    }
     const entries = top.entries();
     const resident = await residentBytes(entries, performance.now() + PROBE_MS);
     const cells = entries.map(({ key, size }, index) => ({
@@ -150,7 +154,7 @@ class TopEntries {
     this.artifacts++;
     this.bytes += entry.size;
     this.#entries.push(entry);
-    if (this.#entries.length >= 4 * this.#max) this.#entries = this.entries();
+    if (this.#entries.length >= 2 * this.#max) this.#entries = this.entries();
   }
 
   entries(): StoreEntry[] {
@@ -192,28 +196,11 @@ async function runsOf({ artifact, size }: StoreEntry): Promise<{ pages: number; 
     const [path, offset, length] = regionOf(artifact);
     const [cached, map] = [await cachedPages(path, offset, length), await pageMap(path, offset, length)];
     if (cached === undefined || map === undefined) return { pages: size, runs: null };
-    let block = 1;
-    let runs = runsIn(map, block);
-    while (runs.length > MAX_RUNS) {
-      block *= 2;
-      runs = runsIn(map, block);
-    }
+    const { block, runs } = await pageRuns(map);
     return { pages: cached.pageBytes * block, runs };
   } catch {
     return { pages: size, runs: null };
   }
-}
-
-/** Returns the runs of blocks. A block has `block` pages, and is resident if all of its pages are resident. */
-function runsIn(map: Uint8Array, block: number): [0 | 1, number][] {
-  const runs: [0 | 1, number][] = [];
-  for (let start = 0; start < map.length; start += block) {
-    const state = map.subarray(start, start + block).includes(0) ? 0 : 1;
-    const last = runs.at(-1);
-    if (last?.[0] === state) last[1]++;
-    else runs.push([state, 1]);
-  }
-  return runs;
 }
 
 function regionOf(artifact: Artifact & { kind: 'file' }): [string, number | undefined, number | undefined] {

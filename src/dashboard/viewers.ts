@@ -4,6 +4,8 @@ import { REPLY_HEADERS } from '../http/browser-headers.js';
 
 /** Maximum number of concurrent event streams. */
 const MAX_VIEWERS = 32;
+/** Maximum number of these for one connection, so that a single HTTP/2 session cannot use all of them. */
+const MAX_PER_CONNECTION = 8;
 const INTERVAL_MS = 1000;
 /** Time after which a viewer that accepts no message is disconnected. */
 const STALLED_MS = 30_000;
@@ -15,6 +17,8 @@ const MAX_STREAM_MS = 10 * 60_000;
 
 interface Viewer {
   readonly exchange: Exchange;
+  /** Address of the client; `undefined` if the connection does not reveal it. */
+  readonly address: string | undefined;
   readonly since: number;
   /** Time at which the pending write started; `undefined` if no write is pending. */
   sendingSince: number | undefined;
@@ -36,11 +40,13 @@ export class Viewers {
   }
 
   /**
-   * Responds with an event stream, or with 503 if there are too many viewers. The first message also contains the
+   * Responds with an event stream, or with 503 if there are too many viewers. If all places are taken, the address with
+   * the most viewers loses its oldest one to an address with fewer. The first message also contains the
    * members of `first`. Resolves when the stream has ended.
    */
   async add(exchange: Exchange, first: object): Promise<void> {
-    if (this.#isClosed || this.#viewers.size >= MAX_VIEWERS) {
+    const address = addressOf(exchange.connection);
+    if (this.#isClosed || !this.#makeRoom(exchange, address)) {
       answerError(exchange, 503);
       return;
     }
@@ -55,7 +61,7 @@ export class Viewers {
       exchange.end();
       return;
     }
-    const viewer: Viewer = { exchange, since: performance.now(), sendingSince: undefined };
+    const viewer: Viewer = { exchange, address, since: performance.now(), sendingSince: undefined };
     const closed = new Promise<void>((resolve) => exchange.onClose(resolve));
     this.#viewers.add(viewer);
     this.#timer ??= setInterval(() => this.#broadcast(), INTERVAL_MS).unref();
@@ -68,6 +74,18 @@ export class Viewers {
   close(): void {
     this.#isClosed = true;
     for (const viewer of this.#viewers) this.#end(viewer);
+  }
+
+  #makeRoom({ connection }: Exchange, address: string | undefined): boolean {
+    const viewers = [...this.#viewers];
+    if (viewers.filter(({ exchange }) => exchange.connection === connection).length >= MAX_PER_CONNECTION) return false;
+    if (viewers.length < MAX_VIEWERS) return true;
+    const countOf = (each: string | undefined): number => viewers.filter((viewer) => viewer.address === each).length;
+    const most = Math.max(...viewers.map((viewer) => countOf(viewer.address)));
+    if (most <= countOf(address) + 1) return false;
+    const oldest = viewers.find((viewer) => countOf(viewer.address) === most);
+    if (oldest !== undefined) this.#end(oldest);
+    return true;
   }
 
   #broadcast(): void {
@@ -105,6 +123,15 @@ export class Viewers {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
+}
+
+/** Returns the address of the client of a socket or an HTTP/2 session. */
+function addressOf(connection: object): string | undefined {
+  const { remoteAddress, socket } = connection as {
+    readonly remoteAddress?: string | undefined;
+    readonly socket?: { readonly remoteAddress?: string | undefined };
+  };
+  return remoteAddress ?? socket?.remoteAddress;
 }
 
 /** Encodes an event without a name (HTML Standard, 9.2.5). JSON contains no line breaks. */

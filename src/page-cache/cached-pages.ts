@@ -25,6 +25,8 @@ export interface PageCacheInspector {
 const STEP_BYTES = 32 * 1024 * 1024;
 /** Same as {@link STEP_BYTES}, if each page takes a call of its own. */
 const SLOW_STEP_BYTES = 2 * 1024 * 1024;
+/** Number of pages that are counted in one iteration of the event loop. */
+const STEP_PAGES = 256 * 1024;
 /** Maximum size of the region of a page map: a million pages of 4 KiB. */
 const MAX_MAP_BYTES = 4 * 1024 * 1024 * 1024;
 /**
@@ -145,7 +147,13 @@ async function isOnStackedFileSystem(path: string): Promise<boolean> {
 
 async function countByMapping(region: Region, bindings: Bindings): Promise<number | undefined> {
   const pages = await mapPages(region, bindings);
-  return pages?.reduce((resident, page) => resident + page, 0);
+  if (pages === undefined) return undefined;
+  let resident = 0;
+  for (let start = 0; start < pages.length; start += STEP_PAGES) {
+    if (start > 0) await nextIteration();
+    for (const page of pages.subarray(start, start + STEP_PAGES)) resident += page;
+  }
+  return resident;
 }
 
 async function mapPages(region: Region, bindings: Bindings): Promise<Uint8Array | undefined> {

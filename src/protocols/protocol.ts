@@ -185,7 +185,12 @@ export interface ProtocolArtifacts {
 
 /** Returns a reply with `value` as JSON. */
 export function jsonReply(status: number, value: unknown): Reply {
-  return { status, body: { contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) } };
+  return jsonTextReply(status, JSON.stringify(value));
+}
+
+/** Returns a reply whose body is `text`, which is JSON. */
+export function jsonTextReply(status: number, text: string): Reply {
+  return { status, body: { contentType: 'application/json; charset=utf-8', text } };
 }
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);

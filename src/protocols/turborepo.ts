@@ -1,8 +1,10 @@
 import { HotblobError } from '../contract/errors.js';
+import { pause } from '../util/loop-slices.js';
 import { keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import {
   type ArtifactDescription,
   jsonReply,
+  jsonTextReply,
   type Operation,
   type Protocol,
   type ProtocolArtifacts,
@@ -118,16 +120,20 @@ const PREFIXES = { teamId: 'teams', slug: 'slugs' } as const;
  */
 async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<Reply> {
   const hashes = hashesIn((await artifacts.body(MAX_BODY_BYTES).toArray()) as Buffer[]);
-  const summaries: Record<string, object | null> = Object.create(null);
+  // Members of the response, encoded one at a time: encoding all at once would block the event loop.
+  const members = new Map<string, string>();
   let next = 0;
   const describeNext = async (): Promise<void> => {
     for (let hash = hashes[next++]; hash !== undefined; hash = hashes[next++]) {
       artifacts.signal.throwIfAborted();
-      summaries[hash] = summaryOf(await artifacts.describe(prefix + hash));
+      const summary = summaryOf(await artifacts.describe(prefix + hash));
+      members.set(hash, `${JSON.stringify(hash)}:${JSON.stringify(summary)}`);
+      const paused = pause();
+      if (paused !== undefined) await paused;
     }
   };
   await Promise.all(Array.from({ length: MAX_LOOKUPS }, describeNext));
-  return jsonReply(200, summaries);
+  return jsonTextReply(200, `{${[...members.values()].join(',')}}`);
 }
 
 function hashesIn(chunks: readonly Buffer[]): string[] {

@@ -150,20 +150,29 @@ test('close() ends the event streams, and further requests for one are answered 
   t.is((await fetch(`${site.url}/_hotblob/events`)).status, 503);
 });
 
-test('the number of concurrent event streams is limited, and a closed stream frees its place', async (t) => {
+test('one connection gets eight event streams, and an address with fewer viewers always gets one', async (t) => {
   const site = await openSite(t, memoryStore());
   const session = await site.session();
-  const streams = Array.from({ length: 32 }, () =>
-    session.request({ ':path': '/_hotblob/events' }).on('error', () => {}),
-  );
-  await Promise.all(streams.map((stream) => once(stream, 'data')));
-  t.is((await fetch(`${site.url}/_hotblob/events`)).status, 503);
-  streams[0]?.destroy();
-  await until('a place is free', async () => {
-    const response = await fetch(`${site.url}/_hotblob/events`);
-    await response.body?.cancel();
-    return response.status === 200;
-  });
+  const openStream = () => session.request({ ':path': '/_hotblob/events' }).on('error', () => {});
+  const statusOf = async (stream: http2.ClientHttp2Stream) => (await once(stream, 'response'))[0][':status'];
+  const streams = Array.from({ length: 8 }, openStream);
+  for (const stream of streams) t.is(await statusOf(stream), 200);
+  t.is(await statusOf(openStream()), 503);
+  streams.pop()?.destroy();
+  await until('a place is free', async () => (await statusOf(openStream())) === 200);
+  for (let count = 8; count < 32; count++) (await openEvents(t, site, 1)).resume();
+  const statusFrom = async (localAddress: string) => {
+    const options = { port: site.port, host: '127.0.0.1', path: '/_hotblob/events', agent: false, localAddress };
+    const request = http.get(options);
+    t.teardown(() => request.destroy());
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.on('error', () => {}).resume();
+    return response.statusCode;
+  };
+  t.is(await statusFrom('127.0.0.1'), 503);
+  const ended = once(streams[0]?.resume() ?? session, 'end');
+  t.is(await statusFrom('127.0.0.2'), 200);
+  await ended;
 });
 
 test('at most one message is pending for a viewer that does not read, and other viewers are not delayed', async (t) => {
