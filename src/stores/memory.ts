@@ -15,6 +15,7 @@ import {
 import { decodeMetadata, encodeMetadata } from '../contract/upload-metadata.js';
 import { assertOptions, BYTES } from '../contract/validation.js';
 import { chunksOf, discard } from './body.js';
+import { existsError } from './exists-error.js';
 
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
@@ -112,6 +113,8 @@ class LruMemoryStore implements MemoryStore {
         chunks.push(chunk);
       }
       this.#assertOpen();
+      // From here to the insertion, nothing is awaited.
+      if (options.ifAbsent && this.#entries.has(key)) throw existsError();
       reserve(overhead);
     } catch (error) {
       this.#usedBytes -= reservedBytes;

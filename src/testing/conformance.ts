@@ -4,6 +4,7 @@ import { closing } from './checks/closing.js';
 import { concurrency } from './checks/concurrency.js';
 import { deletions } from './checks/deletions.js';
 import { failedUploads } from './checks/failed-uploads.js';
+import { ifAbsent } from './checks/if-absent.js';
 import { inFlight } from './checks/in-flight.js';
 import { keys } from './checks/keys.js';
 import { listing } from './checks/listing.js';
@@ -23,6 +24,7 @@ const CHECKS: readonly Check[] = [
   ...failedUploads,
   ...metadata,
   ...concurrency,
+  ...ifAbsent,
   ...inFlight,
   ...deletions,
   ...listing,

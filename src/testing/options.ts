@@ -19,6 +19,8 @@ export interface StoreCapabilities {
    * instead, but must never return a part of the artifact or a mix of two. Default: true.
    */
   readonly survivesDelete?: boolean | undefined;
+  /** Whether `put` implements `ifAbsent`. If false, the option is not checked. Default: true. */
+  readonly ifAbsent?: boolean | undefined;
   /** Whether `get` returns the metadata of the upload. If false, metadata is not checked. Default: false. */
   readonly metadata?: boolean | undefined;
   /**
@@ -75,6 +77,7 @@ export interface Capabilities {
   readonly ranges: boolean;
   readonly reportsCreated: boolean;
   readonly survivesDelete: boolean;
+  readonly ifAbsent: boolean;
   readonly metadata: boolean;
   readonly evictsAbove: number | undefined;
 }
@@ -139,6 +142,7 @@ function capabilitiesOf(capabilities: StoreCapabilities): Capabilities {
     ranges: capabilities.ranges ?? true,
     reportsCreated: capabilities.reportsCreated ?? true,
     survivesDelete: capabilities.survivesDelete ?? true,
+    ifAbsent: capabilities.ifAbsent ?? true,
     metadata: capabilities.metadata ?? false,
     evictsAbove: capabilities.evictsAbove,
   };
@@ -167,6 +171,7 @@ const CAPABILITY_CHECKS: Readonly<Record<keyof StoreCapabilities, OptionCheck>> 
   ranges: FLAG,
   reportsCreated: FLAG,
   survivesDelete: FLAG,
+  ifAbsent: FLAG,
   metadata: FLAG,
   evictsAbove: countFrom(1),
 };

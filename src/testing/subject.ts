@@ -28,6 +28,7 @@ export interface UploadOptions {
   /** Signal that aborts the upload. Default: a signal that is aborted at the end of the check. */
   readonly signal?: AbortSignal;
   readonly metadata?: UploadMetadata;
+  readonly ifAbsent?: boolean;
 }
 
 /** Store under test. Checks call the store through these methods, each of which fails after `timeoutMs`. */

@@ -161,7 +161,7 @@ test('the tables of storeConformance have every option and capability with its d
 
   const capabilities = tableOf('capabilities', `\`capabilities\`${after}`);
   t.deepEqual([...capabilities.keys()].sort(), namesIn(refused({ capabilities: { noSuchCapability: 1 } })));
-  for (const name of ['writable', 'ranges', 'reportsCreated', 'survivesDelete', 'metadata'] as const) {
+  for (const name of ['writable', 'ranges', 'reportsCreated', 'survivesDelete', 'ifAbsent', 'metadata'] as const) {
     t.is(capabilities.get(name), `\`${settings.capabilities[name]}\``, name);
   }
 });

@@ -45,6 +45,44 @@ export const brokenConcurrency: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
+  'ignores ifAbsent': {
+    options: { capabilities: { ifAbsent: true } },
+    fails: [
+      'an upload with ifAbsent is rejected if the key has an artifact, and leaves nothing',
+      'of overlapping uploads with ifAbsent, exactly one is stored',
+    ],
+    create: () =>
+      new (class extends PlainStore {
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          return super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  'checks ifAbsent before the body arrives': {
+    options: { capabilities: { ifAbsent: true } },
+    fails: ['of overlapping uploads with ifAbsent, exactly one is stored'],
+    create: () =>
+      new (class extends PlainStore {
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          if (options.ifAbsent && this.artifacts.has(key)) throw new HotblobError('ERR_HOTBLOB_EXISTS', 'exists');
+          return super.put(key, body, { ...options, ifAbsent: false });
+        }
+      })(),
+  },
+  'rejects ifAbsent': {
+    options: { capabilities: { ifAbsent: true } },
+    fails: [
+      'an upload with ifAbsent is stored if the key has no artifact',
+      'of overlapping uploads with ifAbsent, exactly one is stored',
+    ],
+    create: () =>
+      new (class extends PlainStore {
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          if (options.ifAbsent) throw new HotblobError('ERR_HOTBLOB_EXISTS', 'not supported');
+          return super.put(key, body, options);
+        }
+      })(),
+  },
   'stores half of the last of several concurrent uploads': {
     fails: ['after concurrent uploads to one key, the artifact is one of them as a whole'],
     create: () =>

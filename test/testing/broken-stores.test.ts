@@ -50,6 +50,8 @@ for (const [index, [fault, { create, fails, options }]] of Object.entries(BROKEN
       inventory: (store) => readdir(directories.get(store) ?? '').catch(() => []),
       largeBytes: LARGE_BYTES,
       ...options,
+      // Many faults of uploads would fail these checks too.
+      capabilities: { ifAbsent: false, ...options?.capabilities },
     });
     const failures = new Map<string, string>();
     await Promise.all(

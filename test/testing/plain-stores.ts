@@ -4,6 +4,7 @@ import { rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../../src/contract/artifact.js';
+import { HotblobError } from '../../src/contract/errors.js';
 import type { GetOptions, PutOptions, PutResult, ReadWriteStore, Store } from '../../src/contract/store.js';
 import { chunksOf } from '../../src/stores/body.js';
 import type { StoreConformanceOptions } from '../../src/testing/index.js';
@@ -34,6 +35,7 @@ export class PlainStore implements ReadWriteStore {
   async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
     const bytes = await this.receive(body, options, key);
     const created = !this.artifacts.has(key);
+    if (options.ifAbsent && !created) throw new HotblobError('ERR_HOTBLOB_EXISTS', 'the key has an artifact');
     this.keep(key, bytes);
     return { created, etag: etagOf(bytes) };
   }

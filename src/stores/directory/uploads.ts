@@ -1,14 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { KeyLocks } from '../../util/key-locks.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
 import { isDiskFull, retryIfFull } from '../disk-full.js';
+import { existsError } from '../exists-error.js';
 import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
@@ -83,7 +85,7 @@ export class DirectoryUploads {
   async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     const path = prefixOf(this.#root) + key;
     const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, this.#temporaryPrefix + randomUUID());
-    const { signal } = options;
+    const { signal, ifAbsent = false } = options;
     const metadata = encodeMetadata(options.metadata);
     const directories = key.split('/').length - 1;
     const maxOverhead =
@@ -104,7 +106,7 @@ export class DirectoryUploads {
         this.#lookups.enable();
         diskBytes += await this.#sidecars.write(key, received.body, metadata);
       }
-      const place = (): Promise<Placed> => this.#place(temporary, path, diskBytes, signal);
+      const place = (): Promise<Placed> => this.#place(temporary, path, diskBytes, signal, ifAbsent);
       const placed = await (this.#eviction !== undefined && reservation !== undefined
         ? this.#eviction.add(key, reservation, diskBytes + directories * DIRECTORY_BYTES, signal, place)
         : place());
@@ -127,14 +129,22 @@ export class DirectoryUploads {
     this.#eviction?.countDeletion(0, freedBytes);
   }
 
-  async #place(temporary: string, path: string, diskBytes: number, signal: AbortSignal | undefined): Promise<Placed> {
+  async #place(
+    temporary: string,
+    path: string,
+    diskBytes: number,
+    signal: AbortSignal | undefined,
+    ifAbsent: boolean,
+  ): Promise<Placed> {
     for (let attempt = 1; ; attempt++) {
       const created: string[] = [];
       try {
         await makeParents(this.#root, path, created);
         const replaced = await statsOf(path);
+        if (ifAbsent && replaced !== undefined && !replaced.isDirectory()) throw existsError();
         signal?.throwIfAborted();
-        await rename(temporary, path);
+        if (ifAbsent) await linkNew(temporary, path);
+        else await rename(temporary, path);
         await releaseFile(path);
         const isNew = replaced?.isFile() !== true;
         const replacedBytes = replaced === undefined || isNew ? 0 : diskBytesOf(replaced);
@@ -202,6 +212,35 @@ async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
     const start = written;
     written += (await retryIfFull(() => handle.write(chunk, start))).bytesWritten;
   }
+}
+
+/** Error codes of link(2) on a file system without hard links, such as exFAT. */
+const LINKS_UNSUPPORTED = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
+const renames = new KeyLocks();
+
+/** Does the same without hard links. Of uploads in several processes, more than one may then succeed. */
+function renameNew(temporary: string, path: string): Promise<void> {
+  return renames.run(path, async () => {
+    if ((await statsOf(path)) !== undefined) throw existsError();
+    await rename(temporary, path);
+  });
+}
+
+/**
+ * Moves a file to a path that must be free. Unlike rename(2), link(2) fails if another process has put a file there.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_EXISTS` if there is a file
+ */
+async function linkNew(temporary: string, path: string): Promise<void> {
+  try {
+    await link(temporary, path);
+  } catch (cause) {
+    if (LINKS_UNSUPPORTED.has(errnoCode(cause) ?? '')) return renameNew(temporary, path);
+    if (errnoCode(cause) === 'EEXIST' && (await statsOf(path))?.isDirectory() === false) throw existsError({ cause });
+    throw cause;
+  }
+  // If this fails, the second name is removed with the other stale temporary files.
+  await unlink(temporary).catch(() => {});
 }
 
 function statsOf(path: string) {

@@ -3,9 +3,11 @@ import type { CompletedPart, GetObjectCommandOutput, HeadObjectCommandOutput, S3
 import type { ArtifactMetadata, ByteRange } from '../../contract/artifact.js';
 import type { StoreStats, UpstreamCount } from '../../contract/store.js';
 import { discard } from '../body.js';
+import { existsError } from '../exists-error.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import {
   invalidResponse,
+  isConflict,
   isMissing,
   isOutOfRange,
   isPreconditionFailed,
@@ -119,16 +121,20 @@ export class Bucket {
     }
   }
 
-  /** Stores an object in one request and resolves to its entity tag. */
-  async put(key: string, payload: Payload, metadata: ObjectMetadataInput): Promise<string> {
-    const input = { Bucket: this.#name, Key: key, Body: payload.bytes, ...metadata };
+  /**
+   * Stores an object in one request and resolves to its entity tag.
+   *
+   * @param ifAbsent whether to reject with `ERR_HOTBLOB_EXISTS` if the object exists
+   */
+  async put(key: string, payload: Payload, metadata: ObjectMetadataInput, ifAbsent: boolean): Promise<string> {
+    const input = { Bucket: this.#name, Key: key, Body: payload.bytes, ...metadata, ...conditionOf(ifAbsent) };
     const command = new this.#sdk.PutObjectCommand(input);
     command.middlewareStack.add(setPayloadHash(payload), BEFORE_SIGNING);
     try {
       const response = await this.#send('put', () => this.#client.send(command, WITH_BODY));
       return this.#etagFrom(response, WRITING);
     } catch (error) {
-      throw this.#toError(error, WRITING);
+      throw isConflict(error) ? existsError() : this.#toError(error, WRITING);
     }
   }
 
@@ -165,14 +171,20 @@ export class Bucket {
   }
 
   /** Completes a multipart upload: S3 joins the parts into an object. Resolves to the entity tag of the object. */
-  async completeUpload(key: string, uploadId: string, parts: readonly CompletedPart[]): Promise<string> {
-    const input = { Bucket: this.#name, Key: key, UploadId: uploadId, MultipartUpload: { Parts: [...parts] } };
+  async completeUpload(
+    key: string,
+    uploadId: string,
+    parts: readonly CompletedPart[],
+    ifAbsent: boolean,
+  ): Promise<string> {
+    const upload = { UploadId: uploadId, MultipartUpload: { Parts: [...parts] } };
+    const input = { Bucket: this.#name, Key: key, ...upload, ...conditionOf(ifAbsent) };
     const command = new this.#sdk.CompleteMultipartUploadCommand(input);
     try {
       const response = await this.#send('put', () => this.#client.send(command, WITH_BODY));
       return this.#etagFrom(response, WRITING);
     } catch (error) {
-      throw this.#toError(error, WRITING);
+      throw isConflict(error) ? existsError() : this.#toError(error, WRITING);
     }
   }
 
@@ -225,7 +237,7 @@ export class Bucket {
         if (signal?.aborted === true) return isUpstreamError(signal.reason) ? 'no-response' : undefined;
         if (operation !== 'put' && isMissing(error)) return 'missing';
         // The object exists, but ends before the range starts.
-        if (isOutOfRange(error)) return 'ok';
+        if (isOutOfRange(error) || (operation === 'put' && isConflict(error))) return 'ok';
         return 'no-response';
       },
     });
@@ -287,4 +299,8 @@ const BEFORE_SIGNING = { step: 'build', name: 'hotblobPayloadHash' } as const;
 
 function hasHeaders(request: unknown): request is { headers: Record<string, string> } {
   return typeof request === 'object' && request !== null && 'headers' in request;
+}
+
+function conditionOf(ifAbsent: boolean): { readonly IfNoneMatch?: string } {
+  return ifAbsent ? { IfNoneMatch: '*' } : {};
 }

@@ -51,6 +51,14 @@ export function isPreconditionFailed(error: unknown): boolean {
 }
 
 /**
+ * Returns whether S3 refused to create an object with `If-None-Match: *`: it exists (412), or another request creates it at the
+ * same time (409).
+ */
+export function isConflict(error: unknown): boolean {
+  return isPreconditionFailed(error) || (error instanceof Error && error.name === 'ConditionalRequestConflict');
+}
+
+/**
  * Converts an error of the SDK. For an error response, the message has the name, the status and the request id. The
  * response itself never becomes the `cause`, because it can contain the signed request with the session token
  * (SignatureDoesNotMatch).

@@ -84,11 +84,11 @@ class BucketStore implements S3Store {
   async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     try {
       const name = this.#objectName(key);
-      const { signal = neverAborted(), size, metadata } = options;
+      const { signal = neverAborted(), size, metadata, ifAbsent } = options;
       signal.throwIfAborted();
       const { partBytes, requestTimeoutMs: timeoutMs } = this.#settings;
       const limits = { partBytes, timeoutMs, budget: this.#budget };
-      const running = upload(this.#bucket, name, body, { signal, size, metadata }, limits);
+      const running = upload(this.#bucket, name, body, { signal, size, metadata, ifAbsent }, limits);
       this.#uploads.add(running);
       return await running.finally(() => this.#uploads.delete(running));
     } catch (error) {

@@ -3,6 +3,7 @@ import type { CompletedPart } from '@aws-sdk/client-s3';
 import debug from 'debug';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
+import { existsError } from '../exists-error.js';
 import type { Bucket } from './bucket.js';
 import { type ObjectMetadataInput, toObjectMetadata } from './object-metadata.js';
 import { type Part, splitIntoParts, type UploadLimits } from './parts.js';
@@ -27,7 +28,7 @@ export async function upload(
   bucket: Bucket,
   key: string,
   body: Readable,
-  { signal: clientSignal, size, metadata }: PutOptions,
+  { signal: clientSignal, size, metadata, ifAbsent = false }: PutOptions,
   limits: UploadLimits,
 ): Promise<PutResult> {
   const objectMetadata = toObjectMetadata(normalizeMetadata(metadata));
@@ -39,6 +40,7 @@ export async function upload(
   const isNewKey = async (): Promise<boolean> => {
     const found = await existing;
     signal.throwIfAborted();
+    if (ifAbsent && found !== undefined) throw existsError();
     return found === undefined;
   };
   const multipart = new MultipartUpload(bucket, key, objectMetadata, failure, signal);
@@ -46,7 +48,7 @@ export async function upload(
     for await (const part of splitIntoParts(body, { signal, size }, limits)) {
       if (part.isLast && !multipart.hasStarted) {
         try {
-          return { created: await isNewKey(), etag: await bucket.put(key, part, objectMetadata) };
+          return { created: await isNewKey(), etag: await bucket.put(key, part, objectMetadata, ifAbsent) };
         } finally {
           part.release();
         }
@@ -54,7 +56,7 @@ export async function upload(
       await multipart.add(part);
     }
     await multipart.waitForParts();
-    return { created: await isNewKey(), etag: await multipart.complete() };
+    return { created: await isNewKey(), etag: await multipart.complete(ifAbsent) };
   } catch (error) {
     // Aborts the HEAD request and the parts in flight.
     failure.abort(error);
@@ -123,9 +125,9 @@ class MultipartUpload {
   }
 
   /** Completes the upload and resolves to the entity tag of the object. */
-  async complete(): Promise<string> {
+  async complete(ifAbsent: boolean): Promise<string> {
     if (this.#id === undefined) throw new TypeError('a multipart upload without parts cannot be completed');
-    return this.#bucket.completeUpload(this.#key, this.#id, this.#parts);
+    return this.#bucket.completeUpload(this.#key, this.#id, this.#parts, ifAbsent);
   }
 
   /**

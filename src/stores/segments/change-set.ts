@@ -33,8 +33,10 @@ export class ChangeSet {
     }
     const { key, expectedLocation } = operation;
     const existing = this.#latest.has(key) ? this.#latest.get(key) : this.#readEntry(key);
-    const isAborted = operation.kind === 'put' && operation.signal?.aborted === true;
-    const isApplied = !isAborted && (expectedLocation === undefined || isAt(existing, expectedLocation));
+    const isRefused =
+      operation.kind === 'put' &&
+      (operation.signal?.aborted === true || (operation.ifAbsent === true && existing !== undefined));
+    const isApplied = !isRefused && (expectedLocation === undefined || isAt(existing, expectedLocation));
     if (isApplied) {
       const entry = operation.kind === 'put' && region !== undefined ? entryOf(operation, region) : undefined;
       this.#replace(key, existing, entry);

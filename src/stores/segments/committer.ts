@@ -1,3 +1,4 @@
+import { existsError } from '../exists-error.js';
 import { ChangeSet } from './change-set.js';
 import type { Operation, Outcome } from './operations.js';
 import type { Segment } from './segment.js';
@@ -169,10 +170,15 @@ export class Committer {
   }
 
   #finish(queued: QueuedOperation, outcome: Outcome | undefined): void {
-    if (queued.region !== undefined) this.#segments.settle(queued.region);
+    const isRefused = outcome?.isApplied === false;
+    // Without an entry, the space of the body can be reused.
+    if (queued.region !== undefined && isRefused) this.#segments.discard(queued.region);
+    else if (queued.region !== undefined) this.#segments.settle(queued.region);
     const { operation } = queued;
-    if (operation.kind === 'put' && operation.signal?.aborted && outcome?.isApplied === false) {
+    if (operation.kind === 'put' && operation.signal?.aborted && isRefused) {
       queued.reject(operation.signal.reason);
+    } else if (operation.kind === 'put' && operation.ifAbsent && isRefused) {
+      queued.reject(existsError());
     } else if (outcome !== undefined) {
       queued.resolve(outcome);
     }

@@ -21,6 +21,8 @@ export interface PutOperation {
   readonly metadata?: Uint8Array | undefined;
   /** Applies the operation only if the body of `key` is still here. Set by compaction. */
   readonly expectedLocation?: Location | undefined;
+  /** Applies the operation only if the key has no entry. */
+  readonly ifAbsent?: boolean | undefined;
   /** Called by the committer when the bytes of a `memory` body count as part of a segment. */
   readonly onReserved?: (() => void) | undefined;
   /**

@@ -68,10 +68,11 @@ export class SegmentWriter {
   /** Stores an upload. See `put` of `SegmentStore`. */
   put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     return this.#run(async () => {
-      const { signal } = options;
+      const { signal, ifAbsent } = options;
       signal?.throwIfAborted();
       return this.#receiver.receive(key, body, options, this.#quota.capacity, async (upload) => {
-        const { existed } = await this.#committer.apply({ kind: 'put', key, time: Date.now(), signal, ...upload });
+        const operation = { kind: 'put', key, time: Date.now(), signal, ifAbsent, ...upload } as const;
+        const { existed } = await this.#committer.apply(operation);
         this.#recordWrite(key);
         return { created: !existed, etag: etagOf(upload.digest) };
       });

@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { PutOptions, PutResult, Store } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
+import { existsError } from '../exists-error.js';
+import { contentOf } from './content.js';
 import { logTiered } from './log.js';
 import type { WritableStore } from './options.js';
 import type { Remote } from './remote.js';
@@ -17,6 +19,8 @@ export type CommitLock = <T>(commit: () => Promise<T>) => Promise<T>;
  * artifact, so that a failed upload changes neither store. If the local store fails, its previous artifact is deleted,
  * and the upload succeeds: the remote store has the new artifact.
  *
+ * With `ifAbsent`, the local store is asked under the lock, and the remote store decides when it commits.
+ *
  * @throws the error of the body or the remote store, or the reason of the signal
  */
 export async function writeThrough(
@@ -28,7 +32,7 @@ export async function writeThrough(
   remoteStore: WritableStore,
   lock: CommitLock,
 ): Promise<PutResult> {
-  const { signal, size, metadata } = options;
+  const { signal, size, metadata, ifAbsent } = options;
   const abort = new AbortController();
   const localBody = new Branch();
   const remoteBody = new Branch();
@@ -46,7 +50,7 @@ export async function writeThrough(
   try {
     return await remote.run(
       async () => {
-        const remoteResult = remoteStore.put(key, remoteBody, { signal: abort.signal, size, metadata });
+        const remoteResult = remoteStore.put(key, remoteBody, { signal: abort.signal, size, metadata, ifAbsent });
         remoteResult.catch(() => remoteBody.destroy());
         const copied = copy(body, options, [localBody, remoteBody], () => remoteBody.destroyed);
         copied.catch(() => {
@@ -56,6 +60,10 @@ export async function writeThrough(
         await Promise.race([copied, remoteResult.then(() => copied)]);
         return lock(async () => {
           signal.throwIfAborted();
+          if (ifAbsent && (await isStored(local, key, signal))) {
+            isClientFailure = true;
+            throw existsError();
+          }
           // From now on an abort is ignored: the remote store may have the artifact already, and only its response says
           // whether it does.
           signal.removeEventListener('abort', onAbort);
@@ -85,6 +93,11 @@ export async function writeThrough(
   } finally {
     signal.removeEventListener('abort', onAbort);
   }
+}
+
+async function isStored(local: WritableStore, key: string, signal: AbortSignal): Promise<boolean> {
+  const artifact = await local.get(key, { signal });
+  return artifact !== undefined && (await contentOf(artifact)) !== undefined;
 }
 
 /**

@@ -13,6 +13,7 @@ import {
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
 import { neverAborted } from '../../util/never-aborted.js';
 import { discard } from '../body.js';
+import { existsError } from '../exists-error.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { UpstreamClient } from './client.js';
 import { streamArtifactOf } from './download.js';
@@ -101,11 +102,17 @@ class HttpUpstreamStore implements UpstreamStore {
       const response = await this.#send('put', {
         method: 'PUT',
         path: this.#pathOf(key),
-        headers: { 'content-type': 'application/octet-stream', ...headers, ...this.#headers },
+        headers: {
+          'content-type': 'application/octet-stream',
+          ...headers,
+          ...this.#headers,
+          ...(options.ifAbsent ? { 'if-none-match': '*' } : {}),
+        },
         upload: new Upload(body, { ...options, signal }),
         signal,
       });
       response.cancel();
+      if (options.ifAbsent && response.status === 412) throw existsError();
       if (!isSuccess(response.status)) throw unexpectedStatus(this.#origin, 'PUT', response.status);
       return { created: response.status === 201, etag: response.headers.etag };
     } catch (error) {
@@ -165,7 +172,8 @@ function outcomeOf(operation: UpstreamCount['operation'], status: number): Upstr
     return MISS_STATUSES.has(status) ? 'missing' : status === 200 || status === 206 ? 'ok' : 'failed';
   }
   if (operation === 'delete' && NOT_FOUND_STATUSES.has(status)) return 'missing';
-  return isSuccess(status) ? 'ok' : 'failed';
+  // 412: the upload had `If-None-Match: *`, and the upstream has the artifact.
+  return isSuccess(status) || (operation === 'put' && status === 412) ? 'ok' : 'failed';
 }
 
 function encodeSegment(segment: string): string {

@@ -226,6 +226,33 @@ test('close() waits for uploads in flight and rejects every later call', async (
   await upload;
 });
 
+test('of uploads with ifAbsent in two stores of a directory, exactly one is stored', async (t) => {
+  const dir = await temporaryDirectory(t);
+  // Like two processes: the stores share nothing but the directory. One of them counts its uploads.
+  const stores = [await directoryStore(dir), await directoryStore(dir, { maxBytes: 2 ** 30 })] as const;
+  for (let round = 0; round < 20; round++) {
+    const key = `a/${round}`;
+    const puts = Array.from({ length: 6 }, (_, index) =>
+      put(stores[index % 2 ? 1 : 0], key, content(1000, index), {
+        ifAbsent: true,
+        metadata: { headers: { 'x-index': `${index}` } },
+      }),
+    );
+    const outcomes = await Promise.allSettled(puts);
+    const winners = outcomes.flatMap(({ status }, index) => (status === 'fulfilled' ? [index] : []));
+    t.is(winners.length, 1);
+    const [winner = 0] = winners;
+    for (const each of outcomes) if (each.status === 'rejected') t.is(each.reason.code, 'ERR_HOTBLOB_EXISTS');
+    const artifact = await stores[0].get(key);
+    t.deepEqual(artifact.headers, { 'x-index': `${winner}` });
+    await assertFile(t, artifact.path, content(1000, winner));
+    t.is((await stat(artifact.path)).nlink, 1);
+  }
+  await put(stores[0], 'file', 'x');
+  await t.throwsAsync(put(stores[0], 'a', 'x', { ifAbsent: true }), refusal('ERR_HOTBLOB_INVALID_KEY'));
+  await t.throwsAsync(put(stores[0], 'file/a', 'x', { ifAbsent: true }), refusal('ERR_HOTBLOB_INVALID_KEY'));
+});
+
 test('get() and put() work without options', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   t.like(await store.put('a', Readable.from([content(10)])), { created: true });

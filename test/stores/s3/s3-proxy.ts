@@ -107,7 +107,14 @@ export class S3Proxy {
     const fault = this.fault(recorded);
     if (fault === undefined && this.isAtomic && !recorded.operation.includes('part')) {
       const previous = this.#queues.get(recorded.key) ?? Promise.resolve();
-      const forwarded = previous.then(() => this.#forwardBuffered(request, response, recorded));
+      const forwarded = previous.then(async () => {
+        // s3rver ignores the header on uploads.
+        if (request.headers['if-none-match'] !== '*' || !(await this.#exists(request))) {
+          return this.#forwardBuffered(request, response, recorded);
+        }
+        request.resume();
+        sendError(response, 412, 'PreconditionFailed');
+      });
       this.#queues.set(recorded.key, forwarded);
       return forwarded;
     }
@@ -192,6 +199,15 @@ export class S3Proxy {
         });
       });
     });
+  }
+
+  async #exists({ url = '', headers }: IncomingMessage): Promise<boolean> {
+    const path = new URL(url, 'http://s3').pathname;
+    const found = await fetch(`http://127.0.0.1:${this.#servicePort}${path}`, {
+      method: 'HEAD',
+      headers: { host: headers.host ?? '' },
+    });
+    return found.ok;
   }
 
   #sendToService(

@@ -104,6 +104,24 @@ test('concurrent uploads of one key leave the same artifact in both stores', asy
   }
 });
 
+test('with ifAbsent, an upload is refused if either store has the artifact, and changes neither', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const { store, local } = await startTiers(t, serveMap(artifacts));
+  await put(local, 'local', OTHER);
+  await t.throwsAsync(put(writable(store), 'local', BYTES, { ifAbsent: true }), refusal('ERR_HOTBLOB_EXISTS'));
+  t.deepEqual([...artifacts.keys()], []);
+  t.true(OTHER.equals((await readBytes(local, 'local')) ?? Buffer.of()));
+
+  const remote = memoryStore();
+  await put(remote, 'remote', OTHER);
+  const near = memoryStore();
+  const tiers = await createTiered(t, { local: near, remote });
+  await t.throwsAsync(put(writable(tiers), 'remote', BYTES, { ifAbsent: true }), refusal('ERR_HOTBLOB_EXISTS'));
+  t.is(near.get('remote'), undefined);
+  t.true(OTHER.equals(Buffer.from(remote.get('remote')?.bytes ?? [])));
+  t.is(tiers.stats().remote, 'closed');
+});
+
 test('a slow upload does not delay another upload of its key', async (t) => {
   const artifacts = new Map<string, Buffer>();
   const { store } = await startTiers(t, serveMap(artifacts));
