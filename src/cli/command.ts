@@ -47,13 +47,14 @@ export function parseArguments<T extends Options>(args: string[], options: T): P
 }
 
 /**
- * Returns the value of `--max-size` in bytes, or `undefined` if it is not given.
+ * Returns a size in bytes, or `undefined` if the option is not given.
  *
+ * @param name option, such as `--max-size`
  * @throws UsageError for an invalid size
  */
-export function parseMaxSize({ 'max-size': text }: { readonly 'max-size'?: string | undefined }): number | undefined {
+export function parseSize(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const bytes = parseBytes(text);
-  if (bytes === undefined) throw new UsageError(`--max-size: expected a size such as 50GiB, received '${text}'`);
+  if (bytes === undefined) throw new UsageError(`${name}: expected a size such as 50GiB, received '${text}'`);
   return bytes;
 }

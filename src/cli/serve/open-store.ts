@@ -30,6 +30,8 @@ export interface ServedStoreOptions {
 export interface Upstream {
   readonly url: string;
   readonly token: string | undefined;
+  /** Maximum disk space for artifacts that are being fetched. */
+  readonly maxSpoolBytes: number | undefined;
 }
 
 /** Opened store of a server. */
@@ -47,7 +49,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const remote = upstream && upstreamStore(upstream.url, { token: upstream.token });
   const local = await openLocal(options);
   if (remote === undefined) return local;
-  const tiers = await tieredStore({ local: local.store, remote });
+  const tiers = await tieredStore({ local: local.store, remote, maxSpoolBytes: upstream?.maxSpoolBytes });
   const store: ServedStore['store'] = {
     get: (key, get) => tiers.get(key, get),
     put: (key, body, put) => tiers.put(key, body, put),

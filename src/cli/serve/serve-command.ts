@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { isHostPattern, isLoopbackAddress } from '../../access/hosts.js';
-import { type Command, parseArguments, parseMaxSize, UsageError } from '../command.js';
+import { type Command, parseArguments, parseSize, UsageError } from '../command.js';
 import type { StoreKind } from './open-store.js';
 import { isProtocolName, PROTOCOL_NAMES, type ProtocolName } from './protocol-names.js';
 import { type ServeOptions, serve } from './serve.js';
@@ -19,6 +19,7 @@ const OPTIONS = {
   immutable: { type: 'boolean' },
   'verify-reads': { type: 'boolean' },
   'max-size': { type: 'string' },
+  'max-spool': { type: 'string' },
   'max-connections': { type: 'string' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
@@ -47,6 +48,7 @@ Options:
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
   --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
+  --max-spool BYTES    Space in the temporary directory for downloads from the upstream (default: 8GiB)
   --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
   --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
   --tls-key FILE       Private key in PEM format; requires --tls-cert
@@ -119,14 +121,18 @@ function serveOptions(version: string, values: Values): ServeOptions {
     protocols: values.protocol === undefined ? PROTOCOL_NAMES : parseProtocols(values.protocol),
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
-    maxBytes: parseMaxSize(values),
+    maxBytes: parseSize('--max-size', values['max-size']),
     maxConnections: parseMaxConnections(values),
-    upstream:
-      values.upstream === undefined
-        ? undefined
-        : { url: values.upstream, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined },
+    upstream: parseUpstream(values),
     tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
   };
+}
+
+function parseUpstream({ upstream: url, 'max-spool': maxSpool }: Values): ServeOptions['upstream'] {
+  const maxSpoolBytes = parseSize('--max-spool', maxSpool);
+  if (url !== undefined) return { url, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined, maxSpoolBytes };
+  if (maxSpool !== undefined) throw new UsageError('--max-spool requires --upstream');
+  return undefined;
 }
 
 function parseMaxConnections({ 'max-connections': text }: Values): number | undefined {

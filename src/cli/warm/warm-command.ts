@@ -2,7 +2,7 @@ import { stat } from 'node:fs/promises';
 import { type SystemMemoryPressure, systemMemoryPressure } from '../../memory/pressure.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
 import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
-import { type Command, CommandError, parseArguments, parseMaxSize, UsageError } from '../command.js';
+import { type Command, CommandError, parseArguments, parseSize, UsageError } from '../command.js';
 import { Progress } from '../progress.js';
 import { escapeControls } from '../terminal.js';
 import { selectMostRecent, type WarmResult, warm } from './warm.js';
@@ -43,7 +43,7 @@ export const warmCommand: Command = {
     const { values, positionals } = parseArguments(args, { json: { type: 'boolean' }, 'max-size': { type: 'string' } });
     const [dir, ...rest] = positionals;
     if (dir === undefined || rest.length > 0) throw new UsageError('expected one directory');
-    const maxSize = parseMaxSize(values);
+    const maxSize = parseSize('--max-size', values['max-size']);
     const memory = systemMemoryPressure();
     const maxBytes = maxSize ?? memory.roomBytes;
     const interruption = new AbortController();

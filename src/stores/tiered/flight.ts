@@ -7,7 +7,7 @@ import { type Content, contentOf } from './content.js';
 import { logTiered } from './log.js';
 import type { WritableStore } from './options.js';
 import { type Remote, reportError } from './remote.js';
-import { Spool, type SpoolMemory } from './spool.js';
+import { Spool, type SpoolBudget } from './spool.js';
 import { SpoolReader } from './spool-reader.js';
 
 /**
@@ -24,7 +24,8 @@ export interface FlightOptions {
   readonly remote: Remote;
   readonly lookupTimeoutMs: number;
   readonly spoolDir: string;
-  readonly memory: SpoolMemory;
+  readonly memory: SpoolBudget;
+  readonly disk: SpoolBudget;
 }
 
 /**
@@ -33,7 +34,8 @@ export interface FlightOptions {
  * pace. The local store sees the end of the artifact only when all bytes have been received.
  *
  * If all clients have disconnected before a reader opened the artifact, the flight is cancelled. Later it completes
- * even without clients, so that the local store gets the artifact.
+ * even without clients, so that the local store gets the artifact. If the local store does not keep it, the flight is
+ * cancelled when the last client has disconnected.
  */
 export class Flight {
   readonly key: string;
@@ -158,7 +160,20 @@ export class Flight {
     if (isFarAhead || isOver) return content.open(range, signal);
     if (this.#spool === undefined) {
       clearTimeout(this.#openTimer);
-      this.#spool = new Spool(this.#options.spoolDir, this.#options.memory);
+      if (this.#isTooLarge(content.size)) {
+        logTiered(
+          'GET %s: sent but not stored: %d bytes are too much for the spool or the local store',
+          this.key,
+          content.size,
+        );
+        this.#isCancelled = true;
+        this.#finish();
+        return content.open(range, signal);
+      }
+      const { spoolDir, memory, disk } = this.#options;
+      this.#spool = new Spool(spoolDir, memory, disk, () => {
+        this.#transferAbort.abort(new Error('no client reads the artifact, and the local store does not keep it'));
+      });
       void this.#transferTo(this.#spool, content, metadata);
     }
     const reader = new SpoolReader(this.#spool, range);
@@ -166,6 +181,12 @@ export class Flight {
     signal.addEventListener('abort', onAbort);
     reader.once('close', () => signal.removeEventListener('abort', onAbort));
     return reader;
+  }
+
+  /** Returns whether an artifact can neither be shared nor stored. Each client then gets a download of its own. */
+  #isTooLarge(size: number | undefined): boolean {
+    const { local, disk } = this.#options;
+    return size !== undefined && size > Math.min(disk.maxBytes, local.stats?.().maxBytes ?? Number.POSITIVE_INFINITY);
   }
 
   /** Writes the artifact into the spool, then releases the writer's reference to the spool. Never rejects. */

@@ -53,6 +53,12 @@ export interface TieredLimits {
    * Default: 64 MiB.
    */
   readonly spoolMemoryBytes: number;
+  /**
+   * Maximum disk space for the files in `spoolDir`. A larger artifact, or one that is larger than the local store, is sent to
+   * each client by a download of its own and not stored. If an artifact without a size exceeds the limit, its download fails.
+   * Default: 8 GiB.
+   */
+  readonly maxSpoolBytes: number;
   /** Number of consecutive failures of the remote store after which the circuit breaker opens. Default: 5. */
   readonly failureThreshold: number;
   /**
@@ -69,6 +75,7 @@ export const DEFAULT_LIMITS: TieredLimits = {
   missTtlMs: 2000,
   maxMisses: 10_000,
   spoolMemoryBytes: 64 * 1024 * 1024,
+  maxSpoolBytes: 8 * 1024 * 1024 * 1024,
   failureThreshold: 5,
   cooldownMs: 2000,
   maxQueued: 10_000,
@@ -134,6 +141,7 @@ const CHECKS: Readonly<Record<keyof TieredStoreOptions, OptionCheck>> = {
   missTtlMs: countFrom(0),
   maxMisses: countFrom(0),
   spoolMemoryBytes: BYTES,
+  maxSpoolBytes: BYTES,
   failureThreshold: countFrom(1),
   cooldownMs: MILLISECONDS,
   maxQueued: countFrom(1),

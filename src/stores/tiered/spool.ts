@@ -1,20 +1,26 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { HotblobError } from '../../contract/errors.js';
 
 /** Maximum size of an artifact that is kept in memory. Most build artifacts are smaller. */
 const MAX_MEMORY_BYTES = 256 * 1024;
 const INITIAL_BYTES = 16 * 1024;
 
-/** Limits the memory of all spools together. */
-export class SpoolMemory {
+/** Space of a file in addition to its bytes: its inode, and the rest of its last block. */
+const FILE_BYTES = 5 * 1024;
+
+/** Limits the memory, or the disk space, of all spools together. */
+export class SpoolBudget {
+  readonly maxBytes: number;
   #freeBytes: number;
 
   constructor(bytes: number) {
+    this.maxBytes = bytes;
     this.#freeBytes = bytes;
   }
 
-  /** Reserves memory. Returns false if there is not enough memory. */
+  /** Reserves space. Returns false if there is not enough. */
   reserve(bytes: number): boolean {
     if (bytes > this.#freeBytes) return false;
     this.#freeBytes -= bytes;
@@ -36,7 +42,11 @@ export class SpoolMemory {
  */
 export class Spool {
   readonly #directory: string;
-  readonly #memory: SpoolMemory;
+  readonly #memory: SpoolBudget;
+  readonly #disk: SpoolBudget;
+  readonly #onUnread: () => void;
+  /** Bytes reserved on the disk. */
+  #diskBytes = 0;
   #buffer: Buffer = Buffer.alloc(0);
   #file: FileHandle | undefined;
   #length = 0;
@@ -45,9 +55,12 @@ export class Spool {
   /** Callbacks that resume reads which wait for more bytes. */
   #waiting: (() => void)[] = [];
 
-  constructor(directory: string, memory: SpoolMemory) {
+  /** @param onUnread called when the last reader has released the spool and the artifact is not complete */
+  constructor(directory: string, memory: SpoolBudget, disk: SpoolBudget, onUnread: () => void) {
     this.#directory = directory;
     this.#memory = memory;
+    this.#disk = disk;
+    this.#onUnread = onUnread;
   }
 
   /** Number of bytes written so far. */
@@ -65,7 +78,10 @@ export class Spool {
   }
 
   release(): void {
-    if (--this.#references > 0) return;
+    this.#references--;
+    if (this.#references === 1 && this.#outcome === undefined) this.#onUnread();
+    if (this.#references > 0) return;
+    this.#disk.release(this.#diskBytes);
     this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);
     // FileHandle.close() waits for pending reads. A failure affects no reader, because all readers have released the
@@ -80,6 +96,7 @@ export class Spool {
    */
   async append(chunk: Uint8Array): Promise<void> {
     if (this.#file === undefined && !this.#ensureRoom(chunk.byteLength)) await this.#moveToFile();
+    if (this.#file !== undefined) this.#reserveDisk(chunk.byteLength);
     if (this.#file === undefined) {
       this.#buffer.set(chunk, this.#length);
     } else {
@@ -140,7 +157,16 @@ export class Spool {
     return true;
   }
 
+  #reserveDisk(bytes: number): void {
+    if (!this.#disk.reserve(bytes)) {
+      const message = `maxSpoolBytes: artifacts that are arriving take all of ${this.#disk.maxBytes} bytes in '${this.#directory}'`;
+      throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
+    }
+    this.#diskBytes += bytes;
+  }
+
   async #moveToFile(): Promise<void> {
+    this.#reserveDisk(FILE_BYTES + this.#length);
     const path = join(this.#directory, `hotblob-${randomUUID()}`);
     const file = await open(path, 'wx+', 0o600);
     try {

@@ -22,7 +22,7 @@ import { type TieredSettings, type TieredStoreOptions, tieredSettingsOf } from '
 import { Remote } from './remote.js';
 import { Replication } from './replication.js';
 import { ReplicationQueue } from './replication-queue.js';
-import { SpoolMemory } from './spool.js';
+import { SpoolBudget } from './spool.js';
 import { isWritable, writeThrough } from './write-through.js';
 
 export type { TieredStoreOptions } from './options.js';
@@ -109,9 +109,10 @@ class LocalAndRemoteStore implements TieredStore {
     this.#misses = new Misses(limits.missTtlMs, limits.maxMisses);
     this.#queue = queue;
     this.#replication = queue && new Replication(queue, local, this.#remote);
-    const { lookupTimeoutMs, spoolMemoryBytes } = limits;
-    const memory = new SpoolMemory(spoolMemoryBytes);
-    this.#flightOptions = { local, remote: this.#remote, lookupTimeoutMs, spoolDir, memory };
+    const { lookupTimeoutMs, spoolMemoryBytes, maxSpoolBytes } = limits;
+    const memory = new SpoolBudget(spoolMemoryBytes);
+    const disk = new SpoolBudget(maxSpoolBytes);
+    this.#flightOptions = { local, remote: this.#remote, lookupTimeoutMs, spoolDir, memory, disk };
     if (local.delete !== undefined) this.delete = (key) => this.#delete(key);
     const { list } = local;
     if (list !== undefined) this.list = () => list.call(local);

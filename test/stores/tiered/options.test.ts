@@ -24,6 +24,7 @@ const INVALID: Record<string, TieredStoreOptions> = {
   'failureThreshold: expected': { local, remote, failureThreshold: 0 },
   'maxQueued: expected': { local, remote, maxQueued: 0 },
   'spoolMemoryBytes: expected': { local, remote, spoolMemoryBytes: -1 },
+  'maxSpoolBytes: expected': { local, remote, maxSpoolBytes: -1 },
 };
 
 for (const [message, options] of Object.entries(INVALID)) {

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import test from 'ava';
@@ -179,6 +180,66 @@ test('a failure of the local store does not affect the readers', async (t) => {
   }
 });
 
+test('a body without end is cancelled at the limit of the spool', async (t) => {
+  const upstream = endless();
+  const { store, local } = await startTiers(t, upstream.listener, { maxSpoolBytes: 3_000_000 });
+  const body = await (await lookUp(store, 'a')).open(undefined, { signal: never() });
+  await t.throwsAsync(buffer(body), refusal('ERR_HOTBLOB_STORAGE_FULL', /^maxSpoolBytes: .* 3000000 bytes/));
+  await upstream.closed;
+  await until('the download has ended', () => store.stats().flights === 0);
+  t.deepEqual(await entriesBelow(local.root), []);
+  // The space is free again.
+  const second = await (await lookUp(store, 'a')).open(undefined, { signal: never() });
+  await t.throwsAsync(buffer(second), refusal('ERR_HOTBLOB_STORAGE_FULL'));
+});
+
+test('a body that the local store does not keep is cancelled when the last client leaves', async (t) => {
+  const upstream = endless();
+  const { store } = await startTiers(t, upstream.listener, { local: memoryStore({ maxBytes: 1_000_000 }) });
+  const clients = [new AbortController(), new AbortController()];
+  const bodies = await Promise.all(
+    clients.map(async ({ signal }) => (await lookUp(store, 'a')).open(undefined, { signal })),
+  );
+  const readers = bodies.map((body) => new Progress(body));
+  await until('the local store has refused the artifact', () => readers.every(({ bytes }) => bytes > 4_000_000));
+  for (const [index, client] of clients.entries()) {
+    client.abort();
+    await t.throwsAsync(readers[index]?.whole ?? Promise.resolve());
+  }
+  await upstream.closed;
+  await until('the download has ended', () => store.stats().flights === 0);
+});
+
+test('an artifact that neither the spool nor the local store can hold is sent to each client', async (t) => {
+  const spoolDir = await temporaryDirectory(t);
+  for (const options of [{ maxSpoolBytes: 1_000_000 }, { local: memoryStore({ maxBytes: 1_000_000 }) }]) {
+    const { store } = await startTiers(t, respondWith(LARGE), { ...options, spoolDir: join(spoolDir, 'missing') });
+    const clients = await Promise.all([lookUp(store, 'a'), lookUp(store, 'a')]);
+    for (const body of await Promise.all(clients.map((artifact) => read(artifact)))) t.true(LARGE.equals(body));
+    await until('the download has ended', () => store.stats().flights === 0);
+  }
+});
+
+/** Returns a listener whose response never ends, and a promise that resolves when its connection or stream is closed. */
+function endless(): { readonly listener: Listener; readonly closed: Promise<void> } {
+  let onClosed = (): void => {};
+  const closed = new Promise<void>((resolve) => {
+    onClosed = resolve;
+  });
+  const chunk = content(64 * 1024);
+  return {
+    closed,
+    listener: (_request, response) => {
+      response.on('close', onClosed);
+      const write = (): void => {
+        while (!response.destroyed && response.write(chunk));
+      };
+      response.on('drain', write);
+      write();
+    },
+  };
+}
+
 test('reads a near range from the download, and requests a distant one separately', async (t) => {
   const ranges: unknown[] = [];
   const { store } = await startTiers(t, (request, response) => {
@@ -337,16 +398,16 @@ class Progress {
 }
 
 test('an artifact that the local store has just evicted or deleted is read from the remote store', async (t) => {
-  const local = await directoryStore(await temporaryDirectory(t), { maxBytes: 1000 });
+  const local = await directoryStore(await temporaryDirectory(t), { maxBytes: 40_000 });
   const store = await createTiered(t, { local, remote: memoryStore() });
   for (const [key, remove] of [
-    ['evicted', () => put(local, 'other', content(600))],
+    ['evicted', () => put(local, 'other', content(20_000))],
     ['deleted', () => local.delete('deleted')],
     ['deleted', () => local.delete('deleted')],
   ] as const) {
-    await put(store as Required<typeof store>, key, content(600, 1));
+    await put(store as Required<typeof store>, key, content(20_000, 1));
     t.is((await store.get(key))?.kind, 'file');
     await remove();
-    t.true((await readBytes(store, key))?.equals(content(600, 1)), key);
+    t.true((await readBytes(store, key))?.equals(content(20_000, 1)), key);
   }
 });
