@@ -1,4 +1,4 @@
-// Custom protocol: artifacts at /lib/<name>/<version>. The header x-built-by of an upload is stored and sent with downloads.
+// Custom protocol: artifacts at /lib/<name>/<version>. The header x-artifact-built-by of an upload is stored and sent with downloads.
 import { createHandler, directoryStore } from 'hotblob';
 import { type Protocol, uploadMetadata } from 'hotblob/protocols';
 import { createServer } from 'hotblob/server';
@@ -10,7 +10,7 @@ const libraries: Protocol = {
     if (name === undefined) return undefined; // not a request of this protocol
     const key = `${name}/${version}`;
     if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
-    if (method === 'PUT') return { kind: 'upload', key, metadata: uploadMetadata(headers, ['x-built-by']) };
+    if (method === 'PUT') return { kind: 'upload', key, metadata: uploadMetadata(headers, ['x-artifact-built-by']) };
     return { kind: 'unsupported', allow: ['GET', 'HEAD', 'PUT'] };
   },
 };

@@ -33,7 +33,8 @@ export interface ArtifactMetadata {
 
 /**
  * Headers that a client sends with an upload and that downloads of the artifact repeat. Names of `headers` are in lower
- * case. If a value is the default of {@link ArtifactMetadata}, a store may omit the field.
+ * case: `x-artifact-*` and `tuist-checksum-sha256`. The stores of this package refuse others, because a proxy or a browser
+ * may obey them. If a value is the default of {@link ArtifactMetadata}, a store may omit the field.
  */
 export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEncoding' | 'cacheControl' | 'headers'>;
 

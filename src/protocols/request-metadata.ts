@@ -1,5 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { UploadMetadata } from '../contract/artifact.js';
+import { isKeptName, KEPT_NAMES } from '../contract/upload-metadata.js';
+import { invalidOption } from '../contract/validation.js';
 
 /** Content type that curl and browsers send by default. */
 const DEFAULT_TYPE = 'application/x-www-form-urlencoded';
@@ -9,7 +11,8 @@ const DEFAULT_TYPE = 'application/x-www-form-urlencoded';
  * the upload has none of these headers. `application/x-www-form-urlencoded` is ignored, because curl sends it by
  * default. The handler adds `Content-Encoding` to every upload.
  *
- * @param names lower-case names of further headers to keep
+ * @param names lower-case names of further headers to keep; each must begin with `x-artifact-`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for a name that no store keeps
  */
 export function uploadMetadata(
   headers: IncomingHttpHeaders,
@@ -18,6 +21,7 @@ export function uploadMetadata(
   const contentType = headers['content-type'] === DEFAULT_TYPE ? undefined : headers['content-type'];
   const others: Record<string, string> = {};
   for (const name of names) {
+    if (!isKeptName(name)) throw invalidOption('names', KEPT_NAMES, name);
     const value = headers[name];
     if (typeof value === 'string') others[name] = value;
   }

@@ -6,15 +6,17 @@ import {
   encodeMetadata,
   MAX_METADATA_BYTES,
   normalizeMetadata,
+  uploadMetadataOf,
 } from '../../src/contract/upload-metadata.js';
+import { uploadMetadata } from '../../src/protocols/request-metadata.js';
 import { refusal } from '../stores/fixture.js';
 
 const visible = fc.integer({ min: 0x21, max: 0xff }).filter((code) => code < 0x7f || code >= 0x80);
 const value = fc.array(visible, { minLength: 1, maxLength: 30 }).map((codes) => String.fromCharCode(...codes));
 const spaced = fc.array(value, { minLength: 1, maxLength: 3 }).map((parts) => parts.join(' \t '));
 const name = fc.oneof(
-  fc.constantFrom('x-artifact-tag', '__proto__', 'constructor', 't', 'h'),
-  fc.stringMatching(/^[!#$%&'*+\-.^_`|~0-9a-z]{1,20}$/),
+  fc.constantFrom('x-artifact-tag', 'tuist-checksum-sha256'),
+  fc.stringMatching(/^x-artifact-[a-z0-9-]{1,20}$/),
 );
 const metadata: fc.Arbitrary<UploadMetadata> = fc.record(
   {
@@ -45,30 +47,33 @@ test('default values are not encoded, and header names are normalized to lower c
   ]) {
     t.is(encodeMetadata(defaults), undefined);
   }
-  t.deepEqual(normalizeMetadata({ contentType: '', headers: { 'X-Tag': 'Abc', empty: '' } }), {
-    headers: { 'x-tag': 'Abc', empty: '' },
+  t.deepEqual(normalizeMetadata({ contentType: '', headers: { 'X-Artifact-Tag': 'Abc', 'x-artifact-sha': '' } }), {
+    headers: { 'x-artifact-tag': 'Abc', 'x-artifact-sha': '' },
   });
 });
 
 test('normalizeMetadata() copies the headers, so that later changes by the caller have no effect', (t) => {
-  const headers: Record<string, string> = { tag: 'a' };
+  const headers: Record<string, string> = { 'x-artifact-tag': 'a' };
   const normalized = normalizeMetadata({ headers });
-  headers['tag'] = 'b';
-  t.deepEqual(normalized, { headers: { tag: 'a' } });
+  headers['x-artifact-tag'] = 'b';
+  t.deepEqual(normalized, { headers: { 'x-artifact-tag': 'a' } });
 });
 
 test('accepts 4,096 bytes of metadata and rejects 4,097', (t) => {
-  const frame = encodeMetadata({ headers: { tag: '' } })?.byteLength ?? 0;
+  const frame = encodeMetadata({ headers: { 'x-artifact-tag': '' } })?.byteLength ?? 0;
   const fits = 'x'.repeat(MAX_METADATA_BYTES - frame);
-  t.is(encodeMetadata({ headers: { tag: fits } })?.byteLength, 4096);
+  t.is(encodeMetadata({ headers: { 'x-artifact-tag': fits } })?.byteLength, 4096);
   const tooLarge = refusal('ERR_HOTBLOB_METADATA_TOO_LARGE', /at most 4096 bytes, received 4097/);
-  const { status } = t.throws(() => encodeMetadata({ headers: { tag: `${fits}x` } }), tooLarge) as Error & {
+  const { status } = t.throws(
+    () => encodeMetadata({ headers: { 'x-artifact-tag': `${fits}x` } }),
+    tooLarge,
+  ) as Error & {
     status: number;
   };
   t.is(status, 431);
   // The limit is in bytes: each of these characters takes two.
   t.throws(
-    () => encodeMetadata({ headers: { tag: '\u00e9'.repeat(2100) } }),
+    () => encodeMetadata({ headers: { 'x-artifact-tag': '\u00e9'.repeat(2100) } }),
     refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'),
   );
 });
@@ -77,21 +82,68 @@ test('rejects metadata that is not valid as a header', (t) => {
   const invalid: readonly UploadMetadata[] = [
     { contentType: 'text/plain\r\nset-cookie: a=b' },
     { cacheControl: ' max-age=1' },
-    { headers: { tag: 'a ' } },
-    { headers: { tag: '\u0000' } },
-    { headers: { tag: '\u20ac' } },
-    { headers: { 'ta g': 'a' } },
-    { headers: { ':status': '200' } },
-    { headers: { '': 'a' } },
-    { headers: { tag: 7 as unknown as string } },
+    { headers: { 'x-artifact-tag': 'a ' } },
+    { headers: { 'x-artifact-tag': '\u0000' } },
+    { headers: { 'x-artifact-tag': '\u20ac' } },
+    { headers: { 'x-artifact-tag': 7 as unknown as string } },
     { contentEncoding: 7 as unknown as string },
   ];
   for (const each of invalid) {
     t.throws(
       () => encodeMetadata(each),
-      refusal('ERR_HOTBLOB_BAD_REQUEST', /is not a valid header/),
+      refusal('ERR_HOTBLOB_BAD_REQUEST', /is not valid in a header/),
       JSON.stringify(each),
     );
+  }
+});
+
+/** Headers that a proxy, a browser or a client obeys, and names of object properties. */
+const REFUSED = [
+  ...[
+    'x-accel-redirect',
+    'x-accel-buffering',
+    'x-sendfile',
+    'x-lighttpd-send-file',
+    'x-reproxy-url',
+    'refresh',
+    'link',
+  ],
+  ...[
+    'service-worker-allowed',
+    'set-cookie',
+    'content-disposition',
+    'content-security-policy',
+    'location',
+    'sourcemap',
+  ],
+  ...['access-control-allow-origin', 'clear-site-data', 'alt-svc', 'etag', 'content-length', 'connection', 'vary'],
+  ...[
+    'x-amz-meta-a',
+    'x-built-by',
+    ':status',
+    '',
+    'x artifact',
+    '__proto__',
+    'constructor',
+    'x-artifact-',
+    'x-artifact-a\n',
+  ],
+];
+
+test('refuses headers that are not those of artifacts', (t) => {
+  for (const name of REFUSED) {
+    const headers = Object.fromEntries([[name, 'a']]);
+    t.throws(() => encodeMetadata({ headers }), refusal('ERR_HOTBLOB_INVALID_OPTION', /^metadata\.headers: /), name);
+    t.throws(() => uploadMetadata({}, [name]), refusal('ERR_HOTBLOB_INVALID_OPTION', /^names: /), name);
+    t.deepEqual(uploadMetadataOf({ headers }).headers, {}, name);
+    t.deepEqual(decodeMetadata(Buffer.from(JSON.stringify({ h: headers }))), {}, name);
+  }
+});
+
+test('decodeMetadata() returns undefined for values that are not valid in a header', (t) => {
+  for (const value of ['a\r\nset-cookie: b', '\0', ' a', '\u20ac']) {
+    t.is(decodeMetadata(Buffer.from(JSON.stringify({ t: value }))), undefined);
+    t.is(decodeMetadata(Buffer.from(JSON.stringify({ h: { 'x-artifact-tag': value } }))), undefined);
   }
 });
 

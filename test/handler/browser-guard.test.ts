@@ -307,9 +307,9 @@ for (const kind of ['http', 'port-h2c'] as const) {
 
   test(`${kind}: artifacts of a store are sent as they are if the host trusts them, and so are those of its routes`, async (t) => {
     const store = memoryStore();
-    await put(store, 'key', '<p>', { metadata: { contentType: 'text/html', headers: { 'x-tag': 'a' } } });
+    await put(store, 'key', '<p>', { metadata: { contentType: 'text/html', headers: { 'x-artifact-tag': 'a' } } });
     const trusting = await open(t, kind, { store, trustArtifacts: true });
-    const own = { 'content-type': 'text/html', 'x-content-type-options': 'nosniff', 'x-tag': 'a' };
+    const own = { 'content-type': 'text/html', 'x-content-type-options': 'nosniff', 'x-artifact-tag': 'a' };
     const sent = endToEnd((await trusting.ask('GET', '/key')).headers);
     t.like(sent, own);
     t.deepEqual(Object.keys(sent).sort(), [
@@ -319,8 +319,8 @@ for (const kind of ['http', 'port-h2c'] as const) {
       'content-type',
       'etag',
       'last-modified',
+      'x-artifact-tag',
       'x-content-type-options',
-      'x-tag',
     ]);
     for (const [trustArtifacts, type] of [
       [undefined, 'text/html'],

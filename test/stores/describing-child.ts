@@ -10,7 +10,7 @@ const { signal } = new AbortController();
 const client = async (name: number): Promise<void> => {
   for (let number = 0; ; number++) {
     const body = `${number % 2 === 0 ? 'described' : 'plain'}-${prefix}-${name}-${number}`;
-    const metadata = number % 2 === 0 ? { headers: { 'x-body': body } } : undefined;
+    const metadata = number % 2 === 0 ? { headers: { 'x-artifact-body': body } } : undefined;
     await store.put(`key-${name % 2}`, Readable.from([Buffer.from(body)]), { signal, metadata });
     process.send?.(body);
   }

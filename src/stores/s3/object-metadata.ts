@@ -1,4 +1,6 @@
 import type { UploadMetadata } from '../../contract/artifact.js';
+import { isFieldValue } from '../../contract/header-fields.js';
+import { keptHeadersOf } from '../../contract/upload-metadata.js';
 
 /**
  * Prefix of the names of additional headers in user-defined metadata. Metadata without this prefix belongs to other
@@ -39,16 +41,16 @@ export function toObjectMetadata(metadata: UploadMetadata = {}): ObjectMetadataI
 /** Converts the metadata of an object, which may come from another program. The inverse of {@link toObjectMetadata}. */
 export function fromObjectMetadata(output: ObjectMetadataOutput): UploadMetadata {
   const { ContentType, ContentEncoding, CacheControl, Metadata = {} } = output;
-  const headers: [string, string][] = [];
-  for (const [name, value] of Object.entries(Metadata)) {
-    if (name.startsWith(PREFIX)) headers.push([name.slice(PREFIX.length), decode(value)]);
-  }
+  const own = Object.entries(Metadata).filter(([name]) => name.startsWith(PREFIX));
+  const headers = keptHeadersOf(own.map(([name, value]) => [name.slice(PREFIX.length), decode(value)]));
   return {
-    ...(ContentType === undefined ? {} : { contentType: ContentType }),
+    ...(isFieldValue(ContentType) ? { contentType: ContentType } : {}),
     // "aws-chunked" is the framing of an upload; some services store it as the encoding of the object.
-    ...(!ContentEncoding || ContentEncoding === 'aws-chunked' ? {} : { contentEncoding: ContentEncoding }),
-    ...(CacheControl === undefined ? {} : { cacheControl: CacheControl }),
-    ...(headers.length === 0 ? {} : { headers: Object.fromEntries(headers) }),
+    ...(ContentEncoding && ContentEncoding !== 'aws-chunked' && isFieldValue(ContentEncoding)
+      ? { contentEncoding: ContentEncoding }
+      : {}),
+    ...(isFieldValue(CacheControl) ? { cacheControl: CacheControl } : {}),
+    ...(Object.keys(headers).length === 0 ? {} : { headers }),
   };
 }
 

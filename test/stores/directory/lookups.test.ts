@@ -7,8 +7,8 @@ import { MetadataLookups } from '../../../src/stores/directory/lookups.js';
 import { type BodyIdentity, Sidecars } from '../../../src/stores/directory/metadata.js';
 import { temporaryDirectory } from '../fixture.js';
 
-const OLD = { headers: { tag: 'old' } };
-const NEW = { headers: { tag: 'new' } };
+const OLD = { headers: { 'x-artifact-tag': 'old' } };
+const NEW = { headers: { 'x-artifact-tag': 'new' } };
 
 /** Sidecars whose reads stay in flight until `finishReads` is called. */
 class PausedSidecars extends Sidecars {

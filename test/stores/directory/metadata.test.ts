@@ -168,12 +168,12 @@ test('after concurrent uploads of two stores to one key, body and metadata are o
   for (let round = 0; round < 10; round++) {
     await Promise.all(
       Array.from({ length: 8 }, (_, index) => {
-        const metadata = index % 4 === 3 ? {} : { headers: { length: `${1000 + index}` } };
+        const metadata = index % 4 === 3 ? {} : { headers: { 'x-artifact-length': `${1000 + index}` } };
         return put(stores[index % 2] ?? stores[0], 'a', content(1000 + index), { metadata });
       }),
     );
     const { size } = await stat(join(dir, 'a'));
-    const expected = (size - 1000) % 4 === 3 ? {} : { headers: { length: `${size}` } };
+    const expected = (size - 1000) % 4 === 3 ? {} : { headers: { 'x-artifact-length': `${size}` } };
     t.deepEqual(await metadataOf(await directoryStore(dir), 'a'), expected);
   }
 });
@@ -182,7 +182,7 @@ test('a failed upload leaves no sidecar file', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', content(10), { metadata: OLD });
   await t.throwsAsync(put(store, 'a/b', content(10), { metadata: NEW }), refusal('ERR_HOTBLOB_INVALID_KEY'));
-  const tooMuch = { headers: { tag: 'x'.repeat(5000) } };
+  const tooMuch = { headers: { 'x-artifact-tag': 'x'.repeat(5000) } };
   await t.throwsAsync(put(store, 'a', content(10), { metadata: tooMuch }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
   t.is((await sidecarsIn(store)).length, 1);
   t.deepEqual(await metadataOf(store, 'a'), OLD);
@@ -240,7 +240,7 @@ test('after a kill at any moment, body and metadata of an artifact belong togeth
     const store = await directoryStore(dir);
     for (const key of (await readdir(dir)).filter((name) => !name.startsWith('.'))) {
       const body = await readFile(join(dir, key), 'utf8');
-      const described = (await metadataOf(store, key)).headers?.['x-body'];
+      const described = (await metadataOf(store, key)).headers?.['x-artifact-body'];
       t.is(described, body.startsWith('described') ? body : undefined, key);
     }
     await store.close();

@@ -235,7 +235,7 @@ test('of uploads with ifAbsent in two stores of a directory, exactly one is stor
     const puts = Array.from({ length: 6 }, (_, index) =>
       put(stores[index % 2 ? 1 : 0], key, content(1000, index), {
         ifAbsent: true,
-        metadata: { headers: { 'x-index': `${index}` } },
+        metadata: { headers: { 'x-artifact-index': `${index}` } },
       }),
     );
     const outcomes = await Promise.allSettled(puts);
@@ -244,7 +244,7 @@ test('of uploads with ifAbsent in two stores of a directory, exactly one is stor
     const [winner = 0] = winners;
     for (const each of outcomes) if (each.status === 'rejected') t.is(each.reason.code, 'ERR_HOTBLOB_EXISTS');
     const artifact = await stores[0].get(key);
-    t.deepEqual(artifact.headers, { 'x-index': `${winner}` });
+    t.deepEqual(artifact.headers, { 'x-artifact-index': `${winner}` });
     await assertFile(t, artifact.path, content(1000, winner));
     t.is((await stat(artifact.path)).nlink, 1);
   }

@@ -14,11 +14,11 @@ const METADATA = {
   cacheControl: 'max-age=60',
   headers: {
     'x-artifact-tag': 'a+b/c==',
-    empty: '',
-    latin: 'caf\u00e9',
-    spaces: 'a  b',
-    percent: '100%',
-    rfc2047: '=?a?=',
+    'x-artifact-empty': '',
+    'x-artifact-latin': 'caf\u00e9',
+    'x-artifact-spaces': 'a  b',
+    'x-artifact-percent': '100%',
+    'x-artifact-rfc2047': '=?a?=',
   },
 };
 const REQUEST_HEADERS = {
@@ -26,11 +26,11 @@ const REQUEST_HEADERS = {
   'content-encoding': 'gzip',
   'cache-control': 'max-age=60',
   'x-amz-meta-hotblob-x-artifact-tag': 'a+b/c==',
-  'x-amz-meta-hotblob-empty': '%00',
-  'x-amz-meta-hotblob-latin': 'caf%C3%A9',
-  'x-amz-meta-hotblob-spaces': 'a %20b',
-  'x-amz-meta-hotblob-percent': '100%25',
-  'x-amz-meta-hotblob-rfc2047': '%3D%3Fa?=',
+  'x-amz-meta-hotblob-x-artifact-empty': '%00',
+  'x-amz-meta-hotblob-x-artifact-latin': 'caf%C3%A9',
+  'x-amz-meta-hotblob-x-artifact-spaces': 'a %20b',
+  'x-amz-meta-hotblob-x-artifact-percent': '100%25',
+  'x-amz-meta-hotblob-x-artifact-rfc2047': '%3D%3Fa?=',
 };
 
 for (const [operation, length] of [
@@ -59,14 +59,20 @@ for (const [operation, length] of [
 test('ignores the metadata of other programs', async (t) => {
   const current = await setup(t);
   const { client } = clientOption(t, 'given', current);
-  const Metadata = { mtime: '1', 'set-cookie': 'a=b', 'hotblob-tag': '%zz' };
+  const Metadata = {
+    mtime: '1',
+    'set-cookie': 'a=b',
+    'hotblob-x-artifact-tag': '%zz',
+    'hotblob-x-accel-redirect': '/etc/passwd',
+    'hotblob-x-artifact-sha': '%0d%0a',
+  };
   await client?.send(new PutObjectCommand({ Bucket: BUCKET, Key: `${current.prefix}/a`, Body: 'x', Metadata }));
-  t.deepEqual((await getArtifact(current.store, 'a')).headers, { tag: '%zz' });
+  t.deepEqual((await getArtifact(current.store, 'a')).headers, { 'x-artifact-tag': '%zz' });
 });
 
 test('rejects more metadata than the store or S3 accepts', async (t) => {
   const { store, proxy } = await setup(t);
-  const metadata = (length: number) => ({ headers: { tag: 'x'.repeat(length) } });
+  const metadata = (length: number) => ({ headers: { 'x-artifact-tag': 'x'.repeat(length) } });
   const tooLarge = refusal('ERR_HOTBLOB_METADATA_TOO_LARGE');
   await t.throwsAsync(put(store, 'a', 'x', { metadata: metadata(5000) }), tooLarge);
   t.deepEqual(proxy.operations, []);
@@ -79,10 +85,10 @@ test('encodes any header value as visible ASCII and decodes it again', (t) => {
   const values = fc.array(codes, { maxLength: 30 }).map((all) => String.fromCharCode(...all).trim());
   fc.assert(
     fc.property(values, (value) => {
-      const input = toObjectMetadata({ headers: { tag: value } });
-      const encoded = input.Metadata?.['hotblob-tag'] ?? '';
+      const input = toObjectMetadata({ headers: { 'x-artifact-tag': value } });
+      const encoded = input.Metadata?.['hotblob-x-artifact-tag'] ?? '';
       t.regex(encoded, /^[\x21-\x7e](?: ?[\x21-\x7e])*$/);
-      t.deepEqual(fromObjectMetadata(input).headers, { tag: value });
+      t.deepEqual(fromObjectMetadata(input).headers, { 'x-artifact-tag': value });
     }),
   );
 });

@@ -84,7 +84,12 @@ test('the coldest segment is evicted, not the oldest', async (t) => {
 });
 
 for (const [kind, keyOf, length, metadata] of [
-  ['empty artifacts with metadata', (index) => `${index}`, 0, { headers: { 'x-description': 'x'.repeat(4000) } }],
+  [
+    'empty artifacts with metadata',
+    (index) => `${index}`,
+    0,
+    { headers: { 'x-artifact-description': 'x'.repeat(4000) } },
+  ],
   ['tiny artifacts', (index) => createHash('sha256').update(`${index}`).digest('hex'), 10, undefined],
   ['artifacts with long keys', (index) => `${'x'.repeat(900)}/${index}`, 0, undefined],
 ] as const satisfies (readonly [string, (index: number) => string, number, UploadMetadata | undefined])[]) {

@@ -108,7 +108,7 @@ test('compaction copies the metadata with the body', async (t) => {
 
 test('metadata counts towards maxBytes', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { maxBytes: 200_000 });
-  const metadata = { headers: { tag: 'x'.repeat(3000) } };
+  const metadata = { headers: { 'x-artifact-tag': 'x'.repeat(3000) } };
   for (let index = 0; index < 100; index++) await put(store, `k${index}`, 'x', { metadata });
   let stored = 0;
   for (let index = 0; index < 100; index++) stored += store.get(`k${index}`) === undefined ? 0 : 1;
@@ -119,7 +119,7 @@ test('metadata counts towards maxBytes', async (t) => {
 
 test('too much metadata is refused and nothing is stored', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t));
-  const metadata = { headers: { tag: 'x'.repeat(5000) } };
+  const metadata = { headers: { 'x-artifact-tag': 'x'.repeat(5000) } };
   await t.throwsAsync(put(store, 'a', 'x', { metadata }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
   t.is(store.get('a'), undefined);
   await store.close();

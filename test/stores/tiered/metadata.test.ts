@@ -27,7 +27,7 @@ test('rejects metadata that is too large, which is not a failure of the remote s
   const local = memoryStore();
   const remote = memoryStore();
   const store = writable(await createTiered(t, { local, remote, failureThreshold: 1 }));
-  const metadata = { headers: { tag: 'x'.repeat(5000) } };
+  const metadata = { headers: { 'x-artifact-tag': 'x'.repeat(5000) } };
   await t.throwsAsync(put(store, 'a', BYTES, { metadata }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
   t.is(store.stats().remote, 'closed');
   t.is(local.get('a'), undefined);

@@ -5,7 +5,7 @@ import { lookUp, startUpstream, storeOf, WIRES } from './fixture.js';
 const BYTES = content(1000);
 
 for (const wire of WIRES) {
-  test(`${wire}: metadata of an upload is sent as request headers, except for excluded headers`, async (t) => {
+  test(`${wire}: metadata of an upload is sent as request headers`, async (t) => {
     const seen: Record<string, unknown>[] = [];
     const upstream = await startUpstream(t, wire, (request, response) => {
       seen.push(request.headers);
@@ -21,15 +21,7 @@ for (const wire of WIRES) {
         headers: {
           'X-Artifact-Tag': 'abc',
           'tuist-checksum-sha256': '00ff',
-          'x-latin': 'caf\u00e9',
-          authorization: 'Bearer from-the-client',
-          connection: 'close',
-          'content-length': '7',
-          'transfer-encoding': 'chunked',
-          host: 'other.example',
-          'if-none-match': '*',
-          'x-amz-meta-a': 'b',
-          cookie: 'a=b',
+          'x-artifact-latin': 'caf\u00e9',
         },
       },
     });
@@ -43,30 +35,32 @@ for (const wire of WIRES) {
       'cache-control': 'max-age=60',
       'x-artifact-tag': 'abc',
       'tuist-checksum-sha256': '00ff',
-      'x-latin': 'caf\u00e9',
+      'x-artifact-latin': 'caf\u00e9',
       authorization: 'Bearer secret',
       'content-length': '1000',
     });
-    for (const name of ['transfer-encoding', 'if-none-match', 'x-amz-meta-a', 'cookie'])
-      t.is(described?.[name], undefined);
-    t.not(described?.['host'], 'other.example');
   });
 
-  test(`${wire}: only response headers about the artifact become metadata`, async (t) => {
+  test(`${wire}: only response headers about artifacts become metadata`, async (t) => {
     const upstream = await startUpstream(t, wire, (_request, response) => {
       response.setHeader('content-type', 'text/x-artifact');
       response.setHeader('x-artifact-tag', 'abc');
-      response.setHeader('x-latin', 'caf\u00e9');
-      for (const name of ['server', 'x-request-id', 'set-cookie', 'strict-transport-security', 'via', 'vary', 'age']) {
+      response.setHeader('x-artifact-latin', 'caf\u00e9');
+      for (const name of [
+        'server',
+        'set-cookie',
+        'x-accel-redirect',
+        'x-sendfile',
+        'refresh',
+        'service-worker-allowed',
+      ]) {
         response.setHeader(name, '1');
       }
-      response.setHeader('access-control-allow-origin', '*');
-      response.setHeader('x-content-type-options', 'nosniff');
       response.end(BYTES);
     });
     const artifact = await lookUp(storeOf(t, upstream), 'a');
     t.is(artifact.contentType, 'text/x-artifact');
-    t.deepEqual(artifact.headers, { 'x-artifact-tag': 'abc', 'x-latin': 'caf\u00e9' });
+    t.deepEqual(artifact.headers, { 'x-artifact-tag': 'abc', 'x-artifact-latin': 'caf\u00e9' });
   });
 }
 
@@ -77,7 +71,7 @@ test('a response without metadata yields an artifact without headers', async (t)
 
 test('metadata that is too large is refused without a request', async (t) => {
   const upstream = await startUpstream(t, 'http', (_request, response) => void response.end());
-  const metadata = { headers: { tag: 'x'.repeat(5000) } };
+  const metadata = { headers: { 'x-artifact-tag': 'x'.repeat(5000) } };
   await t.throwsAsync(put(storeOf(t, upstream), 'a', BYTES, { metadata }), refusal('ERR_HOTBLOB_METADATA_TOO_LARGE'));
   t.deepEqual(upstream.requests, []);
 });
