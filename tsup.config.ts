@@ -63,7 +63,7 @@ function declarations(): Options {
 
 async function writeCommonJs(): Promise<void> {
   const names = await readdir(SOURCES, { recursive: true });
-  const modules = names.filter((name) => name.endsWith('.ts') && !name.startsWith(PAGE));
+  const modules = names.filter((name) => name.endsWith('.ts') && !name.startsWith(`${PAGE}/`));
   await Promise.all(modules.map((name) => transpile(name)));
 }
 
