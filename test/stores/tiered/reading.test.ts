@@ -309,7 +309,7 @@ test('a directory stores no metadata file for default headers', async (t) => {
   t.deepEqual(await entriesBelow(local.root), ['a']);
 });
 
-test('remembers a miss until it expires or the key is uploaded', async (t) => {
+test.serial('remembers a miss until it expires or the key is uploaded', async (t) => {
   const artifacts = new Map<string, Buffer>();
   const { store, peer } = await startTiers(t, serveMap(artifacts), { missTtlMs: 400, maxMisses: 2 });
   for (let count = 0; count < 5; count++) t.is(await readBytes(store, 'a'), undefined);
