@@ -4,6 +4,7 @@ import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
 import { mergeHostHeaders, restoreHead } from './host-headers.js';
 import { linger } from './linger.js';
+import { limitPipeline } from './pipeline.js';
 import { writeUntracked } from './untracked.js';
 
 /**
@@ -29,6 +30,7 @@ export class Http1Exchange implements Exchange {
     this.#response = response;
     this.#host = host;
     this.tracked = response.write === ServerResponse.prototype.write;
+    if (response.socket === null) limitPipeline(request, response);
   }
 
   get method(): string {

@@ -19,7 +19,8 @@ export interface BrowserGuardOptions {
  */
 export class BrowserGuard {
   readonly #hosts: AllowedHosts;
-  readonly #appliesTo: 'all' | 'loopback' | 'none';
+  /** Requests whose host is checked: all, all on loopback, or those on loopback without credentials. */
+  readonly #appliesTo: 'all' | 'loopback' | 'anonymous';
   readonly #origins: ReadonlySet<string> | undefined;
   /** Host of the last request. Nearly all requests are for one host, so it is rarely looked at twice. */
   #lastHost: string | undefined;
@@ -27,7 +28,7 @@ export class BrowserGuard {
 
   constructor({ access, allowedHosts, origins }: BrowserGuardOptions) {
     this.#hosts = new AllowedHosts(allowedHosts ?? []);
-    this.#appliesTo = allowedHosts !== undefined ? 'all' : access === undefined ? 'loopback' : 'none';
+    this.#appliesTo = allowedHosts !== undefined ? 'all' : access === undefined ? 'loopback' : 'anonymous';
     this.#origins = origins;
   }
 
@@ -38,8 +39,18 @@ export class BrowserGuard {
    * @throws HotblobError `ERR_HOTBLOB_HOST_NOT_ALLOWED` (421), `ERR_HOTBLOB_CROSS_ORIGIN` (403)
    */
   check(exchange: Exchange, changesState: boolean): void {
-    if (this.#appliesTo !== 'none') this.#checkHost(exchange);
+    if (this.#appliesTo !== 'anonymous') this.#checkHost(exchange);
     if (changesState) this.#checkOrigin(exchange);
+  }
+
+  /**
+   * Checks the host of a request without credentials that the access policy has granted. A page whose name resolves to this
+   * machine sends such requests, because a browser has no credentials for that name.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_HOST_NOT_ALLOWED` (421)
+   */
+  checkAnonymous(exchange: Exchange): void {
+    if (this.#appliesTo === 'anonymous') this.#checkHost(exchange);
   }
 
   #checkHost(exchange: Exchange): void {
@@ -49,7 +60,7 @@ export class BrowserGuard {
       this.#isLastAllowed = host === undefined || host === '' || this.#hosts.includes(host);
       this.#lastHost = host;
     }
-    if (this.#isLastAllowed || (this.#appliesTo === 'loopback' && !isLocal(exchange))) return;
+    if (this.#isLastAllowed || (this.#appliesTo !== 'all' && !isLocal(exchange))) return;
     const message = `allowedHosts: expected a request for a host of this list or for localhost, received one for ${host}`;
     logAccess('refused: %s', message);
     throw new HotblobError('ERR_HOTBLOB_HOST_NOT_ALLOWED', message);

@@ -136,16 +136,20 @@ class CacheHandler implements Handler {
 
   /** Checks access before the lookup, so that a client without access learns nothing about keys. */
   #authorise(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
-    const { access } = this.#settings;
+    const { access, guard } = this.#settings;
     if (access === undefined || operation.kind === 'unsupported') return this.#perform(exchange, operation, record);
+    const needs = requiredAccess(operation);
     const refusal = checkAccess(access, {
       authorization: exchange.headers.authorization,
       protocol: record.protocol?.name ?? '',
       namespace: operation.namespace,
-      needs: requiredAccess(operation),
+      needs,
     });
-    const proceed = (status: AccessRefusal | undefined): Promise<Outcome> =>
-      status === undefined ? this.#perform(exchange, operation, record) : this.#deny(exchange, status, record);
+    const proceed = (status: AccessRefusal | undefined): Promise<Outcome> => {
+      if (status !== undefined) return this.#deny(exchange, status, record);
+      if (needs !== 'none' && exchange.headers.authorization === undefined) guard.checkAnonymous(exchange);
+      return this.#perform(exchange, operation, record);
+    };
     return refusal instanceof Promise ? refusal.then(proceed) : proceed(refusal);
   }
 

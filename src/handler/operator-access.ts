@@ -23,7 +23,7 @@ export class OperatorAccess {
   async admits(exchange: Exchange, needs: 'none' | 'read'): Promise<boolean> {
     const isRead = exchange.method === 'GET' || exchange.method === 'HEAD';
     try {
-      this.#guard.check(exchange, !isRead);
+      this.#guard.check(exchange, !isRead || !isNavigation(exchange));
     } catch (error) {
       return refuse(exchange, statusOf(error), {}, error);
     }
@@ -31,9 +31,26 @@ export class OperatorAccess {
     const { authorization } = exchange.headers;
     const check = { authorization, protocol: OPERATOR_PROTOCOL, needs };
     const refusal = this.#access && (await checkAccess(this.#access, check));
-    if (refusal === undefined) return true;
-    return refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
+    if (refusal !== undefined) {
+      return refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
+    }
+    if (authorization === undefined && needs !== 'none') {
+      try {
+        this.#guard.checkAnonymous(exchange);
+      } catch (error) {
+        return refuse(exchange, statusOf(error), {}, error);
+      }
+    }
+    return true;
   }
+}
+
+/**
+ * Whether a user has opened the page, which may be with a link on another site. Other requests of that site, such as those of an
+ * image or a frame, could take the places of event streams or make the server list its store.
+ */
+function isNavigation({ headers }: Exchange): boolean {
+  return headers['sec-fetch-dest'] === 'document';
 }
 
 function refuse(exchange: Exchange, status: number, headers: ResponseHeaders, error?: unknown): false {

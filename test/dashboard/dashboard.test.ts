@@ -77,6 +77,21 @@ async function openEvents(t: ExecutionContext, { port }: Site, version: 1 | 2): 
   return stream;
 }
 
+test('a page of another site can open the dashboard with a link, but nothing else of it', async (t) => {
+  const { url } = await openSite(t, memoryStore());
+  const statusOf = async (name: string, destination: string): Promise<number> => {
+    const headers = { 'sec-fetch-site': 'cross-site', 'sec-fetch-dest': destination };
+    // fetch() does not let a program set these headers.
+    const request = http.get(`${url}/_hotblob/${name}`, { headers, agent: false });
+    t.teardown(() => request.destroy());
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    return response.statusCode ?? 0;
+  };
+  t.is(await statusOf('', 'document'), 200);
+  t.is(await statusOf('', 'iframe'), 403);
+  for (const name of ['events', 'residency.json', 'artifact.json?key=a']) t.is(await statusOf(name, 'image'), 403);
+});
+
 test('the page, its script and its style have a strict Content-Security-Policy', async (t) => {
   const { url } = await openSite(t, memoryStore());
   for (const [name, type] of [

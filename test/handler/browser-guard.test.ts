@@ -1,4 +1,5 @@
 import test, { type ExecutionContext } from 'ava';
+import { staticTokens } from '../../src/access/static-tokens.js';
 import type { ExchangeHandler, Handler } from '../../src/handler/handler.js';
 import { createHandler } from '../../src/handler/handler.js';
 import type { HandlerOptions } from '../../src/handler/options.js';
@@ -201,6 +202,21 @@ for (const kind of KINDS_OF_TABLE) {
 }
 
 for (const kind of ['http', 'port-h2c'] as const) {
+  test(`${kind}: a client without a token, which may write, is answered only for loopback hosts`, async (t) => {
+    const token = 'a-token-of-at-least-16-characters';
+    const access = staticTokens([{ token, level: 'write' }], { anonymous: 'write' });
+    const { server, calls, ask } = await openGuarded(t, kind, { access });
+    const foreign = hostHeader(server, `evil.example:${server.port}`);
+    for (const [write, body] of [['PUT /key', content(10)], ['GET /key'], ['DELETE /key']] as const) {
+      t.is((await ask(write, { ...foreign, 'sec-fetch-site': 'same-origin' }, body)).status, 421, write);
+    }
+    t.deepEqual(calls, [], 'the store is not called');
+    t.is((await ask('PUT /key', {}, content(10))).status, 200);
+    t.is((await ask('GET /key', { ...foreign, authorization: `Bearer ${token}` })).status, 200);
+  });
+}
+
+for (const kind of ['http', 'port-h2c'] as const) {
   test(`${kind}: allowedHosts names further hosts, whatever the access policy and the address`, async (t) => {
     const allowedHosts = ['Cache.example.com', '*.wild.example', '[fd00::1]'];
     const statusesOf = async (site: GuardedSite) => {
@@ -227,7 +243,8 @@ for (const kind of ['http', 'port-h2c'] as const) {
     t.deepEqual(await statusesOf(await openGuarded(t, kind, { allowedHosts, access })), listed);
     t.deepEqual(await statusesOf(await openGuarded(t, kind, { allowedHosts }, elsewhere)), listed);
     t.deepEqual(await statusesOf(await openGuarded(t, kind, { allowedHosts: ['*'] })), all);
-    t.deepEqual(await statusesOf(await openGuarded(t, kind, { access })), all);
+    t.deepEqual(await statusesOf(await openGuarded(t, kind, { access })), [421, 421, 421, 404, 421, 421]);
+    t.deepEqual(await statusesOf(await openGuarded(t, kind, { access: () => 'none' })), Array(6).fill(401));
     t.deepEqual(await statusesOf(await openGuarded(t, kind, {}, elsewhere)), all);
   });
 
