@@ -8,12 +8,22 @@ import type { NodeRequest, NodeResponse } from './node.js';
  * refused before gets its final status only (RFC 9110, section 10.1.1).
  */
 export function continueOnRead(this: EventEmitter, request: NodeRequest, response: NodeResponse): void {
-  const read = request._read;
-  request._read = (size) => {
-    request._read = read;
+  const { read } = request;
+  const sendContinue = (): void => {
+    request.read = read;
     // Node also reads the body of a request that has been answered, to discard it.
     if (!response.headersSent) response.writeContinue();
-    read.call(request, size);
   };
+  request.read = (size) => {
+    sendContinue();
+    return read.call(request, size);
+  };
+  // Without a body nothing reads it, and node:http closes a connection on which it has not sent `100 Continue`.
+  if (isBodiless(request)) sendContinue();
   this.emit('request', request, response);
+}
+
+function isBodiless({ headers, httpVersionMajor }: NodeRequest): boolean {
+  if (httpVersionMajor !== 1 || headers['transfer-encoding'] !== undefined) return false;
+  return Number(headers['content-length'] ?? 0) === 0;
 }

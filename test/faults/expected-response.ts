@@ -23,6 +23,7 @@ const MESSAGES: Readonly<Record<number, string>> = {
   416: 'The range cannot be satisfied.',
   421: 'The host of the request is not allowed here. The option allowedHosts (hotblob serve: --allow-host) names allowed hosts.',
   431: 'The request headers are too large.',
+  501: 'The transfer coding of the request is not supported.',
 };
 const LAST_MODIFIED = 'Thu, 29 Feb 2024 12:00:00 GMT';
 const JSON_TYPE = 'application/json; charset=utf-8';
