@@ -214,7 +214,15 @@ test('the stores of the server have list(), with and without an upstream', async
   for (const kind of ['directory', 'segments'] as const) {
     for (const upstream of [undefined, { url: 'http://127.0.0.1:9', token: undefined, maxSpoolBytes: undefined }]) {
       const dir = await temporaryDirectory(t);
-      const options = { dir, kind, upstream, immutable: undefined, verifyReads: undefined, maxBytes: 1e6 };
+      const options = {
+        dir,
+        kind,
+        upstream,
+        immutable: undefined,
+        verifyReads: undefined,
+        groupAccess: undefined,
+        maxBytes: 1e6,
+      };
       const { store } = await openStore(options);
       t.deepEqual(await listed(store), []);
       t.is(store.stats().maxBytes, 1e6);

@@ -23,6 +23,7 @@ export interface ServedStoreOptions {
   /** Option of a segment store: compare artifacts with their checksums before sending them. */
   readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
+  readonly groupAccess?: boolean | undefined;
   readonly upstream: Upstream | undefined;
 }
 
@@ -67,16 +68,17 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   return { ...local, store };
 }
 
-async function openLocal({ kind, dir, immutable, verifyReads, maxBytes }: ServedStoreOptions): Promise<ServedStore> {
+async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise<ServedStore> {
+  const { immutable, verifyReads, maxBytes, groupAccess } = options;
   const storeKind = kind ?? (await detectKind(dir, immutable));
   if (verifyReads && storeKind !== 'segments') {
     throw invalidOption('--verify-reads', 'a segment store, because only segments have checksums', storeKind);
   }
   if (storeKind === 'segments') {
-    const store: SegmentStore = await segmentStore(dir, { maxBytes, verifyReads });
+    const store: SegmentStore = await segmentStore(dir, { maxBytes, verifyReads, groupAccess });
     return { store, kind: storeKind, immutable: true };
   }
-  const store: DirectoryStore = await directoryStore(dir, { immutable, maxBytes });
+  const store: DirectoryStore = await directoryStore(dir, { immutable, maxBytes, groupAccess });
   return { store, kind: storeKind, immutable: store.immutable };
 }
 

@@ -18,6 +18,7 @@ const OPTIONS = {
   writable: { type: 'boolean' },
   immutable: { type: 'boolean' },
   'verify-reads': { type: 'boolean' },
+  'group-access': { type: 'boolean' },
   'max-size': { type: 'string' },
   'max-spool': { type: 'string' },
   'max-connections': { type: 'string' },
@@ -47,6 +48,7 @@ Options:
   --writable           Accept uploads without tokens if HOST is not a loopback address
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
+  --group-access       Let the group read and write what is created in DIR (default: only this user)
   --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
   --max-spool BYTES    Space in the temporary directory for downloads from the upstream (default: 8GiB)
   --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
@@ -121,6 +123,7 @@ function serveOptions(version: string, values: Values): ServeOptions {
     protocols: values.protocol === undefined ? PROTOCOL_NAMES : parseProtocols(values.protocol),
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
+    groupAccess: values['group-access'],
     maxBytes: parseSize('--max-size', values['max-size']),
     maxConnections: parseMaxConnections(values),
     upstream: parseUpstream(values),

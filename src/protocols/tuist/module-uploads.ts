@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { KeyLocks } from '../../util/key-locks.js';
+import { PRIVATE } from '../../util/permissions.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
 import type { Scope } from './scope.js';
 
@@ -68,7 +69,7 @@ export class ModuleUploads {
    */
   start(target: ModuleTarget): Promise<string> {
     return this.#locks.run('', async () => {
-      await mkdir(this.#root, { recursive: true });
+      await mkdir(this.#root, { recursive: true, mode: PRIVATE.directory });
       if ((await this.#sweep()) >= this.#maxUploads) {
         throw new HotblobError(
           'ERR_HOTBLOB_OVERLOADED',
@@ -78,7 +79,7 @@ export class ModuleUploads {
       const id = randomBytes(16).toString('hex');
       const temporary = this.#pathOf(`${id}.new`);
       try {
-        await mkdir(temporary);
+        await mkdir(temporary, { mode: PRIVATE.directory });
         await writeDurably(join(temporary, TARGET_NAME), JSON.stringify(target));
         await syncDirectory(temporary);
         await rename(temporary, this.#pathOf(id));

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
+import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
 import { isMissing, RESERVED_NAME, removeEmptyParents, syncDirectories } from './paths.js';
@@ -42,15 +43,17 @@ export function isSameBody(a: BodyIdentity, b: BodyIdentity): boolean {
 export class Sidecars {
   readonly #root: string;
   readonly #immutable: boolean;
+  readonly #permissions: Permissions;
   readonly #directory: string;
 
   /**
    * @param root directory of the store
    * @param immutable whether bodies are never rewritten in place
    */
-  constructor(root: string, immutable: boolean) {
+  constructor(root: string, immutable: boolean, permissions: Permissions) {
     this.#root = root;
     this.#immutable = immutable;
+    this.#permissions = permissions;
     this.#directory = join(root, RESERVED_NAME, METADATA_NAME);
   }
 
@@ -74,10 +77,10 @@ export class Sidecars {
     const text = textOf(key, metadata);
     for (let attempt = 1; ; attempt++) {
       try {
-        const created = await mkdir(directory, { recursive: true });
+        const created = await mkdir(directory, { recursive: true, mode: this.#permissions.directory });
         // Replaces a file of the same name. That file is stale: its body was deleted, and the file system has reused
         // the inode.
-        const handle = await open(path, 'w');
+        const handle = await open(path, 'w', this.#permissions.file);
         let bytes: number;
         try {
           await handle.writeFile(text);

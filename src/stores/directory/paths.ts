@@ -27,7 +27,7 @@ export function isMissing(error: unknown): boolean {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a symbolic link in the path leads out of the root
  * @throws the system's error
  */
-export async function makeParents(root: string, path: string, created: string[]): Promise<void> {
+export async function makeParents(root: string, path: string, mode: number, created: string[]): Promise<void> {
   const prefix = prefixOf(root);
   const end = path.lastIndexOf('/');
   // Creates one directory at a time: mkdir with `recursive` follows a symbolic link and creates directories outside the root.
@@ -38,7 +38,7 @@ export async function makeParents(root: string, path: string, created: string[])
   ) {
     const directory = path.slice(0, slash);
     try {
-      await mkdir(directory);
+      await mkdir(directory, { mode });
       created.push(directory);
     } catch (error) {
       if (errnoCode(error) !== 'EEXIST') throw error;

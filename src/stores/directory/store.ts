@@ -16,6 +16,7 @@ import {
 } from '../../contract/store.js';
 import { assertOptions, BYTES, FLAG, invalidOption } from '../../contract/validation.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
@@ -40,6 +41,12 @@ export interface DirectoryStoreOptions {
    * other processes. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
+  /**
+   * Whether the group of the process may read and write what the store creates: files have mode 0660 and directories 0770, less
+   * the umask. For several users that share the directory. Existing files and directories are not changed. Default: false, mode
+   * 0600 and 0700.
+   */
+  readonly groupAccess?: boolean | undefined;
 }
 
 /** Store whose artifacts are the files of a directory. */
@@ -103,13 +110,14 @@ const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
  */
 export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
-  assertOptions(options, { immutable: FLAG, maxBytes: BYTES });
+  assertOptions(options, { immutable: FLAG, maxBytes: BYTES, groupAccess: FLAG });
   // The options are read before the first await, because the caller may change the object later.
-  const { immutable, maxBytes } = options;
+  const { immutable, maxBytes, groupAccess } = options;
+  const permissions = permissionsFor(groupAccess);
   let root: string;
   let wasCreated: boolean;
   try {
-    wasCreated = await createIfMissing(dir);
+    wasCreated = await createIfMissing(dir, permissions);
     root = await realpath(dir);
     // Opening the directory checks the permission to list (r), and `.` the permission to search (x). access(2) would
     // check the permissions of the real user, not of the effective user.
@@ -123,9 +131,9 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   }
   await removeStaleUploads(join(root, RESERVED_NAME, UPLOADS_NAME));
   const isImmutable = immutable ?? wasCreated;
-  const sidecars = new Sidecars(root, isImmutable);
+  const sidecars = new Sidecars(root, isImmutable, permissions);
   const hasMetadata = await sidecars.exist();
-  const store = new FileDirectoryStore(root, isImmutable, maxBytes, sidecars, hasMetadata);
+  const store = new FileDirectoryStore(root, isImmutable, maxBytes, permissions, sidecars, hasMetadata);
   if (hasMetadata) store.sweep();
   return store;
 }
@@ -145,6 +153,7 @@ class FileDirectoryStore implements DirectoryStore {
     root: string,
     immutable: boolean,
     maxBytes: number | undefined,
+    permissions: Permissions,
     sidecars: Sidecars,
     hasMetadata: boolean,
   ) {
@@ -153,7 +162,7 @@ class FileDirectoryStore implements DirectoryStore {
     this.#prefix = prefixOf(root);
     this.#sidecars = sidecars;
     this.#lookups = new MetadataLookups(sidecars, hasMetadata);
-    const metadata = { sidecars, lookups: this.#lookups };
+    const files = { permissions, sidecars, lookups: this.#lookups };
     const temporaryPrefix = `${randomUUID()}.`;
     if (maxBytes !== undefined) {
       const isOwnUpload = (path: string): boolean => path.startsWith(`${UPLOADS_NAME}/${temporaryPrefix}`);
@@ -161,7 +170,7 @@ class FileDirectoryStore implements DirectoryStore {
       this.#eviction.startScan();
     }
     const limit = maxBytes ?? Number.POSITIVE_INFINITY;
-    this.#uploads = new DirectoryUploads(root, temporaryPrefix, limit, this.#eviction, metadata);
+    this.#uploads = new DirectoryUploads(root, temporaryPrefix, limit, this.#eviction, files);
   }
 
   get(key: string): FileArtifact | Promise<FileArtifact> {
@@ -261,11 +270,12 @@ function assertStorable(key: string): void {
 }
 
 /** Creates the directory if it does not exist. Resolves to whether a directory store created it, now or earlier. */
-async function createIfMissing(dir: string): Promise<boolean> {
-  const created = await mkdir(dir, { recursive: true });
+async function createIfMissing(dir: string, permissions: Permissions): Promise<boolean> {
+  const mode = permissions.directory;
+  const created = await mkdir(dir, { recursive: true, mode });
   if (created === undefined) return isCreatedByStore(dir);
-  await mkdir(join(dir, RESERVED_NAME));
-  await writeFile(markerOf(dir), MARKER_TEXT);
+  await mkdir(join(dir, RESERVED_NAME), { mode });
+  await writeFile(markerOf(dir), MARKER_TEXT, { mode: permissions.file });
   return true;
 }
 

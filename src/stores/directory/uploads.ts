@@ -7,6 +7,7 @@ import type { PutOptions, PutResult } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { KeyLocks } from '../../util/key-locks.js';
+import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
 import { isDiskFull, retryIfFull } from '../disk-full.js';
@@ -51,6 +52,7 @@ export class DirectoryUploads {
   readonly #temporaryPrefix: string;
   readonly #maxBytes: number;
   readonly #eviction: DirectoryEviction | undefined;
+  readonly #permissions: Permissions;
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
 
@@ -63,14 +65,15 @@ export class DirectoryUploads {
     temporaryPrefix: string,
     maxBytes: number,
     eviction: DirectoryEviction | undefined,
-    metadata: { readonly sidecars: Sidecars; readonly lookups: MetadataLookups },
+    files: { readonly permissions: Permissions; readonly sidecars: Sidecars; readonly lookups: MetadataLookups },
   ) {
     this.#root = root;
     this.#temporaryPrefix = temporaryPrefix;
     this.#maxBytes = maxBytes;
     this.#eviction = eviction;
-    this.#sidecars = metadata.sidecars;
-    this.#lookups = metadata.lookups;
+    this.#permissions = files.permissions;
+    this.#sidecars = files.sidecars;
+    this.#lookups = files.lookups;
   }
 
   /**
@@ -100,7 +103,15 @@ export class DirectoryUploads {
     const reservation = this.#eviction?.createReservation(signal);
     let received: Received | undefined;
     try {
-      received = await receive(body, options, this.#maxBytes - maxOverhead, temporary, reservation, maxOverhead);
+      received = await receive(
+        body,
+        options,
+        this.#maxBytes - maxOverhead,
+        temporary,
+        this.#permissions,
+        reservation,
+        maxOverhead,
+      );
       let diskBytes = received.diskBytes;
       if (metadata !== undefined) {
         this.#lookups.enable();
@@ -139,7 +150,7 @@ export class DirectoryUploads {
     for (let attempt = 1; ; attempt++) {
       const created: string[] = [];
       try {
-        await makeParents(this.#root, path, created);
+        await makeParents(this.#root, path, this.#permissions.directory, created);
         const replaced = await statsOf(path);
         if (ifAbsent && replaced !== undefined && !replaced.isDirectory()) throw existsError();
         signal?.throwIfAborted();
@@ -172,10 +183,11 @@ async function receive(
   options: Partial<PutOptions>,
   maxBytes: number,
   path: string,
+  permissions: Permissions,
   reservation: Reservation | undefined,
   overhead: number,
 ): Promise<Received> {
-  const handle = await openNew(path);
+  const handle = await openNew(path, permissions);
   let received = 0;
   let missingBytes = overhead;
   try {
@@ -197,13 +209,13 @@ async function receive(
   }
 }
 
-async function openNew(path: string): Promise<FileHandle> {
+async function openNew(path: string, { directory, file }: Permissions): Promise<FileHandle> {
   try {
-    return await open(path, 'wx');
+    return await open(path, 'wx', file);
   } catch (error) {
     if (errnoCode(error) !== 'ENOENT') throw error;
-    await mkdir(dirname(path), { recursive: true });
-    return open(path, 'wx');
+    await mkdir(dirname(path), { recursive: true, mode: directory });
+    return open(path, 'wx', file);
   }
 }
 

@@ -1,11 +1,13 @@
 import type { Database, RootDatabase } from 'lmdb';
+import type { Permissions } from '../../util/permissions.js';
 import { corruptError } from './errors.js';
-import { loadLmdb } from './lmdb.js';
+import { loadLmdb, withMode } from './lmdb.js';
 
 export interface SegmentIndexOptions {
   readonly readOnly: boolean;
   /** Whether a commit is on the disk when its promise resolves. */
   readonly durable: boolean;
+  readonly permissions: Permissions;
 }
 
 /** The LMDB environment of an index and its three databases. */
@@ -24,10 +26,11 @@ export interface IndexDatabases {
  *
  * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if LMDB cannot open the file or a database is missing
  */
-export function openDatabases(path: string, { readOnly, durable }: SegmentIndexOptions): IndexDatabases {
+export function openDatabases(path: string, { readOnly, durable, permissions }: SegmentIndexOptions): IndexDatabases {
   const { open } = loadLmdb();
   try {
     const root = open<Buffer, Uint8Array>({
+      ...withMode(permissions),
       path,
       noSubdir: true,
       readOnly,

@@ -2,6 +2,7 @@ import { mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile
 import { dirname, join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
+import { type Permissions, PRIVATE } from '../../util/permissions.js';
 import { syncDirectory } from './segment.js';
 
 /** Paths of the files and directories of a segment store. */
@@ -12,6 +13,8 @@ export interface Layout {
   readonly index: string;
   /** Path of the directory with the segment files. */
   readonly segments: string;
+  /** Permissions of created files and directories. */
+  readonly permissions: Permissions;
 }
 
 const INDEX_NAME = 'index.mdb';
@@ -32,10 +35,11 @@ const FOREIGN_NAME = /^(?!lost\+found$|writer[.-])/;
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` is a file, cannot be accessed, or contains other files
  */
-export async function createLayout(dir: string): Promise<Layout> {
+export async function createLayout(dir: string, permissions: Permissions): Promise<Layout> {
   try {
-    const firstCreated = await mkdir(dir, { recursive: true });
-    const layout = layoutOf(await realpath(dir));
+    const mode = permissions.directory;
+    const firstCreated = await mkdir(dir, { recursive: true, mode });
+    const layout = layoutOf(await realpath(dir), permissions);
     if (firstCreated !== undefined) await syncDirectory(dirname(firstCreated));
     // Other processes may create the store at the same time. The directory is therefore listed only once, and
     // directories that exist by then are accepted.
@@ -45,7 +49,7 @@ export async function createLayout(dir: string): Promise<Layout> {
       if (foreign !== undefined) {
         throw directoryError(dir, 'an empty directory or the directory of a segment store', `'${foreign}'`);
       }
-      await mkdir(layout.segments, { recursive: true });
+      await mkdir(layout.segments, { recursive: true, mode });
       await syncDirectory(layout.root);
     }
     return layout;
@@ -61,7 +65,7 @@ export async function createLayout(dir: string): Promise<Layout> {
  */
 export async function findLayout(dir: string): Promise<Layout> {
   try {
-    const layout = layoutOf(await realpath(dir));
+    const layout = layoutOf(await realpath(dir), PRIVATE);
     await stat(layout.segments);
     await stat(layout.index);
     return layout;
@@ -105,7 +109,7 @@ export async function markUnsynced(layout: Layout): Promise<void> {
   // The marker is written to a temporary file and renamed. Otherwise, a process that is killed while it writes would
   // leave an empty marker, which would count as the marker of another boot.
   const path = join(layout.root, UNSYNCED_NAME);
-  await writeFile(`${path}.new`, bootId, { flush: true });
+  await writeFile(`${path}.new`, bootId, { flush: true, mode: layout.permissions.file });
   await rename(`${path}.new`, path);
   await syncDirectory(layout.root);
 }
@@ -131,8 +135,8 @@ async function readBootId(): Promise<string> {
   return readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
 }
 
-function layoutOf(root: string): Layout {
-  return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME) };
+function layoutOf(root: string, permissions: Permissions): Layout {
+  return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME), permissions };
 }
 
 /**

@@ -1,6 +1,7 @@
 import type * as Lmdb from 'lmdb';
 import { HotblobError } from '../../contract/errors.js';
 import { tryToLoad } from '../../util/load-optional.js';
+import type { Permissions } from '../../util/permissions.js';
 
 /**
  * Loads the optional dependency `lmdb`.
@@ -18,4 +19,9 @@ export function loadLmdb(): typeof Lmdb {
       : [`failed to load (${failure.message}): reinstall it`, { cause: failure }];
   const message = `segmentStore requires the package 'lmdb', which ${problem}, or use directoryStore, which does not require it`;
   throw new HotblobError('ERR_HOTBLOB_NO_LMDB', message, options);
+}
+
+/** Returns the option of LMDB for the mode of created files, which its types leave out. */
+export function withMode({ file }: Permissions): object {
+  return { permissionsMode: file };
 }

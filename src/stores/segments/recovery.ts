@@ -27,11 +27,18 @@ export async function recoverSegments(layout: Layout, index: SegmentIndex, segme
   // the disk yet.
   await syncDirectory(layout.segments);
 
-  const segments = new SegmentSet(layout.segments, segmentBytes, index.nextSegment());
+  const segments = new SegmentSet(layout.segments, layout.permissions.file, segmentBytes, index.nextSegment());
   for (const [id, counts] of [...rows].sort(([a], [b]) => a - b)) {
     const { end, inline } = index.lastOffsets(id);
     const size = sizes.get(id) ?? 0;
-    const segment = new Segment(id, segmentPath(layout.segments, id), size, counts, Math.max(0, inline - INLINE_BASE));
+    const segment = new Segment(
+      id,
+      segmentPath(layout.segments, id),
+      layout.permissions.file,
+      size,
+      counts,
+      Math.max(0, inline - INLINE_BASE),
+    );
     // A file that ends before its last body was truncated. It is sealed, because appended bodies would get the
     // locations of lost bodies.
     segment.isSealed = end > size || size >= segmentBytes;

@@ -28,6 +28,7 @@ export interface Region extends Pick<Location, 'offset'> {
 /** All segments of a store that is open for writing. Chooses a segment for each new body. */
 export class SegmentSet {
   readonly #directory: string;
+  readonly #mode: number;
   readonly #segmentBytes: number;
   readonly #segments = new Map<number, Segment>();
   /** Segments that accept bodies, oldest first. */
@@ -37,8 +38,9 @@ export class SegmentSet {
   #nextId: number;
 
   /** @param nextId id from which segment ids are unused */
-  constructor(directory: string, segmentBytes: number, nextId: number) {
+  constructor(directory: string, mode: number, segmentBytes: number, nextId: number) {
     this.#directory = directory;
+    this.#mode = mode;
     this.#segmentBytes = segmentBytes;
     this.#nextId = nextId;
   }
@@ -189,7 +191,7 @@ export class SegmentSet {
 
   #create(): Segment {
     const id = this.#nextId++;
-    const segment = new Segment(id, segmentPath(this.#directory, id), 0, NO_COUNTS, 0);
+    const segment = new Segment(id, segmentPath(this.#directory, id), this.#mode, 0, NO_COUNTS, 0);
     this.#segments.set(id, segment);
     return segment;
   }

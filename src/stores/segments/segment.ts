@@ -47,6 +47,8 @@ export class Segment {
   /** Whether bytes were written since the last sync. */
   isDirty = false;
 
+  /** Mode of the file when it is created. */
+  readonly #mode: number;
   /**
    * Number of bytes of a region that have not been written yet, by start offset of the region. They take no space on
    * the disk.
@@ -60,9 +62,10 @@ export class Segment {
   #isNameSynced: boolean;
 
   /** @param end current size of the file, or 0 if the file does not exist yet */
-  constructor(id: number, path: string, end: number, counts: SegmentCounts, inlineCount: number) {
+  constructor(id: number, path: string, mode: number, end: number, counts: SegmentCounts, inlineCount: number) {
     this.id = id;
     this.path = path;
+    this.#mode = mode;
     this.end = end;
     this.counts = counts;
     this.inlineCount = inlineCount;
@@ -211,7 +214,8 @@ export class Segment {
     if (this.#handle === undefined) {
       // The file is created only if the segment is new: a file that has disappeared must not reappear empty. It is
       // opened without O_APPEND, because with O_APPEND Linux ignores the position of a write (pwrite(2)).
-      const handle = open(this.path, this.#isNameSynced ? constants.O_RDWR : constants.O_RDWR | constants.O_CREAT);
+      const flags = this.#isNameSynced ? constants.O_RDWR : constants.O_RDWR | constants.O_CREAT;
+      const handle = open(this.path, flags, this.#mode);
       handle.catch(() => {
         if (this.#handle === handle) this.#handle = undefined;
       });

@@ -11,6 +11,7 @@ import {
   type StoreStats,
 } from '../../contract/store.js';
 import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../contract/validation.js';
+import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
 import { ArtifactReader, assertEncodable } from './artifact-reader.js';
 import { closedError } from './errors.js';
@@ -50,6 +51,12 @@ export interface SegmentStoreOptions {
    * the store. Default: `false`.
    */
   readonly readOnly?: boolean | undefined;
+  /**
+   * Whether the group of the process may read and write what the store creates: files have mode 0660 and directories 0770, less
+   * the umask. Needed if other users read the store, because readers write to the lock file of the index. Existing files and
+   * directories are not changed. Default: false, mode 0600 and 0700.
+   */
+  readonly groupAccess?: boolean | undefined;
 }
 
 /** Segment store that may be read-only. */
@@ -98,6 +105,7 @@ const CHECKS = {
   durability: oneOf('fsync', 'none'),
   verifyReads: FLAG,
   readOnly: FLAG,
+  groupAccess: FLAG,
 };
 
 /**
@@ -125,6 +133,7 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   assertOptions(options, CHECKS);
   // The options are read before the first await, because the caller may change the object afterwards.
   const { maxBytes, durability, verifyReads = false, readOnly } = options;
+  const permissions = permissionsFor(options.groupAccess);
   const segmentBytes = options.segmentBytes ?? Math.min(DEFAULT_SEGMENT_BYTES, (maxBytes ?? Infinity) / MIN_SEGMENTS);
   if (segmentBytes > MAX_SEGMENT_BYTES) {
     throw invalidOption('segmentBytes', `at most ${MAX_SEGMENT_BYTES} bytes`, segmentBytes);
@@ -132,16 +141,16 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   loadLmdb();
   if (readOnly) {
     const layout = await findLayout(dir);
-    const index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true });
+    const index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true, permissions });
     return new ReadableStore(layout, index, verifyReads);
   }
-  const layout = await createLayout(dir);
-  const lock = await WriterLock.acquire(layout.root);
+  const layout = await createLayout(dir, permissions);
+  const lock = await WriterLock.acquire(layout.root, permissions);
   const cleanups: (() => Promise<void>)[] = [() => lock.release()];
   try {
     await discardUnsynced(layout);
     const fsync = durability !== 'none';
-    const index = await SegmentIndex.open(layout.index, { readOnly: false, durable: fsync });
+    const index = await SegmentIndex.open(layout.index, { readOnly: false, durable: fsync, permissions });
     cleanups.unshift(() => index.close());
     const writer = await SegmentWriter.open(layout, index, { maxBytes, segmentBytes: Math.ceil(segmentBytes), fsync });
     return new WritableStore(layout, index, verifyReads, writer, lock);

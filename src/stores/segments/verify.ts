@@ -1,5 +1,6 @@
 import { errnoCode } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
+import { PRIVATE } from '../../util/permissions.js';
 import { type BodyFault, FAULT_DESCRIPTIONS, findBodyFault } from './body-check.js';
 import { type IndexEntry, isAt } from './index-entry.js';
 import { findLayout } from './layout.js';
@@ -42,7 +43,11 @@ export async function* verifySegments(dir: string): AsyncGenerator<SegmentFindin
   let bytes = 0;
   let index: SegmentIndex | undefined;
   try {
-    index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true }, Number.POSITIVE_INFINITY);
+    index = await SegmentIndex.open(
+      layout.index,
+      { readOnly: true, durable: true, permissions: PRIVATE },
+      Number.POSITIVE_INFINITY,
+    );
     for (const batch of index.entries()) {
       for (const { key, entry } of batch) {
         artifacts++;

@@ -1,13 +1,14 @@
 import { randomBytes } from 'node:crypto';
-import { type FileHandle, open, unlink } from 'node:fs/promises';
+import { chmod, type FileHandle, open, stat, unlink } from 'node:fs/promises';
 import { connect, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import type { Permissions } from '../../util/permissions.js';
 import { corruptError } from './errors.js';
 import { findDamage } from './index-check.js';
-import { loadLmdb } from './lmdb.js';
+import { loadLmdb, withMode } from './lmdb.js';
 
 const LOCK_NAME = 'writer.mdb';
 const OWNER_KEY = 'owner';
@@ -44,20 +45,22 @@ interface Owner {
  */
 export class WriterLock {
   readonly #directory: string;
+  readonly #permissions: Permissions;
   readonly #server: Server;
   readonly #owner: Owner;
 
-  private constructor(directory: string, server: Server, owner: Owner) {
+  private constructor(directory: string, permissions: Permissions, server: Server, owner: Owner) {
     this.#directory = directory;
+    this.#permissions = permissions;
     this.#server = server;
     this.#owner = owner;
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process, or this one, holds the lock */
-  static async acquire(directory: string): Promise<WriterLock> {
-    const { server, owner } = await listen(directory);
+  static async acquire(directory: string, permissions: Permissions): Promise<WriterLock> {
+    const { server, owner } = await listen(directory, permissions);
     try {
-      await withDatabase(directory, async (database) => {
+      await withDatabase(directory, permissions, async (database) => {
         for (let attempt = 1; ; attempt++) {
           const current = readOwner(database);
           if (current !== undefined && (await isListening(directory, current)))
@@ -78,12 +81,12 @@ export class WriterLock {
       await stopListening(directory, server, owner);
       throw error;
     }
-    return new WriterLock(directory, server, owner);
+    return new WriterLock(directory, permissions, server, owner);
   }
 
   async release(): Promise<void> {
     try {
-      await withDatabase(this.#directory, async (database) => {
+      await withDatabase(this.#directory, this.#permissions, async (database) => {
         database.transactionSync(() => {
           if (readOwner(database)?.socket === this.#owner.socket) database.removeSync(OWNER_KEY);
         });
@@ -105,12 +108,17 @@ async function stopListening(directory: string, server: Server, owner: Owner): P
 
 type LockDatabase = RootDatabase<Owner, string>;
 
-async function withDatabase(directory: string, task: (database: LockDatabase) => Promise<void>): Promise<void> {
+async function withDatabase(
+  directory: string,
+  permissions: Permissions,
+  task: (database: LockDatabase) => Promise<void>,
+): Promise<void> {
   const { open: openDatabase } = loadLmdb();
   const path = join(directory, LOCK_NAME);
   const damage = await findDamage(path, Number.POSITIVE_INFINITY, true);
   if (damage !== undefined) throw corruptError(path, `the writer lock is corrupt (${damage}); remove the file`);
   const database: LockDatabase = openDatabase({
+    ...withMode(permissions),
     path,
     noSubdir: true,
     overlappingSync: false,
@@ -134,7 +142,10 @@ function lockedError(directory: string, pid: number): HotblobError {
 }
 
 /** Listens on a new socket: in the directory if its file system supports sockets, otherwise in the temporary directory. */
-async function listen(directory: string): Promise<{ readonly server: Server; readonly owner: Owner }> {
+async function listen(
+  directory: string,
+  permissions: Permissions,
+): Promise<{ readonly server: Server; readonly owner: Owner }> {
   const name = `writer-${randomBytes(8).toString('hex')}.socket`;
   const inside: Owner = { pid: process.pid, socket: name, isInside: true };
   const outside: Owner = {
@@ -145,7 +156,7 @@ async function listen(directory: string): Promise<{ readonly server: Server; rea
   const server = createServer((socket) => socket.destroy());
   // The socket must not keep the process alive.
   server.unref();
-  const bindTo = (owner: Owner) => withSocketPath(directory, owner, (path) => bind(server, path));
+  const bindTo = (owner: Owner) => withSocketPath(directory, owner, (path) => bind(server, path, permissions));
   if (process.platform !== 'win32') {
     try {
       await bindTo(inside);
@@ -158,8 +169,8 @@ async function listen(directory: string): Promise<{ readonly server: Server; rea
   return { server, owner: outside };
 }
 
-function bind(server: Server, path: string): Promise<void> {
-  return new Promise((resolve, reject) => {
+async function bind(server: Server, path: string, { file }: Permissions): Promise<void> {
+  await new Promise<void>((resolve, reject) => {
     server.once('error', reject);
     // `exclusive` is set because in a node:cluster worker, the primary process would otherwise listen, even after the
     // worker was killed.
@@ -169,6 +180,13 @@ function bind(server: Server, path: string): Promise<void> {
       resolve();
     });
   });
+  if (process.platform === 'win32') return;
+  try {
+    // bind(2) has no mode: the socket has all bits that the umask allows.
+    await chmod(path, (await stat(path)).mode & file);
+  } catch {
+    // The file system has no modes. A connection only tells that the process lives.
+  }
 }
 
 /**

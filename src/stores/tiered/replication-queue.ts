@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { PRIVATE } from '../../util/permissions.js';
 import { syncDirectories } from '../directory/paths.js';
 import { logTiered } from './log.js';
 
@@ -42,7 +43,7 @@ export class ReplicationQueue {
   static async open(directory: string, maxTasks: number): Promise<ReplicationQueue> {
     const queue = new ReplicationQueue(resolve(directory), maxTasks);
     try {
-      await mkdir(directory, { recursive: true });
+      await mkdir(directory, { recursive: true, mode: PRIVATE.directory });
       await queue.#load();
     } catch (cause) {
       const message = `queueDir: expected a writable directory, received '${directory}' (${errnoCode(cause)})`;
@@ -77,7 +78,7 @@ export class ReplicationQueue {
   async add(operation: ReplicationTask['operation'], key: string): Promise<void> {
     const task = { operation, key, name: this.#nextName(), failures: 0, dueAt: 0 };
     const path = join(this.#directory, task.name);
-    const handle = await open(path + TEMPORARY_SUFFIX, 'wx');
+    const handle = await open(path + TEMPORARY_SUFFIX, 'wx', PRIVATE.file);
     try {
       await handle.writeFile(JSON.stringify({ operation, key }));
       await handle.sync();

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HotblobError } from '../../contract/errors.js';
+import { PRIVATE } from '../../util/permissions.js';
 
 /** Maximum size of an artifact that is kept in memory. Most build artifacts are smaller. */
 const MAX_MEMORY_BYTES = 256 * 1024;
@@ -168,7 +169,7 @@ export class Spool {
   async #moveToFile(): Promise<void> {
     this.#reserveDisk(FILE_BYTES + this.#length);
     const path = join(this.#directory, `hotblob-${randomUUID()}`);
-    const file = await open(path, 'wx+', 0o600);
+    const file = await open(path, 'wx+', PRIVATE.file);
     try {
       await unlink(path);
       await writeAll(file, this.#buffer.subarray(0, this.#length), 0);

@@ -5,6 +5,7 @@ import type { UploadMetadata } from '../../../src/contract/artifact.js';
 import { encodeMetadata } from '../../../src/contract/upload-metadata.js';
 import { MetadataLookups } from '../../../src/stores/directory/lookups.js';
 import { type BodyIdentity, Sidecars } from '../../../src/stores/directory/metadata.js';
+import { PRIVATE } from '../../../src/util/permissions.js';
 import { temporaryDirectory } from '../fixture.js';
 
 const OLD = { headers: { 'x-artifact-tag': 'old' } };
@@ -50,7 +51,7 @@ async function rootOf(t: ExecutionContext): Promise<string> {
 
 test('a read that started before an overwrite is not cached after it', async (t) => {
   const root = await rootOf(t);
-  const sidecars = new PausedSidecars(root, true);
+  const sidecars = new PausedSidecars(root, true, PRIVATE);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
   const lookups = new MetadataLookups(sidecars, true);
@@ -70,7 +71,7 @@ test('a read that started before an overwrite is not cached after it', async (t)
 
 test('concurrent lookups of a key share one read', async (t) => {
   const root = await rootOf(t);
-  const sidecars = new PausedSidecars(root, true);
+  const sidecars = new PausedSidecars(root, true, PRIVATE);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
   const lookups = new MetadataLookups(sidecars, true);
@@ -98,7 +99,7 @@ test('the cache is bounded and evicts the least recently used entry', async (t) 
   const root = await rootOf(t);
   const path = join(root, 'key');
   await writeFile(path, 'x');
-  const sidecars = new CountingSidecars(root, true);
+  const sidecars = new CountingSidecars(root, true, PRIVATE);
   const lookups = new MetadataLookups(sidecars, true);
   // Each entry takes 2,400 bytes, so 3,500 exceed the cache. All keys share one file.
   const keys = Array.from({ length: 4000 }, (_, index) => `${index}`.padEnd(1000, '-'));

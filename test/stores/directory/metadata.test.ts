@@ -7,6 +7,7 @@ import test from 'ava';
 import type { UploadMetadata } from '../../../src/contract/artifact.js';
 import { Sidecars } from '../../../src/stores/directory/metadata.js';
 import { type DirectoryStore, directoryStore } from '../../../src/stores/directory/store.js';
+import { PRIVATE } from '../../../src/util/permissions.js';
 import { until } from '../../helpers/poll.js';
 import { content, entriesBelow, located, put, refusal, temporaryDirectory } from '../fixture.js';
 
@@ -248,7 +249,7 @@ test('after a kill at any moment, body and metadata of an artifact belong togeth
 });
 
 test('writes sidecar files while a sweep removes their empty directories', async (t) => {
-  const sidecars = new Sidecars(await temporaryDirectory(t), true);
+  const sidecars = new Sidecars(await temporaryDirectory(t), true, PRIVATE);
   let isDone = false;
   const sweeping = (async () => {
     while (!isDone) await sidecars.sweep(() => isDone);

@@ -4,6 +4,7 @@ import test from 'ava';
 import { decodeEntry, encodeEntry, INLINE_BASE } from '../../../src/stores/segments/index-entry.js';
 import { SegmentIndex } from '../../../src/stores/segments/segment-index.js';
 import { type SegmentStoreReader, segmentStore } from '../../../src/stores/segments/store.js';
+import { PRIVATE } from '../../../src/util/permissions.js';
 import { until } from '../../helpers/poll.js';
 import { content, put, refusal, temporaryDirectory } from '../fixture.js';
 import { assertBody, findingsIn } from './fixture.js';
@@ -132,7 +133,7 @@ test('an entry with undecodable metadata is refused as corrupt and found by veri
   await put(store, 'b', content(1000), { metadata: METADATA });
   await store.close();
   const path = join(dir, 'index.mdb');
-  const index = await SegmentIndex.open(path, { readOnly: false, durable: true });
+  const index = await SegmentIndex.open(path, { readOnly: false, durable: true, permissions: PRIVATE });
   const entry = index.get('a');
   if (entry === undefined) return t.fail();
   await index.commit((transaction) => transaction.put('a', { ...entry, metadata: Buffer.from('{"t":') }));
