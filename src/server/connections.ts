@@ -7,7 +7,13 @@ import type { ConnectionTotals } from './stats.js';
 /** Number of connections that are examined to find an idle one, so that the search stays short. */
 const MAX_EXAMINED = 1000;
 
-/** Connections of a server. Limits their number: a new one takes the place of the one that has been idle for longest. */
+/** Time for which a server must have waited for a client before its connection is closed for another one. */
+const MIN_WAIT_MS = 5000;
+
+/**
+ * Connections of a server. Limits their number: a new one takes the place of the one that has been idle for longest, or of
+ * the one whose client has kept the server waiting for longest.
+ */
 export class Connections {
   readonly max: number;
   readonly #totals: ConnectionTotals;
@@ -45,13 +51,13 @@ export class Connections {
   }
 
   /**
-   * Counts a TCP socket that was accepted. Above the limit, closes the connection that has been idle for longest. If all
-   * have a request in flight, closes the new socket and returns `false`.
+   * Counts a TCP socket that was accepted. Above the limit, closes another connection for it. If all are busy, closes the
+   * new socket and returns `false`.
    */
   admit(socket: Socket): boolean {
     if (this.#sockets.size >= this.max && !this.#evict()) {
       this.#totals.refused++;
-      logConnection('connection refused: all %d have a request in flight (maxConnections)', this.max);
+      logConnection('connection refused: all %d are busy (maxConnections)', this.max);
       socket.destroy();
       return false;
     }
@@ -105,19 +111,31 @@ export class Connections {
     for (const socket of this.#sockets) socket.destroy();
   }
 
-  /** Closes the connection that has been idle for longest. Returns `false` if there is none. */
+  /** Closes a connection for another one. Returns `false` if all are busy. */
   #evict(): boolean {
+    const connection = this.#leastUsed();
+    if (connection === undefined) return false;
+    this.#totals.terminated.evicted++;
+    logConnection('%s connection closed: %d are open (maxConnections)', connection.protocol, this.max);
+    connection.evict();
+    return true;
+  }
+
+  /** Returns the connection that has been idle for longest, or else the one that has waited for its client for longest. */
+  #leastUsed(): ServerConnection | undefined {
     let examined = 0;
+    let slowest: ServerConnection | undefined;
+    let waitingSince = performance.now() - MIN_WAIT_MS;
     for (const connection of this.#connections.values()) {
-      if (connection.isIdle) {
-        this.#totals.terminated.evicted++;
-        logConnection('idle %s connection closed: %d are open (maxConnections)', connection.protocol, this.max);
-        connection.evict();
-        return true;
+      if (connection.isIdle) return connection;
+      const since = connection.waitingSince;
+      if (since !== undefined && since < waitingSince) {
+        waitingSince = since;
+        slowest = connection;
       }
-      if (++examined === MAX_EXAMINED) return false;
+      if (++examined === MAX_EXAMINED) break;
     }
-    return false;
+    return slowest;
   }
 }
 

@@ -1,5 +1,6 @@
 import type { ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { awaitsBody, ClientWait } from './client-wait.js';
 import { logConnection } from './log.js';
 import type { Limits } from './options.js';
 import type { ServerConnection } from './server-connection.js';
@@ -26,9 +27,7 @@ export class Http1Connection implements ServerConnection {
   #drainedAt = Number.POSITIVE_INFINITY;
   /** Latest response at the last check. */
   #checkedResponse: ServerResponse | undefined;
-  #bytesRead = 0;
-  /** Time of the last check at which bytes had arrived, or no request body was being read. */
-  #receivedAt = performance.now();
+  readonly #wait = new ClientWait();
   /** Progress of the writes. The first check creates it; most connections with a single request have closed by then. */
   #progress: WriteProgress | undefined;
 
@@ -47,8 +46,13 @@ export class Http1Connection implements ServerConnection {
     return this.response === undefined || (this.response.writableFinished && this.#socket.writableLength === 0);
   }
 
+  get waitingSince(): number | undefined {
+    return this.#socket.destroyed ? undefined : this.#wait.since(this.#position());
+  }
+
   check(now: number): boolean {
     const { isIdle } = this;
+    this.#wait.update(now, this.#socket.writableLength > 0 || this.#awaitsBody(), this.#position());
     const wasUsed = !isIdle || this.response !== this.#checkedResponse;
     this.#checkedResponse = this.response;
     const { writableLength, bytesWritten } = this.#socket;
@@ -65,18 +69,18 @@ export class Http1Connection implements ServerConnection {
   }
 
   #isBodyStalled(now: number): boolean {
-    const { bytesRead } = this.#socket;
-    if (bytesRead === this.#bytesRead && this.#awaitsBody()) return now - this.#receivedAt > this.#limits.bodyTimeoutMs;
-    this.#bytesRead = bytesRead;
-    this.#receivedAt = now;
-    return false;
+    const since = this.#awaitsBody() ? this.waitingSince : undefined;
+    return since !== undefined && now - since > this.#limits.bodyTimeoutMs;
   }
 
-  /** Returns whether the application reads a request body of which more must arrive. */
   #awaitsBody(): boolean {
     const request = this.response?.req;
-    if (request === undefined || request.complete || request.readableLength > 0) return false;
-    return request.readableFlowing === true || request.listenerCount('readable') > 0;
+    return request !== undefined && !request.complete && awaitsBody(request);
+  }
+
+  #position(): number {
+    const { bytesRead, bytesWritten, writableLength } = this.#socket;
+    return bytesRead + bytesWritten - writableLength;
   }
 
   #terminate(reason: string): void {

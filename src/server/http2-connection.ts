@@ -1,8 +1,9 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
-import { isForgotten } from '../adapters/forgotten-stream.js';
 import { resumeReading } from '../adapters/watch-sessions.js';
+import { ClientWait } from './client-wait.js';
 import { logConnection } from './log.js';
+import { awaitsClient, isClosed, type OpenStream } from './open-stream.js';
 import type { Limits } from './options.js';
 import { RateLimit } from './rate-limit.js';
 import { SessionWindows, type UploadBudget } from './receive-windows.js';
@@ -25,11 +26,6 @@ export interface Http2Context {
   readonly limits: Limits;
   readonly budget: UploadBudget;
   readonly totals: ConnectionTotals;
-}
-
-interface OpenStream {
-  readonly stream: ServerHttp2Stream;
-  readonly hasBody: boolean;
 }
 
 /**
@@ -60,6 +56,7 @@ export class Http2Connection implements ServerConnection {
   /** `#idleSince` at the last check. */
   #checkedIdleSince = this.#idleSince;
   #isEvicted = false;
+  readonly #wait = new ClientWait();
   #bytesRead = 0;
   #bytesWritten = 0;
   #receivedAt = this.#idleSince;
@@ -105,6 +102,14 @@ export class Http2Connection implements ServerConnection {
     return !this.#session.destroyed && this.#streams.every(({ stream }) => isClosed(stream));
   }
 
+  get waitingSince(): number | undefined {
+    return this.#session.destroyed ? undefined : this.#wait.since(this.#bytesMoved());
+  }
+
+  #bytesMoved(): number {
+    return this.#socket.bytesRead + this.#socket.bytesWritten;
+  }
+
   check(now: number): boolean {
     // The client of an evicted session does not read the GOAWAY.
     if (this.#isEvicted) this.#socket.destroy();
@@ -115,6 +120,8 @@ export class Http2Connection implements ServerConnection {
     this.#bytesWritten = bytesWritten;
     resumeReading(this.#socket);
     this.#sweep();
+    const isWaiting = this.#streams.length > 0 && this.#streams.every(awaitsClient);
+    this.#wait.update(now, isWaiting, this.#bytesMoved());
     this.#checkWrites(now);
     this.#checkPeer(now);
     this.#checkAge(now);
@@ -281,14 +288,6 @@ export class Http2Connection implements ServerConnection {
     logConnection('HTTP/2 session destroyed: too many %s', excess);
     this.#session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
   }
-}
-
-/**
- * Returns whether a stream is closed. A stream whose response has been ended but can never be sent emits no 'aborted'
- * event; `isForgotten` detects it.
- */
-function isClosed(stream: ServerHttp2Stream): boolean {
-  return stream.destroyed || (stream.writableLength > 0 && isForgotten(stream));
 }
 
 function ignore(): void {}

@@ -26,7 +26,7 @@ export interface ServerStats {
 export type TerminationReason =
   /** The client sent neither HTTP/1.1 nor HTTP/2 within `prefaceTimeoutMs`, or it sent another protocol. */
   | 'preface'
-  /** The connection was idle when a new one exceeded `maxConnections`. */
+  /** The connection was idle, or the server waited for its client, when a new one exceeded `maxConnections`. */
   | 'evicted'
   /**
    * The client read nothing of a response for `writeTimeoutMs`, or sent nothing of a request body for `bodyTimeoutMs`.

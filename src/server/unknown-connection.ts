@@ -10,6 +10,7 @@ const DRAIN_MS = 1000;
 export class UnknownConnection implements ServerConnection {
   readonly protocol = 'unknown';
   readonly isDraining = false;
+  readonly waitingSince = undefined;
   readonly #socket: Socket;
   readonly #totals: ConnectionTotals;
   #deadline: number;

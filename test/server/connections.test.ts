@@ -82,6 +82,45 @@ test('the connection whose last request is the oldest is closed first', async (t
   t.false(first.destroyed || third.destroyed);
 });
 
+for (const version of [1, 2] as const) {
+  test(`if all clients keep the server waiting, a new one takes the place of another, HTTP/${version}`, async (t) => {
+    const read = (request: http.IncomingMessage, response: http.ServerResponse) => {
+      if (request.method === 'GET') response.end('done');
+      else request.on('error', () => {}).resume();
+    };
+    const { server, port, session, connect } = await openPort(t, read, { maxConnections: 3 });
+    let closed = 0;
+    for (let count = 0; count < 3; count++) {
+      if (version === 1) {
+        const socket = (await connect()).on('close', () => void closed++);
+        socket.resume().write('PUT / HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc');
+        const { connections } = server.stats();
+        await until('the request has arrived', () => server.stats().connections.http1 > connections.http1);
+      } else {
+        const client = (await session()).on('close', () => void closed++);
+        client
+          .request({ ':method': 'PUT' })
+          .on('error', () => {})
+          .write('abc');
+        const { openStreams } = server.stats();
+        await until('the request has arrived', () => server.stats().openStreams > openStreams);
+      }
+    }
+    const get = () =>
+      new Promise<number | undefined>((resolve) => {
+        const client = http.get({ port, host: '127.0.0.1', agent: false }, (response) => {
+          response.resume().on('end', () => resolve(response.statusCode));
+        });
+        client.on('error', () => resolve(undefined));
+      });
+    t.is(await get(), undefined);
+    await until('a place is free', async () => (await get()) === 200);
+    await until('the client sees it', () => closed > 0);
+    t.is(closed, 1);
+    t.is(server.stats().terminated.evicted, 1);
+  });
+}
+
 test('idle connections beyond the descriptors of the process do not keep clients from their responses', async (t) => {
   const directory = await temporaryDirectory(t);
   const body = writePattern(directory, 'key', 4096, 1);
