@@ -1,11 +1,12 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import type * as Api from '@opentelemetry/api';
-import { HotblobError } from './contract/errors.js';
+import { errnoCode, HotblobError } from './contract/errors.js';
 import type { Exchange } from './contract/exchange.js';
 import { assertOptions, OBJECT } from './contract/validation.js';
 import { RESPONSE_CHANNEL, type ResponseReport } from './handler/response-record.js';
 import { mainSource } from './send/tally.js';
 import { loadOptional } from './util/load-optional.js';
+import { printable, printableLines } from './util/printable.js';
 
 /** Options of {@link traceResponses}. */
 export interface TracingOptions {
@@ -49,7 +50,7 @@ export function traceResponses(options: TracingOptions = {}): Tracing {
       {
         kind: hasActiveSpan ? SpanKind.INTERNAL : SpanKind.SERVER,
         startTime: endTime - milliseconds,
-        attributes: { ...httpAttributes(exchange), ...hotblobAttributes(report) },
+        attributes: printableAttributes({ ...httpAttributes(exchange), ...hotblobAttributes(report) }),
       },
       parent,
     );
@@ -110,12 +111,28 @@ function hotblobAttributes(report: ResponseReport): Api.Attributes {
   };
 }
 
+/** Makes attributes printable: clients choose keys, paths and header values, and tools show them on terminals and pages. */
+function printableAttributes(attributes: Api.Attributes): Api.Attributes {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [name, typeof value === 'string' ? printable(value) : value]),
+  );
+}
+
 /**
  * Records the error of a response on its span. Returns whether the status of the span is an error. A 4xx response is
  * not an error of a server span (semantic conventions, HTTP spans, Status).
  */
 function recordError(span: Api.Span, { status, complete, error }: ResponseReport): boolean {
-  if (error instanceof Error) span.recordException(error);
+  if (error instanceof Error) {
+    const { name, message, stack } = error;
+    const code = errnoCode(error);
+    span.recordException({
+      name,
+      message: printableLines(message),
+      ...(code === undefined ? {} : { code }),
+      ...(stack === undefined ? {} : { stack: printableLines(stack) }),
+    });
+  }
   if (status >= 400 || !complete)
     span.setAttribute('error.type', error instanceof HotblobError ? error.code : `${status}`);
   return status >= 500 || (!complete && !(error instanceof HotblobError && error.status < 500));

@@ -1,7 +1,7 @@
-import debug from 'debug';
+import { createLog } from '../util/log.js';
 
 /**
  * Logs changes of the token file, warnings about the file, and refused requests of web pages (`DEBUG=hotblob:access`).
  * Never logs a token.
  */
-export const logAccess = debug('hotblob:access');
+export const logAccess = createLog('access');

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import type { OptionCheck } from '../contract/validation.js';
+import { printable } from '../util/printable.js';
 import { ChangingFile, type FileContent } from './changing-file.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
@@ -189,6 +190,6 @@ class TokenFile {
 
   #warn(line: string): void {
     logAccess('%s', line);
-    this.#onWarning?.(line);
+    this.#onWarning?.(printable(line));
   }
 }

@@ -1,3 +1,5 @@
+import { printableLines } from '../util/printable.js';
+
 /**
  * Every error code, with the HTTP status of a request that fails with it and a summary that names no path, key or host. The
  * page docs/troubleshooting.md has an entry for each code: the cause, and what to do.
@@ -61,7 +63,8 @@ export class HotblobError extends Error {
   headers: Record<string, string>;
 
   constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options);
+    // Messages contain keys, paths and texts of other servers, and end up in logs and on terminals.
+    super(printableLines(message), options);
     this.code = code;
     this.status = CODES[code].status;
     this.statusCode = this.status;

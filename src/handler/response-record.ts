@@ -1,10 +1,10 @@
 import diagnosticsChannel from 'node:diagnostics_channel';
-import debug from 'debug';
 import type { FileArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
 import { type BytesBySource, type SourceName, Tally } from '../send/tally.js';
+import { createLog } from '../util/log.js';
 import type { Counters } from './stats.js';
 
 /** Message that `diagnostics_channel` publishes on `hotblob:response` at the end of each response. */
@@ -41,8 +41,8 @@ export interface ResponseReport {
 export const RESPONSE_CHANNEL = 'hotblob:response';
 
 const channel = diagnosticsChannel.channel(RESPONSE_CHANNEL);
-const logResponse = debug('hotblob:response');
-const logError = debug('hotblob:error');
+const logResponse = createLog('response');
+const logError = createLog('error');
 
 /** Handler or sender to which the records of its responses are reported. */
 export interface Reporter {

@@ -1,4 +1,4 @@
-import createDebug from 'debug';
+import { createLog } from '../util/log.js';
 import { type CgroupReading, cgroupReader } from './cgroup.js';
 import { readHostMemory } from './host.js';
 import {
@@ -10,7 +10,7 @@ import {
 } from './level.js';
 import type { MemoryUsage, ReadFile } from './sensor.js';
 
-const debug = createDebug('hotblob:memory');
+const log = createLog('memory');
 
 const MAX_SAMPLE_AGE_MS = 200;
 
@@ -86,7 +86,7 @@ export function measuredMemoryPressure(sources: MemorySources, watermarks: Water
       const { sensor, fullest } = sample;
       const next = sensor === 'none' ? 'constrained' : nextLevel(level, usedRatio(fullest), watermarks);
       if (next !== level)
-        debug('pressure %s: %d of %d bytes in use (%s)', next, fullest.usedBytes, fullest.limitBytes, sensor);
+        log('pressure %s: %d of %d bytes in use (%s)', next, fullest.usedBytes, fullest.limitBytes, sensor);
       level = next;
     }
     return sample;

@@ -4,8 +4,9 @@ import { assertOptions, invalidOption, OBJECT } from '../contract/validation.js'
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
 import { loadOptional } from '../util/load-optional.js';
+import { printable } from '../util/printable.js';
 import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
-import type { Sample } from './sample.js';
+import type { Labels, Sample } from './sample.js';
 
 /** Options of {@link createMetrics}. */
 export interface MetricsOptions {
@@ -129,12 +130,18 @@ class StatsMetric<Stats> {
     const { name, help, type, aggregator } = this;
     const values: Sample[] = this.#snapshots
       .take()
-      .flatMap(([source, stats]) => this.#definition.samples(stats, { [this.#label]: source }));
+      .flatMap(([source, stats]) => this.#definition.samples(stats, { [this.#label]: source }))
+      .map((sample) => ({ ...sample, labels: printableLabels(sample.labels) }));
     return { name, help, type, aggregator, values };
   }
 
   /** Does nothing: the counters belong to the handler, server or store. */
   reset(): void {}
+}
+
+/** prom-client escapes only what the text format requires. Names of stores and protocols are chosen by the host. */
+function printableLabels(labels: Labels): Labels {
+  return Object.fromEntries(Object.entries(labels).map(([name, value]) => [name, printable(value)]));
 }
 
 function selectStoresWithStats(

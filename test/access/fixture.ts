@@ -1,6 +1,6 @@
 import { formatWithOptions } from 'node:util';
 import type { ExecutionContext } from 'ava';
-import { logAccess } from '../../src/access/log.js';
+import debug from 'debug';
 import type { AccessRequest } from '../../src/access/policy.js';
 
 /** Returns a request with `token`, or without credentials. */
@@ -11,12 +11,12 @@ export function accessRequest(token: string | undefined, protocol = 'nx', namesp
 /** Captures the lines of `DEBUG=hotblob:access`. The log is global, so tests that call this must be serial. */
 export function captureLog(t: ExecutionContext): string[] {
   const lines: string[] = [];
-  const { enabled, log } = logAccess;
-  logAccess.enabled = true;
-  logAccess.log = (...values: unknown[]) => lines.push(formatWithOptions({ colors: false }, ...values));
+  const { log } = debug;
+  debug.enable('hotblob:access');
+  debug.log = (...values: unknown[]) => lines.push(formatWithOptions({ colors: false }, ...values));
   t.teardown(() => {
-    logAccess.enabled = enabled;
-    logAccess.log = log;
+    debug.disable();
+    debug.log = log;
   });
   return lines;
 }

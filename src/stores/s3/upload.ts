@@ -1,8 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { CompletedPart } from '@aws-sdk/client-s3';
-import debug from 'debug';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
+import { createLog } from '../../util/log.js';
 import { existsError } from '../exists-error.js';
 import type { Bucket } from './bucket.js';
 import { type ObjectMetadataInput, toObjectMetadata } from './object-metadata.js';
@@ -11,7 +11,7 @@ import { type Part, splitIntoParts, type UploadLimits } from './parts.js';
 /** Number of parts of an upload that are sent at the same time. Meanwhile, the next part is filled. */
 const PARTS_IN_FLIGHT = 2;
 
-const log = debug('hotblob:s3');
+const log = createLog('s3');
 
 /**
  * Stores a body as an object: in one request if it fits into one part, otherwise as a multipart upload. An upload that
