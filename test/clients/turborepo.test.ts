@@ -2,6 +2,8 @@ import { testTool } from './tool.js';
 import { buildWorkspace, expectedOutput, isHit, OUTPUT, prepareWorkspace } from './turbo-workspace.js';
 
 testTurbo('turbo', {}, {});
+// The client asks by OPTIONS whether it may send its token.
+testTurbo('turbo, preflight', {}, { TURBO_PREFLIGHT: 'true' });
 // The client verifies the signature. An artifact that was changed, or has no signature, is not a hit.
 testTurbo(
   'turbo, signed',
