@@ -12,7 +12,7 @@ export class Cors {
     this.origins = new Set(origins);
   }
 
-  /** Adds the headers of CORS to the response of `exchange`, whoever sends it. */
+  /** Adds the headers of CORS to every response that is sent through `exchange`. */
   addTo(exchange: Exchange): void {
     const { origin } = exchange.headers;
     const { respond } = exchange;
