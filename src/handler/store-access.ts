@@ -71,14 +71,21 @@ export class StoreAccess {
 
   /** Stores `body`, and destroys its stream. Downloads that start later get the new artifact. */
   async put(exchange: Exchange, key: string, body: Readable, options: Omit<PutOptions, 'signal'>): Promise<PutResult> {
+    const { put } = this.#store;
     const { signal } = new RequestSignal(exchange);
-    try {
-      const { put } = this.#store;
+    return this.receive(exchange, body, async () => {
       if (put === undefined) throw readOnlyError();
+      return put.call(this.#store, key, body, { signal, ...options });
+    });
+  }
+
+  /** Runs `write`, which stores `body`, when the body has begun and a descriptor is free. Destroys the body. */
+  async receive<T>(exchange: Exchange, body: Readable, write: () => Promise<T>): Promise<T> {
+    try {
       // The store may refuse the upload before it asks a client with `Expect: 100-continue` for the body.
       if (exchange.headers.expect === undefined) await firstBytes(body);
       if (body.errored !== null) throw body.errored;
-      return await this.#uploads.run(exchange, () => put.call(this.#store, key, body, { signal, ...options }));
+      return await this.#uploads.run(exchange, write);
     } finally {
       body.destroy();
     }
@@ -145,6 +152,11 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
     return this.#access.delete(this.storeKey(key));
   }
 
+  async receive<T>(maxBytes: number, write: (body: Readable) => Promise<T>): Promise<T> {
+    const body = this.body(maxBytes);
+    return this.#access.receive(this.#exchange, body, () => write(body));
+  }
+
   body(maxBytes: number): Readable {
     assertNoContentCoding(this.#exchange);
     this.isBodyRead = true;
@@ -184,7 +196,9 @@ async function readStream(artifact: StreamArtifact, maxBytes: number, options: R
   let bytes = 0;
   // A `break` or `return` in this loop destroys the stream.
   for await (const chunk of stream) {
-    const part = Buffer.from(chunk.subarray(0, end - bytes));
+    // A stream without `objectMode` may still contain strings.
+    const data: Uint8Array = typeof chunk === 'string' ? Buffer.from(chunk) : chunk;
+    const part = Buffer.from(data.subarray(0, end - bytes));
     chunks.push(part);
     bytes += part.byteLength;
     if (bytes === end) break;

@@ -179,6 +179,13 @@ export interface ProtocolArtifacts {
    * @throws HotblobError `ERR_HOTBLOB_CONTENT_CODING` if the body has a `Content-Encoding`
    */
   body(maxBytes: number): Readable;
+  /**
+   * Passes the request body, as from `body`, to `write`, which stores it in a file. Waits for its first bytes and for one of
+   * the descriptors for uploads, like `put`. Destroys the body at the end.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if no descriptor becomes free, and the errors of `body` and `write`
+   */
+  receive<T>(maxBytes: number, write: (body: Readable) => Promise<T>): Promise<T>;
   /** Signal that is aborted when the client disconnects. */
   readonly signal: AbortSignal;
 }

@@ -291,6 +291,23 @@ test('applies uploadTtlMs and maxUploads', async (t) => {
   t.is((await start(other)).status, 200);
 });
 
+test('a namespace gets a share of the unfinished uploads and of their bytes', async (t) => {
+  const limits = { maxUploads: 32, maxPartsBytes: 4 * MIB };
+  const site = await openTuist(t, 'http', { uploadsDir: await temporaryDirectory(t), ...limits });
+  const { start, part, complete } = client(site);
+  const ids = [];
+  for (let count = 0; count < 8; count++) ids.push(idOf(await start()));
+  assertError(t, await start(), 503);
+  const [first = '', second = ''] = ids;
+  t.is((await part(first, 1, content(MIB))).status, 204);
+  assertError(t, await part(second, 1, content(1.5 * MIB)), 507);
+  // Uploads of another namespace start, and their parts fit.
+  const other = idOf(await start(MODULE_QUERY.replace('namespace_id=', 'namespace_id=other-')));
+  t.is((await part(other, 1, content(1.5 * MIB))).status, 204);
+  t.is((await complete(first, [1])).status, 204);
+  t.is((await part(second, 1, content(1.5 * MIB))).status, 204, 'the other parts are removed');
+});
+
 test('keeps an upload if the store is full, and completes it later', async (t) => {
   const store = largeStore();
   let isFull = false;

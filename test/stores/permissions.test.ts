@@ -42,9 +42,9 @@ const PRIVATE_WRITERS: typeof WRITERS = {
     return async () => Promise.all([store.close(), local.close(), remote.close()]);
   },
   async 'parts of modules'(dir) {
-    const uploads = new ModuleUploads(join(dir, 'parts'), 60_000, 4);
+    const uploads = new ModuleUploads(join(dir, 'parts'), { ttlMs: 60_000, maxUploads: 4, maxPartsBytes: 1_000_000 });
     const id = await uploads.start({ scope: 'a/b', category: 'c', hash: 'd', name: 'e' });
-    await uploads.addPart(id, 1, Readable.from([content(10)]));
+    await uploads.addPart(id, 'a/b', 1, Readable.from([content(10)]));
     return async () => {};
   },
 };

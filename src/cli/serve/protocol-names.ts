@@ -13,7 +13,12 @@ import { turborepo } from '../../protocols/turborepo.js';
 /** Protocols in the order in which they are matched. `plain` matches every path, so it is last. */
 const PROTOCOLS = {
   // tuist is before nx and metro. On the paths that it shares with them, it matches only requests that name a tenant.
-  tuist: (dir: string) => tuist({ uploadsDir: join(dir, '.hotblob', 'parts') }),
+  tuist: (dir: string, maxBytes?: number | undefined) =>
+    tuist({
+      uploadsDir: join(dir, '.hotblob', 'parts'),
+      // Parts cannot be evicted. The store evicts artifacts for them.
+      maxPartsBytes: maxBytes === undefined ? undefined : Math.ceil(maxBytes / 4),
+    }),
   turborepo: () => turborepo(),
   nx: () => nx(),
   metro: () => metro(),
@@ -22,7 +27,7 @@ const PROTOCOLS = {
   ccache: () => ccache(),
   sccache: () => sccache(),
   plain: () => plain(),
-} as const satisfies Record<string, (dir: string) => Protocol>;
+} as const satisfies Record<string, (dir: string, maxBytes?: number | undefined) => Protocol>;
 
 export type ProtocolName = keyof typeof PROTOCOLS;
 
@@ -33,7 +38,11 @@ export function isProtocolName(name: string): name is ProtocolName {
   return Object.hasOwn(PROTOCOLS, name);
 }
 
-/** Creates the protocols with these names for a store in `dir`, in matching order. */
-export function createProtocols(names: readonly ProtocolName[], dir: string): Protocol[] {
-  return PROTOCOL_NAMES.filter((name) => names.includes(name)).map((name) => PROTOCOLS[name](dir));
+/** Creates the protocols with these names for a store in `dir` with the limit `maxBytes`, in matching order. */
+export function createProtocols(
+  names: readonly ProtocolName[],
+  dir: string,
+  maxBytes?: number | undefined,
+): Protocol[] {
+  return PROTOCOL_NAMES.filter((name) => names.includes(name)).map((name) => PROTOCOLS[name](dir, maxBytes));
 }

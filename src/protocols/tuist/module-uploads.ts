@@ -30,6 +30,23 @@ export interface ModuleUpload {
   readonly parts: readonly Part[];
 }
 
+/** Limits of all unfinished uploads together. */
+export interface ModuleUploadLimits {
+  /** Time after the last change of an upload at which it expires. */
+  readonly ttlMs: number;
+  /** Maximum number of uploads. A namespace gets a quarter of them, but at least {@link MIN_SHARE}. */
+  readonly maxUploads: number;
+  /** Maximum size of all parts. A namespace gets half of it. */
+  readonly maxPartsBytes: number;
+}
+
+/** Uploads of all namespaces or of one. */
+interface Usage {
+  readonly uploads: number;
+  readonly bytes: number;
+}
+
+const MIN_SHARE = 8;
 /** Maximum size of a part. */
 export const MAX_PART_BYTES = 10 * 1024 * 1024;
 const MAX_UPLOAD_BYTES = 2048 * 1024 * 1024;
@@ -47,33 +64,33 @@ const UPLOAD_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
  * Uploads in parts. Each upload has a directory: `upload.json` describes the artifact, and `part-<number>` is a part. A
  * part is flushed to disk before it is acknowledged. No state is in memory, so uploads survive a restart, and several
  * processes can receive parts of one upload. An upload expires `ttlMs` after the last change of its directory. Expired
- * uploads are removed when the next upload starts.
+ * uploads are removed when the next upload or part arrives.
  */
 export class ModuleUploads {
   readonly #root: string;
-  readonly #ttlMs: number;
-  readonly #maxUploads: number;
+  readonly #limits: ModuleUploadLimits;
   readonly #locks = new KeyLocks();
 
-  constructor(root: string, ttlMs: number, maxUploads: number) {
+  constructor(root: string, limits: ModuleUploadLimits) {
     this.#root = resolve(root);
-    this.#ttlMs = ttlMs;
-    this.#maxUploads = maxUploads;
+    this.#limits = limits;
   }
 
   /**
    * Starts an upload. Resolves to its id: 32 random hexadecimal digits.
    *
-   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there are already `maxUploads` uploads
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there are `maxUploads` uploads, or the namespace has its share of them
    * @throws Error of a system call that failed
    */
   start(target: ModuleTarget): Promise<string> {
     return this.#locks.run('', async () => {
       await mkdir(this.#root, { recursive: true, mode: PRIVATE.directory });
-      if ((await this.#sweep()) >= this.#maxUploads) {
+      const { maxUploads } = this.#limits;
+      const { all, own } = await this.#sweep(target.scope);
+      if (all.uploads >= maxUploads || own.uploads >= Math.max(MIN_SHARE, maxUploads / 4)) {
         throw new HotblobError(
           'ERR_HOTBLOB_OVERLOADED',
-          `maxUploads: the limit of ${this.#maxUploads} unfinished uploads in parts is reached`,
+          `maxUploads: expected at most ${maxUploads} unfinished uploads in parts, found ${all.uploads}, of which ${own.uploads} are of ${target.scope}`,
         );
       }
       const id = randomBytes(16).toString('hex');
@@ -95,14 +112,17 @@ export class ModuleUploads {
   /**
    * Stores a part. Replaces an earlier part with the same number. Resolves to `false` if the upload does not exist.
    *
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if all parts together, or those of the namespace, are too large
    * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` if the upload would exceed 2 GiB or 1,000 parts
    * @throws Error of `body`, or of a system call that failed
    */
-  async addPart(id: string, number: number, body: Readable): Promise<boolean> {
+  async addPart(id: string, scope: Scope, number: number, body: Readable): Promise<boolean> {
     const directory = this.#pathOf(id);
     const temporary = join(directory, `${randomUUID()}.tmp`);
     try {
+      await this.#assertRoom(scope);
       const bytes = await writeDurably(temporary, body);
+      await this.#assertRoom(scope);
       await this.lock(id, async () => {
         const others = (await partsOf(directory)).filter((part) => part.number !== number);
         assertUploadLimits([...others, { number, path: temporary, bytes }]);
@@ -146,22 +166,41 @@ export class ModuleUploads {
     await discard(removed);
   }
 
-  /** Removes expired uploads. Resolves to the number of remaining uploads. */
-  async #sweep(): Promise<number> {
-    let remaining = 0;
+  async #assertRoom(scope: Scope): Promise<void> {
+    const { maxPartsBytes } = this.#limits;
+    const { all, own } = await this.#locks.run('', () => this.#sweep(scope));
+    if (all.bytes <= maxPartsBytes && own.bytes <= maxPartsBytes / 2) return;
+    throw new HotblobError(
+      'ERR_HOTBLOB_STORAGE_FULL',
+      `maxPartsBytes: expected at most ${maxPartsBytes} bytes of unfinished uploads, half of them of one namespace, found ${all.bytes}, of which ${own.bytes} are of ${scope}`,
+    );
+  }
+
+  /** Removes expired uploads. Resolves to the remaining uploads of all namespaces, and of `scope`. */
+  async #sweep(scope: Scope): Promise<{ readonly all: Usage; readonly own: Usage }> {
+    const all = { uploads: 0, bytes: 0 };
+    const own = { uploads: 0, bytes: 0 };
     for (const name of await readdir(this.#root)) {
       if (!UPLOAD_NAME.test(name)) continue;
       const directory = this.#pathOf(name);
       // The check fails if another process removes the upload at this moment. The upload is then counted once more.
       const isExpired = await this.#isExpired(directory).catch(() => false);
-      if (isExpired) await discard(directory);
-      else remaining++;
+      if (isExpired) {
+        await discard(directory);
+        continue;
+      }
+      const bytes = await sizeOf(directory);
+      const usages = (await this.find(name))?.target.scope === scope ? [all, own] : [all];
+      for (const usage of usages) {
+        usage.uploads++;
+        usage.bytes += bytes;
+      }
     }
-    return remaining;
+    return { all, own };
   }
 
   async #isExpired(directory: string): Promise<boolean> {
-    return (await stat(directory)).mtimeMs + this.#ttlMs < Date.now();
+    return (await stat(directory)).mtimeMs + this.#limits.ttlMs < Date.now();
   }
 
   #pathOf(name: string): string {
@@ -188,6 +227,16 @@ async function partsOf(directory: string): Promise<Part[]> {
     parts.push({ number: Number(number), path, bytes: (await stat(path)).size });
   }
   return parts.sort((a, b) => a.number - b.number);
+}
+
+/** Resolves to the size of the files in a directory, including parts that are being received. */
+async function sizeOf(directory: string): Promise<number> {
+  let bytes = 0;
+  for (const name of await readdir(directory).catch(() => [])) {
+    const stats = await stat(join(directory, name)).catch(() => undefined); // it may have been renamed or removed
+    bytes += stats?.size ?? 0;
+  }
+  return bytes;
 }
 
 function discard(directory: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
+import { pipeline } from 'node:stream/promises';
 import { HotblobError } from '../../contract/errors.js';
 import { decodePath } from '../paths.js';
 import {
@@ -108,7 +109,8 @@ export class Modules {
   ): Promise<Reply> {
     const upload = await uploads.find(id);
     if (upload?.target.scope !== scope) return UNKNOWN_UPLOAD;
-    return (await uploads.addPart(id, number, artifacts.body(MAX_PART_BYTES))) ? NO_CONTENT : UNKNOWN_UPLOAD;
+    const isKnown = await artifacts.receive(MAX_PART_BYTES, (body) => uploads.addPart(id, scope, number, body));
+    return isKnown ? NO_CONTENT : UNKNOWN_UPLOAD;
   }
 
   async #complete(uploads: ModuleUploads, { id, scope }: UploadId, artifacts: ProtocolArtifacts): Promise<Reply> {
@@ -139,10 +141,11 @@ export class Modules {
     artifacts: ProtocolArtifacts,
   ): Promise<void> {
     const generation = await this.#generations.ensure(target.scope, artifacts);
-    const chunks = checksum === undefined ? bytesOf(parts) : verifyChecksum(bytesOf(parts), checksum);
+    // Checked before the store writes anything: a client can repeat the request with a wrong checksum.
+    if (checksum !== undefined) await pipeline(verifyChecksum(bytesOf(parts), checksum), discardBytes);
     // A store that has stopped reading no longer listens for errors, and an error without a listener would end the
     // process.
-    const body = Readable.from(chunks, { objectMode: false }).on('error', () => {});
+    const body = Readable.from(bytesOf(parts), { objectMode: false }).on('error', () => {});
     const metadata = checksum === undefined ? undefined : { headers: { [CHECKSUM_HEADER]: checksum } };
     await artifacts.put(keyOf(`${target.scope}/${generation}`, target), body, metadata);
   }
@@ -212,4 +215,8 @@ function accepts204(version: string | string[] | undefined): boolean {
     if (number !== least) return number > least;
   }
   return true;
+}
+
+async function discardBytes(chunks: AsyncIterable<Uint8Array>): Promise<void> {
+  for await (const _ of chunks);
 }

@@ -18,10 +18,15 @@ export interface TuistOptions extends PathOptions {
   /** Time in milliseconds after which an upload in parts expires, counted from its last part. Default: 24 hours. */
   readonly uploadTtlMs?: number | undefined;
   /**
-   * Maximum number of unfinished uploads in parts, each of at most 2 GiB. When it is reached, a request that starts
-   * another upload is answered with 503. Default: 256.
+   * Maximum number of unfinished uploads in parts, each of at most 2 GiB. A namespace gets a quarter of them, but at
+   * least 8. When a limit is reached, a request that starts another upload is answered with 503. Default: 256.
    */
   readonly maxUploads?: number | undefined;
+  /**
+   * Maximum size in bytes of all parts of unfinished uploads together. A namespace gets half of it. Further parts are
+   * answered with 507. Default: 8 GiB.
+   */
+  readonly maxPartsBytes?: number | undefined;
 }
 
 const CHECKS: Readonly<Record<keyof TuistOptions, OptionCheck>> = {
@@ -29,8 +34,10 @@ const CHECKS: Readonly<Record<keyof TuistOptions, OptionCheck>> = {
   uploadsDir: { expected: 'a path', accepts: (value) => typeof value === 'string' && value !== '' },
   uploadTtlMs: countFrom(1),
   maxUploads: countFrom(1),
+  maxPartsBytes: countFrom(1),
 };
 
+const GIB = 1024 ** 3;
 const DAY_MS = 24 * 60 * 60 * 1000;
 const KEY_VALUES = '/api/cache/keyvalue';
 const MODULES = '/api/cache/module/';
@@ -59,9 +66,10 @@ const CLEAN = '/api/cache/clean';
  */
 export function tuist(options: TuistOptions = {}): Protocol {
   assertOptions(options, CHECKS);
-  const { path = '', uploadsDir, uploadTtlMs = DAY_MS, maxUploads = 256 } = options;
+  const { path = '', uploadsDir, uploadTtlMs = DAY_MS, maxUploads = 256, maxPartsBytes = 8 * GIB } = options;
   const generations = new Generations();
-  const uploads = uploadsDir === undefined ? undefined : new ModuleUploads(uploadsDir, uploadTtlMs, maxUploads);
+  const limits = { ttlMs: uploadTtlMs, maxUploads, maxPartsBytes };
+  const uploads = uploadsDir === undefined ? undefined : new ModuleUploads(uploadsDir, limits);
   const modules = new Modules(generations, uploads);
   return {
     name: 'tuist',
