@@ -51,3 +51,20 @@ test('the API reference covers every entry point', async (t) => {
   );
   t.deepEqual([...entryPoints].sort(), sources.sort());
 });
+
+test('npm verifies every package of the lockfile, and takes none from elsewhere', async (t) => {
+  const { packages } = JSON.parse(await readFile('package-lock.json', 'utf8')) as {
+    readonly packages: Readonly<Record<string, { readonly integrity?: string; readonly resolved?: string }>>;
+  };
+  const installed = Object.entries(packages).filter(([path]) => path !== '');
+  t.true(installed.length > 500);
+  t.deepEqual(
+    installed.filter(([, { integrity }]) => !integrity?.startsWith('sha512-')).map(([path]) => path),
+    [],
+  );
+  const hosts = installed.flatMap(([, { resolved }]) => (resolved === undefined ? [] : [new URL(resolved).host]));
+  t.deepEqual(
+    hosts.filter((host) => host !== 'registry.npmjs.org'),
+    [],
+  );
+});
