@@ -20,14 +20,6 @@ export function isTerminal(stream: Stream): boolean {
   return stream.isTTY === true;
 }
 
-/** Replaces control characters by `\x1b` and the like, so that a terminal does not interpret them. */
-export function escapeControls(text: string): string {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what it replaces
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, (character) => {
-    return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`;
-  });
-}
-
 /**
  * Draws a fraction from 0 to 1 as a bar with a resolution of an eighth of a column. Only 0 is drawn as empty and only 1 as full.
  */

@@ -1,7 +1,7 @@
 import { verifySegments } from '../stores/segments/verify.js';
+import { printable } from '../util/printable.js';
 import { formatCountOf } from '../util/units.js';
 import { type Command, parseArguments, UsageError } from './command.js';
-import { escapeControls } from './terminal.js';
 
 const HELP = `Usage: hotblob verify DIR
 
@@ -23,7 +23,7 @@ export const verifyCommand: Command = {
     let problems = 0;
     let next = await findings.next();
     for (; !next.done; next = await findings.next()) {
-      process.stdout.write(`${escapeControls(next.value.message)}\n`);
+      process.stdout.write(`${printable(next.value.message)}\n`);
       problems++;
       process.exitCode = 1;
     }

@@ -1,10 +1,11 @@
 import { join } from 'node:path';
 import { loadBindings } from '../../page-cache/bindings.js';
+import { printable } from '../../util/printable.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
 import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
 import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
 import { Progress } from '../progress.js';
-import { createPainter, drawBar, escapeControls } from '../terminal.js';
+import { createPainter, drawBar } from '../terminal.js';
 import { ResidencyReport, type ResidencySum, type ResidencySummary } from './residency.js';
 
 const DEFAULT_TOP = 20;
@@ -43,7 +44,7 @@ export const residencyCommand: Command = {
       } catch (error) {
         progress.clear();
         if (!(error instanceof CommandError || (error instanceof Error && 'code' in error))) throw error;
-        process.stderr.write(`hotblob: ${escapeControls(error.message)}\n`);
+        process.stderr.write(`hotblob: ${printable(error.message)}\n`);
         process.exitCode = 1;
       }
     }
@@ -92,7 +93,7 @@ function reasonForUnknown(): string {
 /** Formats a summary as text: one line for each artifact listed, one for the others and one for the total. */
 function formatSummary({ artifacts, rest, total }: ResidencySummary): string {
   const lines = artifacts.map(({ name, bytes, residentBytes }): Line => {
-    return { fraction: residentFraction(residentBytes, bytes), bytes, name: escapeControls(name) };
+    return { fraction: residentFraction(residentBytes, bytes), bytes, name: printable(name) };
   });
   if (artifacts.length > 0 && rest.artifacts > 0) {
     const name = `${formatCount(rest.artifacts)} more`;

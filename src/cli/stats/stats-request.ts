@@ -1,9 +1,9 @@
 import http, { type IncomingMessage, type RequestOptions } from 'node:http';
 import https from 'node:https';
 import { errnoCode } from '../../contract/errors.js';
+import { printable } from '../../util/printable.js';
 import { CommandError, UsageError } from '../command.js';
 import { OPERATOR_PATH } from '../serve/status-pages.js';
-import { escapeControls } from '../terminal.js';
 import { isStatsDocument, type StatsDocument } from './stats-document.js';
 
 const PATH = `${OPERATOR_PATH}stats`;
@@ -114,7 +114,7 @@ function describeResponse({ statusCode = 0, headers }: IncomingMessage, hasCrede
   }
   if (statusCode === 403) return '403: the token does not grant read access';
   if (statusCode >= 300 && statusCode < 400 && headers.location !== undefined) {
-    return `${statusCode}: redirected to ${escapeControls(headers.location)}`;
+    return `${statusCode}: redirected to ${printable(headers.location)}`;
   }
   if (statusCode === 503) return '503: the server is overloaded';
   return `${statusCode}: the response has no statistics; is the URL that of a hotblob server of this version?`;
@@ -137,5 +137,5 @@ function describeError(error: unknown, { protocol, hostname }: URL): string {
   if (protocol === 'https:' && (code === 'EPROTO' || code === 'ECONNRESET' || code.startsWith('ERR_SSL'))) {
     return `the server does not speak TLS (${code}); is the URL http:?`;
   }
-  return `request failed: ${error instanceof Error ? escapeControls(error.message) : code}`;
+  return `request failed: ${error instanceof Error ? printable(error.message) : code}`;
 }

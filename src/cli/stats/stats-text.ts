@@ -1,6 +1,7 @@
 import { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from '../../util/histogram.js';
+import { printable } from '../../util/printable.js';
 import { formatBytes, formatCount, formatCountOf, formatDuration, formatShare } from '../../util/units.js';
-import { escapeControls, type Style } from '../terminal.js';
+import type { Style } from '../terminal.js';
 import type { StatsDocument } from './stats-document.js';
 
 type Paint = (style: Style, text: string) => string;
@@ -23,7 +24,7 @@ const STYLES: Readonly<Record<string, Style>> = { normal: 'green', constrained: 
 export function formatStats(document: StatsDocument, previous: PreviousStats | undefined, paint: Paint): string {
   const { version, uptimeSeconds, handler, server, store } = document;
   const lines: Line[] = [
-    ['hotblob', `${escapeControls(version)}, up ${formatDuration(uptimeSeconds)}`],
+    ['hotblob', `${printable(version)}, up ${formatDuration(uptimeSeconds)}`],
     ...(previous === undefined ? [] : [ratesLine(document, previous)]),
     ['lookups', formatLookups(handler)],
     ['responses', formatResponses(handler)],
@@ -72,7 +73,7 @@ function formatLookups({ hits, misses }: Handler): string {
 
 function formatResponses({ responses: byStatus, active }: Handler): string {
   const counts = Object.entries(byStatus).map(([status, count]) => {
-    return `${formatCount(count)} ${status === '0' ? 'without status' : `with ${escapeControls(status)}`}`;
+    return `${formatCount(count)} ${status === '0' ? 'without status' : `with ${printable(status)}`}`;
   });
   return [`${formatCount(sumOf(byStatus))}`, ...counts, `${formatCount(active)} in flight`].join(', ');
 }
@@ -133,10 +134,10 @@ function formatSeconds(seconds: number): string {
 function formatMemory({ pressure, memory }: Handler, paint: Paint): string {
   const { usedBytes, limitBytes, softBytes, sensor } = memory;
   const style = STYLES[pressure];
-  const level = style === undefined ? escapeControls(pressure) : paint(style, pressure);
+  const level = style === undefined ? printable(pressure) : paint(style, pressure);
   if (usedBytes === undefined || limitBytes === undefined || sensor === 'none') return level;
   const watermark = softBytes === undefined ? '' : `, constrained from ${formatBytes(softBytes)}`;
-  const source = sensor === undefined ? '' : ` (${escapeControls(sensor)})`;
+  const source = sensor === undefined ? '' : ` (${printable(sensor)})`;
   return `${level}, ${formatBytes(usedBytes)} of ${formatBytes(limitBytes)} in use${watermark}${source}`;
 }
 
@@ -148,7 +149,7 @@ function formatBuffers({ pooledBytes, idlePooledBytes, maxPooledBytes, waitingFo
 function formatMappings({ mapper, mappings, mappedBytes, maxMappedBytes }: Handler): string {
   if (mapper === undefined) return 'none';
   const bytes = `${formatBytes(mappedBytes)} in flight of at most ${formatBytes(maxMappedBytes)}`;
-  return `${formatCount(mappings)} by ${escapeControls(mapper)}; ${bytes}`;
+  return `${formatCount(mappings)} by ${printable(mapper)}; ${bytes}`;
 }
 
 function formatConnections(server: StatsDocument['server']): string {
@@ -181,10 +182,8 @@ function remoteLines({ remote, flights, queued, dropped, requests = [], latency 
   if (remote === undefined && requests.length === 0) return [];
   const hasLatency = latency?.counts.some((count) => count > 0);
   const parts = [
-    ...(remote === undefined ? [] : [`circuit breaker ${escapeControls(remote)}`]),
-    ...requests.map(
-      ({ operation, outcome, count }) => `${formatCount(count)} ${escapeControls(`${operation} ${outcome}`)}`,
-    ),
+    ...(remote === undefined ? [] : [`circuit breaker ${printable(remote)}`]),
+    ...requests.map(({ operation, outcome, count }) => `${formatCount(count)} ${printable(`${operation} ${outcome}`)}`),
     ...(flights ? [`${formatCountOf(flights, 'download')} in flight`] : []),
     ...(queued ? [`${formatCountOf(queued, 'upload')} queued`] : []),
     ...(dropped ? [`${formatCountOf(dropped, 'upload')} dropped`] : []),
@@ -196,7 +195,7 @@ function remoteLines({ remote, flights, queued, dropped, requests = [], latency 
 function formatCounts(byName: Readonly<Record<string, number | undefined>>): string {
   const nonZero = Object.entries(byName).filter(([, count]) => count !== undefined && count > 0);
   if (nonZero.length === 0) return 'none';
-  return nonZero.map(([name, count = 0]) => `${formatCount(count)} ${escapeControls(name)}`).join(', ');
+  return nonZero.map(([name, count = 0]) => `${formatCount(count)} ${printable(name)}`).join(', ');
 }
 
 function sumOf(byName: Readonly<Record<string, number>>): number {

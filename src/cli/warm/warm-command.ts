@@ -1,10 +1,10 @@
 import { stat } from 'node:fs/promises';
 import { type SystemMemoryPressure, systemMemoryPressure } from '../../memory/pressure.js';
+import { printable } from '../../util/printable.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
 import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
 import { type Command, CommandError, parseArguments, parseSize, UsageError } from '../command.js';
 import { Progress } from '../progress.js';
-import { escapeControls } from '../terminal.js';
 import { selectMostRecent, type WarmResult, warm } from './warm.js';
 
 const HELP = `Usage: hotblob warm [options] DIR
@@ -96,9 +96,7 @@ function formatReport({ chosen, read, resident }: WarmReport): string {
 function describeProblems({ stopped, failed, failure }: WarmReport, memory: SystemMemoryPressure): string[] {
   const problems: string[] = [];
   if (failed.artifacts > 0 && failure !== null) {
-    problems.push(
-      `cannot read ${formatCountOf(failed.artifacts, 'artifact')}; first error: ${escapeControls(failure)}`,
-    );
+    problems.push(`cannot read ${formatCountOf(failed.artifacts, 'artifact')}; first error: ${printable(failure)}`);
   }
   if (stopped === 'interrupted') problems.push('stopped early: interrupted by a signal');
   if (stopped === 'pressure') problems.push(`stopped early: ${describePressure(memory)}`);

@@ -156,8 +156,8 @@ test('for a path that cannot be read, an error is printed and the other paths ar
 test('prints colours and progress only on a terminal, and escapes control characters in names', async (t) => {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'plain', 5000, 1);
-  writePattern(directory, 'evil\u001b]0;title\u0007\nname', 6000, 1);
-  const evil = / evil\\x1b\]0;title\\x07\\x0aname\r?\n/;
+  writePattern(directory, 'evil\u001b]0;title\u0007\nname\u202e', 6000, 1);
+  const evil = / evil\\x1b\]0;title\\x07\\x0aname\\u202e\r?\n/;
   const piped = await runCommand(['residency', directory]);
   t.notRegex(piped.stdout, ESCAPE);
   t.is(piped.stderr, '');
