@@ -104,8 +104,8 @@ export interface HandlerOptions extends SenderOptions {
   readonly maxUploadBytes?: number | undefined;
   /**
    * Time in milliseconds for which the handler waits for bytes of an upload. Each byte that arrives adds the time that it
-   * needs at `minUploadBytesPerSecond`, up to the same sum. An upload that takes longer is answered with 408. Time in
-   * which the store does not accept bytes is not counted. Default: 30,000.
+   * needs at `minUploadBytesPerSecond`, but never to more than this time. When no time is left, the upload is answered with
+   * 408. Time in which the store does not accept bytes is not counted. Default: 30,000.
    */
   readonly uploadTimeoutMs?: number | undefined;
   /** Lowest rate at which a client may send an upload for longer than `uploadTimeoutMs`. Default: 1,024. */

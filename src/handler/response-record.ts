@@ -46,7 +46,7 @@ const logError = createLog('error');
 
 /** Handler or sender to which the records of its responses are reported. */
 export interface Reporter {
-  /** Handler or sender itself. See {@link ResponseReport.sender}. */
+  /** Handler or sender whose responses are recorded. See {@link ResponseReport.sender}. */
   readonly sender: object;
   readonly counters: Counters;
   /** Whether responses have a `Server-Timing` header. */
@@ -112,7 +112,7 @@ export class ResponseRecord {
     this.complete = false;
   }
 
-  /** Ends the record without counting a response, because the host responds. */
+  /** Ends the record without counting a response, because the application responds, not the handler. */
   abandon(): void {
     this.#reporter.counters.active--;
   }

@@ -34,7 +34,7 @@ export function isSameVersion(a: BigIntStats, b: BigIntStats): boolean {
 
 /**
  * Whether a file may have been rewritten in place between two stats of its descriptor. A new link, a deletion and a
- * replacement by rename change the time of the last change too, but also the number of links.
+ * replacement by rename also change the ctime, but they change the number of links as well.
  */
 export function isRewritten(before: BigIntStats, after: BigIntStats): boolean {
   if (after.size !== before.size || after.mtimeNs !== before.mtimeNs) return true;

@@ -7,8 +7,8 @@ const HOST = /^(?:\[[\w.:~!$&'()*+,;=-]+\]|(?:[\w.~!$&'()*+,;=-]|%[\da-f]{2})*)(
 let lastValidHost: string | undefined;
 
 /**
- * Whether an HTTP/1.1 request has several Host fields or an invalid one (RFC 9112, section 3.2): a proxy in front may take the
- * request for that of another host. Node itself rejects only a request without the field.
+ * Whether an HTTP/1.1 request has several Host fields or an invalid one (RFC 9112, section 3.2): a proxy in front may route
+ * such a request as one for another host. Node itself rejects only a request without the field.
  */
 export function hasInvalidHost({ headers, rawHeaders }: IncomingMessage): boolean {
   const { host } = headers;

@@ -158,7 +158,7 @@ class LocalAndRemoteStore implements TieredStore {
     await Promise.all([...flights.map((flight) => flight.done), this.#replication?.close()]);
   }
 
-  /** @param finishedFlights number of finished flights before the local lookup; undefined in the second lookup */
+  /** @param finishedFlights `#finishedFlights` before the local lookup; undefined in the second lookup of a `get` */
   #get(
     key: string,
     signal: AbortSignal,
