@@ -89,7 +89,7 @@ async function transpile(name: string): Promise<void> {
     version: 3,
     file: basename(target),
     sources: [relative(dirname(target), source)],
-    sourcesContent: [text],
+    sourcesContent: [withoutDocstrings(text)],
     names: [],
     mappings: mappingsOfOrigins(JSON.parse(sourceMapText).mappings, outputText),
   };
@@ -99,6 +99,24 @@ async function transpile(name: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true });
   await writeFile(target, code);
   await writeFile(`${target}.map`, JSON.stringify(map));
+}
+
+/**
+ * Replaces docstrings by empty lines, so that every line keeps its number. They would take a tenth of the package, and the
+ * declarations contain those of the public API.
+ */
+function withoutDocstrings(text: string): string {
+  const docstrings: ts.JSDoc[] = [];
+  const visit = (node: ts.Node): void => {
+    docstrings.push(...ts.getJSDocCommentsAndTags(node).filter(ts.isJSDoc));
+    ts.forEachChild(node, visit);
+  };
+  visit(ts.createSourceFile('module.ts', text, ts.ScriptTarget.ES2022, true));
+  let result = text;
+  for (const { pos, end } of [...new Set(docstrings)].sort((a, b) => b.pos - a.pos)) {
+    result = result.slice(0, pos) + result.slice(pos, end).replace(/[^\n]/g, '') + result.slice(end);
+  }
+  return result;
 }
 
 /** Matches positions that V8 reports in stack traces: keywords, and names that are called or accessed. */
