@@ -174,3 +174,15 @@ function isTooLong(key: string): boolean {
   // A UTF-16 code unit takes at most three bytes of UTF-8, so the bytes of a short key do not have to be counted.
   return key.length * 3 > MAX_KEY_BYTES && Buffer.byteLength(key) > MAX_KEY_BYTES;
 }
+
+const SURROGATE = /\p{Surrogate}/u;
+
+/**
+ * Validates that a key can be encoded in UTF-8. A lone surrogate cannot: two different keys would have the same encoding.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY`
+ */
+export function assertEncodable(key: string): void {
+  if (!SURROGATE.test(key)) return;
+  throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected well-formed Unicode, received a lone surrogate');
+}

@@ -1,3 +1,4 @@
+import type { FileHandle } from 'node:fs/promises';
 import { errnoCode } from '../contract/errors.js';
 import { releaseDeletedFiles } from '../page-cache/release-file.js';
 
@@ -5,6 +6,15 @@ import { releaseDeletedFiles } from '../page-cache/release-file.js';
 export function isDiskFull(error: unknown): boolean {
   const code = errnoCode(error);
   return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+/** Writes `bytes` at `position` of a file, with the second attempt of {@link retryIfFull}. */
+export async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let written = 0; written < bytes.byteLength; ) {
+    const start = written;
+    const write = () => file.write(bytes, start, bytes.byteLength - start, position + start);
+    written += (await retryIfFull(write)).bytesWritten;
+  }
 }
 
 /**

@@ -16,7 +16,7 @@ import { errnoCode } from '../../contract/errors.js';
 import { unescapeOctal } from '../../memory/cgroup.js';
 import type { Bindings } from '../../page-cache/bindings.js';
 import { canTrustMincore } from '../../page-cache/residency.js';
-import { isCreatedByStore } from '../../stores/directory/store.js';
+import { isCreatedByStore } from '../../stores/directory/marker.js';
 import { detectKind, hasLmdb, type StoreKind } from '../serve/open-store.js';
 
 /**

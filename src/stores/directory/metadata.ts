@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { BigIntStats } from 'node:fs';
+import { type BigIntStats, constants } from 'node:fs';
 import { appendFile, lstat, mkdir, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
@@ -7,6 +7,7 @@ import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
+import { writeAll } from '../disk-full.js';
 import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
 import { isMissing, RESERVED_NAME, removeEmptyParents, syncDirectories } from './paths.js';
 
@@ -83,7 +84,7 @@ export class Sidecars {
         const handle = await open(path, 'w', this.#permissions.file);
         let bytes: number;
         try {
-          await handle.writeFile(text);
+          await writeAll(handle, text, 0);
           await handle.sync();
           bytes = diskBytesOf(await handle.stat());
         } finally {
@@ -105,7 +106,9 @@ export class Sidecars {
     try {
       const placed = await identityAt(prefixOf(this.#root) + key);
       if (placed === undefined || !isSameBody({ ...placed, ctimeNs: body.ctimeNs }, body)) return;
-      await appendFile(this.#pathOf(key, body), `\n${placed.ctimeNs}\n`);
+      // Without O_CREAT: a sidecar file that was removed in the meantime must not appear again.
+      const flag = constants.O_WRONLY | constants.O_APPEND;
+      await appendFile(this.#pathOf(key, body), `\n${placed.ctimeNs}\n`, { flag });
     } catch {
       // Without a ctime, the metadata is valid for every body with the inode, size and modification time.
     }

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, mkdir, opendir, readdir, realpath, stat, unlink, writeFile } from 'node:fs/promises';
+import { lstat, opendir, readdir, realpath, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
@@ -22,6 +22,7 @@ import { discard } from '../body.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
+import { createIfMissing } from './marker.js';
 import { Sidecars } from './metadata.js';
 import { hasParentInside, isMissing, isReserved, RESERVED_NAME, removeEmptyParents } from './paths.js';
 import { DirectoryUploads, UPLOADS_NAME } from './uploads.js';
@@ -80,10 +81,6 @@ export interface DirectoryStore extends ReadWriteStore {
   stats(): StoreStats;
 }
 
-const MARKER_NAME = 'immutable';
-const MARKER_TEXT =
-  'hotblob created this directory and maps its files into memory. ' +
-  'Replace files by rename or unlink them; never write to them in place.\n';
 /** Minimum age of a temporary file that is removed. A younger file may belong to an upload of another process. */
 const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
@@ -267,28 +264,6 @@ function assertStorable(key: string): void {
     const message = `key: expected a key outside "${RESERVED_NAME}", which is reserved for the store's own files`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', message);
   }
-}
-
-/** Creates the directory if it does not exist. Resolves to whether a directory store created it, now or earlier. */
-async function createIfMissing(dir: string, permissions: Permissions): Promise<boolean> {
-  const mode = permissions.directory;
-  const created = await mkdir(dir, { recursive: true, mode });
-  if (created === undefined) return isCreatedByStore(dir);
-  await mkdir(join(dir, RESERVED_NAME), { mode });
-  await writeFile(markerOf(dir), MARKER_TEXT, { mode: permissions.file });
-  return true;
-}
-
-/** Resolves to whether a directory store created `dir`. Its files are then immutable. */
-export function isCreatedByStore(dir: string): Promise<boolean> {
-  return stat(markerOf(dir)).then(
-    () => true,
-    () => false,
-  );
-}
-
-function markerOf(dir: string): string {
-  return join(dir, RESERVED_NAME, MARKER_NAME);
 }
 
 /** Removes temporary files that killed processes left behind. */

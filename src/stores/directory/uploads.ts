@@ -10,7 +10,7 @@ import { KeyLocks } from '../../util/key-locks.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
-import { isDiskFull, retryIfFull } from '../disk-full.js';
+import { isDiskFull, writeAll } from '../disk-full.js';
 import { existsError } from '../exists-error.js';
 import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
 import type { DirectoryEviction } from './eviction.js';
@@ -86,7 +86,6 @@ export class DirectoryUploads {
    * @throws the error of the body or of a system call, or the reason of the signal
    */
   async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
-    const path = prefixOf(this.#root) + key;
     const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, this.#temporaryPrefix + randomUUID());
     const { signal, ifAbsent = false } = options;
     const metadata = encodeMetadata(options.metadata);
@@ -117,36 +116,36 @@ export class DirectoryUploads {
         this.#lookups.enable();
         diskBytes += await this.#sidecars.write(key, received.body, metadata);
       }
-      const place = (): Promise<Placed> => this.#place(temporary, path, diskBytes, signal, ifAbsent);
+      const place = (): Promise<Placed> => this.#place(key, temporary, diskBytes, signal, ifAbsent);
       const placed = await (this.#eviction !== undefined && reservation !== undefined
         ? this.#eviction.add(key, reservation, diskBytes + directories * DIRECTORY_BYTES, signal, place)
         : place());
       if (metadata !== undefined) await this.#sidecars.seal(key, received.body);
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
-      if (placed.replaced !== undefined) await this.#removeSidecar(key, placed.replaced);
+      if (placed.replaced !== undefined) {
+        const freedBytes = await this.#sidecars.remove(key, placed.replaced);
+        this.#eviction?.countDeletion(0, freedBytes);
+      }
       return { created: placed.replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
-      if (received !== undefined && metadata !== undefined) await this.#removeSidecar(key, received.body);
+      // Not counted as a deletion: its bytes are part of the reservation.
+      if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received.body);
       throw mapFullError(error);
     } finally {
       reservation?.release();
     }
   }
 
-  async #removeSidecar(key: string, body: BodyIdentity): Promise<void> {
-    const freedBytes = await this.#sidecars.remove(key, body);
-    this.#eviction?.countDeletion(0, freedBytes);
-  }
-
   async #place(
+    key: string,
     temporary: string,
-    path: string,
     diskBytes: number,
     signal: AbortSignal | undefined,
     ifAbsent: boolean,
   ): Promise<Placed> {
+    const path = prefixOf(this.#root) + key;
     for (let attempt = 1; ; attempt++) {
       const created: string[] = [];
       try {
@@ -156,6 +155,7 @@ export class DirectoryUploads {
         signal?.throwIfAborted();
         if (ifAbsent) await linkNew(temporary, path);
         else await rename(temporary, path);
+        this.#lookups.expire(key);
         await releaseFile(path);
         const isNew = replaced?.isFile() !== true;
         const replacedBytes = replaced === undefined || isNew ? 0 : diskBytesOf(replaced);
@@ -194,9 +194,10 @@ async function receive(
     for await (const chunk of chunksOf(body, options, maxBytes)) {
       await reservation?.grow(missingBytes + chunk.byteLength);
       missingBytes = 0;
+      const position = received;
       received += chunk.byteLength;
       if (received === options.size) reservation?.complete();
-      await writeAll(handle, chunk);
+      await writeAll(handle, chunk, position);
     }
     if (missingBytes > 0) await reservation?.grow(missingBytes);
     reservation?.complete();
@@ -219,18 +220,14 @@ async function openNew(path: string, { directory, file }: Permissions): Promise<
   }
 }
 
-async function writeAll(handle: FileHandle, chunk: Uint8Array): Promise<void> {
-  for (let written = 0; written < chunk.byteLength; ) {
-    const start = written;
-    written += (await retryIfFull(() => handle.write(chunk, start))).bytesWritten;
-  }
-}
-
 /** Error codes of link(2) on a file system without hard links, such as exFAT. */
 const LINKS_UNSUPPORTED = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
 const renames = new KeyLocks();
 
-/** Does the same without hard links. Of uploads in several processes, more than one may then succeed. */
+/**
+ * Like {@link linkNew}, for file systems without hard links. Only uploads with `ifAbsent` of this process exclude each
+ * other: a file that another upload puts at the path after the check is replaced.
+ */
 function renameNew(temporary: string, path: string): Promise<void> {
   return renames.run(path, async () => {
     if ((await statsOf(path)) !== undefined) throw existsError();

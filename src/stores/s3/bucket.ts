@@ -15,6 +15,7 @@ import {
   toHotblobError,
 } from './errors.js';
 import { fromObjectMetadata, type ObjectMetadataInput } from './object-metadata.js';
+import { BEFORE_SIGNING, type Payload, setPayloadHash } from './payload.js';
 import type { Sdk } from './sdk.js';
 
 /** Size, entity tag and metadata of an object. */
@@ -31,13 +32,6 @@ export interface ObjectResponse {
   readonly range: ByteRange;
   /** Body of the response. The caller must read it to its end or destroy it. */
   readonly body: Readable;
-}
-
-/** Request body and its hash. */
-export interface Payload {
-  readonly bytes: Buffer;
-  /** SHA-256 in lower-case hex. S3 verifies it. */
-  readonly sha256: string;
 }
 
 /**
@@ -280,25 +274,6 @@ export class Bucket {
   #toError(error: unknown, action: string, signal?: AbortSignal): unknown {
     return signal?.aborted ? signal.reason : toHotblobError(error, this.#describe(action));
   }
-}
-
-/**
- * Returns middleware that passes the SHA-256 of the body to the SDK. It was computed while the body arrived. Without
- * the middleware, the SDK hashes all bytes at once, which blocks the event loop for about 15 ms per 16 MiB.
- */
-function setPayloadHash({ sha256 }: Payload) {
-  return <A extends { request: unknown }, R>(next: (args: A) => R) =>
-    (args: A): R => {
-      if (hasHeaders(args.request)) args.request.headers['x-amz-content-sha256'] = sha256;
-      return next(args);
-    };
-}
-
-/** Position of the middleware: the SDK signs the request after its build step. */
-const BEFORE_SIGNING = { step: 'build', name: 'hotblobPayloadHash' } as const;
-
-function hasHeaders(request: unknown): request is { headers: Record<string, string> } {
-  return typeof request === 'object' && request !== null && 'headers' in request;
 }
 
 function conditionOf(ifAbsent: boolean): { readonly IfNoneMatch?: string } {

@@ -2,8 +2,8 @@ import { createHash, type Hash } from 'node:crypto';
 import type { Readable } from 'node:stream';
 import type { PutOptions } from '../../contract/store.js';
 import { chunksOf } from '../body.js';
-import type { Payload } from './bucket.js';
 import type { Allowance, ByteBudget } from './byte-budget.js';
+import type { Payload } from './payload.js';
 
 /** Maximum number of parts in a multipart upload of S3. */
 const MAX_PARTS = 10_000;

@@ -2,6 +2,7 @@ import { Readable } from 'node:stream';
 import type { ByteRange, StreamArtifact } from '../../contract/artifact.js';
 import { HotblobError } from '../../contract/errors.js';
 import {
+  assertEncodable,
   assertKey,
   type GetOptions,
   MAX_KEY_BYTES,
@@ -125,10 +126,7 @@ class BucketStore implements S3Store {
       const message = `key: expected at most ${MAX_KEY_BYTES} bytes including the prefix, received ${bytes}`;
       throw new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', message);
     }
-    // UTF-8 cannot encode a lone surrogate: all of them would become the same replacement character.
-    if (/\p{Surrogate}/u.test(key)) {
-      throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected well-formed Unicode, received a lone surrogate');
-    }
+    assertEncodable(key);
     return name;
   }
 

@@ -1,5 +1,4 @@
 import type { Artifact } from '../../contract/artifact.js';
-import { HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { FAULT_DESCRIPTIONS, findBodyFault } from './body-check.js';
 import { corruptError } from './errors.js';
@@ -80,16 +79,4 @@ export class ArtifactReader {
 /** Returns the entity tag of a body. It depends on the bytes alone and therefore survives a copy to another segment. */
 export function etagOf(digest: Uint8Array): string {
   return `"${Buffer.from(digest.buffer, digest.byteOffset, digest.byteLength).toString('base64url')}"`;
-}
-
-const UNPAIRED_SURROGATE = /\p{Surrogate}/u;
-
-/**
- * Asserts that a key has a UTF-8 encoding. Without one, two different keys could be the same key in the index.
- *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY`
- */
-export function assertEncodable(key: string): void {
-  if (!UNPAIRED_SURROGATE.test(key)) return;
-  throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'key: expected well-formed Unicode, received a lone surrogate');
 }

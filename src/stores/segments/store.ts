@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Artifact } from '../../contract/artifact.js';
 import {
+  assertEncodable,
   assertKey,
   type GetOptions,
   type PutOptions,
@@ -13,7 +14,7 @@ import {
 import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../contract/validation.js';
 import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
-import { ArtifactReader, assertEncodable } from './artifact-reader.js';
+import { ArtifactReader } from './artifact-reader.js';
 import { closedError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
 import { createLayout, discardUnsynced, findLayout, type Layout } from './layout.js';

@@ -7,7 +7,7 @@ import { type Content, contentOf } from './content.js';
 import { logTiered } from './log.js';
 import type { WritableStore } from './options.js';
 import { type Remote, reportError } from './remote.js';
-import { Spool, type SpoolBudget } from './spool.js';
+import { FILE_BYTES, Spool, type SpoolBudget } from './spool.js';
 import { SpoolReader } from './spool-reader.js';
 
 /**
@@ -158,6 +158,7 @@ export class Flight {
     const isFarAhead = range !== undefined && range.start > (this.#spool?.length ?? 0) + MAX_AHEAD_BYTES;
     const isOver = this.#isCancelled || this.#spool?.isOpen === false;
     if (isFarAhead || isOver) return content.open(range, signal);
+    const isFirst = this.#spool === undefined;
     if (this.#spool === undefined) {
       clearTimeout(this.#openTimer);
       if (this.#isTooLarge(content.size)) {
@@ -172,11 +173,13 @@ export class Flight {
       }
       const { spoolDir, memory, disk } = this.#options;
       this.#spool = new Spool(spoolDir, memory, disk, () => {
+        this.#isCancelled = true; // a client that opens the artifact from now on gets a download of its own
         this.#transferAbort.abort(new Error('no client reads the artifact, and the local store does not keep it'));
       });
-      void this.#transferTo(this.#spool, content, metadata);
     }
     const reader = new SpoolReader(this.#spool, range);
+    // The reader has retained the spool before the local store can refuse the artifact, which may be synchronous.
+    if (isFirst) void this.#transferTo(this.#spool, content, metadata);
     const onAbort = (): void => void reader.destroy();
     signal.addEventListener('abort', onAbort);
     reader.once('close', () => signal.removeEventListener('abort', onAbort));
@@ -186,7 +189,8 @@ export class Flight {
   /** Returns whether an artifact can neither be shared nor stored. Each client then gets a download of its own. */
   #isTooLarge(size: number | undefined): boolean {
     const { local, disk } = this.#options;
-    return size !== undefined && size > Math.min(disk.maxBytes, local.stats?.().maxBytes ?? Number.POSITIVE_INFINITY);
+    const { maxBytes = Number.POSITIVE_INFINITY } = local.stats?.() ?? {};
+    return size !== undefined && size > Math.min(disk.maxBytes - FILE_BYTES, maxBytes);
   }
 
   /** Writes the artifact into the spool, then releases the writer's reference to the spool. Never rejects. */

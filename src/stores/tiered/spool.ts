@@ -3,13 +3,14 @@ import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { HotblobError } from '../../contract/errors.js';
 import { PRIVATE } from '../../util/permissions.js';
+import { writeAll } from '../disk-full.js';
 
 /** Maximum size of an artifact that is kept in memory. Most build artifacts are smaller. */
 const MAX_MEMORY_BYTES = 256 * 1024;
 const INITIAL_BYTES = 16 * 1024;
 
 /** Space of a file in addition to its bytes: its inode, and the rest of its last block. */
-const FILE_BYTES = 5 * 1024;
+export const FILE_BYTES = 5 * 1024;
 
 /** Limits the memory, or the disk space, of all spools together. */
 export class SpoolBudget {
@@ -181,11 +182,5 @@ export class Spool {
     this.#file = file;
     this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);
-  }
-}
-
-async function writeAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
-  for (let written = 0; written < bytes.byteLength; ) {
-    written += (await file.write(bytes, written, bytes.byteLength - written, position + written)).bytesWritten;
   }
 }

@@ -42,6 +42,19 @@ test.serial('rejects an upload if the files in its way cannot be deleted', async
   t.deepEqual(await entriesBelow(dir), ['c', 'kept/', 'kept/a']);
 });
 
+test('refused uploads with metadata do not change the statistics', async (t) => {
+  const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 10_000_000 });
+  t.teardown(() => store.close());
+  await put(store, 'a', content(50_000), { metadata: { contentType: 'text/plain' } });
+  await until('the directory has been scanned', () => store.stats().artifacts === 1);
+  const before = store.stats().bytes;
+  for (let count = 0; count < 20; count++) {
+    const upload = put(store, 'a', content(1000), { ifAbsent: true, metadata: { contentType: 'text/plain' } });
+    await t.throwsAsync(upload, refusal('ERR_HOTBLOB_EXISTS'));
+  }
+  t.is(store.stats().bytes, before);
+});
+
 test('evicts the least recently used files until a tenth of the limit is free', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t), { maxBytes: MAX_BYTES });
   for (const key of ['a', 'b', 'c', 'd']) await put(store, key, content(25 * BLOCK));

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import test from 'ava';
+import type { Store } from '../../../src/contract/store.js';
 import { createHandler } from '../../../src/handler/handler.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
@@ -218,6 +219,19 @@ test('an artifact that neither the spool nor the local store can hold is sent to
     for (const body of await Promise.all(clients.map((artifact) => read(artifact)))) t.true(LARGE.equals(body));
     await until('the download has ended', () => store.stats().flights === 0);
   }
+});
+
+test('an artifact that fills the spool exactly, apart from what its file takes, is sent', async (t) => {
+  const { store } = await startTiers(t, respondWith(LARGE), { maxSpoolBytes: LARGE.byteLength });
+  t.true(LARGE.equals((await readBytes(store, 'a')) ?? Buffer.alloc(0)));
+});
+
+test('an artifact that the local store refuses at once is sent', async (t) => {
+  const bytes = content(1000);
+  const metadata = { headers: { 'x-artifact-note': 'x'.repeat(10_000) } };
+  const remote: Store = { get: () => ({ kind: 'bytes', bytes, ...metadata }) };
+  const store = await createTiered(t, { local: memoryStore(), remote });
+  t.true(bytes.equals((await readBytes(store, 'a')) ?? Buffer.alloc(0)));
 });
 
 /** Returns a listener whose response never ends, and a promise that resolves when its connection or stream is closed. */

@@ -1,0 +1,31 @@
+import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Permissions } from '../../util/permissions.js';
+import { RESERVED_NAME } from './paths.js';
+
+const MARKER_NAME = 'immutable';
+const MARKER_TEXT =
+  'hotblob created this directory and maps its files into memory. ' +
+  'Replace files by rename or unlink them; never write to them in place.\n';
+
+/** Creates the directory if it does not exist. Resolves to whether a directory store created it, now or earlier. */
+export async function createIfMissing(dir: string, permissions: Permissions): Promise<boolean> {
+  const mode = permissions.directory;
+  const created = await mkdir(dir, { recursive: true, mode });
+  if (created === undefined) return isCreatedByStore(dir);
+  await mkdir(join(dir, RESERVED_NAME), { mode });
+  await writeFile(markerOf(dir), MARKER_TEXT, { mode: permissions.file });
+  return true;
+}
+
+/** Resolves to whether a directory store created `dir`. Its files are then immutable. */
+export function isCreatedByStore(dir: string): Promise<boolean> {
+  return stat(markerOf(dir)).then(
+    () => true,
+    () => false,
+  );
+}
+
+function markerOf(dir: string): string {
+  return join(dir, RESERVED_NAME, MARKER_NAME);
+}
