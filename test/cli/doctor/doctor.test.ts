@@ -125,6 +125,9 @@ testWith(test, 'root')('files of another user are not mapped, and chown is sugge
   const root = await temporaryDirectory(t);
   chmodSync(root, 0o755);
   const theirs = await createStoreDirectory(t, join(root, 'theirs'));
+  // A store creates directories and files for this user only.
+  for (const path of ['', '.hotblob']) chmodSync(join(theirs, path), 0o755);
+  for (const path of ['artifact', '.hotblob/immutable']) chmodSync(join(theirs, path), 0o644);
   await mkdir(join(root, 'closed'), { mode: 0o700 });
   writeFileSync(join(root, 'closed', 'artifact'), '');
   const diagnosis = await diagnose([theirs, join(root, 'closed')], { uid: NOBODY_UID });
