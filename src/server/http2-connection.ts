@@ -55,7 +55,7 @@ export class Http2Connection implements ServerConnection {
   #idleSince = performance.now();
   /** `#idleSince` at the last check. */
   #checkedIdleSince = this.#idleSince;
-  #isEvicted = false;
+  #isTerminated = false;
   readonly #wait = new ClientWait();
   #bytesRead = 0;
   #bytesWritten = 0;
@@ -111,8 +111,8 @@ export class Http2Connection implements ServerConnection {
   }
 
   check(now: number): boolean {
-    // The client of an evicted session does not read the GOAWAY.
-    if (this.#isEvicted) this.#socket.destroy();
+    // If the client does not read, Node waits for ever until it has sent the GOAWAY.
+    if (this.#isTerminated) this.#socket.destroy();
     const { bytesRead, bytesWritten } = this.#socket;
     if (bytesRead !== this.#bytesRead) this.#receivedAt = now;
     if (bytesRead !== this.#bytesRead || bytesWritten !== this.#bytesWritten) this.#progressAt = now;
@@ -154,8 +154,7 @@ export class Http2Connection implements ServerConnection {
   }
 
   evict(): void {
-    this.#isEvicted = true;
-    this.#session.destroy();
+    this.#terminate(NGHTTP2_NO_ERROR);
   }
 
   destroy(): void {
@@ -286,7 +285,15 @@ export class Http2Connection implements ServerConnection {
     if (this.#session.destroyed) return;
     this.#totals.terminated[reason]++;
     logConnection('HTTP/2 session destroyed: too many %s', excess);
-    this.#session.destroy(undefined, NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#terminate(NGHTTP2_ENHANCE_YOUR_CALM);
+  }
+
+  /** Sends GOAWAY and destroys the session. The next check destroys the socket. */
+  #terminate(code: number): void {
+    this.#isTerminated = true;
+    // `destroy()` would pass the code to the streams as an error, which ends the process if a stream has no listener.
+    if (code !== NGHTTP2_NO_ERROR) this.#session.goaway(code);
+    this.#session.destroy();
   }
 }
 

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import http from 'node:http';
+import http2 from 'node:http2';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import type { BytesArtifact } from '../../src/contract/artifact.js';
@@ -125,6 +126,42 @@ for (const version of [1, 2]) {
     t.is(received, LARGE.bytes.byteLength);
   });
 }
+
+test('a session with too many PINGs gets GOAWAY with ENHANCE_YOUR_CALM', async (t) => {
+  const { session } = await openPort(t, artifacts(), { controlBurst: 3, controlsPerSecond: 1 });
+  const client = await session();
+  const goaway = once(client, 'goaway');
+  for (let count = 0; count < 8; count++) client.ping(() => {});
+  t.is((await goaway)[0], http2.constants.NGHTTP2_ENHANCE_YOUR_CALM);
+});
+
+test('a session past its reset rate is closed although its client does not read', async (t) => {
+  const held: http2.Http2ServerResponse[] = [];
+  const writing: http2.Http2ServerResponse[] = [];
+  const listener = (request: http2.Http2ServerRequest, response: http2.Http2ServerResponse): void => {
+    if (request.url === '/held') held.push(response);
+    else if (!response.write(LARGE.bytes)) writing.push(response);
+  };
+  const limits = { resetBurst: 3, resetsPerSecond: 1, headersTimeoutMs: 400 };
+  // The types of `createServer` have the listener of HTTP/1.1 only.
+  const { server, port } = await openPort(t, listener as never, limits);
+  const client = await Frames.connect(t, { port, certificate: undefined });
+  client.get(1, '/large');
+  for (let id = 3; id < 20; id += 2) client.get(id, '/held');
+  await until('the requests have arrived', () => held.length === 9 && client.stream(1).bytes > 0);
+  client.socket.pause();
+  const socket = writing[0]?.stream.session?.socket;
+  let before = -1;
+  await until('the connection is full', () => {
+    const isFull = socket?.bytesWritten === before;
+    before = socket?.bytesWritten ?? -1;
+    return isFull;
+  });
+  for (const { stream } of held) stream.destroy(new Error('reset by the application'));
+  await until('the session is over', () => server.stats().terminated.resets === 1);
+  await until('its connection is closed', () => server.stats().connections.http2 === 0);
+  t.true(client.stream(1).bytes < LARGE.bytes.byteLength);
+});
 
 test('sessions without streams and connections without requests are closed after their idle timeouts', async (t) => {
   const { session, connect } = await openPort(t, artifacts(), { idleTimeoutMs: 300, keepAliveTimeoutMs: 300 });
