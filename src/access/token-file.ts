@@ -29,8 +29,8 @@ export interface TokenFileOptions {
   readonly protocols?: readonly string[] | undefined;
   /**
    * Called with one line, which contains no token, when the file becomes invalid, when its tokens expire, and for each
-   * problem of a valid file: an incomplete last line, short tokens, access for group or others. Default: the lines go to
-   * `DEBUG=hotblob:access` only.
+   * problem of a valid file: an incomplete last line, short tokens, access for group or others. Errors that it throws
+   * are logged and ignored. Default: the lines go to `DEBUG=hotblob:access` only.
    */
   readonly onWarning?: ((line: string) => void) | undefined;
 }
@@ -190,6 +190,8 @@ class TokenFile {
 
   #warn(line: string): void {
     logAccess('%s', line);
-    this.#onWarning?.(printable(line));
+    // An error of the application, thrown or as a rejected promise, must not keep the tokens from being loaded.
+    const call = async (): Promise<void> => this.#onWarning?.(printable(line));
+    call().catch((error: unknown) => logAccess('onWarning failed: %O', error));
   }
 }

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
@@ -89,6 +90,23 @@ test('a line that is still being written gives no access, and is reported', asyn
   t.deepEqual(await site.levels(), ['read', 'none']);
   t.is(await site.policy(accessRequest(NEW, 'nx', 'web')), 'write');
 });
+
+for (const [kind, onWarning] of [
+  ['throws', () => assert.fail('own error')],
+  ['rejects', async () => assert.fail('own error')],
+] as const) {
+  test.serial(`an onWarning that ${kind} does not change which tokens are valid`, async (t) => {
+    const lines = captureLog(t);
+    const site = await Site.open(t, `write ${OLD}\nread ${NEW}\nread short\n`, { onWarning });
+    t.deepEqual(await site.levels(), ['write', 'read']);
+    site.replace(`read ${OLD}\nread short\n`);
+    t.deepEqual(await site.levels(), ['read', 'none']);
+    site.replace('not a level\n');
+    t.deepEqual(await site.levels(), ['read', 'none']);
+    t.deepEqual(await site.levels(), ['read', 'none']);
+    t.true(lines.some((line) => line.includes('onWarning failed: ') && line.includes('own error')));
+  });
+}
 
 test('the names of own protocols are an option', async (t) => {
   const site = await Site.open(t, `write ${OLD} protocols=libraries,nx\n`, { protocols: ['libraries'] });
