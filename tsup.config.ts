@@ -19,7 +19,9 @@ const ENTRIES: readonly string[] = [
  * match the sources. For `import` there are small ES modules that re-export the CommonJS modules, so that a process has one copy
  * of each module.
  *
- * The page of the dashboard is bundled for browsers and not minified, so that it can be debugged.
+ * The declarations exist once, for CommonJS. Those of the ES modules re-export them, as the ES modules do.
+ *
+ * The page of the dashboard is bundled for browsers. It is minified, because half of it is the code of its chart library.
  *
  * `--no-dts` and `--watch` skip the declarations, which take most of the time.
  */
@@ -34,6 +36,7 @@ function page(): Options {
     format: 'iife',
     target: 'es2022',
     platform: 'browser',
+    minify: true,
     noExternal: [/./],
     outDir,
     outExtension: () => ({ js: '.js' }),
@@ -53,7 +56,7 @@ function page(): Options {
 function declarations(): Options {
   return {
     entry: [...ENTRIES],
-    format: ['esm', 'cjs'],
+    format: 'cjs',
     target: 'node20',
     platform: 'node',
     outDir: DIST,
@@ -149,5 +152,6 @@ async function writeModules(): Promise<void> {
     }
     const exported = Object.keys(require(`./${DIST}/${file}.cjs`)).join(', ');
     await writeFile(path, `import all from './${name}.cjs';\nexport const { ${exported} } = all;\n`);
+    await writeFile(join(DIST, `${file}.d.ts`), `export * from './${name}.cjs';\n`);
   }
 }
