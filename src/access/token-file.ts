@@ -167,7 +167,7 @@ class TokenFile {
     const before = this.#failure;
     this.#failure = { message, since: before?.since ?? this.#now() };
     if (message === before?.message) return;
-    this.#warn(`${message}: last valid tokens accepted until ${this.#maxStaleMs} ms after the first failure`);
+    this.#warn(`${message}: the last valid tokens are accepted for ${this.#maxStaleMs} ms from the first failure`);
   }
 
   #expire(): void {

@@ -152,7 +152,7 @@ export const SERVER_METRICS: readonly Definition<ServerStats>[] = [
   gauge('hotblob_connections_limit', 'Maximum number of open connections.', ({ maxConnections }) => maxConnections),
   counter(
     'hotblob_connections_refused_total',
-    'Connections closed because all others were busy.',
+    'New connections closed because maxConnections was reached and no other connection was idle.',
     ({ refused }) => refused,
   ),
   gauge('hotblob_http2_streams', 'Open HTTP/2 streams.', ({ openStreams }) => openStreams),

@@ -26,8 +26,8 @@ const LARGEST_WINDOW = 2048 * KIB;
 const FIRST_WINDOW = 256 * KIB;
 const FIRST_WINDOW_OF_STREAM = 64 * KIB;
 /**
- * A window is the part of a body that is sent with one write. If its bytes take longer than this to leave the process, the
- * next windows are small.
+ * Time for the bytes of a window (the part of a body that is sent with one write) to leave the process. If they take
+ * longer, the next windows are small.
  */
 const PROMPT_MS = 20;
 

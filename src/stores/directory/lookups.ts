@@ -33,7 +33,7 @@ interface CachedMetadata {
 
 /**
  * Cache of the metadata of artifacts. A lookup is synchronous if the store has no metadata at all, or if the key was
- * looked up within the last second.
+ * compared with its file within the last second.
  */
 export class MetadataLookups {
   readonly #sidecars: Sidecars;

@@ -59,7 +59,7 @@ export interface DirectoryStore extends ReadWriteStore {
   /**
    * Returns the artifact under `key` without checking whether its file exists: the handler opens the file. Returns the
    * artifact synchronously as long as no upload had metadata. After that, returns it synchronously only if the key was
-   * looked up within the last second.
+   * compared with its file within the last second.
    *
    * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
    * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`

@@ -158,7 +158,7 @@ class LocalAndRemoteStore implements TieredStore {
     await Promise.all([...flights.map((flight) => flight.done), this.#replication?.close()]);
   }
 
-  /** @param finishedFlights `#finishedFlights` before the local lookup; undefined in the second lookup of a `get` */
+  /** @param finishedFlights number of flights that had ended before the local lookup; undefined: do not look up again */
   #get(
     key: string,
     signal: AbortSignal,
