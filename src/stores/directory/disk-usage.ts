@@ -2,6 +2,8 @@
 export const INODE_BYTES = 1024;
 /** Space of a directory: one block and its own inode and entry. */
 export const DIRECTORY_BYTES = 4096 + INODE_BYTES;
+/** Space of the directories that every store has: its root, `.hotblob` and the directory for uploads. */
+export const OWN_DIRECTORIES_BYTES = 3 * DIRECTORY_BYTES;
 /** Most file systems allocate space in blocks of this size. */
 const BLOCK_BYTES = 4096;
 

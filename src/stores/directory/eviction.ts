@@ -4,9 +4,9 @@ import type { StoreStats } from '../../contract/store.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
-import { DIRECTORY_BYTES } from './disk-usage.js';
+import { DIRECTORY_BYTES, OWN_DIRECTORIES_BYTES } from './disk-usage.js';
 import type { Sidecars } from './metadata.js';
-import { isMissing, RESERVED_NAME, removeEmptyParents } from './paths.js';
+import { isMissing, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
 import { Reservation } from './reservation.js';
 import { filesBelow, type StoredFile } from './walk.js';
 
@@ -244,11 +244,14 @@ export class DirectoryEviction {
   /** Determines the total size of the directory and its least recently used files. */
   async #scan(): Promise<Scan> {
     this.#deleted = { artifacts: 0, bytes: 0 };
-    const totals = { artifacts: 0, bytes: 0 };
+    const totals = { artifacts: 0, bytes: OWN_DIRECTORIES_BYTES };
     const oldest: StoredFile[] = [];
     const isCancelled = (): boolean => this.#isClosed;
     const countDirectory = (): void => {
       totals.bytes += DIRECTORY_BYTES;
+    };
+    const countOwnDirectory = (path: string): void => {
+      if (path !== UPLOADS_NAME) countDirectory();
     };
     const dropRecent = (): void => {
       oldest.sort((a, b) => a.usedAt - b.usedAt);
@@ -263,7 +266,7 @@ export class DirectoryEviction {
       if (oldest.length >= 2 * MAX_VICTIMS) dropRecent();
     }
     dropRecent();
-    for await (const files of filesBelow(prefixOf(this.#root) + RESERVED_NAME, isCancelled, countDirectory)) {
+    for await (const files of filesBelow(prefixOf(this.#root) + RESERVED_NAME, isCancelled, countOwnDirectory)) {
       for (const { key, diskBytes } of files) if (!this.#isOwnUpload(key)) totals.bytes += diskBytes;
     }
     this.#totals = totals;

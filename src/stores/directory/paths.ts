@@ -5,6 +5,8 @@ import { prefixOf } from '../../util/prefix-of.js';
 
 /** Name of the directory below the root that contains the store's own files. */
 export const RESERVED_NAME = '.hotblob';
+/** Name of the directory for temporary files, below the store's own directory. */
+export const UPLOADS_NAME = 'uploads';
 
 // Ignores case, because some file systems do.
 const RESERVED = /^\.hotblob(?:[/\\]|$)/i;

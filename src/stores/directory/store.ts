@@ -24,8 +24,8 @@ import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
 import { createIfMissing } from './marker.js';
 import { Sidecars } from './metadata.js';
-import { hasParentInside, isMissing, isReserved, RESERVED_NAME, removeEmptyParents } from './paths.js';
-import { DirectoryUploads, UPLOADS_NAME } from './uploads.js';
+import { hasParentInside, isMissing, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import { DirectoryUploads } from './uploads.js';
 import { filesBelow } from './walk.js';
 
 /** Options of {@link directoryStore}. */

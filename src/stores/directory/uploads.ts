@@ -12,15 +12,13 @@ import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
 import { isDiskFull, writeAll } from '../disk-full.js';
 import { existsError } from '../exists-error.js';
-import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
+import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes, OWN_DIRECTORIES_BYTES } from './disk-usage.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
 import { type BodyIdentity, maxSidecarBytes, type Sidecars } from './metadata.js';
-import { makeParents, RESERVED_NAME, syncDirectories } from './paths.js';
+import { makeParents, RESERVED_NAME, syncDirectories, UPLOADS_NAME } from './paths.js';
 import type { Reservation } from './reservation.js';
 
-/** Name of the directory for temporary files, below the store's own directory. */
-export const UPLOADS_NAME = 'uploads';
 /**
  * Maximum number of attempts to put an upload in place. A concurrent deletion may remove an empty directory between two
  * steps. If all attempts fail, the cause is another one.
@@ -95,22 +93,17 @@ export class DirectoryUploads {
       1 +
       directories * DIRECTORY_BYTES +
       (metadata === undefined ? 0 : maxSidecarBytes(key, metadata));
-    if (maxOverhead > this.#maxBytes) {
-      const message = `upload: maxBytes is ${this.#maxBytes}, but even an empty artifact takes ${maxOverhead} bytes on the disk`;
+    const maxBytes = this.#maxBytes - OWN_DIRECTORIES_BYTES - maxOverhead;
+    if (maxBytes < 0) {
+      const message =
+        `upload: maxBytes is ${this.#maxBytes}, but the directories of the store and an empty artifact take ` +
+        `${this.#maxBytes - maxBytes} bytes on the disk`;
       throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', message);
     }
     const reservation = this.#eviction?.createReservation(signal);
     let received: Received | undefined;
     try {
-      received = await receive(
-        body,
-        options,
-        this.#maxBytes - maxOverhead,
-        temporary,
-        this.#permissions,
-        reservation,
-        maxOverhead,
-      );
+      received = await receive(body, options, maxBytes, temporary, this.#permissions, reservation, maxOverhead);
       let diskBytes = received.diskBytes;
       if (metadata !== undefined) {
         this.#lookups.enable();

@@ -30,13 +30,13 @@ export interface StoredFile {
  * Files that are created or deleted during the walk may be missing.
  *
  * @param isCancelled checked for each entry; true ends the walk
- * @param onDirectory called for each directory below `root`
+ * @param onDirectory called with the path of each directory below `root`, relative to `root`
  * @throws the system's error, except for files that no longer exist and directories without read permission
  */
 export async function* filesBelow(
   root: string,
   isCancelled: () => boolean,
-  onDirectory: () => void = () => {},
+  onDirectory: (path: string) => void = () => {},
 ): AsyncGenerator<StoredFile[]> {
   const prefix = prefixOf(root);
   const directories = [''];
@@ -48,7 +48,7 @@ export async function* filesBelow(
       if (isReserved(key)) continue;
       if (entry.isDirectory()) {
         directories.push(`${key}/`);
-        onDirectory();
+        onDirectory(key);
       }
       if (entry.isFile() && keys.push(key) === BATCH) {
         yield await statAll(prefix, keys);
