@@ -412,7 +412,7 @@ class Progress {
 }
 
 test('an artifact that the local store has just evicted or deleted is read from the remote store', async (t) => {
-  const local = await directoryStore(await temporaryDirectory(t), { maxBytes: 40_000 });
+  const local = await directoryStore(await temporaryDirectory(t), { maxBytes: 55_000 });
   const store = await createTiered(t, { local, remote: memoryStore() });
   for (const [key, remove] of [
     ['evicted', () => put(local, 'other', content(20_000))],
