@@ -60,3 +60,4 @@ export { type TieredStats, type TieredStore, type TieredStoreOptions, tieredStor
 export type { CertificateAuthorities } from './stores/upstream/options.js';
 export { type UpstreamStore, type UpstreamStoreOptions, upstreamStore } from './stores/upstream/store.js';
 export { type HistogramSnapshot, LATENCY_BOUNDS_SECONDS } from './util/histogram.js';
+export type { EventReport } from './util/report-event.js';

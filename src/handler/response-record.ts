@@ -5,6 +5,7 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
 import { type BytesBySource, type SourceName, Tally } from '../send/tally.js';
 import { createLog } from '../util/log.js';
+import { messageOf, reportEvent } from '../util/report-event.js';
 import type { Counters } from './stats.js';
 
 /** Message that `diagnostics_channel` publishes on `hotblob:response` at the end of each response. */
@@ -137,7 +138,7 @@ export class ResponseRecord {
   #publish(): void {
     const { exchange, key, status, startedAt, foundAt, headersAt, operation, complete, error } = this;
     const { method } = exchange;
-    if (error !== undefined && logError.enabled && !isClientError(error)) logError('%s %s: %O', method, key, error);
+    if (error !== undefined && !isClientError(error)) this.#reportFailure(error);
     if (!logResponse.enabled && !channel.hasSubscribers) return;
     const { bytes } = this.tally;
     const milliseconds = performance.now() - startedAt;
@@ -162,7 +163,27 @@ export class ResponseRecord {
     const end = complete ? '' : ', incomplete';
     logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), end);
   }
+
+  /** Reports a failure that is not the fault of the client. */
+  #reportFailure(error: unknown): void {
+    const { key, status, operation, exchange } = this;
+    logError('%s %s: %O', exchange.method, key, error);
+    // The client has disconnected, and the store was aborted.
+    if (status === 0) return;
+    const name = key === undefined ? '' : `key ${key}, `;
+    reportEvent(FAILURES[operation], `${name}status ${status}: ${messageOf(error)}`, error);
+  }
 }
+
+const FAILURES: Readonly<Record<ResponseReport['operation'], string>> = {
+  read: 'download failed',
+  send: 'download failed',
+  upload: 'upload failed',
+  delete: 'deletion failed',
+  answer: 'request failed',
+  unsupported: 'request failed',
+  none: 'request failed',
+};
 
 function isClientError(error: unknown): boolean {
   return error instanceof HotblobError && error.status < 500;

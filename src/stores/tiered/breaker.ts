@@ -1,3 +1,5 @@
+import { messageOf, reportEvent } from '../../util/report-event.js';
+
 const MAX_COOLDOWN_MS = 60_000;
 
 /**
@@ -6,7 +8,7 @@ const MAX_COOLDOWN_MS = 60_000;
  */
 export interface Attempt {
   succeeded(): void;
-  failed(): void;
+  failed(error?: unknown): void;
   /** Ends the attempt without an outcome, for example because the client has disconnected. */
   abandoned(): void;
 }
@@ -53,29 +55,34 @@ export class CircuitBreaker {
 
   #createAttempt(): Attempt {
     let isReported = false;
-    const once = (apply: () => void) => () => {
+    const once = (apply: (error?: unknown) => void) => (error?: unknown) => {
       if (isReported) return;
       isReported = true;
-      apply();
+      apply(error);
       if (this.#probe === attempt) this.#probe = undefined;
     };
     const attempt: Attempt = {
       succeeded: once(() => this.#close()),
-      failed: once(() => this.#recordFailure(this.#probe === attempt)),
+      failed: once((error) => this.#recordFailure(this.#probe === attempt, error)),
       abandoned: once(() => {}),
     };
     return attempt;
   }
 
   #close(): void {
+    if (this.#retryAt !== undefined) reportEvent('circuit breaker closed', 'the remote store responds again');
     this.#consecutiveFailures = 0;
     this.#retryAt = undefined;
     this.#currentCooldownMs = this.#cooldownMs;
   }
 
-  #recordFailure(isProbe: boolean): void {
+  #recordFailure(isProbe: boolean, error: unknown): void {
     if (isProbe) this.#currentCooldownMs = Math.min(2 * this.#currentCooldownMs, MAX_COOLDOWN_MS);
     else if (this.#retryAt !== undefined || ++this.#consecutiveFailures < this.#threshold) return;
     this.#retryAt = performance.now() + this.#currentCooldownMs;
+    if (isProbe) return;
+    const cause = error === undefined ? '' : `: ${messageOf(error)}`;
+    const cooldown = `${this.#currentCooldownMs / 1000} s`;
+    reportEvent('circuit breaker open', `${this.#threshold} consecutive failures, retry in ${cooldown}${cause}`, error);
   }
 }

@@ -55,7 +55,7 @@ export class Remote {
  */
 export function reportError(attempt: Attempt, error: unknown): void {
   if (isClientError(error)) attempt.succeeded();
-  else attempt.failed();
+  else attempt.failed(error);
 }
 
 /** Returns whether the request itself caused the error (status below 500). A retry would fail again. */

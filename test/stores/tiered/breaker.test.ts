@@ -1,5 +1,6 @@
 import test from 'ava';
 import { CircuitBreaker } from '../../../src/stores/tiered/breaker.js';
+import { collectEvents } from '../../helpers/events.js';
 import { until } from '../../helpers/poll.js';
 
 const LONG_MS = 60_000;
@@ -59,4 +60,22 @@ test('closes when a request that started before it opened succeeds', (t) => {
   t.is(breaker.state, 'open');
   slow?.succeeded();
   t.is(breaker.state, 'closed');
+});
+
+test.serial('an event says when the breaker opens, with the reason, and when it closes', (t) => {
+  const events = collectEvents(t);
+  const breaker = new CircuitBreaker(2, LONG_MS);
+  const late = breaker.admit();
+  const reason = new Error('connect ECONNREFUSED 127.0.0.1:1');
+  breaker.admit()?.failed(reason);
+  t.deepEqual(events, []);
+  breaker.admit()?.failed(reason);
+  late?.succeeded();
+  t.deepEqual(
+    events.map(({ event, details }) => `${event}: ${details}`),
+    [
+      'circuit breaker open: 2 consecutive failures, retry in 60 s: connect ECONNREFUSED 127.0.0.1:1',
+      'circuit breaker closed: the remote store responds again',
+    ],
+  );
 });
