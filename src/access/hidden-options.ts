@@ -2,8 +2,8 @@ import { HotblobError } from '../contract/errors.js';
 import { OBJECT, type OptionCheck } from '../contract/validation.js';
 
 /**
- * Validates options like `assertOptions`. Error messages contain neither received values nor received names, because
- * each can be a misplaced token.
+ * Validates options, like `assertOptions`. Error messages contain neither the values nor the names that were received,
+ * because a token may have been written in the wrong place.
  *
  * @param optionName name of the object with the options, such as `tokens[0]`; empty for the options of a function
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value

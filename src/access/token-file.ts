@@ -167,7 +167,9 @@ class TokenFile {
     const before = this.#failure;
     this.#failure = { message, since: before?.since ?? this.#now() };
     if (message === before?.message) return;
-    this.#warn(`${message}: the last valid tokens are accepted for ${this.#maxStaleMs} ms from the first failure`);
+    this.#warn(
+      `${message}: the last valid tokens are accepted for ${this.#maxStaleMs} ms after the file first failed to load`,
+    );
   }
 
   #expire(): void {

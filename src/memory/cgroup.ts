@@ -18,7 +18,7 @@ export interface CgroupReading {
 
 interface Mount {
   readonly version: 1 | 2;
-  /** Group that is mounted, as a path in the cgroup hierarchy. */
+  /** Path, in the hierarchy, of the cgroup that the mount point shows. */
   readonly root: string;
   /** Mount point. */
   readonly directory: string;

@@ -55,7 +55,7 @@ export async function* chunksOf(
   }
 }
 
-/** Destroys a body that is not read to its end. */
+/** Destroys a body whose rest is not needed. */
 export function discard(body: Readable): void {
   // The body may still emit an error. Without a listener, the error would end the process.
   body.on('error', () => {});

@@ -19,7 +19,7 @@ export interface StatsEndpoint {
 }
 
 /**
- * Parses the URL of a server. The scheme defaults to `http:`. A path in the URL is taken for the path under which a
+ * Parses the URL of a server. The scheme defaults to `http:`. A path in the URL is treated as the path under which a
  * proxy mounts the server.
  *
  * @param token bearer token, used if the URL contains no credentials

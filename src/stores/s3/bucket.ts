@@ -59,7 +59,7 @@ export class Bucket {
     this.#name = name;
   }
 
-  /** Returns request counts and latencies. A request counts once, and its latency includes all attempts. */
+  /** Returns request counts and latencies. A request counts once, and its latency includes all attempts. Uploads have no latency: it would depend on the client. */
   stats(): StoreStats {
     return this.#tally.stats();
   }
