@@ -1,12 +1,13 @@
 import { clientMessage } from '../contract/errors.js';
-import { assertOptions, type OptionCheck } from '../contract/validation.js';
+import { clientGoneError } from '../contract/exchange.js';
+import { assertOptions, MOUNT_PATH, type OptionCheck } from '../contract/validation.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
-import { clientGoneError, createRouteSender, type Sender } from '../handler/sender.js';
+import { createRouteSender, type Sender } from '../handler/sender.js';
 import { REPLY_HEADERS } from '../http/browser-headers.js';
 import { FetchExchange } from './fetch-exchange.js';
-import { MOUNT_PATH, matchMount, targetOf } from './mount.js';
+import { matchMount, targetOf } from './mount.js';
 import { ResponseError, rethrow } from './response-error.js';
 import { wrongFramework } from './route-arguments.js';
 

@@ -1,10 +1,10 @@
 import type { Exchange } from '../contract/exchange.js';
-import { assertOptions, invalidOption, type OptionCheck } from '../contract/validation.js';
+import { assertOptions, invalidOption, MOUNT_PATH, type OptionCheck } from '../contract/validation.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
-import { MOUNT_PATH, mountPathRemover, targetOf } from './mount.js';
+import { mountPathRemover, targetOf } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 import { rethrow } from './response-error.js';
 import { wrongFramework } from './route-arguments.js';

@@ -1,11 +1,3 @@
-import type { OptionCheck } from '../contract/validation.js';
-
-/** Check of the option `mountPath`. */
-export const MOUNT_PATH: OptionCheck = {
-  expected: 'a path that starts with "/"',
-  accepts: (value) => typeof value === 'string' && value.startsWith('/'),
-};
-
 /**
  * Returns a function that removes the mount path from a URL, for frameworks that do not remove it. The function removes
  * as many segments as `mountPath` has, so a mount path may have parameters, as in `/:team/cache`.

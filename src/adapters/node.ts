@@ -1,11 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
-import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
-import { answerError } from '../handler/reply.js';
+import { answerError, answerFailure } from '../handler/reply.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import type { Host } from './host.js';
 import { Http1Exchange } from './http1-exchange.js';
@@ -71,15 +70,6 @@ export function streamListener(handler: ExchangeHandler) {
       (error: unknown) => answerFailure(exchange, error),
     );
   };
-}
-
-/**
- * Responds to a request whose handler has rejected. handle() of a Handler never rejects, but handle() of a wrapper may. An
- * unhandled rejection would end the process.
- */
-export function answerFailure(exchange: Exchange, error: unknown): void {
-  if (exchange.headersSent) exchange.destroy(error instanceof Error ? error : new Error(String(error)));
-  else answerError(exchange, statusOf(error));
 }
 
 function answerMissing(exchange: Exchange): void {

@@ -63,6 +63,12 @@ export const OBJECT: OptionCheck = {
   accepts: (value) => typeof value === 'object' && value !== null,
 };
 
+/** Check of a path below which a handler responds. */
+export const MOUNT_PATH: OptionCheck = {
+  expected: 'a path that starts with "/"',
+  accepts: (value) => typeof value === 'string' && value.startsWith('/'),
+};
+
 /** Check of a number. NaN is accepted, because the caller checks the bounds afterwards and rejects NaN. */
 export const NUMBER: OptionCheck = {
   expected: 'a number',

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
-import { type Exchange, headersSentError } from '../contract/exchange.js';
+import { clientGoneError, type Exchange, headersSentError } from '../contract/exchange.js';
 import { httpDate } from '../http/http-date.js';
 import { type PlannedBody, plan, type Representation } from '../http/plan.js';
 import type { OpenFile } from '../page-cache/open-file.js';
@@ -12,7 +12,7 @@ import type { Leases } from '../send/leases.js';
 import { send } from '../send/send.js';
 import type { Source, Transfer } from '../send/source.js';
 import { StreamSource } from '../send/stream-source.js';
-import { answerError } from './reply.js';
+import { replyError } from './record-reply.js';
 import { RequestSignal } from './request-signal.js';
 import type { ResponseRecord } from './response-record.js';
 
@@ -50,7 +50,7 @@ export class Download {
   #answerNow(exchange: Exchange, artifact: Artifact, record: ResponseRecord, now: number): Promise<DownloadOutcome> {
     if (exchange.closed) {
       if (exchange.headersSent) throw headersSentError();
-      throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected before its response could start');
+      throw clientGoneError();
     }
     switch (artifact?.kind) {
       case 'file': {
@@ -137,7 +137,7 @@ export class Download {
     record.status = planned.status;
     if (planned.kind === 'send') return planned;
     if (planned.kind === 'error') {
-      record.status = answerError(exchange, planned.status, planned.headers, record.protocol);
+      replyError(record, planned.status, planned.headers);
     } else {
       exchange.respond(planned.status, planned.headers);
       exchange.end();

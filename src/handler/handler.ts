@@ -1,20 +1,19 @@
 import { type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
 import type { Artifact, FileArtifact } from '../contract/artifact.js';
-import { statusOf } from '../contract/errors.js';
-import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
+import type { Exchange } from '../contract/exchange.js';
 import { evaluatePreconditions, matchesAny } from '../http/preconditions.js';
 import {
   type AnswerOperation,
   changesState,
   type Operation,
-  type Reply,
   requiredAccess,
   type UploadOperation,
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { createProtocolRequest } from './protocol-request.js';
-import { answerError, answerReply, mayHaveBody } from './reply.js';
+import { replyError, replyFailure, replyTo } from './record-reply.js';
+import { mayHaveBody } from './reply.js';
 import { waitForEarlierRequests } from './request-order.js';
 import { RequestSignal } from './request-signal.js';
 import { ResponseRecord } from './response-record.js';
@@ -76,10 +75,10 @@ class CacheHandler implements Handler {
           record.abandon();
           return false;
         }
-        this.#answerError(exchange, record, 404);
+        replyError(record, 404);
       }
     } catch (error) {
-      this.#fail(exchange, error, record);
+      replyFailure(record, error);
     }
     record.finish();
     return true;
@@ -114,7 +113,7 @@ class CacheHandler implements Handler {
       cors.addTo(exchange);
       const reply = cors.preflightReply(exchange);
       if (reply !== undefined) {
-        this.#reply(exchange, record, reply);
+        replyTo(record, reply);
         return ANSWERED;
       }
     }
@@ -146,15 +145,15 @@ class CacheHandler implements Handler {
       needs,
     });
     const proceed = (status: AccessRefusal | undefined): Promise<Outcome> => {
-      if (status !== undefined) return this.#deny(exchange, status, record);
+      if (status !== undefined) return this.#deny(status, record);
       if (needs !== 'none' && exchange.headers.authorization === undefined) guard.checkAnonymous(exchange);
       return this.#perform(exchange, operation, record);
     };
     return refusal instanceof Promise ? refusal.then(proceed) : proceed(refusal);
   }
 
-  #deny(exchange: Exchange, status: AccessRefusal, record: ResponseRecord): Promise<Outcome> {
-    this.#answerError(exchange, record, status, status === 401 ? { 'www-authenticate': CHALLENGE } : undefined);
+  #deny(status: AccessRefusal, record: ResponseRecord): Promise<Outcome> {
+    replyError(record, status, status === 401 ? { 'www-authenticate': CHALLENGE } : undefined);
     return ANSWERED;
   }
 
@@ -164,18 +163,18 @@ class CacheHandler implements Handler {
       case 'read':
         return this.#get(exchange, key, record);
       case 'upload':
-        if (this.#settings.store.put === undefined) return this.#answerUnsupported(exchange, READ_METHODS, record);
+        if (this.#settings.store.put === undefined) return this.#answerUnsupported(READ_METHODS, record);
         return this.#put(exchange, key, operation, record);
       case 'delete':
-        if (this.#settings.store.delete === undefined) return this.#answerUnsupported(exchange, READ_METHODS, record);
+        if (this.#settings.store.delete === undefined) return this.#answerUnsupported(READ_METHODS, record);
         return this.#delete(exchange, key, record);
       case 'answer':
         if (operation.needs === 'write' && this.#settings.store.put === undefined) {
-          return this.#answerUnsupported(exchange, READ_METHODS, record);
+          return this.#answerUnsupported(READ_METHODS, record);
         }
         return this.#answer(exchange, operation, record);
       case 'unsupported':
-        return this.#answerUnsupported(exchange, operation.allow, record);
+        return this.#answerUnsupported(operation.allow, record);
     }
   }
 
@@ -221,7 +220,7 @@ class CacheHandler implements Handler {
       ifAbsent: matchesAny(exchange.headers['if-none-match']),
     });
     const reply = upload.reply?.(result) ?? { status: 200 };
-    this.#reply(exchange, record, reply, result.etag === undefined ? {} : { etag: result.etag });
+    replyTo(record, reply, result.etag === undefined ? {} : { etag: result.etag });
     return 'answered';
   }
 
@@ -229,7 +228,7 @@ class CacheHandler implements Handler {
     const refusal = await this.#checkPreconditions('DELETE', exchange, key, record);
     if (refusal !== undefined) return refusal;
     if (!(await this.#access.delete(key))) return 'missing';
-    this.#reply(exchange, record, { status: 204 });
+    replyTo(record, { status: 204 });
     return 'answered';
   }
 
@@ -244,19 +243,19 @@ class CacheHandler implements Handler {
       return this.#perform(exchange, reply, record);
     }
     if (!artifacts.isBodyRead && mayHaveBody(exchange)) exchange.refuseBody();
-    this.#reply(exchange, record, reply);
+    replyTo(record, reply);
     return 'answered';
   }
 
   /** Responds with 405. With `fallthrough`, passes the request to the host instead. */
-  #answerUnsupported(exchange: Exchange, methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
+  #answerUnsupported(methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
     const { store, fallthrough } = this.#settings;
     if (fallthrough) return FOREIGN;
     const allow = methods.filter((method) => {
       if (method === 'DELETE') return store.delete !== undefined;
       return method !== 'PUT' || store.put !== undefined;
     });
-    this.#answerError(exchange, record, 405, { allow: allow.join(', ') });
+    replyError(record, 405, { allow: allow.join(', ') });
     return ANSWERED;
   }
 
@@ -275,42 +274,8 @@ class CacheHandler implements Handler {
     // Preconditions are ignored if the response without them would be an error (RFC 9110, section 13.2.1).
     if (method === 'DELETE' && current === undefined) return 'missing';
     if (evaluatePreconditions(method, headers, current) === 'proceed') return undefined;
-    this.#answerError(exchange, record, 412);
+    replyError(record, 412);
     return 'answered';
-  }
-
-  #reply(exchange: Exchange, record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): void {
-    record.status = reply.status;
-    answerReply(exchange, reply, headers);
-  }
-
-  #answerError(
-    exchange: Exchange,
-    record: ResponseRecord,
-    status: number,
-    headers?: ResponseHeaders,
-    error?: unknown,
-  ): void {
-    record.status = status; // remains if answerError() throws
-    record.status = answerError(exchange, status, headers, record.protocol, error);
-  }
-
-  #fail(exchange: Exchange, error: unknown, record: ResponseRecord): void {
-    record.fail(error);
-    const cause =
-      error instanceof Error
-        ? error
-        : new Error('a store or protocol threw a value that is not an Error', { cause: error });
-    if (exchange.closed || exchange.headersSent) {
-      // The client must not take an incomplete response for a complete one.
-      exchange.destroy(cause);
-      return;
-    }
-    try {
-      this.#answerError(exchange, record, statusOf(cause), undefined, cause);
-    } catch {
-      exchange.destroy(cause); // the host has set a header that cannot be sent
-    }
   }
 }
 

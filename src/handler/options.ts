@@ -11,6 +11,7 @@ import {
   FLAG,
   invalidOption,
   MILLISECONDS,
+  MOUNT_PATH,
   OBJECT,
   type OptionCheck,
   oneOf,
@@ -207,10 +208,7 @@ const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
 
 const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   store: OBJECT,
-  mountPath: {
-    expected: 'a path that starts with "/"',
-    accepts: (value) => typeof value === 'string' && value.startsWith('/'),
-  },
+  mountPath: MOUNT_PATH,
   protocols: {
     expected: 'an array of protocols',
     accepts: (value) => Array.isArray(value) && value.length > 0,

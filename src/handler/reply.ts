@@ -1,4 +1,4 @@
-import { clientMessage } from '../contract/errors.js';
+import { clientMessage, statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { REPLY_HEADERS } from '../http/browser-headers.js';
 import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
@@ -23,6 +23,15 @@ export function answerError(
   if (mayHaveBody(exchange)) exchange.refuseBody();
   answerReply(exchange, { status: sentStatus, body }, extraHeaders);
   return sentStatus;
+}
+
+/**
+ * Ends the response to a request whose handler has rejected. handle() of a Handler never rejects, but handle() of a wrapper
+ * may. An unhandled rejection would end the process.
+ */
+export function answerFailure(exchange: Exchange, error: unknown): void {
+  if (exchange.headersSent) exchange.destroy(error instanceof Error ? error : new Error(String(error)));
+  else answerError(exchange, statusOf(error));
 }
 
 /** Returns whether a request may have a body that has not been read. */

@@ -1,5 +1,4 @@
-import type { Exchange } from '../contract/exchange.js';
-import { clientGoneError } from './sender.js';
+import { clientGoneError, type Exchange } from '../contract/exchange.js';
 
 /**
  * Safe methods, whose requests may be performed in parallel (RFC 9110, section 9.2.1; PROPFIND: RFC 4918, section 9.1).

@@ -1,6 +1,6 @@
 import type { Artifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
-import { type Exchange, headersSentError } from '../contract/exchange.js';
+import { clientGoneError, type Exchange, headersSentError } from '../contract/exchange.js';
 import { SendError } from '../contract/send-error.js';
 import { totalBytes } from '../send/tally.js';
 import { type SenderOptions, senderSettingsOf } from './options.js';
@@ -119,9 +119,4 @@ export async function trySendArtifact(
   record.finish();
   const { complete, status, tally, error } = record;
   return { complete, status, bytes: totalBytes(tally.bytes), error };
-}
-
-/** Returns the error for an exchange that ended before its headers were sent. */
-export function clientGoneError(): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected or the host ended the response first');
 }

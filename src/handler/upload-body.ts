@@ -135,11 +135,11 @@ async function* checkedChunks(
     }
   } catch (cause) {
     if (cause instanceof HotblobError) throw cause;
-    throw clientGoneError(received, { cause });
+    throw disconnectedError(received, { cause });
   } finally {
     source.off('data', onData);
   }
-  if (exchange.closed) throw clientGoneError(received);
+  if (exchange.closed) throw disconnectedError(received);
   if (received !== emitted || (wasRead && received !== size)) throw bodyConsumedError();
   if (size !== undefined && received !== size) {
     const message = `upload: expected ${size} bytes as announced, received ${received}`;
@@ -167,7 +167,7 @@ function tooLargeError(maxBytes: number, received: string): HotblobError {
   return new HotblobError('ERR_HOTBLOB_TOO_LARGE', `upload: expected at most ${maxBytes} bytes, received ${received}`);
 }
 
-function clientGoneError(received: number, options?: ErrorOptions): HotblobError {
+function disconnectedError(received: number, options?: ErrorOptions): HotblobError {
   const message = `the client disconnected after ${received} bytes of its upload`;
   return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', message, options);
 }

@@ -2,8 +2,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2';
 import { continueOnRead } from '../adapters/continue-on-read.js';
 import { Http2Exchange } from '../adapters/http2-exchange.js';
-import { answerFailure, exchangeOf, nodeListener, streamListener } from '../adapters/node.js';
+import { exchangeOf, nodeListener, streamListener } from '../adapters/node.js';
 import type { ExchangeHandler } from '../handler/handler.js';
+import { answerFailure } from '../handler/reply.js';
 import { guardExpress, type Http2Listener } from './express.js';
 
 /**

@@ -1,0 +1,37 @@
+import { statusOf } from '../contract/errors.js';
+import type { ResponseHeaders } from '../contract/exchange.js';
+import type { Reply } from '../protocols/protocol.js';
+import { answerError, answerReply } from './reply.js';
+import type { ResponseRecord } from './response-record.js';
+
+/** Responds to the request of `record` with a reply that is not an artifact, and records the status. */
+export function replyTo(record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): void {
+  record.status = reply.status;
+  answerReply(record.exchange, reply, headers);
+}
+
+/** Responds to the request of `record` with an error, in the format of its protocol, and records the status. */
+export function replyError(record: ResponseRecord, status: number, headers?: ResponseHeaders, error?: unknown): void {
+  record.status = status; // remains if answerError() throws
+  record.status = answerError(record.exchange, status, headers, record.protocol, error);
+}
+
+/** Ends the response of `record` with what a store, a protocol or the handler has thrown: as an error, or by a reset. */
+export function replyFailure(record: ResponseRecord, error: unknown): void {
+  const { exchange } = record;
+  record.fail(error);
+  const cause =
+    error instanceof Error
+      ? error
+      : new Error('a store or protocol threw a value that is not an Error', { cause: error });
+  if (exchange.closed || exchange.headersSent) {
+    // The client must not take an incomplete response for a complete one.
+    exchange.destroy(cause);
+    return;
+  }
+  try {
+    replyError(record, statusOf(cause), undefined, cause);
+  } catch {
+    exchange.destroy(cause); // the host has set a header that cannot be sent
+  }
+}
