@@ -8,8 +8,8 @@ export interface UploadPace {
 
 /**
  * Yields the chunks of a request body. Throws if the client sends them too slowly: there are `uploadTimeoutMs` to wait for
- * the client, and each byte adds the time that it needs at `minUploadBytesPerSecond`, up to the same sum. Time in which
- * the store does not ask for more is not counted.
+ * the client, and each byte adds the time that it needs at `minUploadBytesPerSecond`, but never to more than
+ * `uploadTimeoutMs`. Time in which the store does not ask for more is not counted.
  *
  * @throws HotblobError `ERR_HOTBLOB_UPLOAD_TIMEOUT`
  */
@@ -71,6 +71,7 @@ class ClientWait {
 
   end(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 
   #left(): number {
@@ -84,6 +85,7 @@ class ClientWait {
   }
 
   #check(): void {
+    if (this.#timer === undefined) return;
     const left = this.#left();
     if (this.#since === undefined || left > 0) {
       this.#arm(Math.max(1, Math.ceil(left)));
