@@ -3,6 +3,7 @@ import type { Exchange } from '../contract/exchange.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { answerFailure } from '../handler/reply.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
 import { mountPathRemover } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
@@ -103,7 +104,7 @@ export async function fastifyPlugin(instance: FastifyInstance, { handler }: Fast
           else if (!reply.sent) reply.hijack();
         },
         // handle() of a Handler never rejects, but handle() of a wrapper may.
-        (error: unknown) => reply.send(error),
+        (error: unknown) => (exchange.headersSent ? answerFailure(exchange, error) : reply.send(error)),
       );
     },
   });

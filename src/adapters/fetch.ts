@@ -4,6 +4,7 @@ import { assertOptions, MOUNT_PATH, type OptionCheck } from '../contract/validat
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { answerFailure } from '../handler/reply.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import { REPLY_HEADERS } from '../http/browser-headers.js';
 import { FetchExchange } from './fetch-exchange.js';
@@ -39,7 +40,8 @@ const CHECKS: Readonly<Record<keyof FetchHandlerOptions, OptionCheck>> = {
  *
  * The function resolves when status and headers are known. The body is a stream: its chunks are copies of at most 256
  * KiB, made when the consumer reads them, and files are not mapped. If the signal of the request is aborted first, the
- * function resolves to a response with status 499. It rejects only if `notFound` throws.
+ * function resolves to a response with status 499. It rejects if `notFound` throws, or if `handler` is a wrapper that rejects
+ * before the headers.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option, or if `handler` is not a handler
  */
@@ -72,7 +74,10 @@ export function fetchHandler<Rest extends readonly unknown[] = []>(
           exchange.release();
           response.resolve(await notFound(request, ...rest));
         })
-        .catch((error) => response.reject(error));
+        .catch((error) => {
+          if (exchange.headersSent) answerFailure(exchange, error);
+          else response.reject(error);
+        });
     });
   };
 }

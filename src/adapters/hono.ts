@@ -3,6 +3,7 @@ import { assertOptions, invalidOption, MOUNT_PATH, type OptionCheck } from '../c
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { answerFailure } from '../handler/reply.js';
 import { createRouteSender, type Sender, type SendResult } from '../handler/sender.js';
 import { mountPathRemover, targetOf } from './mount.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
@@ -50,7 +51,13 @@ export function honoMiddleware(handler: ExchangeHandler, options: HonoMiddleware
   return async (context: HonoContext, next: () => Promise<void>): Promise<Response | undefined> => {
     const { outgoing } = nodeOf(context);
     const exchange = honoExchange(context, removeMountPath(targetOf(context.req.url)));
-    if (await handler.handle(exchange)) return alreadySent(outgoing);
+    try {
+      if (await handler.handle(exchange)) return alreadySent(outgoing);
+    } catch (error) {
+      if (!exchange.headersSent) throw error;
+      answerFailure(exchange, error);
+      return alreadySent(outgoing);
+    }
     await next();
     return undefined;
   };

@@ -2,6 +2,7 @@ import type { Exchange } from '../contract/exchange.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
+import { answerFailure } from '../handler/reply.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import { exchangeOf, type NodeRequest, type NodeResponse } from './node.js';
 import { assertNode } from './route-arguments.js';
@@ -24,7 +25,16 @@ export interface KoaContext {
 export function koaMiddleware(handler: ExchangeHandler) {
   assertHandler(handler);
   return async (context: KoaContext, next: () => Promise<unknown>): Promise<void> => {
-    if (await handler.handle(koaExchange(context))) context.respond = false;
+    const exchange = koaExchange(context);
+    let isHandled: boolean;
+    try {
+      isHandled = await handler.handle(exchange);
+    } catch (error) {
+      // Koa reports the error, but does not end a response whose headers have been sent.
+      if (exchange.headersSent) answerFailure(exchange, error);
+      throw error;
+    }
+    if (isHandled) context.respond = false;
     else await next();
   };
 }

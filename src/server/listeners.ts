@@ -3,6 +3,7 @@ import { createServer as createHttp2Server, type Http2Server } from 'node:http2'
 import { continueOnRead } from '../adapters/continue-on-read.js';
 import { Http2Exchange } from '../adapters/http2-exchange.js';
 import { exchangeOf, nodeListener, streamListener } from '../adapters/node.js';
+import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerFailure } from '../handler/reply.js';
 import { guardExpress, type Http2Listener } from './express.js';
@@ -29,13 +30,14 @@ export function listenersOf(
   // The cast is needed because the types of node:http2 do not express that its compatibility API matches node:http.
   const http2Listener = guardExpress(listener as (request: object, response: object) => void);
   if (handler === undefined) return { http1: listener, addTo: (http2) => addRequestListener(http2, http2Listener) };
-  const front = nodeListener(handler);
+  assertHandler(handler);
   return {
     http1(request, response) {
-      front(request, response, (error) => {
-        if (error === undefined) listener(request, response);
-        else answerFailure(exchangeOf(request, response), error);
-      });
+      const exchange = exchangeOf(request, response);
+      handler.handle(exchange).then(
+        (isHandled) => isHandled || listener(request, response),
+        (error: unknown) => answerFailure(exchange, error),
+      );
     },
     addTo(http2) {
       // Node creates requests of the compatibility API only on a server without a 'stream' listener. A second server,

@@ -32,3 +32,20 @@ for (const kind of KINDS) {
     }
   });
 }
+
+for (const kind of [...KINDS, 'fetch-http'] as const) {
+  test(`${kind}: a handler that rejects after the headers ends the response, and the server keeps serving`, async (t) => {
+    let calls = 0;
+    const server = await startServer(t, kind, {
+      async handle(exchange) {
+        if (calls++ > 0) return false;
+        exchange.respond(200, { 'content-length': 10 });
+        await exchange.write([Buffer.from('abc')], false);
+        throw new Error('the wrapper failed');
+      },
+    });
+    // The client must not wait for the rest.
+    await t.throwsAsync(request(server, { path: '/key' }), { message: /aborted|reset|closed with error/ });
+    t.is((await request(server, { path: '/key' })).status, 404);
+  });
+}
