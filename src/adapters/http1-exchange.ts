@@ -30,7 +30,7 @@ export class Http1Exchange implements Exchange {
     this.#response = response;
     this.#host = host;
     this.tracked = response.write === ServerResponse.prototype.write;
-    if (response.socket === null) limitPipeline(request, response);
+    if (response.socket === null && !response.writableEnded) limitPipeline(request, response);
   }
 
   get method(): string {
@@ -55,6 +55,10 @@ export class Http1Exchange implements Exchange {
 
   get localAddress(): string | undefined {
     return this.#request.socket.localAddress;
+  }
+
+  get remoteAddress(): string | undefined {
+    return this.#request.socket.remoteAddress;
   }
 
   get secure(): boolean {
@@ -120,7 +124,7 @@ export class Http1Exchange implements Exchange {
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
     if (this.closed) return CLOSED;
-    if (!this.tracked) return writeUntracked(this.#response, chunks, last);
+    if (!this.tracked) return writeUntracked(this.#response, chunks, last ? () => this.end() : undefined);
     return new Promise((resolve) => {
       const final = chunks.length - 1;
       for (let index = 0; index < final; index++) this.#response.write(chunks[index]);

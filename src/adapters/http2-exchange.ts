@@ -73,6 +73,11 @@ export class Http2Exchange implements Exchange {
     return session === undefined || session.destroyed ? undefined : session.socket.localAddress;
   }
 
+  get remoteAddress(): string | undefined {
+    const session = this.#session;
+    return session === undefined || session.destroyed ? undefined : session.socket.remoteAddress;
+  }
+
   get secure(): boolean {
     return this.#session?.encrypted === true;
   }
@@ -133,7 +138,8 @@ export class Http2Exchange implements Exchange {
 
   write(chunks: readonly Uint8Array[], last: boolean): Promise<boolean> {
     if (this.closed) return CLOSED;
-    if (this.#response !== undefined && !this.tracked) return writeUntracked(this.#response, chunks, last);
+    if (this.#response !== undefined && !this.tracked)
+      return writeUntracked(this.#response, chunks, last ? () => this.end() : undefined);
     const stream = this.#stream;
     const sequence = this.#fence?.enter() ?? 0;
     return new Promise((resolve) => {

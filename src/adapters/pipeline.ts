@@ -8,29 +8,38 @@ const RESUME_AT = 16;
 /** Number of waiting requests of a connection at which it is closed. One read of a socket can contain this many requests. */
 const CLOSE_AT = 512;
 
-/** Number of waiting requests, by connection. */
-const waiting = new WeakMap<Socket, number>();
-const counted = new WeakSet<ServerResponse>();
+/** Waiting responses, by connection. */
+const waiting = new WeakMap<Socket, Set<ServerResponse>>();
 
 /**
  * Limits the requests of a connection that wait for earlier responses (HTTP/1.1 pipelining). Node pauses a socket only
  * for response bytes that it has queued. While a response has no bytes to send, Node parses and holds every request
  * that the client sends.
  *
+ * If the connection is closed, emits 'close' on the waiting responses. Node does this only for the response that is assigned
+ * to the socket.
+ *
  * @param response response that is not assigned to the socket yet
  */
 export function limitPipeline({ socket }: IncomingMessage, response: ServerResponse): void {
+  const responses = waiting.get(socket) ?? addTo(socket);
   // A host may pass a request to several handlers.
-  if (counted.has(response)) return;
-  counted.add(response);
-  const count = (waiting.get(socket) ?? 0) + 1;
-  waiting.set(socket, count);
-  if (count >= CLOSE_AT) socket.destroy();
+  if (responses.has(response)) return;
+  responses.add(response);
+  if (responses.size >= CLOSE_AT) socket.destroy();
   // For each further request: reading a request body resumes the socket.
-  else if (count >= PAUSE_AT) socket.pause();
+  else if (responses.size >= PAUSE_AT) socket.pause();
   response.once('socket', () => {
-    const left = (waiting.get(socket) ?? 1) - 1;
-    waiting.set(socket, left);
-    if (left === RESUME_AT && !socket.destroyed) socket.resume();
+    responses.delete(response);
+    if (responses.size === RESUME_AT && !socket.destroyed) socket.resume();
   });
+}
+
+function addTo(socket: Socket): Set<ServerResponse> {
+  const responses = new Set<ServerResponse>();
+  waiting.set(socket, responses);
+  socket.once('close', () => {
+    for (const response of responses) response.emit('close');
+  });
+  return responses;
 }

@@ -12,11 +12,17 @@ const unsafeRequests = new WeakMap<object, number>();
  * Returns a promise that resolves when a request may be performed, or undefined if it may be performed now. An unsafe
  * request waits until the earlier requests of its HTTP/1.1 connection have been answered, and later requests wait for
  * it (RFC 9112, section 9.3.2). The promise rejects if the connection is closed first.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the request is unsafe and the exchange is closed. The client has no use
+ *   for its effect, and could not tell whether it took place
  */
 export function waitForEarlierRequests(exchange: Exchange): Promise<void> | undefined {
   const { connection, multiplexed, method } = exchange;
+  const isSafe = SAFE_METHODS.has(method);
+  // Before the handler saw the request, the host may have waited for something else.
+  if (!isSafe && exchange.closed) throw clientGoneError();
   if (multiplexed) return undefined;
-  if (!SAFE_METHODS.has(method)) addUnsafe(exchange);
+  if (!isSafe) addUnsafe(exchange);
   else if (!unsafeRequests.has(connection)) return undefined;
   return exchange.turn()?.then(() => {
     // The response to an earlier request may have closed the connection (RFC 9112, section 9.6).

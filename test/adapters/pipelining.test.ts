@@ -3,14 +3,16 @@ import net, { type Socket } from 'node:net';
 import { setImmediate } from 'node:timers/promises';
 import tls from 'node:tls';
 import test from 'ava';
+import { createSender } from '../../src/adapters/node.js';
 import type { Store } from '../../src/contract/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { open } from '../behaviour/site.js';
+import { request } from '../helpers/client.js';
 import { assertAllBack, assertBytes, openFileSite, responsesOf } from '../helpers/file-site.js';
 import { KIB, MIB, writePattern } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
 import { RawConnection } from '../helpers/raw.js';
-import type { RunningServer } from '../helpers/servers.js';
+import { type RunningServer, startListener } from '../helpers/servers.js';
 
 const COUNT = 400;
 
@@ -179,3 +181,56 @@ test('a connection with too many waiting requests is closed', async (t) => {
   await until('the connection is closed', () => connection.error !== undefined);
   t.is(connection.text, '');
 });
+
+test('a waiting route whose request has been read learns that the client has disconnected', async (t) => {
+  const hot = createSender();
+  t.teardown(() => hot.close());
+  const errors: unknown[] = [];
+  let sending = 0;
+  const server = await startListener(t, 'http', (request, response) => {
+    if (request.url === '/first') return; // never answered
+    request.resume().once('close', () => {
+      hot.send(request, response, { kind: 'bytes', bytes: Buffer.from('a') }).catch((error) => errors.push(error));
+      sending++;
+    });
+  });
+  const connection = await RawConnection.open(t, server);
+  connection.write(`${bodyless('GET').replace('/key', '/first')}${upload('read').repeat(20)}`);
+  await until('all routes wait', () => sending === 20);
+  connection.destroy();
+  await until('all routes have learned it', () => errors.length === 20);
+  for (const error of errors) t.like(error, { code: 'ERR_HOTBLOB_CLIENT_GONE' });
+});
+
+for (const kind of ['http', 'h2c-compat'] as const) {
+  test(`${kind}: an unsafe request whose client has disconnected before the handler sees it is not performed`, async (t) => {
+    const deleted: string[] = [];
+    const store: Store = { get: () => undefined, delete: async (key) => deleted.push(key) > 0 };
+    let waiting = 0;
+    let passed = 0;
+    const { server, ask, handler } = await open(
+      t,
+      kind,
+      { store },
+      {
+        before(request, response, next) {
+          if (request.url !== '/gone') return next();
+          waiting++;
+          // Like a host that looks up a session first.
+          response.once('close', () => {
+            next();
+            passed++;
+          });
+        },
+      },
+    );
+    const client = new AbortController();
+    const abandoned = request(server, { method: 'DELETE', path: '/gone', signal: client.signal });
+    await until('the host has the request', () => waiting === 1);
+    client.abort();
+    await t.throwsAsync(abandoned);
+    await until('the handler has ended it', () => passed === 1 && handler.stats().active === 0);
+    t.is((await ask('DELETE', '/kept')).status, 204);
+    t.deepEqual(deleted, ['kept']);
+  });
+}
