@@ -33,6 +33,11 @@ export interface Exchange {
    * the loopback interface, where a handler without an access policy refuses hosts that are not allowed.
    */
   readonly localAddress?: string | undefined;
+  /**
+   * IP address of the client or the last proxy, as in `net.Socket`. All connections of an address share a limit on uploads.
+   * Undefined if it is not known: only the limit of each connection applies.
+   */
+  readonly remoteAddress?: string | undefined;
   /** Whether the connection uses TLS. Undefined if that is not known. */
   readonly secure?: boolean | undefined;
   /** Whether the kernel itself reads the written bytes, as on a socket without TLS. TLS reads them in user space. */

@@ -44,8 +44,8 @@ export interface SenderOptions {
   readonly processes?: number | undefined;
   /**
    * Maximum number of descriptors for open files. A higher value is reduced to three quarters of RLIMIT_NOFILE, because
-   * sockets need descriptors too. Each upload in flight counts as one; uploads use at most half of them. Default: half of
-   * RLIMIT_NOFILE.
+   * sockets need descriptors too. Each upload in flight counts as one; uploads use at most half of them, and those of one
+   * client address at most half of these. Default: half of RLIMIT_NOFILE.
    */
   readonly maxOpenFiles?: number | undefined;
   /**

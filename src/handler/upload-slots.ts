@@ -1,23 +1,28 @@
+import { isLoopbackAddress } from '../access/hosts.js';
 import { HotblobError } from '../contract/errors.js';
-import type { Exchange } from '../contract/exchange.js';
+import { clientGoneError, type Exchange } from '../contract/exchange.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
 
 /** Time for which an upload waits for a slot. */
 const MAX_WAIT_MS = 5000;
 
+/** Connection or address of a client. */
+type Peer = object | string;
+
 interface Waiter {
-  readonly connection: object;
+  readonly peers: readonly Peer[];
   readonly admit: () => void;
 }
 
 /**
  * Limits the number of uploads that a store processes at once, each of which counts as one open descriptor. Half of the
- * descriptors remain for downloads. A connection gets no further slot while it has as many as are free.
+ * descriptors remain for downloads. A connection gets no further slot while it has as many as are free, and neither does a
+ * client address with all its connections.
  */
 export class UploadSlots {
   readonly #openFiles: OpenFiles;
   readonly #max: number;
-  readonly #held = new Map<object, number>();
+  readonly #held = new Map<Peer, number>();
   readonly #waiting = new Set<Waiter>();
   #used = 0;
 
@@ -32,9 +37,9 @@ export class UploadSlots {
    * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if no slot becomes free within five seconds
    */
   async run<T>(exchange: Exchange, upload: () => Promise<T>): Promise<T> {
-    const { connection } = exchange;
-    if (this.#hasSlot(connection)) this.#take(connection);
-    else await this.#wait(exchange);
+    const peers = peersOf(exchange);
+    if (this.#hasSlot(peers)) this.#take(peers);
+    else await this.#wait(exchange, peers);
     try {
       await this.#openFiles.reserve();
       try {
@@ -43,49 +48,62 @@ export class UploadSlots {
         this.#openFiles.unreserve();
       }
     } finally {
-      this.#release(connection);
+      this.#release(peers);
     }
   }
 
-  #hasSlot(connection: object): boolean {
-    return (this.#held.get(connection) ?? 0) < this.#max - this.#used;
+  #hasSlot(peers: readonly Peer[]): boolean {
+    return this.#heldBy(peers) < this.#max - this.#used;
   }
 
-  #take(connection: object): void {
+  #heldBy(peers: readonly Peer[]): number {
+    return Math.max(...peers.map((peer) => this.#held.get(peer) ?? 0));
+  }
+
+  #take(peers: readonly Peer[]): void {
     this.#used++;
-    this.#held.set(connection, (this.#held.get(connection) ?? 0) + 1);
+    for (const peer of peers) this.#held.set(peer, (this.#held.get(peer) ?? 0) + 1);
   }
 
-  #release(connection: object): void {
+  #release(peers: readonly Peer[]): void {
     this.#used--;
-    const held = (this.#held.get(connection) ?? 0) - 1;
-    if (held > 0) this.#held.set(connection, held);
-    else this.#held.delete(connection);
-    for (const waiter of this.#waiting) if (this.#hasSlot(waiter.connection)) waiter.admit();
+    for (const peer of peers) {
+      const held = (this.#held.get(peer) ?? 0) - 1;
+      if (held > 0) this.#held.set(peer, held);
+      else this.#held.delete(peer);
+    }
+    for (const waiter of this.#waiting) if (this.#hasSlot(waiter.peers)) waiter.admit();
   }
 
-  #wait(exchange: Exchange): Promise<void> {
-    const { connection } = exchange;
+  #wait(exchange: Exchange, peers: readonly Peer[]): Promise<void> {
     return new Promise((resolve, reject) => {
       const end = (): void => {
         clearTimeout(timer);
         offClose();
         this.#waiting.delete(waiter);
       };
-      const fail = (): void => {
+      const fail = (error: HotblobError): void => {
         end();
-        const message = `no slot for an upload within ${MAX_WAIT_MS} ms: ${this.#used} of ${this.#max} are in use, ${this.#held.get(connection) ?? 0} of them by this connection (half of maxOpenFiles)`;
-        reject(new HotblobError('ERR_HOTBLOB_OVERLOADED', message));
+        reject(error);
+      };
+      const onTimeout = (): void => {
+        const message = `no slot for an upload within ${MAX_WAIT_MS} ms: ${this.#used} of ${this.#max} are in use, ${this.#heldBy(peers)} of them by this client (half of maxOpenFiles)`;
+        fail(new HotblobError('ERR_HOTBLOB_OVERLOADED', message));
       };
       const admit = (): void => {
         end();
-        this.#take(connection);
+        this.#take(peers);
         resolve();
       };
-      const waiter: Waiter = { connection, admit };
+      const waiter: Waiter = { peers, admit };
       this.#waiting.add(waiter);
-      const timer = setTimeout(fail, MAX_WAIT_MS);
-      const offClose = exchange.onClose(fail);
+      const timer = setTimeout(onTimeout, MAX_WAIT_MS);
+      const offClose = exchange.onClose(() => fail(clientGoneError()));
     });
   }
+}
+
+/** Returns the connection of a client, and its address. A proxy on this machine has the same address for all clients. */
+function peersOf({ connection, remoteAddress }: Exchange): readonly Peer[] {
+  return remoteAddress === undefined || isLoopbackAddress(remoteAddress) ? [connection] : [connection, remoteAddress];
 }
