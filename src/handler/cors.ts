@@ -12,11 +12,17 @@ export class Cors {
     this.origins = new Set(origins);
   }
 
-  /** Adds the headers of CORS to every response that is sent through `exchange`. */
-  addTo(exchange: Exchange): void {
+  /**
+   * Adds the headers of CORS to every response that is sent through `exchange`. Returns a function that ends this: another
+   * handler may respond.
+   */
+  addTo(exchange: Exchange): () => void {
     const { origin } = exchange.headers;
     const { respond } = exchange;
     exchange.respond = (status, headers) => respond.call(exchange, status, this.#withHeaders(headers, origin));
+    return () => {
+      exchange.respond = respond;
+    };
   }
 
   /** Returns the reply to a preflight request of an allowed origin; undefined for any other request. */

@@ -110,7 +110,7 @@ class CacheHandler implements Handler {
     record.protocol = recognition.protocol;
     const { operation } = recognition;
     if (cors !== undefined) {
-      cors.addTo(exchange);
+      record.restoreExchange = cors.addTo(exchange);
       const reply = cors.preflightReply(exchange);
       if (reply !== undefined) {
         replyTo(record, reply);
@@ -219,6 +219,7 @@ class CacheHandler implements Handler {
       // Another upload may have stored the key since the check above. Only the store can detect this, when it commits.
       ifAbsent: matchesAny(exchange.headers['if-none-match']),
     });
+    if (!body.readableEnded && mayHaveBody(exchange)) exchange.refuseBody();
     const reply = upload.reply?.(result) ?? { status: 200 };
     replyTo(record, reply, result.etag === undefined ? {} : { etag: result.etag });
     return 'answered';
@@ -242,7 +243,7 @@ class CacheHandler implements Handler {
       record.operation = reply.kind;
       return this.#perform(exchange, reply, record);
     }
-    if (!artifacts.isBodyRead && mayHaveBody(exchange)) exchange.refuseBody();
+    if (!artifacts.hasReadBody && mayHaveBody(exchange)) exchange.refuseBody();
     replyTo(record, reply);
     return 'answered';
   }

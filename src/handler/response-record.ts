@@ -32,7 +32,10 @@ export interface ResponseReport {
   readonly firstByteMilliseconds: number | undefined;
   /** Milliseconds from the request to the end of the response. */
   readonly milliseconds: number;
-  /** Whether the kernel has accepted the whole response. */
+  /**
+   * Whether the handler has written the whole response, and nothing failed: false if `error` is set, even if the response
+   * with the status of the error was complete.
+   */
   readonly complete: boolean;
   /** Error that ended the response early, or to which the status of the response belongs. */
   readonly error: unknown;
@@ -77,6 +80,8 @@ export class ResponseRecord {
   status = 0;
   complete = true;
   error: unknown;
+  /** Restores what the handler has changed about the exchange. Called before another handler or the host responds. */
+  restoreExchange: (() => void) | undefined;
   readonly #reporter: Reporter;
 
   constructor(exchange: Exchange, operation: 'send' | 'none', reporter: Reporter) {
@@ -115,6 +120,7 @@ export class ResponseRecord {
 
   /** Ends the record without counting a response, because the application responds, not the handler. */
   abandon(): void {
+    this.restoreExchange?.();
     this.#reporter.counters.active--;
   }
 

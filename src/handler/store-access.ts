@@ -100,14 +100,13 @@ export class StoreAccess {
 
 /** Access to the store for the protocol that handles a request. Keys do not include the prefix of the protocol. */
 export class ProtocolStoreAccess implements ProtocolArtifacts {
-  /** Whether the protocol has read the request body. */
-  isBodyRead = false;
   readonly #exchange: Exchange;
   readonly #access: StoreAccess;
   readonly #protocol: Protocol | undefined;
   readonly #protocols: MountedProtocols;
   readonly #limits: UploadLimits;
   readonly #signal: RequestSignal;
+  #body: Readable | undefined;
 
   constructor(
     exchange: Exchange,
@@ -126,6 +125,11 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
 
   get signal(): AbortSignal {
     return this.#signal.signal;
+  }
+
+  /** Whether the protocol has read the request body to its end. */
+  get hasReadBody(): boolean {
+    return this.#body?.readableEnded === true;
   }
 
   /** Returns the key in the store: `key` with the prefix of the protocol. Throws for an invalid key. */
@@ -159,9 +163,9 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
 
   body(maxBytes: number): Readable {
     assertNoContentCoding(this.#exchange);
-    this.isBodyRead = true;
     const expected = expectedBody(this.#exchange, Math.min(maxBytes, this.#limits.maxUploadBytes));
-    return uploadBody(this.#exchange, expected, this.#limits);
+    this.#body = uploadBody(this.#exchange, expected, this.#limits);
+    return this.#body;
   }
 }
 
