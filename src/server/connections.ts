@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { isLoopbackAddress } from '../access/hosts.js';
 import { logConnection } from './log.js';
 import type { ServerConnection } from './server-connection.js';
 import type { ConnectionTotals } from './stats.js';
@@ -11,14 +12,17 @@ const MAX_EXAMINED = 1000;
 const MIN_WAIT_MS = 5000;
 
 /**
- * Connections of a server. Limits their number: a new one takes the place of the one that has been idle for longest, or of
- * the one whose client has kept the server waiting for longest.
+ * Connections of a server. Limits their number: a new one takes the place of an idle one, or else of one whose client keeps
+ * the server waiting. Of these, it is the one that has been idle or waiting for longest among those of the address with the
+ * most connections. Loopback addresses count as one connection, because a proxy on this host has those of all clients.
  */
 export class Connections {
   readonly max: number;
   readonly #totals: ConnectionTotals;
   /** Every TCP socket, also below TLS. */
   readonly #sockets = new Set<Socket>();
+  /** Number of TCP sockets by address of the client. */
+  readonly #counts = new Map<string, number>();
   /** Ordered by the check at which a connection was last in use. */
   readonly #connections = new Map<Socket, ServerConnection>();
   /** TCP sockets whose TLS handshake is in progress, by the address of the client. */
@@ -62,7 +66,12 @@ export class Connections {
       return false;
     }
     this.#sockets.add(socket);
-    socket.on('close', () => this.#sockets.delete(socket));
+    const { remoteAddress = '' } = socket; // a closed socket has no address
+    this.#count(remoteAddress, 1);
+    socket.on('close', () => {
+      this.#sockets.delete(socket);
+      this.#count(remoteAddress, -1);
+    });
     return true;
   }
 
@@ -77,7 +86,10 @@ export class Connections {
     this.#connections.set(socket, connection);
   }
 
-  /** Tracks a TCP socket until {@link endHandshake}. */
+  /**
+   * Tracks a TCP socket until {@link endHandshake}. Over a Unix socket, a connection is not tracked before the end of the
+   * handshake: it counts towards the limit, but no other connection can take its place until the handshake times out.
+   */
   beginHandshake(socket: Socket, connection: ServerConnection): void {
     const address = addressOf(socket);
     // Without an address, as over a Unix socket, the end of the handshake could not be assigned.
@@ -121,22 +133,47 @@ export class Connections {
     return true;
   }
 
-  /** Returns the connection that has been idle for longest, or else the one that has waited for its client for longest. */
+  /** Returns the connection to close for another one; undefined if all are busy. */
   #leastUsed(): ServerConnection | undefined {
     let examined = 0;
-    let slowest: ServerConnection | undefined;
-    let waitingSince = performance.now() - MIN_WAIT_MS;
-    for (const connection of this.#connections.values()) {
-      if (connection.isIdle) return connection;
-      const since = connection.waitingSince;
-      if (since !== undefined && since < waitingSince) {
-        waitingSince = since;
-        slowest = connection;
+    let best: Candidate | undefined;
+    const latest = performance.now() - MIN_WAIT_MS;
+    for (const [socket, connection] of this.#connections) {
+      // Connections are ordered by their last use, so the first of several idle ones has been idle for longest.
+      const since = connection.isIdle ? Number.NEGATIVE_INFINITY : connection.waitingSince;
+      if (since !== undefined && since < latest) {
+        const candidate = { connection, since, share: this.#shareOf(socket) };
+        if (best === undefined || isBetter(candidate, best)) best = candidate;
       }
       if (++examined === MAX_EXAMINED) break;
     }
-    return slowest;
+    return best?.connection;
   }
+
+  #shareOf({ remoteAddress = '' }: Socket): number {
+    return isLoopbackAddress(remoteAddress) ? 1 : (this.#counts.get(remoteAddress) ?? 1);
+  }
+
+  #count(address: string, change: 1 | -1): void {
+    const count = (this.#counts.get(address) ?? 0) + change;
+    if (count === 0) this.#counts.delete(address);
+    else this.#counts.set(address, count);
+  }
+}
+
+/** Connection that can be closed for another one. */
+interface Candidate {
+  readonly connection: ServerConnection;
+  /** Time since which it waits for its client; -Infinity if it is idle. */
+  readonly since: number;
+  /** Number of connections of its address. */
+  readonly share: number;
+}
+
+function isBetter(a: Candidate, b: Candidate): boolean {
+  const [isIdle, wasIdle] = [a.since, b.since].map((since) => since === Number.NEGATIVE_INFINITY);
+  if (isIdle !== wasIdle) return isIdle === true;
+  return a.share === b.share ? a.since < b.since : a.share > b.share;
 }
 
 function addressOf({ remoteAddress, remotePort }: Socket): string | undefined {

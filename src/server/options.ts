@@ -35,8 +35,9 @@ export interface ServerOptions extends LimitOptions {
   /**
    * Maximum number of open connections, at most three quarters of RLIMIT_NOFILE, because files need descriptors too. At the
    * limit, the connection that has been idle for longest is closed for a new one. If none is idle, it is
-   * the one whose client has kept the server waiting for longest, at least five seconds. If there is none, the new
-   * one is closed. Default: half of RLIMIT_NOFILE minus an eighth of it, where the eighth counts as at most 64.
+   * the one whose client has kept the server waiting for longest, at least five seconds. In both cases, connections of the
+   * address with the most connections come first, unless it is a loopback address. If there is none, the new one is
+   * closed. Default: half of RLIMIT_NOFILE minus an eighth of it, where the eighth counts as at most 64.
    */
   readonly maxConnections?: number | undefined;
   /**

@@ -1,8 +1,11 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import net, { type Socket } from 'node:net';
+import net, { type AddressInfo, type Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
+import { Connections } from '../../src/server/connections.js';
+import { ConnectionTotals } from '../../src/server/stats.js';
+import { UnknownConnection } from '../../src/server/unknown-connection.js';
 import { certificate } from '../helpers/certificate.js';
 import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';
@@ -80,6 +83,32 @@ test('the connection whose last request is the oldest is closed first', async (t
   const third = await connect();
   await once(second, 'close');
   t.false(first.destroyed || third.destroyed);
+});
+
+test('connections of the address with the most connections are closed first, unless it is a loopback address', async (t) => {
+  const connections = new Connections(6, new ConnectionTotals());
+  const addresses = ['192.0.2.1', '::1', '192.0.2.2', '::1', '192.0.2.2', '::1', '192.0.2.3', '192.0.2.4', '192.0.2.5'];
+  const accepted: Socket[] = [];
+  const server = net.createServer((socket) => {
+    // The address of a loopback connection cannot be chosen freely.
+    Object.defineProperty(socket, 'remoteAddress', { value: addresses[accepted.length] });
+    accepted.push(socket);
+    if (!connections.admit(socket)) return;
+    connections.add(socket, new UnknownConnection(socket, new ConnectionTotals(), Number.POSITIVE_INFINITY));
+  });
+  t.teardown(() => server.close());
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const closed: (number | undefined)[] = [];
+  for (const [index] of addresses.entries()) {
+    // The address of a server that listens on a port is an AddressInfo.
+    const client = net.connect((server.address() as AddressInfo).port, '127.0.0.1').on('error', () => {});
+    t.teardown(() => client.destroy());
+    await until('the connection is accepted', () => accepted.length === index + 1);
+    accepted[index]?.on('close', () => closed.push(index));
+    await until('another one is closed', () => closed.length === Math.max(0, index - 5));
+  }
+  // The older one of 192.0.2.2, which has two. After that, each address counts as one.
+  t.deepEqual(closed, [2, 0, 1]);
 });
 
 for (const version of [1, 2] as const) {
