@@ -129,7 +129,7 @@ test('parses dates in each of the three formats like V8', (t) => {
 });
 
 const mounted = new MountedProtocols(
-  createProtocols(['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'plain'], '/nowhere'),
+  createProtocols(['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'plain'], { dir: '/nowhere' }),
 );
 
 function routed(method: string, path: string, query: string): Routed {

@@ -42,7 +42,7 @@ const files = filesOf(directory, artifact);
 const withDefaults = withSources<HandlerOptions>({
   store: echo ? echoStore() : odd ? oddStore(files) : files,
   memory,
-  ...(echo && { protocols: createProtocols(PROTOCOL_NAMES, directory) }),
+  ...(echo && { protocols: createProtocols(PROTOCOL_NAMES, { dir: directory }) }),
   ...handlerOptions,
 });
 const handler = createHandler(withDefaults);

@@ -308,6 +308,54 @@ test('a namespace gets a share of the unfinished uploads and of their bytes', as
   t.is((await part(second, 1, content(1.5 * MIB))).status, 204, 'the other parts are removed');
 });
 
+test('a part reads only the directory of its own upload, and a new process counts all uploads once', async (t) => {
+  const uploadsDir = await temporaryDirectory(t);
+  const limits = { uploadsDir, maxPartsBytes: 2 * MIB };
+  const first = client(await openTuist(t, 'http', limits));
+  const [filled, own] = [idOf(await first.start()), idOf(await first.start())];
+  await first.part(filled, 1, content(MIB));
+  assertError(t, await first.part(own, 1, content(1)), 507);
+  const { start, part, complete } = client(await openTuist(t, 'http', limits));
+  assertError(t, await part(own, 1, content(1)), 507); // the first process has filled the space
+  t.is((await complete(filled, [1])).status, 204);
+  const other = idOf(await start(MODULE_QUERY.replace('hash=0', 'hash=1')));
+  t.is((await part(own, 1, content(10))).status, 204);
+  // If the part below read this directory, it would find too much in it.
+  await truncate(join(directoryOf(uploadsDir, other), 'upload.json'), 0);
+  await writeFile(join(directoryOf(uploadsDir, other), 'part-1'), '');
+  await truncate(join(directoryOf(uploadsDir, other), 'part-1'), 4 * MIB);
+  t.is((await part(own, 2, content(10))).status, 204);
+  assertError(t, await part(own, 3, content(MIB - 8191)), 507); // each of the small parts counts as 4 KiB
+  t.is((await part(own, 3, content(MIB - 3 * 4096))).status, 204);
+  t.is((await part(own, 3, content(10))).status, 204, 'a failed part and a replaced part do not count');
+});
+
+test('parts count while they arrive, and their space is free again if they fail', async (t) => {
+  const uploadsDir = await temporaryDirectory(t);
+  const site = await openTuist(t, 'http', { uploadsDir, maxPartsBytes: 4 * MIB });
+  const { start, part } = client(site);
+  const [first, second] = [idOf(await start()), idOf(await start())];
+  const disconnect = new AbortController();
+  async function* half() {
+    yield content(1.5 * MIB);
+    await new Promise(() => {});
+  }
+  const sent = site.ask('POST', `/api/cache/module/part?upload_id=${first}&part_number=1`, {
+    body: half(),
+    signal: disconnect.signal,
+  });
+  const arrived = async () => {
+    const names = (await readdir(directoryOf(uploadsDir, first))).filter((name) => name.endsWith('.tmp'));
+    const sizes = names.map(async (name) => (await stat(join(directoryOf(uploadsDir, first), name))).size);
+    return (await Promise.all(sizes))[0] === 1.5 * MIB;
+  };
+  await until('half of the part has arrived', arrived);
+  assertError(t, await part(second, 1, content(MIB)), 507);
+  disconnect.abort();
+  await t.throwsAsync(sent);
+  await until('the space is free', async () => (await part(second, 1, content(2 * MIB))).status === 204);
+});
+
 test('keeps an upload if the store is full, and completes it later', async (t) => {
   const store = largeStore();
   let isFull = false;

@@ -28,6 +28,13 @@ const WRITERS: Readonly<Record<string, (dir: string, groupAccess: boolean) => Pr
       await store.close();
     };
   },
+  async 'parts of modules'(dir, groupAccess) {
+    const limits = { ttlMs: 60_000, maxUploads: 4, maxPartsBytes: 1_000_000 };
+    const uploads = new ModuleUploads(join(dir, 'parts'), { ...limits, groupAccess });
+    const id = await uploads.start({ scope: 'a/b', category: 'c', hash: 'd', name: 'e' });
+    await uploads.addPart(id, 'a/b', 1, Readable.from([content(10)]));
+    return async () => {};
+  },
 };
 
 /** These have no option, because only one user accesses them. */
@@ -40,12 +47,6 @@ const PRIVATE_WRITERS: typeof WRITERS = {
     const store = await tieredStore({ local, remote: unreachable, writes: 'writeBack', queueDir: join(dir, 'queue') });
     await store.put('a', Readable.from([content(10)]));
     return async () => Promise.all([store.close(), local.close(), remote.close()]);
-  },
-  async 'parts of modules'(dir) {
-    const uploads = new ModuleUploads(join(dir, 'parts'), { ttlMs: 60_000, maxUploads: 4, maxPartsBytes: 1_000_000 });
-    const id = await uploads.start({ scope: 'a/b', category: 'c', hash: 'd', name: 'e' });
-    await uploads.addPart(id, 'a/b', 1, Readable.from([content(10)]));
-    return async () => {};
   },
 };
 

@@ -9,15 +9,22 @@ import type { Protocol } from '../../protocols/protocol.js';
 import { sccache } from '../../protocols/sccache.js';
 import { tuist } from '../../protocols/tuist/tuist.js';
 import { turborepo } from '../../protocols/turborepo.js';
+import type { ServedStoreOptions } from './open-store.js';
+
+/** Store of the server, as far as protocols need it: options of `openStore`. */
+export type ProtocolContext = Pick<ServedStoreOptions, 'dir'> &
+  Partial<Pick<ServedStoreOptions, 'maxBytes' | 'groupAccess'>>;
 
 /** Protocols in the order in which they are matched. `plain` matches every path, so it is last. */
 const PROTOCOLS = {
   // tuist is before nx and metro. On the paths that it shares with them, it matches only requests that name a tenant.
-  tuist: (dir: string, maxBytes?: number | undefined) =>
+  tuist: ({ dir, maxBytes, groupAccess }: ProtocolContext) =>
     tuist({
       uploadsDir: join(dir, '.hotblob', 'parts'),
-      // Parts cannot be evicted. The store evicts artifacts for them.
+      // Parts cannot be evicted. A directory store evicts artifacts for them; in a segment store, they are in addition to
+      // `maxBytes`.
       maxPartsBytes: maxBytes === undefined ? undefined : Math.ceil(maxBytes / 4),
+      groupAccess,
     }),
   turborepo: () => turborepo(),
   nx: () => nx(),
@@ -27,7 +34,7 @@ const PROTOCOLS = {
   ccache: () => ccache(),
   sccache: () => sccache(),
   plain: () => plain(),
-} as const satisfies Record<string, (dir: string, maxBytes?: number | undefined) => Protocol>;
+} as const satisfies Record<string, (context: ProtocolContext) => Protocol>;
 
 export type ProtocolName = keyof typeof PROTOCOLS;
 
@@ -38,11 +45,7 @@ export function isProtocolName(name: string): name is ProtocolName {
   return Object.hasOwn(PROTOCOLS, name);
 }
 
-/** Creates the protocols with these names for a store in `dir` with the limit `maxBytes`, in matching order. */
-export function createProtocols(
-  names: readonly ProtocolName[],
-  dir: string,
-  maxBytes?: number | undefined,
-): Protocol[] {
-  return PROTOCOL_NAMES.filter((name) => names.includes(name)).map((name) => PROTOCOLS[name](dir, maxBytes));
+/** Creates the protocols with these names, in matching order. */
+export function createProtocols(names: readonly ProtocolName[], context: ProtocolContext): Protocol[] {
+  return PROTOCOL_NAMES.filter((name) => names.includes(name)).map((name) => PROTOCOLS[name](context));
 }

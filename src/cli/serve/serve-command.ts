@@ -59,6 +59,9 @@ A directory store keeps one file per artifact, at /<path below DIR>. A segment s
 few large files and requires lmdb. A new or empty DIR becomes a segment store if lmdb is installed, unless
 --immutable is given.
 
+The parts of unfinished module uploads of Tuist take up to a quarter of --max-size: in a directory store as
+a part of it, in a segment store in addition.
+
 Protocols: ${PROTOCOL_NAMES.join(', ')}.
 
 Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b and

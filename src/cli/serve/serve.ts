@@ -48,7 +48,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const memory = systemMemoryPressure();
   const handler = createHandler({
     store: options.writable ? store : readOnly(store),
-    protocols: createProtocols(options.protocols, options.dir, options.maxBytes),
+    protocols: createProtocols(options.protocols, options),
     access,
     allowedHosts,
     memory,

@@ -1,10 +1,12 @@
 import { open, writeFile } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
-import { PRIVATE } from '../../util/permissions.js';
 
 /** Creates a file and flushes it to disk. Resolves to its size in bytes. Rejects if the file exists. */
-export async function writeDurably(path: string, content: string | Readable): Promise<number> {
-  const handle = await open(path, 'wx', PRIVATE.file);
+export async function writeDurably(
+  path: string,
+  mode: number,
+  content: string | AsyncIterable<Uint8Array>,
+): Promise<number> {
+  const handle = await open(path, 'wx', mode);
   try {
     await writeFile(handle, content);
     // Callers rename the file afterwards. Without the sync, a crash could leave the new name with missing bytes.

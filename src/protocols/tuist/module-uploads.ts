@@ -4,8 +4,9 @@ import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { KeyLocks } from '../../util/key-locks.js';
-import { PRIVATE } from '../../util/permissions.js';
+import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
+import { type ArrivingPart, MIN_PART_BYTES, PartsUsage } from './parts-usage.js';
 import type { Scope } from './scope.js';
 
 /** Artifact that an upload in parts creates. Each string is a segment of its key. */
@@ -23,30 +24,18 @@ export interface Part {
   readonly bytes: number;
 }
 
-/** Unfinished upload in parts, as read from disk. */
-export interface ModuleUpload {
-  readonly target: ModuleTarget;
-  /** Parts in ascending order of their numbers. */
-  readonly parts: readonly Part[];
-}
-
-/** Limits of all unfinished uploads together. */
-export interface ModuleUploadLimits {
+/** Limits of all unfinished uploads together, and who may access their files. */
+export interface ModuleUploadOptions {
   /** Time after the last change of an upload at which it expires. */
   readonly ttlMs: number;
-  /** Maximum number of uploads. A namespace gets a quarter of them, but at least {@link MIN_SHARE}. */
+  /** Maximum number of uploads. A namespace gets a quarter of them, but at least 8. */
   readonly maxUploads: number;
   /** Maximum size of all parts. A namespace gets half of it. */
   readonly maxPartsBytes: number;
+  /** Whether the group may read and write the files. */
+  readonly groupAccess?: boolean | undefined;
 }
 
-/** Uploads of all namespaces or of one. */
-interface Usage {
-  readonly uploads: number;
-  readonly bytes: number;
-}
-
-const MIN_SHARE = 8;
 /** Maximum size of a part. */
 export const MAX_PART_BYTES = 10 * 1024 * 1024;
 const MAX_UPLOAD_BYTES = 2048 * 1024 * 1024;
@@ -62,18 +51,24 @@ const UPLOAD_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
 
 /**
  * Uploads in parts. Each upload has a directory: `upload.json` describes the artifact, and `part-<number>` is a part. A
- * part is flushed to disk before it is acknowledged. No state is in memory, so uploads survive a restart, and several
- * processes can receive parts of one upload. An upload expires `ttlMs` after the last change of its directory. Expired
- * uploads are removed when the next upload or part arrives.
+ * part is flushed to disk before it is acknowledged. Uploads survive a restart, and several processes can receive parts of
+ * one upload. An upload expires `ttlMs` after the last change of its directory. Expired uploads are removed when the next
+ * upload starts. Only then does a process also count the parts that other processes have received.
  */
 export class ModuleUploads {
   readonly #root: string;
-  readonly #limits: ModuleUploadLimits;
+  readonly #ttlMs: number;
+  readonly #permissions: Permissions;
+  readonly #usage: PartsUsage;
+  /** Whether the usage includes the uploads that existed when the process started. */
+  #isSwept = false;
   readonly #locks = new KeyLocks();
 
-  constructor(root: string, limits: ModuleUploadLimits) {
+  constructor(root: string, options: ModuleUploadOptions) {
     this.#root = resolve(root);
-    this.#limits = limits;
+    this.#ttlMs = options.ttlMs;
+    this.#permissions = permissionsFor(options.groupAccess);
+    this.#usage = new PartsUsage(options);
   }
 
   /**
@@ -84,20 +79,14 @@ export class ModuleUploads {
    */
   start(target: ModuleTarget): Promise<string> {
     return this.#locks.run('', async () => {
-      await mkdir(this.#root, { recursive: true, mode: PRIVATE.directory });
-      const { maxUploads } = this.#limits;
-      const { all, own } = await this.#sweep(target.scope);
-      if (all.uploads >= maxUploads || own.uploads >= Math.max(MIN_SHARE, maxUploads / 4)) {
-        throw new HotblobError(
-          'ERR_HOTBLOB_OVERLOADED',
-          `maxUploads: expected at most ${maxUploads} unfinished uploads in parts, found ${all.uploads}, of which ${own.uploads} are of ${target.scope}`,
-        );
-      }
+      await mkdir(this.#root, { recursive: true, mode: this.#permissions.directory });
+      await this.#sweep();
+      this.#usage.assertMayStart(target.scope);
       const id = randomBytes(16).toString('hex');
       const temporary = this.#pathOf(`${id}.new`);
       try {
-        await mkdir(temporary, { mode: PRIVATE.directory });
-        await writeDurably(join(temporary, TARGET_NAME), JSON.stringify(target));
+        await mkdir(temporary, { mode: this.#permissions.directory });
+        await writeDurably(join(temporary, TARGET_NAME), this.#permissions.file, JSON.stringify(target));
         await syncDirectory(temporary);
         await rename(temporary, this.#pathOf(id));
         await syncDirectory(this.#root);
@@ -105,6 +94,7 @@ export class ModuleUploads {
         await discard(temporary);
         throw error;
       }
+      this.#usage.set(id, { scope: target.scope, bytes: 0, mtimeMs: undefined });
       return id;
     });
   }
@@ -119,15 +109,18 @@ export class ModuleUploads {
   async addPart(id: string, scope: Scope, number: number, body: Readable): Promise<boolean> {
     const directory = this.#pathOf(id);
     const temporary = join(directory, `${randomUUID()}.tmp`);
+    const arriving = this.#usage.beginPart(scope);
     try {
-      await this.#assertRoom(scope);
-      const bytes = await writeDurably(temporary, body);
-      await this.#assertRoom(scope);
+      if (!this.#isSwept) await this.#locks.run('', async () => this.#isSwept || this.#sweep());
+      arriving.add(0);
+      const bytes = await writeDurably(temporary, this.#permissions.file, counted(body, arriving));
       await this.lock(id, async () => {
         const others = (await partsOf(directory)).filter((part) => part.number !== number);
-        assertUploadLimits([...others, { number, path: temporary, bytes }]);
+        const parts = [...others, { number, path: temporary, bytes }];
+        assertUploadLimits(parts);
         await rename(temporary, join(directory, `part-${number}`));
         await syncDirectory(directory);
+        this.#usage.set(id, { scope, bytes: spaceOf(parts), mtimeMs: undefined });
       });
       return true;
     } catch (error) {
@@ -135,22 +128,30 @@ export class ModuleUploads {
       if (errnoCode(error) === 'ENOENT') return false;
       throw error;
     } finally {
+      arriving.release();
       body.destroy();
     }
   }
 
-  /** Resolves to an upload and its parts, or to `undefined` if it does not exist or has expired. */
-  async find(id: string): Promise<ModuleUpload | undefined> {
+  /** Resolves to the artifact that an upload creates, or to `undefined` if the upload does not exist or has expired. */
+  async find(id: string): Promise<ModuleTarget | undefined> {
     const directory = this.#pathOf(id);
     try {
-      if (await this.#isExpired(directory)) return undefined;
+      if (this.#hasExpired(await mtimeOf(directory))) return undefined;
       // The file is not validated: this class wrote it, and renamed the directory only when the file was complete.
-      const target: ModuleTarget = JSON.parse(await readFile(join(directory, TARGET_NAME), 'utf8'));
-      return { target, parts: await partsOf(directory) };
+      return JSON.parse(await readFile(join(directory, TARGET_NAME), 'utf8'));
     } catch (error) {
       if (errnoCode(error) === 'ENOENT') return undefined;
       throw error;
     }
+  }
+
+  /** Resolves to the received parts in ascending order of their numbers; to none if the upload does not exist. */
+  parts(id: string): Promise<Part[]> {
+    return partsOf(this.#pathOf(id)).catch((error: unknown) => {
+      if (errnoCode(error) === 'ENOENT') return [];
+      throw error;
+    });
   }
 
   /** Runs `task` while no other task of this process changes the upload. */
@@ -164,43 +165,30 @@ export class ModuleUploads {
     // The rename is atomic, so no process finds an upload from which some parts are already removed.
     await rename(this.#pathOf(id), removed).catch(() => {}); // another process has removed it
     await discard(removed);
+    this.#usage.delete(id);
   }
 
-  async #assertRoom(scope: Scope): Promise<void> {
-    const { maxPartsBytes } = this.#limits;
-    const { all, own } = await this.#locks.run('', () => this.#sweep(scope));
-    if (all.bytes <= maxPartsBytes && own.bytes <= maxPartsBytes / 2) return;
-    throw new HotblobError(
-      'ERR_HOTBLOB_STORAGE_FULL',
-      `maxPartsBytes: expected at most ${maxPartsBytes} bytes of unfinished uploads, half of them of one namespace, found ${all.bytes}, of which ${own.bytes} are of ${scope}`,
-    );
-  }
-
-  /** Removes expired uploads. Resolves to the remaining uploads of all namespaces, and of `scope`. */
-  async #sweep(scope: Scope): Promise<{ readonly all: Usage; readonly own: Usage }> {
-    const all = { uploads: 0, bytes: 0 };
-    const own = { uploads: 0, bytes: 0 };
-    for (const name of await readdir(this.#root)) {
-      if (!UPLOAD_NAME.test(name)) continue;
+  /** Removes expired uploads, and counts the others. Reads only the directories that have changed. */
+  async #sweep(): Promise<void> {
+    const names = new Set((await readdir(this.#root)).filter((name) => UPLOAD_NAME.test(name)));
+    for (const name of this.#usage.names()) if (!names.has(name)) this.#usage.delete(name);
+    for (const name of names) {
       const directory = this.#pathOf(name);
-      // The check fails if another process removes the upload at this moment. The upload is then counted once more.
-      const isExpired = await this.#isExpired(directory).catch(() => false);
-      if (isExpired) {
+      // The directory does not exist if another request or process has removed the upload since.
+      const mtimeMs = await mtimeOf(directory).catch(() => undefined);
+      if (mtimeMs === undefined || this.#hasExpired(mtimeMs)) {
         await discard(directory);
-        continue;
-      }
-      const bytes = await sizeOf(directory);
-      const usages = (await this.find(name))?.target.scope === scope ? [all, own] : [all];
-      for (const usage of usages) {
-        usage.uploads++;
-        usage.bytes += bytes;
+        this.#usage.delete(name);
+      } else if (!this.#usage.isCurrent(name, mtimeMs)) {
+        const bytes = spaceOf(await this.parts(name));
+        this.#usage.set(name, { scope: (await this.find(name))?.scope, bytes, mtimeMs });
       }
     }
-    return { all, own };
+    this.#isSwept = true;
   }
 
-  async #isExpired(directory: string): Promise<boolean> {
-    return (await stat(directory)).mtimeMs + this.#limits.ttlMs < Date.now();
+  #hasExpired(mtimeMs: number): boolean {
+    return mtimeMs + this.#ttlMs < Date.now();
   }
 
   #pathOf(name: string): string {
@@ -229,14 +217,21 @@ async function partsOf(directory: string): Promise<Part[]> {
   return parts.sort((a, b) => a.number - b.number);
 }
 
-/** Resolves to the size of the files in a directory, including parts that are being received. */
-async function sizeOf(directory: string): Promise<number> {
-  let bytes = 0;
-  for (const name of await readdir(directory).catch(() => [])) {
-    const stats = await stat(join(directory, name)).catch(() => undefined); // it may have been renamed or removed
-    bytes += stats?.size ?? 0;
+/** Returns the chunks of `body`, and counts their bytes. */
+async function* counted(body: Readable, part: ArrivingPart): AsyncGenerator<Uint8Array> {
+  const chunks: AsyncIterable<Uint8Array> = body;
+  for await (const chunk of chunks) {
+    part.add(chunk.byteLength);
+    yield chunk;
   }
-  return bytes;
+}
+
+function spaceOf(parts: readonly Part[]): number {
+  return parts.reduce((sum, { bytes }) => sum + Math.max(MIN_PART_BYTES, bytes), 0);
+}
+
+async function mtimeOf(path: string): Promise<number> {
+  return (await stat(path)).mtimeMs;
 }
 
 function discard(directory: string): Promise<void> {

@@ -107,8 +107,8 @@ export class Modules {
     number: number,
     artifacts: ProtocolArtifacts,
   ): Promise<Reply> {
-    const upload = await uploads.find(id);
-    if (upload?.target.scope !== scope) return UNKNOWN_UPLOAD;
+    const target = await uploads.find(id);
+    if (target?.scope !== scope) return UNKNOWN_UPLOAD;
     const isKnown = await artifacts.receive(MAX_PART_BYTES, (body) => uploads.addPart(id, scope, number, body));
     return isKnown ? NO_CONTENT : UNKNOWN_UPLOAD;
   }
@@ -117,13 +117,14 @@ export class Modules {
     const { parts, checksum_sha256 } = await jsonBody(artifacts);
     const checksum = checksumOf(checksum_sha256);
     return uploads.lock(id, async () => {
-      const upload = await uploads.find(id);
-      if (upload?.target.scope !== scope) return UNKNOWN_UPLOAD;
-      assertPartList(parts, upload.parts);
+      const target = await uploads.find(id);
+      if (target?.scope !== scope) return UNKNOWN_UPLOAD;
+      const received = await uploads.parts(id);
+      assertPartList(parts, received);
       // Checked again, because another process may have received parts at the same time.
-      assertUploadLimits(upload.parts);
+      assertUploadLimits(received);
       try {
-        await this.#assemble(upload.target, upload.parts, checksum, artifacts);
+        await this.#assemble(target, received, checksum, artifacts);
       } catch (error) {
         // If the upload does not exist any more, another process has completed it and removed its parts.
         if ((await uploads.find(id)) === undefined) return UNKNOWN_UPLOAD;

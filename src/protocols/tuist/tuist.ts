@@ -1,4 +1,4 @@
-import { assertOptions, countFrom, type OptionCheck } from '../../contract/validation.js';
+import { assertOptions, countFrom, FLAG, type OptionCheck } from '../../contract/validation.js';
 import { PATH, type PathOptions } from '../paths.js';
 import type { Operation, Protocol, ProtocolRequest } from '../protocol.js';
 import { BLOB_ROUTES, blobOperation } from './blobs.js';
@@ -27,6 +27,11 @@ export interface TuistOptions extends PathOptions {
    * answered with 507. Default: 8 GiB.
    */
   readonly maxPartsBytes?: number | undefined;
+  /**
+   * Gives the group read and write access to the files in `uploadsDir`. Default: `false`; only the user of the process
+   * has access.
+   */
+  readonly groupAccess?: boolean | undefined;
 }
 
 const CHECKS: Readonly<Record<keyof TuistOptions, OptionCheck>> = {
@@ -35,6 +40,7 @@ const CHECKS: Readonly<Record<keyof TuistOptions, OptionCheck>> = {
   uploadTtlMs: countFrom(1),
   maxUploads: countFrom(1),
   maxPartsBytes: countFrom(1),
+  groupAccess: FLAG,
 };
 
 const GIB = 1024 ** 3;
@@ -68,8 +74,8 @@ export function tuist(options: TuistOptions = {}): Protocol {
   assertOptions(options, CHECKS);
   const { path = '', uploadsDir, uploadTtlMs = DAY_MS, maxUploads = 256, maxPartsBytes = 8 * GIB } = options;
   const generations = new Generations();
-  const limits = { ttlMs: uploadTtlMs, maxUploads, maxPartsBytes };
-  const uploads = uploadsDir === undefined ? undefined : new ModuleUploads(uploadsDir, limits);
+  const uploadOptions = { ttlMs: uploadTtlMs, maxUploads, maxPartsBytes, groupAccess: options.groupAccess };
+  const uploads = uploadsDir === undefined ? undefined : new ModuleUploads(uploadsDir, uploadOptions);
   const modules = new Modules(generations, uploads);
   return {
     name: 'tuist',

@@ -1,0 +1,110 @@
+import { HotblobError } from '../../contract/errors.js';
+import type { Scope } from './scope.js';
+
+/** Minimum size that a part counts as, because a small file also takes space. */
+export const MIN_PART_BYTES = 4096;
+/** Minimum share of a namespace in the number of uploads. */
+const MIN_SHARE = 8;
+
+/** Upload as of the last time that its directory was read. */
+interface StoredUpload {
+  readonly scope: Scope | undefined;
+  readonly bytes: number;
+  /** Modification time of its directory; undefined if a part has been stored since. */
+  readonly mtimeMs: number | undefined;
+}
+
+/**
+ * Unfinished uploads and the space of their parts, as far as this process knows. It counts its own parts while they
+ * arrive, and those of other processes when `set` is called for them.
+ */
+export class PartsUsage {
+  readonly #maxUploads: number;
+  readonly #maxBytes: number;
+  readonly #stored = new Map<string, StoredUpload>();
+  #bytes = 0;
+  readonly #bytesOf = new Map<Scope | undefined, number>();
+
+  constructor({ maxUploads, maxPartsBytes }: { readonly maxUploads: number; readonly maxPartsBytes: number }) {
+    this.#maxUploads = maxUploads;
+    this.#maxBytes = maxPartsBytes;
+  }
+
+  names(): readonly string[] {
+    return [...this.#stored.keys()];
+  }
+
+  /** Returns whether an upload is counted as of this modification time of its directory. */
+  isCurrent(name: string, mtimeMs: number): boolean {
+    return this.#stored.get(name)?.mtimeMs === mtimeMs;
+  }
+
+  set(name: string, upload: StoredUpload): void {
+    this.delete(name);
+    this.#stored.set(name, upload);
+    this.#add(upload.scope, upload.bytes);
+  }
+
+  delete(name: string): void {
+    const upload = this.#stored.get(name);
+    if (upload === undefined) return;
+    this.#stored.delete(name);
+    this.#add(upload.scope, -upload.bytes);
+  }
+
+  /** @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if another upload of the namespace would exceed a limit */
+  assertMayStart(scope: Scope): void {
+    const all = this.#stored.size;
+    let own = 0;
+    for (const upload of this.#stored.values()) if (upload.scope === scope) own++;
+    const share = Math.max(MIN_SHARE, Math.floor(this.#maxUploads / 4));
+    if (all < this.#maxUploads && own < share) return;
+    throw new HotblobError(
+      'ERR_HOTBLOB_OVERLOADED',
+      `maxUploads: expected at most ${this.#maxUploads} unfinished uploads in parts, of which ${share} of one namespace, found ${all}, of which ${own} are of ${scope}`,
+    );
+  }
+
+  /** Returns a counter for a part that is about to arrive. The caller must call `release`. */
+  beginPart(scope: Scope): ArrivingPart {
+    let bytes = 0;
+    let counted = 0;
+    const count = (total: number): void => {
+      this.#add(scope, total - counted);
+      counted = total;
+    };
+    return {
+      add: (length) => {
+        bytes += length;
+        count(Math.max(MIN_PART_BYTES, bytes));
+        this.#assertRoom(scope);
+      },
+      release: () => count(0),
+    };
+  }
+
+  #assertRoom(scope: Scope): void {
+    const own = this.#bytesOf.get(scope) ?? 0;
+    const share = this.#maxBytes / 2;
+    if (this.#bytes <= this.#maxBytes && own <= share) return;
+    throw new HotblobError(
+      'ERR_HOTBLOB_STORAGE_FULL',
+      `maxPartsBytes: expected at most ${this.#maxBytes} bytes of unfinished uploads, of which ${share} of one namespace, found ${this.#bytes}, of which ${own} are of ${scope}`,
+    );
+  }
+
+  #add(scope: Scope | undefined, bytes: number): void {
+    this.#bytes += bytes;
+    const own = (this.#bytesOf.get(scope) ?? 0) + bytes;
+    if (own === 0) this.#bytesOf.delete(scope);
+    else this.#bytesOf.set(scope, own);
+  }
+}
+
+/** Counter of the bytes of a part. */
+export interface ArrivingPart {
+  /** @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if all parts, or those of the namespace, are now too large */
+  add(bytes: number): void;
+  /** Stops counting the part: it was stored or discarded. */
+  release(): void;
+}
