@@ -176,7 +176,9 @@ class TokenFile {
     if (this.#failure === undefined || this.#tokens === this.#noTokens) return;
     if (this.#now() - this.#failure.since < this.#maxStaleMs) return;
     this.#tokens = this.#noTokens;
-    this.#warn(`${this.#path}: invalid for ${this.#maxStaleMs} ms: all tokens rejected`);
+    this.#warn(
+      `${this.#path}: no valid token file for ${this.#maxStaleMs} ms (maxStaleMs): all tokens rejected until it is valid again`,
+    );
   }
 
   #warnAbout({ mode }: FileContent, lines: readonly TokenLine[]): void {

@@ -46,8 +46,8 @@ export class OperatorAccess {
 }
 
 /**
- * Whether a user has opened the page, which may be with a link on another site. Other requests of that site, such as those of an
- * image or a frame, could take the places of event streams or make the server list its store.
+ * Whether a user has opened the page, possibly through a link on another site. Other requests of that site, such as
+ * those of an image or a frame, could take the places of event streams or make the server list its store.
  */
 function isNavigation({ headers }: Exchange): boolean {
   return headers['sec-fetch-dest'] === 'document';

@@ -60,9 +60,10 @@ export interface SenderOptions {
    */
   readonly timing?: boolean | undefined;
   /**
-   * Whether artifacts are content of the host. If false, they are answered so that a browser downloads them and runs
-   * nothing of them: as attachments in a sandbox, and types such as HTML as `application/octet-stream`. Default: false
-   * for artifacts that a handler finds in its store, true for those that the host passes to `send`.
+   * Whether browsers may treat artifacts as trusted content of the application. If false, a browser downloads them and
+   * runs nothing of them: they are sent as attachments in a sandbox, and types such as HTML as
+   * `application/octet-stream`. Default: false for artifacts that a handler finds in its store, true for those that the
+   * application passes to `send`.
    */
   readonly trustArtifacts?: boolean | undefined;
   /** Memory pressure provider. Default: an instance of `systemMemoryPressure()` that the whole process shares. */

@@ -19,7 +19,7 @@ export interface Representation {
  * Content-Range of a 206. The function runs for every download. It therefore creates only one object and adds its
  * properties always in the same order.
  *
- * @param isTrusted whether the artifact is content of the host. If not, a browser downloads it and runs nothing of it
+ * @param isTrusted whether a browser may treat the artifact as trusted content of the application. If not, it downloads it and runs nothing of it
  */
 export function contentHeaders(
   representation: Representation,

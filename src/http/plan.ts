@@ -28,7 +28,7 @@ export type Plan =
  * Returns the response to a GET or HEAD of an existing representation. Evaluates the preconditions first, then Range
  * (RFC 9110, sections 13.2.2 and 14.2). Never throws, even if request headers are malformed.
  *
- * @param isTrusted whether the artifact is content of the host, which a browser may run
+ * @param isTrusted whether a browser may treat the artifact as trusted content of the application
  */
 export function plan(
   method: 'GET' | 'HEAD',

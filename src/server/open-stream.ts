@@ -9,8 +9,8 @@ export interface OpenStream {
 }
 
 /**
- * Returns whether a stream is closed. A stream whose response has been ended but can never be sent emits no 'aborted'
- * event; `isForgotten` detects it.
+ * Returns whether a stream is closed. If the client resets a stream before its response could be sent, Node may neither
+ * destroy the stream nor emit 'aborted'; `isForgotten` detects this.
  */
 export function isClosed(stream: ServerHttp2Stream): boolean {
   return stream.destroyed || (stream.writableLength > 0 && isForgotten(stream));

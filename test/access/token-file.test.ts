@@ -232,7 +232,7 @@ for (const [title, breakFile, reason] of FAILURES) {
     t.deepEqual(await site.levels(), ['read', 'read']);
     t.is(await site.policy(accessRequest(undefined)), 'read');
     t.is(lines.length, 2);
-    t.regex(lines[1] ?? '', /invalid for 60000 ms: all tokens rejected/);
+    t.regex(lines[1] ?? '', /no valid token file for 60000 ms \(maxStaleMs\): all tokens rejected/);
 
     rmSync(site.path, { recursive: true, force: true });
     site.replace(`write ${OLD}\n`);

@@ -11,7 +11,7 @@ export const UPLOADS_NAME = 'uploads';
 // Ignores case, because some file systems do.
 const RESERVED = /^\.hotblob(?:[/\\]|$)/i;
 
-/** Returns whether a key, or a path relative to the root, is in the store's own directory. */
+/** Returns whether a key, or a path relative to the root, is in `.hotblob`, the directory with the store's own files. */
 export function isReserved(key: string): boolean {
   return RESERVED.test(key);
 }

@@ -21,7 +21,7 @@ export function loadLmdb(): typeof Lmdb {
   throw new HotblobError('ERR_HOTBLOB_NO_LMDB', message, options);
 }
 
-/** Returns the option of LMDB for the mode of created files, which its types leave out. */
+/** Returns the LMDB option that sets the mode of created files. The types of `lmdb` do not declare it. */
 export function withMode({ file }: Permissions): object {
   return { permissionsMode: file };
 }

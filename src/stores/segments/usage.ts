@@ -4,7 +4,7 @@ import { TwoGenerationMap } from '../../util/two-generation-map.js';
 const GENERATION_SIZE = 32_768;
 
 interface Heat {
-  /** Heat at the time of `clock`. */
+  /** Heat in bytes, see {@link Usage.heatOf}, when the clock of used bytes had the value `clock`. */
   bytes: number;
   clock: number;
 }
