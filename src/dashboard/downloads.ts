@@ -1,6 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { RESPONSE_CHANNEL, type ResponseReport } from '../handler/response-record.js';
-import { mainSource, type SourceName } from '../send/tally.js';
+import { mainSource, type SourceName, totalBytes } from '../send/tally.js';
 import { TwoGenerationMap } from '../util/two-generation-map.js';
 
 /** Number of keys in a generation. Keys that were requested longest ago are dropped first. */
@@ -82,7 +82,7 @@ export class Downloads {
       time: Date.now(),
       method,
       status,
-      bytes: bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream,
+      bytes: totalBytes(bytes),
       source: source ?? null,
       milliseconds: report.milliseconds,
       firstByteMilliseconds: report.firstByteMilliseconds ?? null,

@@ -7,7 +7,7 @@ const MAX_RUNS = 20_000;
 export type PageRun = readonly [0 | 1, number];
 
 /** Runs of blocks. */
-export interface PageRuns {
+interface PageRuns {
   /** Number of pages in a block. A block is resident if all of its pages are resident. */
   readonly block: number;
   readonly runs: readonly PageRun[];

@@ -83,9 +83,9 @@ export class Residency {
     // Uses the entry of the listing, because store.get() would count as a use and change the eviction order.
     const entry = (await this.#snapshot())?.entries.get(key);
     if (entry === undefined) return undefined;
-    const { pages, runs } = await runsOf(entry);
+    const { pageBytes, runs } = await runsOf(entry);
     const responses = this.#downloads.responsesOf(key);
-    return { key, size: entry.size, pageBytes: pages, runs, responses };
+    return { key, size: entry.size, pageBytes, runs, responses };
   }
 
   async #snapshot(): Promise<Snapshot | undefined> {
@@ -189,17 +189,19 @@ async function residentBytesOf({ artifact, size }: StoreEntry): Promise<number |
   }
 }
 
-async function runsOf({ artifact, size }: StoreEntry): Promise<{ pages: number; runs: ArtifactPages['runs'] }> {
-  if (artifact.kind === 'bytes') return { pages: Math.max(1, size), runs: [[1, 1]] };
-  if (artifact.kind === 'stream') return { pages: Math.max(1, size), runs: null };
+async function runsOf({ artifact, size }: StoreEntry): Promise<Pick<ArtifactPages, 'pageBytes' | 'runs'>> {
+  if (artifact.kind === 'bytes') return { pageBytes: Math.max(1, size), runs: [[1, 1]] };
+  if (artifact.kind === 'stream') return { pageBytes: Math.max(1, size), runs: null };
   try {
     const [path, offset, length] = regionOf(artifact);
-    const [cached, map] = [await cachedPages(path, offset, length), await pageMap(path, offset, length)];
-    if (cached === undefined || map === undefined) return { pages: size, runs: null };
+    const map = await pageMap(path, offset, length);
+    // Length 0: only the page size is needed.
+    const cached = await cachedPages(path, offset, 0);
+    if (cached === undefined || map === undefined) return { pageBytes: size, runs: null };
     const { block, runs } = await pageRuns(map);
-    return { pages: cached.pageBytes * block, runs };
+    return { pageBytes: cached.pageBytes * block, runs };
   } catch {
-    return { pages: size, runs: null };
+    return { pageBytes: size, runs: null };
   }
 }
 

@@ -34,7 +34,7 @@ export class Viewers {
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
-  /** @param message creates the message. It is called only while there are viewers */
+  /** @param message creates the message. It is called only while there are viewers, and may throw */
   constructor(message: () => object) {
     this.#message = message;
   }
@@ -43,6 +43,8 @@ export class Viewers {
    * Responds with an event stream, or with 503 if there are too many viewers. If all places are taken, the address with
    * the most viewers loses its oldest one to an address with fewer. The first message also contains the
    * members of `first`. Resolves when the stream has ended.
+   *
+   * @throws the error of the message, before the response
    */
   async add(exchange: Exchange, first: object): Promise<void> {
     const address = addressOf(exchange.connection);
@@ -50,6 +52,8 @@ export class Viewers {
       answerError(exchange, 503);
       return;
     }
+    // Before the headers, so that an error becomes a status.
+    const message = encode({ ...first, ...this.#message() });
     exchange.respond(200, {
       ...REPLY_HEADERS,
       'content-type': 'text/event-stream; charset=utf-8',
@@ -65,7 +69,7 @@ export class Viewers {
     const closed = new Promise<void>((resolve) => exchange.onClose(resolve));
     this.#viewers.add(viewer);
     this.#timer ??= setInterval(() => this.#broadcast(), INTERVAL_MS).unref();
-    this.#send(viewer, encode({ ...first, ...this.#message() }));
+    this.#send(viewer, message);
     await closed;
     this.#remove(viewer);
   }
@@ -89,7 +93,14 @@ export class Viewers {
   }
 
   #broadcast(): void {
-    const bytes = encode(this.#message());
+    let bytes: Buffer;
+    try {
+      bytes = encode(this.#message());
+    } catch (error) {
+      // The pages connect again, and their requests report the error until it is over.
+      for (const { exchange } of this.#viewers) exchange.destroy(new Error('the statistics failed', { cause: error }));
+      return;
+    }
     const now = performance.now();
     for (const viewer of this.#viewers) {
       const { sendingSince, exchange, since } = viewer;

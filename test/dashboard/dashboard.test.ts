@@ -155,6 +155,28 @@ for (const version of [1, 2] as const) {
   });
 }
 
+test('if the statistics fail, event streams end, and further requests for one are answered with 500', async (t) => {
+  const store = memoryStore();
+  let isFailing = false;
+  const stats = () => {
+    if (isFailing) throw new Error('the store is closed');
+    return store.stats();
+  };
+  const site = await openSite(t, store, { store: { stats } });
+  for (const version of [1, 2] as const) {
+    isFailing = false;
+    const stream = await openEvents(t, site, version);
+    stream.on('error', () => {}).resume();
+    const closed = new Promise((resolve) => stream.once('close', resolve));
+    isFailing = true;
+    await closed;
+    t.is((await fetch(`${site.url}/_hotblob/events`)).status, 500);
+  }
+  isFailing = false;
+  const { value: message } = await messagesIn(await openEvents(t, site, 1)).next();
+  t.is(typeof message?.['store'], 'object');
+});
+
 test('close() ends the event streams, and further requests for one are answered with 503', async (t) => {
   const site = await openSite(t, memoryStore());
   const stream = await openEvents(t, site, 2);

@@ -158,6 +158,19 @@ pageTest('the fill of a cell shows the part of the artifact in the page cache', 
   t.true(share > 3.6 && share < 4.4, `an artifact of four times the size has ${share} times the area`);
 });
 
+pageTest('a key is shown with its invisible and bidirectional characters escaped', async (t, page, site) => {
+  const key = 'web/a\u202egpj.exe';
+  writePattern(site.directory, key, 100, 1);
+  site.restart();
+  await page.reload();
+  const cell = page.locator(`#map button[data-key="${key}"]`);
+  await cell.waitFor();
+  t.regex((await cell.getAttribute('aria-label')) ?? '', /^web\/a\\u202egpj\.exe: 100 B/);
+  await cell.focus();
+  await page.keyboard.press('Enter');
+  t.is(await page.locator('#artifact h2').textContent(), 'web/a\\u202egpj.exe');
+});
+
 pageTest('a click or Enter opens the dialog of an artifact; Escape closes it', async (t, page, site) => {
   await (await fetch(`${site.url}/web/large`)).arrayBuffer();
   await page.locator('#map button[data-key="web/large"]').click();

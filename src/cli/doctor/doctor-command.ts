@@ -1,3 +1,4 @@
+import { printableJson } from '../../util/printable.js';
 import { type Command, parseArguments } from '../command.js';
 import { diagnose } from './doctor.js';
 import { formatDiagnosis } from './text.js';
@@ -22,7 +23,7 @@ export function doctorCommand(version: string): Command {
     async run(args) {
       const { values, positionals } = parseArguments(args, { json: { type: 'boolean' } });
       const diagnosis = await diagnose(version, positionals);
-      process.stdout.write(values.json ? `${JSON.stringify(diagnosis, null, 2)}\n` : formatDiagnosis(diagnosis));
+      process.stdout.write(values.json ? `${printableJson(diagnosis, 2)}\n` : formatDiagnosis(diagnosis));
       if (diagnosis.directories.some(({ problem }) => problem !== null)) process.exitCode = 1;
     },
   };

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { loadBindings } from '../../page-cache/bindings.js';
-import { printable } from '../../util/printable.js';
+import { printable, printableJson } from '../../util/printable.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
 import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
 import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
@@ -50,7 +50,7 @@ export const residencyCommand: Command = {
     }
     progress.clear();
     const summary = report.summary();
-    process.stdout.write(values.json ? `${JSON.stringify(summary, null, 2)}\n` : formatSummary(summary));
+    process.stdout.write(values.json ? `${printableJson(summary, 2)}\n` : formatSummary(summary));
     const { unknown } = summary.total;
     if (unknown.artifacts === 0) return;
     process.stderr.write(

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { printableJson } from '../../util/printable.js';
 import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
 import { createPainter, isTerminal } from '../terminal.js';
 import type { StatsDocument } from './stats-document.js';
@@ -45,7 +46,7 @@ export const statsCommand: Command = {
       const document = await requestStats(endpoint, interruption.signal);
       process.stdout.write(
         values.json
-          ? `${JSON.stringify(document, null, 2)}\n`
+          ? `${printableJson(document, 2)}\n`
           : formatStats(document, undefined, createPainter(process.stdout)),
       );
       return;
@@ -91,7 +92,7 @@ async function watch(endpoint: StatsEndpoint, show: Show, intervalMs: number, si
 }
 
 function printLine(document: StatsDocument): void {
-  process.stdout.write(`${JSON.stringify(document)}\n`);
+  process.stdout.write(`${printableJson(document)}\n`);
 }
 
 const CLEAR = '\u001b[2J';

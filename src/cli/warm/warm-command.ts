@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises';
 import { type SystemMemoryPressure, systemMemoryPressure } from '../../memory/pressure.js';
-import { printable } from '../../util/printable.js';
+import { printable, printableJson } from '../../util/printable.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
 import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
 import { type Command, CommandError, parseArguments, parseSize, UsageError } from '../command.js';
@@ -65,7 +65,7 @@ export const warmCommand: Command = {
     progress.clear();
     process.off('SIGINT', interrupt).off('SIGTERM', interrupt);
     const report: WarmReport = { maxBytes, chosen: { artifacts: chosen.length, bytes }, ...result };
-    process.stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : formatReport(report));
+    process.stdout.write(values.json ? `${printableJson(report, 2)}\n` : formatReport(report));
     for (const problem of describeProblems(report, memory)) process.stderr.write(`hotblob: ${problem}\n`);
     if (result.stopped !== null || result.failed.artifacts > 0) process.exitCode = 1;
   },

@@ -1,3 +1,4 @@
+import { printable } from '../../util/printable.js';
 import type { ArtifactPages } from '../residency.js';
 import { byId, element, setText, table } from './dom.js';
 import { bytesText, countText, secondsText, shareText } from './format.js';
@@ -10,7 +11,7 @@ const MAX_HEIGHT = 320;
 /** Opens the dialog for an artifact: its resident pages and its last responses. */
 export async function showArtifact(key: string): Promise<void> {
   const dialog = byId<HTMLDialogElement>('artifact');
-  setText('artifact-key', key);
+  setText('artifact-key', printable(key));
   setText('artifact-summary', 'Loading …');
   byId<HTMLCanvasElement>('artifact-pages').height = 0;
   byId('artifact-responses').replaceChildren();

@@ -13,7 +13,7 @@ export interface Line {
   readonly dashed?: boolean;
 }
 
-export interface ChartOptions {
+interface ChartOptions {
   readonly lines: readonly Line[];
   /** Formats a value. */
   readonly text: (value: number) => string;
@@ -28,7 +28,7 @@ export interface ChartOptions {
 }
 
 /** Values of a line, oldest first; `null` for a gap. */
-export type Column = readonly (number | null)[];
+type Column = readonly (number | null)[];
 
 /** Time series chart in a `<figure>` of the page. The values are also available as a table, for screen readers. */
 export class Chart {

@@ -1,3 +1,4 @@
+import { printable } from '../../util/printable.js';
 import type { Cell, ResidencyMap } from '../residency.js';
 import { byId, element, setText, table } from './dom.js';
 import { bytesText, countText, shareText } from './format.js';
@@ -82,7 +83,7 @@ export class ResidencyTreemap {
   #createButton(key: string): HTMLButtonElement {
     const button = element('button');
     button.type = 'button';
-    button.append(element('span', '', 'fill'), element('span', key, 'name'));
+    button.append(element('span', '', 'fill'), element('span', printable(key), 'name'));
     button.addEventListener('click', () => this.#open(key));
     button.addEventListener('focus', () => this.#focus([...this.#buttons.keys()].indexOf(key)));
     return button;
@@ -136,7 +137,7 @@ export class ResidencyTreemap {
     scroll.tabIndex = details.open ? 0 : -1;
     const cells = details.open ? (this.#map?.cells ?? []).slice(0, ROWS_IN_TABLE) : [];
     const rows = cells.map((cell) => [
-      cell.key,
+      printable(cell.key),
       bytesText(cell.size),
       cell.resident === null ? 'unknown' : shareText(cell.size === 0 ? 1 : cell.resident / cell.size),
       countText(cell.downloads),
@@ -179,7 +180,7 @@ function describe({ key, size, resident, downloads }: Cell): string {
     resident === null
       ? 'unknown how much is in the page cache'
       : `${shareText(size === 0 ? 1 : resident / size)} in the page cache`;
-  return `${key}: ${bytesText(size)}, ${share}, ${countText(downloads)} ${downloads === 1 ? 'download' : 'downloads'}`;
+  return `${printable(key)}: ${bytesText(size)}, ${share}, ${countText(downloads)} ${downloads === 1 ? 'download' : 'downloads'}`;
 }
 
 /** Returns the index of the nearest cell in the direction of an arrow key. */

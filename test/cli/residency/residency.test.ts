@@ -162,6 +162,9 @@ test('prints colours and progress only on a terminal, and escapes control charac
   t.notRegex(piped.stdout, ESCAPE);
   t.is(piped.stderr, '');
   t.regex(piped.stdout, evil);
+  const json = await runCommand(['residency', '--json', directory]);
+  t.notRegex(json.stdout, /[\p{Cf}\u0080-\u009f]/u);
+  t.is((JSON.parse(json.stdout) as ResidencySummary).artifacts[0]?.name, 'evil\u001b]0;title\u0007\nname\u202e');
   const shown = await runOnTerminal('stdout', ['residency', directory]);
   t.is(shown.code, 0);
   // biome-ignore lint/suspicious/noControlCharactersInRegex: every escape sequence starts with it
