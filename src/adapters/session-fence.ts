@@ -78,7 +78,9 @@ export class SessionFence {
     const sequence = this.enter();
     this.#isPinging = this.#session.ping((error) => {
       this.#isPinging = false;
-      if (error) return; // the session is closing, which releases the rest
+      // No PING is possible: the session is closing, which releases the rest, or too many PINGs of the host are unanswered,
+      // and a later write or call releases the rest.
+      if (error) return;
       this.passed(sequence);
       releaseUntil(this.#unanswered, sequence);
       if (this.#pending.length + this.#unanswered.length > 0) this.#ping();

@@ -6,7 +6,7 @@ import { openNoatime } from './open-noatime.js';
 import { canTrustMincore } from './residency.js';
 
 /** Page counts of a file region. */
-export interface CachedPages {
+interface CachedPages {
   /** Number of pages that the region overlaps. */
   readonly pages: number;
   /** Number of those pages that are in the page cache. */

@@ -34,7 +34,8 @@ export function isSameVersion(a: BigIntStats, b: BigIntStats): boolean {
 
 /**
  * Whether a file may have been rewritten in place between two stats of its descriptor. A new link, a deletion and a
- * replacement by rename also change the ctime, but they change the number of links as well.
+ * replacement by rename also change the ctime, but they change the number of links as well. If the file itself is renamed
+ * (`mv`), only its ctime changes: this cannot be told apart from a rewrite that keeps size and modification time.
  */
 export function isRewritten(before: BigIntStats, after: BigIntStats): boolean {
   if (after.size !== before.size || after.mtimeNs !== before.mtimeNs) return true;

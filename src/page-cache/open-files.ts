@@ -1,9 +1,10 @@
-import { type BigIntStats, close, fstat, open, readlinkSync, realpath, stat } from 'node:fs';
+import { close, fstat, open, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileArtifact } from '../contract/artifact.js';
 import { errnoCode, HotblobError } from '../contract/errors.js';
+import { isMissing } from '../util/missing-file.js';
 import { OPEN_FLAGS } from '../util/open-flags.js';
-import { prefixOf } from '../util/prefix-of.js';
+import { isBelow } from './below-root.js';
 import type { Bindings } from './bindings.js';
 import { OpenFile } from './open-file.js';
 import { type FileHolder, holders } from './release-file.js';
@@ -11,7 +12,6 @@ import { type FileHolder, holders } from './release-file.js';
 const openAsync = promisify(open);
 const fstatAsync = promisify(fstat);
 const statAsync = promisify(stat);
-const realpathAsync = promisify(realpath);
 
 /** Minimum interval between two checks whether a path still leads to the open file. */
 const CHECK_INTERVAL_MS = 1000;
@@ -19,11 +19,6 @@ const CHECK_INTERVAL_MS = 1000;
 const SWEEP_INTERVAL_MS = 1000;
 /** Time after which an idle descriptor is closed. */
 const IDLE_MS = 30_000;
-/**
- * Error codes of open(2) for a path that does not lead to a regular file. Node rejects a NUL character in a path with
- * ERR_INVALID_ARG_VALUE.
- */
-const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
 
 /** File that is being opened. */
 interface Opening {
@@ -203,19 +198,20 @@ export class OpenFiles implements FileHolder {
         const code = errnoCode(error);
         if (code !== 'EMFILE' && code !== 'ENFILE') throw error;
         // The process or the system has no descriptor left: close one before the next attempt.
-        await this.#reserve(this.#descriptors);
+        await this.#reserve(this.#descriptors, error);
       }
     }
   }
 
-  /** Counts one more descriptor. If `max` descriptors are open, first closes the least recently used idle files. */
-  async #reserve(max: number): Promise<void> {
+  /**
+   * Counts one more descriptor. If `max` descriptors are open, first closes the least recently used idle files.
+   *
+   * @param cause error of open(2) that made the call necessary
+   */
+  async #reserve(max: number, cause?: unknown): Promise<void> {
     while (this.#descriptors >= max) {
       const idle = [...this.#files.values()].filter((file) => file.isIdle).sort((a, b) => a.usedAt - b.usedAt);
-      if (idle.length === 0) {
-        const message = `all ${this.#descriptors} descriptors for files are in use (maxOpenFiles: ${this.#maxOpenFiles})`;
-        throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
-      }
+      if (idle.length === 0) throw cause === undefined ? this.#overloaded() : outOfDescriptors(cause);
       const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
       // Closes several files at a time, so that many files are not sorted for each descriptor.
       for (const file of idle.slice(0, Math.ceil(idle.length / 16))) this.#drop(file);
@@ -235,6 +231,11 @@ export class OpenFiles implements FileHolder {
 
   unreserve(): void {
     this.#onClosed();
+  }
+
+  #overloaded(): HotblobError {
+    const message = `all ${this.#descriptors} descriptors for files are in use (maxOpenFiles: ${this.#maxOpenFiles})`;
+    return new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
   }
 
   #closeDescriptor(fd: number): void {
@@ -289,31 +290,9 @@ function isBeyond({ offset = 0, length }: FileArtifact, file: OpenFile): boolean
   return length !== undefined && offset + length > file.size;
 }
 
-function isMissing(error: unknown): boolean {
-  return MISSING.has(errnoCode(error) ?? '');
-}
-
-/** Whether the opened file is below `root`, with symbolic links in both paths resolved. */
-async function isBelow(root: string, path: string, fd: number, opened: BigIntStats): Promise<boolean> {
-  if (process.platform === 'linux') {
-    let resolved: string | undefined;
-    try {
-      // The kernel returns the path of this descriptor without a disk access, and later changes of a symbolic link have
-      // no effect.
-      resolved = readlinkSync(`/proc/self/fd/${fd}`);
-    } catch {
-      // /proc is not mounted in this container
-    }
-    if (resolved !== undefined) return isInside(root, resolved);
-  }
-  const resolved = await realpathAsync(path);
-  if (!(await isInside(root, resolved))) return false;
-  const now = await statAsync(resolved, { bigint: true });
-  return now.ino === opened.ino && now.dev === opened.dev;
-}
-
-/** Whether `resolved`, a path without symbolic links, is below `root`. */
-async function isInside(root: string, resolved: string): Promise<boolean> {
-  // Only a root with a symbolic link needs I/O. It is resolved each time, because the link may have changed.
-  return resolved.startsWith(prefixOf(root)) || resolved.startsWith(prefixOf(await realpathAsync(root)));
+/** @param cause EMFILE or ENFILE */
+function outOfDescriptors(cause: unknown): HotblobError {
+  const owner = errnoCode(cause) === 'EMFILE' ? 'process (ulimit -n)' : 'system (fs.file-max)';
+  const message = `no file can be opened: the limit on open descriptors of the ${owner} is reached`;
+  return new HotblobError('ERR_HOTBLOB_OVERLOADED', message, { cause });
 }

@@ -6,7 +6,7 @@ export interface FileHolder {
   releaseDeletedFiles?(): Promise<void>;
 }
 
-/** Holders of this process. A holder is in the set only while it holds a file. */
+/** Holders of this process. `OpenFiles` is in the set only while a file is open, `FilePresence` until it is closed. */
 export const holders = new Set<FileHolder>();
 
 /**
@@ -23,7 +23,7 @@ export async function releaseFile(path: string): Promise<void> {
 }
 
 /**
- * Like {@link releaseFile}, for every open file that has no name left in its file system, whichever process deleted it.
+ * Like {@link releaseFile}, for every idle file that has no name left in its file system, whichever process deleted it.
  * Costs a system call for each idle file: for a store whose disk is full, before it refuses an upload.
  */
 export async function releaseDeletedFiles(): Promise<void> {

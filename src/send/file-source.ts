@@ -98,7 +98,10 @@ export class FileSource implements Source {
     const { file, end, immutable, isPart } = this.#region;
     if (immutable || window === undefined || position + window.length < end || !file.isRewritten(isPart)) return window;
     window.release();
-    throw new HotblobError('ERR_HOTBLOB_REWRITTEN', `${file.path}: the file was rewritten in place while it was sent`);
+    throw new HotblobError(
+      'ERR_HOTBLOB_REWRITTEN',
+      `${file.path}: the file was rewritten in place or renamed while it was sent`,
+    );
   }
 
   /** Starts reading the window at `start` if a spare buffer is available. */

@@ -17,7 +17,7 @@ const IDLE_CHECK_MS = 1000;
 const MAX_IDLE_CHECKS = 30;
 
 /** Current use and limits of {@link Leases}. `HandlerStats` describes the fields. */
-export interface LeaseStats {
+interface LeaseStats {
   readonly mappedBytes: number;
   readonly maxMappedBytes: number;
   readonly pooledBytes: number;

@@ -17,8 +17,8 @@ export interface Window {
 /** Produces the windows of one response, in order. */
 export interface Source {
   /**
-   * Returns the window at `position`. It has 1 to `length` bytes. At the end of a source of unknown length, returns
-   * undefined. Throws or rejects if the bytes cannot be read.
+   * Returns the window at `position`. It has 1 to `length` bytes. A window that was read ahead may be longer. At the end
+   * of a source of unknown length, returns undefined. Throws or rejects if the bytes cannot be read.
    */
   next(position: number, length: number): Window | undefined | Promise<Window | undefined>;
   /** Releases the source. Called once, after the last call of `next`. */
@@ -26,7 +26,7 @@ export interface Source {
 }
 
 /** Part of a response's record that `send()` uses. */
-export interface SendRecord {
+interface SendRecord {
   readonly tally: Tally;
   /**
    * Called directly before the headers of an artifact are sent. May add headers. `source` is the source of the first

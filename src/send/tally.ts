@@ -38,7 +38,7 @@ export type UnmappedReason =
 export type BytesBySource = Record<SourceName, number>;
 
 /** Returns a count of zero for every source. */
-export function noBytes(): BytesBySource {
+function noBytes(): BytesBySource {
   return { bytes: 0, mapped: 0, copied: 0, read: 0, stream: 0 };
 }
 

@@ -4,11 +4,9 @@ import { type FileHandle, open, realpath } from 'node:fs/promises';
 import { sep } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { Artifact, ByteRange, FileArtifact, StreamArtifact } from '../contract/artifact.js';
-import { errnoCode } from '../contract/errors.js';
+import { isMissing } from '../util/missing-file.js';
 
 const WINDOW_BYTES = 64 * 1024;
-/** Error codes of open(2) that the handler treats as a miss. */
-const MISSING = new Set(['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'ENXIO', 'EISDIR']);
 
 /** Reads an artifact as the handler does: window by window. */
 export interface ArtifactReader {
@@ -80,7 +78,7 @@ export class FileArtifactReader implements ArtifactReader {
       // Without O_NONBLOCK, open(2) of a FIFO waits for a writer.
       handle = await open(artifact.path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
     } catch (error) {
-      if (MISSING.has(errnoCode(error) ?? '')) return undefined;
+      if (isMissing(error)) return undefined;
       throw error;
     }
     try {

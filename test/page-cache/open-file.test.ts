@@ -11,19 +11,12 @@ import { testWith } from '../helpers/peers.js';
 /** Unit in which leases are counted. */
 const UNIT = 64 * KIB;
 
-async function openFile(t: ExecutionContext, size: number): Promise<OpenFile> {
+async function openFile(t: ExecutionContext, size: number, bindings = loadBindings()): Promise<OpenFile> {
   const directory = await temporaryDirectory(t);
   writePattern(directory, 'file', size, 1);
   const path = join(directory, 'file');
   const stats = statSync(path, { bigint: true });
-  const file = new OpenFile(
-    { kind: 'file', path },
-    openSync(path, 'r'),
-    stats,
-    performance.now(),
-    loadBindings(),
-    () => {},
-  );
+  const file = new OpenFile({ kind: 'file', path }, openSync(path, 'r'), stats, performance.now(), bindings, () => {});
   t.teardown(() => file.retire());
   return file;
 }
@@ -63,6 +56,21 @@ test('bytes with several leases count once, until the last lease is released', a
     return counted === 0;
   });
   t.notThrows(() => fc.assert(property, { numRuns: 200 }));
+});
+
+test('a file that the kernel could not map once is mapped later', async (t) => {
+  const bindings = loadBindings();
+  let isRefused = true;
+  const file = await openFile(t, MIB, {
+    ...bindings,
+    map: (...region) => (isRefused ? 'map-failed' : bindings.map(...region)),
+  });
+  t.is(file.mapped(0, 64 * KIB), 'map-failed');
+  isRefused = false;
+  const window = file.mapped(0, 64 * KIB);
+  if (typeof window === 'string') return t.fail(window);
+  t.is(window.bytes.byteLength, 64 * KIB);
+  file.releaseMapped(window);
 });
 
 test('mincore is trusted for files of this user, and by root for all files', (t) => {

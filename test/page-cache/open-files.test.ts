@@ -1,7 +1,8 @@
-import { renameSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
-import { loadBindings } from '../../src/page-cache/bindings.js';
+import { descriptorLimit, loadBindings } from '../../src/page-cache/bindings.js';
 import { OpenFiles } from '../../src/page-cache/open-files.js';
 import { releaseFile } from '../../src/page-cache/release-file.js';
 import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
@@ -137,4 +138,30 @@ test.serial('a file that is released while it is opened or checked is not kept f
   openFiles.close();
   await until('all descriptors are closed', () => openFiles.size === 0);
   t.deepEqual(descriptorsBelow(directory), []);
+});
+
+test.serial('if the process has no descriptor left, the error says so', async (t) => {
+  const directory = await temporaryDirectory(t);
+  writePattern(directory, 'file', 100, 1);
+  const openFiles = new OpenFiles(loadBindings(), 10);
+  t.teardown(() => openFiles.close());
+  const limit = descriptorLimit();
+  const setLimit = (soft: number) => execFileSync('prlimit', ['--pid', `${process.pid}`, `--nofile=${soft}:`]);
+  setLimit(256);
+  const held: number[] = [];
+  try {
+    t.throws(
+      () => {
+        for (;;) held.push(openSync(directory, 'r'));
+      },
+      { code: 'EMFILE' },
+    );
+    const artifact = { kind: 'file', path: join(directory, 'file') } as const;
+    const error = await t.throwsAsync(async () => openFiles.acquire(artifact), { code: 'ERR_HOTBLOB_OVERLOADED' });
+    t.is(error?.message, 'no file can be opened: the limit on open descriptors of the process (ulimit -n) is reached');
+    t.like(error?.cause, { code: 'EMFILE' });
+  } finally {
+    for (const fd of held) closeSync(fd);
+    setLimit(limit);
+  }
 });

@@ -1,4 +1,13 @@
-import { appendFileSync, linkSync, statSync, truncateSync, unlinkSync, utimesSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  linkSync,
+  renameSync,
+  statSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import test from 'ava';
 import { assertAllBack, assertBytes, openFileSite, WIRES } from '../helpers/file-site.js';
@@ -33,6 +42,8 @@ const CHANGES: readonly { title: string; isRewritten: boolean; change(path: stri
     isRewritten: true,
     change: (path) => writeFileSync(path, pattern(25 * MIB, 2)),
   },
+  // A rename changes the same fields of a file as a rewrite that keeps size and time.
+  { title: 'renamed', isRewritten: true, change: (path) => renameSync(path, `${path}-too`) },
   { title: 'linked', isRewritten: false, change: (path) => linkSync(path, `${path}-too`) },
   { title: 'deleted', isRewritten: false, change: unlinkSync },
 ];

@@ -2,11 +2,12 @@ import { lstat, unlink } from 'node:fs/promises';
 import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { isMissing } from '../../util/missing-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import { DIRECTORY_BYTES, OWN_DIRECTORIES_BYTES } from './disk-usage.js';
 import type { Sidecars } from './metadata.js';
-import { isMissing, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import { RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
 import { Reservation } from './reservation.js';
 import { filesBelow, type StoredFile } from './walk.js';
 

@@ -5,11 +5,12 @@ import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
+import { isMissing } from '../../util/missing-file.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { writeAll } from '../disk-full.js';
 import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes } from './disk-usage.js';
-import { isMissing, RESERVED_NAME, removeEmptyParents, syncDirectories } from './paths.js';
+import { RESERVED_NAME, removeEmptyParents, syncDirectories } from './paths.js';
 
 /** Name of the directory for sidecar files, below the store's own directory. */
 export const METADATA_NAME = 'metadata';

@@ -16,13 +16,6 @@ export function isReserved(key: string): boolean {
   return RESERVED.test(key);
 }
 
-const MISSING = new Set(['ENOENT', 'ENOTDIR', 'EISDIR', 'ELOOP', 'ENAMETOOLONG']);
-
-/** Returns whether a system error means that there is no file at the path. */
-export function isMissing(error: unknown): boolean {
-  return MISSING.has(errnoCode(error) ?? '');
-}
-
 /**
  * Creates the missing directories between `root` and `path`, and adds their paths to `created`.
  *

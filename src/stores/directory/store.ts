@@ -16,6 +16,7 @@ import {
 } from '../../contract/store.js';
 import { assertOptions, BYTES, FLAG, invalidOption } from '../../contract/validation.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
@@ -24,7 +25,7 @@ import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
 import { createIfMissing } from './marker.js';
 import { Sidecars } from './metadata.js';
-import { hasParentInside, isMissing, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import { hasParentInside, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
 import { DirectoryUploads } from './uploads.js';
 import { filesBelow } from './walk.js';
 

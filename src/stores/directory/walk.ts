@@ -1,8 +1,9 @@
 import { lstat, opendir } from 'node:fs/promises';
 import { errnoCode } from '../../contract/errors.js';
+import { isMissing } from '../../util/missing-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { diskBytesOf } from './disk-usage.js';
-import { isMissing, isReserved } from './paths.js';
+import { isReserved } from './paths.js';
 
 /**
  * Number of files that are examined in parallel. A larger number would occupy the thread pool, which reads of cold

@@ -27,7 +27,7 @@ export interface ObjectInfo extends ArtifactMetadata {
 }
 
 /** Response to a request for a range of an object. */
-export interface ObjectResponse {
+interface ObjectResponse {
   readonly info: ObjectInfo;
   readonly range: ByteRange;
   /** Body of the response. The caller must read it to its end or destroy it. */

@@ -19,7 +19,7 @@ export interface ObjectMetadataInput {
 }
 
 /** Metadata in a response of S3. */
-export interface ObjectMetadataOutput {
+interface ObjectMetadataOutput {
   readonly ContentType?: string | undefined;
   readonly ContentEncoding?: string | undefined;
   readonly CacheControl?: string | undefined;

@@ -1,9 +1,10 @@
-import { type FileHandle, open, realpath } from 'node:fs/promises';
+import { type FileHandle, open } from 'node:fs/promises';
 import { Readable } from 'node:stream';
 import type { Artifact, ByteRange, FileArtifact } from '../../contract/artifact.js';
-import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { HotblobError } from '../../contract/errors.js';
+import { isBelow } from '../../page-cache/below-root.js';
+import { isMissing } from '../../util/missing-file.js';
 import { OPEN_FLAGS } from '../../util/open-flags.js';
-import { prefixOf } from '../../util/prefix-of.js';
 
 /** Bytes of an artifact, which may be of any kind. */
 export interface Content {
@@ -55,11 +56,10 @@ async function openFile({ path, root }: FileArtifact): Promise<FileHandle | unde
   let handle: FileHandle | undefined;
   try {
     handle = await open(path, OPEN_FLAGS);
-    const isBelowRoot = root === undefined || (await realpath(path)).startsWith(prefixOf(await realpath(root)));
-    if (isBelowRoot && (await handle.stat()).isFile()) return handle;
+    const stats = await handle.stat({ bigint: true });
+    if (stats.isFile() && (root === undefined || (await isBelow(root, path, handle.fd, stats)))) return handle;
   } catch (error) {
-    const isMissing = ['ENOENT', 'ENOTDIR', 'ELOOP', 'ENAMETOOLONG', 'EISDIR'].includes(errnoCode(error) ?? '');
-    if (!isMissing) {
+    if (!isMissing(error)) {
       await handle?.close();
       throw error;
     }

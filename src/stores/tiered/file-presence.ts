@@ -15,6 +15,8 @@ const MAX_PATHS = 10_000;
 export class FilePresence implements FileHolder {
   /** Time of the last stat that found the file, by path. */
   readonly #seenAt = new Map<string, number>();
+  /** Number of calls that discard results. A stat that was in flight during one of them may be outdated. */
+  #discards = 0;
 
   constructor() {
     holders.add(this);
@@ -22,6 +24,7 @@ export class FilePresence implements FileHolder {
 
   /** Forgets a file that was just deleted, because the handler no longer has it open. */
   releaseFile(path: string): undefined {
+    this.#discards++;
     this.#seenAt.delete(path);
   }
 
@@ -38,16 +41,19 @@ export class FilePresence implements FileHolder {
 
   /** Discards all results, so that the next request for a file checks the file again. */
   clear(): void {
+    this.#discards++;
     this.#seenAt.clear();
   }
 
   async #stat(path: string): Promise<boolean> {
     this.#seenAt.delete(path);
+    const discards = this.#discards;
     const isFile = await stat(path).then(
       (stats) => stats.isFile(),
       () => false, // The remote store may have the artifact, whatever the local error is.
     );
     if (!isFile) return false;
+    if (discards !== this.#discards) return true; // correct when the stat began, but not for later requests
     for (const oldest of this.#seenAt.keys()) {
       if (this.#seenAt.size < MAX_PATHS) break;
       this.#seenAt.delete(oldest);

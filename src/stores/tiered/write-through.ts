@@ -12,7 +12,7 @@ import { Branch } from './tee.js';
  * Function that runs the commits of one key one after another, so that concurrent uploads end in the same order in both
  * stores.
  */
-export type CommitLock = <T>(commit: () => Promise<T>) => Promise<T>;
+type CommitLock = <T>(commit: () => Promise<T>) => Promise<T>;
 
 /**
  * Streams a body to both stores. The end of the body is signalled to the local store only when the remote store has the

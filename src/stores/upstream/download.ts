@@ -5,7 +5,7 @@ import { metadataOf } from './metadata.js';
 import type { UpstreamResponse } from './response.js';
 import { ResponseBody } from './response-body.js';
 
-export interface DownloadOptions {
+interface DownloadOptions {
   readonly origin: string;
   readonly stallTimeoutMs: number;
   readonly unopenedTimeoutMs: number;

@@ -5,7 +5,7 @@ import type { UpstreamResponse } from './response.js';
 
 const READ_AHEAD_BYTES = 128 * 1024;
 
-export interface ResponseBodyOptions {
+interface ResponseBodyOptions {
   /** Number of bytes to leave out at the start of the response body. */
   readonly skip: number;
   /** Number of bytes to emit after those. `undefined`: all bytes up to the end of the body. */

@@ -19,7 +19,7 @@ export interface OutgoingRequest {
   explain(error: Error | undefined): Error;
 }
 
-export interface RequestEvents {
+interface RequestEvents {
   /** Called when a new connection is opened for the request. */
   onConnecting(): void;
   /** Called when the request has a connection or a stream. */
