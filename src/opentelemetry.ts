@@ -97,10 +97,11 @@ function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange):
 }
 
 function hotblobAttributes(report: ResponseReport): Api.Attributes {
-  const { status, bytes, protocol, operation, key, lookupMilliseconds, firstByteMilliseconds } = report;
+  const { status, failure, bytes, protocol, operation, key, lookupMilliseconds, firstByteMilliseconds } = report;
   const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
   return {
     'http.response.status_code': status === 0 ? undefined : status,
+    'hotblob.failure.status_code': failure,
     'http.response.body.size': sent > 0 ? sent : undefined,
     'hotblob.operation': operation,
     'hotblob.protocol': protocol,

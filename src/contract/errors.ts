@@ -96,6 +96,22 @@ export function statusOf(error: unknown): number {
   return (code !== undefined && STATUS_OF_ERRNO[code]) || 500;
 }
 
+/** Statuses below 500 of valid requests that the server did not perform: uploads that are too slow or too large for it. */
+const LIMIT_STATUSES: ReadonlySet<number> = new Set([408, 413]);
+/** Errors that are mistakes of the request or of the application, although their status is 500 or more. */
+const MISTAKES: ReadonlySet<string | undefined> = new Set(['ERR_HOTBLOB_TRANSFER_CODING', 'ERR_HOTBLOB_BODY_CONSUMED']);
+
+/**
+ * Returns whether an error response means that the server did not perform a valid request with valid credentials.
+ *
+ * @param error error that the response reports
+ */
+export function isServerFailure(status: number, error: unknown): boolean {
+  const code = errnoCode(error);
+  if (MISTAKES.has(code)) return false;
+  return status >= 500 || LIMIT_STATUSES.has(status) || code === 'ERR_HOTBLOB_READ_ONLY';
+}
+
 /** Returns the summary of an error code: a sentence without paths, keys or hosts. */
 export function summaryOf(code: ErrorCode): string {
   return CODES[code].summary;

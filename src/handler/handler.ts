@@ -20,7 +20,7 @@ import { ResponseRecord } from './response-record.js';
 import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './sender.js';
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
-import { ProtocolStoreAccess, StoreAccess } from './store-access.js';
+import { ProtocolStoreAccess, readOnlyError, StoreAccess } from './store-access.js';
 import { expectedBody, storedMetadata, uploadBody } from './upload-body.js';
 
 /** Serves a store over the protocols of build caches, and sends artifacts from routes of the host. */
@@ -163,15 +163,13 @@ class CacheHandler implements Handler {
       case 'read':
         return this.#get(exchange, key, record);
       case 'upload':
-        if (this.#settings.store.put === undefined) return this.#answerUnsupported(READ_METHODS, record);
+        if (this.#settings.store.put === undefined) return this.#answerReadOnly(record);
         return this.#put(exchange, key, operation, record);
       case 'delete':
-        if (this.#settings.store.delete === undefined) return this.#answerUnsupported(READ_METHODS, record);
+        if (this.#settings.store.delete === undefined) return this.#answerReadOnly(record);
         return this.#delete(exchange, key, record);
       case 'answer':
-        if (operation.needs === 'write' && this.#settings.store.put === undefined) {
-          return this.#answerUnsupported(READ_METHODS, record);
-        }
+        if (operation.needs === 'write' && this.#settings.store.put === undefined) return this.#answerReadOnly(record);
         return this.#answer(exchange, operation, record);
       case 'unsupported':
         return this.#answerUnsupported(operation.allow, record);
@@ -248,15 +246,19 @@ class CacheHandler implements Handler {
     return 'answered';
   }
 
+  #answerReadOnly(record: ResponseRecord): Promise<Outcome> {
+    return this.#answerUnsupported(READ_METHODS, record, readOnlyError());
+  }
+
   /** Responds with 405. With `fallthrough`, passes the request to the host instead. */
-  #answerUnsupported(methods: readonly string[], record: ResponseRecord): Promise<Outcome> {
+  #answerUnsupported(methods: readonly string[], record: ResponseRecord, error?: Error): Promise<Outcome> {
     const { store, fallthrough } = this.#settings;
     if (fallthrough) return FOREIGN;
     const allow = methods.filter((method) => {
       if (method === 'DELETE') return store.delete !== undefined;
       return method !== 'PUT' || store.put !== undefined;
     });
-    replyError(record, 405, { allow: allow.join(', ') });
+    replyError(record, 405, { allow: allow.join(', ') }, error);
     return ANSWERED;
   }
 

@@ -1,4 +1,4 @@
-import { statusOf } from '../contract/errors.js';
+import { isServerFailure, statusOf } from '../contract/errors.js';
 import type { ResponseHeaders } from '../contract/exchange.js';
 import type { Reply } from '../protocols/protocol.js';
 import { answerError, answerReply } from './reply.js';
@@ -10,9 +10,10 @@ export function replyTo(record: ResponseRecord, reply: Reply, headers?: Response
   answerReply(record.exchange, reply, headers);
 }
 
-/** Responds to the request of `record` with an error, in the format of its protocol, and records the status. */
+/** Responds to the request of `record` with an error, in the format of its protocol, and records what happened. */
 export function replyError(record: ResponseRecord, status: number, headers?: ResponseHeaders, error?: unknown): void {
   record.status = status; // remains if answerError() throws
+  if (isServerFailure(status, error)) record.failure = status;
   record.status = answerError(record.exchange, status, headers, record.protocol, error);
 }
 

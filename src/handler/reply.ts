@@ -1,4 +1,4 @@
-import { clientMessage, statusOf } from '../contract/errors.js';
+import { clientMessage, isServerFailure, statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { REPLY_HEADERS } from '../http/browser-headers.js';
 import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
@@ -16,13 +16,17 @@ export function answerError(
   protocol?: Protocol | undefined,
   error?: unknown,
 ): number {
-  const sentStatus = protocol?.errorStatus?.(status, exchange.method) ?? status;
+  const sentStatus = (isServerFailure(status, error) && failureStatus(exchange, protocol)) || status;
   const message = clientMessage(status, error);
-  const body = protocol?.describeError?.(sentStatus, message) ?? jsonBody(message);
+  const body = sentStatus < 300 ? undefined : (protocol?.describeError?.(sentStatus, message) ?? jsonBody(message));
   const extraHeaders = sentStatus === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
   if (mayHaveBody(exchange)) exchange.refuseBody();
   answerReply(exchange, { status: sentStatus, body }, extraHeaders);
   return sentStatus;
+}
+
+function failureStatus({ method }: Exchange, protocol: Protocol | undefined): number | undefined {
+  return protocol?.failureStatus?.[method === 'GET' || method === 'HEAD' ? 'read' : 'write'];
 }
 
 /**

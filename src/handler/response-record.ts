@@ -24,6 +24,11 @@ export interface ResponseReport {
   readonly key: string | undefined;
   /** HTTP status code; 0 if the response ended before its status was known. */
   readonly status: number;
+  /**
+   * HTTP status code of the failure, if the server did not perform a valid request. It differs from `status` if the protocol
+   * replaces it, for example by that of a miss. Otherwise undefined.
+   */
+  readonly failure: number | undefined;
   /** Number of bytes of the body that have left the process, by source. */
   readonly bytes: Readonly<BytesBySource>;
   /** Milliseconds from the request to the end of the lookup in the store; undefined for a miss, or without a lookup. */
@@ -78,6 +83,7 @@ export class ResponseRecord {
   /** Time at which the headers of an artifact were sent, by `performance.now()`; 0 before that. */
   headersAt = 0;
   status = 0;
+  failure: number | undefined;
   complete = true;
   error: unknown;
   /** Restores what the handler has changed about the exchange. Called before another handler or the host responds. */
@@ -142,7 +148,7 @@ export class ResponseRecord {
   }
 
   #publish(): void {
-    const { exchange, key, status, startedAt, foundAt, headersAt, operation, complete, error } = this;
+    const { exchange, key, status, failure, startedAt, foundAt, headersAt, operation, complete, error } = this;
     const { method } = exchange;
     if (error !== undefined && !isClientError(error)) this.#reportFailure(error);
     if (!logResponse.enabled && !channel.hasSubscribers) return;
@@ -156,6 +162,7 @@ export class ResponseRecord {
       operation,
       key,
       status,
+      failure,
       bytes,
       lookupMilliseconds: foundAt > 0 ? foundAt - startedAt : undefined,
       firstByteMilliseconds: headersAt > 0 ? headersAt - startedAt : undefined,
@@ -167,17 +174,18 @@ export class ResponseRecord {
     const sources = Object.entries(bytes).filter(([, count]) => count > 0);
     const body = sources.map(([source, count]) => `${source} ${count}`).join(', ') || 'no body';
     const end = complete ? '' : ', incomplete';
-    logResponse('%s %s %d (%s) %s ms%s', method, key, status, body, milliseconds.toFixed(2), end);
+    const replaced = failure === undefined || failure === status ? '' : ` instead of ${failure}`;
+    logResponse('%s %s %d%s (%s) %s ms%s', method, key, status, replaced, body, milliseconds.toFixed(2), end);
   }
 
   /** Reports a failure that is not the fault of the client. */
   #reportFailure(error: unknown): void {
-    const { key, status, operation, exchange } = this;
+    const { key, operation, exchange, status, failure = status } = this;
     logError('%s %s: %O', exchange.method, key, error);
     // The client has disconnected, and the store was aborted.
     if (status === 0) return;
     const name = key === undefined ? '' : `key ${key}, `;
-    reportEvent(FAILURES[operation], `${name}status ${status}: ${messageOf(error)}`, error);
+    reportEvent(FAILURES[operation], `${name}status ${failure}: ${messageOf(error)}`, error);
   }
 }
 

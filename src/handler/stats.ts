@@ -68,7 +68,7 @@ export interface StatsSource<Stats> {
   stats(): Stats;
 }
 
-/** Number of responses with the same protocol, operation, status code and source. */
+/** Number of responses with the same protocol, operation, status codes and source. */
 export interface ResponseCount {
   /** Name of the protocol. `none` if no protocol matched, or if a route of the host sent the artifact. */
   readonly protocol: string;
@@ -76,6 +76,8 @@ export interface ResponseCount {
   readonly operation: OperationKind | 'send' | 'none';
   /** HTTP status code; 0 if the response ended before its status was known. */
   readonly status: number;
+  /** HTTP status code of the failure, as in `ResponseReport`. */
+  readonly failure: number | undefined;
   /** Source from which most bytes of the body came; `none` if no bytes of an artifact were sent. */
   readonly source: SourceName | 'none';
   /** Number of responses. */
@@ -116,6 +118,7 @@ export interface EndedResponse {
   readonly protocol: Protocol | undefined;
   readonly operation: ResponseCount['operation'];
   readonly status: number;
+  readonly failure: number | undefined;
   readonly complete: boolean;
   /** Number of bytes sent, by source. */
   readonly tally: { readonly bytes: Readonly<BytesBySource> };
@@ -129,6 +132,7 @@ interface ResponseGroup {
   readonly protocol: Protocol | undefined;
   readonly operation: ResponseCount['operation'];
   readonly status: number;
+  readonly failure: number | undefined;
   readonly source: SourceName | undefined;
   count: number;
 }
@@ -141,7 +145,14 @@ export class Counters implements Totals {
   hits = 0;
   misses = 0;
   readonly #groups = new Map<string, ResponseGroup>();
-  #lastGroup: ResponseGroup = { protocol: undefined, operation: 'none', status: 0, source: undefined, count: 0 };
+  #lastGroup: ResponseGroup = {
+    protocol: undefined,
+    operation: 'none',
+    status: 0,
+    failure: undefined,
+    source: undefined,
+    count: 0,
+  };
   readonly #latency = SIZE_CLASSES.map((maxBytes) => ({
     maxBytes,
     firstByte: new Histogram(),
@@ -151,7 +162,7 @@ export class Counters implements Totals {
   /** Counts a response that has ended. */
   countResponse(record: EndedResponse): void {
     const source = mainSource(record.tally.bytes);
-    const { protocol, operation, status } = record;
+    const { protocol, operation, status, failure } = record;
     let group = this.#lastGroup;
     // Most responses belong to the same group as the previous response. For these, the key of the map does not have to
     // be built.
@@ -159,9 +170,10 @@ export class Counters implements Totals {
       group.protocol !== protocol ||
       group.operation !== operation ||
       group.status !== status ||
+      group.failure !== failure ||
       group.source !== source
     ) {
-      group = this.#group(protocol, operation, status, source);
+      group = this.#group(record, source);
       this.#lastGroup = group;
     }
     group.count++;
@@ -195,16 +207,11 @@ export class Counters implements Totals {
     };
   }
 
-  #group(
-    protocol: Protocol | undefined,
-    operation: ResponseCount['operation'],
-    status: number,
-    source: SourceName | undefined,
-  ): ResponseGroup {
-    const key = `${protocol?.name} ${operation} ${status} ${source}`;
+  #group({ protocol, operation, status, failure }: EndedResponse, source: SourceName | undefined): ResponseGroup {
+    const key = `${protocol?.name} ${operation} ${status} ${failure} ${source}`;
     let group = this.#groups.get(key);
     if (group === undefined) {
-      group = { protocol, operation, status, source, count: 0 };
+      group = { protocol, operation, status, failure, source, count: 0 };
       this.#groups.set(key, group);
     }
     return group;

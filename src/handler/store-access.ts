@@ -169,7 +169,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   }
 }
 
-function readOnlyError(): HotblobError {
+export function readOnlyError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_READ_ONLY', 'the store is read-only: it has no put() or delete()');
 }
 

@@ -30,6 +30,16 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
       })),
   },
   {
+    name: 'hotblob_failures_total',
+    help: 'Valid requests that the server failed to perform, by protocol, operation, status of the failure and status sent.',
+    type: 'counter',
+    samples: ({ responseCounts }, labels) =>
+      responseCounts.flatMap(({ protocol, operation, failure, status, count: value }) => {
+        if (failure === undefined) return [];
+        return [{ labels: { ...labels, protocol, operation, status: String(failure), sent: String(status) }, value }];
+      }),
+  },
+  {
     name: 'hotblob_active_responses',
     help: 'Responses in flight.',
     type: 'gauge',

@@ -1,6 +1,6 @@
 import { HotblobError } from '../contract/errors.js';
 import { decodePath, keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
-import { jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
+import { FAILED_READ_IS_MISS, jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT'];
 const SHA256 = /^[0-9a-f]{64}$/;
@@ -18,7 +18,11 @@ const SHA256 = /^[0-9a-f]{64}$/;
  */
 export function bazel(options: PathOptions = {}): Protocol {
   const path = pathOf(options, '/bazel');
-  return { name: 'bazel', route: (request) => operationOf(request, pathBelow(request.path, path), path !== '') };
+  return {
+    name: 'bazel',
+    route: (request) => operationOf(request, pathBelow(request.path, path), path !== ''),
+    failureStatus: FAILED_READ_IS_MISS,
+  };
 }
 
 /** @param isExclusive whether all paths below the prefix belong to this protocol; an invalid path is then an error */

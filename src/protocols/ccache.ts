@@ -1,5 +1,5 @@
 import { keyBelow, type PathOptions, pathOf } from './paths.js';
-import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
+import { FAILED_READ_IS_MISS, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
 
 const ALLOW = ['GET', 'HEAD', 'PUT', 'DELETE'];
 /**
@@ -18,7 +18,11 @@ const EXPECTED = 'a ccache key in the layout subdirs, flat or bazel';
  */
 export function ccache(options: PathOptions = {}): Protocol {
   const path = pathOf(options, '/ccache');
-  return { name: 'ccache', route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)) };
+  return {
+    name: 'ccache',
+    route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)),
+    failureStatus: FAILED_READ_IS_MISS,
+  };
 }
 
 function operationOf({ method }: ProtocolRequest, key: string | undefined): Operation | undefined {

@@ -9,14 +9,18 @@ const EXPECTED = 'a Gradle key of 32 to 128 lower-case hexadecimal digits';
 
 /**
  * Protocol of Gradle's HttpBuildCache: GET and PUT of `{key}` below `path` (default `/gradle`). The `url` of the build
- * cache ends with this path. After a status other than 2xx, 404 and 413, Gradle disables the cache for the rest of the
- * build.
+ * cache ends with this path. After a status other than 2xx, and 404 for a download, Gradle disables the cache for the
+ * rest of the build (HttpBuildCacheService.java).
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
 export function gradle(options: PathOptions = {}): Protocol {
   const path = pathOf(options, '/gradle');
-  return { name: 'gradle', route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)) };
+  return {
+    name: 'gradle',
+    route: (request) => operationOf(request, keyBelow(request.path, path, KEY, EXPECTED)),
+    failureStatus: { read: 404, write: 202 },
+  };
 }
 
 function operationOf({ method, headers }: ProtocolRequest, key: string | undefined): Operation | undefined {

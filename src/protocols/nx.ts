@@ -6,16 +6,14 @@ const ROUTE = 'v1/cache/';
 const ALLOW = ['GET', 'HEAD', 'PUT'];
 /** Matches a hash of Nx. Nx sends decimal digits. Custom hashers can send other characters. */
 const HASH = /^[A-Za-z0-9_-]{1,128}$/;
-/** Status codes of uploads that are not stored: read-only store, body too large, disk full. */
-const NOT_STORED = new Set([405, 413, 507]);
 
 /**
  * Self-hosted remote cache protocol of Nx 20.8 and newer (`NX_SELF_HOSTED_REMOTE_CACHE_SERVER`; Nx publishes an OpenAPI
  * description): GET and PUT of `/v1/cache/{hash}` below `path` (default `''`).
  *
  * The client accepts only 200 as success. It shows an error body only if the type is text/plain without a charset
- * (observed). A failed upload fails the build, except with 403, which the client takes for a read-only cache. Uploads
- * that cannot be stored (405, 413, 507) are therefore answered with 403.
+ * (observed). Every other status fails the build, except 404 for a download, and 403 and 409 for an upload
+ * (packages/nx/src/native/cache/http_remote_cache.rs).
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid `path` or an unknown option
  */
@@ -28,7 +26,7 @@ export function nx(options: PathOptions = {}): Protocol {
       return route?.startsWith(ROUTE) ? operationOf(request, route.slice(ROUTE.length)) : undefined;
     },
     describeError: (_status, text) => ({ contentType: 'text/plain', text }),
-    errorStatus: (status, method) => (method === 'PUT' && NOT_STORED.has(status) ? 403 : status),
+    failureStatus: { read: 404, write: 403 },
   };
 }
 

@@ -43,10 +43,22 @@ export interface Protocol {
   /** Returns the body of an error response in the format of the tool. Default: `{"message"}` as JSON. */
   describeError?(status: number, message: string): ReplyBody;
   /**
-   * Replaces an error status that the tool does not handle correctly. The returned status is sent, and `describeError`
-   * receives it. Default: the status is not changed.
+   * Statuses that are sent if the server has failed, so that the build goes on: the store has thrown, is read-only or full,
+   * a limit was reached, or an upload took too long. Errors of the client, such as wrong credentials, keep their status.
+   * Reports and statistics have both statuses. Default: the status of the failure.
    */
-  errorStatus?(status: number, method: string): number;
+  readonly failureStatus?: FailureStatus | undefined;
+}
+
+/** Statuses that a {@link Protocol} sends instead of the status of a failure. */
+export interface FailureStatus {
+  /** For GET and HEAD: the status that the tool takes for a miss. Default: the status of the failure. */
+  readonly read?: number | undefined;
+  /**
+   * For all other methods: the status that the tool takes for an upload that the server did not need. If it is below 300,
+   * the response has no body. Default: the status of the failure.
+   */
+  readonly write?: number | undefined;
 }
 
 /** Operation that a protocol returns for a request. Keys do not include the protocol's prefix; the handler adds it. */
@@ -199,6 +211,9 @@ export function jsonReply(status: number, value: unknown): Reply {
 export function jsonTextReply(status: number, text: string): Reply {
   return { status, body: { contentType: 'application/json; charset=utf-8', text } };
 }
+
+/** {@link Protocol.failureStatus} of a tool for which a failed download must be a miss, and a failed upload may be an error. */
+export const FAILED_READ_IS_MISS: FailureStatus = { read: 404 };
 
 const SAFE_METHODS = new Set(['GET', 'HEAD', 'OPTIONS']);
 

@@ -2,7 +2,14 @@ import { finished } from 'node:stream/promises';
 import { clientMessage } from '../contract/errors.js';
 import { assertKey } from '../contract/store.js';
 import { decodePath, type PathOptions, pathBelow, pathOf } from './paths.js';
-import { type AnswerOperation, jsonReply, type Operation, type Protocol, type ProtocolRequest } from './protocol.js';
+import {
+  type AnswerOperation,
+  FAILED_READ_IS_MISS,
+  jsonReply,
+  type Operation,
+  type Protocol,
+  type ProtocolRequest,
+} from './protocol.js';
 import { uploadMetadata } from './request-metadata.js';
 import { finiteDepthRequired, multiStatus } from './webdav-xml.js';
 
@@ -31,7 +38,7 @@ const MAX_PROPFIND_BYTES = 64 * 1024;
  */
 export function sccache(options: PathOptions = {}): Protocol {
   const path = pathOf(options, '/sccache');
-  return { name: 'sccache', route: (request) => route(request, path) };
+  return { name: 'sccache', route: (request) => route(request, path), failureStatus: FAILED_READ_IS_MISS };
 }
 
 function route(request: ProtocolRequest, path: string): Operation | undefined {

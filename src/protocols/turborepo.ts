@@ -3,6 +3,7 @@ import { pause } from '../util/loop-slices.js';
 import { keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import {
   type ArtifactDescription,
+  FAILED_READ_IS_MISS,
   jsonReply,
   jsonTextReply,
   type Operation,
@@ -63,6 +64,7 @@ export function turborepo(options: PathOptions = {}): Protocol {
       contentType: 'application/json; charset=utf-8',
       text: JSON.stringify({ error: { code: CODES[status] ?? 'error', message } }),
     }),
+    failureStatus: FAILED_READ_IS_MISS,
   };
 }
 

@@ -34,5 +34,4 @@ testTool({
   expected: (input) => input.repeat(3),
   isHit: (log) => log.includes('remote cache hit'),
   withUnknownToken: 'builds',
-  withCorruptArtifact: 'builds',
 });

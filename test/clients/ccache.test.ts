@@ -28,5 +28,4 @@ testTool({
   expected: (input) => input,
   isHit: (log) => /Remote storage:\s+Hits: +1 /.test(log),
   withUnknownToken: 'builds',
-  withCorruptArtifact: 'builds',
 });

@@ -38,5 +38,4 @@ testTool({
   expected: (input) => input.repeat(10),
   isHit: (log) => log.includes(':build FROM-CACHE'),
   withUnknownToken: 'builds',
-  withCorruptArtifact: 'builds',
 });

@@ -34,5 +34,4 @@ testTool({
   expected: (input) => input.repeat(10),
   isHit: (log) => log.startsWith('hit'),
   withUnknownToken: 'fails',
-  withCorruptArtifact: 'fails',
 });

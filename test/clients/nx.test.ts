@@ -50,7 +50,6 @@ const nx: Tool = {
   isHit: (log) => log.includes('[remote cache]'),
   // Nx treats every error except a miss as a configuration error.
   withUnknownToken: 'fails',
-  withCorruptArtifact: 'fails',
 };
 
 testTool(nx);

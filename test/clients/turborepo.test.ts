@@ -22,6 +22,5 @@ function testTurbo(name: string, settings: object, environment: Record<string, s
     expected: expectedOutput,
     isHit,
     withUnknownToken: 'builds',
-    withCorruptArtifact: 'builds',
   });
 }

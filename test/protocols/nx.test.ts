@@ -39,16 +39,6 @@ for (const kind of PROTOCOL_KINDS) {
     t.is((await ask('PUT', '/key', { body: BODY })).status, 405, 'only for Nx');
   });
 
-  test(`${kind}: does not change the status of other errors`, async (t) => {
-    const store: Store = { get: () => Promise.reject(new Error('get')), put: () => Promise.reject(new Error('put')) };
-    const { ask } = await open(t, kind, { store, protocols: [nx()] });
-    for (const [method, body] of [['GET'], ['PUT', BODY]] as const) {
-      const failed = await ask(method, PATH, { body });
-      t.is(failed.status, 500);
-      t.is(failed.headers['content-type'], 'text/plain');
-    }
-  });
-
   test(`${kind}: sends every error as plain text without a charset`, async (t) => {
     const store = memoryStore();
     await put(store, KEY, BODY);

@@ -13,6 +13,7 @@ const SHAPE = {
   uptimeSeconds: 'number',
   handler: {
     responses: {},
+    responseCounts: 'list',
     active: 'number',
     hits: 'number',
     misses: 'number',

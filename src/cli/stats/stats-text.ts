@@ -28,6 +28,7 @@ export function formatStats(document: StatsDocument, previous: PreviousStats | u
     ...(previous === undefined ? [] : [ratesLine(document, previous)]),
     ['lookups', formatLookups(handler)],
     ['responses', formatResponses(handler)],
+    ...failureLines(handler),
     ['sent', formatSent(bytesBySource(handler))],
     ...latencyLines(handler),
     ['not mapped', formatCounts(handler.unmapped)],
@@ -76,6 +77,19 @@ function formatResponses({ responses: byStatus, active }: Handler): string {
     return `${formatCount(count)} ${status === '0' ? 'without status' : `with ${printable(status)}`}`;
   });
   return [`${formatCount(sumOf(byStatus))}`, ...counts, `${formatCount(active)} in flight`].join(', ');
+}
+
+/** Formats the requests that the server failed to perform, if there are any. */
+function failureLines({ responseCounts }: Handler): Line[] {
+  const counts = new Map<string, number>();
+  for (const { failure, status, count } of responseCounts) {
+    // A server of an older version does not report failures.
+    if (failure === undefined) continue;
+    const text = failure === status ? `with ${failure}` : `with ${failure} (sent as ${status})`;
+    counts.set(text, (counts.get(text) ?? 0) + count);
+  }
+  if (counts.size === 0) return [];
+  return [['failures', Array.from(counts, ([text, count]) => `${formatCount(count)} ${printable(text)}`).join(', ')]];
 }
 
 function bytesBySource({ sent: { mapped, copied, read, bytes, stream } }: Handler): [string, number][] {

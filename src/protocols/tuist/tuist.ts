@@ -1,6 +1,6 @@
 import { assertOptions, countFrom, FLAG, type OptionCheck } from '../../contract/validation.js';
 import { PATH, type PathOptions } from '../paths.js';
-import type { Operation, Protocol, ProtocolRequest } from '../protocol.js';
+import { FAILED_READ_IS_MISS, type Operation, type Protocol, type ProtocolRequest } from '../protocol.js';
 import { BLOB_ROUTES, blobOperation } from './blobs.js';
 import { Generations } from './generations.js';
 import { keyValueRoute } from './key-values.js';
@@ -83,6 +83,7 @@ export function tuist(options: TuistOptions = {}): Protocol {
       if (!request.path.startsWith(path)) return undefined;
       return route(request, request.path.slice(path.length), generations, modules);
     },
+    failureStatus: FAILED_READ_IS_MISS,
   };
 }
 

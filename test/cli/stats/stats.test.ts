@@ -81,7 +81,7 @@ test('prints the statistics of a server as text and as JSON', async (t) => {
   t.is(lines.get('lookups'), '4, 75% hits');
   t.is(lines.get('responses'), '5, 4 with 200, 1 with 404, 0 in flight');
   t.regex(lines.get('sent') ?? '', /^293 KiB: \d+% \w+/);
-  t.regex(lines.get('up to 1 MiB') ?? '', /^first byte <= .* ms \(50%\), <= .* \(99%\); last byte <= /);
+  t.regex(lines.get('up to 1 MiB') ?? '', /^first byte <= .* m?s \(50%\), <= .* \(99%\); last byte <= /);
   t.regex(
     lines.get('memory') ?? '',
     /^(normal|constrained|critical), [\d.]+ \wiB of [\d.]+ \wiB in use, constrained from/,
@@ -99,6 +99,10 @@ test('prints the statistics of a server as text and as JSON', async (t) => {
   t.deepEqual(printed.handler.responses, served.handler.responses);
   t.deepEqual(printed.handler.sent, served.handler.sent);
   t.is(printed.version, '1.2.3');
+
+  t.is(lines.get('failures'), undefined);
+  await fetch(`${url}/large`, { method: 'PUT', body: Buffer.alloc(2 * 1024 * 1024) });
+  t.is(parseLines((await runCommand(['stats', url])).stdout).get('failures'), '1 with 413');
 });
 
 test('accepts a URL without a scheme, with a mount path, or of a page of the server', async (t) => {
