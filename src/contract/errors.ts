@@ -34,7 +34,7 @@ const CODES = {
   ERR_HOTBLOB_LOCKED: { status: 500, summary: 'another process writes to the directory' },
   ERR_HOTBLOB_NO_LMDB: { status: 500, summary: 'the optional dependency lmdb is not installed or does not load' },
   ERR_HOTBLOB_UPSTREAM: { status: 502, summary: 'the upstream cache is unreachable or its response is not valid' },
-  ERR_HOTBLOB_UPSTREAM_DENIED: { status: 502, summary: 'the upstream cache rejected the credentials' },
+  ERR_HOTBLOB_UPSTREAM_DENIED: { status: 502, summary: 'the upstream cache refused the request' },
   ERR_HOTBLOB_UPSTREAM_TIMEOUT: { status: 504, summary: 'the upstream cache did not respond in time' },
   ERR_HOTBLOB_HEADERS_SENT: { status: 500, summary: 'the response headers were already sent' },
   ERR_HOTBLOB_CLIENT_GONE: { status: 499, summary: 'the client disconnected or the host ended the response' },

@@ -113,6 +113,8 @@ export interface StoreStats {
   readonly queued?: number | undefined;
   /** Number of keys dropped because the replication queue was full. */
   readonly dropped?: number | undefined;
+  /** Number of uploads that only the local store got, because the remote store failed, refused them or was not asked. */
+  readonly unreplicated?: number | undefined;
   /**
    * Counts of the requests to an upstream cache. Requests whose client disconnected before the response are not
    * counted.

@@ -193,6 +193,11 @@ export const STORE_METRICS: readonly Definition<StoreStats>[] = [
   gauge('hotblob_store_remembered_misses', 'Cached misses of the remote store.', (stats) => stats.rememberedMisses),
   gauge('hotblob_store_queued', 'Keys in the replication queue.', ({ queued }) => queued),
   counter('hotblob_store_dropped_total', 'Keys dropped from the replication queue.', ({ dropped }) => dropped),
+  counter(
+    'hotblob_store_unreplicated_total',
+    'Uploads that only the local store got.',
+    ({ unreplicated }) => unreplicated,
+  ),
   {
     name: 'hotblob_upstream_requests_total',
     help: 'Requests to the upstream by operation and outcome.',

@@ -85,6 +85,7 @@ test('exports only the metrics for which a store has values', async (t) => {
     rememberedMisses: 6,
     queued: 7,
     dropped: 8,
+    unreplicated: 9,
     requests: [{ operation: 'get', outcome: 'missing', count: 9 }],
     latency: { counts: [...new Array(16).fill(0), 2], sum: 200 },
   };
@@ -104,6 +105,7 @@ test('exports only the metrics for which a store has values', async (t) => {
     'hotblob_store_remembered_misses{store="full"} 6',
     'hotblob_store_queued{store="full"} 7',
     'hotblob_store_dropped_total{store="full"} 8',
+    'hotblob_store_unreplicated_total{store="full"} 9',
     'hotblob_upstream_requests_total{store="full",operation="get",outcome="missing"} 9',
     'hotblob_upstream_latency_seconds_sum{store="full"} 200',
     'hotblob_upstream_latency_seconds_count{store="full"} 2',

@@ -99,7 +99,7 @@ test('tiered: reports the statistics of the local store and the requests to the 
   const remote = { get: () => undefined, stats: () => ({ artifacts: 9, maxBytes: 99, requests, latency }) };
   const store = await tieredStore({ local, remote });
   await put(local, 'a', content(100));
-  const idle = { remote: 'closed', flights: 0, rememberedMisses: 0, queued: 0, dropped: 0 } as const;
+  const idle = { remote: 'closed', flights: 0, rememberedMisses: 0, queued: 0, dropped: 0, unreplicated: 0 } as const;
   t.deepEqual(store.stats(), { ...local.stats(), requests, latency, ...idle });
   t.is(store.stats().artifacts, 1);
   const plain = { get: local.get.bind(local), put: local.put.bind(local) };

@@ -192,7 +192,15 @@ function formatStore({ artifacts, bytes, maxBytes, evicted }: StatsDocument['sto
 }
 
 /** Formats the statistics of an upstream, if there is one. */
-function remoteLines({ remote, flights, queued, dropped, requests = [], latency }: StatsDocument['store']): Line[] {
+function remoteLines({
+  remote,
+  flights,
+  queued,
+  dropped,
+  unreplicated,
+  requests = [],
+  latency,
+}: StatsDocument['store']): Line[] {
   if (remote === undefined && requests.length === 0) return [];
   const hasLatency = latency?.counts.some((count) => count > 0);
   const parts = [
@@ -201,6 +209,7 @@ function remoteLines({ remote, flights, queued, dropped, requests = [], latency 
     ...(flights ? [`${formatCountOf(flights, 'download')} in flight`] : []),
     ...(queued ? [`${formatCountOf(queued, 'upload')} queued`] : []),
     ...(dropped ? [`${formatCountOf(dropped, 'upload')} dropped`] : []),
+    ...(unreplicated ? [`${formatCountOf(unreplicated, 'upload')} only in the local store`] : []),
     ...(latency !== undefined && hasLatency ? [`response headers ${formatQuantiles(latency)}`] : []),
   ];
   return [['upstream', parts.join(', ')]];

@@ -22,8 +22,9 @@ export interface TieredStoreOptions extends LimitOptions {
   /** Store that is searched on a miss in `local`. Uploads and deletions are sent to it if it has `put` and `delete`. */
   readonly remote: Store;
   /**
-   * Time at which an upload succeeds. `'writeThrough'`: when both stores have the artifact. `'writeBack'`: when the
-   * local store has it; the remote store receives it in the background. Default: `'writeThrough'`.
+   * Time at which an upload succeeds. `'writeThrough'`: when the local store has the artifact, and the remote store has
+   * it or has failed. `'writeBack'`: when the local store has it; the remote store receives it in the background.
+   * Default: `'writeThrough'`.
    */
   readonly writes?: 'writeThrough' | 'writeBack' | undefined;
   /**

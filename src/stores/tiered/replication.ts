@@ -1,10 +1,11 @@
 import type { Store } from '../../contract/store.js';
 import { uploadMetadataOf } from '../../contract/upload-metadata.js';
+import { messageOf, reportEvent } from '../../util/report-event.js';
 import { discard } from '../body.js';
 import type { Attempt } from './breaker.js';
 import { contentOf } from './content.js';
 import { logTiered } from './log.js';
-import { isClientError, type Remote, reportError } from './remote.js';
+import { isClientError, type Remote, reportWriteError } from './remote.js';
 import type { ReplicationQueue, ReplicationTask } from './replication-queue.js';
 
 const CONCURRENCY = 4;
@@ -122,9 +123,11 @@ export class Replication {
         attempt.abandoned();
         return;
       }
-      reportError(attempt, error);
+      reportWriteError(attempt, error);
       logTiered('replication: %s of %s failed: %O', task.operation, task.key, error);
+      if (task.failures === 0) reportEvent('replication failed', `${task.key}: ${messageOf(error)}`, error);
       if (isClientError(error)) {
+        if (task.operation === 'put') this.#remote.countUnreplicated();
         await this.#queue.remove(task).catch((cause: unknown) => {
           logTiered('replication queue: removing %s failed: %O', task.name, cause);
         });

@@ -13,6 +13,7 @@ import {
 import { isPromise } from '../../util/is-promise.js';
 import { KeyLocks } from '../../util/key-locks.js';
 import { neverAborted } from '../../util/never-aborted.js';
+import { messageOf, reportEvent } from '../../util/report-event.js';
 import { discard } from '../body.js';
 import type { BreakerState } from './breaker.js';
 import { FilePresence } from './file-presence.js';
@@ -42,6 +43,8 @@ export interface TieredStats extends StoreStats {
   readonly queued: number;
   /** Number of keys that were dropped because the replication queue was full. */
   readonly dropped: number;
+  /** Number of uploads that only the local store got, because the remote store failed, refused them or was not asked. */
+  readonly unreplicated: number;
 }
 
 /** Store that combines a local and a remote store. Created by {@link tieredStore}. */
@@ -69,8 +72,9 @@ export interface TieredStore extends Store {
  * A lookup that fails in the remote store is a miss; `DEBUG=hotblob:tiered` logs the reason. After `failureThreshold`
  * consecutive failures, the circuit breaker opens, and no request is sent until the cooldown has passed.
  *
- * Uploads and deletions go to both stores. With `'writeThrough'` they fail if the remote store fails. With
- * `'writeBack'` the remote store receives them in the background, from a queue that survives the process.
+ * Uploads and deletions go to both stores. An upload succeeds if either store has it. With `'writeThrough'`, it waits for
+ * the remote store, and a remote store that fails never gets it. With `'writeBack'`, the remote store receives it in the
+ * background, from a queue that survives the process. With `'writeThrough'`, a deletion fails if the remote store fails.
  *
  * After `close()`, `put` and `delete` reject with `ERR_HOTBLOB_CLOSED`, and `get` returns only local artifacts.
  *
@@ -147,6 +151,7 @@ class LocalAndRemoteStore implements TieredStore {
       rememberedMisses: this.#misses.size,
       queued: this.#queue?.size ?? 0,
       dropped: this.#queue?.dropped ?? 0,
+      unreplicated: this.#remote.unreplicated,
     };
   }
 
@@ -220,9 +225,9 @@ class LocalAndRemoteStore implements TieredStore {
     try {
       await this.#replication.put(key);
     } catch (error) {
-      // A failed upload must leave nothing behind: without a task, the artifact would never reach the remote store.
-      await this.#local.delete?.(key);
-      throw error;
+      // The queue directory is full or was deleted.
+      this.#remote.countUnreplicated();
+      reportEvent('replication failed', `${key}: the task cannot be queued: ${messageOf(error)}`, error);
     }
     return result;
   }

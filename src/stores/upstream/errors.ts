@@ -19,12 +19,17 @@ export function upstreamTimeout(origin: string, expectation: string): HotblobErr
 /** Returns the error for a response whose status is neither a success nor a miss. */
 export function unexpectedStatus(origin: string, method: string, status: number): HotblobError {
   const message = `${origin}: received status ${status} for ${method}`;
-  if (status === 401 || status === 403) return new HotblobError('ERR_HOTBLOB_UPSTREAM_DENIED', message);
   if (status === 414) return new HotblobError('ERR_HOTBLOB_KEY_TOO_LONG', message);
   if (status === 413 && method === 'PUT') return new HotblobError('ERR_HOTBLOB_TOO_LARGE', message);
   if (status === 431 && method === 'PUT') return new HotblobError('ERR_HOTBLOB_METADATA_TOO_LARGE', message);
   if (status === 507 && method === 'PUT') return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
-  return new HotblobError('ERR_HOTBLOB_UPSTREAM', message);
+  const code = isRefusal(status) ? 'ERR_HOTBLOB_UPSTREAM_DENIED' : 'ERR_HOTBLOB_UPSTREAM';
+  return new HotblobError(code, message);
+}
+
+/** Returns whether the status says that the upstream works, but does not accept the request: for example, it is read-only. */
+function isRefusal(status: number): boolean {
+  return (status >= 300 && status < 500 && status !== 408 && status !== 429) || status === 501;
 }
 
 /**

@@ -57,8 +57,8 @@ const NOT_FOUND_STATUSES = new Set([404, 410]);
  * describe the message, the connection or the server are left out. Whether metadata is stored depends on the upstream.
  *
  * The methods of the store reject with a HotblobError: `ERR_HOTBLOB_UPSTREAM` if the upstream cannot be reached or
- * sends an unexpected response, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, `ERR_HOTBLOB_UPSTREAM_DENIED` for status 401 and 403,
- * and `ERR_HOTBLOB_CLOSED` after `close()`.
+ * sends an unexpected response, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, `ERR_HOTBLOB_UPSTREAM_DENIED` if it refuses
+ * the request (status 3xx, 501, and most of 4xx), and `ERR_HOTBLOB_CLOSED` after `close()`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */

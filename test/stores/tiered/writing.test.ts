@@ -1,13 +1,14 @@
-import { readdir } from 'node:fs/promises';
-import type { Readable } from 'node:stream';
+import { readdir, rm } from 'node:fs/promises';
 import test from 'ava';
+import type { Store } from '../../../src/contract/store.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import type { TieredStore } from '../../../src/stores/tiered/store.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
+import { collectEvents } from '../../helpers/events.js';
 import { until } from '../../helpers/poll.js';
 import { bodyOf, content, entriesBelow, never, put, refusal, temporaryDirectory } from '../fixture.js';
-import { streamOf, WIRES } from '../upstream/fixture.js';
+import { type Listener, startUpstream, storeOf, streamOf, WIRES } from '../upstream/fixture.js';
 import { createTiered, readBytes, serveMap, startTiers } from './fixture.js';
 
 const BYTES = content(3_000_000);
@@ -35,33 +36,88 @@ for (const wire of WIRES) {
   });
 }
 
-for (const status of [503, 413]) {
-  test(`both stores keep the previous artifact if the remote store responds ${status}`, async (t) => {
-    const { store, local } = await startTiers(t, (request, response) => {
-      request.resume().on('end', () => response.writeHead(status).end());
-    });
+for (const status of [301, 307, 400, 401, 403, 404, 405, 409, 410, 413, 422, 501, 507]) {
+  test(`an upload that the remote store refuses with ${status} is kept in the local store, and downloads continue`, async (t) => {
+    const events = collectEvents(t);
+    const artifacts = new Map([['/remote', OTHER]]);
+    const serve = serveMap(artifacts);
+    const options = { failureThreshold: 1, cooldownMs: 60_000 };
+    const { store, local } = await startTiers(
+      t,
+      (request, response) => {
+        if (request.method === 'GET') serve(request, response);
+        else request.resume().on('end', () => response.writeHead(status, { location: '/other' }).end());
+      },
+      options,
+    );
     await put(local, 'a', OTHER);
-    const code = status === 503 ? 'ERR_HOTBLOB_UPSTREAM' : 'ERR_HOTBLOB_TOO_LARGE';
-    await t.throwsAsync(put(writable(store), 'a', BYTES), refusal(code));
-    await t.throwsAsync(put(writable(store), 'b', BYTES), refusal(code));
-    t.true(OTHER.equals((await readBytes(local, 'a')) ?? Buffer.of()));
-    t.deepEqual(await entriesBelow(local.root), ['a']);
+    t.false((await put(writable(store), 'a', BYTES)).created);
+    t.true((await put(writable(store), 'b', BYTES)).created);
+    for (const key of ['a', 'b']) t.true(BYTES.equals((await readBytes(local, key)) ?? Buffer.of()));
+    t.like(store.stats(), { remote: 'closed', unreplicated: 2 });
+    t.true(OTHER.equals((await readBytes(store, 'remote')) ?? Buffer.of()));
+    const details = events.filter(({ event }) => event === 'replication failed').map(({ details }) => details);
+    t.true(details.some((each) => each.startsWith('b: ') && each.includes(`received status ${status} for PUT`)));
   });
 }
 
-test('write-through rejects uploads and deletions while the circuit breaker is open', async (t) => {
-  const local = await directoryStore(await temporaryDirectory(t));
-  const remote = upstreamStore('http://127.0.0.1:1');
-  const store = writable(await createTiered(t, { local, remote, failureThreshold: 1, cooldownMs: 60_000 }));
-  await t.throwsAsync(put(store, 'a', BYTES), refusal('ERR_HOTBLOB_UPSTREAM', /ECONNREFUSED/));
-  const stalled = bodyOf([]);
-  await t.throwsAsync(
-    store.put('a', stalled, { signal: never() }),
-    refusal('ERR_HOTBLOB_UPSTREAM', /circuit breaker open/),
+for (const status of [408, 429, 500, 502, 503, 504]) {
+  test(`an upload to which the remote store responds ${status} is kept in the local store, and opens the circuit breaker`, async (t) => {
+    const { store, local, peer } = await startTiers(
+      t,
+      (request, response) => {
+        request.resume().on('end', () => response.writeHead(status).end());
+      },
+      { failureThreshold: 1, cooldownMs: 60_000 },
+    );
+    t.true((await put(writable(store), 'a', BYTES)).created);
+    t.is(store.stats().remote, 'open');
+    t.false((await put(writable(store), 'a', OTHER)).created);
+    t.true(OTHER.equals((await readBytes(local, 'a')) ?? Buffer.of()));
+    t.is(store.stats().unreplicated, 2);
+    t.deepEqual(peer.requests, ['PUT /a']);
+    await t.throwsAsync(writable(store).delete('a'), refusal('ERR_HOTBLOB_UPSTREAM', /circuit breaker open/));
+  });
+}
+
+for (const wire of WIRES) {
+  for (const [name, listener] of Object.entries<Listener>({
+    'reads nothing and responds 403': (_request, response) => void response.writeHead(403).end(),
+    'resets the connection': (request) => void request.socket.destroy(),
+    'resets the connection in the middle of the body': (request) =>
+      void request.once('data', () => request.socket.destroy()),
+    'never responds': (request) => void request.resume(),
+    'reads nothing': () => {},
+  })) {
+    test(`${wire}: an upload is kept in the local store if the remote store ${name}`, async (t) => {
+      const peer = await startUpstream(t, wire, listener);
+      const remote = storeOf(t, peer, { firstByteTimeoutMs: 200, stallTimeoutMs: 200 });
+      const local = await directoryStore(await temporaryDirectory(t));
+      const store = writable(await createTiered(t, { local, remote }));
+      await put(store, 'a', BYTES);
+      t.true(BYTES.equals((await readBytes(local, 'a')) ?? Buffer.of()));
+      t.is(store.stats().unreplicated, 1);
+    });
+  }
+}
+
+test('an upload that neither store takes fails with the error of the local store', async (t) => {
+  const { store } = await startTiers(
+    t,
+    (request, response) => {
+      request.resume().on('end', () => response.writeHead(403).end());
+    },
+    { local: memoryStore({ maxBytes: 1000 }) },
   );
-  t.true(stalled.destroyed);
-  await t.throwsAsync(store.delete('a'), refusal('ERR_HOTBLOB_UPSTREAM', /circuit breaker open/));
-  t.deepEqual(await entriesBelow(local.root), []);
+  await t.throwsAsync(put(writable(store), 'a', BYTES), refusal('ERR_HOTBLOB_TOO_LARGE'));
+});
+
+test('a remote store that does not read the body does not delay the upload', async (t) => {
+  const local = memoryStore();
+  const remote: Store = { get: () => undefined, put: async () => ({ created: true }) };
+  const store = writable(await createTiered(t, { local, remote }));
+  await put(store, 'a', BYTES);
+  t.true(BYTES.equals((await readBytes(local, 'a')) ?? Buffer.of()));
 });
 
 test('a failed upload is stored nowhere and is not a failure of the remote store', async (t) => {
@@ -195,8 +251,10 @@ test('write-back: drops the oldest keys when maxQueued is exceeded', async (t) =
   const local = memoryStore();
   const queueDir = await temporaryDirectory(t);
   const remote = upstreamStore('http://127.0.0.1:1');
-  const options = { local, remote, writes: 'writeBack', queueDir, maxQueued: 3, failureThreshold: 1 } as const;
-  const store = writable(await createTiered(t, options));
+  const limits = { maxQueued: 3, failureThreshold: 1, cooldownMs: 60_000 };
+  const store = writable(await createTiered(t, { local, remote, writes: 'writeBack', queueDir, ...limits }));
+  // Opens the circuit breaker: a task that has failed is moved to the end of the queue.
+  t.is(await readBytes(store, 'a'), undefined);
   for (const key of 'abcde') await put(store, key, key);
   t.is(store.stats().queued, 3);
   t.is(store.stats().dropped, 2);
@@ -238,13 +296,13 @@ test('write-back: a deletion follows an upload in flight, and a queued deletion 
   t.deepEqual([...artifacts.keys()], []);
 });
 
-test('write-back: rejects an upload that cannot be queued, and stores nothing', async (t) => {
-  const { rm } = await import('node:fs/promises');
+test('write-back: an upload that cannot be queued is kept in the local store', async (t) => {
+  const events = collectEvents(t);
   const queueDir = await temporaryDirectory(t);
   const { store, local } = await startTiers(t, serveMap(new Map()), { writes: 'writeBack', queueDir });
   await rm(queueDir, { recursive: true });
-  const body: Readable = bodyOf([]);
-  body.push(null);
-  await t.throwsAsync(store.put('a', body, { signal: never(), size: 0 }), { code: 'ENOENT' });
-  t.deepEqual(await entriesBelow(local.root), []);
+  await put(writable(store), 'a', BYTES);
+  t.true(BYTES.equals((await readBytes(local, 'a')) ?? Buffer.of()));
+  t.is(store.stats().unreplicated, 1);
+  t.true(events.some(({ details }) => /^a: the task cannot be queued: ENOENT/.test(details)));
 });
