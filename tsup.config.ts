@@ -86,7 +86,11 @@ async function transpile(name: string): Promise<void> {
       sourceMap: true,
     },
   });
-  const isTypesOnly = !/\bexports\.\w|\brequire\(/.test(outputText);
+  const statements = outputText.replace(
+    /^(?:"use strict"|Object\.defineProperty\(exports, "__esModule".*);$|^\/\/#.*/gm,
+    '',
+  );
+  const isTypesOnly = statements.trim() === '';
   if (isTypesOnly) return;
   const map = {
     version: 3,

@@ -57,7 +57,7 @@ export class ChangingFile {
       return await this.#read(before);
     } catch (error) {
       if (error instanceof HotblobError) throw error;
-      throw this.#unreadable(errnoCode(error) ?? 'read error', error);
+      throw this.#unreadable(reasonOf(error), error);
     }
   }
 
@@ -94,6 +94,19 @@ export class ChangingFile {
     const message = `${this.#path}: cannot read the file: ${reason}`;
     return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
   }
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOENT: 'it does not exist',
+  EACCES: 'this user has no permission to read it',
+  ENOTDIR: 'a part of its path is not a directory',
+};
+
+function reasonOf(error: unknown): string {
+  const code = errnoCode(error);
+  if (code === undefined) return 'read error';
+  const reason = REASONS[code];
+  return reason === undefined ? code : `${code}, ${reason}`;
 }
 
 /**

@@ -35,6 +35,12 @@ export interface TokenFileOptions {
   readonly onWarning?: ((line: string) => void) | undefined;
 }
 
+/** Policy with the tokens of a file. Created by {@link tokenFile}. */
+export interface TokenFilePolicy extends AccessPolicy {
+  /** Checks the file now, without waiting for the next request. Problems go to `onWarning`. Never rejects. */
+  reload(): Promise<void>;
+}
+
 /**
  * Default of `maxStaleMs`: ten minutes. That is enough time to repair the file, and a revoked token does not remain
  * valid for long.
@@ -56,7 +62,7 @@ export const DEFAULT_MAX_STALE_MS = 600_000;
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option or file. The message contains the path and
  *   the line, never a token
  */
-export function tokenFile(path: string, options: TokenFileOptions = {}): Promise<AccessPolicy> {
+export function tokenFile(path: string, options: TokenFileOptions = {}): Promise<TokenFilePolicy> {
   return openTokenFile(path, options, () => performance.now());
 }
 
@@ -65,7 +71,11 @@ export function tokenFile(path: string, options: TokenFileOptions = {}): Promise
  *
  * @param now returns the time of a monotonic clock in milliseconds
  */
-export async function openTokenFile(path: string, options: TokenFileOptions, now: () => number): Promise<AccessPolicy> {
+export async function openTokenFile(
+  path: string,
+  options: TokenFileOptions,
+  now: () => number,
+): Promise<TokenFilePolicy> {
   if (typeof path !== 'string' || path === '') throw hiddenOption('path', 'the path of a file', path);
   assertHiddenOptions('', options, {
     anonymous: ANONYMOUS,
@@ -75,7 +85,7 @@ export async function openTokenFile(path: string, options: TokenFileOptions, now
   });
   const file = new TokenFile(resolve(path), options, now);
   await file.load();
-  return (request) => file.levelOf(request);
+  return Object.assign((request: AccessRequest) => file.levelOf(request), { reload: () => file.reload() });
 }
 
 const STALE: OptionCheck = {
@@ -125,6 +135,13 @@ class TokenFile {
       this.#checking = this.#check();
     }
     return this.#checking.then(() => this.#tokens.levelOf(request));
+  }
+
+  /** Checks the file after the check in flight, if any, which may have read the file before its last change. */
+  async reload(): Promise<void> {
+    await this.#checking;
+    this.#checking ??= this.#check();
+    await this.#checking;
   }
 
   /**

@@ -1,5 +1,5 @@
 import { type OptionCheck, oneOf } from '../contract/validation.js';
-import { closestName } from '../util/closest-name.js';
+import { didYouMean } from '../util/closest-name.js';
 
 /** Check of a token: the characters of Bearer (RFC 6750, section 2.1). */
 export const TOKEN: OptionCheck = {
@@ -45,7 +45,5 @@ export function describeUnknownProtocol(names: readonly string[], own: readonly 
   const index = names.findIndex((name) => !known.includes(name));
   const name = names[index];
   if (name === undefined) return undefined;
-  const closest = closestName(name, known);
-  const hint = closest === undefined ? '' : ` (did you mean ${closest}?)`;
-  return `name ${index + 1} is not a protocol${hint}; expected ${known.join(', ')}, or a name in the option protocols`;
+  return `name ${index + 1} is not a protocol${didYouMean(name, known)}; expected ${known.join(', ')}, or a name in the option protocols`;
 }

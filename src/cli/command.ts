@@ -1,6 +1,7 @@
 import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { errnoCode } from '../contract/errors.js';
-import { parseBytes } from '../util/units.js';
+import { didYouMean } from '../util/closest-name.js';
+import { messageOf } from '../util/report-event.js';
 
 /** Subcommand of `hotblob`. */
 export interface Command {
@@ -34,27 +35,41 @@ type Parsed<T extends Options> = ReturnType<typeof parseArgs<{ options: T; allow
  * @throws UsageError for an unknown option, a missing value or an unexpected value
  */
 export function parseArguments<T extends Options>(args: string[], options: T): Parsed<T> {
+  const parsed = parse(args, options);
+  for (const [name, value] of Object.entries(parsed.values)) {
+    for (const text of [value].flat()) assertExpanded(`--${name}`, text);
+  }
+  for (const text of parsed.positionals) assertExpanded('argument', text);
+  return parsed;
+}
+
+function parse<T extends Options>(args: string[], options: T): Parsed<T> {
   try {
     return parseArgs({ args, options, allowPositionals: true });
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    if (errnoCode(error) !== 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw new UsageError(message);
-    const name = /'(-[^']*)'/.exec(message)?.[1] ?? '';
-    const names = Object.keys(options).map((each) => `--${each}`);
-    const expected = names.length === 0 ? 'this command has no options' : `expected one of ${names.join(', ')}`;
-    throw new UsageError(`unknown option ${name}; ${expected}`);
+    const message = messageOf(error);
+    const name = /'(--?[^' ]*)/.exec(message)?.[1] ?? '';
+    if (errnoCode(error) === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw new UsageError(describeUnknown(name, options));
+    if (/argument missing$/.test(message)) throw new UsageError(`${name}: expected a value`);
+    if (/is ambiguous/.test(message)) {
+      throw new UsageError(`${name}: expected a value; write ${name}=VALUE if the value starts with a dash`);
+    }
+    if (/does not take an argument$/.test(message)) throw new UsageError(`${name}: expected no value`);
+    throw new UsageError(message);
   }
 }
 
-/**
- * Returns a size in bytes, or `undefined` if the option is not given.
- *
- * @param name option, such as `--max-size`
- * @throws UsageError for an invalid size
- */
-export function parseSize(name: string, text: string | undefined): number | undefined {
-  if (text === undefined) return undefined;
-  const bytes = parseBytes(text);
-  if (bytes === undefined) throw new UsageError(`${name}: expected a size such as 50GiB, received '${text}'`);
-  return bytes;
+function describeUnknown(option: string, options: Options): string {
+  const names = Object.keys(options).map((each) => `--${each}`);
+  const expected = names.length === 0 ? 'this command has no options' : `expected one of ${names.join(', ')}`;
+  return `unknown option ${option}${didYouMean(option, names)}; ${expected}`;
+}
+
+/** @throws UsageError if the shell has replaced a variable by nothing, or has not replaced `~` */
+function assertExpanded(name: string, text: unknown): void {
+  if (text === '') throw new UsageError(`${name}: expected a value, received an empty one (is a variable not set?)`);
+  if (typeof text === 'string' && /^~(?:\/|$)/.test(text)) {
+    const hint = `write $HOME instead of ~, or ./~ for a file of this name`;
+    throw new UsageError(`${name}: the shell has not replaced the ~ of '${text}'; ${hint}`);
+  }
 }

@@ -154,8 +154,13 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   507: 'The server has no storage space left.',
 };
 
-const CROSS_ORIGIN_MESSAGE =
-  'The request comes from a web page of another origin. The option cors of the handler names origins that may send it.';
+/** Messages of errors whose status alone does not say what to do. */
+const MESSAGES_BY_CODE: Readonly<Record<string, string>> = {
+  ERR_HOTBLOB_CROSS_ORIGIN:
+    'The request comes from a web page of another origin. The option cors of the handler names origins that may send it.',
+  ERR_HOTBLOB_READ_ONLY:
+    'The cache is read-only. hotblob serve on an address other than loopback accepts uploads with --tokens or --writable.',
+};
 
 /**
  * Returns the text that a client gets with an HTTP status. It never contains a stack, a path or a key.
@@ -163,6 +168,7 @@ const CROSS_ORIGIN_MESSAGE =
  * @param error error that the response reports
  */
 export function clientMessage(status: number, error?: unknown): string {
-  if (errnoCode(error) === 'ERR_HOTBLOB_CROSS_ORIGIN') return CROSS_ORIGIN_MESSAGE;
-  return CLIENT_MESSAGES[status] ?? `Status ${status}.`;
+  const code = errnoCode(error);
+  const message = code !== undefined && Object.hasOwn(MESSAGES_BY_CODE, code) ? MESSAGES_BY_CODE[code] : undefined;
+  return message ?? CLIENT_MESSAGES[status] ?? `Status ${status}.`;
 }

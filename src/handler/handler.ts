@@ -236,10 +236,6 @@ class CacheHandler implements Handler {
     const { protocols } = this.#settings;
     const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, this.#settings);
     const reply = await operation.answer(artifacts);
-    if (reply === undefined) {
-      record.wasLookedUp = true;
-      return 'missing';
-    }
     if ('kind' in reply) {
       if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);
       record.operation = reply.kind;

@@ -1,4 +1,4 @@
-export { type BazelOptions, bazel } from './bazel/bazel.js';
+export { bazel } from './bazel.js';
 export { ccache } from './ccache.js';
 export { gradle } from './gradle.js';
 export { metro } from './metro.js';
@@ -9,7 +9,6 @@ export {
   type AnswerOperation,
   type ArtifactDescription,
   type DeleteOperation,
-  type FailureStatus,
   jsonReply,
   type Operation,
   type Protocol,
@@ -19,7 +18,6 @@ export {
   type Reply,
   type ReplyBody,
   type UnsupportedOperation,
-  type UploadDigest,
   type UploadOperation,
 } from './protocol.js';
 export { uploadMetadata } from './request-metadata.js';

@@ -1,5 +1,4 @@
 import { HotblobError } from '../contract/errors.js';
-import { forEachConcurrently } from '../util/for-each-concurrently.js';
 import { pause } from '../util/loop-slices.js';
 import { keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import {
@@ -125,12 +124,17 @@ async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<
   const hashes = hashesIn((await artifacts.body(MAX_BODY_BYTES).toArray()) as Buffer[]);
   // Members of the response, encoded one at a time: encoding all at once would block the event loop.
   const members = new Map<string, string>();
-  await forEachConcurrently(hashes, MAX_LOOKUPS, async (hash) => {
-    artifacts.signal.throwIfAborted();
-    const summary = summaryOf(await artifacts.describe(prefix + hash));
-    members.set(hash, `${JSON.stringify(hash)}:${JSON.stringify(summary)}`);
-    await pause();
-  });
+  let next = 0;
+  const describeNext = async (): Promise<void> => {
+    for (let hash = hashes[next++]; hash !== undefined; hash = hashes[next++]) {
+      artifacts.signal.throwIfAborted();
+      const summary = summaryOf(await artifacts.describe(prefix + hash));
+      members.set(hash, `${JSON.stringify(hash)}:${JSON.stringify(summary)}`);
+      const paused = pause();
+      if (paused !== undefined) await paused;
+    }
+  };
+  await Promise.all(Array.from({ length: MAX_LOOKUPS }, describeNext));
   return jsonTextReply(200, `{${[...members.values()].join(',')}}`);
 }
 

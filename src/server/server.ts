@@ -9,9 +9,16 @@ import { createServer as createHttp2Server, type Http2Server, type ServerHttp2Se
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, ListenOptions, Socket } from 'node:net';
 import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
-import { TLSSocket } from 'node:tls';
+import {
+  createSecureContext,
+  type SecureContextOptions,
+  TLSSocket,
+  type TlsOptions,
+  Server as TlsServer,
+} from 'node:tls';
 import { continueOnRead } from '../adapters/continue-on-read.js';
 import { Http1Exchange } from '../adapters/http1-exchange.js';
+import { invalidOption } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
 import { Connections } from './connections.js';
@@ -40,12 +47,20 @@ export interface CacheServer {
   /** Returns the number of open connections, and totals since the server was created. */
   stats(): ServerStats;
   /**
+   * Replaces the certificate and the key for new connections, for example after a renewal. The other options of `tls` remain,
+   * and open connections are kept.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the server was created without `tls`
+   * @throws the error of node:tls if the certificate and the key cannot be used. The previous ones then remain in use
+   */
+  setSecureContext(options: SecureContextOptions): void;
+  /**
    * Closes the server gracefully. Drains every connection, lets requests in flight complete, and destroys the
    * connections that remain after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server
    * accepts new connections, so that a load balancer can still request its readiness. Resolves when every connection
    * has closed.
    */
-  close(options?: { readonly timeoutMs?: number }): Promise<void>;
+  close(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
 }
 
 /**
@@ -61,6 +76,7 @@ export function createServer(listener: RequestListener | ExchangeHandler, option
 
 class DualProtocolServer implements CacheServer {
   readonly #limits: Limits;
+  readonly #tls: TlsOptions | undefined;
   readonly #context: Http2Context;
   /**
    * Server that accepts all connections. Its own listeners, which parse HTTP/1.1, are called through `#acceptHttp1`.
@@ -78,6 +94,7 @@ class DualProtocolServer implements CacheServer {
     { tls, handler, maxConnections, memory, limits }: ServerSettings,
   ) {
     this.#limits = limits;
+    this.#tls = tls;
     this.#context = { limits, budget: new UploadBudget(memory, limits), totals: new ConnectionTotals() };
     this.#connections = new Connections(maxConnections, this.#context.totals);
     const listeners = listenersOf(listener, handler);
@@ -142,7 +159,20 @@ class DualProtocolServer implements CacheServer {
     };
   }
 
-  async close({ timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS }: { readonly timeoutMs?: number } = {}): Promise<void> {
+  setSecureContext(options: SecureContextOptions): void {
+    if (!(this.#http1 instanceof TlsServer)) {
+      throw invalidOption('tls', 'a server with the option tls for setSecureContext()', undefined);
+    }
+    const merged = { ...this.#tls, ...options };
+    createSecureContext(merged); // throws before the server has changed
+    this.#http1.setSecureContext(merged);
+  }
+
+  async close({
+    timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS,
+  }: {
+    readonly timeoutMs?: number | undefined;
+  } = {}): Promise<void> {
     if (!this.#http1.listening) return;
     this.#isDraining = true;
     const existing = this.#connections.entries();

@@ -2,7 +2,7 @@
 const MAX_DISTANCE = 2;
 
 /** Returns the name in `names` that `name` probably stands for: an abbreviation or a misspelling of it. */
-export function closestName(name: string, names: readonly string[]): string | undefined {
+function closestName(name: string, names: readonly string[]): string | undefined {
   const word = name.toLowerCase();
   const longer = names.find((each) => word.length >= MAX_DISTANCE && (each.startsWith(word) || word.startsWith(each)));
   if (longer !== undefined) return longer;
@@ -17,6 +17,12 @@ export function closestName(name: string, names: readonly string[]): string | un
     }
   }
   return closest?.name;
+}
+
+/** Returns ` (did you mean NAME?)` for an error message, or the empty string if no name is similar. */
+export function didYouMean(name: string, names: readonly string[]): string {
+  const closest = closestName(name, names);
+  return closest === undefined ? '' : ` (did you mean ${closest}?)`;
 }
 
 /** Returns the number of characters to insert, delete or replace (Levenshtein). */

@@ -199,7 +199,10 @@ test('problems of the token file are on stderr, and the last valid tokens stay',
   await writeFile(`${file}.new`, `write ${token} protocols=turbo\n`);
   await rename(`${file}.new`, file);
   await check(2);
-  t.regex(lines[1] ?? '', /^hotblob: .*tokens:1: protocols=: .*did you mean turborepo\?.*last valid tokens accepted/);
+  t.regex(
+    lines[1] ?? '',
+    /^hotblob: .*tokens:1: protocols=: .*did you mean turborepo\?.*last valid tokens are accepted/,
+  );
   await rm(file);
   await check(3);
   t.regex(lines[2] ?? '', /^hotblob: .*tokens: cannot read the file: ENOENT/);
@@ -212,6 +215,7 @@ test('on a non-loopback address, uploads are refused without --writable', async 
   const refused = await put(closed.url);
   t.is(refused.status, 405);
   t.is(refused.headers.get('allow'), 'GET, HEAD');
+  t.regex(await refused.text(), /read-only\. .* accepts uploads with --tokens or --writable/);
   t.is((await put((await start(t, '--host', '0.0.0.0', '--writable')).url)).status, 200);
 });
 
@@ -244,26 +248,36 @@ test('an error is printed without a stack trace, and the exit code tells usage e
   t.regex((await run('--version')).output, /^\d+\.\d+\.\d+\n$/);
   const cases: [string[], number, RegExp][] = [
     [[], 2, /missing command; expected one of serve, .*doctor\nRun 'hotblob --help' for usage\./],
-    [['sevre'], 2, /unknown command 'sevre'; expected one of serve, /],
-    [['serve', '--prot', '1'], 2, /serve: unknown option --prot; expected one of --dir, /],
+    [['sevre'], 2, /unknown command 'sevre' \(did you mean serve\?\); expected one of serve, /],
+    [['--port', '1'], 2, /expected a command before --port, such as hotblob serve --port/],
+    [['help', 'sevre'], 2, /unknown command 'sevre'/],
+    [
+      ['serve', '--prot', '1'],
+      2,
+      /serve: unknown option --prot \(did you mean --protocol\?\); expected one of --dir, /,
+    ],
     [['serve', '--json'], 2, /serve: unknown option --json; expected one of/],
     [['verify', '--json', '.'], 2, /verify: unknown option --json; this command has no options/],
     [['verify'], 2, /verify: expected one directory/],
-    [['serve', 'here'], 2, /serve: unexpected argument 'here'/],
+    [['serve', 'here'], 2, /serve: unexpected argument 'here'; the directory is an option: --dir here/],
     [['doctor', '--port', '1'], 2, /doctor: unknown option --port; expected one of --json/],
     [['serve', '--port', '99999'], 2, /--port: expected an integer from 0 to 65535, received '99999'/],
-    [['serve', '--max-connections', '0'], 2, /--max-connections: expected a whole number from 1, received '0'/],
+    [['serve', '--max-connections', '0'], 2, /--max-connections: expected an integer from 1 to \d+, received '0'/],
     [['serve', '--allow-host', 'a', '--allow-host', 'b:80'], 2, /--allow-host: expected a host name .*received 'b:80'/],
     [['serve', '--max-size', 'huge'], 2, /--max-size: expected a size such as 50GiB, received 'huge'/],
-    [['serve', '--store', 'cloud'], 2, /--store: expected directory or segments, received 'cloud'/],
-    [['serve', '--upstream', 'ftp://user:secret@host'], 1, /url: expected an http: or https: URL/],
+    [['serve', '--store', 'cloud'], 2, /--store: unknown kind 'cloud'; expected one of directory, segments/],
+    [['serve', '--upstream', 'ftp://user:secret@host'], 2, /--upstream: expected an http: or https: URL/],
     [['serve', '--protocol', 'nx,make'], 2, /--protocol: unknown protocol 'make'; expected one of tuist, turborepo, /],
     [['serve', '--anonymous', 'read'], 2, /--anonymous requires --tokens/],
-    [['serve', '--tokens', 'package.json', '--anonymous', 'all'], 2, /--anonymous: expected/],
+    [
+      ['serve', '--tokens', 'package.json', '--anonymous', 'all'],
+      2,
+      /--anonymous: unknown level 'all'; expected one of none, read, write/,
+    ],
     [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
     [['verify', '.'], 1, /a segment store/],
     [['serve', '--tls-cert', 'x'], 2, /--tls-cert requires --tls-key/],
-    [['serve', '--dir', 'package.json', '--port', '0'], 1, /a directory that can be read or created/],
+    [['serve', '--dir', 'package.json', '--port', '0'], 1, /--dir: expected a directory that can be read or created/],
   ];
   for (const [args, code, message] of cases) {
     const result = await run(...args);

@@ -12,7 +12,8 @@ export function certificate(): Promise<Certificate> {
   return cached;
 }
 
-async function generateCertificate(): Promise<Certificate> {
+/** Creates a self-signed certificate for 127.0.0.1. */
+export async function generateCertificate(): Promise<Certificate> {
   const { generate } = await import('selfsigned');
   const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
     keyType: 'ec',

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { bazel } from '../../protocols/bazel/bazel.js';
+import { bazel } from '../../protocols/bazel.js';
 import { ccache } from '../../protocols/ccache.js';
 import { gradle } from '../../protocols/gradle.js';
 import { metro } from '../../protocols/metro.js';
@@ -40,10 +40,6 @@ export type ProtocolName = keyof typeof PROTOCOLS;
 
 /** Values that `--protocol` accepts. */
 export const PROTOCOL_NAMES = Object.keys(PROTOCOLS) as readonly ProtocolName[]; // Object.keys() loses the literal types
-
-export function isProtocolName(name: string): name is ProtocolName {
-  return Object.hasOwn(PROTOCOLS, name);
-}
 
 /** Creates the protocols with these names, in matching order. */
 export function createProtocols(names: readonly ProtocolName[], context: ProtocolContext): Protocol[] {

@@ -1,37 +1,15 @@
-import { readFileSync } from 'node:fs';
-import { isHostPattern, isLoopbackAddress } from '../../access/hosts.js';
-import { type Command, parseArguments, parseSize, UsageError } from '../command.js';
-import type { StoreKind } from './open-store.js';
-import { isProtocolName, PROTOCOL_NAMES, type ProtocolName } from './protocol-names.js';
-import { type ServeOptions, serve } from './serve.js';
-
-const OPTIONS = {
-  dir: { type: 'string' },
-  store: { type: 'string' },
-  upstream: { type: 'string' },
-  protocol: { type: 'string' },
-  tokens: { type: 'string' },
-  anonymous: { type: 'string' },
-  port: { type: 'string' },
-  host: { type: 'string' },
-  'allow-host': { type: 'string', multiple: true },
-  writable: { type: 'boolean' },
-  immutable: { type: 'boolean' },
-  'verify-reads': { type: 'boolean' },
-  'group-access': { type: 'boolean' },
-  'max-size': { type: 'string' },
-  'max-spool': { type: 'string' },
-  'max-connections': { type: 'string' },
-  'tls-cert': { type: 'string' },
-  'tls-key': { type: 'string' },
-} as const;
-
-type Values = ReturnType<typeof parseArguments<typeof OPTIONS>>['values'];
+import { closeSync, openSync } from 'node:fs';
+import { isatty } from 'node:tty';
+import { type Command, parseArguments, UsageError } from '../command.js';
+import { PROTOCOL_NAMES } from './protocol-names.js';
+import { type RunningServer, serve } from './serve.js';
+import { parseServeOptions, SERVE_OPTIONS } from './serve-options.js';
 
 const HELP = `Usage: hotblob serve [options]
 
-Serves a store over HTTP/1.1 and HTTP/2 on one port. On SIGINT or SIGTERM, requests in flight have
-30 seconds to complete. The same signal a second time exits immediately.
+Serves a store over HTTP/1.1 and HTTP/2 on one port. On SIGINT or SIGTERM, requests in flight may complete.
+The same signal a second time exits immediately. On SIGHUP, the files of --tokens, --tls-cert and --tls-key
+are read again.
 
 Options:
   --dir DIR            Directory of the artifacts, created if missing (default: ./artifacts)
@@ -50,8 +28,14 @@ Options:
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
   --group-access       Let the group read and write what is created in DIR (default: only this user)
   --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
+  --max-upload BYTES   Largest upload that is accepted (default: 2GiB)
   --max-spool BYTES    Space in the temporary directory for downloads from the upstream (default: 8GiB)
   --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
+  --keep-alive-timeout SECONDS
+                       Time after which an idle connection is closed; make it longer than that of a load
+                       balancer in front of the server (default: 75 for HTTP/1.1, 300 for HTTP/2)
+  --shutdown-timeout SECONDS
+                       Time for requests in flight to complete after SIGINT or SIGTERM (default: 30)
   --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
   --tls-key FILE       Private key in PEM format; requires --tls-cert
 
@@ -66,7 +50,7 @@ Protocols: ${PROTOCOL_NAMES.join(', ')}.
 
 Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b and
 namespaces=c,d. The file is reloaded when it changes. Replace it with mv: a last line without a newline is
-not used.
+not used. The files of --tls-cert and --tls-key are reloaded within 5 seconds, and open connections stay open.
 
 The credentials for the upstream are user and password in URL, or a bearer token in the environment variable
 HOTBLOB_UPSTREAM_TOKEN. BYTES may have the suffix K, M, G, T or KiB, MiB, GiB, TiB (powers of 1024).
@@ -81,96 +65,52 @@ export function serveCommand(version: string): Command {
     summary: 'Serve a build cache over HTTP/1.1 and HTTP/2',
     help: HELP,
     async run(args) {
-      const { values, positionals } = parseArguments(args, OPTIONS);
-      if (positionals.length > 0) throw new UsageError(`unexpected argument '${positionals.join(' ')}'`);
-      const server = await serve(serveOptions(version, values));
-      process.stdout.write(`${server.description}\n`);
-
-      let isStopping = false;
-      const stop = () => {
-        if (isStopping) process.exit(1);
-        isStopping = true;
-        server.close().then(
-          () => process.exit(0),
-          (error: unknown) => {
-            process.stderr.write(`hotblob: ${error}\n`);
-            process.exit(1);
-          },
-        );
-      };
-      process.on('SIGINT', stop).on('SIGTERM', stop);
+      const { values, positionals } = parseArguments(args, SERVE_OPTIONS);
+      if (positionals.length > 0) {
+        const hint = values.dir === undefined ? `; the directory is an option: --dir ${positionals[0]}` : '';
+        throw new UsageError(`unexpected argument '${positionals.join(' ')}'${hint}`);
+      }
+      await runServer(() => serve(parseServeOptions(version, values)));
     },
   };
 }
 
-function serveOptions(version: string, values: Values): ServeOptions {
-  const port = Number(values.port ?? 8080);
-  if (!Number.isInteger(port) || port < 0 || port > 65535)
-    throw new UsageError(`--port: expected an integer from 0 to 65535, received '${values.port}'`);
-  const host = values.host ?? '127.0.0.1';
-  const { 'tls-cert': cert, 'tls-key': key } = values;
-  if ((cert === undefined) !== (key === undefined)) {
-    throw new UsageError(cert === undefined ? '--tls-key requires --tls-cert' : '--tls-cert requires --tls-key');
-  }
-  return {
-    version,
-    kind: values.store === undefined ? undefined : parseStoreKind(values.store),
-    dir: values.dir ?? './artifacts',
-    port,
-    host,
-    // With tokens, each token has its own access level.
-    writable:
-      values.writable === true || values.tokens !== undefined || host === 'localhost' || isLoopbackAddress(host),
-    access: parseAccess(values),
-    allowedHosts: parseAllowedHosts(values),
-    protocols: values.protocol === undefined ? PROTOCOL_NAMES : parseProtocols(values.protocol),
-    immutable: values.immutable,
-    verifyReads: values['verify-reads'],
-    groupAccess: values['group-access'],
-    maxBytes: parseSize('--max-size', values['max-size']),
-    maxConnections: parseMaxConnections(values),
-    upstream: parseUpstream(values),
-    tls: cert === undefined || key === undefined ? undefined : { cert: readFileSync(cert), key: readFileSync(key) },
+async function runServer(start: () => Promise<RunningServer>): Promise<void> {
+  let server: RunningServer | undefined;
+  let isStopping = false;
+  const stop = () => {
+    // Before the port is open, there is no request to complete, and a store recovers from an exit at any time.
+    if (server === undefined) process.exit(0);
+    if (isStopping) process.exit(1);
+    isStopping = true;
+    server.close().then(
+      () => process.exit(0),
+      (error: unknown) => {
+        process.stderr.write(`hotblob: ${error}\n`);
+        process.exit(1);
+      },
+    );
   };
-}
-
-function parseUpstream({ upstream: url, 'max-spool': maxSpool }: Values): ServeOptions['upstream'] {
-  const maxSpoolBytes = parseSize('--max-spool', maxSpool);
-  if (url !== undefined) return { url, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined, maxSpoolBytes };
-  if (maxSpool !== undefined) throw new UsageError('--max-spool requires --upstream');
-  return undefined;
-}
-
-function parseMaxConnections({ 'max-connections': text }: Values): number | undefined {
-  if (text === undefined || /^[1-9]\d{0,8}$/.test(text)) return text === undefined ? undefined : Number(text);
-  throw new UsageError(`--max-connections: expected a whole number from 1, received '${text}'`);
-}
-
-function parseProtocols(text: string): ProtocolName[] {
-  return text.split(',').map((name) => {
-    if (isProtocolName(name)) return name;
-    throw new UsageError(`--protocol: unknown protocol '${name}'; expected one of ${PROTOCOL_NAMES.join(', ')}`);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeAllListeners(signal).on(signal, stop);
+  process.on('SIGHUP', () => {
+    if (isTerminalClosed()) stop();
+    else void server?.reload();
   });
+  // A server continues if its output has no reader.
+  process.stdout.removeAllListeners('error').on('error', () => {});
+  server = await start();
+  process.stdout.write(`${server.description}\n`);
 }
 
-function parseAccess({ tokens: file, anonymous }: Values): ServeOptions['access'] {
-  if (file === undefined) {
-    if (anonymous !== undefined) throw new UsageError('--anonymous requires --tokens');
-    return undefined;
+const wasStartedOnTerminal = [0, 1, 2].some((descriptor) => isatty(descriptor));
+
+/** SIGHUP also means that the terminal of a process has been closed. The process then has no terminal that it could open. */
+function isTerminalClosed(): boolean {
+  if (!wasStartedOnTerminal) return false;
+  try {
+    closeSync(openSync('/dev/tty', 'r'));
+    return false;
+  } catch {
+    return true;
   }
-  if (anonymous === undefined || anonymous === 'none' || anonymous === 'read' || anonymous === 'write') {
-    return { file, anonymous };
-  }
-  throw new UsageError(`--anonymous: expected none, read or write, received '${anonymous}'`);
-}
-
-function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allowedHosts'] {
-  const invalid = names?.find((name) => !isHostPattern(name));
-  if (invalid === undefined) return names;
-  throw new UsageError(`--allow-host: expected a host name without a port, received '${invalid}'`);
-}
-
-function parseStoreKind(text: string): StoreKind {
-  if (text === 'directory' || text === 'segments') return text;
-  throw new UsageError(`--store: expected directory or segments, received '${text}'`);
 }

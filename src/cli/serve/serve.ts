@@ -1,15 +1,25 @@
 import type { AddressInfo } from 'node:net';
 import type { AccessLevel } from '../../access/policy.js';
-import { tokenFile } from '../../access/token-file.js';
+import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
 import type { Exchange } from '../../contract/exchange.js';
 import type { Store } from '../../contract/store.js';
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.js';
 import { createHandler, type ExchangeHandler, type Handler } from '../../handler/handler.js';
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import { createServer } from '../../server/server.js';
+import { messageOf } from '../../util/report-event.js';
+import { formatCountOf } from '../../util/units.js';
+import { CommandError } from '../command.js';
+import { type Certificate, type CertificatePaths, expiryWarning } from './certificate.js';
+import { CertificateFiles } from './certificate-files.js';
+import { describeAccess } from './describe-access.js';
+import { listenError } from './listen-error.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { createStatusPages, OPERATOR_PATH } from './status-pages.js';
+
+/** Value of `--max-size` below which a unit is probably missing. */
+const MIN_SENSIBLE_BYTES = 1024 * 1024;
 
 /** Options of {@link serve}. */
 export interface ServeOptions extends ServedStoreOptions {
@@ -20,30 +30,42 @@ export interface ServeOptions extends ServedStoreOptions {
   readonly host: string;
   /** Default: as for `createServer`. */
   readonly maxConnections?: number | undefined;
+  /** Default: as for `createHandler`. */
+  readonly maxUploadBytes?: number | undefined;
+  /** Time after which an idle connection is closed. Default: as for `createServer`. */
+  readonly keepAliveTimeoutMs?: number | undefined;
+  /** Time for requests in flight to complete when the server closes. Default: as for `createServer`. */
+  readonly shutdownTimeoutMs?: number | undefined;
   readonly writable: boolean;
   readonly protocols: readonly ProtocolName[];
   /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
   readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
   /** Host names that requests may be for, in addition to those of the loopback interface. Default: see `HandlerOptions`. */
   readonly allowedHosts?: readonly string[] | undefined;
-  readonly tls: { readonly cert: Buffer; readonly key: Buffer } | undefined;
+  /** Files of the certificate chain and the private key. `undefined`: no TLS. */
+  readonly tls: CertificatePaths | undefined;
 }
 
 /** A running server. */
 export interface RunningServer {
-  /** One line with the URL and the configuration. */
+  /** A line with the URL and the configuration, and a line about access. */
   readonly description: string;
   readonly port: number;
-  /** Drains the server. Requests in flight have 30 seconds to complete; after that they are aborted. */
+  /** Reads the token file and the certificate again. Problems are written to stderr. Never rejects. */
+  reload(): Promise<void>;
+  /** Drains the server. Requests in flight that have not completed in time are aborted. */
   close(): Promise<void>;
 }
 
 /** Serves a store over HTTP/1.1 and HTTP/2. Resolves when the server is listening. */
 export async function serve(options: ServeOptions): Promise<RunningServer> {
-  const { tls, allowedHosts } = options;
-  const access =
-    options.access && (await tokenFile(options.access.file, { anonymous: options.access.anonymous, onWarning: warn }));
-  const served = await openStore(options);
+  const { allowedHosts } = options;
+  const access = options.access && (await openTokens(options.access, warn));
+  const certificateFiles = options.tls && new CertificateFiles(options.tls);
+  const certificate = await certificateFiles?.load();
+  const served = await openStore(options).catch((error: unknown) => {
+    throw nameOption(error);
+  });
   const { store } = served;
   const memory = systemMemoryPressure();
   const handler = createHandler({
@@ -51,6 +73,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     protocols: createProtocols(options.protocols, options),
     access,
     allowedHosts,
+    maxUploadBytes: options.maxUploadBytes,
     memory,
   });
   let isDraining = false;
@@ -62,25 +85,79 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     handle: (exchange) =>
       exchange.url.startsWith(OPERATOR_PATH) ? handleOperatorRequest(exchange) : handler.handle(exchange),
   };
-  const server = createServer(root, { memory, tls, maxConnections: options.maxConnections });
+  const server = createServer(root, {
+    memory,
+    tls: certificate && { cert: certificate.cert, key: certificate.key },
+    maxConnections: options.maxConnections,
+    keepAliveTimeoutMs: options.keepAliveTimeoutMs,
+    idleTimeoutMs: options.keepAliveTimeoutMs,
+  });
   const { version } = options;
   pages = createStatusPages({ version, handler, server, store, access, allowedHosts, isDraining: () => isDraining });
   dashboard = createDashboard({ handler, server, store, access, allowedHosts, path: OPERATOR_PATH });
-  await server.listen({ port: options.port, host: options.host });
+  await server.listen({ port: options.port, host: options.host }).catch((error: unknown) => {
+    throw listenError(error, options);
+  });
+  for (const warning of startWarnings(options, certificate)) warn(warning);
+  certificateFiles?.watch({
+    onRenewed({ cert, key, validTo }) {
+      server.setSecureContext({ cert, key });
+      warn(`certificate reloaded: valid until ${validTo.toISOString().slice(0, 10)}`);
+    },
+    onProblem: (problem) => warn(`certificate not reloaded, the previous one remains in use: ${problem}`),
+  });
   // The address is an AddressInfo because the server listens on a port.
   const { port } = server.address() as AddressInfo;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
+  const url = `${certificate === undefined ? 'http' : 'https'}://${host}:${port}`;
   return {
     port,
-    description: `hotblob listening on ${tls ? 'https' : 'http'}://${host}:${port} (${describeConfiguration(handler, memory.sensor, served, options)})`,
+    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options)}`,
+    async reload() {
+      await Promise.all([access?.reload(), certificateFiles?.reload()]);
+    },
     async close() {
       isDraining = true;
+      certificateFiles?.close();
       dashboard.close();
-      await server.close();
+      await server.close({ timeoutMs: options.shutdownTimeoutMs });
       handler.close();
       await store.close();
     },
   };
+}
+
+/** Options of stores, as the command line calls them. */
+const OPTION_NAMES: Readonly<Record<string, string>> = { dir: '--dir', maxBytes: '--max-size' };
+
+/** Replaces the name of an option of a store in an error message by that of the command line. */
+function nameOption(error: unknown): unknown {
+  const [, name = '', rest = ''] = /^(\w+)(: [\s\S]*)$/.exec(messageOf(error)) ?? [];
+  const option = Object.hasOwn(OPTION_NAMES, name) ? OPTION_NAMES[name] : undefined;
+  return option === undefined ? error : new CommandError(option + rest);
+}
+
+/** @throws CommandError if the token file cannot be used */
+export async function openTokens(
+  { file, anonymous }: NonNullable<ServeOptions['access']>,
+  onWarning: (line: string) => void,
+): Promise<TokenFilePolicy> {
+  try {
+    return await tokenFile(file, { anonymous, onWarning });
+  } catch (error) {
+    throw new CommandError(`--tokens: ${messageOf(error)}`);
+  }
+}
+
+/** Returns a line for each option whose value is valid but probably not intended. */
+export function startWarnings({ maxBytes, tls }: ServeOptions, certificate: Certificate | undefined): string[] {
+  const warnings: string[] = [];
+  if (maxBytes !== undefined && maxBytes < MIN_SENSIBLE_BYTES) {
+    warnings.push(`--max-size: the cache holds only ${formatCountOf(maxBytes, 'byte')} (did you mean ${maxBytes}GiB?)`);
+  }
+  const expiry = tls && certificate && expiryWarning(tls, certificate);
+  if (expiry !== undefined) warnings.push(expiry);
+  return warnings;
 }
 
 function warn(line: string): void {

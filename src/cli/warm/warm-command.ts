@@ -3,7 +3,8 @@ import { type SystemMemoryPressure, systemMemoryPressure } from '../../memory/pr
 import { printable, printableJson } from '../../util/printable.js';
 import { formatBytes, formatCount, formatCountOf, formatShare } from '../../util/units.js';
 import { type ArtifactFile, listArtifactFiles } from '../artifact-files.js';
-import { type Command, CommandError, parseArguments, parseSize, UsageError } from '../command.js';
+import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
+import { parseSize } from '../option-values.js';
 import { Progress } from '../progress.js';
 import { selectMostRecent, type WarmResult, warm } from './warm.js';
 

@@ -196,9 +196,11 @@ test('a request without a response times out', async (t) => {
 
 test('a certificate that is not trusted is refused, and NODE_EXTRA_CA_CERTS makes it trusted', async (t) => {
   const { cert, key } = await certificate();
-  const file = join(await temporaryDirectory(t), 'cert.pem');
+  const directory = await temporaryDirectory(t);
+  const file = join(directory, 'cert.pem');
   await writeFile(file, cert);
-  const { url } = await start(t, { tls: { cert: Buffer.from(cert), key: Buffer.from(key) } });
+  await writeFile(join(directory, 'key.pem'), key);
+  const { url } = await start(t, { tls: { cert: file, key: join(directory, 'key.pem') } });
   const refused = await runCommand(['stats', url]);
   t.is(refused.code, 1);
   t.regex(refused.stderr, /the certificate is not trusted \(\w+\); set NODE_EXTRA_CA_CERTS=FILE/);

@@ -1,0 +1,144 @@
+import { isHostPattern } from '../../access/hosts.js';
+import { type parseArguments, UsageError } from '../command.js';
+import { parseInteger, parseName, parseSize } from '../option-values.js';
+import { isLoopbackHost } from './describe-access.js';
+import type { StoreKind } from './open-store.js';
+import { PROTOCOL_NAMES } from './protocol-names.js';
+import type { ServeOptions } from './serve.js';
+
+/** Options of `hotblob serve`, for `parseArguments`. */
+export const SERVE_OPTIONS = {
+  dir: { type: 'string' },
+  store: { type: 'string' },
+  upstream: { type: 'string' },
+  protocol: { type: 'string' },
+  tokens: { type: 'string' },
+  anonymous: { type: 'string' },
+  port: { type: 'string' },
+  host: { type: 'string' },
+  'allow-host': { type: 'string', multiple: true },
+  writable: { type: 'boolean' },
+  immutable: { type: 'boolean' },
+  'verify-reads': { type: 'boolean' },
+  'group-access': { type: 'boolean' },
+  'max-size': { type: 'string' },
+  'max-upload': { type: 'string' },
+  'max-spool': { type: 'string' },
+  'max-connections': { type: 'string' },
+  'keep-alive-timeout': { type: 'string' },
+  'shutdown-timeout': { type: 'string' },
+  'tls-cert': { type: 'string' },
+  'tls-key': { type: 'string' },
+} as const;
+
+type Values = ReturnType<typeof parseArguments<typeof SERVE_OPTIONS>>['values'];
+
+const DAY_SECONDS = 24 * 60 * 60;
+const STORE_KINDS: readonly StoreKind[] = ['directory', 'segments'];
+const LEVELS = ['none', 'read', 'write'] as const;
+
+/**
+ * Parses the options of `hotblob serve`, without access to files or the network.
+ *
+ * @param version version of this package
+ * @throws UsageError
+ */
+export function parseServeOptions(version: string, values: Values): ServeOptions {
+  const port = parseInteger('--port', values.port, { min: 0, max: 65_535 }) ?? 8080;
+  const host = parseHost(values.host);
+  return {
+    version,
+    kind: values.store === undefined ? undefined : parseName('--store', values.store, 'kind', STORE_KINDS),
+    dir: values.dir ?? './artifacts',
+    port,
+    host,
+    // With tokens, each token has its own access level.
+    writable: values.writable === true || values.tokens !== undefined || isLoopbackHost(host),
+    access: parseAccess(values),
+    allowedHosts: parseAllowedHosts(values),
+    protocols: parseProtocols(values),
+    immutable: values.immutable,
+    verifyReads: values['verify-reads'],
+    groupAccess: values['group-access'],
+    maxBytes: parseSize('--max-size', values['max-size']),
+    maxUploadBytes: parseMaxUpload(values),
+    maxConnections: parseInteger('--max-connections', values['max-connections'], { min: 1, max: 999_999_999 }),
+    keepAliveTimeoutMs: parseSeconds('--keep-alive-timeout', values['keep-alive-timeout'], 1),
+    shutdownTimeoutMs: parseSeconds('--shutdown-timeout', values['shutdown-timeout'], 0),
+    upstream: parseUpstream(values, host, port),
+    tls: parseTls(values),
+  };
+}
+
+function parseHost(text = '127.0.0.1'): string {
+  const host = /^\[.*\]$/.test(text) ? text.slice(1, -1) : text; // the brackets of an IPv6 address in a URL
+  if (host === '*') throw new UsageError("--host: expected an address, received '*'; use 0.0.0.0 (IPv4) or :: (all)");
+  if (host.includes('/') || /^[^:]*:\d*$/.test(host)) {
+    throw new UsageError(`--host: expected a name or an IP address, received '${text}'; the port belongs to --port`);
+  }
+  return host;
+}
+
+function parseSeconds(name: string, text: string | undefined, min: number): number | undefined {
+  const seconds = parseInteger(name, text, { min, max: DAY_SECONDS }, 'a whole number of seconds');
+  return seconds === undefined ? undefined : seconds * 1000;
+}
+
+function parseMaxUpload({ 'max-upload': text }: Values): number | undefined {
+  const bytes = parseSize('--max-upload', text);
+  if (bytes !== 0) return bytes;
+  throw new UsageError(
+    `--max-upload: expected a size from 1, received '${text}'; for no limit, use a size such as 8TiB`,
+  );
+}
+
+function parseUpstream(
+  { upstream: text, 'max-spool': maxSpool }: Values,
+  host: string,
+  port: number,
+): ServeOptions['upstream'] {
+  const maxSpoolBytes = parseSize('--max-spool', maxSpool);
+  if (text === undefined) {
+    if (maxSpool !== undefined) throw new UsageError('--max-spool requires --upstream');
+    return undefined;
+  }
+  const url = URL.canParse(text) ? new URL(text) : undefined;
+  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+    // Does not print the text, which may contain a password.
+    const hint = text.includes('://') ? '' : ', with the scheme';
+    throw new UsageError(`--upstream: expected an http: or https: URL such as https://cache.example.com${hint}`);
+  }
+  const upstreamPort = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
+  const isHere = isLoopbackHost(host) || host === '0.0.0.0' || host === '::';
+  if (upstreamPort === port && isHere && isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''))) {
+    throw new UsageError(`--upstream: ${url.origin} is the address of this server itself; choose another --port`);
+  }
+  return { url: text, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined, maxSpoolBytes };
+}
+
+function parseProtocols({ protocol }: Values): ServeOptions['protocols'] {
+  if (protocol === undefined) return PROTOCOL_NAMES;
+  return protocol.split(',').map((name) => parseName('--protocol', name.trim(), 'protocol', PROTOCOL_NAMES));
+}
+
+function parseAccess({ tokens: file, anonymous }: Values): ServeOptions['access'] {
+  if (file === undefined) {
+    if (anonymous !== undefined) throw new UsageError('--anonymous requires --tokens');
+    return undefined;
+  }
+  const level = anonymous === undefined ? undefined : parseName('--anonymous', anonymous, 'level', LEVELS);
+  return { file, anonymous: level };
+}
+
+function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allowedHosts'] {
+  const invalid = names?.find((name) => !isHostPattern(name));
+  if (invalid === undefined) return names;
+  throw new UsageError(`--allow-host: expected a host name without a port, received '${invalid}'`);
+}
+
+function parseTls({ 'tls-cert': cert, 'tls-key': key }: Values): ServeOptions['tls'] {
+  if (cert !== undefined && key !== undefined) return { cert, key };
+  if (cert !== undefined) throw new UsageError('--tls-cert requires --tls-key');
+  if (key !== undefined) throw new UsageError('--tls-key requires --tls-cert');
+  return undefined;
+}

@@ -1,0 +1,41 @@
+import test from 'ava';
+import { describeAccess } from '../../../src/cli/serve/describe-access.js';
+
+const CASES: readonly [string, Parameters<typeof describeAccess>[0], RegExp][] = [
+  [
+    'a loopback address without tokens',
+    { host: '127.0.0.1', writable: true, access: undefined },
+    /^access: read and write for every program on this machine \(.*\), and for every client of a proxy on it$/,
+  ],
+  [
+    'a loopback address behind a proxy',
+    { host: 'localhost', writable: true, access: undefined, allowedHosts: ['cache.example.com'] },
+    /a proxy on it \(--allow-host\)$/,
+  ],
+  [
+    'another address without tokens',
+    { host: '0.0.0.0', writable: false, access: undefined },
+    /^access: read-only for every client \(no --tokens; .*\); to accept uploads, use --tokens FILE or --writable$/,
+  ],
+  [
+    'another address with --writable',
+    { host: '0.0.0.0', writable: true, access: undefined },
+    /^access: read and write for every client \(--writable, no --tokens\)$/,
+  ],
+  [
+    'tokens',
+    { host: '0.0.0.0', writable: true, access: { file: 'tokens', anonymous: undefined } },
+    /^access: by the tokens in tokens; no access without a token \(--anonymous none\)$/,
+  ],
+  [
+    'tokens and anonymous readers',
+    { host: '::', writable: true, access: { file: 'tokens', anonymous: 'read' } },
+    /; read access without a token \(--anonymous read\)$/,
+  ],
+];
+
+for (const [title, options, expected] of CASES) {
+  test(`says who may read and write: ${title}`, (t) => {
+    t.regex(describeAccess(options), expected);
+  });
+}

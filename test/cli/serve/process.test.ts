@@ -1,0 +1,235 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync } from 'node:fs';
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import http from 'node:http';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { connect, type TLSSocket } from 'node:tls';
+import test, { type ExecutionContext } from 'ava';
+import type { StatsDocument } from '../../../src/cli/serve/status-pages.js';
+import { type Certificate, generateCertificate } from '../../helpers/certificate.js';
+import { type Launch, startCommand } from '../../helpers/command-line.js';
+import { temporaryDirectory } from '../../helpers/files.js';
+import { testWith } from '../../helpers/peers.js';
+import { until } from '../../helpers/poll.js';
+
+/** Starts `hotblob serve` on a free port. Collects the lines of both streams. */
+async function serve(t: ExecutionContext, args: readonly string[] = [], launch?: Launch) {
+  const dir = join(await temporaryDirectory(t), 'artifacts');
+  const command = startCommand(['serve', '--dir', dir, '--port', '0', ...args], launch);
+  t.teardown(() => command.child.kill('SIGKILL'));
+  const lines: string[] = [];
+  const errors: string[] = [];
+  createInterface(command.child.stdout).on('line', (line) => lines.push(line));
+  createInterface(command.child.stderr).on('line', (line) => errors.push(line));
+  return { ...command, dir, lines, errors };
+}
+
+async function portOf({ lines }: { lines: readonly string[] }): Promise<number> {
+  await until('the server prints its address', () => lines.length > 1);
+  return Number(/:(\d+) \(/.exec(lines[0] ?? '')?.[1]);
+}
+
+test('a port in use and an address of another machine are one line with the remedy', async (t) => {
+  const other = createServer();
+  await once(other.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => other.close());
+  const { port } = other.address() as AddressInfo; // an AddressInfo because the server listens on a port
+  const inUse = await serve(t, ['--port', String(port)]);
+  t.is((await inUse.ended).code, 1);
+  t.deepEqual(inUse.errors, [
+    `hotblob: --port: another process listens on port ${port} of 127.0.0.1; stop it, or choose another port (0: any free port)`,
+  ]);
+  const elsewhere = await serve(t, ['--host', '192.0.2.1']);
+  t.is((await elsewhere.ended).code, 1);
+  t.regex(elsewhere.errors.join('\n'), /^hotblob: --host: 192\.0\.2\.1 is not an address of this machine; use .*$/);
+});
+
+test('the second line says who may read and write', async (t) => {
+  const server = await serve(t);
+  await portOf(server);
+  t.regex(server.lines[1] ?? '', /^access: read and write for every program on this machine/);
+});
+
+test('with --shutdown-timeout 0, SIGTERM ends requests in flight at once', async (t) => {
+  const server = await serve(t, ['--shutdown-timeout', '0']);
+  const upload = http.request({ port: await portOf(server), method: 'PUT', path: '/key' });
+  const failed = once(upload, 'error');
+  upload.write('x');
+  await until('the upload has begun', async () => (await readStats(server)).handler.active === 1);
+  server.child.kill('SIGTERM');
+  t.is((await server.ended).code, 0);
+  await failed;
+});
+
+async function readStats(server: { lines: readonly string[] }): Promise<StatsDocument> {
+  const response = await fetch(`http://127.0.0.1:${await portOf(server)}/_hotblob/stats`);
+  return (await response.json()) as StatsDocument;
+}
+
+/**
+ * Returns a value of NODE_OPTIONS with which the server never finishes its start: `listen` only creates the file of the environment
+ * variable STARTED, and the process continues.
+ */
+async function neverListening(t: ExecutionContext) {
+  const directory = await temporaryDirectory(t);
+  const hook = join(directory, 'never-listen.cjs');
+  const started = join(directory, 'started');
+  await writeFile(
+    hook,
+    `require('node:net').Server.prototype.listen = function () {
+  setInterval(() => {}, 1000);
+  require('node:fs').writeFileSync(process.env.STARTED, '');
+  return this;
+};`,
+  );
+  return {
+    env: { NODE_OPTIONS: `--require=${hook}`, STARTED: started },
+    started: () => until('the server is about to listen', () => existsSync(started)),
+  };
+}
+
+test('SIGTERM before the port is open ends the server', async (t) => {
+  const { env, started } = await neverListening(t);
+  const server = await serve(t, [], { env });
+  await started();
+  server.child.kill('SIGTERM');
+  t.like(await server.ended, { code: 0, stdout: '' });
+});
+
+testWith(test, 'root')('as process 1 of a container, SIGTERM before the port is open ends the server', async (t) => {
+  const { env, started } = await neverListening(t);
+  const args = ['--pid', '--fork', '--kill-child', process.execPath, 'dist/cli.js', 'serve'];
+  const child = spawn('unshare', [...args, '--dir', join(await temporaryDirectory(t), 'artifacts')], {
+    env: { ...process.env, ...env },
+  });
+  t.teardown(() => child.kill('SIGKILL'));
+  const exited = once(child, 'exit');
+  await started();
+  const pid = await readFile(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8');
+  process.kill(Number(pid), 'SIGTERM');
+  t.deepEqual(await exited, [0, null]);
+});
+
+for (const [title, before] of [
+  ['without a reader', 'exec 1> >(:) 2> >(:)'],
+  ['their disk is full', 'exec 1>/dev/full 2>/dev/full'],
+] as const) {
+  test(`the server goes on if its output and its log cannot be written: ${title}`, async (t) => {
+    const directory = await temporaryDirectory(t);
+    const portFile = join(directory, 'port');
+    const env = { DEBUG: 'hotblob:*', PORT_FILE: portFile, NODE_OPTIONS: await reportingPort(t) };
+    const server = await serve(t, [], { before, env });
+    await until('the server listens', async () => (await readFile(portFile, 'utf8').catch(() => '')) !== '');
+    const url = `http://127.0.0.1:${await readFile(portFile, 'utf8')}`;
+    for (const status of [404, 404, 404]) t.is((await fetch(`${url}/key`)).status, status);
+    server.child.kill('SIGTERM');
+    t.is((await server.ended).code, 0);
+  });
+}
+
+/** Writes the port to a file, because nobody can read the output. */
+async function reportingPort(t: ExecutionContext): Promise<string> {
+  const file = join(await temporaryDirectory(t), 'report-port.cjs');
+  await writeFile(
+    file,
+    `const { Server } = require('node:net');
+const { listen } = Server.prototype;
+Server.prototype.listen = function (...args) {
+  this.once('listening', () => {
+    const { port } = this.address(); // undefined for the lock of the store
+    if (port !== undefined) require('node:fs').writeFileSync(process.env.PORT_FILE, String(port));
+  });
+  return listen.apply(this, args);
+};`,
+  );
+  return `--require=${file}`;
+}
+
+interface Files {
+  readonly cert: string;
+  readonly key: string;
+}
+
+async function install({ cert, key }: Files, { cert: certText, key: keyText }: Certificate): Promise<void> {
+  for (const [file, text] of [
+    [cert, certText],
+    [key, keyText],
+  ] as const) {
+    await writeFile(`${file}.new`, text);
+    await rename(`${file}.new`, file);
+  }
+}
+
+async function connection(port: number): Promise<TLSSocket> {
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols: ['http/1.1'] });
+  await once(socket, 'secureConnect');
+  return socket;
+}
+
+/** Returns the serial number of the certificate that a new connection receives. */
+async function serialOf(port: number): Promise<string> {
+  const socket = await connection(port);
+  const { serialNumber } = socket.getPeerCertificate();
+  socket.destroy();
+  return serialNumber;
+}
+
+async function serveTls(t: ExecutionContext) {
+  const directory = await temporaryDirectory(t);
+  const files = { cert: join(directory, 'cert.pem'), key: join(directory, 'key.pem') };
+  await install(files, await generateCertificate());
+  const server = await serve(t, ['--tls-cert', files.cert, '--tls-key', files.key]);
+  const port = await portOf(server);
+  return { server, files, port, serial: await serialOf(port) };
+}
+
+test('a renewed certificate is used after SIGHUP, and open connections stay open', async (t) => {
+  const { server, files, port, serial } = await serveTls(t);
+  const open = await connection(port);
+  await install(files, await generateCertificate());
+  server.child.kill('SIGHUP');
+  await until('the renewal is reported', () => server.errors.some((line) => /certificate reloaded: valid/.test(line)));
+  t.not(await serialOf(port), serial);
+  open.write('GET /key HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n');
+  const [data] = await once(open, 'data');
+  t.regex(String(data), /^HTTP\/1\.1 404 /);
+});
+
+test('a renewed certificate is used without a signal, too', async (t) => {
+  const { server, files, port, serial } = await serveTls(t);
+  await install(files, await generateCertificate());
+  await until('the new certificate is used', async () => (await serialOf(port)) !== serial);
+  t.regex(server.errors.join('\n'), /^hotblob: certificate reloaded: valid until \d{4}-\d\d-\d\d$/);
+});
+
+test('a broken certificate is reported once, and the previous one remains in use', async (t) => {
+  const { server, files, port, serial } = await serveTls(t);
+  await writeFile(files.cert, 'broken');
+  server.child.kill('SIGHUP');
+  await until('the problem is reported', () => server.errors.length > 0);
+  server.child.kill('SIGHUP');
+  t.is(await serialOf(port), serial);
+  await install(files, await generateCertificate());
+  server.child.kill('SIGHUP');
+  await until('the renewal is reported', () => server.errors.length > 1);
+  t.regex(
+    server.errors[0] ?? '',
+    /not reloaded, the previous one remains in use: --tls-cert: .*: expected a certificate/,
+  );
+  t.regex(server.errors[1] ?? '', /certificate reloaded/);
+  t.not(await serialOf(port), serial);
+});
+
+test('SIGHUP reads the token file again', async (t) => {
+  const file = join(await temporaryDirectory(t), 'tokens');
+  await writeFile(file, 'write ci-0b6f2c9a41d84e57\n', { mode: 0o600 });
+  const server = await serve(t, ['--tokens', file]);
+  await portOf(server);
+  await writeFile(file, 'nonsense\n');
+  server.child.kill('SIGHUP');
+  await until('the problem is reported', () => server.errors.length > 0);
+  t.regex(server.errors[0] ?? '', /tokens:1: .* the last valid tokens are accepted/);
+});
