@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Exchange } from '../contract/exchange.js';
-import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
 import { Http1Exchange } from './http1-exchange.js';
+import { nodeListener } from './node.js';
 import { assertNode } from './route-arguments.js';
 
 /**
@@ -13,10 +13,9 @@ import { assertNode } from './route-arguments.js';
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
 export function expressMiddleware(handler: ExchangeHandler) {
-  assertHandler(handler);
-  return (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void): void => {
-    void handler.handle(expressExchange(request, response)).then((isHandled) => isHandled || next(), next);
-  };
+  const listener: (request: IncomingMessage, response: ServerResponse, next: (error?: unknown) => void) => void =
+    nodeListener(handler);
+  return listener;
 }
 
 /** Sender for routes of Express. */

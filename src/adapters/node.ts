@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { Http2ServerRequest, Http2ServerResponse, IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { Exchange } from '../contract/exchange.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
@@ -10,9 +10,12 @@ import type { Host } from './host.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
 import { assertNode } from './route-arguments.js';
+import { listenToStreams, type StreamListener } from './stream-listener.js';
+import { refuseRequest, refuseStream, watchHttp1 } from './wrong-event.js';
 
 export { continueOnRead } from './continue-on-read.js';
 export type { Host } from './host.js';
+export type { StreamListener } from './stream-listener.js';
 export { watchSessions } from './watch-sessions.js';
 
 /** Request of node:http, node:https, or the compatibility API of node:http2. */
@@ -42,7 +45,13 @@ export function exchangeOf(request: NodeRequest, response: NodeResponse, host?: 
 export function nodeListener(handler: ExchangeHandler) {
   assertHandler(handler);
   return (request: NodeRequest, response: NodeResponse, next?: (error?: unknown) => void): void => {
-    const exchange = exchangeOf(request, response);
+    let exchange: Exchange;
+    try {
+      exchange = exchangeOf(request, response);
+    } catch (error) {
+      if (refuseStream(request)) return;
+      throw error;
+    }
     handler.handle(exchange).then(
       (isHandled) => isHandled || (next ? next() : answerMissing(exchange)),
       (error: unknown) => (next ? next(error) : answerFailure(exchange, error)),
@@ -52,24 +61,19 @@ export function nodeListener(handler: ExchangeHandler) {
 
 /**
  * Returns a `'stream'` listener for node:http2, which is faster than its `'request'` event. Do not add both to a server: Node emits
- * both events for each request.
+ * both events for each request. A server that accepts HTTP/1.1 too (`allowHTTP1`) needs {@link nodeListener} instead.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
-export function streamListener(handler: ExchangeHandler) {
+export function streamListener(handler: ExchangeHandler): StreamListener {
   assertHandler(handler);
-  return (
-    stream: ServerHttp2Stream,
-    headers: IncomingHttpHeaders,
-    _flags?: number,
-    rawHeaders: readonly string[] = [],
-  ): void => {
-    const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/', rawHeaders);
-    handler.handle(exchange).then(
-      (isHandled) => isHandled || answerMissing(exchange),
-      (error: unknown) => answerFailure(exchange, error),
-    );
+  const listen = listenToStreams(handler);
+  const listener: StreamListener = (stream, headers, flags, rawHeaders) => {
+    if (headers[':path'] === undefined && refuseRequest(headers)) return;
+    listen(stream, headers, flags, rawHeaders);
   };
+  watchHttp1(listener);
+  return listener;
 }
 
 function answerMissing(exchange: Exchange): void {

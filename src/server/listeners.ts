@@ -1,8 +1,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type Http2Server } from 'node:http2';
 import { continueOnRead } from '../adapters/continue-on-read.js';
-import { Http2Exchange } from '../adapters/http2-exchange.js';
-import { exchangeOf, nodeListener, streamListener } from '../adapters/node.js';
+import { exchangeOf, nodeListener } from '../adapters/node.js';
+import { listenToStreams } from '../adapters/stream-listener.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerFailure } from '../handler/reply.js';
@@ -44,14 +44,10 @@ export function listenersOf(
       // which never listens on a port, creates them here.
       const compatServer = createHttp2Server();
       addRequestListener(compatServer, http2Listener);
-      // The types of node:http2 lack the last argument.
-      http2.on('stream', (stream, headers, flags, rawHeaders: readonly string[] = []) => {
-        const exchange = new Http2Exchange(stream, headers, headers[':path'] ?? '/', rawHeaders);
-        handler.handle(exchange).then(
-          (isHandled) => isHandled || compatServer.emit('stream', stream, headers, flags, rawHeaders),
-          (error: unknown) => answerFailure(exchange, error),
-        );
-      });
+      http2.on(
+        'stream',
+        listenToStreams(handler, (...stream) => compatServer.emit('stream', ...stream)),
+      );
     },
   };
 }
@@ -61,7 +57,7 @@ function addRequestListener(http2: Http2Server, listener: Http2Listener): void {
 }
 
 function listenersOfHandler(handler: ExchangeHandler): Listeners {
-  return { http1: nodeListener(handler), addTo: (http2) => void http2.on('stream', streamListener(handler)) };
+  return { http1: nodeListener(handler), addTo: (http2) => void http2.on('stream', listenToStreams(handler)) };
 }
 
 function chain(first: ExchangeHandler, second: ExchangeHandler): ExchangeHandler {
