@@ -3,6 +3,7 @@ import { Readable } from 'node:stream';
 import type { ReadableStreamDefaultController } from 'node:stream/web';
 import { bodyConsumedError, type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 import { linger } from './linger.js';
+import { targetOf } from './mount.js';
 
 /** Maximum size of the chunks of the response body. */
 const CHUNK_BYTES = 256 * 1024;
@@ -63,6 +64,10 @@ export class FetchExchange implements Exchange {
 
   get method(): string {
     return this.#request.method;
+  }
+
+  get originalUrl(): string {
+    return targetOf(this.#request.url);
   }
 
   get headers(): IncomingHttpHeaders {

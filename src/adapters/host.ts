@@ -2,6 +2,8 @@
 export interface Host {
   /** URL below the mount path, if the framework does not remove it. Default: the URL of the request. */
   readonly url?: string | undefined;
+  /** URL as the client sent it, if the framework changes the URL of the request. Default: the URL of the request. */
+  readonly originalUrl?: string | undefined;
   /**
    * Called directly before status and headers are sent. Copies headers that the framework stores elsewhere to the
    * response of Node.

@@ -41,6 +41,12 @@ export class Http1Exchange implements Exchange {
     return this.#host?.url ?? this.#request.url ?? '/';
   }
 
+  get originalUrl(): string | undefined {
+    // Express and Connect keep the URL from which they remove a path.
+    const { originalUrl = this.#host?.originalUrl } = this.#request as IncomingMessage & { originalUrl?: string };
+    return originalUrl ?? this.#request.url;
+  }
+
   get headers() {
     return this.#request.headers;
   }

@@ -28,6 +28,7 @@ export class Http2Exchange implements Exchange {
   readonly #stream: ServerHttp2Stream;
   readonly #response: Http2ServerResponse | undefined;
   readonly #host: Host | undefined;
+  readonly #rawHeaders: readonly string[];
   readonly #session: Http2Session | undefined;
   readonly #fence: SessionFence | undefined;
   #pending: ((sent: boolean) => void) | undefined;
@@ -45,6 +46,7 @@ export class Http2Exchange implements Exchange {
     this.#stream = stream;
     this.#response = response;
     this.#host = host;
+    this.#rawHeaders = rawHeaders;
     this.method = String(headers[':method']);
     this.url = host?.url ?? url;
     this.headers = withRepeatedFields(headers, rawHeaders);
@@ -66,6 +68,12 @@ export class Http2Exchange implements Exchange {
       stream.additionalHeaders({ ':status': 100 });
     }
     return stream;
+  }
+
+  get originalUrl(): string | undefined {
+    // Frameworks change the URL of the compatibility API, and with it `:path` of the headers.
+    const name = this.#rawHeaders.indexOf(':path');
+    return name === -1 ? undefined : this.#rawHeaders[name + 1];
   }
 
   get localAddress(): string | undefined {

@@ -13,6 +13,8 @@ export interface KoaContext {
   readonly req: NodeRequest;
   /** Response of Node. */
   readonly res: NodeResponse;
+  /** URL from which no middleware has removed a path. */
+  readonly originalUrl?: string | undefined;
   /** If false, Koa does not send a response. The adapter sets it to false. */
   respond?: boolean | undefined;
 }
@@ -55,6 +57,7 @@ export function createSender(options: SenderOptions = {}): KoaSender {
 function koaExchange(context: KoaContext): Exchange {
   assertNode(context?.req, context?.res, 'the context of Koa');
   return exchangeOf(context.req, context.res, {
+    originalUrl: context.originalUrl,
     // `respond` is set at once, not at the end of the response, because outer middleware may stop waiting earlier.
     onHeadersSent() {
       context.respond = false;

@@ -14,7 +14,7 @@ export function assertNode(request: unknown, response: unknown, expected: string
 
 /** Returns the error for arguments of another framework. Does not show them: they contain the credentials of the request. */
 export function wrongFramework(expected: string): HotblobError {
-  const message = `expected ${expected}; import the functions from the module of your framework, such as 'hotblob/express'`;
+  const message = `expected ${expected}, in this order, and with send the artifact as the last argument; import the functions from the module of your framework, such as 'hotblob/express'`;
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `arguments: ${message}`);
 }
 

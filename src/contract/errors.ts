@@ -79,6 +79,8 @@ export function errorHeaders(status: number): Record<string, string> {
 }
 
 const STATUS_OF_ERRNO: Readonly<Record<string, number>> = {
+  EACCES: 403,
+  EPERM: 403,
   ENOSPC: 507,
   EDQUOT: 507,
   EMFILE: 503,
@@ -109,7 +111,13 @@ const MISTAKES: ReadonlySet<string | undefined> = new Set(['ERR_HOTBLOB_TRANSFER
 export function isServerFailure(status: number, error: unknown): boolean {
   const code = errnoCode(error);
   if (MISTAKES.has(code)) return false;
-  return status >= 500 || LIMIT_STATUSES.has(status) || code === 'ERR_HOTBLOB_READ_ONLY';
+  return status >= 500 || LIMIT_STATUSES.has(status) || code === 'ERR_HOTBLOB_READ_ONLY' || isDenied(error);
+}
+
+/** Returns whether the system refused an operation because of permissions of the process, not of the client. */
+export function isDenied(error: unknown): boolean {
+  const code = errnoCode(error);
+  return code === 'EACCES' || code === 'EPERM';
 }
 
 /** Returns the summary of an error code: a sentence without paths, keys or hosts. */

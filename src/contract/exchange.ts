@@ -15,6 +15,11 @@ export interface Exchange {
   readonly method: string;
   /** Request target: path and query. If a framework mounts the handler below a path, that path is not included. */
   readonly url: string;
+  /**
+   * Request target as the client sent it, with the path that the framework has removed. The handler warns if its `mountPath` is
+   * such a path. Undefined if it is not known.
+   */
+  readonly originalUrl?: string | undefined;
   /** Request headers, names in lower case as in node:http. */
   readonly headers: IncomingHttpHeaders;
   /**

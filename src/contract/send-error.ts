@@ -34,14 +34,12 @@ export class SendError extends Error {
     const code = errnoCode(cause) ?? 'ERR_HOTBLOB_INTERNAL';
     super(`cannot send the artifact: ${summary(cause, code)}`, { cause });
     this.code = code;
-    this.status = DENIED.has(code) ? 403 : statusOf(cause);
+    this.status = statusOf(cause);
     this.statusCode = this.status;
     this.expose = this.status < 500;
     this.headers = errorHeaders(this.status);
   }
 }
-
-const DENIED = new Set(['EACCES', 'EPERM']);
 
 function summary(cause: unknown, code: string): string {
   if (cause instanceof HotblobError && isErrorCode(code)) return summaryOf(code);

@@ -98,8 +98,12 @@ export function unknownOption(name: string, known: readonly string[]): HotblobEr
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
 }
 
+const MAX_VALUE_CHARACTERS = 300;
+
 /** Returns the error for an option with an invalid value. The message says what was expected and what was received. */
 export function invalidOption(name: string, expected: string, received: unknown): HotblobError {
-  const value = inspect(received, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
+  const text = inspect(received, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
+  // An application or a store may have hundreds of properties.
+  const value = text.length > MAX_VALUE_CHARACTERS ? `${text.slice(0, MAX_VALUE_CHARACTERS)}...` : text;
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${value}`);
 }

@@ -9,7 +9,15 @@ import type { ExchangeHandler } from './handler.js';
  */
 export function assertHandler(handler: ExchangeHandler): void {
   if (isHandler(handler)) return;
-  throw invalidOption('handler', 'the result of createHandler()', handler);
+  const remedy = remedyFor(handler);
+  throw invalidOption('handler', `the result of createHandler()${remedy && ` (${remedy})`}`, handler);
+}
+
+function remedyFor(value: unknown): string {
+  if (typeof value !== 'object' || value === null) return '';
+  if ('then' in value) return 'await the promise';
+  if ('store' in value) return 'call it with these options';
+  return 'get' in value ? 'call it with { store }' : '';
 }
 
 /** Returns whether a value is a handler: an object with a method `handle`. */

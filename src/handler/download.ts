@@ -63,7 +63,7 @@ export class Download {
       case 'stream':
         return this.#answerStream(exchange, artifact, record);
       default:
-        throw invalidArtifact(artifact);
+        throw invalidArtifactError(artifact);
     }
   }
 
@@ -151,7 +151,8 @@ export class Download {
   }
 }
 
-function invalidArtifact(received: unknown): HotblobError {
+/** Returns the error for a value of unknown kind. */
+export function invalidArtifactError(received: unknown): HotblobError {
   const value = inspect(received, { depth: 0, breakLength: Number.POSITIVE_INFINITY });
   const message = `artifact: expected the result of fileArtifact(), or an object whose kind is 'file', 'bytes' or 'stream'; received ${value}`;
   return new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', message);

@@ -2,6 +2,7 @@ import { type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js'
 import type { Artifact, FileArtifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
 import { evaluatePreconditions, matchesAny } from '../http/preconditions.js';
+import { assertOperation } from '../protocols/mounted.js';
 import {
   type AnswerOperation,
   changesState,
@@ -11,7 +12,7 @@ import {
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
-import { createProtocolRequest } from './protocol-request.js';
+import { createProtocolRequest, warnOfRemovedPath } from './protocol-request.js';
 import { replyError, replyFailure, replyTo } from './record-reply.js';
 import { mayHaveBody } from './reply.js';
 import { waitForEarlierRequests } from './request-order.js';
@@ -104,7 +105,10 @@ class CacheHandler implements Handler {
   #route(exchange: Exchange, record: ResponseRecord): Promise<Outcome> {
     const { mountPath, protocols, fallthrough, cors, guard } = this.#settings;
     const request = createProtocolRequest(exchange, mountPath);
-    if (request === undefined) return FOREIGN;
+    if (request === undefined) {
+      warnOfRemovedPath(exchange, mountPath);
+      return FOREIGN;
+    }
     const recognition = protocols.recognise(request);
     if (recognition === undefined) return FOREIGN;
     record.protocol = recognition.protocol;
@@ -236,7 +240,9 @@ class CacheHandler implements Handler {
     const { protocols } = this.#settings;
     const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, this.#settings);
     const reply = await operation.answer(artifacts);
-    if ('kind' in reply) {
+    // A protocol that is written in JavaScript may return anything.
+    if (typeof reply === 'object' && reply !== null && 'kind' in reply) {
+      if (record.protocol !== undefined) assertOperation(reply, record.protocol);
       if ('key' in reply && reply.key !== undefined) record.key = artifacts.storeKey(reply.key);
       record.operation = reply.kind;
       return this.#perform(exchange, reply, record);

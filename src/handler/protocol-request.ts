@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Exchange } from '../contract/exchange.js';
 import type { ProtocolRequest } from '../protocols/protocol.js';
+import { warnOnce } from '../util/warn-once.js';
 
 /**
  * Returns the request in the form in which protocols receive it, with its path relative to `mountPath`. Returns
@@ -24,6 +25,17 @@ export function createProtocolRequest(
     query === -1 ? '' : target.slice(query + 1),
     headers,
   );
+}
+
+/**
+ * Warns if a framework has removed the mount path from the URL, so that no request is ever below it.
+ *
+ * @param exchange exchange whose URL is not below `mountPath`
+ */
+export function warnOfRemovedPath({ url, originalUrl }: Exchange, mountPath: string): void {
+  if (originalUrl === undefined || originalUrl === url || !`${originalUrl}/`.startsWith(`${mountPath}/`)) return;
+  const message = `expected a request below ${mountPath}, received one whose path the framework has already removed; omit mountPath, because the framework mounts the handler there`;
+  warnOnce(`mountPath: ${message}`);
 }
 
 const SLASH = 47;

@@ -1,12 +1,22 @@
-import { isServerFailure, statusOf } from '../contract/errors.js';
+import { errnoCode, isDenied, isServerFailure, statusOf } from '../contract/errors.js';
 import type { ResponseHeaders } from '../contract/exchange.js';
+import { invalidOption } from '../contract/validation.js';
 import type { Reply } from '../protocols/protocol.js';
+import { warnOnce } from '../util/warn-once.js';
 import { answerError, answerReply } from './reply.js';
 import type { ResponseRecord } from './response-record.js';
 
 /** Responds to the request of `record` with a reply that is not an artifact, and records the status. */
 export function replyTo(record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): void {
-  record.status = reply.status;
+  const { status } = reply ?? {};
+  if (!(Number.isInteger(status) && status >= 200 && status <= 599)) {
+    throw invalidOption(
+      `protocols: reply of '${record.protocol?.name}'`,
+      'an object with a status from 200 to 599',
+      reply,
+    );
+  }
+  record.status = status;
   answerReply(record.exchange, reply, headers);
 }
 
@@ -25,6 +35,7 @@ export function replyFailure(record: ResponseRecord, error: unknown): void {
     error instanceof Error
       ? error
       : new Error('a store or protocol threw a value that is not an Error', { cause: error });
+  warnOfMistake(cause);
   if (exchange.closed || exchange.headersSent) {
     // The client must not take an incomplete response for a complete one.
     exchange.destroy(cause);
@@ -35,4 +46,17 @@ export function replyFailure(record: ResponseRecord, error: unknown): void {
   } catch {
     exchange.destroy(cause); // the host has set a header that cannot be sent
   }
+}
+
+/** Codes of errors that the host causes, by a store, a protocol, an access policy or a middleware. */
+const MISTAKES: ReadonlySet<string | undefined> = new Set([
+  'ERR_HOTBLOB_INVALID_OPTION',
+  'ERR_HOTBLOB_INVALID_ARTIFACT',
+  'ERR_HOTBLOB_BODY_CONSUMED',
+]);
+
+/** Clients get a status without the reason, so the host must learn it. */
+function warnOfMistake(error: Error): void {
+  if (MISTAKES.has(errnoCode(error))) warnOnce(error.message);
+  else if (isDenied(error)) warnOnce(`${error.message}; the process lacks permission, so such requests fail`, 'denied');
 }

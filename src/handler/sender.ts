@@ -3,6 +3,7 @@ import { HotblobError } from '../contract/errors.js';
 import { clientGoneError, type Exchange, headersSentError } from '../contract/exchange.js';
 import { SendError } from '../contract/send-error.js';
 import { totalBytes } from '../send/tally.js';
+import { invalidArtifactError } from './download.js';
 import { type SenderOptions, senderSettingsOf } from './options.js';
 import { ResponseRecord } from './response-record.js';
 import { createServing, type Serving } from './serving.js';
@@ -36,6 +37,7 @@ export interface Sender<Route extends readonly unknown[], Result = SendResult> {
    *   process may not read it. `ERR_HOTBLOB_OVERLOADED` (503): all descriptors or buffers are in use.
    *   `ERR_HOTBLOB_HEADERS_SENT`: the host has already sent headers. `ERR_HOTBLOB_CLIENT_GONE`: the client has
    *   disconnected.
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` or `ERR_HOTBLOB_INVALID_OPTION` if an argument is of the wrong type
    */
   send(...route: [...Route, artifact: Artifact]): Promise<Result>;
   /**
@@ -82,6 +84,8 @@ export function createRouteSender<Route extends readonly unknown[]>(
   }
 }
 
+const KINDS: ReadonlySet<unknown> = new Set<Artifact['kind']>(['file', 'bytes', 'stream']);
+
 /** Sends an artifact. See {@link Sender.send}. */
 export async function sendArtifact(serving: Serving, exchange: Exchange, artifact: Artifact): Promise<SendResult> {
   const result = await trySendArtifact(serving, exchange, artifact);
@@ -96,6 +100,8 @@ export async function trySendArtifact(
   exchange: Exchange,
   artifact: Artifact,
 ): Promise<SendResult | false> {
+  // An error of the caller, not of the request: the message of a SendError would hide the reason.
+  if (!KINDS.has(artifact?.kind)) throw invalidArtifactError(artifact);
   if (exchange.headersSent) throw new SendError(headersSentError());
   if (exchange.closed) throw new SendError(clientGoneError());
   const record = new ResponseRecord(exchange, 'send', reporter);

@@ -1,7 +1,7 @@
 import { HotblobError } from '../contract/errors.js';
 import { assertKey } from '../contract/store.js';
 import { invalidOption, OBJECT } from '../contract/validation.js';
-import type { Operation, Protocol, ProtocolRequest } from './protocol.js';
+import type { Operation, OperationKind, Protocol, ProtocolRequest } from './protocol.js';
 
 /**
  * Result for a request that a protocol recognised: its operation or, if the request is invalid, its error. The error is
@@ -41,6 +41,7 @@ export class MountedProtocols {
       try {
         const operation = protocol.route(request);
         if (operation === undefined) continue;
+        assertOperation(operation, protocol);
         const hasKey = 'key' in operation && operation.key !== undefined;
         return { protocol, operation, key: hasKey ? this.storeKey(protocol, operation.key) : undefined };
       } catch (error) {
@@ -76,6 +77,18 @@ export class MountedProtocols {
     const path = `${key.toLowerCase()}/`;
     return this.#prefixes.some((prefix) => path.startsWith(prefix) || prefix.startsWith(path));
   }
+}
+
+const KINDS: ReadonlySet<unknown> = new Set<OperationKind>(['read', 'upload', 'delete', 'answer', 'unsupported']);
+
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for a value that a protocol written in JavaScript may return */
+export function assertOperation(operation: Operation, { name }: Protocol): void {
+  if (KINDS.has(operation?.kind)) return;
+  throw invalidOption(
+    `protocols: result of '${name}'`,
+    `an object whose kind is one of ${[...KINDS].join(', ')}`,
+    operation,
+  );
 }
 
 function prefixOf({ name, keyPrefix }: Protocol): string {

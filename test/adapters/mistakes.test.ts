@@ -42,6 +42,13 @@ const NO_HANDLERS: Readonly<Record<string, unknown>> = {
   null: null,
 };
 
+/** What to do about some of these values. */
+const REMEDIES: readonly (readonly [value: unknown, remedy: RegExp])[] = [
+  [{ store: memoryStore() }, /^handler: expected the result of createHandler\(\) \(call it with these options\), /],
+  [memoryStore(), /\(call it with \{ store \}\)/],
+  [Promise.resolve({}), /\(await the promise\)/],
+];
+
 for (const [name, mount] of Object.entries(MOUNTS)) {
   test(`${name} rejects a value that is not a handler when it is mounted`, (t) => {
     for (const [mistake, value] of Object.entries(NO_HANDLERS)) {
@@ -51,6 +58,7 @@ for (const [name, mount] of Object.entries(MOUNTS)) {
         mistake,
       );
     }
+    for (const [value, remedy] of REMEDIES) t.throws(() => mount(value as ExchangeHandler), { message: remedy });
     t.notThrows(() => mount(createHandler({ store: memoryStore() })));
   });
 }
@@ -81,6 +89,12 @@ for (const [name, create] of Object.entries(SENDERS)) {
         );
       }
     }
+    // The artifact in the first place, the path of a file instead of an artifact, and no artifact.
+    const own = routes[name === 'node' ? 'express' : name] ?? [];
+    const untyped = hot.send as (...values: unknown[]) => Promise<unknown>;
+    await t.throwsAsync(untyped(artifact, ...own), { message: /^arguments: expected .* in this order/ });
+    const path = await t.throwsAsync(untyped(...own, '/path'), { code: 'ERR_HOTBLOB_INVALID_ARTIFACT' });
+    t.regex(path?.message ?? '', /expected the result of fileArtifact\(\), .*received '\/path'/);
   });
 }
 
@@ -105,7 +119,6 @@ test('send names the value that is not an artifact', async (t) => {
     [{ kind: 'files' }, "kind: 'files'"],
   ] as const) {
     const error = await t.throwsAsync(handler.send(new FakeExchange('/'), value as never));
-    const { cause } = error as Error;
-    t.regex(String(cause), new RegExp(`expected the result of fileArtifact\\(\\).*received .*${received}`));
+    t.regex(String(error), new RegExp(`expected the result of fileArtifact\\(\\).*received .*${received}`));
   }
 });
