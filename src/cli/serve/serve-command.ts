@@ -1,6 +1,7 @@
 import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { type Command, parseArguments, UsageError } from '../command.js';
+import { EventLog } from './event-log.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
 import { type RunningServer, serve } from './serve.js';
 import { parseServeOptions, SERVE_OPTIONS } from './serve-options.js';
@@ -98,6 +99,7 @@ async function runServer(start: () => Promise<RunningServer>): Promise<void> {
   });
   // A server continues if its output has no reader.
   process.stdout.removeAllListeners('error').on('error', () => {});
+  new EventLog((line) => process.stderr.write(`hotblob: ${line}\n`)).open();
   server = await start();
   process.stdout.write(`${server.description}\n`);
 }

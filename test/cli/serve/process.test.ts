@@ -148,6 +148,32 @@ Server.prototype.listen = function (...args) {
   return `--require=${file}`;
 }
 
+test('failed requests and a remote store that fails and returns are one line each on stderr', async (t) => {
+  const answers = { status: 503 };
+  const remote = http.createServer(({ method }, response) =>
+    response.writeHead(method === 'PUT' ? 200 : answers.status).end(),
+  );
+  await once(remote.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => remote.close());
+  const { port } = remote.address() as AddressInfo; // an AddressInfo because the server listens on a port
+  const server = await serve(t, ['--store', 'directory', '--upstream', `http://127.0.0.1:${port}`]);
+  const url = `http://127.0.0.1:${await portOf(server)}`;
+  const ask = async (key: string) => (await fetch(`${url}/${key}`)).status;
+  for (let count = 0; count < 5; count++) t.is(await ask(`missing-${count}`), 404);
+  await until('the failure is reported', () => server.errors.length > 0);
+  t.regex(server.errors[0] ?? '', /^hotblob: circuit breaker open: 5 consecutive failures, retry in 2 s: .*503/);
+  answers.status = 404;
+  await until('the return is reported', async () => {
+    await ask(`missing-${Math.random()}`);
+    return server.errors.length > 1;
+  });
+  t.is(server.errors[1], 'hotblob: circuit breaker closed: the remote store responds again');
+  await writeFile(join(server.dir, 'blocked'), '');
+  t.is((await fetch(`${url}/blocked/key`, { method: 'PUT', body: 'x' })).ok, false);
+  await until('the failed upload is reported', () => server.errors.length > 2);
+  t.regex(server.errors[2] ?? '', /^hotblob: upload failed: key blocked\/key, status \d+: /);
+});
+
 interface Files {
   readonly cert: string;
   readonly key: string;
