@@ -9,7 +9,7 @@ import {
 import test, { type ExecutionContext } from 'ava';
 import type { Store } from '../src/contract/store.js';
 import { traceResponses } from '../src/opentelemetry.js';
-import { bazel } from '../src/protocols/bazel.js';
+import { bazel } from '../src/protocols/bazel/bazel.js';
 import { plain } from '../src/protocols/plain.js';
 import { memoryStore } from '../src/stores/memory.js';
 import { open } from './behaviour/site.js';

@@ -240,6 +240,10 @@ class CacheHandler implements Handler {
     const { protocols } = this.#settings;
     const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, this.#settings);
     const reply = await operation.answer(artifacts);
+    if (reply === undefined) {
+      record.wasLookedUp = true;
+      return 'missing';
+    }
     // A protocol that is written in JavaScript may return anything.
     if (typeof reply === 'object' && reply !== null && 'kind' in reply) {
       if (record.protocol !== undefined) assertOperation(reply, record.protocol);

@@ -5,15 +5,11 @@ import type { UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import { bodyConsumedError, type Exchange } from '../contract/exchange.js';
 import { type Digest, declaredDigests } from '../http/digest.js';
+import type { UploadOperation } from '../protocols/protocol.js';
 import { paced, type UploadPace } from './upload-pace.js';
 
 /** Digest that the protocol expects, in addition to the digests in the request headers. */
-interface ExpectedDigest {
-  /** SHA-256 of the body in hex. */
-  readonly sha256?: string | undefined;
-  /** Status of the response if the digest of the body differs. Default: 400. */
-  readonly mismatch?: 400 | 422 | undefined;
-}
+type ExpectedDigest = Pick<UploadOperation, 'digest' | 'mismatch'>;
 
 /**
  * Returns the expected length and digests of the body of an upload, from the request headers and the protocol.
@@ -26,14 +22,14 @@ interface ExpectedDigest {
 export function expectedBody(
   exchange: Exchange,
   maxBytes: number,
-  { sha256, mismatch }: ExpectedDigest = {},
+  { digest, mismatch }: ExpectedDigest = {},
 ): ExpectedBody {
   assertCompleteForm(exchange.headers);
   const size = announcedSize(exchange, maxBytes);
   const digests = declaredDigests(exchange.headers);
-  if (sha256 !== undefined) {
+  if (digest !== undefined) {
     const code = mismatch === 422 ? 'ERR_HOTBLOB_UNPROCESSABLE' : undefined;
-    digests.push({ algorithm: 'sha256', value: Buffer.from(sha256, 'hex'), code });
+    digests.push({ algorithm: digest.algorithm, value: Buffer.from(digest.hex, 'hex'), code });
   }
   return { size, maxBytes, digests };
 }

@@ -3,7 +3,7 @@ import { type ErrorCode, HotblobError } from '../contract/errors.js';
 
 /** Expected digest of a request body. */
 export interface Digest {
-  readonly algorithm: 'sha256' | 'sha512';
+  readonly algorithm: 'sha1' | 'sha256' | 'sha384' | 'sha512';
   readonly value: Buffer;
   /** Error code of an upload whose body has a different digest. Default: `ERR_HOTBLOB_DIGEST`. */
   readonly code?: ErrorCode | undefined;

@@ -1,4 +1,4 @@
-export { bazel } from './bazel.js';
+export { type BazelOptions, bazel } from './bazel/bazel.js';
 export { ccache } from './ccache.js';
 export { gradle } from './gradle.js';
 export { metro } from './metro.js';
@@ -9,6 +9,7 @@ export {
   type AnswerOperation,
   type ArtifactDescription,
   type DeleteOperation,
+  type FailureStatus,
   jsonReply,
   type Operation,
   type Protocol,
@@ -18,6 +19,7 @@ export {
   type Reply,
   type ReplyBody,
   type UnsupportedOperation,
+  type UploadDigest,
   type UploadOperation,
 } from './protocol.js';
 export { uploadMetadata } from './request-metadata.js';

@@ -92,16 +92,24 @@ export interface UploadOperation extends WithNamespace {
    */
   readonly metadata?: UploadMetadata | undefined;
   /**
-   * Expected SHA-256 of the body in lower-case hex. If the body differs, nothing is stored, and the response has the
-   * status `mismatch`.
+   * Expected digest of the body. If the body differs, nothing is stored, and the response has the status `mismatch`.
+   * Default: none.
    */
-  readonly sha256?: string | undefined;
-  /** Status of the response if the body does not match `sha256`. Default: 400. */
+  readonly digest?: UploadDigest | undefined;
+  /** Status of the response if the body does not match `digest`. Default: 400. */
   readonly mismatch?: 400 | 422 | undefined;
   /** Maximum size of the body in bytes, below the handler's `maxUploadBytes`. Default: `maxUploadBytes`. */
   readonly maxBytes?: number | undefined;
   /** Returns the response to a successful upload. Default: 200 without a body. */
   readonly reply?: ((result: PutResult) => Reply) | undefined;
+}
+
+/** Expected digest of the body of an {@link UploadOperation}. */
+export interface UploadDigest {
+  /** Hash function. */
+  readonly algorithm: 'sha1' | 'sha256' | 'sha384' | 'sha512';
+  /** Digest in lower-case hex. */
+  readonly hex: string;
 }
 
 /** Deletes the artifact under `key`. Requires write access. */
@@ -112,14 +120,17 @@ export interface DeleteOperation extends WithNamespace {
   readonly key: string;
 }
 
-/** Calls `answer`, which returns the response itself or another operation. */
+/** Calls `answer`, which returns the response itself, another operation, or `undefined` for a miss. */
 export interface AnswerOperation extends WithNamespace {
   /** Discriminates {@link Operation}. */
   readonly kind: 'answer';
   /** Required access level. `write` is answered with 405 if the store is read-only. */
   readonly needs: 'none' | 'read' | 'write';
-  /** Returns the response, or another operation that the handler performs without a second access check. */
-  answer(artifacts: ProtocolArtifacts): Reply | Operation | Promise<Reply | Operation>;
+  /**
+   * Returns the response, or another operation that the handler performs without a second access check. `undefined` is
+   * a miss: it is counted and answered like that of a {@link ReadOperation}.
+   */
+  answer(artifacts: ProtocolArtifacts): Reply | Operation | undefined | Promise<Reply | Operation | undefined>;
 }
 
 /** Answers with 405, because the path belongs to the protocol and the method is not supported there. */

@@ -1,4 +1,5 @@
 import { HotblobError } from '../contract/errors.js';
+import { forEachConcurrently } from '../util/for-each-concurrently.js';
 import { pause } from '../util/loop-slices.js';
 import { keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import {
@@ -124,17 +125,12 @@ async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<
   const hashes = hashesIn((await artifacts.body(MAX_BODY_BYTES).toArray()) as Buffer[]);
   // Members of the response, encoded one at a time: encoding all at once would block the event loop.
   const members = new Map<string, string>();
-  let next = 0;
-  const describeNext = async (): Promise<void> => {
-    for (let hash = hashes[next++]; hash !== undefined; hash = hashes[next++]) {
-      artifacts.signal.throwIfAborted();
-      const summary = summaryOf(await artifacts.describe(prefix + hash));
-      members.set(hash, `${JSON.stringify(hash)}:${JSON.stringify(summary)}`);
-      const paused = pause();
-      if (paused !== undefined) await paused;
-    }
-  };
-  await Promise.all(Array.from({ length: MAX_LOOKUPS }, describeNext));
+  await forEachConcurrently(hashes, MAX_LOOKUPS, async (hash) => {
+    artifacts.signal.throwIfAborted();
+    const summary = summaryOf(await artifacts.describe(prefix + hash));
+    members.set(hash, `${JSON.stringify(hash)}:${JSON.stringify(summary)}`);
+    await pause();
+  });
   return jsonTextReply(200, `{${[...members.values()].join(',')}}`);
 }
 

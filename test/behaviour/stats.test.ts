@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import test from 'ava';
-import { bazel } from '../../src/protocols/bazel.js';
+import { bazel } from '../../src/protocols/bazel/bazel.js';
 import { nx } from '../../src/protocols/nx.js';
 import { plain } from '../../src/protocols/plain.js';
 import { memoryStore } from '../../src/stores/memory.js';

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import test from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
-import { bazel } from '../../src/protocols/bazel.js';
+import { bazel } from '../../src/protocols/bazel/bazel.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { assertBody, open } from '../behaviour/site.js';
 import { content } from '../stores/fixture.js';

@@ -4,7 +4,7 @@ import test from 'ava';
 import { HotblobError } from '../../src/contract/errors.js';
 import type { Store } from '../../src/contract/store.js';
 import { RESPONSE_CHANNEL, type ResponseReport } from '../../src/handler/response-record.js';
-import { bazel } from '../../src/protocols/bazel.js';
+import { bazel } from '../../src/protocols/bazel/bazel.js';
 import { ccache } from '../../src/protocols/ccache.js';
 import { gradle } from '../../src/protocols/gradle.js';
 import { metro } from '../../src/protocols/metro.js';

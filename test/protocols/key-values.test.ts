@@ -1,7 +1,7 @@
 // Protocols that mostly consist of GET and PUT of a key: Nx, Metro, Gradle, ccache, Bazel.
 import { createHash } from 'node:crypto';
 import test from 'ava';
-import { bazel } from '../../src/protocols/bazel.js';
+import { bazel } from '../../src/protocols/bazel/bazel.js';
 import { ccache } from '../../src/protocols/ccache.js';
 import { gradle } from '../../src/protocols/gradle.js';
 import { metro } from '../../src/protocols/metro.js';

@@ -2,7 +2,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { HotblobError } from '../../src/contract/errors.js';
-import { bazel } from '../../src/protocols/bazel.js';
+import { bazel } from '../../src/protocols/bazel/bazel.js';
 import { ccache } from '../../src/protocols/ccache.js';
 import { gradle } from '../../src/protocols/gradle.js';
 import { metro } from '../../src/protocols/metro.js';

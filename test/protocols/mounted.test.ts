@@ -35,7 +35,13 @@ const tool = protocol(
     if (method === 'PUT') {
       const isDigest = /^[0-9a-f]{64}$/.test(key);
       const reply = ({ created }: { created: boolean }) => jsonReply(created ? 202 : 200, { urls: [key] });
-      return { kind: 'upload', key, maxBytes: 1000, sha256: isDigest ? key : undefined, reply };
+      return {
+        kind: 'upload',
+        key,
+        maxBytes: 1000,
+        digest: isDigest ? { algorithm: 'sha256', hex: key } : undefined,
+        reply,
+      };
     }
     if (method === 'DELETE') return { kind: 'delete', key };
     if (method === 'POST') return { kind: 'answer', needs: 'write', answer: (artifacts) => answer(key, artifacts) };
@@ -118,7 +124,7 @@ for (const kind of KINDS) {
     assertError(t, await ask('GET', '/missing'), 404);
   });
 
-  test(`${kind}: rejects a body that does not match its sha256, and stores nothing`, async (t) => {
+  test(`${kind}: rejects a body that does not match its digest, and stores nothing`, async (t) => {
     const { ask } = await open(t, kind, { store: memoryStore(), protocols: [tool] });
     const body = content(500);
     const digest = createHash('sha256').update(body).digest('hex');
@@ -215,9 +221,10 @@ test('ProtocolArtifacts.read returns the first bytes of any kind of artifact', a
   t.true(stream.destroyed, 'the stream is closed');
 });
 
-test('mismatch is the status for a body that does not match its sha256', async (t) => {
-  const sha256 = createHash('sha256').update(content(10)).digest('hex');
-  const strict = protocol('strict', () => ({ kind: 'upload', key: 'a', sha256, mismatch: 422 }));
+test('mismatch is the status for a body that does not match its digest', async (t) => {
+  const hex = createHash('sha256').update(content(10)).digest('hex');
+  const digest = { algorithm: 'sha256', hex } as const;
+  const strict = protocol('strict', () => ({ kind: 'upload', key: 'a', digest, mismatch: 422 }));
   const { ask } = await open(t, 'http', { store: memoryStore(), protocols: [strict] });
   assertError(t, await ask('PUT', '/', { body: content(11) }), 422);
   t.is((await ask('PUT', '/', { body: content(10) })).status, 200);

@@ -257,7 +257,7 @@ async function resolvedKey(operation: Operation): Promise<string | undefined> {
   if (operation.kind !== 'answer') return 'key' in operation ? operation.key : undefined;
   const artifacts = { read: async () => Buffer.from('a'.repeat(32)) } as unknown as ProtocolArtifacts;
   const answer = await operation.answer(artifacts);
-  return 'kind' in answer && 'key' in answer ? answer.key : undefined;
+  return answer !== undefined && 'kind' in answer && 'key' in answer ? answer.key : undefined;
 }
 
 test('a token for a namespace has access only to this namespace', async (t) => {

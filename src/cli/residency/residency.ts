@@ -1,7 +1,7 @@
 import { errnoCode } from '../../contract/errors.js';
 import { cachedPages } from '../../page-cache/cached-pages.js';
+import { forEachConcurrently } from '../../util/for-each-concurrently.js';
 import type { ArtifactFile } from '../artifact-files.js';
-import { forEachConcurrently } from '../for-each-concurrently.js';
 
 /** Number of files probed concurrently. It is small, so that a server on the same machine is not slowed down. */
 const PROBES = 4;

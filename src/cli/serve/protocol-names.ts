@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { bazel } from '../../protocols/bazel.js';
+import { bazel } from '../../protocols/bazel/bazel.js';
 import { ccache } from '../../protocols/ccache.js';
 import { gradle } from '../../protocols/gradle.js';
 import { metro } from '../../protocols/metro.js';

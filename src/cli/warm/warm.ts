@@ -2,8 +2,8 @@ import { errnoCode } from '../../contract/errors.js';
 import type { MemoryPressureProvider } from '../../memory/level.js';
 import { cachedPages, pageMap } from '../../page-cache/cached-pages.js';
 import { openNoatime } from '../../page-cache/open-noatime.js';
+import { forEachConcurrently } from '../../util/for-each-concurrently.js';
 import type { ArtifactFile, Region } from '../artifact-files.js';
-import { forEachConcurrently } from '../for-each-concurrently.js';
 
 /** Number of files read concurrently: the default number of threads in the thread pool of libuv. */
 const READERS = 4;

@@ -69,9 +69,10 @@ export function blobOperation(
   if (method !== upload) return { kind: 'unsupported', allow: ['GET', 'HEAD', upload] };
   const namespace = scopeOf(query);
   const sha256 = checksumOf(headers[CHECKSUM_HEADER]);
+  const digest = sha256 === undefined ? undefined : ({ algorithm: 'sha256', hex: sha256 } as const);
   const declared = sha256 === undefined ? headers : { ...headers, [CHECKSUM_HEADER]: sha256 };
   const metadata = uploadMetadata(declared, [CHECKSUM_HEADER]);
   return generations.operation(namespace, 'write', (prefix) => {
-    return { kind: 'upload', namespace, key: keyOf(prefix), maxBytes, metadata, sha256, mismatch: 422, reply };
+    return { kind: 'upload', namespace, key: keyOf(prefix), maxBytes, metadata, digest, mismatch: 422, reply };
   });
 }

@@ -37,8 +37,9 @@ export class UpstreamClient {
    * Sends a request. Resolves when the response headers have arrived. If the signal is aborted, rejects with its
    * reason. If the upload body fails, rejects with its error.
    *
-   * If the connection ends before the response, a GET is sent once more on another connection. Another request is sent
-   * once more only if the upstream has not processed it and its body has not been read.
+   * If the connection ends before the response, the request is sent once more on another connection, unless too much of
+   * its body has been read. A deletion and an upload with `If-None-Match` are sent once more only if the upstream has not
+   * processed them, because a second response could differ from the first.
    *
    * @throws HotblobError `ERR_HOTBLOB_UPSTREAM`, `ERR_HOTBLOB_UPSTREAM_TIMEOUT`, or `ERR_HOTBLOB_CLOSED` after
    *   {@link close}
@@ -48,8 +49,8 @@ export class UpstreamClient {
       return await this.#send(request);
     } catch (error) {
       if (!(error instanceof ConnectionLostError)) throw error;
-      const isSafe = error.isUnprocessed || request.method === 'GET';
-      if (!isSafe || request.upload?.isStarted === true) throw upstreamError(this.#origin, error.cause);
+      const isSafe = error.isUnprocessed || isIdempotent(request);
+      if (!isSafe || request.upload?.isRepeatable === false) throw upstreamError(this.#origin, error.cause);
     }
     try {
       return await this.#send(request);
@@ -69,4 +70,9 @@ export class UpstreamClient {
     if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the upstream store is closed');
     return (await this.#http2?.send(request)) ?? this.#http1.send(request);
   }
+}
+
+/** Returns whether a request that is processed twice has the same effect and the same response as one. */
+function isIdempotent({ method, headers }: UpstreamRequest): boolean {
+  return method === 'GET' || (method === 'PUT' && headers['if-none-match'] === undefined);
 }

@@ -12,7 +12,6 @@ import {
 } from '../../contract/store.js';
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
 import { neverAborted } from '../../util/never-aborted.js';
-import { discard } from '../body.js';
 import { existsError } from '../exists-error.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { UpstreamClient } from './client.js';
@@ -47,7 +46,8 @@ const NOT_FOUND_STATUSES = new Set([404, 410]);
  *
  * Over `https:`, ALPN selects HTTP/2 or HTTP/1.1. Over `http:`, the store uses HTTP/1.1, or HTTP/2 with the option
  * `h2c`. Over HTTP/2, all requests share one session. A request that the upstream refused without processing it, or
- * that a GOAWAY excluded, is sent once more on a new session. Idle connections do not keep the process alive. Redirects
+ * that a GOAWAY excluded, is sent once more on a new session. So is a download, or an upload without `ifAbsent`, whose
+ * connection ended before the response. An upload is sent again only if at most 64 KiB of its body have been read. Idle connections do not keep the process alive. Redirects
  * are not followed.
  *
  * A lookup sends a GET, and its response body becomes the download, so that a hit takes one request. A range takes a
@@ -97,6 +97,7 @@ class HttpUpstreamStore implements UpstreamStore {
 
   async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
     const { signal = neverAborted() } = options;
+    const upload = new Upload(body, { ...options, signal });
     try {
       const headers = uploadHeadersOf(normalizeMetadata(options.metadata));
       const response = await this.#send('put', {
@@ -108,7 +109,7 @@ class HttpUpstreamStore implements UpstreamStore {
           ...this.#headers,
           ...(options.ifAbsent ? { 'if-none-match': '*' } : {}),
         },
-        upload: new Upload(body, { ...options, signal }),
+        upload,
         signal,
       });
       response.cancel();
@@ -116,7 +117,7 @@ class HttpUpstreamStore implements UpstreamStore {
       if (!isSuccess(response.status)) throw unexpectedStatus(this.#origin, 'PUT', response.status);
       return { created: response.status === 201, etag: response.headers.etag };
     } catch (error) {
-      discard(body);
+      upload.discard();
       throw error;
     }
   }

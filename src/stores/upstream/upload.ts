@@ -1,24 +1,31 @@
 import type { Readable, Writable } from 'node:stream';
 import type { PutOptions } from '../../contract/store.js';
-import { chunksOf } from '../body.js';
+import { chunksOf, discard } from '../body.js';
 import type { Deadline } from './deadline.js';
 
-/** Body of a PUT request. It can be sent only once, because its bytes are not kept. */
+/** Number of bytes of the beginning of a body that are kept, so that they can be sent again. */
+const KEPT_BYTES = 64 * 1024;
+
+/** Body of a PUT request. Only its beginning is kept. As long as no more has been read, the body can be sent again. */
 export class Upload {
   readonly size: number | undefined;
   readonly #body: Readable;
-  readonly #options: PutOptions;
-  #isStarted = false;
+  readonly #chunks: AsyncGenerator<Uint8Array>;
+  /** Read of the next chunk whose result no attempt has taken yet. */
+  #next: Promise<IteratorResult<Uint8Array, void>> | undefined;
+  /** All chunks that have been read; undefined if they were too many bytes. */
+  #kept: Uint8Array[] | undefined = [];
+  #keptBytes = 0;
 
   constructor(body: Readable, options: PutOptions) {
     this.#body = body;
-    this.#options = options;
+    this.#chunks = chunksOf(body, options, Number.POSITIVE_INFINITY);
     this.size = options.size;
   }
 
-  /** `true` if the body may have been read. It can then not be sent again. */
-  get isStarted(): boolean {
-    return this.#isStarted;
+  /** `true` if the body can be sent from its beginning. */
+  get isRepeatable(): boolean {
+    return this.#kept !== undefined;
   }
 
   /**
@@ -29,10 +36,11 @@ export class Upload {
    * @param deadline timeout that runs while `sink` accepts no data
    */
   async sendTo(sink: Writable, deadline: Deadline, stallTimeoutMs: number, isSettled: () => boolean): Promise<void> {
-    this.#isStarted = true;
     let last: Uint8Array | undefined;
-    for await (const chunk of chunksOf(this.#body, this.#options, Number.POSITIVE_INFINITY)) {
+    for (let index = 0; ; index++) {
+      const chunk = this.#kept?.[index] ?? (await this.#read(isSettled));
       if (isSettled()) return;
+      if (chunk === undefined) break;
       if (last !== undefined && !sink.write(last) && !isSettled()) {
         deadline.set('stallTimeoutMs', stallTimeoutMs, 'progress of the upload');
         await drainOrClose(sink);
@@ -40,9 +48,27 @@ export class Upload {
       }
       last = chunk;
     }
-    if (isSettled()) return;
     if (last === undefined) sink.end();
     else sink.end(last);
+  }
+
+  /** Destroys a body whose rest is not needed. */
+  discard(): void {
+    discard(this.#body);
+    this.#chunks.return(undefined).catch(() => {}); // the error of the body, which the caller has already received
+  }
+
+  /** Resolves to the next chunk, or to undefined at the end. If the request is over, the next attempt gets the chunk. */
+  async #read(isSettled: () => boolean): Promise<Uint8Array | undefined> {
+    this.#next ??= this.#chunks.next();
+    const { done, value } = await this.#next;
+    if (isSettled()) return undefined;
+    this.#next = undefined;
+    if (done) return undefined;
+    this.#keptBytes += value.byteLength;
+    if (this.#keptBytes > KEPT_BYTES) this.#kept = undefined;
+    this.#kept?.push(value);
+    return value;
   }
 }
 

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { constants } from 'node:http2';
 import net, { type Socket } from 'node:net';
 import { Readable } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import test from 'ava';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { settled, until } from '../../helpers/poll.js';
@@ -281,13 +282,20 @@ for (const wire of ['h2c', 'h2'] as const) {
     t.is(refusals, 3);
   });
 
-  test(`${wire}: an upload whose body has been read is not retried`, async (t) => {
-    const upstream = await startUpstream(t, wire, (_request, response) => {
-      (response as unknown as { stream: { close(code: number): void } }).stream.close(NGHTTP2_REFUSED_STREAM);
+  test(`${wire}: a refused upload is retried unless more than 64 KiB of its body have been read`, async (t) => {
+    const received: string[] = [];
+    let refusals = 1;
+    const upstream = await startUpstream(t, wire, (request, response) => {
+      if (refusals-- <= 0) request.on('data', (chunk) => received.push(String(chunk))).on('end', () => response.end());
+      else (response as unknown as { stream: { close(code: number): void } }).stream.close(NGHTTP2_REFUSED_STREAM);
     });
     const store = storeOf(t, upstream);
-    await t.throwsAsync(put(store, 'a', BYTES), refusal('ERR_HOTBLOB_UPSTREAM'));
-    t.deepEqual(upstream.requests, ['PUT /a']);
+    await put(store, 'a', 'small', { ifAbsent: true });
+    t.is(received.join(''), 'small');
+    t.deepEqual(upstream.requests, ['PUT /a', 'PUT /a']);
+    refusals = 1;
+    await t.throwsAsync(put(store, 'b', BYTES), refusal('ERR_HOTBLOB_UPSTREAM'));
+    t.deepEqual(upstream.requests.slice(2), ['PUT /b']);
   });
 
   test(`${wire}: a destroyed session is replaced`, async (t) => {
@@ -318,6 +326,72 @@ for (const wire of ['http', 'https'] as const) {
     const freshStore = storeOf(t, upstream);
     await t.throwsAsync(freshStore.get('a', { signal: never() }), refusal('ERR_HOTBLOB_UPSTREAM'));
     t.is(upstream.requests.length, requests + 1);
+  });
+}
+
+for (const wire of WIRES) {
+  const chunks = [content(5000, 1), content(20_000, 2), content(30_000, 3)];
+  // Over HTTP/1.1, headers are sent with the first chunk, and the last chunk that has been read is held back.
+  for (let count = isHttp2(wire) ? 0 : 2; count <= chunks.length; count++) {
+    test(`${wire}: an upload is sent again if its connection is closed after ${count} chunks`, async (t) => {
+      let isDropped = false;
+      const bodies: Buffer[] = [];
+      let body: Readable | undefined;
+      const rest = [...chunks];
+      const push = (chunk: Buffer | null | undefined): void => void body?.push(chunk ?? null);
+      const upstream = await startUpstream(t, wire, async (request, response) => {
+        if (request.url === '/warm') return void response.end('x');
+        if (isDropped) {
+          while (rest.length > 0) push(rest.shift());
+          push(null);
+          bodies.push(await buffer(request));
+          return void response.writeHead(201).end();
+        }
+        let received = 0;
+        const drop = (): void => {
+          isDropped = true;
+          for (const socket of upstream.connections) socket.destroy();
+        };
+        if (expected === 0) drop();
+        request.on('data', (chunk: Buffer) => {
+          received += chunk.byteLength;
+          if (received === expected) drop();
+        });
+      });
+      const expected = chunks.slice(0, Math.max(0, count - 1)).reduce((sum, chunk) => sum + chunk.byteLength, 0);
+      const store = storeOf(t, upstream);
+      await read(await lookUp(store, 'warm'));
+      body = new Readable({ objectMode: true, read() {} }); // keeps the chunks apart
+      for (let index = 0; index < count; index++) push(rest.shift());
+      t.true((await store.put('a', body, { signal: never() })).created);
+      t.true(Buffer.concat(chunks).equals(bodies[0] ?? Buffer.of()));
+      t.deepEqual(upstream.requests, ['GET /warm', 'PUT /a', 'PUT /a']);
+    });
+  }
+
+  test(`${wire}: an upload that must not replace an artifact is not sent again if it may have been processed`, async (t) => {
+    const upstream = await startUpstream(t, wire, (request, response) => {
+      if (request.url === '/warm') response.end('x');
+      else for (const socket of upstream.connections) socket.destroy();
+    });
+    const store = storeOf(t, upstream);
+    await read(await lookUp(store, 'warm'));
+    await t.throwsAsync(put(store, 'a', 'x', { ifAbsent: true }), refusal('ERR_HOTBLOB_UPSTREAM'));
+    t.deepEqual(upstream.requests, ['GET /warm', 'PUT /a']);
+  });
+
+  test(`${wire}: the error of a body rejects an upload, also after its connection was closed`, async (t) => {
+    const failure = new Error('the client has left');
+    const upstream = await startUpstream(t, wire, (request, response) => {
+      if (request.url === '/warm') return void response.end('x');
+      if (upstream.requests.length > 2) body.destroy(failure);
+      else for (const socket of upstream.connections) socket.destroy();
+    });
+    const store = storeOf(t, upstream);
+    await read(await lookUp(store, 'warm'));
+    const body = bodyOf([content(10), content(10)]);
+    t.is(await t.throwsAsync(store.put('a', body, { signal: never() })), failure);
+    t.deepEqual(upstream.requests, ['GET /warm', 'PUT /a', 'PUT /a']);
   });
 }
 

@@ -1,7 +1,7 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import test from 'ava';
 import fc from 'fast-check';
-import { forEachConcurrently } from '../../src/cli/for-each-concurrently.js';
+import { forEachConcurrently } from '../../src/util/for-each-concurrently.js';
 
 test('calls the function once for each item, in order, and up to the given number of times concurrently', async (t) => {
   await fc.assert(
