@@ -10,6 +10,8 @@ import { OPEN_FLAGS } from '../../util/open-flags.js';
 export interface Content {
   /** Size in bytes; undefined if the size is known only at the end of the stream. */
   readonly size: number | undefined;
+  /** Whether `open` fails if the artifact has been replaced since the lookup, because it has a validator. */
+  readonly isVersioned: boolean;
   /** Opens a range, or all bytes if `range` is undefined. */
   open(range: ByteRange | undefined, signal: AbortSignal): Promise<Readable>;
 }
@@ -17,15 +19,25 @@ export interface Content {
 /** Returns the content of an artifact, or undefined if its file does not exist. */
 export async function contentOf(artifact: Artifact): Promise<Content | undefined> {
   if (artifact.kind === 'stream') {
-    return { size: artifact.size, open: async (range, signal) => artifact.open(range, { signal }) };
+    const { size, etag, lastModified } = artifact;
+    const isVersioned = (etag ?? lastModified) !== undefined;
+    return { size, isVersioned, open: async (range, signal) => artifact.open(range, { signal }) };
   }
   if (artifact.kind === 'bytes') {
     const { bytes } = artifact;
-    return { size: bytes.byteLength, open: async (range) => Readable.from([bytes.subarray(range?.start, range?.end)]) };
+    return {
+      size: bytes.byteLength,
+      isVersioned: true,
+      open: async (range) => Readable.from([bytes.subarray(range?.start, range?.end)]),
+    };
   }
   const size = await sizeOf(artifact);
   if (size === undefined) return undefined;
-  return { size, open: (range, signal) => openRange(artifact, range ?? { start: 0, end: size }, signal) };
+  return {
+    size,
+    isVersioned: false,
+    open: (range, signal) => openRange(artifact, range ?? { start: 0, end: size }, signal),
+  };
 }
 
 async function sizeOf(artifact: FileArtifact): Promise<number | undefined> {

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Artifact, ByteRange, StreamArtifact, UploadMetadata } from '../../contract/artifact.js';
 import { HotblobError } from '../../contract/errors.js';
 import { uploadMetadataOf } from '../../contract/upload-metadata.js';
+import { messageOf, reportEvent } from '../../util/report-event.js';
 import type { Attempt } from './breaker.js';
 import { type Content, contentOf } from './content.js';
 import { logTiered } from './log.js';
@@ -177,7 +178,7 @@ export class Flight {
         this.#transferAbort.abort(new Error('no client reads the artifact, and the local store does not keep it'));
       });
     }
-    const reader = new SpoolReader(this.#spool, range);
+    const reader = new SpoolReader(this.#spool, range, this.#restOf(content, range, signal));
     // The reader has retained the spool before the local store can refuse the artifact, which may be synchronous.
     if (isFirst) void this.#transferTo(this.#spool, content, metadata);
     const onAbort = (): void => void reader.destroy();
@@ -193,15 +194,28 @@ export class Flight {
     return size !== undefined && size > Math.min(disk.maxBytes - FILE_BYTES, maxBytes);
   }
 
+  /**
+   * Returns a function that requests the rest of the artifact, after the transfer or the spool has failed. Returns undefined
+   * if the size is unknown, or if nothing shows that the artifact is still the same.
+   */
+  #restOf(content: Content, range: ByteRange | undefined, signal: AbortSignal) {
+    const end = range?.end ?? content.size;
+    if (end === undefined || !content.isVersioned) return undefined;
+    return (position: number): Promise<Readable> => content.open({ start: position, end }, signal);
+  }
+
   /** Writes the artifact into the spool, then releases the writer's reference to the spool. Never rejects. */
   async #transferTo(spool: Spool, content: Content, metadata: UploadMetadata): Promise<void> {
-    if (this.#storesLocally) this.#localPut = this.#putLocally(spool, content.size, metadata);
+    if (this.#storesLocally) this.#localPut = this.#putLocally(spool, content, metadata);
     try {
-      const { signal } = this.#transferAbort;
-      const body = await content.open(undefined, signal);
-      signal.addEventListener('abort', () => body.destroy(signal.reason));
-      if (signal.aborted) body.destroy(signal.reason);
-      for await (const chunk of body) await spool.append(chunk);
+      try {
+        await this.#receive(spool, content.open(undefined, this.#transferAbort.signal));
+      } catch (error) {
+        const openRest = this.#restOf(content, undefined, this.#transferAbort.signal);
+        if (openRest === undefined || spool.isUnwritable || this.#transferAbort.signal.aborted) throw error;
+        logTiered('GET %s: requesting the rest after %d bytes: %O', this.key, spool.length, error);
+        await this.#receive(spool, openRest(spool.length));
+      }
       if (content.size !== undefined && spool.length !== content.size) {
         const message = `${this.key}: expected ${content.size} bytes from the remote store, received ${spool.length}`;
         throw new HotblobError('ERR_HOTBLOB_TRUNCATED', message);
@@ -209,6 +223,7 @@ export class Flight {
       spool.complete();
     } catch (error) {
       logTiered('GET %s: transfer failed after %d bytes: %O', this.key, spool.length, error);
+      if (spool.isUnwritable) reportEvent('spool failed', messageOf(error), error);
       spool.fail(error);
     }
     spool.release();
@@ -216,13 +231,21 @@ export class Flight {
     this.#finish();
   }
 
+  async #receive(spool: Spool, opening: Promise<Readable>): Promise<void> {
+    const { signal } = this.#transferAbort;
+    const body = await opening;
+    signal.addEventListener('abort', () => body.destroy(signal.reason));
+    if (signal.aborted) body.destroy(signal.reason);
+    for await (const chunk of body) await spool.append(chunk);
+  }
+
   /** Puts the artifact into the local store. Never rejects. */
-  async #putLocally(spool: Spool, size: number | undefined, metadata: UploadMetadata): Promise<void> {
-    const body = new SpoolReader(spool);
+  async #putLocally(spool: Spool, content: Content, metadata: UploadMetadata): Promise<void> {
     const { signal } = this.#localPutAbort;
+    const body = new SpoolReader(spool, undefined, this.#restOf(content, undefined, signal));
     signal.addEventListener('abort', () => body.destroy(signal.reason));
     try {
-      await this.#options.local.put(this.key, body, { signal, size, metadata });
+      await this.#options.local.put(this.key, body, { signal, size: content.size, metadata });
     } catch (error) {
       logTiered('GET %s: not stored locally: %O', this.key, error);
     }

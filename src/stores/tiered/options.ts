@@ -33,7 +33,7 @@ export interface TieredStoreOptions extends LimitOptions {
    */
   readonly queueDir?: string | undefined;
   /**
-   * Existing directory for artifacts in flight. Files in it are unlinked as soon as they are open. Default:
+   * Existing, writable directory for artifacts in flight. Files in it are unlinked as soon as they are open. Default:
    * `os.tmpdir()`.
    */
   readonly spoolDir?: string | undefined;

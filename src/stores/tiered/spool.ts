@@ -53,6 +53,7 @@ export class Spool {
   #file: FileHandle | undefined;
   #length = 0;
   #outcome: 'complete' | { readonly error: unknown } | undefined;
+  #isUnwritable = false;
   #references = 1;
   /** Callbacks that resume reads which wait for more bytes. */
   #waiting: (() => void)[] = [];
@@ -68,6 +69,11 @@ export class Spool {
   /** Number of bytes written so far. */
   get length(): number {
     return this.#length;
+  }
+
+  /** Whether bytes could not be kept: the disk is full or has failed, or the limits are reached. */
+  get isUnwritable(): boolean {
+    return this.#isUnwritable;
   }
 
   /** Whether new readers may retain the spool. */
@@ -92,11 +98,22 @@ export class Spool {
   }
 
   /**
-   * Appends a chunk. Only one call may be pending.
+   * Appends a chunk. Only one call may be pending. After an error, the spool is {@link isUnwritable}.
    *
    * @throws the error of the file system
    */
   async append(chunk: Uint8Array): Promise<void> {
+    try {
+      await this.#write(chunk);
+    } catch (error) {
+      this.#isUnwritable = true;
+      throw error;
+    }
+    this.#length += chunk.byteLength;
+    this.#wakeReaders();
+  }
+
+  async #write(chunk: Uint8Array): Promise<void> {
     if (this.#file === undefined && !this.#ensureRoom(chunk.byteLength)) await this.#moveToFile();
     if (this.#file !== undefined) this.#reserveDisk(chunk.byteLength);
     if (this.#file === undefined) {
@@ -104,8 +121,6 @@ export class Spool {
     } else {
       await writeAll(this.#file, chunk, this.#length);
     }
-    this.#length += chunk.byteLength;
-    this.#wakeReaders();
   }
 
   /** Marks the artifact as complete. */
@@ -169,10 +184,8 @@ export class Spool {
 
   async #moveToFile(): Promise<void> {
     this.#reserveDisk(FILE_BYTES + this.#length);
-    const path = join(this.#directory, `hotblob-${randomUUID()}`);
-    const file = await open(path, 'wx+', PRIVATE.file);
+    const file = await openUnlinked(this.#directory);
     try {
-      await unlink(path);
       await writeAll(file, this.#buffer.subarray(0, this.#length), 0);
     } catch (error) {
       await file.close();
@@ -183,4 +196,27 @@ export class Spool {
     this.#memory.release(this.#buffer.byteLength);
     this.#buffer = Buffer.alloc(0);
   }
+}
+
+/** Creates a file that has no name, and therefore disappears when it is closed. */
+async function openUnlinked(directory: string): Promise<FileHandle> {
+  const path = join(directory, `hotblob-${randomUUID()}`);
+  const file = await open(path, 'wx+', PRIVATE.file);
+  try {
+    await unlink(path);
+    return file;
+  } catch (error) {
+    await file.close();
+    throw error;
+  }
+}
+
+/**
+ * Checks that files can be created in a directory for spools.
+ *
+ * @throws the error of the file system
+ */
+export async function assertWritable(directory: string): Promise<void> {
+  const file = await openUnlinked(directory);
+  await file.close();
 }

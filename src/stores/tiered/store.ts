@@ -1,6 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { Artifact } from '../../contract/artifact.js';
-import { HotblobError } from '../../contract/errors.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
@@ -23,7 +23,7 @@ import { type TieredSettings, type TieredStoreOptions, tieredSettingsOf } from '
 import { Remote } from './remote.js';
 import { Replication } from './replication.js';
 import { ReplicationQueue } from './replication-queue.js';
-import { SpoolBudget } from './spool.js';
+import { assertWritable, SpoolBudget } from './spool.js';
 import { isWritable, writeThrough } from './write-through.js';
 
 export type { TieredStoreOptions } from './options.js';
@@ -82,7 +82,11 @@ export interface TieredStore extends Store {
  */
 export async function tieredStore(options: TieredStoreOptions): Promise<TieredStore> {
   const settings = tieredSettingsOf(options);
-  const { queueDir, limits } = settings;
+  const { queueDir, spoolDir, limits } = settings;
+  await assertWritable(spoolDir).catch((cause: unknown) => {
+    const message = `spoolDir: expected a writable directory, received '${spoolDir}' (${errnoCode(cause)})`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
+  });
   const queue = queueDir === undefined ? undefined : await ReplicationQueue.open(queueDir, limits.maxQueued);
   return new LocalAndRemoteStore(settings, queue);
 }

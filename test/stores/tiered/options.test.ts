@@ -1,5 +1,7 @@
 import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { Readable } from 'node:stream';
+import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { type TieredStoreOptions, tieredStore } from '../../../src/stores/tiered/store.js';
@@ -60,4 +62,16 @@ test('get and put need no signal', async (t) => {
   t.true((await store.put('a', Readable.from([Buffer.from('x')]))).created);
   t.like(await store.get('a'), { kind: 'bytes', bytes: Buffer.from('x') });
   await store.close();
+});
+
+test('rejects a spool directory that cannot be written', async (t) => {
+  const directory = await temporaryDirectory(t);
+  for (const [spoolDir, code] of [
+    [join(directory, 'missing'), 'ENOENT'],
+    [fileURLToPath(import.meta.url), 'ENOTDIR'],
+  ] as const) {
+    const options = { local: memoryStore(), remote: memoryStore(), spoolDir };
+    const message = new RegExp(`^spoolDir: expected a writable directory, received '.*' \\(${code}\\)$`);
+    await t.throwsAsync(tieredStore(options), refusal('ERR_HOTBLOB_INVALID_OPTION', message));
+  }
 });

@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -8,6 +8,7 @@ import { createHandler } from '../../../src/handler/handler.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
 import { request } from '../../helpers/client.js';
+import { collectEvents } from '../../helpers/events.js';
 import { until } from '../../helpers/poll.js';
 import { startServer } from '../../helpers/servers.js';
 import { content, entriesBelow, never, put, refusal, temporaryDirectory } from '../fixture.js';
@@ -87,7 +88,9 @@ test('writes small artifacts to a file if there is no spool memory', async (t) =
 
 test('releases the spool memory of a completed download', async (t) => {
   // Enough memory for one artifact at a time.
-  const { store } = await startTiers(t, respondWith(SMALL), { spoolMemoryBytes: 32_768, spoolDir: '/nonexistent' });
+  const spoolDir = await temporaryDirectory(t);
+  const { store } = await startTiers(t, respondWith(SMALL), { spoolMemoryBytes: 32_768, spoolDir });
+  await rm(spoolDir, { recursive: true });
   for (let count = 0; count < 5; count++) {
     t.true(SMALL.equals((await readBytes(store, `key-${count}`)) ?? Buffer.of()));
     await until('the download is complete', () => store.stats().flights === 0);
@@ -172,6 +175,69 @@ for (const [name, fail] of Object.entries(FAILURES)) {
   });
 }
 
+/** Creates a listener that serves `bytes` and ranges of it, with an entity tag. */
+function respondWithRange(bytes: Buffer, etag = '"1"'): Listener {
+  return (request, response) => {
+    const [, start = '0', last = ''] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
+    const part = bytes.subarray(Number(start), last === '' ? undefined : Number(last) + 1);
+    response.setHeader('etag', etag);
+    response.setHeader('content-length', part.byteLength);
+    if (last !== '') response.setHeader('content-range', `bytes ${start}-${last}/${bytes.byteLength}`);
+    response.writeHead(last === '' ? 200 : 206).end(part);
+  };
+}
+
+for (const wire of WIRES) {
+  test(`${wire}: a download that the remote store aborts is completed with a second request for the rest`, async (t) => {
+    let requests = 0;
+    const { store, local, peer } = await startTiers(
+      t,
+      (request, response) => {
+        if (requests++ > 0) return respondWithRange(LARGE)(request, response);
+        response.setHeader('etag', '"1"');
+        response.setHeader('content-length', LARGE.byteLength);
+        response.write(LARGE.subarray(0, 1_000_000), () => setImmediate(() => response.destroy(new Error('reset'))));
+      },
+      {},
+      wire,
+    );
+    t.true(LARGE.equals((await readBytes(store, 'a')) ?? Buffer.of()));
+    await until('the download has ended', () => store.stats().flights === 0);
+    t.true(LARGE.equals((await readBytes(local, 'a')) ?? Buffer.of()));
+    t.deepEqual(peer.requests, ['GET /a', 'GET /a']);
+  });
+}
+
+test('a download is not completed with bytes of another artifact', async (t) => {
+  let requests = 0;
+  const { store, local } = await startTiers(t, (request, response) => {
+    if (requests++ > 0) return respondWithRange(content(LARGE.byteLength, 7), '"2"')(request, response);
+    response.setHeader('etag', '"1"');
+    response.setHeader('content-length', LARGE.byteLength);
+    response.write(LARGE.subarray(0, 1_000_000), () => setImmediate(() => response.destroy(new Error('reset'))));
+  });
+  await t.throwsAsync(readBytes(store, 'a'), refusal('ERR_HOTBLOB_UPSTREAM', /has changed/));
+  await until('the download has ended', () => store.stats().flights === 0);
+  t.deepEqual(await entriesBelow(local.root), []);
+});
+
+test('if the spool cannot be written, readers and the local store download the rest themselves', async (t) => {
+  const events = collectEvents(t);
+  for (const limits of [{ spoolMemoryBytes: 100_000 }, { maxSpoolBytes: LARGE.byteLength + 100_000 }]) {
+    const spoolDir = await temporaryDirectory(t);
+    const { store, local } = await startTiers(t, respondWithRange(LARGE), { ...limits, spoolDir }, 'http');
+    if ('spoolMemoryBytes' in limits) await rm(spoolDir, { recursive: true });
+    const keys = ['a', 'b', 'c'];
+    const bodies = await Promise.all(keys.flatMap((key) => [readBytes(store, key), readBytes(store, key)]));
+    for (const body of bodies) t.true(LARGE.equals(body ?? Buffer.of()));
+    await until('the downloads have ended', () => store.stats().flights === 0);
+    for (const key of keys) t.true(LARGE.equals((await readBytes(local, key)) ?? Buffer.of()));
+  }
+  const failures = events.filter(({ event }) => event === 'spool failed').map(({ details }) => details);
+  t.true(failures.some((details) => details.includes('ENOENT')));
+  t.true(failures.some((details) => details.startsWith('maxSpoolBytes: ')));
+});
+
 test('a failure of the local store does not affect the readers', async (t) => {
   const { store, peer } = await startTiers(t, respondWith(LARGE), { local: memoryStore({ maxBytes: 1_000_000 }) });
   for (let count = 1; count <= 2; count++) {
@@ -214,7 +280,10 @@ test('a body that the local store does not keep is cancelled when the last clien
 test('an artifact that neither the spool nor the local store can hold is sent to each client', async (t) => {
   const spoolDir = await temporaryDirectory(t);
   for (const options of [{ maxSpoolBytes: 1_000_000 }, { local: memoryStore({ maxBytes: 1_000_000 }) }]) {
-    const { store } = await startTiers(t, respondWith(LARGE), { ...options, spoolDir: join(spoolDir, 'missing') });
+    const unused = join(spoolDir, 'unused');
+    await mkdir(unused);
+    const { store } = await startTiers(t, respondWith(LARGE), { ...options, spoolDir: unused });
+    await rmdir(unused);
     const clients = await Promise.all([lookUp(store, 'a'), lookUp(store, 'a')]);
     for (const body of await Promise.all(clients.map((artifact) => read(artifact)))) t.true(LARGE.equals(body));
     await until('the download has ended', () => store.stats().flights === 0);
