@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile, rename, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
@@ -148,7 +148,7 @@ Server.prototype.listen = function (...args) {
   return `--require=${file}`;
 }
 
-test('failed requests and a remote store that fails and returns are one line each on stderr', async (t) => {
+test('a remote store that fails and returns is one line each on stderr', async (t) => {
   const answers = { status: 503 };
   const remote = http.createServer(({ method }, response) =>
     response.writeHead(method === 'PUT' ? 200 : answers.status).end(),
@@ -168,10 +168,17 @@ test('failed requests and a remote store that fails and returns are one line eac
     return server.errors.length > 1;
   });
   t.is(server.errors[1], 'hotblob: circuit breaker closed: the remote store responds again');
-  await writeFile(join(server.dir, 'blocked'), '');
-  t.is((await fetch(`${url}/blocked/key`, { method: 'PUT', body: 'x' })).ok, false);
-  await until('the failed upload is reported', () => server.errors.length > 2);
-  t.regex(server.errors[2] ?? '', /^hotblob: upload failed: key blocked\/key, status \d+: /);
+});
+
+test('an upload that fails is a line on stderr', async (t) => {
+  const server = await serve(t, ['--store', 'directory']);
+  await portOf(server);
+  const uploads = join(server.dir, '.hotblob', 'uploads');
+  await rm(uploads, { recursive: true, force: true });
+  await writeFile(uploads, 'not a directory');
+  await fetch(`http://127.0.0.1:${await portOf(server)}/key`, { method: 'PUT', body: 'x' });
+  await until('the failed upload is reported', () => server.errors.length > 0);
+  t.regex(server.errors[0] ?? '', /^hotblob: upload failed: key key, status 5\d\d: E\w+: /);
 });
 
 interface Files {
