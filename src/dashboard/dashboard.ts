@@ -118,7 +118,9 @@ class LiveDashboard implements Dashboard {
   async handle(exchange: Exchange): Promise<boolean> {
     const [path = '', query] = exchange.url.split('?', 2);
     if (`${path}/` === this.#path) {
-      answerReply(exchange, { status: 308, headers: { location: this.#path } });
+      // Relative, because a proxy or a framework may mount the dashboard below a path that this process does not see.
+      const name = path.slice(path.lastIndexOf('/') + 1);
+      answerReply(exchange, { status: 308, headers: { location: `./${name}/` } });
       return true;
     }
     if (!path.startsWith(this.#path)) return false;

@@ -110,7 +110,7 @@ test('the page, its script and its style have a strict Content-Security-Policy',
   }
   const bare = await fetch(`${url}/_hotblob`, { redirect: 'manual' });
   t.is(bare.status, 308);
-  t.is(bare.headers.get('location'), '/_hotblob/');
+  t.is(bare.headers.get('location'), './_hotblob/');
   t.is((await fetch(`${url}/_hotblob/events`, { method: 'POST' })).status, 405);
   t.is((await fetch(`${url}/_hotblob/other`)).status, 404);
 });

@@ -13,10 +13,11 @@ import { CommandError } from '../command.js';
 import { type Certificate, type CertificatePaths, expiryWarning } from './certificate.js';
 import { CertificateFiles } from './certificate-files.js';
 import { describeAccess } from './describe-access.js';
+import { createFrontPage } from './front-page.js';
 import { listenError } from './listen-error.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
-import { createStatusPages, OPERATOR_PATH } from './status-pages.js';
+import { createStatusPages, isOperatorPath, OPERATOR_PATH } from './status-pages.js';
 
 /** Value of `--max-size` below which a unit is probably missing. */
 const MIN_SENSIBLE_BYTES = 1024 * 1024;
@@ -76,14 +77,18 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     maxUploadBytes: options.maxUploadBytes,
     memory,
   });
+  const front = createFrontPage({ version: options.version, access, allowedHosts });
   let isDraining = false;
   let pages: ExchangeHandler | undefined;
   let dashboard: Dashboard | undefined;
   const handleOperatorRequest = async (exchange: Exchange): Promise<boolean> =>
-    (await pages?.handle(exchange)) || (await dashboard?.handle(exchange)) || handler.handle(exchange);
+    (await front.handle(exchange)) ||
+    (await pages?.handle(exchange)) ||
+    (await dashboard?.handle(exchange)) ||
+    handler.handle(exchange);
   const root: ExchangeHandler = {
     handle: (exchange) =>
-      exchange.url.startsWith(OPERATOR_PATH) ? handleOperatorRequest(exchange) : handler.handle(exchange),
+      exchange.url === '/' || isOperatorPath(exchange.url) ? handleOperatorRequest(exchange) : handler.handle(exchange),
   };
   const server = createServer(root, {
     memory,

@@ -15,6 +15,11 @@ import { loadOptional } from '../../util/load-optional.js';
 /** Path prefix of the pages for operators. */
 export const OPERATOR_PATH = '/_hotblob/';
 
+/** Whether a URL is below {@link OPERATOR_PATH}, or is this path without the slash at its end. */
+export function isOperatorPath(url: string): boolean {
+  return url.startsWith('/_hotblob') && /^\/_hotblob(?:[/?]|$)/.test(url);
+}
+
 /** Body of `GET /_hotblob/stats`. JSON has no infinity, so `maxBytes` of the largest size class is `null`. */
 export interface StatsDocument {
   readonly version: string;
@@ -37,19 +42,17 @@ export interface StatusPagesOptions {
 }
 
 /**
- * Creates a handler for the pages of operators: `ready`, `stats` and, if `prom-client` is installed, `metrics`. `stats`
+ * Creates a handler for the pages of operators: `ready`, `stats` and `metrics`, which needs `prom-client`. `stats`
  * and `metrics` require read access, `ready` does not. `handle` resolves to `false` for any other path.
  */
 export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
   const access = new OperatorAccess(options.access, options.allowedHosts);
   const metrics = createServerMetrics(options);
   const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, collectStats(options))]]);
-  if (metrics !== undefined) {
-    pages.set('metrics', async () => ({
-      status: 200,
-      body: { contentType: metrics.contentType, text: await metrics.text() },
-    }));
-  }
+  pages.set(
+    'metrics',
+    metrics === undefined ? () => NO_METRICS : async () => textReply(200, metrics.contentType, await metrics.text()),
+  );
   return {
     async handle(exchange) {
       const { url } = exchange;
@@ -68,6 +71,16 @@ export function createStatusPages(options: StatusPagesOptions): ExchangeHandler 
       return true;
     },
   };
+}
+
+const NO_METRICS = textReply(
+  501,
+  'text/plain; charset=utf-8',
+  'Metrics need the package prom-client. Install it where hotblob is installed, and restart the server:\n\n  npm install prom-client\n',
+);
+
+function textReply(status: number, contentType: string, text: string): Reply {
+  return { status, body: { contentType, text } };
 }
 
 const READY = () => jsonReply(200, { status: 'ready' });

@@ -181,6 +181,22 @@ test('an upload that fails is a line on stderr', async (t) => {
   t.regex(server.errors[0] ?? '', /^hotblob: upload failed: key key, status 5\d\d: E\w+: /);
 });
 
+test('without prom-client, the page of the metrics says how to install it', async (t) => {
+  const hook = join(await temporaryDirectory(t), 'no-prom-client.cjs');
+  await writeFile(
+    hook,
+    `const Module = require('node:module');
+const { _resolveFilename: resolve } = Module;
+Module._resolveFilename = function (name, ...rest) {
+  return resolve.call(this, name === 'prom-client' ? 'prom-client-that-is-absent' : name, ...rest);
+};`,
+  );
+  const server = await serve(t, [], { env: { NODE_OPTIONS: `--require=${hook}` } });
+  const response = await fetch(`http://127.0.0.1:${await portOf(server)}/_hotblob/metrics`);
+  t.is(response.status, 501);
+  t.regex(await response.text(), /npm install prom-client/);
+});
+
 interface Files {
   readonly cert: string;
   readonly key: string;

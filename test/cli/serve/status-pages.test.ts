@@ -56,6 +56,37 @@ test('GET /_hotblob/metrics returns the metrics of the server and of its process
   t.true((series.get('process_resident_memory_bytes') ?? 0) > 0);
 });
 
+test('GET / tells what the server is, with links that work below every path', async (t) => {
+  const url = await start(t);
+  const response = await fetch(`${url}/`);
+  t.is(response.status, 200);
+  t.is(response.headers.get('content-type'), 'text/html; charset=utf-8');
+  const page = await response.text();
+  t.regex(page, /hotblob 1\.2\.3<.*build cache/s);
+  for (const [, link = ''] of page.matchAll(/href="([^"]*)"/g)) {
+    t.notRegex(link, /^\//);
+    t.is((await fetch(new URL(link, `${url}/`))).status, 200, link);
+  }
+  t.is((await fetch(`${url}/`, { method: 'HEAD' })).status, 200);
+  const redirect = await fetch(`${url}/_hotblob`, { redirect: 'manual' });
+  t.is(redirect.status, 308);
+  const { href } = new URL(redirect.headers.get('location') ?? '', 'https://example.com/mounted/_hotblob');
+  t.is(href, 'https://example.com/mounted/_hotblob/');
+});
+
+test('with tokens, GET / is 403 with a text, and 200 with a token', async (t) => {
+  const file = join(await temporaryDirectory(t), 'tokens');
+  await writeFile(file, 'read dev-55c1a8e07b3f9d24\n', { mode: 0o600 });
+  const url = await start(t, { access: { file, anonymous: undefined } });
+  const refused = await fetch(`${url}/`);
+  t.is(refused.status, 403);
+  const text = await refused.text();
+  t.regex(text, /build cache\. It requires a token/);
+  t.notRegex(text, /1\.2\.3/);
+  const headers = { authorization: 'Bearer dev-55c1a8e07b3f9d24' };
+  t.is((await fetch(`${url}/`, { headers })).status, 200);
+});
+
 test('the status pages support HTTP/2 and HEAD, and refuse other methods', async (t) => {
   const url = await start(t);
   const session = http2.connect(url);
