@@ -126,6 +126,41 @@ for (const kind of ['directory', 'segments']) {
   });
 }
 
+test('--upstream-mode decides whether and when an upstream receives uploads', async (t) => {
+  const far = await start(t, '--store', 'directory');
+  for (const [mode, isExpected] of [
+    ['read', false],
+    ['write', true],
+    ['write-back', true],
+  ] as const) {
+    const near = await start(t, '--upstream', far.url, '--upstream-mode', mode);
+    t.is((await fetch(`${near.url}/${mode}`, { method: 'PUT', body: mode })).status, 200);
+    t.is((await bytesOf(`${near.url}/${mode}`)).toString(), mode);
+    const isSent = async () => (await fetch(`${far.url}/${mode}`)).ok;
+    if (mode === 'write-back') await until('the upload is sent', isSent);
+    t.is(await isSent(), isExpected, mode);
+    near.child.kill('SIGTERM');
+    await once(near.child, 'exit');
+  }
+});
+
+test('downloads are complete if the temporary directory cannot be written, and --spool-dir must be writable', async (t) => {
+  const far = await start(t);
+  const body = Buffer.alloc(1_000_000, 'artifact');
+  t.is((await fetch(`${far.url}/a`, { method: 'PUT', body })).status, 200);
+  for (const kind of ['directory', 'segments']) {
+    const near = await start(t, '--store', kind, '--upstream', far.url, { TMPDIR: '/proc' });
+    for (let count = 0; count < 2; count++) t.deepEqual(await bytesOf(`${near.url}/a`), body);
+    near.child.kill('SIGTERM');
+    t.deepEqual(await once(near.child, 'exit'), [0, null]);
+  }
+  const refused = await run(
+    ...['serve', '--dir', `${far.dir}-refused`, '--port', '0', '--upstream', far.url, '--spool-dir', '/proc'],
+  );
+  t.is(refused.code, 1);
+  t.regex(refused.output, /spoolDir: expected a writable directory, received '\/proc'/);
+});
+
 test('the upstream receives the token from HOTBLOB_UPSTREAM_TOKEN', async (t) => {
   const seen: (string | undefined)[] = [];
   const peer = http.createServer((request, response) => {

@@ -212,7 +212,16 @@ test('tiered: lists the local store, if that has list()', async (t) => {
 
 test('the stores of the server have list(), with and without an upstream', async (t) => {
   for (const kind of ['directory', 'segments'] as const) {
-    for (const upstream of [undefined, { url: 'http://127.0.0.1:9', token: undefined, maxSpoolBytes: undefined }]) {
+    for (const upstream of [
+      undefined,
+      {
+        url: 'http://127.0.0.1:9',
+        token: undefined,
+        mode: 'write' as const,
+        spoolDir: undefined,
+        maxSpoolBytes: undefined,
+      },
+    ]) {
       const dir = await temporaryDirectory(t);
       const options = {
         dir,

@@ -1,4 +1,6 @@
-import { readdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import type { ReadWriteStore, Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
@@ -6,8 +8,10 @@ import { type DirectoryStore, directoryStore } from '../../stores/directory/stor
 import { isSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
 import { type SegmentStore, segmentStore } from '../../stores/segments/store.js';
+import { assertWritable } from '../../stores/tiered/spool.js';
 import { tieredStore } from '../../stores/tiered/store.js';
 import { upstreamStore } from '../../stores/upstream/store.js';
+import { PRIVATE } from '../../util/permissions.js';
 
 /** Kind of local store: one file per artifact, or segments. */
 export type StoreKind = 'directory' | 'segments';
@@ -27,10 +31,16 @@ export interface ServedStoreOptions {
   readonly upstream: Upstream | undefined;
 }
 
+/** Uploads that an upstream gets: none, each before it is acknowledged, or each in the background. */
+export type UpstreamMode = 'read' | 'write' | 'write-back';
+
 /** Another cache. The server fetches misses from it and sends uploads to it. */
 export interface Upstream {
   readonly url: string;
   readonly token: string | undefined;
+  readonly mode: UpstreamMode;
+  /** Directory for artifacts that are being fetched. Default: the temporary directory of the system, if it can be written. */
+  readonly spoolDir: string | undefined;
   /** Maximum disk space for artifacts that are being fetched. */
   readonly maxSpoolBytes: number | undefined;
 }
@@ -43,14 +53,25 @@ export interface ServedStore {
   readonly immutable: boolean;
 }
 
+/** Directory in `dir` for files that are not artifacts. A directory store reserves this name. */
+const OWN_DIRECTORY = '.hotblob';
+
 /** Opens the store of a server. `close` of the returned store also closes the upstream. */
 export async function openStore(options: ServedStoreOptions): Promise<ServedStore> {
   const { upstream } = options;
   // The upstream is created first, because this throws for an invalid URL, and nothing else is open yet.
   const remote = upstream && upstreamStore(upstream.url, { token: upstream.token });
   const local = await openLocal(options);
-  if (remote === undefined) return local;
-  const tiers = await tieredStore({ local: local.store, remote, maxSpoolBytes: upstream?.maxSpoolBytes });
+  if (upstream === undefined || remote === undefined) return local;
+  const { mode, maxSpoolBytes } = upstream;
+  const own = join(options.dir, OWN_DIRECTORY);
+  const tiers = await tieredStore({
+    local: local.store,
+    remote: mode === 'read' ? { get: (key, get) => remote.get(key, get), stats: () => remote.stats() } : remote,
+    ...(mode === 'write-back' ? { writes: 'writeBack', queueDir: join(own, 'replication') } : {}),
+    spoolDir: upstream.spoolDir ?? (await defaultSpoolDir(own)),
+    maxSpoolBytes,
+  });
   const store: ServedStore['store'] = {
     get: (key, get) => tiers.get(key, get),
     put: (key, body, put) => tiers.put(key, body, put),
@@ -66,6 +87,17 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
     },
   };
   return { ...local, store };
+}
+
+/** Returns the temporary directory of the system, or, if it is full or cannot be written, a directory of the store. */
+async function defaultSpoolDir(own: string): Promise<string> {
+  try {
+    await assertWritable(tmpdir());
+    return tmpdir();
+  } catch {
+    await mkdir(own, { recursive: true, mode: PRIVATE.directory });
+    return own;
+  }
 }
 
 async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise<ServedStore> {

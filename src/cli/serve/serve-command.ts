@@ -16,6 +16,8 @@ Options:
   --dir DIR            Directory of the artifacts, created if missing (default: ./artifacts)
   --store KIND         directory or segments (default: the kind found in DIR)
   --upstream URL       Cache to fetch misses from and to send uploads to (default: none)
+  --upstream-mode MODE read: send it no uploads; write: acknowledge an upload when it has it or has failed;
+                       write-back: send uploads later, from a queue in DIR (default: write)
   --protocol NAMES     Protocols to serve, separated by commas (default: all)
   --tokens FILE        Tokens and their access levels (default: none, no authentication)
   --anonymous LEVEL    Access without a valid token: none, read or write; requires --tokens (default: none)
@@ -30,7 +32,9 @@ Options:
   --group-access       Let the group read and write what is created in DIR (default: only this user)
   --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
   --max-upload BYTES   Largest upload that is accepted (default: 2GiB)
-  --max-spool BYTES    Space in the temporary directory for downloads from the upstream (default: 8GiB)
+  --spool-dir DIR      Directory for downloads from the upstream that are in flight (default: the temporary
+                       directory of the system, or the directory of --dir if that cannot be written)
+  --max-spool BYTES    Space in this directory (default: 8GiB)
   --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
   --keep-alive-timeout SECONDS
                        Time after which an idle connection is closed; make it longer than that of a load

@@ -2,7 +2,7 @@ import { isHostPattern } from '../../access/hosts.js';
 import { type parseArguments, UsageError } from '../command.js';
 import { parseInteger, parseName, parseSize } from '../option-values.js';
 import { isLoopbackHost } from './describe-access.js';
-import type { StoreKind } from './open-store.js';
+import type { StoreKind, UpstreamMode } from './open-store.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
 import type { ServeOptions } from './serve.js';
 
@@ -11,6 +11,7 @@ export const SERVE_OPTIONS = {
   dir: { type: 'string' },
   store: { type: 'string' },
   upstream: { type: 'string' },
+  'upstream-mode': { type: 'string' },
   protocol: { type: 'string' },
   tokens: { type: 'string' },
   anonymous: { type: 'string' },
@@ -24,6 +25,7 @@ export const SERVE_OPTIONS = {
   'max-size': { type: 'string' },
   'max-upload': { type: 'string' },
   'max-spool': { type: 'string' },
+  'spool-dir': { type: 'string' },
   'max-connections': { type: 'string' },
   'keep-alive-timeout': { type: 'string' },
   'shutdown-timeout': { type: 'string' },
@@ -35,6 +37,7 @@ type Values = ReturnType<typeof parseArguments<typeof SERVE_OPTIONS>>['values'];
 
 const DAY_SECONDS = 24 * 60 * 60;
 const STORE_KINDS: readonly StoreKind[] = ['directory', 'segments'];
+const UPSTREAM_MODES: readonly UpstreamMode[] = ['read', 'write', 'write-back'];
 const LEVELS = ['none', 'read', 'write'] as const;
 
 /**
@@ -92,14 +95,13 @@ function parseMaxUpload({ 'max-upload': text }: Values): number | undefined {
   );
 }
 
-function parseUpstream(
-  { upstream: text, 'max-spool': maxSpool }: Values,
-  host: string,
-  port: number,
-): ServeOptions['upstream'] {
-  const maxSpoolBytes = parseSize('--max-spool', maxSpool);
+function parseUpstream(values: Values, host: string, port: number): ServeOptions['upstream'] {
+  const { upstream: text, 'upstream-mode': mode = 'write', 'spool-dir': spoolDir } = values;
+  const maxSpoolBytes = parseSize('--max-spool', values['max-spool']);
   if (text === undefined) {
-    if (maxSpool !== undefined) throw new UsageError('--max-spool requires --upstream');
+    for (const name of ['upstream-mode', 'spool-dir', 'max-spool'] as const) {
+      if (values[name] !== undefined) throw new UsageError(`--${name} requires --upstream`);
+    }
     return undefined;
   }
   const url = URL.canParse(text) ? new URL(text) : undefined;
@@ -113,7 +115,13 @@ function parseUpstream(
   if (upstreamPort === port && isHere && isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''))) {
     throw new UsageError(`--upstream: ${url.origin} is the address of this server itself; choose another --port`);
   }
-  return { url: text, token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined, maxSpoolBytes };
+  return {
+    url: text,
+    token: process.env['HOTBLOB_UPSTREAM_TOKEN'] || undefined,
+    mode: parseName('--upstream-mode', mode, 'mode', UPSTREAM_MODES),
+    spoolDir,
+    maxSpoolBytes,
+  };
 }
 
 function parseProtocols({ protocol }: Values): ServeOptions['protocols'] {

@@ -43,6 +43,13 @@ const MISTAKES: readonly [readonly string[], string][] = [
     "--keep-alive-timeout: expected a whole number of seconds from 1 to 86400, received '0'",
   ],
   [['--max-upload', '0'], "--max-upload: expected a size from 1, received '0'; for no limit, use a size such as 8TiB"],
+  [['--upstream-mode', 'read'], '--upstream-mode requires --upstream'],
+  [['--spool-dir', '/tmp'], '--spool-dir requires --upstream'],
+  [['--max-spool', '1G'], '--max-spool requires --upstream'],
+  [
+    ['--upstream', 'http://cache.example.com', '--upstream-mode', 'both'],
+    "--upstream-mode: unknown mode 'both'; expected one of read, write, write-back",
+  ],
   [
     ['--upstream', 'cache.example.com:80'],
     '--upstream: expected an http: or https: URL such as https://cache.example.com, with the scheme',
