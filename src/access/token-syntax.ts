@@ -22,6 +22,7 @@ const KNOWN_PROTOCOLS: readonly string[] = [
   'metro',
   'nx',
   'plain',
+  'rush',
   'sccache',
   'tuist',
   'turborepo',

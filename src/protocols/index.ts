@@ -23,6 +23,7 @@ export {
   type UploadOperation,
 } from './protocol.js';
 export { uploadMetadata } from './request-metadata.js';
+export { rush } from './rush.js';
 export { sccache } from './sccache.js';
 export { type TuistOptions, tuist } from './tuist/tuist.js';
 export { turborepo } from './turborepo.js';

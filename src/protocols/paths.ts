@@ -70,6 +70,27 @@ function hexOf(character: string): string {
   return `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
 }
 
+/** Namespace that a path names, and the prefix of its keys. */
+export interface NamespacePrefix {
+  readonly namespace: string | undefined;
+  /** Empty without a namespace. It ends with a slash. */
+  readonly prefix: string;
+}
+
+/**
+ * Returns the namespace that the encoded segments of a path are, and the prefix of its keys. Without segments there is no
+ * namespace.
+ *
+ * @param folder first segment of the prefix, which no key without a namespace has
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a segment is empty or not percent-encoded UTF-8
+ */
+export function namespaceOf(segments: readonly string[], folder: string): NamespacePrefix {
+  if (segments.length === 0) return { namespace: undefined, prefix: '' };
+  if (segments.includes('')) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected no empty segment');
+  const namespace = segments.map(decodePath).join('/');
+  return { namespace, prefix: `${folder}/${keySegment(namespace)}/` };
+}
+
 const ENCODED_SEPARATOR = /%2f|%5c/i;
 /**
  * Matches a character that must be percent-encoded in a path (RFC 3986, section 2). node:http rejects a path with such

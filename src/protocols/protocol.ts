@@ -124,6 +124,8 @@ export interface DeleteOperation extends WithNamespace {
 export interface AnswerOperation extends WithNamespace {
   /** Discriminates {@link Operation}. */
   readonly kind: 'answer';
+  /** Key in the path, for response reports. Default: none. */
+  readonly key?: string | undefined;
   /** Required access level. `write` is answered with 405 if the store is read-only. */
   readonly needs: 'none' | 'read' | 'write';
   /**

@@ -129,7 +129,9 @@ test('parses dates in each of the three formats like V8', (t) => {
 });
 
 const mounted = new MountedProtocols(
-  createProtocols(['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'plain'], { dir: '/nowhere' }),
+  createProtocols(['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'rush', 'plain'], {
+    dir: '/nowhere',
+  }),
 );
 
 function routed(method: string, path: string, query: string): Routed {
@@ -146,7 +148,7 @@ function routed(method: string, path: string, query: string): Routed {
   return { key, operation: operation.kind };
 }
 
-const hex = fc.constantFrom(2, 31, 32, 33, 38, 40, 64, 128, 129).map((length) => '0a'.repeat(65).slice(0, length));
+const hex = fc.constantFrom(2, 31, 32, 33, 38, 40, 64, 96, 128, 129).map((length) => '0a'.repeat(65).slice(0, length));
 const segment = fc.oneof(
   { weight: 4, arbitrary: fc.constantFrom('v1', 'cache', 'v8', 'artifacts', 'bazel', 'ac', 'cas', 'ccache', 'gradle') },
   {
@@ -179,6 +181,7 @@ const STARTS = [
   '/ccache/',
   '/ccache/0a/',
   '/sccache/',
+  '/rush/',
   '/bazel//',
 ];
 const request = fc.record({
@@ -212,6 +215,6 @@ test('routes each path to the artifact that it names, or refuses it', (t) => {
   });
   t.is(compared, runs);
   if (runs < 5000) return;
-  for (const each of ['nx', 'turborepo', 'sccache', '400', '414', 'unsupported', 'answered'])
+  for (const each of ['nx', 'turborepo', 'sccache', 'rush', '400', '414', 'unsupported', 'answered'])
     t.true(seen.has(each), each);
 });

@@ -37,6 +37,7 @@ const TABLE: Record<Name, { readonly artifact: string; readonly upload: string; 
       upload: 'PUT',
       others: [`DELETE /sccache/a/b/c/abc${HEX32}`, 'MKCOL /sccache/a/'],
     },
+    rush: { artifact: '/rush/team/key', upload: 'POST', others: ['PUT /rush/key', 'PATCH /rush/key'] },
     tuist: {
       artifact: `/api/cache/cas/abc?${SCOPE}`,
       upload: 'POST',

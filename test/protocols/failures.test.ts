@@ -10,6 +10,7 @@ import { gradle } from '../../src/protocols/gradle.js';
 import { metro } from '../../src/protocols/metro.js';
 import { nx } from '../../src/protocols/nx.js';
 import { plain } from '../../src/protocols/plain.js';
+import { rush } from '../../src/protocols/rush.js';
 import { sccache } from '../../src/protocols/sccache.js';
 import { tuist } from '../../src/protocols/tuist/tuist.js';
 import { turborepo } from '../../src/protocols/turborepo.js';
@@ -28,6 +29,7 @@ const PROTOCOLS = [
   [metro, `/metro/${HASH}`, 404, 202],
   [ccache, `/ccache/${HASH.slice(24)}`, 404, undefined],
   [sccache, `/sccache/0/1/2/${HASH}`, 404, undefined],
+  [rush, '/rush/project-0123abcd', 404, 202],
   [tuist, `/api/cache/gradle/key?tenant_id=a&namespace_id=b`, 404, undefined],
   [plain, `/key`, undefined, undefined],
 ] as const;
@@ -84,7 +86,7 @@ for (const kind of KINDS) {
       t.is(refused.headers.allow, 'GET, HEAD');
       t.is(readOnly.handler.stats().responseCounts[0]?.failure, 405);
       // A method that the protocol does not have is not a failure of the server.
-      if (protocol.name !== 'tuist') t.is((await readOnly.ask('PATCH', path, { body: content(10) })).status, 405);
+      if (protocol.name !== 'tuist') t.is((await readOnly.ask('PURGE', path, { body: content(10) })).status, 405);
 
       const put: Store['put'] = async () => ({ created: true });
       const small = await open(t, kind, { store: { get, put }, protocols: [protocol], maxUploadBytes: 100 });

@@ -10,10 +10,21 @@ import { MountedProtocols } from '../../src/protocols/mounted.js';
 import { nx } from '../../src/protocols/nx.js';
 import { keySegment } from '../../src/protocols/paths.js';
 import { plain } from '../../src/protocols/plain.js';
+import { rush } from '../../src/protocols/rush.js';
 import { sccache } from '../../src/protocols/sccache.js';
 import { turborepo } from '../../src/protocols/turborepo.js';
 
-const mounted = new MountedProtocols([turborepo(), nx(), metro(), gradle(), bazel(), ccache(), sccache(), plain()]);
+const mounted = new MountedProtocols([
+  turborepo(),
+  nx(),
+  metro(),
+  gradle(),
+  bazel(),
+  ccache(),
+  sccache(),
+  rush(),
+  plain(),
+]);
 
 /** Returns the key in the store, or `undefined` for a request without a key. */
 function keyOf(path: string, query = ''): string | undefined {
@@ -72,6 +83,13 @@ const bazelRequest: fc.Arbitrary<ArtifactRequest> = fc
     path: `/bazel/${instance.map((part) => `${encodeURIComponent(part)}/`).join('')}${kind}/${name}`,
   }));
 
+const gradleRequest: fc.Arbitrary<ArtifactRequest> = fc
+  .record({ namespace: fc.array(segment, { maxLength: 2 }), name: hex(32) })
+  .map(({ namespace, name }) => ({
+    identity: ['gradle', namespace, name],
+    path: `/gradle/${namespace.map((part) => `${encodeURIComponent(part)}/`).join('')}${name}`,
+  }));
+
 const ccacheRequest: fc.Arbitrary<ArtifactRequest> = fc
   .constantFrom('ac/', '00/', 'ff/', '')
   .chain((layout) => hex(layout === 'ac/' ? 64 : layout === '' ? 33 : 31).map((name) => layout + name))
@@ -83,7 +101,7 @@ const anyRequest = fc.oneof(
   ccacheRequest,
   hash.map((name): ArtifactRequest => ({ identity: ['nx', name], path: `/v1/cache/${name}` })),
   hex(32).map((name): ArtifactRequest => ({ identity: ['metro', name], path: `/metro/${name}` })),
-  hex(32).map((name): ArtifactRequest => ({ identity: ['gradle', name], path: `/gradle/${name}` })),
+  gradleRequest,
 );
 
 test('two requests have the same key if and only if they are for the same artifact', (t) => {
@@ -99,8 +117,18 @@ test('two requests have the same key if and only if they are for the same artifa
 });
 
 test('no request reaches a key of another protocol', (t) => {
-  const routes = ['/v8/artifacts/', '/v1/cache/', '/metro/', '/gradle/', '/bazel/', '/ccache/', '/sccache/', '/'];
-  const names = ['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache'];
+  const routes = [
+    '/v8/artifacts/',
+    '/v1/cache/',
+    '/metro/',
+    '/gradle/',
+    '/bazel/',
+    '/ccache/',
+    '/sccache/',
+    '/rush/',
+    '/',
+  ];
+  const names = ['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'rush'];
   const raw = fc.string({
     unit: fc.oneof(
       piece,

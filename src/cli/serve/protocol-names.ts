@@ -6,6 +6,7 @@ import { metro } from '../../protocols/metro.js';
 import { nx } from '../../protocols/nx.js';
 import { plain } from '../../protocols/plain.js';
 import type { Protocol } from '../../protocols/protocol.js';
+import { rush } from '../../protocols/rush.js';
 import { sccache } from '../../protocols/sccache.js';
 import { tuist } from '../../protocols/tuist/tuist.js';
 import { turborepo } from '../../protocols/turborepo.js';
@@ -33,6 +34,7 @@ const PROTOCOLS = {
   bazel: () => bazel(),
   ccache: () => ccache(),
   sccache: () => sccache(),
+  rush: () => rush(),
   plain: () => plain(),
 } as const satisfies Record<string, (context: ProtocolContext) => Protocol>;
 

@@ -1,6 +1,6 @@
 import { HotblobError } from '../../contract/errors.js';
 import { assertOptions, FLAG } from '../../contract/validation.js';
-import { decodePath, keySegment, PATH, type PathOptions, pathBelow } from '../paths.js';
+import { type NamespacePrefix, namespaceOf, PATH, type PathOptions, pathBelow } from '../paths.js';
 import {
   type AnswerOperation,
   FAILED_READ_IS_MISS,
@@ -34,12 +34,9 @@ const BLAKE3 = 'blake3';
 const HEX = /^[0-9a-f]+$/;
 
 /** Part of a request that the path determines. */
-interface Target {
+interface Target extends NamespacePrefix {
   readonly kind: 'ac' | 'cas';
   readonly hash: string;
-  readonly namespace: string | undefined;
-  /** Prefix of the keys of an instance. */
-  readonly prefix: string;
   /** Function that the hashes are from; undefined if it cannot be computed. */
   readonly algorithm: UploadDigest['algorithm'] | undefined;
 }
@@ -106,13 +103,11 @@ function targetOf(rest: string): Target | undefined {
   if (!((kind === 'ac' || kind === 'cas') && algorithm !== undefined && HEX.test(hash) && !segments.includes(''))) {
     return undefined;
   }
-  const namespace = segments.length === 0 ? undefined : segments.map(decodePath).join('/');
   const isBlake3 = algorithm === 'sha256' && segments.at(-1) === BLAKE3;
   return {
     kind,
     hash,
-    namespace,
-    prefix: namespace === undefined ? '' : `instances/${keySegment(namespace)}/`,
+    ...namespaceOf(segments, 'instances'),
     algorithm: isBlake3 ? undefined : algorithm,
   };
 }
@@ -128,6 +123,7 @@ function upload({ headers }: ProtocolRequest, { kind, hash, namespace, algorithm
 function actionResult({ namespace, prefix }: Target, key: string): AnswerOperation {
   return {
     kind: 'answer',
+    key,
     needs: 'read',
     namespace,
     answer: async (artifacts) =>

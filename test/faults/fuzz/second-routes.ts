@@ -11,7 +11,7 @@ export type Routed =
   | 400
   | 414;
 
-const TOOLS = ['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache'];
+const TOOLS = ['turborepo', 'nx', 'metro', 'gradle', 'bazel', 'ccache', 'sccache', 'rush'];
 const WEBDAV = ['PROPFIND', 'MKCOL'];
 const VERBS = { GET: 'read', HEAD: 'read', PUT: 'upload', DELETE: 'delete' } as const;
 
@@ -35,13 +35,15 @@ export function routeAgain(method: string, path: string, query: string): Routed 
         `metro/${name.toLowerCase()}`,
       );
     case 'gradle':
-      return toolRoute(method, more.length === 0 && consistsOf(HEX, name, 32, 128), `gradle/${name}`);
+      return gradle(method, below);
     case 'bazel':
       return bazel(method, below);
     case 'ccache':
       return toolRoute(method, isCcache(below), `ccache/${below.join('/')}`, true);
     case 'sccache':
       return sccache(method, rest);
+    case 'rush':
+      return rush(method, below);
     default:
       return plain(method, all);
   }
@@ -58,6 +60,7 @@ function consistsOf(alphabet: string, text: string, least: number, most = least)
 
 function toolRoute(method: string, isKey: boolean, key: string, isDeletable = false): Routed {
   if (!isKey) return 400;
+  if (Buffer.byteLength(key) > 1024) return 414;
   if (!(method in VERBS) || (method === 'DELETE' && !isDeletable)) return 'unsupported';
   return { key, operation: VERBS[method as keyof typeof VERBS] };
 }
@@ -78,21 +81,42 @@ function turborepo(method: string, rest: readonly string[], query: string): Rout
   }
   const owner = team ? `${of}/${escaped(team)}` : 'no-team';
   const isKey = more.length === 0 && consistsOf(WORD, name, 1, 128);
-  return withLength(toolRoute(method, isKey, `turborepo/${owner}/${name}`));
+  return toolRoute(method, isKey, `turborepo/${owner}/${name}`);
 }
 
 function bazel(method: string, below: readonly string[]): Routed {
   if (below.length === 1 && below[0] === 'status')
     return method === 'GET' || method === 'HEAD' ? 'answered' : 'unsupported';
   const [kind = '', hash = ''] = below.slice(-2);
-  const instance = below.slice(0, -2);
-  if (!['ac', 'cas'].includes(kind) || below.length < 2 || !consistsOf(HEX, hash, 64) || instance.includes(''))
-    return 400;
-  const names = instance.map(decoded);
-  if (names.includes(undefined)) return 400;
-  if (names.join('/').includes('\uFFFD')) return 400;
-  const owner = names.length === 0 ? '' : `instances/${escaped(names.join('/'))}/`;
-  return withLength(toolRoute(method, true, `bazel/${owner}${kind}/${hash}`));
+  const isHash = consistsOf(HEX, hash, 1, 128) && [40, 64, 96, 128].includes(hash.length);
+  const owner = ownerOf(below.slice(0, -2), 'instances');
+  if (!['ac', 'cas'].includes(kind) || below.length < 2 || !isHash || owner === undefined) return 400;
+  const found = toolRoute(method, true, `bazel/${owner}${kind}/${hash}`);
+  // The blobs of an action result are looked up first.
+  return kind === 'ac' && typeof found === 'object' && found.operation === 'read' ? 'answered' : found;
+}
+
+function gradle(method: string, below: readonly string[]): Routed {
+  const [hash = ''] = below.slice(-1);
+  const owner = ownerOf(below.slice(0, -1), 'namespaces');
+  if (!consistsOf(HEX, hash, 32, 128) || owner === undefined) return 400;
+  return toolRoute(method, true, `gradle/${owner}${hash}`);
+}
+
+/** Prefix of the keys of a namespace. Returns `undefined` if the segments are not a namespace. */
+function ownerOf(segments: readonly string[], folder: string): string | undefined {
+  const names = segments.map(decoded);
+  if (segments.includes('') || names.includes(undefined) || names.join('/').includes('\uFFFD')) return undefined;
+  return names.length === 0 ? '' : `${folder}/${escaped(names.join('/'))}/`;
+}
+
+function rush(method: string, below: readonly string[]): Routed {
+  const key = decoded(below.join('/'));
+  if (key === undefined) return 400;
+  const refusal = refusalOf(`rush/${key}`);
+  if (refusal !== undefined) return refusal;
+  if (method === 'POST') return { key: `rush/${key}`, operation: 'upload' };
+  return toolRoute(method, true, `rush/${key}`);
 }
 
 function isCcache(below: readonly string[]): boolean {
@@ -125,10 +149,6 @@ function plain(method: string, segments: readonly string[]): Routed {
   const [first = ''] = key.split('/');
   if (TOOLS.includes(first.toLowerCase())) return 400;
   return method in VERBS ? { key, operation: VERBS[method as keyof typeof VERBS] } : 'unsupported';
-}
-
-function withLength(routed: Routed): Routed {
-  return typeof routed === 'object' && Buffer.byteLength(routed.key) > 1024 ? 414 : routed;
 }
 
 function refusalOf(key: string): 400 | 414 | undefined {
