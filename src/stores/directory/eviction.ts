@@ -2,71 +2,74 @@ import { lstat, unlink } from 'node:fs/promises';
 import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { pause } from '../../util/loop-slices.js';
 import { isMissing } from '../../util/missing-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
-import { DIRECTORY_BYTES, OWN_DIRECTORIES_BYTES } from './disk-usage.js';
+import { type Candidate, EvictionCandidates } from './candidates.js';
+import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import type { Sidecars } from './metadata.js';
-import { RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import { removeEmptyParents } from './paths.js';
 import { Reservation } from './reservation.js';
-import { filesBelow, type StoredFile } from './walk.js';
+import { scanDirectory } from './scan.js';
+import { DirectoryUsage } from './usage.js';
+import { lastUseOf, type StoredFile } from './walk.js';
 
-/** Fraction of the limit down to which an eviction frees space, so that not every upload has to scan the directory. */
-const LOW_WATERMARK = 0.9;
-/**
- * Maximum number of files that are evicted per scan. It limits the list of candidates and the time to sort the list.
- */
-const MAX_VICTIMS = 16_384;
+/** Fraction of the limit after whose eviction the directory is scanned again, to find the changes of other programs. */
+const RESCAN_AFTER = 0.1;
+/** Number of files for whose first scan uploads wait, so that the limit of a small directory holds from the beginning. */
+const MAX_FILES_AWAITED = 16_384;
 /**
  * Number of keys in a generation of the map of last uses. With keys of 100 characters, both generations take about 15
  * MB.
  */
 const GENERATION_SIZE = 32_768;
 
-interface Totals {
-  artifacts: number;
-  bytes: number;
-}
-
-interface Scan {
-  readonly totals: Totals;
-  /** Candidates for eviction, least recently used first. */
-  readonly oldest: readonly StoredFile[];
-}
-
 /**
  * Keeps the disk usage of a directory within a limit by unlinking the least recently used files. Open descriptors and
  * mappings of an unlinked file stay valid.
  *
- * The usage is known from a scan of the directory plus the uploads since. It includes directories, the files below `.hotblob` and
- * the bytes of uploads in flight. Other processes may add and delete files; the next scan counts these changes. The last use of a file is the latest of its modification time, its access time and
- * its last use by this process. After a restart only the file times are left; with the mount option `relatime` the access
- * time can be a day old.
+ * The usage and the candidates for eviction are in memory. A scan in the background determines them at the start. Further scans
+ * renew them when candidates run out, or when other programs may have changed the directory. Uploads wait for a scan only if
+ * there are no candidates. If the directory is above its limit, for example because of files of other programs, an upload evicts
+ * only as much as it adds; the rest is evicted in the background.
+ *
+ * The usage includes directories, the files below `.hotblob` and the bytes of uploads in flight. The last use of a file is the
+ * latest of its modification time, its access time and its last use by this process. After a restart only the file times are left;
+ * with the mount option `relatime` the access time can be a day old.
  */
 export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
   readonly #sidecars: Sidecars;
   readonly #isOwnUpload: (key: string) => boolean;
+  readonly #candidates = new EvictionCandidates();
+  readonly #usage = new DirectoryUsage();
   /**
    * Last use of a key by this process, in milliseconds since 1970. The map is bounded, because lookups of keys that do
    * not exist count too.
    */
   readonly #uses = new TwoGenerationMap<string, number>(GENERATION_SIZE);
   #latestUse = 0;
-  /** Upper bound for the contents of the directory, as far as this process knows; undefined before the first scan. */
-  #totals: Totals | undefined;
-  /**
-   * Deletions since the last scan began. They are not subtracted from `#totals`: the scan may or may not have counted
-   * the files, and the limit must hold in both cases.
-   */
-  #deleted: Totals = { artifacts: 0, bytes: 0 };
   /** Bytes of the reservations of uploads in flight. */
   #reserved = 0;
   /** Ends of uploads that have been received completely. Their artifacts can be evicted then. */
   readonly #completed = new Set<Promise<void>>();
   #evicted = 0;
   #queue: Promise<unknown> = Promise.resolve();
+  /** Scan in progress. Rejects with its error. */
+  #scan: Promise<void> | undefined;
+  /** Bytes that were evicted since the last scan. */
+  #evictedBytes = 0;
+  /** Whether other programs have changed the directory since the last scan. */
+  #isStale = false;
+  #onManyFiles = (): void => {};
+  /** Resolves when the first scan has found more than {@link MAX_FILES_AWAITED} files. */
+  readonly #manyFilesFound = new Promise<void>((resolve) => {
+    this.#onManyFiles = resolve;
+  });
+  #isEvictingExcess = false;
+  #hasUploads = false;
   #isClosed = false;
 
   /** @param isOwnUpload whether a path below `.hotblob` is a temporary file of this store, for which it has a reservation */
@@ -85,40 +88,50 @@ export class DirectoryEviction {
   }
 
   /** Returns the time of the last use of a file, in milliseconds since 1970. */
-  lastUse(file: StoredFile): number {
-    return Math.max(this.#uses.get(file.key) ?? 0, file.usedAt);
+  lastUse({ key, usedAt }: Pick<StoredFile, 'key' | 'usedAt'>): number {
+    return Math.max(this.#uses.get(key) ?? 0, usedAt);
   }
 
-  /** Records that this store has deleted artifacts or sidecar files, and freed `bytes` on the disk. */
-  countDeletion(artifacts: number, bytes: number): void {
-    this.#deleted.artifacts += artifacts;
-    this.#deleted.bytes += bytes;
+  /** Records that this store has deleted the artifact `key`, and freed `bytes` on the disk. */
+  countDeletion(key: string, bytes: number): void {
+    this.#candidates.recordDeletion(key);
+    this.#usage.change(-1, -bytes);
   }
 
-  /** Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. */
+  /** Records that the usage grew by `bytes`, which are negative if this store has freed space, but not by an artifact. */
+  countBytes(bytes: number): void {
+    this.#usage.change(0, bytes);
+  }
+
+  /** Returns statistics: the result of the last scan, plus the changes of this process since then. */
   stats(): StoreStats {
-    const totals = this.#totals;
-    const remaining = totals && {
-      artifacts: Math.max(0, totals.artifacts - this.#deleted.artifacts),
-      bytes: Math.max(0, totals.bytes - this.#deleted.bytes) + this.#reserved,
+    const totals = this.#usage.totals;
+    const current = totals && {
+      artifacts: Math.max(0, totals.artifacts),
+      bytes: Math.max(0, totals.bytes) + this.#reserved,
     };
-    return { ...remaining, maxBytes: this.#maxBytes, evicted: this.#evicted };
+    return { ...current, maxBytes: this.#maxBytes, evicted: this.#evicted };
   }
 
   /** Scans the directory in the background. Does not evict files; only uploads do. */
   startScan(): void {
-    this.#runExclusively(async () => {
-      await this.#scan();
-    }).catch(() => {}); // the first upload scans again, and reports the error
+    this.#sharedScan().catch(() => {}); // an upload that needs the result scans again, and reports the error
+  }
+
+  /**
+   * Resolves when the usage is known. If the directory has many files, resolves before, and the files of uploads can exceed the
+   * limit until the first scan has ended.
+   *
+   * @throws the error of the scan
+   */
+  async awaitUsage(): Promise<void> {
+    if (this.#usage.totals === undefined) await Promise.race([this.#sharedScan(), this.#manyFilesFound]);
   }
 
   /** Returns a reservation of 0 bytes for an upload. */
   createReservation(signal: AbortSignal | undefined): Reservation {
     return new Reservation({
-      take: async (bytes) => {
-        await this.#reserve(bytes, signal);
-        return this.#totals !== undefined;
-      },
+      take: (bytes) => this.#reserve(bytes, signal),
       giveBack: (bytes) => this.#release(bytes),
       completed: this.#completed,
     });
@@ -126,7 +139,7 @@ export class DirectoryEviction {
 
   /**
    * Calls `place`, which puts an upload under `key`, and counts it as a part of the directory. `place` resolves to the bytes on
-   * the disk by which the usage grew. Calls run one at a time, so that the totals are right between two calls.
+   * the disk by which the usage grew. Calls run one at a time, and never during an eviction.
    *
    * @param reservation space of the upload, which this releases
    * @param bytes bytes that the upload takes at most on the disk
@@ -143,26 +156,23 @@ export class DirectoryEviction {
     return this.#runExclusively(async () => {
       signal?.throwIfAborted();
       const missingBytes = Math.max(0, bytes - reservation.bytes);
-      if (!reservation.isChecked || missingBytes > 0) {
-        if (this.#totals === undefined) await this.#scan();
-        if (!(await this.#makeRoom(missingBytes))) throw this.#fullError();
-      }
+      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes))) throw this.#fullError();
       const placed = await place().finally(() => this.#release(missingBytes));
       reservation.release();
-      const totals = this.#totals;
-      if (totals !== undefined) {
-        totals.bytes += placed.addedBytes;
-        if (placed.isNew) totals.artifacts++;
-      }
       this.touch(key);
+      this.#usage.change(placed.isNew ? 1 : 0, placed.addedBytes);
+      if (placed.isNew) this.#candidates.addUpload({ key, diskBytes: placed.addedBytes, usedAt: this.#latestUse });
+      this.#hasUploads = true;
+      this.#renewIfDue();
       return placed;
     });
   }
 
-  /** Cancels a scan in flight and waits for calls of {@link add}. */
+  /** Cancels a scan in progress and waits for calls of {@link add}. */
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#queue;
+    await this.#scan?.catch(() => {});
   }
 
   #runExclusively<T>(task: () => Promise<T>): Promise<T> {
@@ -172,7 +182,7 @@ export class DirectoryEviction {
   }
 
   async #reserve(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#tryToReserve(bytes)) return;
+    if (this.#tryToReserve(bytes, 0)) return;
     for (;;) {
       const isReserved = await this.#runExclusively(async () => {
         signal?.throwIfAborted();
@@ -188,89 +198,127 @@ export class DirectoryEviction {
     this.#reserved -= bytes;
   }
 
-  #tryToReserve(bytes: number): boolean {
-    if (this.#excess(bytes, this.#maxBytes) > 0) return false;
+  /** Reserves `bytes` if at most `excess` bytes above the limit are in use then. */
+  #tryToReserve(bytes: number, excess: number): boolean {
+    if (this.#usedBytes + bytes > this.#maxBytes + excess) return false;
     this.#reserved += bytes;
     return true;
   }
 
-  /** Returns the bytes to free before `bytes` more fit into `limit`. Before the first scan, only reservations are known. */
-  #excess(bytes: number, limit: number): number {
-    return (this.#totals?.bytes ?? 0) + this.#reserved + bytes - limit;
+  /** Before the first scan has ended, only reservations are known. */
+  get #usedBytes(): number {
+    return (this.#usage.totals?.bytes ?? 0) + this.#reserved;
   }
 
-  /** Reserves `bytes`, and evicts files if necessary. Resolves to false if nothing more can be evicted. */
+  /**
+   * Reserves `bytes`, and evicts files if necessary. If the limit was exceeded before, frees only as many bytes as it reserves.
+   * Resolves to false if nothing more can be evicted.
+   */
   async #makeRoom(bytes: number): Promise<boolean> {
-    while (!this.#tryToReserve(bytes)) {
-      const { totals, oldest } = await this.#scan();
-      if (this.#tryToReserve(bytes)) return true;
-      let evicted = 0;
-      for (const file of oldest) {
-        if (this.#excess(bytes, this.#maxBytes * LOW_WATERMARK) <= 0) break;
-        const freedBytes = await this.#evict(file);
-        if (freedBytes === undefined) continue;
-        evicted++;
-        totals.artifacts--;
-        totals.bytes -= freedBytes;
-      }
-      this.#evicted += evicted;
-      if (evicted === 0) return false;
+    const excess = Math.max(0, this.#usedBytes - this.#maxBytes);
+    let hasScanned = false;
+    while (!this.#tryToReserve(bytes, excess)) {
+      if (await this.#evictNext()) continue;
+      if (hasScanned) return false;
+      // A scan in progress may have passed the files already that were added since the last one.
+      await this.#scan;
+      await this.#sharedScan();
+      hasScanned = true;
     }
+    if (excess > 0) void this.#evictExcess();
     return true;
+  }
+
+  /** Evicts files until the limit holds. */
+  async #evictExcess(): Promise<void> {
+    if (this.#isEvictingExcess) return;
+    this.#isEvictingExcess = true;
+    let isEvicted = true;
+    while (isEvicted && this.#usedBytes > this.#maxBytes && !this.#isClosed) {
+      isEvicted = await this.#runExclusively(() => this.#evictNext());
+      if (isEvicted) this.#renewIfDue();
+    }
+    this.#isEvictingExcess = false;
+  }
+
+  /** Frees the space of the least recently used file. Resolves to false if there is no file that this process may delete. */
+  async #evictNext(): Promise<boolean> {
+    for (let file = this.#candidates.take(); file !== undefined; file = this.#candidates.take()) {
+      await pause();
+      const usedAt = this.lastUse(file);
+      if (usedAt > file.usedAt) this.#candidates.defer(file, usedAt);
+      else if (await this.#evict(file)) return true;
+    }
+    return false;
+  }
+
+  /** Unlinks a file unless it has been used since it became a candidate. Resolves to whether this frees space. */
+  async #evict(file: Candidate): Promise<boolean> {
+    const { key } = file;
+    const path = prefixOf(this.#root) + key;
+    try {
+      const body = await lstat(path, { bigint: true });
+      const usedAt = lastUseOf(body);
+      if (usedAt > file.usedAt) {
+        this.#candidates.defer(file, usedAt);
+        return false;
+      }
+      await unlink(path);
+      this.#candidates.recordEviction(key);
+      await releaseFile(path);
+      const sidecarBytes = await this.#sidecars.remove(key, body);
+      const directories = await removeEmptyParents(this.#root, path);
+      const bytes = diskBytesOf(body) + sidecarBytes + directories * DIRECTORY_BYTES;
+      this.#usage.change(-1, -bytes);
+      this.#evicted++;
+      this.#evictedBytes += bytes;
+      return true;
+    } catch (error) {
+      if (!isMissing(error) || this.#candidates.recordMissing(key)) return false;
+      // Another program has deleted it.
+      this.#usage.change(-1, -file.diskBytes);
+      this.#isStale = true;
+      return true;
+    }
+  }
+
+  /** Starts a scan if its result is due. Call it when no upload is about to be placed: its result is then more exact. */
+  #renewIfDue(): void {
+    if (this.#isStale || this.#candidates.isLow || this.#evictedBytes > this.#maxBytes * RESCAN_AFTER) this.startScan();
+  }
+
+  /** Scans the directory, or waits for the scan in progress. */
+  #sharedScan(): Promise<void> {
+    this.#scan ??= this.#runScan().finally(() => {
+      this.#scan = undefined;
+    });
+    return this.#scan;
+  }
+
+  async #runScan(): Promise<void> {
+    this.#evictedBytes = 0;
+    this.#isStale = false;
+    this.#usage.beginScan();
+    this.#candidates.beginScan();
+    const result = await scanDirectory(this.#root, {
+      isOwnUpload: this.#isOwnUpload,
+      lastUse: (file) => this.lastUse(file),
+      onProgress: (artifacts) => {
+        if (artifacts > MAX_FILES_AWAITED) this.#onManyFiles();
+      },
+      isCancelled: () => this.#isClosed,
+    });
+    if (result === undefined) return;
+    this.#isStale ||= !this.#usage.endScan(result.totals);
+    await this.#candidates.endScan(result.oldest);
+    if (this.#hasUploads) void this.#evictExcess();
   }
 
   #fullError(): HotblobError {
     const message =
       `maxBytes: no space for an upload: of ${this.#maxBytes} bytes, uploads in flight take ${this.#reserved}, and files that ` +
-      `this process may not delete ${this.#totals?.bytes ?? 0} in '${this.#root}'; retry when fewer uploads are in flight, ` +
+      `this process may not delete ${this.#usage.totals?.bytes ?? 0} in '${this.#root}'; retry when fewer uploads are in flight, ` +
       'correct the permissions of the files, or raise maxBytes';
     return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
-  }
-
-  /** Unlinks a file. Resolves to the bytes that this freed, or undefined if the file cannot be deleted. */
-  async #evict({ key, diskBytes }: StoredFile): Promise<number | undefined> {
-    const path = prefixOf(this.#root) + key;
-    let freedBytes = diskBytes;
-    try {
-      const body = await lstat(path, { bigint: true });
-      await unlink(path);
-      await releaseFile(path);
-      freedBytes += await this.#sidecars.remove(key, body);
-    } catch (error) {
-      return isMissing(error) ? freedBytes : undefined;
-    }
-    return freedBytes + (await removeEmptyParents(this.#root, path)) * DIRECTORY_BYTES;
-  }
-
-  /** Determines the total size of the directory and its least recently used files. */
-  async #scan(): Promise<Scan> {
-    this.#deleted = { artifacts: 0, bytes: 0 };
-    const totals = { artifacts: 0, bytes: OWN_DIRECTORIES_BYTES };
-    const oldest: StoredFile[] = [];
-    const isCancelled = (): boolean => this.#isClosed;
-    const countDirectory = (): void => {
-      totals.bytes += DIRECTORY_BYTES;
-    };
-    const countOwnDirectory = (path: string): void => {
-      if (path !== UPLOADS_NAME) countDirectory();
-    };
-    const dropRecent = (): void => {
-      oldest.sort((a, b) => a.usedAt - b.usedAt);
-      oldest.splice(MAX_VICTIMS);
-    };
-    for await (const files of filesBelow(this.#root, isCancelled, countDirectory)) {
-      for (const file of files) {
-        totals.artifacts++;
-        totals.bytes += file.diskBytes;
-        oldest.push({ ...file, usedAt: this.lastUse(file) });
-      }
-      if (oldest.length >= 2 * MAX_VICTIMS) dropRecent();
-    }
-    dropRecent();
-    for await (const files of filesBelow(prefixOf(this.#root) + RESERVED_NAME, isCancelled, countOwnDirectory)) {
-      for (const { key, diskBytes } of files) if (!this.#isOwnUpload(key)) totals.bytes += diskBytes;
-    }
-    this.#totals = totals;
-    return { totals, oldest };
   }
 }

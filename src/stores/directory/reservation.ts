@@ -1,11 +1,11 @@
 /** Space that reservations are taken from. */
 export interface Account {
   /**
-   * Takes space. Resolves to whether the usage of the directory was known.
+   * Takes space.
    *
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if there is no space and nothing can be evicted
    */
-  take(bytes: number): Promise<boolean>;
+  take(bytes: number): Promise<void>;
   giveBack(bytes: number): void;
   /** Ends of the reservations whose uploads have been received completely. */
   readonly completed: Set<Promise<void>>;
@@ -13,8 +13,6 @@ export interface Account {
 
 /** Space that an upload in flight has taken. It grows while the upload arrives. */
 export class Reservation {
-  /** Whether the usage of the directory was known whenever the reservation grew. */
-  isChecked = true;
   readonly #account: Account;
   #bytes = 0;
   #end: (() => void) | undefined;
@@ -29,8 +27,15 @@ export class Reservation {
 
   /** Takes `bytes` more. See {@link Account.take}. */
   async grow(bytes: number): Promise<void> {
-    if (!(await this.#account.take(bytes))) this.isChecked = false;
+    await this.#account.take(bytes);
     this.#bytes += bytes;
+  }
+
+  /** Gives back a part of the space, which is counted as used from now on. */
+  shrink(bytes: number): void {
+    const part = Math.min(bytes, this.#bytes);
+    this.#account.giveBack(part);
+    this.#bytes -= part;
   }
 
   /** Announces that the upload has been received completely, so that others may wait until it can be evicted. */

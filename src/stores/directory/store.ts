@@ -40,7 +40,7 @@ export interface DirectoryStoreOptions {
   /**
    * Limit for the disk usage, in bytes. Blocks of files count, 1 KiB for each file, 5 KiB for each directory, metadata of uploads
    * and uploads of this process in flight. When an upload needs space, the least recently used files are deleted, also those of
-   * other processes. Default: no limit.
+   * other processes. The list of these files, about 10 MB, is in memory, and renewed by scans in the background. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
   /**
@@ -234,13 +234,13 @@ class FileDirectoryStore implements DirectoryStore {
       await releaseFile(path);
       this.#lookups.expire(key);
       const freedBytes = diskBytesOf(body) + (await this.#sidecars.remove(key, body));
-      if (body.isFile()) this.#eviction?.countDeletion(1, freedBytes);
+      if (body.isFile()) this.#eviction?.countDeletion(key, freedBytes);
     } catch (error) {
       if (isMissing(error)) return false;
       throw error;
     }
     const removed = await removeEmptyParents(this.root, path);
-    this.#eviction?.countDeletion(0, removed * DIRECTORY_BYTES);
+    this.#eviction?.countBytes(-removed * DIRECTORY_BYTES);
     return true;
   }
 

@@ -102,12 +102,17 @@ export class DirectoryUploads {
     }
     const reservation = this.#eviction?.createReservation(signal);
     let received: Received | undefined;
+    let sidecarBytes = 0;
     try {
+      await this.#eviction?.awaitUsage();
       received = await receive(body, options, maxBytes, temporary, this.#permissions, reservation, maxOverhead);
-      let diskBytes = received.diskBytes;
+      const { diskBytes } = received;
       if (metadata !== undefined) {
         this.#lookups.enable();
-        diskBytes += await this.#sidecars.write(key, received.body, metadata);
+        sidecarBytes = await this.#sidecars.write(key, received.body, metadata);
+        // From now on, a scan finds the file. The upload itself is counted when it is in place.
+        reservation?.shrink(sidecarBytes);
+        this.#eviction?.countBytes(sidecarBytes);
       }
       const place = (): Promise<Placed> => this.#place(key, temporary, diskBytes, signal, ifAbsent);
       const placed = await (this.#eviction !== undefined && reservation !== undefined
@@ -118,13 +123,15 @@ export class DirectoryUploads {
       await syncDirectories(placed.directories);
       if (placed.replaced !== undefined) {
         const freedBytes = await this.#sidecars.remove(key, placed.replaced);
-        this.#eviction?.countDeletion(0, freedBytes);
+        this.#eviction?.countBytes(-freedBytes);
       }
       return { created: placed.replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
-      // Not counted as a deletion: its bytes are part of the reservation.
-      if (received !== undefined && metadata !== undefined) await this.#sidecars.remove(key, received.body);
+      if (metadata !== undefined && received !== undefined) {
+        const freedBytes = await this.#sidecars.remove(key, received.body);
+        if (sidecarBytes > 0) this.#eviction?.countBytes(-freedBytes);
+      }
       throw mapFullError(error);
     } finally {
       reservation?.release();

@@ -68,19 +68,24 @@ async function statAll(prefix: string, keys: readonly string[]): Promise<StoredF
 async function statFile(prefix: string, key: string): Promise<StoredFile | undefined> {
   try {
     const stats = await lstat(prefix + key);
-    const { size, atimeMs, mtimeMs } = stats;
-    // File times have fractions of a millisecond, Date.now() has none: a file written just now would be in the future.
-    const now = Date.now() + 1;
-    return {
-      key,
-      bytes: size,
-      diskBytes: diskBytesOf(stats),
-      usedAt: Math.max(0, ...[atimeMs, mtimeMs].filter((time) => time <= now)),
-    };
+    return { key, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt: lastUseOf(stats) };
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
+}
+
+/** See {@link StoredFile.usedAt}. */
+export function lastUseOf({
+  atimeMs,
+  mtimeMs,
+}: {
+  readonly atimeMs: number | bigint;
+  readonly mtimeMs: number | bigint;
+}): number {
+  // File times have fractions of a millisecond, Date.now() has none: a file written just now would be in the future.
+  const now = Date.now() + 1;
+  return Math.max(0, ...[Number(atimeMs), Number(mtimeMs)].filter((time) => time <= now));
 }
 
 async function* entriesOf(path: string) {

@@ -1,4 +1,5 @@
-import { setImmediate } from 'node:timers/promises';
+import { Heap } from '../../util/heap.js';
+import { pause } from '../../util/loop-slices.js';
 import { hasDigest } from './body-check.js';
 import type { Committer } from './committer.js';
 import { estimateIndexBytes, type IndexEntry, isAt, type Location } from './index-entry.js';
@@ -64,17 +65,9 @@ export class Compaction {
       const victim = this.#findColdest();
       if (victim === undefined) return false;
       this.#segments.seal(victim);
-      const recent = (await this.#candidatesIn(victim)).filter(({ recency }) => recency > MIN_RETAINED_RECENCY);
-      recent.sort((a, b) => b.recency - a.recency);
-      let budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes());
-      const retained = recent.filter(({ key, entry }) => {
-        // The cost includes the index entry. Inline bodies have no other cost, and if all of them were copied, no space
-        // would be freed.
-        const cost = (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
-        if (cost > budget) return false;
-        budget -= cost;
-        return true;
-      });
+      const candidates = await this.#candidatesIn(victim);
+      const budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes());
+      const retained = await mostRecent(candidates, budget);
       await this.#copyForward(victim, retained);
       this.#evicted += await this.#dropSegment(victim);
       return true;
@@ -135,8 +128,8 @@ export class Compaction {
         if (entry !== undefined && isAt(entry, location)) {
           candidates.push({ key, location, entry, recency: this.#usage.recencyOf(key) });
         }
+        await pause();
       }
-      await setImmediate();
     }
     return candidates;
   }
@@ -204,6 +197,29 @@ export class Compaction {
     await segment.unlink();
     return removed;
   }
+}
+
+/** Returns the most recently read candidates that take at most `maxBytes` together. */
+async function mostRecent(candidates: readonly Candidate[], maxBytes: number): Promise<Candidate[]> {
+  const mostRecentFirst = new Heap<Candidate>((a, b) => a.recency > b.recency);
+  for (const candidate of candidates) {
+    if (candidate.recency > MIN_RETAINED_RECENCY) mostRecentFirst.push(candidate);
+    await pause();
+  }
+  const selected: Candidate[] = [];
+  let budget = maxBytes;
+  for (let next = mostRecentFirst.pop(); next !== undefined; next = mostRecentFirst.pop()) {
+    const { key, entry } = next;
+    // The cost includes the index entry. Inline bodies have no other cost, and if all of them were copied, no space
+    // would be freed.
+    const cost = (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
+    if (cost <= budget) {
+      budget -= cost;
+      selected.push(next);
+    }
+    await pause();
+  }
+  return selected;
 }
 
 function isMostlyDead({ isSealed, pendingRegions, fileBytes, counts }: Segment): boolean {
