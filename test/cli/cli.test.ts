@@ -295,7 +295,7 @@ test('an error is printed without a stack trace, and the exit code tells usage e
     [['verify', '--json', '.'], 2, /verify: unknown option --json; this command has no options/],
     [['verify'], 2, /verify: expected one directory/],
     [['serve', 'here'], 2, /serve: unexpected argument 'here'; the directory is an option: --dir here/],
-    [['doctor', '--port', '1'], 2, /doctor: unknown option --port; expected one of --json/],
+    [['doctor', '--watch'], 2, /doctor: unknown option --watch; expected one of --json, --dir, /],
     [['serve', '--port', '99999'], 2, /--port: expected an integer from 0 to 65535, received '99999'/],
     [['serve', '--max-connections', '0'], 2, /--max-connections: expected an integer from 1 to \d+, received '0'/],
     [['serve', '--allow-host', 'a', '--allow-host', 'b:80'], 2, /--allow-host: expected a host name .*received 'b:80'/],

@@ -1,4 +1,5 @@
 import type { DirectoryDiagnosis } from './directory.js';
+import type { ServeDiagnosis } from './serve-checks.js';
 
 /**
  * State of an optional package: `active` if it can be loaded, `absent` if it is not installed, otherwise the error
@@ -35,6 +36,8 @@ export interface Diagnosis {
     /** Maximum number of mapped bytes in flight. */
     readonly mappedBytes: number;
   };
+  /** Whether `hotblob serve` would start with the given options; `null` if that was not checked. */
+  readonly serve: ServeDiagnosis | null;
   readonly directories: readonly DirectoryDiagnosis[];
   /** Improvement with the largest effect; `null` if there is none. */
   readonly improvement: Improvement | null;

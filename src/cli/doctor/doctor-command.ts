@@ -1,30 +1,42 @@
+import { existsSync } from 'node:fs';
 import { printableJson } from '../../util/printable.js';
 import { type Command, parseArguments } from '../command.js';
+import { parseServeOptions, SERVE_OPTIONS } from '../serve/serve-options.js';
 import { diagnose } from './doctor.js';
 import { formatDiagnosis } from './text.js';
 
-const HELP = `Usage: hotblob doctor [options] [DIR...]
+const HELP = `Usage: hotblob doctor [options] [options of hotblob serve] [DIR...]
 
 Shows which features work on this machine (mapping, page-cache copies, memory pressure, limits), how each
 DIR would be served, and the command that would improve it most. Changes nothing.
 
+With options of hotblob serve, or without a DIR, it also checks whether hotblob serve would start with these
+options: token file, certificate, address, directory and upstream.
+
 Options:
   --json  Print JSON
 
-Exit code: 0 on success, 1 if a DIR cannot be served, 2 if the arguments are invalid.
+Exit code: 0 on success, 1 if hotblob serve would not start or a DIR cannot be served, 2 if the arguments
+are invalid.
 `;
 
 /** @param version version of this package */
 export function doctorCommand(version: string): Command {
   return {
     name: 'doctor',
-    summary: 'Check this machine and its directories, and suggest an improvement',
+    summary: 'Check this machine and the arguments of serve, and suggest an improvement',
     help: HELP,
     async run(args) {
-      const { values, positionals } = parseArguments(args, { json: { type: 'boolean' } });
-      const diagnosis = await diagnose(version, positionals);
-      process.stdout.write(values.json ? `${printableJson(diagnosis, 2)}\n` : formatDiagnosis(diagnosis));
-      if (diagnosis.directories.some(({ problem }) => problem !== null)) process.exitCode = 1;
+      const { values, positionals } = parseArguments(args, { json: { type: 'boolean' }, ...SERVE_OPTIONS });
+      const { json, ...serveValues } = values;
+      const isServe = positionals.length === 0 || Object.keys(serveValues).length > 0;
+      const serve = isServe ? parseServeOptions(version, serveValues) : undefined;
+      // A directory that does not exist yet is created by the server.
+      const served = serve !== undefined && existsSync(serve.dir) ? [serve.dir] : [];
+      const diagnosis = await diagnose(version, [...served, ...positionals], serve);
+      process.stdout.write(json ? `${printableJson(diagnosis, 2)}\n` : formatDiagnosis(diagnosis));
+      const problems = diagnosis.serve?.problems ?? [];
+      if (problems.length > 0 || diagnosis.directories.some(({ problem }) => problem !== null)) process.exitCode = 1;
     },
   };
 }

@@ -2,12 +2,22 @@ import { settingsOf } from '../../handler/options.js';
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import { defaultMaxMappings, descriptorLimit, loadBindings } from '../../page-cache/bindings.js';
 import { tryToLoad } from '../../util/load-optional.js';
+import type { ServeOptions } from '../serve/serve.js';
 import { adviceFor } from './advice.js';
 import type { Diagnosis, OptionalState } from './diagnosis.js';
 import { diagnoseDirectory } from './directory.js';
+import { checkServe } from './serve-checks.js';
 
-/** Diagnoses this machine and `directories`. Leaves no changes behind, and never rejects. */
-export async function diagnose(version: string, directories: readonly string[]): Promise<Diagnosis> {
+/**
+ * Diagnoses this machine and `directories`, and whether `hotblob serve` would start. Leaves no changes behind, and never rejects.
+ *
+ * @param serve options of `hotblob serve`; without them, they are not checked
+ */
+export async function diagnose(
+  version: string,
+  directories: readonly string[],
+  serve: ServeOptions | undefined,
+): Promise<Diagnosis> {
   const bindings = loadBindings();
   const memory = systemMemoryPressure();
   const { maxPooledBytes, maxOpenFiles } = settingsOf({ store: { get: () => undefined }, memory });
@@ -31,6 +41,7 @@ export async function diagnose(version: string, directories: readonly string[]):
       maxPooledBytes,
       mappedBytes: memory.headroomBytes,
     },
+    serve: serve === undefined ? null : await checkServe(serve),
     directories: await Promise.all(directories.map((directory) => diagnoseDirectory(directory, bindings))),
   };
   return { ...diagnosis, improvement: adviceFor(diagnosis) ?? null };

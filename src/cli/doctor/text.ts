@@ -27,11 +27,22 @@ export function formatDiagnosis(diagnosis: Diagnosis): string {
     ['descriptors', `at most ${limits.descriptors}, of which ${limits.openFiles} for open files`],
     ['mappings', `at most ${limits.mappings}; at most ${formatBytes(limits.mappedBytes)} in flight`],
     ['buffer pool', `at most ${formatBytes(limits.maxPooledBytes)}`],
+    ...formatServe(diagnosis.serve),
     ...diagnosis.directories.map((each): [string, string] => [each.directory, formatDirectory(each, diagnosis)]),
     ['improvement', improvement === null ? 'none' : `${improvement.command}    # ${improvement.reason}`],
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return lines.map(([name, value]) => `${name.padEnd(width)}  ${value}\n`).join('');
+}
+
+function formatServe(serve: Diagnosis['serve']): [string, string][] {
+  if (serve === null) return [];
+  const { problems, warnings } = serve;
+  return [
+    ['serve', problems.length === 0 ? 'would start' : 'would not start'],
+    ...problems.map((problem): [string, string] => ['problem', problem]),
+    ...warnings.map((warning): [string, string] => ['warning', warning]),
+  ];
 }
 
 function formatMapping({ mapper, optional }: Diagnosis): string {

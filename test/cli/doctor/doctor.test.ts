@@ -1,6 +1,8 @@
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, writeFileSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
@@ -9,6 +11,8 @@ import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.js';
 import { diagnoseDirectory } from '../../../src/cli/doctor/directory.js';
 import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
+import { certificate, generateCertificate } from '../../helpers/certificate.js';
+import { runCommand } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
 import { testWith } from '../../helpers/peers.js';
 
@@ -158,4 +162,75 @@ test('a mincore that reports every page as resident is recognised as unreliable'
     map: (_fd, _offset, length) => ({ bytes: new Uint8Array(length), isResident: () => true, unmap() {} }),
   };
   t.is((await diagnoseDirectory(await temporaryDirectory(t), bindings)).residency, 'lying');
+});
+
+test('where serve would not start, doctor names the same cause with exit code 1', async (t) => {
+  const root = await temporaryDirectory(t);
+  const file = (name: string, text = '') => {
+    writeFileSync(join(root, name), text, { mode: 0o600 });
+    return join(root, name);
+  };
+  const { cert } = await certificate();
+  const tls = ['--tls-cert', file('cert.pem', cert), '--tls-key'];
+  const other = createServer();
+  await once(other.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => other.close());
+  const { port } = other.address() as AddressInfo; // an AddressInfo because the server listens on a port
+  const cases: [string[], RegExp][] = [
+    [
+      ['--tokens', file('tokens', 'wriet ci-0b6f2c9a41d84e57\n')],
+      /^--tokens: .*tokens:1: expected one of 'read', 'write'/,
+    ],
+    [[...tls, file('key.pem', (await generateCertificate()).key)], /^--tls-key: .* does not belong to the certificate/],
+    [['--port', String(port)], new RegExp(`^--port: another process listens on port ${port} of 127`)],
+  ];
+  for (const [args, cause] of cases) {
+    const all = ['--dir', join(root, 'new'), '--port', '0', ...args];
+    const { code, serve } = await diagnose(all);
+    t.is(code, 1);
+    t.is(serve?.problems.length, 1);
+    t.regex(serve?.problems[0] ?? '', cause);
+    const served = await runCommand(['serve', ...all]);
+    t.is(served.code, 1);
+    t.is(served.stderr, `hotblob: ${serve?.problems[0]}\n`);
+  }
+});
+
+test('the directory of serve is checked: a file, a symbolic link, a new one', async (t) => {
+  const root = await temporaryDirectory(t);
+  writeFileSync(join(root, 'file'), '');
+  await mkdir(join(root, 'target'));
+  await symlink('target', join(root, 'link'));
+  const check = async (...args: string[]) => (await diagnose(['--port', '0', ...args])).serve;
+  t.regex((await check('--dir', join(root, 'file')))?.problems[0] ?? '', /^--dir: .*file is not a directory$/);
+  t.like(await check('--dir', join(root, 'link')), {
+    problems: [],
+    warnings: [`--dir: ${join(root, 'link')} is a symbolic link to ${join(root, 'target')}`],
+  });
+  const plain = ['--store', 'directory', '--verify-reads', '--dir', join(root, 'target')];
+  t.regex((await check(...plain))?.problems[0] ?? '', /^--verify-reads requires a segment store/);
+  t.deepEqual(await check('--dir', join(root, 'new')), { problems: [], warnings: [] });
+  t.deepEqual((await readdir(root)).sort(), ['file', 'link', 'target']);
+  t.deepEqual(await readdir(join(root, 'target')), []);
+});
+
+testWith(test, 'root')('a directory that this user may not create or write is named', async (t) => {
+  const root = await temporaryDirectory(t);
+  chmodSync(root, 0o755);
+  await mkdir(join(root, 'theirs'), { mode: 0o755 });
+  const check = (dir: string) => diagnose(['--port', '0', '--dir', join(root, dir)], { uid: NOBODY_UID });
+  const denied = await check('new/artifacts');
+  t.is(denied.code, 1);
+  t.deepEqual(denied.serve?.problems, [
+    `--dir: ${join(root, 'new/artifacts')} does not exist, and this user may not create it in ${root}`,
+  ]);
+  t.regex((await check('theirs')).serve?.warnings[0] ?? '', /^--dir: this user may not write to .*theirs/);
+});
+
+test('an upstream that does not respond is a warning, and the text says whether serve would start', async (t) => {
+  const dir = join(await temporaryDirectory(t), 'new');
+  const { code, stdout } = await doctor(['--dir', dir, '--port', '0', '--upstream', 'http://127.0.0.1:1']);
+  t.is(code, 0);
+  t.regex(stdout, /^serve +would start$/m);
+  t.regex(stdout, /^warning +--upstream: http:\/\/127\.0\.0\.1:1: .*ECONNREFUSED.*; the server starts/m);
 });
