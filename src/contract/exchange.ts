@@ -104,9 +104,14 @@ export function headersSentError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_HEADERS_SENT', 'the response headers were already sent by the host');
 }
 
-/** Returns the error for an exchange that ended before its response headers were sent. */
-export function clientGoneError(): HotblobError {
-  return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', 'the client disconnected or the host ended the response first');
+/**
+ * Returns the error for an exchange that ended before its response did.
+ *
+ * @param cause error of a store that was aborted because of that
+ */
+export function clientGoneError(cause?: unknown): HotblobError {
+  const message = 'the client disconnected or the host ended the response first';
+  return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', message, cause === undefined ? undefined : { cause });
 }
 
 /** Returns the error for a request body that the host has read, or is reading, before the handler. */

@@ -1,5 +1,5 @@
 import { errnoCode, isDenied, isServerFailure, statusOf } from '../contract/errors.js';
-import type { ResponseHeaders } from '../contract/exchange.js';
+import { clientGoneError, type ResponseHeaders } from '../contract/exchange.js';
 import { invalidOption } from '../contract/validation.js';
 import type { Reply } from '../protocols/protocol.js';
 import { warnOnce } from '../util/warn-once.js';
@@ -30,23 +30,39 @@ export function replyError(record: ResponseRecord, status: number, headers?: Res
 /** Ends the response of `record` with what a store, a protocol or the handler has thrown: as an error, or by a reset. */
 export function replyFailure(record: ResponseRecord, error: unknown): void {
   const { exchange } = record;
-  record.fail(error);
   const cause =
     error instanceof Error
       ? error
       : new Error('a store or protocol threw a value that is not an Error', { cause: error });
   warnOfMistake(cause);
   if (exchange.closed || exchange.headersSent) {
+    endIncomplete(record, error);
     // The client must not take an incomplete response for a complete one.
     exchange.destroy(cause);
     return;
   }
+  record.fail(error);
   try {
     replyError(record, statusOf(cause), undefined, cause);
   } catch {
     exchange.destroy(cause); // the host has set a header that cannot be sent
   }
 }
+
+/** Records the error that has ended a response after its headers, or after the client has disconnected. */
+export function endIncomplete(record: ResponseRecord, error: unknown): void {
+  if (record.exchange.closed && !CLOSED.has(errnoCode(error))) {
+    // The store was aborted, which is not a failure of the server.
+    record.fail(clientGoneError(error));
+    return;
+  }
+  record.fail(error);
+  const status = statusOf(error);
+  if (isServerFailure(status, error)) record.failure = status;
+}
+
+/** Codes of errors that say that the exchange has ended, and by whom. */
+const CLOSED: ReadonlySet<string | undefined> = new Set(['ERR_HOTBLOB_CLIENT_GONE', 'ERR_HOTBLOB_HEADERS_SENT']);
 
 /** Codes of errors that the host causes, by a store, a protocol, an access policy or a middleware. */
 const MISTAKES: ReadonlySet<string | undefined> = new Set([

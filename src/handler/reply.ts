@@ -19,7 +19,10 @@ export function answerError(
   const sentStatus = (isServerFailure(status, error) && failureStatus(exchange, protocol)) || status;
   const message = clientMessage(status, error);
   const body = sentStatus < 300 ? undefined : (protocol?.describeError?.(sentStatus, message) ?? jsonBody(message));
-  const extraHeaders = sentStatus === 503 ? { ...headers, 'retry-after': RETRY_AFTER_SECONDS } : headers;
+  const extraHeaders = { ...headers };
+  if (sentStatus === 503) extraHeaders['retry-after'] = RETRY_AFTER_SECONDS;
+  // A server without descriptors must also close the connections of tools to which another status is sent.
+  else if (status === 503 && !exchange.multiplexed) extraHeaders.connection = 'close';
   if (mayHaveBody(exchange)) exchange.refuseBody();
   answerReply(exchange, { status: sentStatus, body }, extraHeaders);
   return sentStatus;

@@ -1,4 +1,4 @@
-import { clientGoneError, type Exchange } from '../contract/exchange.js';
+import { clientGoneError, type Exchange, headersSentError } from '../contract/exchange.js';
 
 /**
  * Safe methods, whose requests may be performed in parallel (RFC 9110, section 9.2.1; PROPFIND: RFC 4918, section 9.1).
@@ -15,12 +15,13 @@ const unsafeRequests = new WeakMap<object, number>();
  *
  * @throws HotblobError `ERR_HOTBLOB_CLIENT_GONE` if the request is unsafe and the exchange is closed. The client has no use
  *   for its effect, and could not tell whether it took place
+ * @throws HotblobError `ERR_HOTBLOB_HEADERS_SENT` if the host has already responded to an unsafe request
  */
 export function waitForEarlierRequests(exchange: Exchange): Promise<void> | undefined {
   const { connection, multiplexed, method } = exchange;
   const isSafe = SAFE_METHODS.has(method);
   // Before the handler saw the request, the host may have waited for something else.
-  if (!isSafe && exchange.closed) throw clientGoneError();
+  if (!isSafe && exchange.closed) throw exchange.headersSent ? headersSentError() : clientGoneError();
   if (multiplexed) return undefined;
   if (!isSafe) addUnsafe(exchange);
   else if (!unsafeRequests.has(connection)) return undefined;

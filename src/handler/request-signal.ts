@@ -7,18 +7,25 @@ import type { Exchange } from '../contract/exchange.js';
  */
 export class RequestSignal {
   readonly #exchange: Exchange;
-  #signal: AbortSignal | undefined;
+  #controller: AbortController | undefined;
+  #removeListener: (() => void) | undefined;
 
   constructor(exchange: Exchange) {
     this.#exchange = exchange;
   }
 
   get signal(): AbortSignal {
-    if (this.#signal === undefined) {
+    if (this.#controller === undefined) {
       const controller = new AbortController();
-      this.#signal = controller.signal;
-      this.#exchange.onClose(() => controller.abort());
+      this.#controller = controller;
+      this.#removeListener = this.#exchange.onClose(() => controller.abort());
     }
-    return this.#signal;
+    return this.#controller.signal;
+  }
+
+  /** Aborts the call, so that a remote store does not keep a response that is not needed. */
+  abort(): void {
+    this.#removeListener?.();
+    this.#controller?.abort();
   }
 }

@@ -182,10 +182,10 @@ export class ResponseRecord {
   #reportFailure(error: unknown): void {
     const { key, operation, exchange, status, failure = status } = this;
     logError('%s %s: %O', exchange.method, key, error);
-    // The client has disconnected, and the store was aborted.
-    if (status === 0) return;
     const name = key === undefined ? '' : `key ${key}, `;
-    reportEvent(FAILURES[operation], `${name}status ${failure}: ${messageOf(error)}`, error);
+    // The status is 0 if the host has sent a response of its own.
+    const sent = failure === 0 ? 'no response' : `status ${failure}`;
+    reportEvent(FAILURES[operation], `${name}${sent}: ${messageOf(error)}`, error);
   }
 }
 

@@ -5,6 +5,7 @@ import { SendError } from '../contract/send-error.js';
 import { totalBytes } from '../send/tally.js';
 import { invalidArtifactError } from './download.js';
 import { type SenderOptions, senderSettingsOf } from './options.js';
+import { endIncomplete } from './record-reply.js';
 import { ResponseRecord } from './response-record.js';
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
@@ -118,7 +119,7 @@ export async function trySendArtifact(
       record.abandon();
       throw reason;
     }
-    record.fail(error);
+    endIncomplete(record, error);
     // The client must not take an incomplete response for a complete one.
     exchange.destroy(reason);
   }

@@ -29,8 +29,14 @@ export class StoreAccess {
 
   /** Returns the representation of an artifact, or undefined for a miss. */
   async describe(exchange: Exchange, key: string): Promise<Representation | undefined> {
-    const artifact = await this.#store.get(key, new RequestSignal(exchange));
-    return artifact && this.#download.describe(artifact);
+    const call = new RequestSignal(exchange);
+    try {
+      const artifact = await this.#store.get(key, call);
+      return artifact && (await this.#download.describe(artifact));
+    } finally {
+      // Without this, a remote store keeps a connection for each description until the request ends.
+      call.abort();
+    }
   }
 
   /** Returns the first `maxBytes` bytes of an artifact, or all of it if it is shorter. Returns undefined for a miss. */

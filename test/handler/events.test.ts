@@ -1,11 +1,15 @@
 import { once } from 'node:events';
+import { get } from 'node:http';
 import { connect } from 'node:net';
+import { Readable } from 'node:stream';
 import test from 'ava';
 import { HotblobError } from '../../src/contract/errors.js';
+import type { Store } from '../../src/contract/store.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { request } from '../helpers/client.js';
 import { collectEvents } from '../helpers/events.js';
+import { until } from '../helpers/poll.js';
 import { startServer } from '../helpers/servers.js';
 
 test.serial('a request that fails on the side of the server is published as an event', async (t) => {
@@ -49,4 +53,42 @@ test.serial('what clients do wrong is no event: misses, wrong digests, disconnec
   // A second request shows that the server has seen the end of the first.
   await request(server, { method: 'PUT', path: '/key', body: Buffer.from('x') });
   t.deepEqual(events, []);
+});
+
+/** Store with an artifact of 10 bytes, of which the stream has sent 1. */
+function storeOf(stream: Readable): Store {
+  return { get: () => ({ kind: 'stream', size: 10, open: async () => stream }) };
+}
+
+test.serial('a client that cancels a download is no event, whatever error the store then has', async (t) => {
+  const events = collectEvents(t);
+  const stream = new Readable({ read: () => {} });
+  stream.push('1');
+  const handler = createHandler({ store: storeOf(stream) });
+  const server = await startServer(t, 'http', handler);
+  const response = await new Promise<NodeJS.ReadableStream & { destroy(): void }>((resolve) => {
+    get({ port: server.port, path: '/key' }, resolve);
+  });
+  response.on('error', () => {});
+  await once(response, 'data');
+  response.destroy();
+  await until('the request is over', () => handler.stats().active === 0);
+  t.true(stream.destroyed);
+  t.deepEqual(events, []);
+  t.is(handler.stats().responseCounts[0]?.failure, undefined);
+});
+
+test.serial('a download that fails after its headers is an event and counts as a failure', async (t) => {
+  const events = collectEvents(t);
+  const stream = new Readable({ read: () => {} });
+  stream.push('1');
+  const handler = createHandler({ store: storeOf(stream) });
+  const server = await startServer(t, 'http', handler);
+  get({ port: server.port, path: '/key' }, (response) => {
+    response.on('error', () => {});
+    response.once('data', () => stream.destroy(new Error('the disk failed')));
+  });
+  await until('the request is over', () => events.length === 1 && handler.stats().active === 0);
+  t.like(events[0], { event: 'download failed', details: 'key key, status 500: the disk failed' });
+  t.like(handler.stats().responseCounts[0], { status: 200, failure: 500 });
 });

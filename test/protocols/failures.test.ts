@@ -45,8 +45,17 @@ const FAILURES: readonly (readonly [error: unknown, status: number])[] = [
   [new HotblobError('ERR_HOTBLOB_STORAGE_FULL', 'full'), 507],
   [Object.assign(new Error('disk full'), { code: 'ENOSPC' }), 507],
   [Object.assign(new Error('descriptors exhausted'), { code: 'EMFILE' }), 503],
-  [Object.assign(new Error('not permitted'), { code: 'EACCES' }), 500],
+  [Object.assign(new Error('not permitted'), { code: 'EACCES' }), 403],
 ];
+
+test('a server without descriptors closes an HTTP/1.1 connection, whatever status it sends', async (t) => {
+  const fail = () => Promise.reject(Object.assign(new Error('no descriptor'), { code: 'EMFILE' }));
+  const { ask } = await open(t, 'http', { store: { get: fail, put: fail }, protocols: [gradle()] });
+  for (const method of ['GET', 'PUT']) {
+    const { headers } = await ask(method, `/gradle/${HASH.slice(32)}`, method === 'PUT' ? { body: content(10) } : {});
+    t.is(headers.connection, 'close');
+  }
+});
 
 for (const kind of KINDS) {
   for (const [create, path, miss, skip] of PROTOCOLS) {
