@@ -69,6 +69,9 @@ export interface TieredStore extends Store {
  * the local store. An artifact whose metadata is too large for the local store is sent but not stored. A local store
  * that discards metadata is suitable only for artifacts without metadata.
  *
+ * A local artifact for which the local store throws `ERR_HOTBLOB_CORRUPT` is replaced by that of the remote store. If the
+ * remote store does not have it, it is a miss.
+ *
  * A lookup that fails in the remote store is a miss; `DEBUG=hotblob:tiered` logs the reason. After `failureThreshold`
  * consecutive failures, the circuit breaker opens, and no request is sent until the cooldown has passed.
  *
@@ -173,9 +176,29 @@ class LocalAndRemoteStore implements TieredStore {
     signal: AbortSignal,
     finishedFlights: number | undefined,
   ): Artifact | undefined | Promise<Artifact | undefined> {
-    const artifact = this.#local.get(key, { signal });
-    if (isPromise(artifact)) return artifact.then((found) => this.#getOrFetch(key, found, signal, finishedFlights));
-    return this.#getOrFetch(key, artifact, signal, finishedFlights);
+    let artifact: ReturnType<Store['get']>;
+    try {
+      artifact = this.#local.get(key, { signal });
+    } catch (error) {
+      return this.#fetchIfCorrupt(key, error, signal, finishedFlights);
+    }
+    if (!isPromise(artifact)) return this.#getOrFetch(key, artifact, signal, finishedFlights);
+    return artifact.then(
+      (found) => this.#getOrFetch(key, found, signal, finishedFlights),
+      (error) => this.#fetchIfCorrupt(key, error, signal, finishedFlights),
+    );
+  }
+
+  /** Replaces a corrupt local artifact by that of the remote store. Throws any other error of the local store. */
+  #fetchIfCorrupt(
+    key: string,
+    error: unknown,
+    signal: AbortSignal,
+    finishedFlights: number | undefined,
+  ): Promise<Artifact | undefined> {
+    if (errnoCode(error) !== 'ERR_HOTBLOB_CORRUPT') throw error;
+    reportEvent('artifact corrupt', `${key}: ${messageOf(error)}`, error);
+    return this.#fetch(key, signal, finishedFlights);
   }
 
   #getOrFetch(

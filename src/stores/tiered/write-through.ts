@@ -106,8 +106,13 @@ async function outcomeOf(branch: Branch, put: () => Promise<PutResult>): Promise
 }
 
 async function isStored(local: WritableStore, key: string, signal: AbortSignal): Promise<boolean> {
-  const artifact = await local.get(key, { signal });
-  return artifact !== undefined && (await contentOf(artifact)) !== undefined;
+  try {
+    const artifact = await local.get(key, { signal });
+    return artifact !== undefined && (await contentOf(artifact)) !== undefined;
+  } catch (error) {
+    if (errnoCode(error) === 'ERR_HOTBLOB_CORRUPT') return false; // the upload replaces it
+    throw error;
+  }
 }
 
 /**

@@ -1,12 +1,15 @@
 import net, { type Socket } from 'node:net';
 import test, { type ExecutionContext } from 'ava';
+import { HotblobError } from '../../../src/contract/errors.js';
 import type { Store } from '../../../src/contract/store.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
+import { memoryStore } from '../../../src/stores/memory.js';
 import { upstreamStore } from '../../../src/stores/upstream/store.js';
+import { collectEvents } from '../../helpers/events.js';
 import { until } from '../../helpers/poll.js';
 import { content, never, put, temporaryDirectory } from '../fixture.js';
-import { listen, startUpstream, storeOf } from '../upstream/fixture.js';
-import { createTiered, readBytes, startTiers } from './fixture.js';
+import { listen, startUpstream, storeOf, streamOf } from '../upstream/fixture.js';
+import { createTiered, readBytes, serveMap, startTiers } from './fixture.js';
 
 const BYTES = content(20_000);
 const THRESHOLD = 3;
@@ -124,3 +127,34 @@ test('rejects with the error of the local store, without a request to the remote
   t.deepEqual(peer.requests, []);
   t.is(await t.throwsAsync(Promise.resolve(store.get('a', { signal: never() }))), failure);
 });
+
+test('a corrupt local artifact is replaced by that of the remote store, or by an upload', async (t) => {
+  const events = collectEvents(t);
+  const corrupt = new HotblobError('ERR_HOTBLOB_CORRUPT', 'the body differs from its checksum');
+  for (const fail of [() => Promise.reject(corrupt), () => throwError(corrupt)]) {
+    const memory = memoryStore();
+    const stored = new Set<string>();
+    const local: Store = {
+      get: (key, options) => (stored.has(key) ? memory.get(key, options) : fail()),
+      put: async (key, body, options) => {
+        const result = await memory.put(key, body, options);
+        stored.add(key);
+        return result;
+      },
+    };
+    const { store, peer } = await startTiers(t, serveMap(new Map([['/a', BYTES]])), { local });
+    t.true(BYTES.equals((await readBytes(store, 'a')) ?? Buffer.of()));
+    await until('the download has ended', () => store.stats().flights === 0);
+    t.true(BYTES.equals((await readBytes(store, 'a')) ?? Buffer.of()));
+    t.deepEqual(peer.requests, ['GET /a']);
+    t.is(await readBytes(store, 'b'), undefined);
+    await store.put('b', streamOf(BYTES), { signal: never(), ifAbsent: true });
+    t.true(BYTES.equals((await readBytes(store, 'b')) ?? Buffer.of()));
+  }
+  const details = events.filter(({ event }) => event === 'artifact corrupt').map((event) => event.details);
+  t.deepEqual(details.slice(0, 2), ['a: the body differs from its checksum', 'b: the body differs from its checksum']);
+});
+
+function throwError(error: Error): never {
+  throw error;
+}
