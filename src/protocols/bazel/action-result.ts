@@ -1,81 +1,108 @@
-import { fieldsOf } from './protobuf.js';
+import { pause } from '../../util/loop-slices.js';
+import { MessageReader } from './protobuf.js';
 
-/** Blobs to which an action result refers, by their hashes. */
+/** Blobs to which a message refers, by their hashes. */
 export interface ReferencedBlobs {
-  /** Hashes of outputs, and of the text on stdout and stderr. */
-  readonly files: readonly string[];
+  /** Hashes of files, and of the text on stdout and stderr. */
+  readonly files: string[];
   /** Hashes of trees: a tree lists the files of an output directory. */
-  readonly trees: readonly string[];
+  readonly trees: string[];
 }
 
-/** Path of field numbers from a message to a digest. */
-type FieldPath = readonly number[];
+/** Fields of a message by their numbers: the messages in them or, for a digest, the kind of its blob. */
+interface Fields {
+  readonly [number: number]: Fields | keyof ReferencedBlobs;
+}
 
 // From build/bazel/remote/execution/v2/remote_execution.proto.
-const OUTPUT_FILE: FieldPath = [2, 2];
-const OUTPUT_DIRECTORY: FieldPath = [3, 3];
-const STDOUT: FieldPath = [6];
-const STDERR: FieldPath = [8];
-const ROOT_FILE: FieldPath = [1, 1, 2];
-const CHILD_FILE: FieldPath = [2, 1, 2];
+const ACTION_RESULT: Fields = { 2: { 2: 'files' }, 3: { 3: 'trees' }, 6: 'files', 8: 'files' };
+const DIRECTORY: Fields = { 1: { 2: 'files' } };
+const TREE: Fields = { 1: DIRECTORY, 2: DIRECTORY };
 
 const HASH = /^(?:[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})$/;
+/** Maximum size of JSON, which is parsed without a pause. */
+const MAX_JSON_BYTES = 256 * 1024;
+/** Number of fields or values between two calls of {@link pause}. */
+const STEPS_PER_PAUSE = 256;
 
 /**
- * Returns the blobs to which an action result refers: a message in the encoding of Protocol Buffers, as Bazel stores it, or
- * in JSON, as moon stores it. Returns `undefined` if the bytes are neither.
+ * Resolves to the blobs to which an action result refers: a message in the encoding of Protocol Buffers, as Bazel stores it,
+ * or JSON of at most 256 KiB, as moon stores it. Resolves to `undefined` if the bytes are neither.
  */
-export function blobsOfActionResult(bytes: Buffer): ReferencedBlobs | undefined {
+export async function blobsOfActionResult(bytes: Buffer): Promise<ReferencedBlobs | undefined> {
+  // A message cannot begin with a brace: it would be the tag of a group, which action results do not have.
+  if (bytes[0] !== 0x7b) return blobsOfMessage(bytes, ACTION_RESULT);
+  return bytes.byteLength > MAX_JSON_BYTES ? undefined : blobsOfJson(bytes);
+}
+
+/** Resolves to the blobs to which a tree refers, or to `undefined` if the bytes are not a tree. */
+export function blobsOfTree(bytes: Buffer): Promise<ReferencedBlobs | undefined> {
+  return blobsOfMessage(bytes, TREE);
+}
+
+async function blobsOfMessage(bytes: Buffer, fields: Fields): Promise<ReferencedBlobs | undefined> {
+  const blobs: ReferencedBlobs = { files: [], trees: [] };
+  const reader = new MessageReader(bytes);
+  const enclosing: { readonly fields: Fields; readonly end: number }[] = [];
+  let current = { fields, end: bytes.byteLength };
   try {
-    // A message cannot begin with a brace: it would be the tag of a group, which action results do not have.
-    if (bytes[0] === 0x7b) return { files: digestsInJson(JSON.parse(bytes.toString())), trees: [] };
-    return {
-      files: [OUTPUT_FILE, STDOUT, STDERR].flatMap((path) => hashesAt(bytes, path)),
-      trees: hashesAt(bytes, OUTPUT_DIRECTORY),
-    };
+    for (let step = 1; ; step++) {
+      if (step % STEPS_PER_PAUSE === 0) await pause();
+      while (reader.position === current.end) {
+        const outer = enclosing.pop();
+        if (outer === undefined) return blobs;
+        current = outer;
+      }
+      reader.next(current.end);
+      const field = current.fields[reader.number];
+      if (field === undefined) continue;
+      if (!reader.isBytes) throw new RangeError(`field ${reader.number}: expected a message`);
+      const end = reader.position;
+      reader.position = reader.start;
+      if (typeof field === 'object') {
+        enclosing.push(current);
+        current = { fields: field, end };
+      } else {
+        const hash = readDigest(reader, end);
+        if (hash !== undefined) blobs[field].push(hash);
+      }
+    }
   } catch {
     return undefined;
   }
 }
 
-/** Returns the hashes of the files in a tree, or `undefined` if the bytes are not a tree. */
-export function filesOfTree(bytes: Buffer): readonly string[] | undefined {
-  try {
-    return [ROOT_FILE, CHILD_FILE].flatMap((path) => hashesAt(bytes, path));
-  } catch {
-    return undefined;
-  }
-}
-
-/** Returns the hashes of the digests at a path of fields. @throws RangeError if the bytes are not such a message */
-function hashesAt(message: Buffer, [field, ...rest]: FieldPath): string[] {
-  if (field === undefined) return hashIn(message);
-  const hashes: string[] = [];
-  for (const { number, bytes } of fieldsOf(message)) {
-    if (number !== field) continue;
-    if (bytes === undefined) throw new RangeError(`field ${number}: expected a message`);
-    hashes.push(...hashesAt(bytes, rest));
-  }
-  return hashes;
-}
-
-/** Returns the hash of a digest. Bazel does not request the empty blob. */
-function hashIn(digest: Buffer): string[] {
+/** Returns the hash of a digest. Returns `undefined` for the empty blob, which Bazel does not request. */
+function readDigest(reader: MessageReader, end: number): string | undefined {
   let hash = '';
   let size = 0;
-  for (const { number, bytes, integer } of fieldsOf(digest)) {
-    if (number === 1) hash = bytes?.toString('latin1') ?? '';
-    if (number === 2) size = integer ?? 0;
+  while (reader.position < end) {
+    reader.next(end);
+    if (reader.number === 1) hash = reader.bytes.toString('latin1', reader.start, reader.position);
+    else if (reader.number === 2) size = reader.integer;
   }
   if (!HASH.test(hash)) throw new RangeError('digest: expected a hash');
-  return size === 0 ? [] : [hash];
+  return size === 0 ? undefined : hash;
 }
 
-/** Returns the hashes of all digests in a JSON value: objects with `hash` and `size_bytes`. */
-function digestsInJson(value: unknown): string[] {
-  if (typeof value !== 'object' || value === null) return [];
-  if ('hash' in value && 'size_bytes' in value && typeof value.hash === 'string' && HASH.test(value.hash)) {
-    return Number(value.size_bytes) === 0 ? [] : [value.hash];
+/** Resolves to the blobs of all digests in JSON: objects with `hash` and `size_bytes`. */
+async function blobsOfJson(bytes: Buffer): Promise<ReferencedBlobs | undefined> {
+  const files: string[] = [];
+  const values: unknown[] = [];
+  try {
+    values.push(JSON.parse(bytes.toString()));
+  } catch {
+    return undefined;
   }
-  return Object.values(value).flatMap(digestsInJson);
+  for (let step = 1; values.length > 0; step++) {
+    if (step % STEPS_PER_PAUSE === 0) await pause();
+    const value = values.pop();
+    if (typeof value !== 'object' || value === null) continue;
+    if ('hash' in value && 'size_bytes' in value && typeof value.hash === 'string' && HASH.test(value.hash)) {
+      if (Number(value.size_bytes) !== 0) files.push(value.hash);
+    } else {
+      for (const child of Object.values(value)) if (typeof child === 'object') values.push(child);
+    }
+  }
+  return { files, trees: [] };
 }

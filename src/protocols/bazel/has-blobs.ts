@@ -1,29 +1,36 @@
 import { forEachConcurrently } from '../../util/for-each-concurrently.js';
 import { pause } from '../../util/loop-slices.js';
 import type { ProtocolArtifacts } from '../protocol.js';
-import { blobsOfActionResult, filesOfTree } from './action-result.js';
+import { blobsOfActionResult, blobsOfTree } from './action-result.js';
 
-/** Maximum size of an action result or a tree that is parsed. Larger ones are sent unchecked. */
-const MAX_PARSED_BYTES = 4 * 1024 * 1024;
+/** Maximum size of an action result and its trees together. Refers to about 20,000 files. */
+const MAX_PARSED_BYTES = 2 * 1024 * 1024;
 /** Maximum number of concurrent lookups for an action result. */
 const MAX_LOOKUPS = 16;
 
 /**
  * Returns whether all blobs exist to which the action result under `key` refers. Each lookup counts as a use of the blob.
- * Bytes that are not an action result have no blobs. An empty action result is corrupt: returns false.
+ * Bytes that are not an action result have no blobs, and neither has an action result above the limit. Files of trees beyond
+ * the limit are not looked up. An empty action result is corrupt: returns false.
  */
 export async function hasBlobs(artifacts: ProtocolArtifacts, key: string, casPrefix: string): Promise<boolean> {
   const bytes = await artifacts.read(key, MAX_PARSED_BYTES + 1);
   if (bytes === undefined) return true; // the download will be a miss
   if (bytes.byteLength === 0) return false;
-  if (bytes.byteLength > MAX_PARSED_BYTES) return true;
-  const { files, trees } = blobsOfActionResult(bytes) ?? { files: [], trees: [] };
+  let available = MAX_PARSED_BYTES - bytes.byteLength;
+  if (available < 0) return true;
+  const { files, trees } = (await blobsOfActionResult(bytes)) ?? { files: [], trees: [] };
   const hashes = new Set(files);
-  for (const hash of trees) {
-    const tree = await artifacts.read(casPrefix + hash, MAX_PARSED_BYTES + 1);
+  for (const hash of new Set(trees)) {
+    artifacts.signal.throwIfAborted();
+    const tree = await artifacts.read(casPrefix + hash, available + 1);
     if (tree === undefined) return false;
-    if (tree.byteLength > MAX_PARSED_BYTES) continue;
-    for (const file of filesOfTree(tree) ?? []) hashes.add(file);
+    if (tree.byteLength > available) {
+      available = 0;
+      continue;
+    }
+    available -= tree.byteLength;
+    for (const file of (await blobsOfTree(tree))?.files ?? []) hashes.add(file);
   }
   let isComplete = true;
   await forEachConcurrently(hashes, MAX_LOOKUPS, async (hash) => {

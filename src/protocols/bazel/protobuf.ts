@@ -3,73 +3,58 @@ const FIXED64 = 1;
 const BYTES = 2;
 const FIXED32 = 5;
 
-/** Field of an encoded message. Values of other types than these are skipped, and have no bytes. */
-export interface Field {
-  readonly number: number;
-  /** Encoded message, text or bytes. */
-  readonly bytes?: Buffer | undefined;
-  /** Value of an integer; inexact above 2^53. */
-  readonly integer?: number | undefined;
-}
+/** Maximum number of fields that are read of a message. A tree has about seven for each file. */
+const MAX_FIELDS = 200_000;
 
-/**
- * Returns the fields of a message in the encoding of Protocol Buffers, in their order.
- *
- * @throws RangeError if the bytes are not a message
- */
-export function* fieldsOf(message: Buffer): Generator<Field> {
-  const reader = new Reader(message);
-  while (!reader.isAtEnd) {
-    const tag = reader.varint();
-    const number = Math.floor(tag / 8);
-    if (number === 0) throw new RangeError('field number 0');
-    switch (tag % 8) {
-      case VARINT:
-        yield { number, integer: reader.varint() };
-        break;
-      case BYTES:
-        yield { number, bytes: reader.take(reader.varint()) };
-        break;
-      case FIXED64:
-        reader.take(8);
-        break;
-      case FIXED32:
-        reader.take(4);
-        break;
-      default:
-        throw new RangeError('unknown wire type');
-    }
-  }
-}
-
-class Reader {
-  readonly #bytes: Buffer;
-  #position = 0;
+/** Reads a message in the encoding of Protocol Buffers, field by field, without copies. */
+export class MessageReader {
+  readonly bytes: Buffer;
+  /** Position of the next field. */
+  position = 0;
+  /** Number of the current field. */
+  number = 0;
+  /** Value of the current field, if it is an integer; inexact above 2^53. */
+  integer = 0;
+  /** Position at which the current field begins, without its tag and length. The field ends at `position`. */
+  start = 0;
+  /** Whether the current field is a message, a text or bytes. */
+  isBytes = false;
+  #fields = 0;
 
   constructor(bytes: Buffer) {
-    this.#bytes = bytes;
+    this.bytes = bytes;
   }
 
-  get isAtEnd(): boolean {
-    return this.#position === this.#bytes.byteLength;
+  /**
+   * Reads the next field of a message that ends at `end`.
+   *
+   * @throws RangeError if there is no field, or if 200,000 have been read
+   */
+  next(end: number): void {
+    if (++this.#fields > MAX_FIELDS) throw new RangeError('too many fields');
+    const tag = this.#varint(end);
+    const type = tag % 8;
+    this.number = Math.floor(tag / 8);
+    if (this.number === 0) throw new RangeError('field number 0');
+    this.isBytes = type === BYTES;
+    this.integer = type === VARINT || type === BYTES ? this.#varint(end) : 0;
+    this.start = this.position;
+    if (type === BYTES) this.position += this.integer;
+    else if (type === FIXED64) this.position += 8;
+    else if (type === FIXED32) this.position += 4;
+    else if (type !== VARINT) throw new RangeError('unknown wire type');
+    if (this.position > end) throw new RangeError('message is too short');
   }
 
-  varint(): number {
+  #varint(end: number): number {
     let value = 0;
     // An integer has at most 64 bits, in groups of seven.
     for (let factor = 1; factor < 2 ** 70; factor *= 128) {
-      const byte = this.take(1).readUInt8();
+      const byte = this.position < end ? this.bytes[this.position++] : undefined;
+      if (byte === undefined) throw new RangeError('message is too short');
       value += (byte % 128) * factor;
       if (byte < 128) return value;
     }
     throw new RangeError('integer of more than 64 bits');
-  }
-
-  take(length: number): Buffer {
-    const end = this.#position + length;
-    if (end > this.#bytes.byteLength) throw new RangeError('message is too short');
-    const bytes = this.#bytes.subarray(this.#position, end);
-    this.#position = end;
-    return bytes;
   }
 }
