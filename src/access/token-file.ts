@@ -199,6 +199,7 @@ class TokenFile {
   }
 
   #warnAbout({ mode }: FileContent, lines: readonly TokenLine[]): void {
+    if (lines.length === 0) this.#warn(`${this.#path}: the file contains no token`);
     // Windows has no permission bits for group and others.
     if ((mode & 0o077) !== 0 && process.platform !== 'win32') {
       this.#warn(`${this.#path}: group or others have access (mode ${mode.toString(8)})`);

@@ -45,8 +45,16 @@ export function parseArguments<T extends Options>(args: string[], options: T): P
 
 function parse<T extends Options>(args: string[], options: T): Parsed<T> {
   try {
-    return parseArgs({ args, options, allowPositionals: true });
+    const parsed = parseArgs({ args, options, allowPositionals: true, tokens: true });
+    const given = new Set<string>();
+    for (const token of parsed.tokens) {
+      if (token.kind !== 'option' || options[token.name]?.multiple) continue;
+      if (given.has(token.name)) throw new UsageError(`--${token.name}: expected once, received several times`);
+      given.add(token.name);
+    }
+    return parsed;
   } catch (error) {
+    if (error instanceof UsageError) throw error;
     const message = messageOf(error);
     const name = /'(--?[^' ]*)/.exec(message)?.[1] ?? '';
     if (errnoCode(error) === 'ERR_PARSE_ARGS_UNKNOWN_OPTION') throw new UsageError(describeUnknown(name, options));

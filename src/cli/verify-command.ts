@@ -1,7 +1,9 @@
+import { stat } from 'node:fs/promises';
+import { isSegmentStore } from '../stores/segments/layout.js';
 import { verifySegments } from '../stores/segments/verify.js';
 import { printable } from '../util/printable.js';
 import { formatCountOf } from '../util/units.js';
-import { type Command, parseArguments, UsageError } from './command.js';
+import { type Command, CommandError, parseArguments, UsageError } from './command.js';
 
 const HELP = `Usage: hotblob verify DIR
 
@@ -12,6 +14,13 @@ Exit code: 0 if all artifacts are intact, 1 if one is corrupt or DIR contains no
 2 if the arguments are invalid.
 `;
 
+async function describeOther(dir: string): Promise<string> {
+  const stats = await stat(dir); // throws if there is nothing
+  return stats.isDirectory()
+    ? `${dir}: expected a segment store; a directory with one file per artifact has no checksums to compare`
+    : `${dir}: expected the directory of a segment store, found a file`;
+}
+
 export const verifyCommand: Command = {
   name: 'verify',
   summary: 'Compare the artifacts of a segment store with their checksums',
@@ -19,6 +28,7 @@ export const verifyCommand: Command = {
   async run(args) {
     const [dir, ...rest] = parseArguments(args, {}).positionals;
     if (dir === undefined || rest.length > 0) throw new UsageError('expected one directory');
+    if (!(await isSegmentStore(dir))) throw new CommandError(await describeOther(dir));
     const findings = verifySegments(dir);
     let problems = 0;
     let next = await findings.next();

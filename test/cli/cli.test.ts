@@ -310,7 +310,15 @@ test('an error is printed without a stack trace, and the exit code tells usage e
       /--anonymous: unknown level 'all'; expected one of none, read, write/,
     ],
     [['serve', '--tokens', 'package.json', '--port', '0'], 1, /package\.json.*1/],
-    [['verify', '.'], 1, /a segment store/],
+    [
+      ['verify', '.'],
+      1,
+      /^hotblob: \.: expected a segment store; a directory with one file per artifact has no checksums/,
+    ],
+    [['verify', 'absent'], 1, /ENOENT.*absent/],
+    [['stats', '8080'], 2, /expected a URL such as http:\/\/127\.0\.0\.1:8080, received a number/],
+    [['serve', '--max-size', '5', 'GB'], 2, /unexpected argument 'GB'; write a size without a blank, such as 50GiB/],
+    [['serve', '--dir', 'a', '--dir', 'b'], 2, /--dir: expected once, received several times/],
     [['serve', '--tls-cert', 'x'], 2, /--tls-cert requires --tls-key/],
     [['serve', '--dir', 'package.json', '--port', '0'], 1, /--dir: expected a directory that can be read or created/],
   ];

@@ -10,7 +10,8 @@ import { messageOf } from '../../util/report-event.js';
 import { CertificateFiles } from '../serve/certificate-files.js';
 import { listenError } from '../serve/listen-error.js';
 import { detectKind, hasLmdb, type StoreKind } from '../serve/open-store.js';
-import { openTokens, type ServeOptions, startWarnings } from '../serve/serve.js';
+import { openTokens, type ServeOptions } from '../serve/serve.js';
+import { startWarnings } from '../serve/start-warnings.js';
 
 /** What `hotblob serve` would report with the same options. */
 export interface ServeDiagnosis {
@@ -39,7 +40,7 @@ export async function checkServe(options: ServeOptions): Promise<ServeDiagnosis>
   const { tls, access: tokens } = options;
   if (tokens !== undefined) await attempt(() => openTokens(tokens, (line) => warn(`--tokens: ${line}`)));
   const certificate = tls && (await attempt(() => new CertificateFiles(tls).load()));
-  warnings.push(...startWarnings(options, certificate));
+  warnings.push(...(await startWarnings(options, certificate)));
   await attempt(() => checkDirectory(options, warn));
   await attempt(() => checkAddress(options));
   await checkUpstream(options, warn);

@@ -72,12 +72,18 @@ export function serveCommand(version: string): Command {
     async run(args) {
       const { values, positionals } = parseArguments(args, SERVE_OPTIONS);
       if (positionals.length > 0) {
-        const hint = values.dir === undefined ? `; the directory is an option: --dir ${positionals[0]}` : '';
-        throw new UsageError(`unexpected argument '${positionals.join(' ')}'${hint}`);
+        throw new UsageError(
+          `unexpected argument '${positionals.join(' ')}'${argumentHint(positionals[0], values.dir)}`,
+        );
       }
       await runServer(() => serve(parseServeOptions(version, values)));
     },
   };
+}
+
+function argumentHint(argument = '', dir: string | undefined): string {
+  if (/^[KMGT]?i?B$|^[KMGT]$/i.test(argument)) return '; write a size without a blank, such as 50GiB';
+  return dir === undefined ? `; the directory is an option: --dir ${argument}` : '';
 }
 
 async function runServer(start: () => Promise<RunningServer>): Promise<void> {

@@ -141,7 +141,7 @@ function parseAccess({ tokens: file, anonymous }: Values): ServeOptions['access'
 function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allowedHosts'] {
   const invalid = names?.find((name) => !isHostPattern(name));
   if (invalid === undefined) return names;
-  throw new UsageError(`--allow-host: expected a host name without a port, received '${invalid}'`);
+  throw new UsageError(`--allow-host: expected a host name without scheme and port, received '${invalid}'`);
 }
 
 function parseTls({ 'tls-cert': cert, 'tls-key': key }: Values): ServeOptions['tls'] {

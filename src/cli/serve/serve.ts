@@ -8,19 +8,16 @@ import { createHandler, type ExchangeHandler, type Handler } from '../../handler
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import { createServer } from '../../server/server.js';
 import { messageOf } from '../../util/report-event.js';
-import { formatCountOf } from '../../util/units.js';
 import { CommandError } from '../command.js';
-import { type Certificate, type CertificatePaths, expiryWarning } from './certificate.js';
+import type { CertificatePaths } from './certificate.js';
 import { CertificateFiles } from './certificate-files.js';
 import { describeAccess } from './describe-access.js';
 import { createFrontPage } from './front-page.js';
 import { listenError } from './listen-error.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
+import { startWarnings } from './start-warnings.js';
 import { createStatusPages, isOperatorPath, OPERATOR_PATH } from './status-pages.js';
-
-/** Value of `--max-size` below which a unit is probably missing. */
-const MIN_SENSIBLE_BYTES = 1024 * 1024;
 
 /** Options of {@link serve}. */
 export interface ServeOptions extends ServedStoreOptions {
@@ -64,6 +61,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const access = options.access && (await openTokens(options.access, warn));
   const certificateFiles = options.tls && new CertificateFiles(options.tls);
   const certificate = await certificateFiles?.load();
+  const warnings = await startWarnings(options, certificate);
   const served = await openStore(options).catch((error: unknown) => {
     throw nameOption(error);
   });
@@ -103,7 +101,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   await server.listen({ port: options.port, host: options.host }).catch((error: unknown) => {
     throw listenError(error, options);
   });
-  for (const warning of startWarnings(options, certificate)) warn(warning);
+  for (const warning of warnings) warn(warning);
   certificateFiles?.watch({
     onRenewed({ cert, key, validTo }) {
       server.setSecureContext({ cert, key });
@@ -152,17 +150,6 @@ export async function openTokens(
   } catch (error) {
     throw new CommandError(`--tokens: ${messageOf(error)}`);
   }
-}
-
-/** Returns a line for each option whose value is valid but probably not intended. */
-export function startWarnings({ maxBytes, tls }: ServeOptions, certificate: Certificate | undefined): string[] {
-  const warnings: string[] = [];
-  if (maxBytes !== undefined && maxBytes < MIN_SENSIBLE_BYTES) {
-    warnings.push(`--max-size: the cache holds only ${formatCountOf(maxBytes, 'byte')} (did you mean ${maxBytes}GiB?)`);
-  }
-  const expiry = tls && certificate && expiryWarning(tls, certificate);
-  if (expiry !== undefined) warnings.push(expiry);
-  return warnings;
 }
 
 function warn(line: string): void {

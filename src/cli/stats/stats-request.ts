@@ -26,6 +26,8 @@ export interface StatsEndpoint {
  * @throws UsageError if `text` is not an http: or https: URL
  */
 export function parseStatsUrl(text: string, token: string | undefined): StatsEndpoint {
+  // The URL parser would take a number for an IPv4 address.
+  if (/^\d+$/.test(text)) throw new UsageError(`expected a URL such as http://127.0.0.1:${text}, received a number`);
   const url = URL.canParse(withScheme(text)) ? new URL(withScheme(text)) : undefined;
   const credentials = url && decodeCredentials(url);
   if (url === undefined || credentials === undefined || !/^https?:$/.test(url.protocol)) {

@@ -196,7 +196,7 @@ test('where serve would not start, doctor names the same cause with exit code 1'
   }
 });
 
-test('the directory of serve is checked: a file, a symbolic link, a new one', async (t) => {
+test('the directory of serve is checked: a file, a link, a project, a new one', async (t) => {
   const root = await temporaryDirectory(t);
   writeFileSync(join(root, 'file'), '');
   await mkdir(join(root, 'target'));
@@ -207,10 +207,19 @@ test('the directory of serve is checked: a file, a symbolic link, a new one', as
     problems: [],
     warnings: [`--dir: ${join(root, 'link')} is a symbolic link to ${join(root, 'target')}`],
   });
+  await mkdir(join(root, 'project'));
+  writeFileSync(join(root, 'project', 'package.json'), '{}');
+  const project = await check('--dir', join(root, 'project'), '--max-size', '50');
+  t.deepEqual(project?.problems, []);
+  t.regex(project?.warnings[0] ?? '', /^--max-size: the cache holds only 50 bytes \(did you mean 50GiB\?\)$/);
+  t.regex(
+    project?.warnings[1] ?? '',
+    /project already contains files: clients can read and replace them, and --max-size/,
+  );
   const plain = ['--store', 'directory', '--verify-reads', '--dir', join(root, 'target')];
   t.regex((await check(...plain))?.problems[0] ?? '', /^--verify-reads requires a segment store/);
   t.deepEqual(await check('--dir', join(root, 'new')), { problems: [], warnings: [] });
-  t.deepEqual((await readdir(root)).sort(), ['file', 'link', 'target']);
+  t.deepEqual((await readdir(root)).sort(), ['file', 'link', 'project', 'target']);
   t.deepEqual(await readdir(join(root, 'target')), []);
 });
 

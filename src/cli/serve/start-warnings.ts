@@ -1,0 +1,36 @@
+import { readdir } from 'node:fs/promises';
+import { RESERVED_NAME } from '../../stores/directory/paths.js';
+import { formatCountOf } from '../../util/units.js';
+import { type Certificate, expiryWarning } from './certificate.js';
+import { isLoopbackHost } from './describe-access.js';
+import { detectKind } from './open-store.js';
+import type { ServeOptions } from './serve.js';
+
+/** Value of `--max-size` below which a unit is probably missing. */
+const MIN_SENSIBLE_BYTES = 1024 * 1024;
+
+/** Resolves to a line for each option whose value is valid but probably not intended. Called before the store is opened. */
+export async function startWarnings(options: ServeOptions, certificate: Certificate | undefined): Promise<string[]> {
+  const { host, maxBytes, tls } = options;
+  const warnings: string[] = [];
+  if (maxBytes !== undefined && maxBytes < MIN_SENSIBLE_BYTES) {
+    warnings.push(`--max-size: the cache holds only ${formatCountOf(maxBytes, 'byte')} (did you mean ${maxBytes}GiB?)`);
+  }
+  if (process.pid === 1 && isLoopbackHost(host)) {
+    warnings.push(`--host: only this container can connect to ${host}; to publish the port, use --host 0.0.0.0`);
+  }
+  const foreign = await foreignFilesWarning(options);
+  if (foreign !== undefined) warnings.push(foreign);
+  const expiry = tls && certificate && expiryWarning(tls, certificate);
+  if (expiry !== undefined) warnings.push(expiry);
+  return warnings;
+}
+
+/** Returns a line about a directory with files in which no store has worked yet, such as a project. */
+async function foreignFilesWarning({ dir, kind, immutable, maxBytes }: ServeOptions): Promise<string | undefined> {
+  const names = await readdir(dir).catch((): string[] => []); // an error is reported when the store is opened
+  if (names.length === 0 || names.includes(RESERVED_NAME)) return undefined;
+  if ((kind ?? (await detectKind(dir, immutable))) !== 'directory') return undefined;
+  const eviction = maxBytes === undefined ? '' : ', and --max-size deletes the least recently used ones';
+  return `--dir: ${dir} already contains files: clients can read and replace them${eviction}; for a cache of its own, use a new directory`;
+}
