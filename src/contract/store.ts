@@ -38,8 +38,8 @@ export interface PutOptions {
 
 /** Result of an upload. */
 export interface PutResult {
-  /** Whether the key had no artifact before. */
-  readonly created: boolean;
+  /** Whether the key had no artifact before; undefined if the store cannot tell. */
+  readonly created?: boolean | undefined;
   /** Entity tag of the new artifact, as in {@link ArtifactMetadata.etag}. */
   readonly etag?: string | undefined;
 }
@@ -57,7 +57,8 @@ export interface Store {
   get(key: string, options: GetOptions): Artifact | undefined | Promise<Artifact | undefined>;
   /**
    * Stores `body` under `key` and replaces the previous artifact. Resolves when `get` returns the new artifact. If
-   * `body` fails or `signal` is aborted, the method must reject and discard the upload. Optional: without `put`,
+   * `body` fails or `signal` is aborted, the method must reject and discard the upload. `body` can fail after its last byte,
+   * for example because of a wrong digest. Optional: without `put`,
    * uploads are answered with 405.
    */
   put?(key: string, body: Readable, options: PutOptions): Promise<PutResult>;

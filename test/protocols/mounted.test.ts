@@ -5,6 +5,7 @@ import { Readable } from 'node:stream';
 import test from 'ava';
 import type { Artifact } from '../../src/contract/artifact.js';
 import { HotblobError } from '../../src/contract/errors.js';
+import type { PutResult } from '../../src/contract/store.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { plain } from '../../src/protocols/plain.js';
 import {
@@ -34,7 +35,7 @@ const tool = protocol(
     if (method === 'GET' || method === 'HEAD') return { kind: 'read', key };
     if (method === 'PUT') {
       const isDigest = /^[0-9a-f]{64}$/.test(key);
-      const reply = ({ created }: { created: boolean }) => jsonReply(created ? 202 : 200, { urls: [key] });
+      const reply = ({ created }: PutResult) => jsonReply(created ? 202 : 200, { urls: [key] });
       return {
         kind: 'upload',
         key,

@@ -63,6 +63,23 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
         }
       })(),
   },
+  'commits an upload at its last announced byte, before the body has ended': {
+    fails: ['an upload that fails after its last announced byte leaves nothing'],
+    create: () =>
+      new (class extends PlainStore {
+        override async put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
+          const received: Buffer[] = [];
+          body.on('data', (chunk: Buffer) => received.push(chunk));
+          try {
+            return await super.put(key, body, options);
+          } catch (error) {
+            const bytes = Buffer.concat(received);
+            if (errnoCode(error) === 'ERR_HOTBLOB_DIGEST' && bytes.byteLength === options.size) this.keep(key, bytes);
+            throw error;
+          }
+        }
+      })(),
+  },
   'keeps the end of a longer artifact after an overwrite': {
     fails: ['an upload replaces a longer or shorter artifact', 'an overwrite does not affect a read in flight'],
     create: () =>
@@ -168,6 +185,7 @@ export const brokenUploads: Readonly<Record<string, BrokenStore>> = {
     fails: [
       'an upload that fails leaves nothing',
       'an upload that fails before its first byte leaves nothing',
+      'an upload that fails after its last announced byte leaves nothing',
       'an upload that is destroyed without an error leaves nothing',
       'an upload that is shorter than announced leaves nothing',
       'an upload that is longer than announced leaves nothing',

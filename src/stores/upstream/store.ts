@@ -115,7 +115,7 @@ class HttpUpstreamStore implements UpstreamStore {
       response.cancel();
       if (options.ifAbsent && response.status === 412) throw existsError();
       if (!isSuccess(response.status)) throw unexpectedStatus(this.#origin, 'PUT', response.status);
-      return { created: response.status === 201, etag: response.headers.etag };
+      return { created: response.status === 201 || undefined, etag: response.headers.etag };
     } catch (error) {
       upload.discard();
       throw error;

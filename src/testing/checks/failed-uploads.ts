@@ -9,6 +9,7 @@ import { type Check, ifWritable } from './check.js';
 const OLD = content(30_000, 1);
 const BYTES = content(200_000, 2);
 const PIECES = 4;
+const TURNS_AFTER_LAST_BYTE = 20;
 /** Turns of the event loop between the last byte of an upload and the abort. */
 const ABORT_AFTER_TURNS = [0, 1, 2, 3, 5, 8, 13];
 
@@ -46,6 +47,21 @@ export const failedUploads: readonly Check[] = [
         const upload = subject.upload(key, body.stream);
         await body.pushInPieces(BYTES, PIECES);
         body.destroy();
+        return upload;
+      }),
+  },
+  {
+    // A store that forwards uploads must hold back the end: the other server stores what has its announced length.
+    title: 'an upload that fails after its last announced byte leaves nothing',
+    applies: ifWritable,
+    run: (subject) =>
+      assertLeavesNothing(subject, 'an upload whose body fails after its last byte', async (key) => {
+        const body = new StagedBody();
+        const upload = subject.upload(key, body.stream, { size: BYTES.byteLength });
+        await body.pushInPieces(BYTES, PIECES);
+        // The time in which a wrong digest is found.
+        for (let count = 0; count < TURNS_AFTER_LAST_BYTE; count++) await nextTurn();
+        body.destroy(new HotblobError('ERR_HOTBLOB_DIGEST', 'the digest is wrong'));
         return upload;
       }),
   },
