@@ -1,4 +1,5 @@
 import { printableLines } from '../util/printable.js';
+import { retryAfterSeconds } from '../util/retry-after.js';
 
 /**
  * Every error code, with the HTTP status of a request that fails with it and a summary that names no path, key or host. The
@@ -75,7 +76,7 @@ export class HotblobError extends Error {
 
 /** Returns the response headers that belong to the status of an error. */
 export function errorHeaders(status: number): Record<string, string> {
-  return status === 503 ? { 'retry-after': '1' } : {};
+  return status === 503 || status === 429 ? { 'retry-after': String(retryAfterSeconds()) } : {};
 }
 
 const STATUS_OF_ERRNO: Readonly<Record<string, number>> = {

@@ -37,7 +37,7 @@ export class SendError extends Error {
     this.status = statusOf(cause);
     this.statusCode = this.status;
     this.expose = this.status < 500;
-    this.headers = errorHeaders(this.status);
+    this.headers = cause instanceof HotblobError ? { ...cause.headers } : errorHeaders(this.status);
   }
 }
 

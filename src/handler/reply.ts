@@ -1,4 +1,4 @@
-import { clientMessage, isServerFailure, statusOf } from '../contract/errors.js';
+import { clientMessage, errorHeaders, HotblobError, isServerFailure, statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { REPLY_HEADERS } from '../http/browser-headers.js';
 import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
@@ -19,10 +19,12 @@ export function answerError(
   const sentStatus = (isServerFailure(status, error) && failureStatus(exchange, protocol)) || status;
   const message = clientMessage(status, error);
   const body = sentStatus < 300 ? undefined : (protocol?.describeError?.(sentStatus, message) ?? jsonBody(message));
-  const extraHeaders = { ...headers };
-  if (sentStatus === 503) extraHeaders['retry-after'] = RETRY_AFTER_SECONDS;
+  const extraHeaders = {
+    ...headers,
+    ...(error instanceof HotblobError && error.status === sentStatus ? error.headers : errorHeaders(sentStatus)),
+  };
   // A server without descriptors must also close the connections of tools to which another status is sent.
-  else if (status === 503 && !exchange.multiplexed) extraHeaders.connection = 'close';
+  if (status === 503 && sentStatus !== 503 && !exchange.multiplexed) extraHeaders['connection'] = 'close';
   if (mayHaveBody(exchange)) exchange.refuseBody();
   answerReply(exchange, { status: sentStatus, body }, extraHeaders);
   return sentStatus;
@@ -71,5 +73,3 @@ export function answerReply(
 function jsonBody(message: string): ReplyBody {
   return { contentType: 'application/json; charset=utf-8', text: `${JSON.stringify({ message })}\n` };
 }
-
-const RETRY_AFTER_SECONDS = 1;

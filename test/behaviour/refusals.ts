@@ -179,7 +179,7 @@ export function refusals(kind: Kind, scope: Scope): void {
         for (const method of ['PUT', 'GET', 'DELETE']) {
           const response = await ask(method, '/key', method === 'PUT' ? { body: Buffer.alloc(1000) } : {});
           assertError(t, response, status);
-          t.is(response.headers['retry-after'], status === 503 ? '1' : undefined, code);
+          t.is(/^(?:[1-9]|10)$/.test(String(response.headers['retry-after'])), status === 503, code);
           // Closing the connection frees a descriptor.
           if (status === 503 && KINDS[kind].version === 1) {
             t.is(response.headers.connection, can(kind, 'close-connections') ? 'close' : 'keep-alive', code);

@@ -84,7 +84,7 @@ test.serial('if all descriptors are in use, other files get 503 with Retry-After
   for (let round = 0; round < 3; round++) {
     const refused = await site.get('ninth');
     t.is(refused.status, 503);
-    t.is(refused.headers['retry-after'], '1');
+    t.regex(String(refused.headers['retry-after']), /^(?:[1-9]|10)$/);
     t.is((await site.get('0', { method: 'HEAD' })).status, 200, 'an open file is still served');
   }
   t.is(descriptorsBelow(site.directory).length, 8);

@@ -31,7 +31,7 @@ for (const only of ['copied', 'read'] as const) {
     const refused = await site.get('small');
     const waitedMs = performance.now() - startedAt;
     t.is(refused.status, 503);
-    t.is(refused.headers['retry-after'], '1');
+    t.regex(String(refused.headers['retry-after']), /^(?:[1-9]|10)$/);
     t.true(waitedMs > 4900, `${waitedMs} ms`);
     t.true(site.handler.stats().pooledBytes <= MIB);
     // Disconnecting clients release buffers for the waiting request, which comes after the started responses in the queue.

@@ -139,9 +139,11 @@ for (const kind of ROUTE_KINDS) {
     const response = await site.ask('/small');
     t.is(response.status, 503);
     const [error] = site.outcomes;
-    t.like(error as SendError, { code: 'ERR_HOTBLOB_OVERLOADED', status: 503, headers: { 'retry-after': '1' } });
+    t.like(error as SendError, { code: 'ERR_HOTBLOB_OVERLOADED', status: 503 });
+    const seconds = (error as SendError).headers['retry-after'];
+    t.regex(String(seconds), /^(?:[1-9]|10)$/);
     // Only these frameworks copy `error.headers` to the response.
-    if (/^(?:express|koa|fastify)/.test(kind)) t.is(response.headers['retry-after'], '1');
+    if (/^(?:express|koa|fastify)/.test(kind)) t.is(response.headers['retry-after'], seconds);
     leaving.abort();
     await refusal;
     await until('the descriptor is free', async () => (await site.ask('/small')).status === 200);
