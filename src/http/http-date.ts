@@ -8,25 +8,21 @@ export interface HttpDate {
   readonly text: string;
 }
 
-// 1 January 0000 and 31 December 9999: the year of an IMF-fixdate has four digits.
+// 1 January 0000: the year of an IMF-fixdate has four digits.
 const FIRST_SECOND = -62_167_219_200;
-const LAST_SECOND = 253_402_300_799;
 
 /**
- * Converts a time in milliseconds since the Unix epoch to an HTTP date. Rounds down to a second, because a date later
- * than the last change would make a modified representation look unmodified.
+ * Converts the time of the last change, in milliseconds since the Unix epoch, to the date of a Last-Modified header. Rounds
+ * down to a second, because a date later than the last change would make a modified representation look unmodified. A time
+ * in the future becomes the current time (RFC 9110, section 8.8.2.1), and a time before the year 0 its beginning.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` for NaN, and for a year that does not have four digits
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_ARTIFACT` for NaN
  */
 export function httpDate(ms: number): HttpDate {
-  const seconds = Math.floor(ms / 1000);
-  // The condition is negated so that NaN is rejected too.
-  if (!(seconds >= FIRST_SECOND && seconds <= LAST_SECOND)) {
-    throw new HotblobError(
-      'ERR_HOTBLOB_INVALID_ARTIFACT',
-      `lastModified: expected a date in the years 0000 to 9999, received ${ms} ms since the epoch`,
-    );
+  if (Number.isNaN(ms)) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'lastModified: expected a valid date, received NaN');
   }
+  const seconds = Math.max(FIRST_SECOND, Math.floor(Math.min(ms, Date.now()) / 1000));
   return { seconds, text: new Date(seconds * 1000).toUTCString() };
 }
 

@@ -9,9 +9,12 @@ const ONE_RANGE = /^bytes=[ \t,]*(\d*)-(\d*)[ \t,]*$/i;
  *
  * @returns the range, limited to the size; `'unsatisfiable'` for a valid range that contains no byte of the
  *   representation; `undefined` if the header is to be ignored, because it is malformed, has another unit or has
- *   several ranges
+ *   several ranges, or because the representation is empty
  */
 export function parseRange(header: string, size: number): ByteRange | 'unsatisfiable' | undefined {
+  // No Content-Range can express an empty range. A proxy that requests a file in slices begins with a range of its own, and
+  // the client would get 416 for an empty file. A server may ignore Range (section 14.2).
+  if (size === 0) return undefined;
   const match = ONE_RANGE.exec(header);
   if (match === null) return undefined;
   const [, first = '', last = ''] = match;
@@ -27,8 +30,5 @@ export function parseRange(header: string, size: number): ByteRange | 'unsatisfi
 
 function suffixRange(length: number, size: number): ByteRange | 'unsatisfiable' | undefined {
   if (length === 0) return 'unsatisfiable';
-  // Any suffix of an empty representation is satisfiable (section 14.1.2), but no Content-Range can express an empty
-  // range. The response is therefore 200.
-  if (size === 0) return undefined;
   return { start: Math.max(0, size - length), end: size };
 }

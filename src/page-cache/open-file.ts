@@ -1,5 +1,6 @@
 import { type BigIntStats, close, fstat, fstatSync, read } from 'node:fs';
 import type { FileArtifact } from '../contract/artifact.js';
+import { httpDate } from '../http/http-date.js';
 import type { Bindings } from './bindings.js';
 import { type EntityTags, entityTagsOf, isRewritten, isSameVersion } from './file-version.js';
 import type { CopyTarget } from './libc.js';
@@ -146,8 +147,7 @@ export class OpenFile {
   update(stats: BigIntStats, startedAt: number): void {
     this.size = Number(stats.size);
     this.etags = entityTagsOf(stats);
-    const seconds = Math.floor(Number(stats.mtimeMs) / 1000);
-    this.lastModified = { seconds, text: new Date(seconds * 1000).toUTCString() };
+    this.lastModified = httpDate(Number(stats.mtimeMs));
     this.checkedAt = startedAt;
   }
 

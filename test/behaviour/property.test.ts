@@ -77,10 +77,10 @@ function headerOf(range: Range): Record<string, string> {
 
 /** Returns the expected start and end of the body, or `undefined` if the range is ignored. */
 function expectedRange(range: Range, size: number): [number, number] | undefined | 'unsatisfiable' {
-  if (range.of === 'all') return undefined;
+  if (range.of === 'all' || size === 0) return undefined;
   if (range.of === 'suffix') {
     if (range.length === 0) return 'unsatisfiable';
-    return size === 0 ? undefined : [Math.max(0, size - range.length), size];
+    return [Math.max(0, size - range.length), size];
   }
   if (range.of === 'closed' && range.last < range.first) return undefined;
   if (range.first >= size) return 'unsatisfiable';
@@ -101,7 +101,7 @@ function assertDownload(t: ExecutionContext, { size, range }: Download, response
     'content-type': 'application/octet-stream',
     'content-length': String(end - start),
     'accept-ranges': 'bytes',
-    'cache-control': 'no-transform',
+    'cache-control': 'no-cache, no-transform',
     ...DOWNLOAD,
     etag: '"tag"',
     'last-modified': 'Mon, 02 Jan 2023 10:00:00 GMT',
