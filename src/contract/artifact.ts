@@ -24,7 +24,7 @@ export interface ArtifactMetadata {
   readonly contentEncoding?: string | undefined;
   /**
    * Value of `Cache-Control`. `no-transform` is always added, because no intermediary may re-encode an artifact (RFC 9111,
-   * section 5.2.2.6). Default: `no-transform`.
+   * section 5.2.2.6). Default: the option `cacheControl` of the handler or sender.
    */
   readonly cacheControl?: string | undefined;
   /** Further response headers, names in lower case. Headers that frame the body, such as `content-length`, are ignored. */

@@ -15,3 +15,9 @@ export function isFieldName(name: string): boolean {
 export function isFieldValue(value: unknown): value is string {
   return typeof value === 'string' && FIELD_VALUE.test(value);
 }
+
+/**
+ * Cache-Control of an artifact that has none: a cache may keep it, but asks before each use whether it is current, which costs
+ * a 304. Without a policy, proxies keep artifacts for hours because of a suffix such as `.zip`, and a key can be stored again.
+ */
+export const DEFAULT_CACHE_CONTROL = 'no-cache, no-transform';

@@ -1,16 +1,17 @@
 import type { UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
-import { isFieldValue } from './header-fields.js';
+import { DEFAULT_CACHE_CONTROL, isFieldValue } from './header-fields.js';
 import { invalidOption } from './validation.js';
 
 /** Maximum size of the metadata of an upload in bytes, in the form that {@link encodeMetadata} returns. */
 export const MAX_METADATA_BYTES = 4096;
 
 /** Default values of the fields. A field with its default value is not stored. */
-const DEFAULTS: Readonly<Record<Field, string>> = {
-  contentType: 'application/octet-stream',
-  contentEncoding: 'identity',
-  cacheControl: 'no-transform',
+const DEFAULTS: Readonly<Record<Field, readonly string[]>> = {
+  contentType: ['application/octet-stream'],
+  contentEncoding: ['identity'],
+  // Another cache of this package sends these values for artifacts without a policy.
+  cacheControl: ['no-transform', DEFAULT_CACHE_CONTROL],
 };
 const LETTERS = { contentType: 't', contentEncoding: 'e', cacheControl: 'c' } as const;
 type Field = keyof typeof LETTERS;
@@ -51,7 +52,7 @@ export function encodeMetadata(metadata: UploadMetadata | undefined): Buffer | u
   const entries: [string, unknown][] = [];
   for (const field of FIELDS) {
     const value = metadata[field];
-    if (value === undefined || value === '' || value === DEFAULTS[field]) continue;
+    if (value === undefined || value === '' || DEFAULTS[field].includes(value)) continue;
     assertField(field, value);
     entries.push([LETTERS[field], value]);
   }

@@ -12,6 +12,7 @@ import type { Leases } from '../send/leases.js';
 import { send } from '../send/send.js';
 import type { Source, Transfer } from '../send/source.js';
 import { StreamSource } from '../send/stream-source.js';
+import type { SenderSettings } from './options.js';
 import { replyError } from './record-reply.js';
 import { RequestSignal } from './request-signal.js';
 import type { ResponseRecord } from './response-record.js';
@@ -28,12 +29,18 @@ export class Download {
   readonly #leases: Leases;
   readonly #policy: FilePolicy;
   readonly #trustArtifacts: boolean | undefined;
+  readonly #cacheControl: string | undefined;
 
-  constructor(openFiles: OpenFiles, leases: Leases, policy: FilePolicy, trustArtifacts: boolean | undefined) {
+  constructor(
+    openFiles: OpenFiles,
+    leases: Leases,
+    settings: Pick<SenderSettings, 'policy' | 'trustArtifacts' | 'cacheControl'>,
+  ) {
     this.#openFiles = openFiles;
     this.#leases = leases;
-    this.#policy = policy;
-    this.#trustArtifacts = trustArtifacts;
+    this.#policy = settings.policy;
+    this.#trustArtifacts = settings.trustArtifacts;
+    this.#cacheControl = settings.cacheControl;
   }
 
   /** Sends an artifact. Resolves when the response has ended. */
@@ -133,7 +140,7 @@ export class Download {
     const method = exchange.method === 'HEAD' ? 'HEAD' : 'GET';
     // What a route of the host sends is the host's own. What the store has was uploaded by clients.
     const isTrusted = this.#trustArtifacts ?? record.operation === 'send';
-    const planned = plan(method, exchange.headers, representation, isTrusted);
+    const planned = plan(method, exchange.headers, representation, isTrusted, this.#cacheControl);
     record.status = planned.status;
     if (planned.kind === 'send') return planned;
     if (planned.kind === 'error') {

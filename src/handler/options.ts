@@ -3,6 +3,7 @@ import { ALLOWED_HOSTS } from '../access/hosts.js';
 import { ORIGINS } from '../access/origins.js';
 import type { AccessPolicy } from '../access/policy.js';
 import { HotblobError } from '../contract/errors.js';
+import { isFieldValue } from '../contract/header-fields.js';
 import type { Store } from '../contract/store.js';
 import {
   assertOptions,
@@ -16,6 +17,7 @@ import {
   type OptionCheck,
   oneOf,
 } from '../contract/validation.js';
+import { withNoTransform } from '../http/headers.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
 import { type BindingChoice, descriptorLimit } from '../page-cache/bindings.js';
 import { MountedProtocols } from '../protocols/mounted.js';
@@ -66,6 +68,12 @@ export interface SenderOptions {
    * application passes to `send`.
    */
   readonly trustArtifacts?: boolean | undefined;
+  /**
+   * Value of `Cache-Control` for artifacts that have none of their own. `no-transform` is always added. Default: `no-cache`, with
+   * which a cache asks before each use whether its copy is current. If each key is a digest of its content, a long time fits:
+   * `public, max-age=31536000, immutable`.
+   */
+  readonly cacheControl?: string | undefined;
   /** Memory pressure provider. Default: an instance of `systemMemoryPressure()` that the whole process shares. */
   readonly memory?: MemoryPressureProvider | undefined;
 }
@@ -123,6 +131,7 @@ export interface SenderSettings {
   readonly policy: FilePolicy;
   readonly timing: boolean;
   readonly trustArtifacts: boolean | undefined;
+  readonly cacheControl: string | undefined;
   readonly bindings: BindingChoice;
 }
 
@@ -192,6 +201,7 @@ function fillDefaults(options: SenderOptions): SenderSettings {
     policy: { map: options.map ?? 'auto', only },
     timing: options.timing ?? false,
     trustArtifacts: options.trustArtifacts,
+    cacheControl: options.cacheControl && withNoTransform(options.cacheControl),
     bindings,
   };
 }
@@ -204,6 +214,10 @@ const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
   map: oneOf('auto', 'always', 'never'),
   timing: FLAG,
   trustArtifacts: FLAG,
+  cacheControl: {
+    expected: 'the value of a header, such as "no-cache"',
+    accepts: (value) => isFieldValue(value) && value !== '',
+  },
   memory: OBJECT,
 };
 

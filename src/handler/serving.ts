@@ -18,14 +18,14 @@ export interface Serving {
 
 /** Creates the shared objects. `owner` is the handler or sender, which response reports contain as `sender`. */
 export function createServing(settings: SenderSettings, owner: object): Serving {
-  const { memory, maxPooledBytes, maxOpenFiles, processes, timing, policy, trustArtifacts } = settings;
+  const { memory, maxPooledBytes, maxOpenFiles, processes, timing } = settings;
   const bindings = loadBindings(settings.bindings);
   const leases = new Leases(maxPooledBytes, memory, processes);
   const openFiles = new OpenFiles(bindings, maxOpenFiles);
   const counters = new Counters();
   return {
     openFiles,
-    download: new Download(openFiles, leases, policy, trustArtifacts),
+    download: new Download(openFiles, leases, settings),
     reporter: { sender: owner, counters, timing },
     stats: () => ({
       ...counters.snapshot(),

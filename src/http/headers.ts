@@ -1,5 +1,6 @@
 import type { ArtifactMetadata } from '../contract/artifact.js';
 import type { ResponseHeaders } from '../contract/exchange.js';
+import { DEFAULT_CACHE_CONTROL } from '../contract/header-fields.js';
 import { DEFAULT_TYPE, directsBrowser, inertType, SAME_ORIGIN, SANDBOX } from './browser-headers.js';
 import type { HttpDate } from './http-date.js';
 
@@ -20,15 +21,17 @@ export interface Representation {
  * properties always in the same order.
  *
  * @param isTrusted whether a browser may treat the artifact as trusted content of the application. If not, it downloads it and runs nothing of it
+ * @param defaultCacheControl Cache-Control of an artifact that has none, with `no-transform`
  */
 export function contentHeaders(
   representation: Representation,
   length: number | undefined,
   isTrusted = false,
+  defaultCacheControl = DEFAULT_CACHE_CONTROL,
 ): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
   const { contentType = DEFAULT_TYPE } = metadata;
-  const cacheControl = withNoTransform(metadata.cacheControl);
+  const cacheControl = cacheControlOf(metadata, defaultCacheControl);
   const headers: ResponseHeaders = isTrusted
     ? { 'content-type': contentType, 'cache-control': cacheControl, 'x-content-type-options': 'nosniff' }
     : {
@@ -58,10 +61,15 @@ export function contentHeaders(
  * describe a body that is not sent (RFC 9110, section 15.4.5).
  *
  * @param isTrusted as in {@link contentHeaders}
+ * @param defaultCacheControl as in {@link contentHeaders}
  */
-export function notModifiedHeaders(representation: Representation, isTrusted = false): ResponseHeaders {
+export function notModifiedHeaders(
+  representation: Representation,
+  isTrusted = false,
+  defaultCacheControl = DEFAULT_CACHE_CONTROL,
+): ResponseHeaders {
   const { etag, lastModified, metadata } = representation;
-  const headers: ResponseHeaders = { 'cache-control': withNoTransform(metadata.cacheControl) };
+  const headers: ResponseHeaders = { 'cache-control': cacheControlOf(metadata, defaultCacheControl) };
   if (!isTrusted) {
     headers['x-content-type-options'] = 'nosniff';
     headers['content-security-policy'] = SANDBOX;
@@ -82,7 +90,8 @@ function addMetadataHeaders(
     const name = mixedCaseName.toLowerCase();
     const value = metadataHeaders[mixedCaseName];
     if (value === undefined || !isAllowed(name)) continue;
-    headers[name] = name === 'cache-control' ? withNoTransform(value) : value;
+    if (name !== 'cache-control') headers[name] = value;
+    else if (value !== '') headers[name] = withNoTransform(value);
   }
 }
 
@@ -122,9 +131,12 @@ function isAllowedInNotModified(name: string): boolean {
 
 const NO_TRANSFORM = 'no-transform';
 
+function cacheControlOf({ cacheControl }: ArtifactMetadata, defaultCacheControl: string): string {
+  return cacheControl === undefined || cacheControl === '' ? defaultCacheControl : withNoTransform(cacheControl);
+}
+
 /** Adds `no-transform`, which forbids intermediaries to transform the body (RFC 9111, section 5.2.2.6). */
-function withNoTransform(cacheControl: string | undefined): string {
-  if (cacheControl === undefined || cacheControl === '') return NO_TRANSFORM;
+export function withNoTransform(cacheControl: string): string {
   let at = cacheControl.indexOf(NO_TRANSFORM);
   while (at !== -1) {
     const end = at + NO_TRANSFORM.length;

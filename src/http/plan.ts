@@ -29,25 +29,29 @@ export type Plan =
  * (RFC 9110, sections 13.2.2 and 14.2). Never throws, even if request headers are malformed.
  *
  * @param isTrusted whether a browser may treat the artifact as trusted content of the application
+ * @param defaultCacheControl Cache-Control of an artifact that has none
  */
 export function plan(
   method: 'GET' | 'HEAD',
   request: IncomingHttpHeaders,
   representation: Representation,
   isTrusted = false,
+  defaultCacheControl?: string,
 ): Plan {
   const outcome = evaluatePreconditions(method, request, representation);
-  if (outcome === 304) return { kind: 'done', status: 304, headers: notModifiedHeaders(representation, isTrusted) };
+  if (outcome === 304)
+    return { kind: 'done', status: 304, headers: notModifiedHeaders(representation, isTrusted, defaultCacheControl) };
   if (outcome === 412) return { kind: 'error', status: 412, headers: {} };
 
   const { size } = representation;
   // Range is defined for GET only (RFC 9110, section 14.2).
-  if (method === 'HEAD') return { kind: 'done', status: 200, headers: contentHeaders(representation, size, isTrusted) };
+  if (method === 'HEAD')
+    return { kind: 'done', status: 200, headers: contentHeaders(representation, size, isTrusted, defaultCacheControl) };
   if (size === undefined) {
     return {
       kind: 'send',
       status: 200,
-      headers: contentHeaders(representation, undefined, isTrusted),
+      headers: contentHeaders(representation, undefined, isTrusted, defaultCacheControl),
       range: undefined,
     };
   }
@@ -59,11 +63,11 @@ export function plan(
     return {
       kind: 'send',
       status: 200,
-      headers: contentHeaders(representation, size, isTrusted),
+      headers: contentHeaders(representation, size, isTrusted, defaultCacheControl),
       range: { start: 0, end: size },
     };
   }
-  const headers = contentHeaders(representation, range.end - range.start, isTrusted);
+  const headers = contentHeaders(representation, range.end - range.start, isTrusted, defaultCacheControl);
   headers['content-range'] = `bytes ${range.start}-${range.end - 1}/${size}`;
   return { kind: 'send', status: 206, headers, range };
 }

@@ -11,7 +11,7 @@ export function inMemory(path: string): InMemory {
   const { ino, size, mtimeNs, mtime } = statSync(path, { bigint: true });
   const headers = {
     'content-type': 'application/octet-stream',
-    'cache-control': 'no-transform',
+    'cache-control': 'no-cache, no-transform',
     'x-content-type-options': 'nosniff',
     'content-security-policy': "sandbox; default-src 'none'",
     'cross-origin-resource-policy': 'same-origin',

@@ -44,6 +44,7 @@ test('default values are not encoded, and header names are normalized to lower c
     {},
     { contentType: undefined, headers: {} },
     { contentType: 'application/octet-stream', contentEncoding: '', cacheControl: 'no-transform' },
+    { cacheControl: 'no-cache, no-transform' },
   ]) {
     t.is(encodeMetadata(defaults), undefined);
   }

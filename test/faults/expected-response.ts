@@ -67,7 +67,7 @@ function responseOf(text: string, target: string): TestResponse {
         status: 304,
         headers: {
           ...ISOLATION,
-          'cache-control': 'no-transform',
+          'cache-control': 'no-cache, no-transform',
           ...(etag && { etag }),
           ...(date && { 'last-modified': date }),
         },
@@ -128,7 +128,7 @@ function contentHeaders(target: string, length: number): Record<string, string> 
     'content-type': 'application/octet-stream',
     'content-length': String(length),
     'accept-ranges': 'bytes',
-    'cache-control': 'no-transform',
+    'cache-control': 'no-cache, no-transform',
     ...DOWNLOAD,
     ...validators(target),
   };

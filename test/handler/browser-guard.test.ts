@@ -373,7 +373,7 @@ test('the metadata of an artifact cannot direct a browser, except by a Content-D
   const { ask } = await open(t, 'http', { store: { get: () => ({ kind: 'bytes', bytes: content(3), headers }) } });
   t.deepEqual(endToEnd((await ask('GET', '/key')).headers), {
     'accept-ranges': 'bytes',
-    'cache-control': 'no-transform',
+    'cache-control': 'no-cache, no-transform',
     'content-disposition': 'inline; filename="log.txt"',
     'content-length': '3',
     'content-security-policy': "sandbox; default-src 'none'",

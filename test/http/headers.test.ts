@@ -9,7 +9,7 @@ const CHANGED = httpDate(Date.UTC(2024, 4, 6, 7, 8, 9));
 const UNKNOWN: Representation = { size: undefined, etag: undefined, lastModified: undefined, metadata: {} };
 const MINIMAL_HEADERS = {
   'content-type': 'application/octet-stream',
-  'cache-control': 'no-transform',
+  'cache-control': 'no-cache, no-transform',
   ...DOWNLOAD,
 };
 
@@ -32,7 +32,7 @@ test('sends the length and the validators of a representation', (t) => {
 
 test('omits the headers of unknown values', (t) => {
   t.deepEqual(contentHeaders(UNKNOWN, undefined), MINIMAL_HEADERS);
-  t.deepEqual(notModifiedHeaders(UNKNOWN), { ...ISOLATION, 'cache-control': 'no-transform' });
+  t.deepEqual(notModifiedHeaders(UNKNOWN), { ...ISOLATION, 'cache-control': 'no-cache, no-transform' });
 });
 
 test('304 has the headers that update a stored response, and none about a body', (t) => {
@@ -60,7 +60,7 @@ test('304 has the headers that update a stored response, and none about a body',
 });
 
 for (const [given, sent] of [
-  ['', 'no-transform'],
+  ['', 'no-cache, no-transform'],
   ['no-transform', 'no-transform'],
   ['public, max-age=60', 'public, max-age=60, no-transform'],
   ['public, no-transform', 'public, no-transform'],
@@ -140,7 +140,10 @@ for (const name of [
     const replaced = contentHeaders(representing(metadata), 100);
     t.deepEqual(replaced, { ...contentHeaders(representing({}), 100), 'x-other': '1' });
     t.deepEqual(contentHeaders({ ...UNKNOWN, metadata }, undefined), { ...MINIMAL_HEADERS, 'x-other': '1' });
-    t.deepEqual(notModifiedHeaders({ ...UNKNOWN, metadata }), { ...ISOLATION, 'cache-control': 'no-transform' });
+    t.deepEqual(notModifiedHeaders({ ...UNKNOWN, metadata }), {
+      ...ISOLATION,
+      'cache-control': 'no-cache, no-transform',
+    });
   });
 }
 

@@ -10,7 +10,7 @@ const PLAIN: Representation = { size: 100, etag: '"a"', lastModified: CHANGED, m
 const STREAM: Representation = { ...PLAIN, size: undefined };
 const PLAIN_HEADERS = {
   'content-type': 'application/octet-stream',
-  'cache-control': 'no-transform',
+  'cache-control': 'no-cache, no-transform',
   ...DOWNLOAD,
   'content-length': 100,
   'accept-ranges': 'bytes',
@@ -34,7 +34,7 @@ test('a GET of a representation without size and validators sends neither', (t) 
     status: 200,
     headers: {
       'content-type': 'application/octet-stream',
-      'cache-control': 'no-transform',
+      'cache-control': 'no-cache, no-transform',
       ...DOWNLOAD,
     },
     range: undefined,

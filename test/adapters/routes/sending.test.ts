@@ -24,7 +24,7 @@ for (const kind of ROUTE_KINDS) {
       'content-type': 'application/octet-stream',
       'content-length': '300000',
       'accept-ranges': 'bytes',
-      'cache-control': 'no-transform',
+      'cache-control': 'no-cache, no-transform',
       'x-content-type-options': 'nosniff',
       etag: '"tag"',
       'last-modified': lastModified.toUTCString(),
