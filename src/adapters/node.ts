@@ -4,8 +4,9 @@ import type { Exchange } from '../contract/exchange.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
-import { answerError, answerFailure } from '../handler/reply.js';
+import { answerFailure } from '../handler/reply.js';
 import { createRouteSender, type Sender } from '../handler/sender.js';
+import { answerMissing } from './answer-missing.js';
 import type { Host } from './host.js';
 import { Http1Exchange } from './http1-exchange.js';
 import { Http2Exchange } from './http2-exchange.js';
@@ -74,10 +75,6 @@ export function streamListener(handler: ExchangeHandler): StreamListener {
   };
   watchHttp1(listener);
   return listener;
-}
-
-function answerMissing(exchange: Exchange): void {
-  if (!exchange.headersSent) answerError(exchange, 404);
 }
 
 /** Sender for routes of node:http, node:https, node:http2 and Connect. */

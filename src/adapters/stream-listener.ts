@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders, ServerHttp2Stream } from 'node:http2';
 import type { ExchangeHandler } from '../handler/handler.js';
-import { answerError, answerFailure } from '../handler/reply.js';
+import { answerFailure } from '../handler/reply.js';
+import { answerMissing } from './answer-missing.js';
 import { Http2Exchange } from './http2-exchange.js';
 
 /** Listener for the event `'stream'` of node:http2, whose types lack the last argument. */
@@ -19,7 +20,7 @@ export function listenToStreams(handler: ExchangeHandler, next?: StreamListener)
       (isHandled) => {
         if (isHandled) return;
         if (next !== undefined) next(stream, headers, flags, rawHeaders);
-        else if (!exchange.headersSent) answerError(exchange, 404);
+        else answerMissing(exchange);
       },
       (error: unknown) => answerFailure(exchange, error),
     );
