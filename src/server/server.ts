@@ -47,10 +47,11 @@ export interface CacheServer {
   /** Returns the number of open connections, and totals since the server was created. */
   stats(): ServerStats;
   /**
-   * Replaces the certificate and the key for new connections, for example after a renewal. The other options of `tls` remain,
-   * and open connections are kept.
+   * Replaces the certificate and the key for new connections, for example after a renewal: `cert` and `key`, or `pfx`, with
+   * their `passphrase`. The other options of `tls` remain, and open connections are kept.
    *
-   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the server was created without `tls`
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the server was created without `tls`, or for `cert` without `key` or
+   *   `key` without `cert`
    * @throws the error of node:tls if the certificate and the key cannot be used. The previous ones then remain in use
    */
   setSecureContext(options: SecureContextOptions): void;
@@ -163,7 +164,7 @@ class DualProtocolServer implements CacheServer {
     if (!(this.#http1 instanceof TlsServer)) {
       throw invalidOption('tls', 'a server with the option tls for setSecureContext()', undefined);
     }
-    const merged = { ...this.#tls, ...options };
+    const merged = withCertificate(this.#tls, options);
     createSecureContext(merged); // throws before the server has changed
     this.#http1.setSecureContext(merged);
   }
@@ -263,6 +264,19 @@ class DualProtocolServer implements CacheServer {
     // The age varies at random, so that clients that connected at the same time do not reconnect at the same time.
     return performance.now() + this.#limits.maxAgeMs * (0.9 + 0.2 * Math.random());
   }
+}
+
+/**
+ * Returns the options of a server with a new certificate. Of the old one nothing remains, because Node prefers `pfx` to `cert`
+ * and `key`.
+ */
+function withCertificate(current: TlsOptions | undefined, renewed: SecureContextOptions): SecureContextOptions {
+  const { cert, key, pfx } = renewed;
+  if (cert === undefined && key === undefined && pfx === undefined) return { ...current, ...renewed };
+  if (cert === undefined && key !== undefined) throw invalidOption('cert', 'the certificate of the key', cert);
+  // Node accepts a certificate without a key; each handshake would then fail.
+  if (cert !== undefined && key === undefined) throw invalidOption('key', 'the key of the certificate', key);
+  return { ...current, cert: undefined, key: undefined, pfx: undefined, passphrase: undefined, ...renewed };
 }
 
 /**
