@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { mkdir, readdir, stat, truncate, utimes, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, rename, stat, symlink, truncate, unlink, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import test from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
@@ -271,6 +271,27 @@ test('removes expired uploads and no other directories', async (t) => {
     'a part restarts the expiry time',
   );
   t.is((await complete(young, [1, 2])).status, 204);
+});
+
+test('uploads start and continue although the files of other uploads cannot be read', async (t) => {
+  const uploadsDir = await temporaryDirectory(t);
+  const { start, part, complete } = client(await openTuist(t, 'http', { uploadsDir }));
+  const names = [`${'0'.repeat(32)}.new`, `${'1'.repeat(32)}.old`, '2'.repeat(32)];
+  for (const name of names) {
+    await mkdir(join(uploadsDir, name));
+    await writeFile(join(uploadsDir, name, 'upload.json'), '');
+  }
+  const id = idOf(await start());
+  await part(id, 1, content(1));
+  // While the directory is replaced by a symbolic link to itself, stat(2) fails with ELOOP.
+  const directory = directoryOf(uploadsDir, id);
+  await rename(directory, join(uploadsDir, 'aside'));
+  await symlink(directory, directory);
+  const second = idOf(await start());
+  await unlink(directory);
+  await rename(join(uploadsDir, 'aside'), directory);
+  t.deepEqual((await readdir(uploadsDir)).sort(), [...names, ...[id, second].map((each) => each.slice(0, 32))].sort());
+  t.is((await complete(id, [1])).status, 204);
 });
 
 test('applies uploadTtlMs and maxUploads', async (t) => {

@@ -174,17 +174,28 @@ export class ModuleUploads {
     for (const name of this.#usage.names()) if (!names.has(name)) this.#usage.delete(name);
     for (const name of names) {
       const directory = this.#pathOf(name);
-      // The directory does not exist if another request or process has removed the upload since.
-      const mtimeMs = await mtimeOf(directory).catch(() => undefined);
-      if (mtimeMs === undefined || this.#hasExpired(mtimeMs)) {
-        await discard(directory);
-        this.#usage.delete(name);
-      } else if (!this.#usage.isCurrent(name, mtimeMs)) {
-        const bytes = spaceOf(await this.parts(name));
-        this.#usage.set(name, { scope: (await this.find(name))?.scope, bytes, mtimeMs });
+      try {
+        const mtimeMs = await mtimeOf(directory);
+        if (this.#hasExpired(mtimeMs)) {
+          await discard(directory);
+          this.#usage.delete(name);
+        } else if (!this.#usage.isCurrent(name, mtimeMs)) {
+          const bytes = spaceOf(await this.parts(name));
+          this.#usage.set(name, { scope: await this.#scopeOf(name), bytes, mtimeMs });
+        }
+      } catch (error) {
+        // Another request or process has removed the upload since. After any other error, it may still be in progress.
+        if (errnoCode(error) === 'ENOENT') this.#usage.delete(name);
       }
     }
     this.#isSwept = true;
+  }
+
+  /** Resolves to `undefined` if the description of the upload is being written or removed, or cannot be read. */
+  async #scopeOf(name: string): Promise<Scope | undefined> {
+    if (name.includes('.')) return undefined;
+    const target = await this.find(name).catch(() => undefined);
+    return target?.scope;
   }
 
   #hasExpired(mtimeMs: number): boolean {
