@@ -10,7 +10,7 @@ import { connect, type TLSSocket } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
 import type { StatsDocument } from '../../../src/cli/serve/status-pages.js';
 import { type Certificate, generateCertificate } from '../../helpers/certificate.js';
-import { type Launch, startCommand } from '../../helpers/command-line.js';
+import { type Launch, startCommand, startOnTerminal } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
 import { testWith } from '../../helpers/peers.js';
 import { until } from '../../helpers/poll.js';
@@ -270,6 +270,36 @@ test('a broken certificate is reported once, and the previous one remains in use
   );
   t.regex(server.errors[1] ?? '', /certificate reloaded/);
   t.not(await serialOf(port), serial);
+});
+
+test('a server that was started on a terminal stops when the terminal is closed, and reloads on SIGHUP before', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const tokens = join(directory, 'tokens');
+  await writeFile(tokens, 'write ci-0b6f2c9a41d84e57\n', { mode: 0o600 });
+  const terminal = startOnTerminal(['serve', '--dir', join(directory, 'a'), '--port', '0', '--tokens', tokens]);
+  t.teardown(() => terminal.kill('SIGKILL'));
+  let output = '';
+  terminal.stdout.on('data', (chunk: Buffer) => {
+    output += chunk;
+  });
+  await until('the server listens', () => output.includes('access: '));
+  const url = `http://127.0.0.1:${/:(\d+) \(/.exec(output)?.[1]}/_hotblob/ready`;
+  const pid = Number(await readFile(`/proc/${terminal.pid}/task/${terminal.pid}/children`, 'utf8'));
+  t.teardown(() => {
+    // The server outlives its terminal if the test fails.
+    if (!t.passed) process.kill(pid, 'SIGKILL');
+  });
+  await writeFile(tokens, 'nonsense\n');
+  process.kill(pid, 'SIGHUP');
+  await until('the file is read again', () => output.includes('the last valid tokens are accepted'));
+  t.is((await fetch(url)).status, 200);
+  terminal.kill('SIGKILL');
+  const isStopped = () =>
+    fetch(url).then(
+      () => false,
+      () => true,
+    );
+  await until('the server has stopped', isStopped);
 });
 
 test('SIGHUP reads the token file again', async (t) => {
