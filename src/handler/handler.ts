@@ -7,6 +7,7 @@ import {
   type AnswerOperation,
   changesState,
   type Operation,
+  type ReadOperation,
   requiredAccess,
   type UploadOperation,
 } from '../protocols/protocol.js';
@@ -165,6 +166,7 @@ class CacheHandler implements Handler {
     const { key = '' } = record;
     switch (operation.kind) {
       case 'read':
+        if (operation.check !== undefined) return this.#getChecked(exchange, key, operation.check, record);
         return this.#get(exchange, key, record);
       case 'upload':
         if (this.#settings.store.put === undefined) return this.#answerReadOnly(record);
@@ -185,6 +187,17 @@ class CacheHandler implements Handler {
     const found = this.#settings.store.get(key, new RequestSignal(exchange));
     if (isPromise(found)) return found.then((artifact) => this.#sendFound(exchange, artifact, record, true));
     return this.#sendFound(exchange, found, record, false);
+  }
+
+  /** Sends an artifact if the protocol permits it. Otherwise the request is a miss. */
+  async #getChecked(
+    exchange: Exchange,
+    key: string,
+    check: NonNullable<ReadOperation['check']>,
+    record: ResponseRecord,
+  ): Promise<Outcome> {
+    record.wasLookedUp = true;
+    return (await check(this.#artifactsFor(exchange, record))) ? this.#get(exchange, key, record) : 'missing';
   }
 
   #sendFound(
@@ -237,13 +250,8 @@ class CacheHandler implements Handler {
 
   /** Performs an operation to which the protocol itself responds. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
-    const { protocols } = this.#settings;
-    const artifacts = new ProtocolStoreAccess(exchange, this.#access, record.protocol, protocols, this.#settings);
+    const artifacts = this.#artifactsFor(exchange, record);
     const reply = await operation.answer(artifacts);
-    if (reply === undefined) {
-      record.wasLookedUp = true;
-      return 'missing';
-    }
     // A protocol that is written in JavaScript may return anything.
     if (typeof reply === 'object' && reply !== null && 'kind' in reply) {
       if (record.protocol !== undefined) assertOperation(reply, record.protocol);
@@ -254,6 +262,10 @@ class CacheHandler implements Handler {
     if (!artifacts.hasReadBody && mayHaveBody(exchange)) exchange.refuseBody();
     replyTo(record, reply);
     return 'answered';
+  }
+
+  #artifactsFor(exchange: Exchange, { protocol }: ResponseRecord): ProtocolStoreAccess {
+    return new ProtocolStoreAccess(exchange, this.#access, protocol, this.#settings.protocols, this.#settings);
   }
 
   #answerReadOnly(record: ResponseRecord): Promise<Outcome> {

@@ -78,6 +78,11 @@ export interface ReadOperation extends WithNamespace {
   readonly kind: 'read';
   /** Key of the artifact to send. */
   readonly key: string;
+  /**
+   * Returns whether the artifact may be sent. If not, the request is a miss. Called once, before the artifact is looked up.
+   * Default: every artifact may be sent.
+   */
+  readonly check?: ((artifacts: ProtocolArtifacts) => boolean | Promise<boolean>) | undefined;
 }
 
 /** Stores the request body under `key`. Requires write access. */
@@ -120,7 +125,7 @@ export interface DeleteOperation extends WithNamespace {
   readonly key: string;
 }
 
-/** Calls `answer`, which returns the response itself, another operation, or `undefined` for a miss. */
+/** Calls `answer`, which returns the response itself or another operation. */
 export interface AnswerOperation extends WithNamespace {
   /** Discriminates {@link Operation}. */
   readonly kind: 'answer';
@@ -128,11 +133,8 @@ export interface AnswerOperation extends WithNamespace {
   readonly key?: string | undefined;
   /** Required access level. `write` is answered with 405 if the store is read-only. */
   readonly needs: 'none' | 'read' | 'write';
-  /**
-   * Returns the response, or another operation that the handler performs without a second access check. `undefined` is
-   * a miss: it is counted and answered like that of a {@link ReadOperation}.
-   */
-  answer(artifacts: ProtocolArtifacts): Reply | Operation | undefined | Promise<Reply | Operation | undefined>;
+  /** Returns the response, or another operation that the handler performs without a second access check. */
+  answer(artifacts: ProtocolArtifacts): Reply | Operation | Promise<Reply | Operation>;
 }
 
 /** Answers with 405, because the path belongs to the protocol and the method is not supported there. */
@@ -176,8 +178,8 @@ export interface ArtifactDescription {
 }
 
 /**
- * Access to the artifacts of a protocol and to the request body, for an {@link AnswerOperation}. Keys do not include
- * the protocol's prefix.
+ * Access to the artifacts of a protocol and to the request body, for an {@link AnswerOperation} and the check of a
+ * {@link ReadOperation}. Keys do not include the protocol's prefix.
  */
 export interface ProtocolArtifacts {
   /** Resolves to the description of the artifact under `key`, or to `undefined` for a miss. */

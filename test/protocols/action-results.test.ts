@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import test from 'ava';
 import fc from 'fast-check';
 import type { Store } from '../../src/contract/store.js';
+import { RESPONSE_CHANNEL, type ResponseReport } from '../../src/handler/response-record.js';
 import { blobsOfActionResult, blobsOfTree } from '../../src/protocols/bazel/action-result.js';
 import { bazel } from '../../src/protocols/bazel/bazel.js';
 import { memoryStore } from '../../src/stores/memory.js';
@@ -55,6 +57,13 @@ const BLOBS = [OUTPUT, STDOUT, TREE, ROOT, CHILD];
 for (const kind of PROTOCOL_KINDS) {
   test(`${kind}: an action result is a miss until all of its blobs are there, and after one is gone`, async (t) => {
     const { ask, handler } = await open(t, kind, { store: memoryStore(), protocols: [bazel()] });
+    const reads: ResponseReport[] = [];
+    const onReport = (message: unknown) => {
+      const report = message as ResponseReport; // the channel has only reports
+      if (report.sender === handler && report.method !== 'PUT') reads.push(report);
+    };
+    subscribe(RESPONSE_CHANNEL, onReport);
+    t.teardown(() => unsubscribe(RESPONSE_CHANNEL, onReport));
     const path = `/bazel/team/ac/${ACTION}`;
     t.is((await ask('PUT', path, { body: RESULT })).status, 200);
     for (const body of BLOBS) {
@@ -65,6 +74,12 @@ for (const kind of PROTOCOL_KINDS) {
     t.is((await ask('HEAD', path)).headers['content-length'], String(RESULT.byteLength));
     const { hits, misses } = handler.stats();
     t.deepEqual({ hits, misses }, { hits: 2, misses: BLOBS.length });
+    const key = `bazel/instances/team/ac/${ACTION}`;
+    t.deepEqual(
+      reads.map(({ operation, status }) => [operation, status]),
+      [...BLOBS.map(() => ['read', 404]), ['read', 200], ['read', 200]],
+    );
+    t.true(reads.every((read) => read.key === key));
     // Blobs of another instance do not count.
     t.is((await ask('PUT', `/bazel/ac/${ACTION}`, { body: RESULT })).status, 200);
     t.is((await ask('GET', `/bazel/ac/${ACTION}`)).status, 404);

@@ -2,11 +2,11 @@ import { HotblobError } from '../../contract/errors.js';
 import { assertOptions, FLAG } from '../../contract/validation.js';
 import { type NamespacePrefix, namespaceOf, PATH, type PathOptions, pathBelow } from '../paths.js';
 import {
-  type AnswerOperation,
   FAILED_READ_IS_MISS,
   jsonReply,
   type Operation,
   type Protocol,
+  type ProtocolArtifacts,
   type ProtocolRequest,
   type UploadDigest,
 } from '../protocol.js';
@@ -90,7 +90,9 @@ function route(
   const { namespace, kind, hash } = target;
   const key = `${target.prefix}${kind}/${hash}`;
   if (isRead) {
-    return kind === 'ac' && checkActionResults ? actionResult(target, key) : { kind: 'read', namespace, key };
+    if (kind === 'cas' || !checkActionResults) return { kind: 'read', namespace, key };
+    const check = (artifacts: ProtocolArtifacts) => hasBlobs(artifacts, key, `${target.prefix}cas/`);
+    return { kind: 'read', namespace, key, check };
   }
   if (request.method === 'PUT') return upload(request, target, key);
   return { kind: 'unsupported', key, allow: ALLOW };
@@ -118,15 +120,4 @@ function upload({ headers }: ProtocolRequest, { kind, hash, namespace, algorithm
   }
   const digest = kind === 'cas' && algorithm !== undefined ? { algorithm, hex: hash } : undefined;
   return { kind: 'upload', namespace, key, digest };
-}
-
-function actionResult({ namespace, prefix }: Target, key: string): AnswerOperation {
-  return {
-    kind: 'answer',
-    key,
-    needs: 'read',
-    namespace,
-    answer: async (artifacts) =>
-      (await hasBlobs(artifacts, key, `${prefix}cas/`)) ? { kind: 'read', namespace, key } : undefined,
-  };
 }
