@@ -130,7 +130,7 @@ for (const [title, before] of [
   });
 }
 
-/** Writes the port to a file, because nobody can read the output. */
+/** Writes the port to a file, because the output has no reader. */
 async function reportingPort(t: ExecutionContext): Promise<string> {
   const file = join(await temporaryDirectory(t), 'report-port.cjs');
   await writeFile(
