@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import http from 'node:http';
-import net, { type AddressInfo, type Socket } from 'node:net';
+import net, { type AddressInfo, Socket } from 'node:net';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
 import { Connections } from '../../src/server/connections.js';
@@ -109,6 +109,24 @@ test('connections of the address with the most connections are closed first, unl
   }
   // The older one of 192.0.2.2, which has two. After that, each address counts as one.
   t.deepEqual(closed, [2, 0, 1]);
+});
+
+test('the address with the most connections is found behind more than 1,000 other connections', (t) => {
+  const totals = new ConnectionTotals();
+  const connections = new Connections(1200, totals);
+  const admit = (remoteAddress: string) => {
+    const socket = Object.defineProperty(new Socket(), 'remoteAddress', { value: remoteAddress });
+    t.true(connections.admit(socket));
+    connections.add(socket, new UnknownConnection(socket, totals, Number.POSITIVE_INFINITY));
+    return socket;
+  };
+  const others = Array.from({ length: 1100 }, (_, index) => admit(`10.0.${index >> 8}.${index & 255}`));
+  const many = Array.from({ length: 100 }, () => admit('192.0.2.1'));
+  admit('192.0.2.2');
+  t.deepEqual(
+    [...others, ...many].filter(({ destroyed }) => destroyed),
+    many.slice(0, 1),
+  );
 });
 
 for (const version of [1, 2] as const) {
