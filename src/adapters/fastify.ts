@@ -1,5 +1,6 @@
 import type { Artifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
+import { invalidOption } from '../contract/validation.js';
 import { assertHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import type { SenderOptions } from '../handler/options.js';
@@ -84,7 +85,10 @@ const WEBDAV_METHODS = ['PROPFIND', 'MKCOL'];
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `handler` is not a handler
  */
-export async function fastifyPlugin(instance: FastifyInstance, { handler }: FastifyPluginOptions): Promise<void> {
+export async function fastifyPlugin(instance: FastifyInstance, options: FastifyPluginOptions): Promise<void> {
+  if (options === undefined)
+    throw invalidOption('options', 'app.register(fastifyPlugin, { handler })', 'a direct call');
+  const { handler } = options;
   assertHandler(handler);
   for (const method of WEBDAV_METHODS) {
     if (!instance.supportedMethods.includes(method)) instance.addHttpMethod(method, { hasBody: true });

@@ -65,8 +65,8 @@ export const OBJECT: OptionCheck = {
 
 /** Check of a path below which a handler responds. */
 export const MOUNT_PATH: OptionCheck = {
-  expected: 'a path that starts with "/"',
-  accepts: (value) => typeof value === 'string' && value.startsWith('/'),
+  expected: 'a path that starts with "/" and has no "*"',
+  accepts: (value) => typeof value === 'string' && value.startsWith('/') && !value.includes('*'),
 };
 
 /** Check of a number. NaN is accepted, because the caller checks the bounds afterwards and rejects NaN. */
@@ -102,7 +102,7 @@ const MAX_VALUE_CHARACTERS = 300;
 
 /** Returns the error for an option with an invalid value. The message says what was expected and what was received. */
 export function invalidOption(name: string, expected: string, received: unknown): HotblobError {
-  const text = inspect(received, { depth: 1, breakLength: Number.POSITIVE_INFINITY });
+  const text = inspect(received, { depth: 1, compact: true, breakLength: Number.POSITIVE_INFINITY });
   // An application or a store may have hundreds of properties.
   const value = text.length > MAX_VALUE_CHARACTERS ? `${text.slice(0, MAX_VALUE_CHARACTERS)}...` : text;
   return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${name}: expected ${expected}, received ${value}`);

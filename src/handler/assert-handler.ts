@@ -16,6 +16,7 @@ export function assertHandler(handler: ExchangeHandler): void {
 function remedyFor(value: unknown): string {
   if (typeof value !== 'object' || value === null) return '';
   if ('then' in value) return 'await the promise';
+  if ('headers' in value || 'req' in value) return 'call this function with it, and pass the result to app.use()';
   if ('store' in value) return 'call it with these options';
   return 'get' in value ? 'call it with { store }' : '';
 }

@@ -161,7 +161,7 @@ export class Download {
 /** Returns the error for a value of unknown kind. */
 export function invalidArtifactError(received: unknown): HotblobError {
   const value = inspect(received, { depth: 0, breakLength: Number.POSITIVE_INFINITY });
-  const message = `artifact: expected the result of fileArtifact(), or an object whose kind is 'file', 'bytes' or 'stream'; received ${value}`;
+  const message = `artifact: expected the result of fileArtifact(), or an object whose kind is 'file', 'bytes' or 'stream' (for a miss of a store: undefined); received ${value}`;
   return new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', message);
 }
 

@@ -1,8 +1,9 @@
 import { totalmem } from 'node:os';
+import { hiddenOption } from '../access/hidden-options.js';
 import { ALLOWED_HOSTS } from '../access/hosts.js';
 import { ORIGINS } from '../access/origins.js';
 import type { AccessPolicy } from '../access/policy.js';
-import { HotblobError } from '../contract/errors.js';
+import { assertStore } from '../contract/assert-store.js';
 import { isFieldValue } from '../contract/header-fields.js';
 import type { Store } from '../contract/store.js';
 import {
@@ -24,6 +25,7 @@ import { MountedProtocols } from '../protocols/mounted.js';
 import { plain } from '../protocols/plain.js';
 import type { Protocol } from '../protocols/protocol.js';
 import type { FilePolicy } from '../send/file-source.js';
+import { isHandler } from './assert-handler.js';
 import { BrowserGuard } from './browser-guard.js';
 import { Cors } from './cors.js';
 import { sourceOverridesOf } from './source-overrides.js';
@@ -158,6 +160,9 @@ export interface Settings extends SenderSettings, UploadLimits {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
  */
 export function senderSettingsOf(options: SenderOptions): SenderSettings {
+  // Its methods are no properties of its own, so it would look like an object without options.
+  if (isHandler(options))
+    throw invalidOption('options', 'the options of a sender; a handler has a method send itself', options);
   assertOptions(options, SENDER_CHECKS);
   return fillDefaults(options);
 }
@@ -170,7 +175,15 @@ export function senderSettingsOf(options: SenderOptions): SenderSettings {
  */
 export function settingsOf(options: HandlerOptions): Settings {
   assertOptions(options, CHECKS);
-  assertStore(options.store);
+  assertStore('store', options.store);
+  // A string would be a token, which must not get into a log.
+  if (options.access !== undefined && typeof options.access !== 'function') {
+    throw hiddenOption(
+      'access',
+      'a function: the result of staticTokens() or of await tokenFile(), or your own',
+      options.access,
+    );
+  }
   const { access, allowedHosts } = options;
   const cors = options.cors && new Cors(options.cors);
   return {
@@ -221,14 +234,16 @@ const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
   memory: OBJECT,
 };
 
+const CHECKED_ELSEWHERE: OptionCheck = { expected: '', accepts: () => true };
+
 const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
-  store: OBJECT,
+  store: CHECKED_ELSEWHERE,
   mountPath: MOUNT_PATH,
   protocols: {
-    expected: 'an array of protocols',
+    expected: 'an array of protocols, such as [nx()]',
     accepts: (value) => Array.isArray(value) && value.length > 0,
   },
-  access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
+  access: CHECKED_ELSEWHERE,
   allowedHosts: ALLOWED_HOSTS,
   cors: ORIGINS,
   fallthrough: FLAG,
@@ -237,22 +252,6 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   minUploadBytesPerSecond: countFrom(1),
   ...SENDER_CHECKS,
 };
-
-function assertStore(store: Store): void {
-  if (!OBJECT.accepts(store)) throw invalidOption('store', 'a store', store);
-  if (store instanceof Promise) {
-    const message = 'store: expected a store, received a promise; await the function that opens the store';
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
-  }
-  for (const name of ['get', 'put', 'delete', 'close'] as const) {
-    const method: unknown = store[name];
-    if (typeof method === 'function' || (method === undefined && name !== 'get')) continue;
-    throw new HotblobError(
-      'ERR_HOTBLOB_INVALID_STORE',
-      `store.${name}: expected a function, received ${typeof method}`,
-    );
-  }
-}
 
 function maxOpenFiles(requested: number | undefined): number {
   const limit = descriptorLimit();

@@ -1,5 +1,5 @@
 import { errnoCode, isDenied, isServerFailure, statusOf } from '../contract/errors.js';
-import { clientGoneError, type ResponseHeaders } from '../contract/exchange.js';
+import { clientGoneError, type Exchange, type ResponseHeaders } from '../contract/exchange.js';
 import { invalidOption } from '../contract/validation.js';
 import type { Reply } from '../protocols/protocol.js';
 import { warnOnce } from '../util/warn-once.js';
@@ -34,7 +34,7 @@ export function replyFailure(record: ResponseRecord, error: unknown): void {
     error instanceof Error
       ? error
       : new Error('a store or protocol threw a value that is not an Error', { cause: error });
-  warnOfMistake(cause);
+  warnOfMistake(cause, exchange);
   if (exchange.closed || exchange.headersSent) {
     endIncomplete(record, error);
     // The client must not take an incomplete response for a complete one.
@@ -68,11 +68,21 @@ const CLOSED: ReadonlySet<string | undefined> = new Set(['ERR_HOTBLOB_CLIENT_GON
 const MISTAKES: ReadonlySet<string | undefined> = new Set([
   'ERR_HOTBLOB_INVALID_OPTION',
   'ERR_HOTBLOB_INVALID_ARTIFACT',
+  'ERR_HOTBLOB_INVALID_STORE',
   'ERR_HOTBLOB_BODY_CONSUMED',
 ]);
 
 /** Clients get a status without the reason, so the host must learn it. */
-function warnOfMistake(error: Error): void {
-  if (MISTAKES.has(errnoCode(error))) warnOnce(error.message);
-  else if (isDenied(error)) warnOnce(`${error.message}; the process lacks permission, so such requests fail`, 'denied');
+function warnOfMistake(error: Error, exchange: Partial<Exchange>): void {
+  if (typeof exchange.respond !== 'function') {
+    const remedy = 'for a request and a response, use nodeListener(handler) or the function of your framework';
+    warnOnce(`handler.handle: expected an exchange; ${remedy}`);
+  } else if (MISTAKES.has(errnoCode(error))) {
+    warnOnce(error.message);
+  } else if (isDenied(error)) {
+    warnOnce(`${error.message}; the process lacks permission, so such requests fail`, 'denied');
+  } else if (error instanceof TypeError || error instanceof ReferenceError) {
+    const [, place = ''] = (error.stack ?? '').split('\n');
+    warnOnce(`a request failed with a ${error.name}: ${error.message}, ${place.trim()}`);
+  }
 }

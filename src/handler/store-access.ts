@@ -81,7 +81,9 @@ export class StoreAccess {
     const { signal } = new RequestSignal(exchange);
     return this.receive(exchange, body, async () => {
       if (put === undefined) throw readOnlyError();
-      return put.call(this.#store, key, body, { signal, ...options });
+      const result = await put.call(this.#store, key, body, { signal, ...options });
+      if (typeof result === 'object' && result !== null) return result;
+      throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', `store.put: expected { created, etag }, received ${result}`);
     });
   }
 

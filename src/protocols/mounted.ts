@@ -96,7 +96,7 @@ function prefixOf({ name, keyPrefix }: Protocol): string {
 }
 
 function assertProtocol(protocol: Protocol, optionName: string): void {
-  if (!OBJECT.accepts(protocol)) throw invalidOption(optionName, 'a protocol', protocol);
+  if (!OBJECT.accepts(protocol)) throw invalidOption(optionName, 'a protocol, such as nx()', protocol);
   const { name, route, keyPrefix = '' } = protocol;
   if (!(typeof name === 'string' && /^[a-z0-9][a-z0-9-]*$/.test(name))) {
     throw invalidOption(`${optionName}.name`, 'lower-case letters, digits and "-"', name);

@@ -5,5 +5,6 @@
 export function isPromise<T extends object>(
   value: T | undefined | Promise<T | undefined>,
 ): value is Promise<T | undefined> {
-  return value !== undefined && 'then' in value;
+  // A store that is written in JavaScript may return a string or null.
+  return typeof value === 'object' && value !== null && 'then' in value;
 }

@@ -116,7 +116,7 @@ test('unknown and invalid options are rejected', (t) => {
   const refused: [unknown, RegExp][] = [
     [null, /^options: expected an object, received null$/],
     [{ prefix: '/cache' }, /^unknown option 'prefix'; expected one of mountPath, notFound$/],
-    [{ mountPath: 'cache' }, /^mountPath: expected a path that starts with "\/", received 'cache'$/],
+    [{ mountPath: 'cache' }, /^mountPath: expected a path that starts with "\/" and has no "\*", received 'cache'$/],
     [{ notFound: 404 }, /^notFound: expected a function, received 404$/],
   ];
   for (const [options, message] of refused) {
@@ -382,7 +382,10 @@ test('an upload whose body the host has already read is rejected', async (t) => 
 
 test('many handlers for one request leave no listeners on its signal', async (t) => {
   const warnings: Error[] = [];
-  const onWarning = (warning: Error): void => void warnings.push(warning);
+  const onWarning = (warning: Error): void => {
+    // Other tests of this file run at the same time.
+    if (warning.name !== 'HotblobWarning') warnings.push(warning);
+  };
   process.on('warning', onWarning);
   t.teardown(() => process.off('warning', onWarning));
   let respond = async (_request: Request): Promise<Response> => new Response('host');

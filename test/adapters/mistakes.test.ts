@@ -2,15 +2,17 @@ import { IncomingMessage, ServerResponse } from 'node:http';
 import { Socket } from 'node:net';
 import test from 'ava';
 import { expressMiddleware, createSender as onExpress } from '../../src/adapters/express.js';
-import { createSender as onFastify } from '../../src/adapters/fastify.js';
+import { fastifyPlugin, createSender as onFastify } from '../../src/adapters/fastify.js';
 import { fetchHandler, createSender as onFetch } from '../../src/adapters/fetch.js';
 import { honoMiddleware, createSender as onHono } from '../../src/adapters/hono.js';
 import { koaMiddleware, createSender as onKoa } from '../../src/adapters/koa.js';
 import { nodeListener, createSender as onNode, streamListener } from '../../src/adapters/node.js';
 import { createHandler, type ExchangeHandler } from '../../src/handler/handler.js';
 import type { Sender } from '../../src/handler/sender.js';
+import { nx } from '../../src/protocols/nx.js';
 import { createServer } from '../../src/server/server.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { tieredStore } from '../../src/stores/tiered/store.js';
 import { FakeExchange } from '../helpers/exchange.js';
 import { refusal } from '../stores/fixture.js';
 
@@ -121,4 +123,67 @@ test('send names the value that is not an artifact', async (t) => {
     const error = await t.throwsAsync(handler.send(new FakeExchange('/'), value as never));
     t.regex(String(error), new RegExp(`expected the result of fileArtifact\\(\\).*received .*${received}`));
   }
+});
+
+const CALLS: readonly (readonly [mistake: string, call: () => unknown, message: RegExp])[] = [
+  [
+    'a path as store',
+    () => createHandler({ store: './artifacts' as never }),
+    /^store: expected a store, such as await directoryStore\(dir\), received '\.\/artifacts'$/,
+  ],
+  [
+    'a protocol that was not called',
+    () => createHandler({ store: memoryStore(), protocols: [nx as never] }),
+    /^protocols\[0\]: expected a protocol, such as nx\(\), received \[Function: nx\]$/,
+  ],
+  [
+    'one protocol',
+    () => createHandler({ store: memoryStore(), protocols: nx() as never }),
+    /^protocols: expected an array of protocols, such as \[nx\(\)\], /,
+  ],
+  [
+    'a pattern as mount path',
+    () => createHandler({ store: memoryStore(), mountPath: '/cache/*' }),
+    /^mountPath: expected a path that starts with "\/" and has no "\*", received /,
+  ],
+  [
+    'a handler as options of a sender',
+    () => onExpress(createHandler({ store: memoryStore() }) as never),
+    /^options: expected the options of a sender; a handler has a method send itself, received /,
+  ],
+  [
+    'a promise as access policy',
+    () => createHandler({ store: memoryStore(), access: Promise.resolve() as never }),
+    /^access: expected a function: the result of staticTokens\(\) or of await tokenFile\(\), or your own, received an object$/,
+  ],
+  [
+    'expressMiddleware as middleware',
+    () => expressMiddleware(new IncomingMessage(new Socket()) as never),
+    /\(call this function with it, and pass the result to app\.use\(\)\)/,
+  ],
+];
+
+for (const [mistake, call, message] of CALLS) {
+  test(`${mistake} is refused with a remedy`, (t) => {
+    t.throws(call, { message });
+  });
+}
+
+test('a token as access policy is refused without showing it', (t) => {
+  const error = t.throws(() => createHandler({ store: memoryStore(), access: 'secret-0123456789' as never }));
+  t.regex(String(error?.message), /^access: expected a function: .*received a string \(not shown\)$/);
+});
+
+test('fastifyPlugin that is called instead of registered is refused with a remedy', async (t) => {
+  const handler = createHandler({ store: memoryStore() });
+  t.teardown(() => handler.close());
+  const plugin = fastifyPlugin as (handler: unknown) => Promise<void>;
+  await t.throwsAsync(plugin(handler), { message: /expected app\.register\(fastifyPlugin, \{ handler \}\)/ });
+});
+
+test('a promise as local store is refused with a remedy', async (t) => {
+  const local = Promise.resolve(memoryStore()) as never;
+  await t.throwsAsync(tieredStore({ local, remote: memoryStore() }), {
+    message: 'local: expected a store, received a promise; await the function that opens the store',
+  });
 });

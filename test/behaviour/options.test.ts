@@ -23,7 +23,11 @@ const REFUSED: [unknown, 'OPTION' | 'STORE', RegExp][] = [
   [{ store: { get, close: {} } }, 'STORE', /^store\.close: /],
   [{ mountpath: '/a' }, 'OPTION', /^unknown option 'mountpath'; expected one of .*\bmountPath\b.*$/],
   [{ prefix: undefined }, 'OPTION', /^unknown option 'prefix'; expected one of /],
-  [{ mountPath: 'cache' }, 'OPTION', /^mountPath: expected a path that starts with "\/", received 'cache'$/],
+  [
+    { mountPath: 'cache' },
+    'OPTION',
+    /^mountPath: expected a path that starts with "\/" and has no "\*", received 'cache'$/,
+  ],
   [{ mountPath: '' }, 'OPTION', /^mountPath: /],
   [{ mountPath: 1 }, 'OPTION', /^mountPath: /],
   [{ fallthrough: 'yes' }, 'OPTION', /^fallthrough: expected true or false, received 'yes'$/],

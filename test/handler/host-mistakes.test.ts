@@ -13,7 +13,7 @@ import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { request } from '../helpers/client.js';
 import { until } from '../helpers/poll.js';
-import { type Kind, startServer } from '../helpers/servers.js';
+import { type Kind, startListener, startServer } from '../helpers/servers.js';
 import { collectWarnings } from '../helpers/warnings.js';
 import { temporaryDirectory, unprivileged } from '../stores/fixture.js';
 
@@ -115,6 +115,45 @@ test.serial('a store that returns a wrong value is answered with 500 and named',
   const { statusOf, warning } = await start(t, { store });
   t.is(await statusOf('GET', '/a'), 500);
   t.regex(await warning(), /^artifact: expected .*received \{ kind: 'buffer' \}$/);
+});
+
+const WRONG_STORES: Readonly<Record<string, readonly [store: object, method: string, message: RegExp]>> = {
+  'get() returns a path': [{ get: () => '/a' }, 'GET', /^artifact: expected .*received '\/a'$/],
+  'get() returns null': [
+    { get: () => null },
+    'GET',
+    /^artifact: expected .*\(for a miss of a store: undefined\); received null$/,
+  ],
+  'put() returns nothing': [
+    { get: () => undefined, put: async () => {} },
+    'PUT',
+    /^store\.put: expected \{ created, etag \}, received undefined$/,
+  ],
+  'get() throws a TypeError': [
+    { get: () => (undefined as never as { a: object }).a },
+    'GET',
+    /^a request failed with a TypeError: Cannot read .*, at .*host-mistakes/,
+  ],
+};
+
+for (const [mistake, [store, method, message]] of Object.entries(WRONG_STORES)) {
+  test.serial(`a store whose ${mistake} is answered with 500 and named`, async (t) => {
+    const { statusOf, warning } = await start(t, { store: store as Store });
+    t.is(await statusOf(method, '/a'), 500);
+    t.regex(await warning(), message);
+  });
+}
+
+test.serial('handle() with a request and a response of Node is named', async (t) => {
+  const warnings = collectWarnings(t);
+  const handler = createHandler({ store: memoryStore() });
+  t.teardown(() => handler.close());
+  const server = await startListener(t, 'http', (incoming) => void handler.handle(incoming as never));
+  await t.throwsAsync(request(server, { path: '/a' }));
+  await until('the warning is emitted', () => warnings.length > 0);
+  t.deepEqual(warnings, [
+    'handler.handle: expected an exchange; for a request and a response, use nodeListener(handler) or the function of your framework',
+  ]);
 });
 
 test.serial('a body parser in front of the handler is named', async (t) => {

@@ -238,7 +238,7 @@ test('rejects an invalid protocol with its index', (t) => {
     })?.message ?? '';
   const route = () => undefined;
   t.regex(messageOf(), /^protocols: expected/);
-  t.regex(messageOf(plain(), 7), /^protocols\[1\]: expected a protocol, received 7/);
+  t.regex(messageOf(plain(), 7), /^protocols\[1\]: expected a protocol, such as nx\(\), received 7/);
   t.regex(messageOf({ name: 'A tool', route }), /^protocols\[0\]\.name: expected lower-case/);
   t.regex(messageOf({ name: 'tool' }), /^protocols\[0\]\.route: expected a function/);
   t.regex(messageOf({ name: 'tool', route, keyPrefix: 'tool' }), /^protocols\[0\]\.keyPrefix/);

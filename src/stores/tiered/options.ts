@@ -1,5 +1,5 @@
 import { tmpdir } from 'node:os';
-import { HotblobError } from '../../contract/errors.js';
+import { assertStore } from '../../contract/assert-store.js';
 import type { Store } from '../../contract/store.js';
 import {
   assertOptions,
@@ -102,29 +102,19 @@ export type WritableStore = Store & Pick<Required<Store>, 'put'>;
 export function tieredSettingsOf(options: TieredStoreOptions): TieredSettings {
   assertOptions(options, CHECKS);
   const { local, remote, writes, queueDir, spoolDir, ...given } = options;
-  assertMethods('local', local, ['get', 'put']);
-  assertMethods('remote', remote, ['get']);
+  assertStore('local', local, ['get', 'put']);
+  assertStore('remote', remote, ['get']);
   if ((writes === 'writeBack') !== (queueDir !== undefined)) {
     throw invalidOption('queueDir', "a directory if writes is 'writeBack', otherwise no value", queueDir);
   }
   const limits = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return {
-    local: local as WritableStore, // assertMethods has checked it.
+    local: local as WritableStore, // assertStore has checked it.
     remote,
     queueDir,
     spoolDir: spoolDir ?? tmpdir(),
     limits: { ...DEFAULT_LIMITS, ...limits },
   };
-}
-
-function assertMethods(name: string, store: Store, required: readonly (keyof Store)[]): void {
-  if (!OBJECT.accepts(store)) throw invalidOption(name, 'a store', store);
-  for (const method of ['get', 'put', 'delete', 'close'] as const) {
-    const value: unknown = store[method];
-    if (typeof value === 'function' || (value === undefined && !required.includes(method))) continue;
-    const message = `${name}.${method}: expected a function, received ${typeof value}`;
-    throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', message);
-  }
 }
 
 const DIRECTORY: OptionCheck = {
