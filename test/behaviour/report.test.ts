@@ -47,7 +47,8 @@ for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] sat
       const published = next();
       await ask(method, `/cache/${key}`, method === 'PUT' ? { body: BYTES } : {});
       const { milliseconds, lookupMilliseconds, firstByteMilliseconds, exchange, sender, ...rest } = await published;
-      const expected = { method, protocol: 'plain', operation, key, status, complete: true, error: undefined };
+      const outcome = { status, failure: undefined, complete: true, error: undefined };
+      const expected = { method, protocol: 'plain', operation, key, ...outcome };
       t.deepEqual(rest, { ...expected, bytes: { ...NOTHING, ...bytes } });
       t.is(exchange.headers.host ?? exchange.headers[':authority'], `127.0.0.1:${server.port}`);
       t.is(sender, handler);
@@ -90,7 +91,7 @@ for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] sat
     const { ask, handler } = await open(t, kind, { store });
     const published = next();
     t.is((await ask('GET', '/key')).status, 500);
-    t.is((await published).error, error);
+    t.like(await published, { error, status: 500, failure: 500 });
     t.deepEqual(handler.stats().responses, { 500: 1 });
   });
 }

@@ -158,7 +158,8 @@ const REFUSED: Readonly<Record<number, Upload>> = {
   404: { path: '/other' },
   405: { method: 'POST' },
   412: { headers: { 'if-match': '"x"' } },
-  413: { length: 1001 },
+  // The upload is too large: Gradle takes this status for a skipped upload.
+  202: { length: 1001 },
   414: { path: `/sccache/${'k'.repeat(1025)}` },
 };
 
