@@ -63,8 +63,8 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
     groupAccess: values['group-access'],
-    maxBytes: parseSize('--max-size', values['max-size']),
-    maxUploadBytes: parseMaxUpload(values),
+    maxBytes: parseLimit('--max-size', values['max-size'], 'omit the option'),
+    maxUploadBytes: parseLimit('--max-upload', values['max-upload'], 'use a size such as 8TiB'),
     maxConnections: parseInteger('--max-connections', values['max-connections'], { min: 1, max: 999_999_999 }),
     keepAliveTimeoutMs: parseSeconds('--keep-alive-timeout', values['keep-alive-timeout'], 1),
     shutdownTimeoutMs: parseSeconds('--shutdown-timeout', values['shutdown-timeout'], 0),
@@ -87,12 +87,11 @@ function parseSeconds(name: string, text: string | undefined, min: number): numb
   return seconds === undefined ? undefined : seconds * 1000;
 }
 
-function parseMaxUpload({ 'max-upload': text }: Values): number | undefined {
-  const bytes = parseSize('--max-upload', text);
+/** @param unlimited how to ask for no limit, which 0 does not mean */
+function parseLimit(name: string, text: string | undefined, unlimited: string): number | undefined {
+  const bytes = parseSize(name, text);
   if (bytes !== 0) return bytes;
-  throw new UsageError(
-    `--max-upload: expected a size from 1, received '${text}'; for no limit, use a size such as 8TiB`,
-  );
+  throw new UsageError(`${name}: expected a size from 1, received '${text}'; for no limit, ${unlimited}`);
 }
 
 function parseUpstream(values: Values, host: string, port: number): ServeOptions['upstream'] {

@@ -14,6 +14,7 @@ import { CertificateFiles } from './certificate-files.js';
 import { describeAccess } from './describe-access.js';
 import { createFrontPage } from './front-page.js';
 import { listenError } from './listen-error.js';
+import { nameOption } from './name-option.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { startWarnings } from './start-warnings.js';
@@ -128,16 +129,6 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
       await store.close();
     },
   };
-}
-
-/** Options of stores, as the command line calls them. */
-const OPTION_NAMES: Readonly<Record<string, string>> = { dir: '--dir', maxBytes: '--max-size' };
-
-/** Replaces the name of an option of a store in an error message by that of the command line. */
-function nameOption(error: unknown): unknown {
-  const [, name = '', rest = ''] = /^(\w+)(: [\s\S]*)$/.exec(messageOf(error)) ?? [];
-  const option = Object.hasOwn(OPTION_NAMES, name) ? OPTION_NAMES[name] : undefined;
-  return option === undefined ? error : new CommandError(option + rest);
 }
 
 /** @throws CommandError if the token file cannot be used */

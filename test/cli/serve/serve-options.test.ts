@@ -43,6 +43,7 @@ const MISTAKES: readonly [readonly string[], string][] = [
     "--keep-alive-timeout: expected a whole number of seconds from 1 to 86400, received '0'",
   ],
   [['--max-upload', '0'], "--max-upload: expected a size from 1, received '0'; for no limit, use a size such as 8TiB"],
+  [['--max-size', '0'], "--max-size: expected a size from 1, received '0'; for no limit, omit the option"],
   [['--upstream-mode', 'read'], '--upstream-mode requires --upstream'],
   [['--spool-dir', '/tmp'], '--spool-dir requires --upstream'],
   [['--max-spool', '1G'], '--max-spool requires --upstream'],
