@@ -4,12 +4,16 @@ import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
+import { checkLayout, isSegmentStore } from '../../stores/segments/layout.js';
 import { segmentStore } from '../../stores/segments/store.js';
+import { WriterLock } from '../../stores/segments/writer-lock.js';
+import { assertWritable } from '../../stores/tiered/spool.js';
 import { upstreamStore } from '../../stores/upstream/store.js';
 import { messageOf } from '../../util/report-event.js';
 import { CertificateFiles } from '../serve/certificate-files.js';
 import { listenError } from '../serve/listen-error.js';
-import { detectKind, hasLmdb, type StoreKind } from '../serve/open-store.js';
+import { nameOption } from '../serve/name-option.js';
+import { detectKind, hasLmdb } from '../serve/open-store.js';
 import { openTokens, type ServeOptions } from '../serve/serve.js';
 import { startWarnings } from '../serve/start-warnings.js';
 
@@ -21,9 +25,11 @@ export interface ServeDiagnosis {
   readonly warnings: readonly string[];
 }
 
+type Warn = (line: string) => void;
+
 /**
- * Checks whether `hotblob serve` would start with these options: token file, certificate, address, directory and upstream. Opens the
- * port for a moment, and leaves no changes behind. Never rejects.
+ * Checks whether `hotblob serve` would start with these options: token file, certificate, address, directories and upstream. Opens
+ * the port for a moment, and leaves no changes behind. Never rejects.
  */
 export async function checkServe(options: ServeOptions): Promise<ServeDiagnosis> {
   const problems: string[] = [];
@@ -33,7 +39,7 @@ export async function checkServe(options: ServeOptions): Promise<ServeDiagnosis>
     try {
       return await check();
     } catch (error) {
-      problems.push(messageOf(error));
+      problems.push(messageOf(nameOption(error)));
       return undefined;
     }
   };
@@ -43,7 +49,7 @@ export async function checkServe(options: ServeOptions): Promise<ServeDiagnosis>
   warnings.push(...(await startWarnings(options, certificate)));
   await attempt(() => checkDirectory(options, warn));
   await attempt(() => checkAddress(options));
-  await checkUpstream(options, warn);
+  await attempt(() => checkUpstream(options, warn));
   return { problems, warnings };
 }
 
@@ -58,14 +64,15 @@ async function checkAddress({ host, port }: ServeOptions): Promise<void> {
   }
 }
 
-/** @throws an error with a sentence that names the option, if the server could not open its store */
-async function checkDirectory(options: ServeOptions, warn: (line: string) => void): Promise<void> {
-  const { dir, immutable } = options;
+/** @throws an error that names the option, if the server could not open its store */
+async function checkDirectory(options: ServeOptions, warn: Warn): Promise<void> {
+  const { dir, immutable, verifyReads } = options;
   const stats = await stat(dir).catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return undefined;
     throw new Error(`--dir: ${messageOf(error)}`);
   });
   if (stats !== undefined && !stats.isDirectory()) throw new Error(`--dir: ${dir} is not a directory`);
+  const kind = options.kind ?? (await detectKind(dir, immutable));
   if (stats === undefined) {
     const parent = await existingParent(resolve(dir));
     if (!(await isAllowed(parent, constants.W_OK | constants.X_OK))) {
@@ -75,42 +82,36 @@ async function checkDirectory(options: ServeOptions, warn: (line: string) => voi
     if (!(await isAllowed(dir, constants.R_OK | constants.X_OK))) {
       throw new Error(`--dir: this user may not read ${dir}; change its owner, or run the server as its owner`);
     }
-    if (!(await isAllowed(dir, constants.W_OK))) {
+    if (kind === 'directory' && !(await isAllowed(dir, constants.W_OK))) {
+      if (options.upstream?.mode === 'write-back') {
+        throw new Error(`--dir: this user may not write to ${dir}, which --upstream-mode write-back requires`);
+      }
       warn(`--dir: this user may not write to ${dir} (or its file system is read-only): uploads cannot be stored`);
     }
     if ((await lstat(dir)).isSymbolicLink()) warn(`--dir: ${dir} is a symbolic link to ${await realpath(dir)}`);
   }
-  await checkKind(options, await detectKind(dir, immutable));
+  if (kind === 'segments') await checkSegments(dir, stats !== undefined);
+  else if (verifyReads) {
+    throw new Error('--verify-reads requires a segment store; add --store segments, with a new --dir');
+  }
 }
 
-async function checkKind({ dir, kind, verifyReads }: ServeOptions, found: StoreKind): Promise<void> {
-  const used = kind ?? found;
-  if (used === 'directory') {
-    if (verifyReads) throw new Error('--verify-reads requires a segment store; add --store segments, with a new --dir');
-    return;
-  }
+async function checkSegments(dir: string, exists: boolean): Promise<void> {
   if (!hasLmdb()) {
     throw new Error(
       '--store: segments require lmdb, which cannot be loaded; run npm install lmdb, or use --store directory',
     );
   }
-  if (found !== 'segments') return;
-  const exists = await stat(dir).then(
-    () => true,
-    () => false,
-  );
   if (!exists) return;
-  try {
-    await (await segmentStore(dir, { readOnly: true })).close();
-  } catch (error) {
-    // A new or empty directory contains no segment store yet.
-    if (errnoCode(error) !== 'ERR_HOTBLOB_INVALID_OPTION') throw error;
-  }
+  await checkLayout(dir);
+  await WriterLock.assertFree(await realpath(dir));
+  if (await isSegmentStore(dir)) await (await segmentStore(dir, { readOnly: true })).close();
 }
 
-async function checkUpstream({ upstream }: ServeOptions, warn: (line: string) => void): Promise<void> {
+async function checkUpstream({ upstream }: ServeOptions, warn: Warn): Promise<void> {
   if (upstream === undefined) return;
-  const store = upstreamStore(upstream.url, { token: upstream.token });
+  const { url, token, spoolDir } = upstream;
+  const store = upstreamStore(url, { token });
   try {
     await store.get('hotblob-doctor');
   } catch (error) {
@@ -118,6 +119,7 @@ async function checkUpstream({ upstream }: ServeOptions, warn: (line: string) =>
   } finally {
     await store.close();
   }
+  if (spoolDir !== undefined) await assertWritable(spoolDir);
 }
 
 async function existingParent(path: string): Promise<string> {

@@ -1,4 +1,5 @@
-import { mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
@@ -45,14 +46,28 @@ export async function createLayout(dir: string, permissions: Permissions): Promi
     // directories that exist by then are accepted.
     const names = await readdir(layout.root);
     if (!names.includes(SEGMENTS_NAME)) {
-      const foreign = names.find((name) => FOREIGN_NAME.test(name));
-      if (foreign !== undefined) {
-        throw directoryError(dir, 'an empty directory or the directory of a segment store', `'${foreign}'`);
-      }
+      assertNotForeign(dir, names);
       await mkdir(layout.segments, { recursive: true, mode });
       await syncDirectory(layout.root);
     }
     return layout;
+  } catch (error) {
+    throw toDirectoryError(dir, error);
+  }
+}
+
+/**
+ * Checks that a segment store can be opened or created in `dir`, which must exist. Changes nothing.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` as {@link createLayout}, or if this process may not write to `dir`
+ */
+export async function checkLayout(dir: string): Promise<void> {
+  try {
+    const names = await readdir(dir);
+    if (!names.includes(SEGMENTS_NAME)) assertNotForeign(dir, names);
+    for (const name of ['.', SEGMENTS_NAME, INDEX_NAME]) {
+      if (name === '.' || names.includes(name)) await access(join(dir, name), constants.R_OK | constants.W_OK);
+    }
   } catch (error) {
     throw toDirectoryError(dir, error);
   }
@@ -137,6 +152,13 @@ async function readBootId(): Promise<string> {
 
 function layoutOf(root: string, permissions: Permissions): Layout {
   return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME), permissions };
+}
+
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if a directory without a store contains other files */
+function assertNotForeign(dir: string, names: readonly string[]): void {
+  const foreign = names.find((name) => FOREIGN_NAME.test(name));
+  if (foreign === undefined) return;
+  throw directoryError(dir, 'an empty directory or the directory of a segment store', `'${foreign}'`);
 }
 
 /**

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
-import type { Permissions } from '../../util/permissions.js';
+import { type Permissions, PRIVATE } from '../../util/permissions.js';
 import { corruptError } from './errors.js';
 import { findDamage } from './index-check.js';
 import { loadLmdb, withMode } from './lmdb.js';
@@ -84,6 +84,22 @@ export class WriterLock {
     return new WriterLock(directory, permissions, server, owner);
   }
 
+  /**
+   * Checks that the lock could be acquired. Changes nothing.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process, or this one, holds the lock
+   */
+  static async assertFree(directory: string): Promise<void> {
+    // An empty file is one that a process has just created: LMDB cannot open it for reading only.
+    const { size } = await stat(join(directory, LOCK_NAME)).catch(() => ({ size: 0 }));
+    if (size === 0) return;
+    const check = async (database: LockDatabase) => {
+      const owner = readOwner(database);
+      if (owner !== undefined && (await isListening(directory, owner))) throw lockedError(directory, owner.pid);
+    };
+    await withDatabase(directory, PRIVATE, check, true);
+  }
+
   async release(): Promise<void> {
     try {
       await withDatabase(this.#directory, this.#permissions, async (database) => {
@@ -112,6 +128,7 @@ async function withDatabase(
   directory: string,
   permissions: Permissions,
   task: (database: LockDatabase) => Promise<void>,
+  readOnly = false,
 ): Promise<void> {
   const { open: openDatabase } = loadLmdb();
   const path = join(directory, LOCK_NAME);
@@ -121,6 +138,7 @@ async function withDatabase(
     ...withMode(permissions),
     path,
     noSubdir: true,
+    readOnly,
     overlappingSync: false,
     eventTurnBatching: false,
     encoding: 'json',

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { type FileHandle, open, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
-import { HotblobError } from '../../contract/errors.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { PRIVATE } from '../../util/permissions.js';
 import { writeAll } from '../disk-full.js';
 
@@ -214,9 +214,14 @@ async function openUnlinked(directory: string): Promise<FileHandle> {
 /**
  * Checks that files can be created in a directory for spools.
  *
- * @throws the error of the file system
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export async function assertWritable(directory: string): Promise<void> {
-  const file = await openUnlinked(directory);
-  await file.close();
+  try {
+    const file = await openUnlinked(directory);
+    await file.close();
+  } catch (cause) {
+    const message = `spoolDir: expected a writable directory, received '${directory}' (${errnoCode(cause)})`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
+  }
 }

@@ -86,10 +86,7 @@ export interface TieredStore extends Store {
 export async function tieredStore(options: TieredStoreOptions): Promise<TieredStore> {
   const settings = tieredSettingsOf(options);
   const { queueDir, spoolDir, limits } = settings;
-  await assertWritable(spoolDir).catch((cause: unknown) => {
-    const message = `spoolDir: expected a writable directory, received '${spoolDir}' (${errnoCode(cause)})`;
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
-  });
+  await assertWritable(spoolDir);
   const queue = queueDir === undefined ? undefined : await ReplicationQueue.open(queueDir, limits.maxQueued);
   return new LocalAndRemoteStore(settings, queue);
 }

@@ -11,6 +11,7 @@ import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.js';
 import { diagnoseDirectory } from '../../../src/cli/doctor/directory.js';
 import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
+import { segmentStore } from '../../../src/stores/segments/store.js';
 import { certificate, generateCertificate } from '../../helpers/certificate.js';
 import { runCommand } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
@@ -176,21 +177,34 @@ test('where serve would not start, doctor names the same cause with exit code 1'
   await once(other.listen(0, '127.0.0.1'), 'listening');
   t.teardown(() => other.close());
   const { port } = other.address() as AddressInfo; // an AddressInfo because the server listens on a port
-  const cases: [string[], RegExp][] = [
+  await mkdir(join(root, 'project'));
+  file('project/package.json');
+  const open = join(root, 'open');
+  const store = await segmentStore(open);
+  t.teardown(() => store.close());
+  const upstream = ['--upstream', 'http://user:secret@127.0.0.1:1'];
+  const cases: [args: string[], cause: RegExp, token?: string][] = [
     [
       ['--tokens', file('tokens', 'wriet ci-0b6f2c9a41d84e57\n')],
       /^--tokens: .*tokens:1: expected one of 'read', 'write'/,
     ],
     [[...tls, file('key.pem', (await generateCertificate()).key)], /^--tls-key: .* does not belong to the certificate/],
     [['--port', String(port)], new RegExp(`^--port: another process listens on port ${port} of 127`)],
+    [['--store', 'segments', '--dir', join(root, 'project')], /^--dir: expected an empty directory .*'package\.json'/],
+    [['--dir', open], new RegExp(`^process ${process.pid} writes to '${open}'`)],
+    [[...upstream, '--spool-dir', join(root, 'no')], /^--spool-dir: expected a writable directory, received .*ENOENT/],
+    [upstream, /^HOTBLOB_UPSTREAM_TOKEN: cannot be combined with credentials/, 'ci-0b6f2c9a41d84e57'],
+    [upstream, /^HOTBLOB_UPSTREAM_TOKEN: expected visible ASCII characters/, 'ci-0b6f2c9a41d84e57\n'],
   ];
-  for (const [args, cause] of cases) {
-    const all = ['--dir', join(root, 'new'), '--port', '0', ...args];
-    const { code, serve } = await diagnose(all);
+  for (const [args, cause, token = ''] of cases) {
+    const dir = args.includes('--dir') ? [] : ['--dir', join(root, 'new')];
+    const all = [...dir, ...(args.includes('--port') ? [] : ['--port', '0']), ...args];
+    const launch = { before: `export HOTBLOB_UPSTREAM_TOKEN='${token}'` };
+    const { code, serve } = await diagnose(all, launch);
     t.is(code, 1);
     t.is(serve?.problems.length, 1);
     t.regex(serve?.problems[0] ?? '', cause);
-    const served = await runCommand(['serve', ...all]);
+    const served = await runCommand(['serve', ...all], launch);
     t.is(served.code, 1);
     t.is(served.stderr, `hotblob: ${serve?.problems[0]}\n`);
   }
@@ -227,13 +241,21 @@ testWith(test, 'root')('a directory that this user may not create or write is na
   const root = await temporaryDirectory(t);
   chmodSync(root, 0o755);
   await mkdir(join(root, 'theirs'), { mode: 0o755 });
-  const check = (dir: string) => diagnose(['--port', '0', '--dir', join(root, dir)], { uid: NOBODY_UID });
+  const check = (dir: string, ...args: string[]) =>
+    diagnose(['--port', '0', '--dir', join(root, dir), ...args], { uid: NOBODY_UID });
   const denied = await check('new/artifacts');
   t.is(denied.code, 1);
   t.deepEqual(denied.serve?.problems, [
     `--dir: ${join(root, 'new/artifacts')} does not exist, and this user may not create it in ${root}`,
   ]);
-  t.regex((await check('theirs')).serve?.warnings[0] ?? '', /^--dir: this user may not write to .*theirs/);
+  const plain = await check('theirs', '--store', 'directory');
+  t.regex(plain.serve?.warnings[0] ?? '', /^--dir: this user may not write to .*theirs/);
+  const segments = ['--port', '0', '--dir', join(root, 'theirs')];
+  const { stderr } = await runCommand(['serve', ...segments], { uid: NOBODY_UID });
+  t.regex(stderr, /^hotblob: --dir: expected a directory that this process can read and write.* EACCES/);
+  t.is(stderr, `hotblob: ${(await check('theirs')).serve?.problems[0]}\n`);
+  const writeBack = ['--store', 'directory', '--upstream', 'http://127.0.0.1:1', '--upstream-mode', 'write-back'];
+  t.regex((await check('theirs', ...writeBack)).serve?.problems[0] ?? '', /which --upstream-mode write-back requires$/);
 });
 
 test('an upstream that does not respond is a warning, and the text says whether serve would start', async (t) => {
