@@ -18,7 +18,8 @@ import { until } from '../../helpers/poll.js';
 /** Starts `hotblob serve` on a free port. Collects the lines of both streams. */
 async function serve(t: ExecutionContext, args: readonly string[] = [], launch?: Launch) {
   const dir = join(await temporaryDirectory(t), 'artifacts');
-  const command = startCommand(['serve', '--dir', dir, '--port', '0', ...args], launch);
+  const port = args.includes('--port') ? [] : ['--port', '0'];
+  const command = startCommand(['serve', '--dir', dir, ...port, ...args], launch);
   t.teardown(() => command.child.kill('SIGKILL'));
   const lines: string[] = [];
   const errors: string[] = [];
