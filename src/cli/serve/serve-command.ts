@@ -102,7 +102,7 @@ async function runServer(start: () => Promise<RunningServer>): Promise<void> {
       },
     );
   };
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.removeAllListeners(signal).on(signal, stop);
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, stop);
   process.on('SIGHUP', () => {
     if (isTerminalClosed()) stop();
     else void server?.reload();

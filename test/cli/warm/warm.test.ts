@@ -177,17 +177,22 @@ testWith(test, 'cgroup')('reads nothing in a cgroup that is almost full, and pri
   }
 });
 
-test('on SIGINT, stops and prints the result so far', async (t) => {
+/** Interrupts the command while it reads, and asserts that it prints the result so far. */
+async function assertInterruptible(t: ExecutionContext, asProcessOne: boolean): Promise<void> {
   const directory = await temporaryDirectory(t);
   writeFileSync(join(directory, 'hole'), '');
   truncateSync(join(directory, 'hole'), 64 * GIB);
-  const { child, ended } = startCommand(['warm', '--json', '--max-size', '1T', directory]);
+  const before = asProcessOne ? 'exec unshare --pid --fork --kill-child "$0" "$@"' : ':';
+  const { child, ended } = startCommand(['warm', '--json', '--max-size', '1T', directory], { before });
   t.teardown(() => child.kill('SIGKILL'));
+  const pid = () =>
+    asProcessOne ? readFileSync(`/proc/${child.pid}/task/${child.pid}/children`, 'utf8').trim() : child.pid;
   await until('the command has read 100 MiB', () => {
-    const read = /^rchar: (\d+)$/m.exec(readFileSync(`/proc/${child.pid}/io`, 'latin1'))?.[1];
+    if (pid() === '') return false; // unshare has not forked yet
+    const read = /^rchar: (\d+)$/m.exec(readFileSync(`/proc/${pid()}/io`, 'latin1'))?.[1];
     return Number(read) > 100 * MIB;
   });
-  child.kill('SIGINT');
+  process.kill(Number(pid()), 'SIGINT');
   const { code, stdout, stderr } = await ended;
   t.is(code, 1);
   t.is(stderr, 'hotblob: stopped early: interrupted by a signal\n');
@@ -196,7 +201,11 @@ test('on SIGINT, stops and prints the result so far', async (t) => {
   t.deepEqual(chosen, { artifacts: 1, bytes: 64 * GIB });
   t.is(read.artifacts, 0);
   t.true(read.bytes >= 50 * MIB && read.bytes < 64 * GIB);
-});
+}
+
+test('on SIGINT, stops and prints the result so far', (t) => assertInterruptible(t, false));
+
+testWith(test, 'root')('as process 1 of a container, SIGINT has the same effect', (t) => assertInterruptible(t, true));
 
 test('shows a progress bar only on a terminal', async (t) => {
   const directory = await temporaryDirectory(t);
