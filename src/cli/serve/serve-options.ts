@@ -110,8 +110,7 @@ function parseUpstream(values: Values, host: string, port: number): ServeOptions
     throw new UsageError(`--upstream: expected an http: or https: URL such as https://cache.example.com${hint}`);
   }
   const upstreamPort = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
-  const isHere = isLoopbackHost(host) || host === '0.0.0.0' || host === '::';
-  if (upstreamPort === port && isHere && isLoopbackHost(url.hostname.replace(/^\[|\]$/g, ''))) {
+  if (upstreamPort === port && isServedAt(host, url.hostname.replace(/^\[|\]$/g, ''))) {
     throw new UsageError(`--upstream: ${url.origin} is the address of this server itself; choose another --port`);
   }
   return {
@@ -121,6 +120,16 @@ function parseUpstream(values: Values, host: string, port: number): ServeOptions
     spoolDir,
     maxSpoolBytes,
   };
+}
+
+/** Whether a server that listens on `host` receives connections to `name`. */
+function isServedAt(host: string, name: string): boolean {
+  if (host === '0.0.0.0' || host === '::') return isLoopbackHost(name);
+  return addressesOf(name).some((address) => addressesOf(host).includes(address));
+}
+
+function addressesOf(name: string): readonly string[] {
+  return name === 'localhost' ? ['127.0.0.1', '::1'] : [name];
 }
 
 function parseProtocols({ protocol }: Values): ServeOptions['protocols'] {

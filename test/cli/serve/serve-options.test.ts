@@ -59,7 +59,20 @@ const MISTAKES: readonly [readonly string[], string][] = [
     ['--host', '0.0.0.0', '--port', '80', '--upstream', 'http://user:secret@localhost/x'],
     '--upstream: http://localhost is the address of this server itself; choose another --port',
   ],
+  [
+    ['--host', 'localhost', '--upstream', 'http://[::1]:8080'],
+    '--upstream: http://[::1]:8080 is the address of this server itself; choose another --port',
+  ],
+  [
+    ['--host', '192.0.2.1', '--upstream', 'http://192.0.2.1:8080'],
+    '--upstream: http://192.0.2.1:8080 is the address of this server itself; choose another --port',
+  ],
 ];
+
+test('an upstream may have the port of the server at another loopback address', (t) => {
+  t.is(parse('--upstream', 'http://127.0.0.2:8080').upstream?.url, 'http://127.0.0.2:8080');
+  t.is(parse('--host', '127.0.0.2', '--upstream', 'http://localhost:8080').upstream?.url, 'http://localhost:8080');
+});
 
 for (const [args, message] of MISTAKES) {
   test(`${args.join(' ')} is refused`, (t) => {
