@@ -56,6 +56,11 @@ export interface ServedStore {
 /** Directory in `dir` for files that are not artifacts. A directory store reserves this name. */
 const OWN_DIRECTORY = '.hotblob';
 
+/** Returns the directory for uploads and deletions that the upstream of a server with `dir` gets later. */
+export function queueDirectoryOf(dir: string): string {
+  return join(dir, OWN_DIRECTORY, 'replication');
+}
+
 /** Opens the store of a server. `close` of the returned store also closes the upstream. */
 export async function openStore(options: ServedStoreOptions): Promise<ServedStore> {
   const { upstream } = options;
@@ -68,7 +73,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const tiers = await tieredStore({
     local: local.store,
     remote: mode === 'read' ? { get: (key, get) => remote.get(key, get), stats: () => remote.stats() } : remote,
-    ...(mode === 'write-back' ? { writes: 'writeBack', queueDir: join(own, 'replication') } : {}),
+    ...(mode === 'write-back' ? { writes: 'writeBack', queueDir: queueDirectoryOf(options.dir) } : {}),
     spoolDir: upstream.spoolDir ?? (await defaultSpoolDir(own)),
     maxSpoolBytes,
   });
@@ -89,7 +94,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   return { ...local, store };
 }
 
-/** Returns the temporary directory of the system, or, if it is full or cannot be written, a directory of the store. */
+/** Returns the temporary directory of the system, or, if no files can be created there, a directory of the store. */
 async function defaultSpoolDir(own: string): Promise<string> {
   try {
     await assertWritable(tmpdir());

@@ -1,9 +1,10 @@
 import { readdir } from 'node:fs/promises';
 import { RESERVED_NAME } from '../../stores/directory/paths.js';
+import { countTasks } from '../../stores/tiered/replication-queue.js';
 import { formatCountOf } from '../../util/units.js';
 import { type Certificate, expiryWarning } from './certificate.js';
 import { isLoopbackHost } from './describe-access.js';
-import { detectKind } from './open-store.js';
+import { detectKind, queueDirectoryOf } from './open-store.js';
 import type { ServeOptions } from './serve.js';
 
 /** Value of `--max-size` below which a unit is probably missing. */
@@ -21,6 +22,8 @@ export async function startWarnings(options: ServeOptions, certificate: Certific
   }
   const foreign = await foreignFilesWarning(options);
   if (foreign !== undefined) warnings.push(foreign);
+  const forgotten = await forgottenTasksWarning(options);
+  if (forgotten !== undefined) warnings.push(forgotten);
   const expiry = tls && certificate && expiryWarning(tls, certificate);
   if (expiry !== undefined) warnings.push(expiry);
   return warnings;
@@ -33,4 +36,13 @@ async function foreignFilesWarning({ dir, kind, immutable, maxBytes }: ServeOpti
   if ((kind ?? (await detectKind(dir, immutable))) !== 'directory') return undefined;
   const eviction = maxBytes === undefined ? '' : ', and --max-size deletes the least recently used ones';
   return `--dir: ${dir} already contains files: clients can read and replace them${eviction}; for a cache of its own, use a new directory`;
+}
+
+/** Returns a line about uploads and deletions that an earlier server has queued, if this server does not send them. */
+async function forgottenTasksWarning({ dir, upstream }: ServeOptions): Promise<string | undefined> {
+  if (upstream?.mode === 'write-back') return undefined;
+  const queue = queueDirectoryOf(dir);
+  const count = await countTasks(queue);
+  if (count === 0) return undefined;
+  return `--upstream-mode: the upstream has not received ${formatCountOf(count, 'queued change')} in ${queue}; to send them, use write-back again, otherwise delete this directory`;
 }

@@ -23,6 +23,12 @@ const SUFFIX = '.json';
 const TEMPORARY_SUFFIX = '.new';
 const MAX_TEMPORARY_AGE_MS = 60 * 60 * 1000;
 
+/** Resolves to the number of tasks in a queue that need not exist. Never rejects. */
+export async function countTasks(directory: string): Promise<number> {
+  const names = await readdir(directory).catch((): string[] => []); // opening the queue reports the error
+  return names.filter((name) => name.endsWith(SUFFIX)).length;
+}
+
 /**
  * Queue of tasks on the disk, which survives the process. Each task is a file, and the order of the file names is the
  * order of the tasks. A task is durable when {@link add} resolves. A key has at most one task, the latest.

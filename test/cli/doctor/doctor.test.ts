@@ -4,14 +4,19 @@ import { chmodSync, writeFileSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, rm, symlink, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import test, { type ExecutionContext } from 'ava';
 import { adviceFor } from '../../../src/cli/doctor/advice.js';
 import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.js';
 import { diagnoseDirectory } from '../../../src/cli/doctor/directory.js';
+import { parseServeOptions } from '../../../src/cli/serve/serve-options.js';
+import { startWarnings } from '../../../src/cli/serve/start-warnings.js';
 import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { segmentStore } from '../../../src/stores/segments/store.js';
+import { tieredStore } from '../../../src/stores/tiered/store.js';
+import { upstreamStore } from '../../../src/stores/upstream/store.js';
 import { certificate, generateCertificate } from '../../helpers/certificate.js';
 import { runCommand } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
@@ -235,6 +240,26 @@ test('the directory of serve is checked: a file, a link, a project, a new one', 
   t.deepEqual(await check('--dir', join(root, 'new')), { problems: [], warnings: [] });
   t.deepEqual((await readdir(root)).sort(), ['file', 'link', 'project', 'target']);
   t.deepEqual(await readdir(join(root, 'target')), []);
+});
+
+test('uploads and deletions that a server queued are a warning unless this server sends them', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const queueDir = join(dir, '.hotblob', 'replication');
+  const local = await directoryStore(dir);
+  // The connections of the remote store are refused.
+  const remote = upstreamStore('http://127.0.0.1:1');
+  const tiers = await tieredStore({ local, remote, writes: 'writeBack', queueDir });
+  await tiers.put('key', Readable.from(['artifact']));
+  for (const store of [tiers, remote, local]) await store.close();
+  const warningsFor = async (values: Parameters<typeof parseServeOptions>[1]) => {
+    const options = parseServeOptions('0.0.0', { dir, ...values });
+    return (await startWarnings(options, undefined)).filter((line) => line.startsWith('--upstream-mode'));
+  };
+  const upstream = 'http://127.0.0.1:1';
+  const expected = `--upstream-mode: the upstream has not received 1 queued change in ${queueDir}; to send them, use write-back again, otherwise delete this directory`;
+  t.deepEqual(await warningsFor({}), [expected]);
+  t.deepEqual(await warningsFor({ upstream }), [expected]);
+  t.deepEqual(await warningsFor({ upstream, 'upstream-mode': 'write-back' }), []);
 });
 
 testWith(test, 'root')('a directory that this user may not create or write is named', async (t) => {
