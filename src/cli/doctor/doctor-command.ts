@@ -30,9 +30,10 @@ export function doctorCommand(version: string): Command {
       const { values, positionals } = parseArguments(args, { json: { type: 'boolean' }, ...SERVE_OPTIONS });
       const { json, ...serveValues } = values;
       const isServe = positionals.length === 0 || Object.keys(serveValues).length > 0;
-      const serve = isServe ? parseServeOptions(version, serveValues) : undefined;
+      const options = isServe ? parseServeOptions(version, serveValues) : undefined;
+      const serve = options && { options, given: new Set(Object.keys(serveValues)) };
       // A directory that does not exist yet is created by the server.
-      const served = serve !== undefined && existsSync(serve.dir) ? [serve.dir] : [];
+      const served = options !== undefined && existsSync(options.dir) ? [options.dir] : [];
       const diagnosis = await diagnose(version, [...served, ...positionals], serve);
       process.stdout.write(json ? `${printableJson(diagnosis, 2)}\n` : formatDiagnosis(diagnosis));
       const problems = diagnosis.serve?.problems ?? [];

@@ -2,21 +2,20 @@ import { settingsOf } from '../../handler/options.js';
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import { defaultMaxMappings, descriptorLimit, loadBindings } from '../../page-cache/bindings.js';
 import { tryToLoad } from '../../util/load-optional.js';
-import type { ServeOptions } from '../serve/serve.js';
 import { adviceFor } from './advice.js';
 import type { Diagnosis, OptionalState } from './diagnosis.js';
 import { diagnoseDirectory } from './directory.js';
-import { checkServe } from './serve-checks.js';
+import { checkServe, type ServeCheck } from './serve-checks.js';
 
 /**
  * Diagnoses this machine and `directories`, and whether `hotblob serve` would start. Leaves no changes behind, and never rejects.
  *
- * @param serve options of `hotblob serve`; without them, they are not checked
+ * @param serve options of `hotblob serve`; without them, its start is not checked
  */
 export async function diagnose(
   version: string,
   directories: readonly string[],
-  serve: ServeOptions | undefined,
+  serve: ServeCheck | undefined,
 ): Promise<Diagnosis> {
   const bindings = loadBindings();
   const memory = systemMemoryPressure();

@@ -25,13 +25,22 @@ export interface ServeDiagnosis {
   readonly warnings: readonly string[];
 }
 
+/** Options of `hotblob serve`, and the names of those that were given. The others have their default. */
+export interface ServeCheck {
+  readonly options: ServeOptions;
+  readonly given: ReadonlySet<string>;
+}
+
 type Warn = (line: string) => void;
 
 /**
  * Checks whether `hotblob serve` would start with these options: token file, certificate, address, directories and upstream. Opens
  * the port for a moment, and leaves no changes behind. Never rejects.
+ *
+ * A default port or directory that another process uses is only a warning: `doctor` also runs beside the server.
  */
-export async function checkServe(options: ServeOptions): Promise<ServeDiagnosis> {
+export async function checkServe(check: ServeCheck): Promise<ServeDiagnosis> {
+  const { options } = check;
   const problems: string[] = [];
   const warnings: string[] = [];
   const warn = (line: string): void => void warnings.push(line);
@@ -47,25 +56,28 @@ export async function checkServe(options: ServeOptions): Promise<ServeDiagnosis>
   if (tokens !== undefined) await attempt(() => openTokens(tokens, (line) => warn(`--tokens: ${line}`)));
   const certificate = tls && (await attempt(() => new CertificateFiles(tls).load()));
   warnings.push(...(await startWarnings(options, certificate)));
-  await attempt(() => checkDirectory(options, warn));
-  await attempt(() => checkAddress(options));
+  await attempt(() => checkDirectory(check, warn));
+  await attempt(() => checkAddress(check, warn));
   await attempt(() => checkUpstream(options, warn));
   return { problems, warnings };
 }
 
-async function checkAddress({ host, port }: ServeOptions): Promise<void> {
+async function checkAddress({ options: { host, port }, given }: ServeCheck, warn: Warn): Promise<void> {
   const server = createServer();
   try {
     await once(server.listen({ host, port }), 'listening');
   } catch (error) {
-    throw listenError(error, { host, port });
+    if (errnoCode(error) !== 'EADDRINUSE' || given.has('port')) throw listenError(error, { host, port });
+    warn(
+      `--port: a process, perhaps a server, listens on port ${port} of ${host}; another server needs another --port`,
+    );
   } finally {
     server.close();
   }
 }
 
 /** @throws an error that names the option, if the server could not open its store */
-async function checkDirectory(options: ServeOptions, warn: Warn): Promise<void> {
+async function checkDirectory({ options, given }: ServeCheck, warn: Warn): Promise<void> {
   const { dir, immutable, verifyReads } = options;
   const stats = await stat(dir).catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return undefined;
@@ -90,21 +102,23 @@ async function checkDirectory(options: ServeOptions, warn: Warn): Promise<void> 
     }
     if ((await lstat(dir)).isSymbolicLink()) warn(`--dir: ${dir} is a symbolic link to ${await realpath(dir)}`);
   }
-  if (kind === 'segments') await checkSegments(dir, stats !== undefined);
-  else if (verifyReads) {
-    throw new Error('--verify-reads requires a segment store; add --store segments, with a new --dir');
+  if (kind !== 'segments') {
+    if (verifyReads) {
+      throw new Error('--verify-reads requires a segment store; add --store segments, with a new --dir');
+    }
+    return;
   }
-}
-
-async function checkSegments(dir: string, exists: boolean): Promise<void> {
   if (!hasLmdb()) {
     throw new Error(
       '--store: segments require lmdb, which cannot be loaded; run npm install lmdb, or use --store directory',
     );
   }
-  if (!exists) return;
+  if (stats === undefined) return;
   await checkLayout(dir);
-  await WriterLock.assertFree(await realpath(dir));
+  await WriterLock.assertFree(await realpath(dir)).catch((error: unknown) => {
+    if (errnoCode(error) !== 'ERR_HOTBLOB_LOCKED' || given.has('dir')) throw error;
+    warn(`--dir: a process, perhaps a server, writes to ${dir}; another server needs another --dir`);
+  });
   if (await isSegmentStore(dir)) await (await segmentStore(dir, { readOnly: true })).close();
 }
 

@@ -10,6 +10,7 @@ import test, { type ExecutionContext } from 'ava';
 import { adviceFor } from '../../../src/cli/doctor/advice.js';
 import type { Diagnosis } from '../../../src/cli/doctor/diagnosis.js';
 import { diagnoseDirectory } from '../../../src/cli/doctor/directory.js';
+import { checkServe } from '../../../src/cli/doctor/serve-checks.js';
 import { parseServeOptions } from '../../../src/cli/serve/serve-options.js';
 import { startWarnings } from '../../../src/cli/serve/start-warnings.js';
 import { type Bindings, loadBindings } from '../../../src/page-cache/bindings.js';
@@ -240,6 +241,24 @@ test('the directory of serve is checked: a file, a link, a project, a new one', 
   t.deepEqual(await check('--dir', join(root, 'new')), { problems: [], warnings: [] });
   t.deepEqual((await readdir(root)).sort(), ['file', 'link', 'project', 'target']);
   t.deepEqual(await readdir(join(root, 'target')), []);
+});
+
+test('a default port or directory that another process uses is a warning, because doctor may run beside the server', async (t) => {
+  const dir = join(await temporaryDirectory(t), 'open');
+  const store = await segmentStore(dir);
+  t.teardown(() => store.close());
+  const other = createServer();
+  await once(other.listen(0, '127.0.0.1'), 'listening');
+  t.teardown(() => other.close());
+  const { port } = other.address() as AddressInfo; // an AddressInfo because the server listens on a port
+  const options = parseServeOptions('0.0.0', { dir, port: String(port) });
+  const { problems, warnings } = await checkServe({ options, given: new Set() });
+  t.deepEqual(problems, []);
+  t.deepEqual(warnings, [
+    `--dir: a process, perhaps a server, writes to ${dir}; another server needs another --dir`,
+    `--port: a process, perhaps a server, listens on port ${port} of 127.0.0.1; another server needs another --port`,
+  ]);
+  t.is((await checkServe({ options, given: new Set(['dir', 'port']) })).problems.length, 2);
 });
 
 test('uploads and deletions that a server queued are a warning unless this server sends them', async (t) => {
