@@ -49,6 +49,8 @@ export class OldestFiles {
 export class EvictionCandidates {
   readonly #capacity: number;
   #leastRecentFirst = leastRecentFirst();
+  /** List from which the last file was taken. A scan may have replaced it since. */
+  #takenFrom = this.#leastRecentFirst;
   #isTruncated = false;
   /** Number of files that the list had at the end of the scan and that have not been taken since. */
   #untaken = 0;
@@ -71,11 +73,13 @@ export class EvictionCandidates {
   /** Removes and returns the least recently used file, or undefined if the list is empty. */
   take(): Candidate | undefined {
     this.#untaken--;
+    this.#takenFrom = this.#leastRecentFirst;
     return this.#leastRecentFirst.pop();
   }
 
-  /** Puts back a file that has been used since it was added to the list. */
+  /** Puts back the file that was taken last, because it has been used since it was added to the list. */
   defer(file: Candidate, usedAt: number): void {
+    if (this.#takenFrom !== this.#leastRecentFirst) return; // the new list has the file as well
     this.#leastRecentFirst.push({ ...file, usedAt });
   }
 
@@ -94,9 +98,9 @@ export class EvictionCandidates {
     this.#uploaded?.delete(key);
   }
 
-  /** Records that a file which was taken is deleted. The scan in progress may have found it. */
+  /** Records that the file which was taken last is deleted. A scan may have found it since it was taken. */
   recordEviction(key: string): void {
-    if (this.#uploaded !== undefined) this.recordDeletion(key);
+    if (this.#uploaded !== undefined || this.#takenFrom !== this.#leastRecentFirst) this.recordDeletion(key);
   }
 
   /** Records that a file which was taken does not exist. Returns whether this store has deleted it. */
@@ -116,8 +120,12 @@ export class EvictionCandidates {
     this.#deletedBefore = deleted;
     this.#deleted = new Set();
     const renewed = leastRecentFirst();
+    const keys = new Set<string>();
     for (const file of found) {
-      if (!deleted.has(file.key) && !this.#uploaded?.has(file.key)) renewed.push(file);
+      if (!deleted.has(file.key) && !this.#uploaded?.has(file.key)) {
+        renewed.push(file);
+        keys.add(file.key);
+      }
       await pause();
     }
     const uploaded = this.#uploaded?.values() ?? [];
@@ -125,7 +133,8 @@ export class EvictionCandidates {
     this.#deletedBefore = new Set();
     this.#leastRecentFirst = renewed;
     this.#isTruncated = found.isTruncated;
-    for (const file of uploaded) this.addUpload(file);
+    // A file that was evicted and uploaded again in the loop above is in the new list already.
+    for (const file of uploaded) if (!keys.has(file.key)) this.addUpload(file);
     this.#untaken = renewed.size;
   }
 }

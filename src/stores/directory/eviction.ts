@@ -92,6 +92,19 @@ export class DirectoryEviction {
     return Math.max(this.#uses.get(key) ?? 0, usedAt);
   }
 
+  /**
+   * Runs an operation that changes the directory and counts the change with {@link countDeletion} or {@link countBytes}. See
+   * {@link DirectoryUsage.during}.
+   */
+  during<T>(operation: () => Promise<T>): Promise<T> {
+    return this.#usage.during(operation);
+  }
+
+  /** Like {@link during}, but the operation runs neither during an eviction nor while an upload is placed. */
+  exclusively<T>(operation: () => Promise<T>): Promise<T> {
+    return this.#runExclusively(() => this.#usage.during(operation));
+  }
+
   /** Records that this store has deleted the artifact `key`, and freed `bytes` on the disk. */
   countDeletion(key: string, bytes: number): void {
     this.#candidates.recordDeletion(key);
@@ -122,10 +135,13 @@ export class DirectoryEviction {
    * Resolves when the usage is known. If the directory has many files, resolves before, and the files of uploads can exceed the
    * limit until the first scan has ended.
    *
-   * @throws the error of the scan
+   * @throws the error of the scan, or the reason of `signal`
    */
-  async awaitUsage(): Promise<void> {
-    if (this.#usage.totals === undefined) await Promise.race([this.#sharedScan(), this.#manyFilesFound]);
+  async awaitUsage(signal: AbortSignal | undefined): Promise<void> {
+    if (this.#usage.totals !== undefined) return;
+    const aborted = new Promise((resolve) => signal?.addEventListener('abort', resolve, { once: true }));
+    await Promise.race([this.#sharedScan(), this.#manyFilesFound, aborted]);
+    signal?.throwIfAborted();
   }
 
   /** Returns a reservation of 0 bytes for an upload. */
@@ -157,11 +173,14 @@ export class DirectoryEviction {
       signal?.throwIfAborted();
       const missingBytes = Math.max(0, bytes - reservation.bytes);
       if (missingBytes > 0 && !(await this.#makeRoom(missingBytes))) throw this.#fullError();
-      const placed = await place().finally(() => this.#release(missingBytes));
-      reservation.release();
-      this.touch(key);
-      this.#usage.change(placed.isNew ? 1 : 0, placed.addedBytes);
-      if (placed.isNew) this.#candidates.addUpload({ key, diskBytes: placed.addedBytes, usedAt: this.#latestUse });
+      const placed = await this.#usage.during(async () => {
+        const result = await place().finally(() => this.#release(missingBytes));
+        reservation.release();
+        this.touch(key);
+        this.#usage.change(result.isNew ? 1 : 0, result.addedBytes);
+        if (result.isNew) this.#candidates.addUpload({ key, diskBytes: result.addedBytes, usedAt: this.#latestUse });
+        return result;
+      });
       this.#hasUploads = true;
       this.#renewIfDue();
       return placed;
@@ -247,7 +266,7 @@ export class DirectoryEviction {
       await pause();
       const usedAt = this.lastUse(file);
       if (usedAt > file.usedAt) this.#candidates.defer(file, usedAt);
-      else if (await this.#evict(file)) return true;
+      else if (await this.#usage.during(() => this.#evict(file))) return true;
     }
     return false;
   }
@@ -309,8 +328,11 @@ export class DirectoryEviction {
       isCancelled: () => this.#isClosed,
     });
     if (result === undefined) return;
-    this.#isStale ||= !this.#usage.endScan(result.totals);
-    await this.#candidates.endScan(result.oldest);
+    const { totals, oldest } = result;
+    await this.#usage.whenQuiet(() => {
+      this.#isStale ||= !this.#usage.endScan(totals);
+      return this.#candidates.endScan(oldest);
+    });
     if (this.#hasUploads) void this.#evictExcess();
   }
 

@@ -223,6 +223,11 @@ class FileDirectoryStore implements DirectoryStore {
   async delete(key: string): Promise<boolean> {
     this.#assertOpen();
     assertStorable(key);
+    const remove = (): Promise<boolean> => this.#remove(key);
+    return this.#eviction === undefined ? remove() : this.#eviction.exclusively(remove);
+  }
+
+  async #remove(key: string): Promise<boolean> {
     const path = this.#prefix + key;
     try {
       if (!(await hasParentInside(this.root, path))) return false;

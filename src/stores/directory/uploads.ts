@@ -104,15 +104,18 @@ export class DirectoryUploads {
     let received: Received | undefined;
     let sidecarBytes = 0;
     try {
-      await this.#eviction?.awaitUsage();
+      await this.#eviction?.awaitUsage(signal);
       received = await receive(body, options, maxBytes, temporary, this.#permissions, reservation, maxOverhead);
       const { diskBytes } = received;
       if (metadata !== undefined) {
         this.#lookups.enable();
-        sidecarBytes = await this.#sidecars.write(key, received.body, metadata);
-        // From now on, a scan finds the file. The upload itself is counted when it is in place.
-        reservation?.shrink(sidecarBytes);
-        this.#eviction?.countBytes(sidecarBytes);
+        const identity = received.body;
+        sidecarBytes = await this.#changeBytes(async () => {
+          const bytes = await this.#sidecars.write(key, identity, metadata);
+          // From now on, a scan finds the file. The upload itself is counted when it is in place.
+          reservation?.shrink(bytes);
+          return bytes;
+        });
       }
       const place = (): Promise<Placed> => this.#place(key, temporary, diskBytes, signal, ifAbsent);
       const placed = await (this.#eviction !== undefined && reservation !== undefined
@@ -121,21 +124,31 @@ export class DirectoryUploads {
       if (metadata !== undefined) await this.#sidecars.seal(key, received.body);
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
-      if (placed.replaced !== undefined) {
-        const freedBytes = await this.#sidecars.remove(key, placed.replaced);
-        this.#eviction?.countBytes(-freedBytes);
-      }
-      return { created: placed.replaced === undefined };
+      const { replaced } = placed;
+      if (replaced !== undefined) await this.#changeBytes(async () => -(await this.#sidecars.remove(key, replaced)));
+      return { created: replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
       if (metadata !== undefined && received !== undefined) {
-        const freedBytes = await this.#sidecars.remove(key, received.body);
-        if (sidecarBytes > 0) this.#eviction?.countBytes(-freedBytes);
+        const { body: identity } = received;
+        // The bytes are counted only if the file was written.
+        await this.#changeBytes(async () => -Math.min(sidecarBytes, await this.#sidecars.remove(key, identity)));
       }
       throw mapFullError(error);
     } finally {
       reservation?.release();
     }
+  }
+
+  /** Runs an operation on sidecar files, and counts the bytes to which it resolves: by how much the usage grew. */
+  #changeBytes(operation: () => Promise<number>): Promise<number> {
+    const eviction = this.#eviction;
+    if (eviction === undefined) return operation();
+    return eviction.during(async () => {
+      const bytes = await operation();
+      eviction.countBytes(bytes);
+      return bytes;
+    });
   }
 
   async #place(

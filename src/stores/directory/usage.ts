@@ -17,6 +17,8 @@ export class DirectoryUsage {
   #totals: Totals | undefined;
   #grown = NOTHING;
   #shrunk = NOTHING;
+  #changesInProgress = 0;
+  #onQuiet: (() => void) | undefined;
 
   /** Undefined before the first scan has ended. */
   get totals(): Totals | undefined {
@@ -31,12 +33,38 @@ export class DirectoryUsage {
     this.#shrunk = combine(this.#shrunk, change, (a, b) => a - Math.min(0, b));
   }
 
+  /**
+   * Runs an operation that changes the directory and then calls {@link change}. No scan ends in between: it could have seen a
+   * change that is counted only afterwards, and the change would count twice.
+   */
+  async during<T>(operation: () => Promise<T>): Promise<T> {
+    this.#changesInProgress++;
+    try {
+      return await operation();
+    } finally {
+      this.#changesInProgress--;
+      if (this.#changesInProgress === 0) this.#onQuiet?.();
+    }
+  }
+
+  /** Calls `task` when no operation of {@link during} is in progress, and resolves to its result. */
+  whenQuiet<T>(task: () => T): Promise<T> {
+    return new Promise((resolve) => {
+      const run = (): void => {
+        this.#onQuiet = undefined;
+        resolve(task());
+      };
+      if (this.#changesInProgress === 0) run();
+      else this.#onQuiet = run;
+    });
+  }
+
   beginScan(): void {
     this.#grown = NOTHING;
     this.#shrunk = NOTHING;
   }
 
-  /** Takes over what a scan has found. Returns whether the usage is exact, unless other programs have changed the directory meanwhile. */
+  /** Takes over what a scan has found, in {@link whenQuiet}. Returns whether the usage is exact, unless other programs have changed the directory meanwhile. */
   endScan(found: Totals): boolean {
     const known = this.#totals;
     const lowest = combine(found, this.#shrunk, (a, b) => a - b);

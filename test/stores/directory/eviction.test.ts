@@ -312,3 +312,22 @@ test('close() waits for an upload that evicts', async (t) => {
   t.deepEqual(await entriesBelow(store.root), ['b']);
   await upload;
 });
+
+test('parallel uploads and deletions during scans leave the usage exact', async (t) => {
+  const root = await temporaryDirectory(t);
+  const store = await directoryStore(root, { maxBytes: 512 * BLOCK });
+  const random = fc.sample(fc.integer({ min: 0, max: 400 }), { numRuns: 600, seed: 1 });
+  const work = async (part: readonly number[]): Promise<void> => {
+    for (const number of part) {
+      if (number % 7 === 0) await store.delete(`key-${number - 1}`);
+      else await put(store, `key-${number}`, content((1 + (number % 20)) * BLOCK));
+    }
+  };
+  await Promise.all([0, 1, 2, 3].map((part) => work(random.slice(part * 150, part * 150 + 150))));
+  await store.close();
+  const { artifacts, bytes } = store.stats();
+  const rescanned = await directoryStore(root, { maxBytes: 512 * BLOCK });
+  await until('the scan has ended', () => rescanned.stats().bytes !== undefined);
+  t.like(rescanned.stats(), { artifacts, bytes });
+  await rescanned.close();
+});

@@ -47,3 +47,24 @@ test('changes during the first scan count, whether or not it has found them', (t
   t.false(usage.endScan({ artifacts: 10, bytes: 100 }));
   t.deepEqual(usage.totals, { artifacts: 11, bytes: 110 });
 });
+
+test('a scan ends only when no change is in progress, because it may have seen it already', async (t) => {
+  const usage = new DirectoryUsage();
+  usage.beginScan();
+  usage.endScan({ artifacts: 10, bytes: 1000 });
+  usage.beginScan();
+  let end = (): void => {};
+  const changing = usage.during(async () => {
+    // The file is unlinked; the scan does not find it any more.
+    await new Promise<void>((resolve) => {
+      end = resolve;
+    });
+    usage.change(-1, -100);
+  });
+  const ended = usage.whenQuiet(() => usage.endScan({ artifacts: 9, bytes: 900 }));
+  t.deepEqual(usage.totals, { artifacts: 10, bytes: 1000 });
+  end();
+  await changing;
+  t.true(await ended);
+  t.deepEqual(usage.totals, { artifacts: 9, bytes: 900 });
+});
