@@ -91,9 +91,7 @@ function bazel(method: string, below: readonly string[]): Routed {
   const isHash = consistsOf(HEX, hash, 1, 128) && [40, 64, 96, 128].includes(hash.length);
   const owner = ownerOf(below.slice(0, -2), 'instances');
   if (!['ac', 'cas'].includes(kind) || below.length < 2 || !isHash || owner === undefined) return 400;
-  const found = toolRoute(method, true, `bazel/${owner}${kind}/${hash}`);
-  // The blobs of an action result are looked up first.
-  return kind === 'ac' && typeof found === 'object' && found.operation === 'read' ? 'answered' : found;
+  return toolRoute(method, true, `bazel/${owner}${kind}/${hash}`);
 }
 
 function gradle(method: string, below: readonly string[]): Routed {
