@@ -158,7 +158,7 @@ test('downloads are complete if the temporary directory cannot be written, and -
     ...['serve', '--dir', `${far.dir}-refused`, '--port', '0', '--upstream', far.url, '--spool-dir', '/proc'],
   );
   t.is(refused.code, 1);
-  t.regex(refused.output, /spoolDir: expected a writable directory, received '\/proc'/);
+  t.regex(refused.output, /^hotblob: --spool-dir: expected a writable directory, received '\/proc'/);
 });
 
 test('the upstream receives the token from HOTBLOB_UPSTREAM_TOKEN', async (t) => {
