@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { resolve } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
+import { temporaryDirectory } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
 
 interface Running {
@@ -194,7 +195,7 @@ test('all protocols are served, or only those in --protocol', async (t) => {
 });
 
 test('tokens grant read or write access, and a changed token file is reloaded', async (t) => {
-  const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
+  const file = `${await temporaryDirectory(t)}/tokens`;
   await writeFile(file, 'write ci-0b6f2c9a41d84e57\nread dev-55c1a8e07b3f9d24 # a developer\n', { mode: 0o600 });
   const { url } = await start(t, '--host', '0.0.0.0', '--tokens', file);
   const key = `${url.replace('0.0.0.0', '127.0.0.1')}/key`;
@@ -216,7 +217,7 @@ test('tokens grant read or write access, and a changed token file is reloaded', 
 });
 
 test('problems of the token file are on stderr, and the last valid tokens stay', async (t) => {
-  const file = `${await mkdtemp(`${tmpdir()}/hotblob-tokens-`)}/tokens`;
+  const file = `${await temporaryDirectory(t)}/tokens`;
   const token = 'ci-0b6f2c9a41d84e57';
   await writeFile(file, `write ${token}\nwrite ${token}1`, { mode: 0o600 });
   const { child, url } = await start(t, '--tokens', file);
