@@ -100,9 +100,14 @@ test('a new directory becomes a segment store that survives SIGKILL; verify find
   const { value = '' } = await createInterface(again.stdout)[Symbol.asyncIterator]().next();
   const response = await fetch(`${/https?:\/\/\S+/.exec(value)?.[0]}/key/3`);
   t.deepEqual(Buffer.from(await response.arrayBuffer()), bodies[3]);
-  const second = await run('serve', '--dir', dir, '--port', '0');
-  t.is(second.code, 1);
-  t.regex(second.output, /process \d+ writes to/);
+  const second = spawn(process.execPath, ['dist/cli.js', 'serve', '--dir', dir, '--port', '0']);
+  t.teardown(() => second.kill('SIGKILL'));
+  const notice = createInterface(second.stderr)[Symbol.asyncIterator]().next();
+  const { value: listening = '' } = await createInterface(second.stdout)[Symbol.asyncIterator]().next();
+  t.regex((await notice).value ?? '', /is served read-only, uploads are refused: another process writes to it$/);
+  const readerUrl = /https?:\/\/\S+/.exec(listening)?.[0];
+  t.is((await fetch(`${readerUrl}/key/4`)).status, 200);
+  t.is((await fetch(`${readerUrl}/key/new`, { method: 'PUT', body: 'x' })).status, 405);
 });
 
 for (const kind of ['directory', 'segments']) {

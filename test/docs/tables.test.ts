@@ -73,11 +73,11 @@ for (const [call, defaults] of [
 }
 
 for (const [call, open] of [
-  ['directoryStore(dir, options)', directoryStore],
-  ['segmentStore(dir, options)', segmentStore],
+  ['directoryStore(dir, options)', (dir: string, options: object) => directoryStore(dir, options)],
+  ['segmentStore(dir, options)', (dir: string, options: object) => segmentStore(dir, options)],
 ] as const) {
   test(`the table of ${call} has every option`, async (t) => {
-    const error = await t.throwsAsync(async () => open('package.json', { noSuchOption: 1 } as never));
+    const error = await t.throwsAsync(async () => open('package.json', { noSuchOption: 1 }));
     t.deepEqual([...tableOf(call, stores).keys()].sort(), namesIn(error));
   });
 }

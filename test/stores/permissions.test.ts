@@ -6,7 +6,9 @@ import { ModuleUploads } from '../../src/protocols/tuist/module-uploads.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { segmentStore } from '../../src/stores/segments/store.js';
 import { tieredStore } from '../../src/stores/tiered/store.js';
+import { testWith } from '../helpers/peers.js';
 import { content, put, temporaryDirectory } from './fixture.js';
+import { onReadOnlyMount } from './read-only-mount.js';
 
 const metadata = { headers: { 'x-artifact-description': 'x' } };
 
@@ -96,3 +98,14 @@ async function modesBelow(directory: string): Promise<Map<string, number>> {
   }
   return modes;
 }
+
+testWith(test, 'mount')(
+  'a read-only mount is an error that names the remedy, and can be opened for reading',
+  async (t) => {
+    for (const [kind, result] of Object.entries(await onReadOnlyMount(t))) {
+      t.regex(result.failure, /^ERR_HOTBLOB_INVALID_OPTION: dir: expected a directory .*EROFS.*readOnly: true/, kind);
+      t.is(result.canPut, false, kind);
+      t.is(result.found, 'file', kind);
+    }
+  },
+);

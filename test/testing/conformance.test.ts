@@ -17,7 +17,7 @@ test.after.always(() => rm(temporary, { recursive: true, force: true }));
 let count = 0;
 
 const inMemory = (): ReadWriteStore => memoryStore({ maxBytes: 16 * MIB });
-const inDirectory = (options?: DirectoryStoreOptions): Promise<DirectoryStore> =>
+const inDirectory = (options?: DirectoryStoreOptions & { readOnly?: false }): Promise<DirectoryStore> =>
   directoryStore(join(temporary, String(count++)), options);
 const inventory = ({ root }: DirectoryStore): Promise<string[]> => entriesBelow(root);
 

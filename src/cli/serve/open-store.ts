@@ -2,16 +2,17 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
-import type { ReadWriteStore, Store } from '../../contract/store.js';
+import type { Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
-import { type DirectoryStore, directoryStore } from '../../stores/directory/store.js';
+import { directoryStore } from '../../stores/directory/store.js';
 import { isSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
-import { type SegmentStore, segmentStore } from '../../stores/segments/store.js';
+import { segmentStore } from '../../stores/segments/store.js';
 import { assertWritable } from '../../stores/tiered/spool.js';
 import { tieredStore } from '../../stores/tiered/store.js';
 import { upstreamStore } from '../../stores/upstream/store.js';
 import { PRIVATE } from '../../util/permissions.js';
+import { messageOf } from '../../util/report-event.js';
 
 /** Kind of local store: one file per artifact, or segments. */
 export type StoreKind = 'directory' | 'segments';
@@ -47,10 +48,12 @@ export interface Upstream {
 
 /** Opened store of a server. */
 export interface ServedStore {
-  readonly store: ReadWriteStore & Required<Pick<Store, 'list' | 'stats'>>;
+  readonly store: Store & Required<Pick<Store, 'list' | 'stats' | 'close'>>;
   readonly kind: StoreKind;
   /** Whether files of the store may be mapped. */
   readonly immutable: boolean;
+  /** Reason for which the store is read-only although the options do not say so. */
+  readonly readOnlyReason?: string | undefined;
 }
 
 /** Directory in `dir` for files that are not artifacts. A directory store reserves this name. */
@@ -106,17 +109,39 @@ async function defaultSpoolDir(own: string): Promise<string> {
 }
 
 async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise<ServedStore> {
-  const { immutable, verifyReads, maxBytes, groupAccess } = options;
+  const { immutable, verifyReads, maxBytes, groupAccess, upstream } = options;
   const storeKind = kind ?? (await detectKind(dir, immutable));
   if (verifyReads && storeKind !== 'segments') {
     throw invalidOption('--verify-reads', 'a segment store, because only segments have checksums', storeKind);
   }
-  if (storeKind === 'segments') {
-    const store: SegmentStore = await segmentStore(dir, { maxBytes, verifyReads, groupAccess });
-    return { store, kind: storeKind, immutable: true };
+  const open = async (readOnly: boolean): Promise<ServedStore> => {
+    if (storeKind === 'segments') {
+      const store = await segmentStore(dir, { maxBytes, verifyReads, groupAccess, readOnly });
+      return { store, kind: storeKind, immutable: true };
+    }
+    const store = await directoryStore(dir, { immutable, maxBytes, groupAccess, readOnly });
+    return { store, kind: storeKind, immutable: store.immutable };
+  };
+  try {
+    return await open(false);
+  } catch (error) {
+    // With an upstream, the local store must be able to keep copies.
+    const readOnlyReason = upstream === undefined ? readOnlyReasonOf(error) : undefined;
+    const served = readOnlyReason === undefined ? undefined : await open(true).catch(() => undefined);
+    if (served === undefined) throw error;
+    return { ...served, readOnlyReason };
   }
-  const store: DirectoryStore = await directoryStore(dir, { immutable, maxBytes, groupAccess });
-  return { store, kind: storeKind, immutable: store.immutable };
+}
+
+const UNWRITABLE = new Set(['EACCES', 'EPERM', 'EROFS']);
+
+/** Returns why a store cannot be opened for writing, or undefined if the error has another reason. */
+function readOnlyReasonOf(error: unknown): string | undefined {
+  const code = errnoCode(error);
+  if (code === 'ERR_HOTBLOB_LOCKED') return 'another process writes to it';
+  if (code === 'ERR_HOTBLOB_STORAGE_FULL') return 'the file system is full';
+  const cause = error instanceof Error ? error.cause : undefined;
+  return UNWRITABLE.has(errnoCode(cause) ?? '') ? messageOf(cause) : undefined;
 }
 
 /** Returns the kind of store that `hotblob serve` uses for `dir` if the user does not choose one. */

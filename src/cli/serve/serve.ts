@@ -102,6 +102,9 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   await server.listen({ port: options.port, host: options.host }).catch((error: unknown) => {
     throw listenError(error, options);
   });
+  if (served.readOnlyReason !== undefined) {
+    warn(`${options.dir} is served read-only, uploads are refused: ${served.readOnlyReason}`);
+  }
   for (const warning of warnings) warn(warning);
   certificateFiles?.watch({
     onRenewed({ cert, key, validTo }) {

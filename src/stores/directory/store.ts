@@ -1,16 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, opendir, readdir, realpath, stat, unlink } from 'node:fs/promises';
+import { lstat, readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
-import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
   isKey,
   type PutOptions,
   type PutResult,
-  type ReadWriteStore,
+  type Store,
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
@@ -23,8 +23,8 @@ import { discard } from '../body.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
-import { createIfMissing } from './marker.js';
 import { Sidecars } from './metadata.js';
+import { openDirectory } from './open-directory.js';
 import { hasParentInside, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
 import { DirectoryUploads } from './uploads.js';
 import { filesBelow } from './walk.js';
@@ -49,10 +49,15 @@ export interface DirectoryStoreOptions {
    * 0600 and 0700.
    */
   readonly groupAccess?: boolean | undefined;
+  /**
+   * Whether to open the directory for reading only. It must exist, nothing is written to it, and `maxBytes` has no effect. Default:
+   * false; a directory that the process cannot write to is then an error.
+   */
+  readonly readOnly?: boolean | undefined;
 }
 
-/** Store whose artifacts are the files of a directory. */
-export interface DirectoryStore extends ReadWriteStore {
+/** Directory store that may be read-only. */
+export interface DirectoryStoreReader extends Store {
   /** Whether files are served as immutable (see {@link FileArtifact.immutable}). */
   readonly immutable: boolean;
   /** Absolute path of the directory, without symbolic links. */
@@ -67,8 +72,6 @@ export interface DirectoryStore extends ReadWriteStore {
    * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the stored metadata is not valid
    */
   get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact>;
-  /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
-  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   /**
    * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
    * `usedAt` is the latest of the modification time, the access time and, with `maxBytes`, the last use by this
@@ -80,6 +83,14 @@ export interface DirectoryStore extends ReadWriteStore {
    * `maxBytes`, the statistics are empty.
    */
   stats(): StoreStats;
+  close(): Promise<void>;
+}
+
+/** Store whose artifacts are the files of a directory. */
+export interface DirectoryStore extends DirectoryStoreReader {
+  /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  delete(key: string): Promise<boolean>;
 }
 
 /** Minimum age of a temporary file that is removed. A younger file may belong to an upload of another process. */
@@ -103,37 +114,42 @@ const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
  * Symbolic links that lead out of the directory are not followed, neither for reading nor for writing. The store does
  * not protect against processes that replace directories inside `dir` by symbolic links during an upload.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown or invalid, or if `dir` is a file, cannot
- *   be read or cannot be created
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if an option is unknown or invalid, or if `dir` is a file, cannot be read,
+ *   created or written to, or contains a segment store
  */
-export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStore> {
+export function directoryStore(
+  dir: string,
+  options?: DirectoryStoreOptions & { readonly readOnly?: false | undefined },
+): Promise<DirectoryStore>;
+/** Opens a directory store that may be read-only. If `readOnly` is `true`, the store has no `put` and no `delete`. */
+export function directoryStore(dir: string, options: DirectoryStoreOptions): Promise<DirectoryStoreReader>;
+export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
-  assertOptions(options, { immutable: FLAG, maxBytes: BYTES, groupAccess: FLAG });
+  assertOptions(options, { immutable: FLAG, maxBytes: BYTES, groupAccess: FLAG, readOnly: FLAG });
   // The options are read before the first await, because the caller may change the object later.
-  const { immutable, maxBytes, groupAccess } = options;
+  const { immutable, maxBytes, groupAccess, readOnly = false } = options;
   const permissions = permissionsFor(groupAccess);
-  let root: string;
-  let wasCreated: boolean;
-  try {
-    wasCreated = await createIfMissing(dir, permissions);
-    root = await realpath(dir);
-    // Opening the directory checks the permission to list (r), and `.` the permission to search (x). access(2) would
-    // check the permissions of the real user, not of the effective user.
-    await opendir(root).then((directory) => directory.close());
-    await stat(`${prefixOf(root)}.`);
-  } catch (cause) {
-    const code = errnoCode(cause);
-    const received = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
-    const message = `dir: expected a directory that can be read or created, received ${received} at '${dir}'`;
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message, { cause });
-  }
-  await removeStaleUploads(join(root, RESERVED_NAME, UPLOADS_NAME));
+  const { root, wasCreated } = await openDirectory(dir, permissions, readOnly);
+  if (!readOnly) await removeStaleUploads(join(root, RESERVED_NAME, UPLOADS_NAME));
   const isImmutable = immutable ?? wasCreated;
   const sidecars = new Sidecars(root, isImmutable, permissions);
   const hasMetadata = await sidecars.exist();
-  const store = new FileDirectoryStore(root, isImmutable, maxBytes, permissions, sidecars, hasMetadata);
+  const limit = readOnly ? undefined : maxBytes;
+  const store = new FileDirectoryStore(root, isImmutable, limit, permissions, sidecars, hasMetadata);
+  if (readOnly) return toReader(store);
   if (hasMetadata) store.sweep();
   return store;
+}
+
+function toReader(store: DirectoryStore): DirectoryStoreReader {
+  return {
+    root: store.root,
+    immutable: store.immutable,
+    get: (key) => store.get(key),
+    list: () => store.list(),
+    stats: () => store.stats(),
+    close: () => store.close(),
+  };
 }
 
 class FileDirectoryStore implements DirectoryStore {

@@ -165,11 +165,13 @@ function assertNotForeign(dir: string, names: readonly string[]): void {
  * If the directory is the cause of `error`, returns an invalid option error for `dir`. Otherwise returns `error`
  * itself.
  */
-function toDirectoryError(dir: string, error: unknown): unknown {
+export function toDirectoryError(dir: string, error: unknown): unknown {
   const code = errnoCode(error);
   if (code === 'EEXIST' || code === 'ENOTDIR') return directoryError(dir, 'a directory', 'a file', error);
   if (code === 'EACCES' || code === 'EROFS') {
-    return directoryError(dir, 'a directory that this process can read and write, or create', code, error);
+    const failure = directoryError(dir, 'a directory that this process can read and write, or create', code, error);
+    failure.message += '; if it can be read, open the store with { readOnly: true }';
+    return failure;
   }
   return error;
 }

@@ -1,6 +1,8 @@
+import { statfs } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Artifact } from '../../contract/artifact.js';
+import { HotblobError } from '../../contract/errors.js';
 import {
   assertEncodable,
   assertKey,
@@ -17,7 +19,7 @@ import { discard } from '../body.js';
 import { ArtifactReader } from './artifact-reader.js';
 import { closedError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
-import { createLayout, discardUnsynced, findLayout, type Layout } from './layout.js';
+import { createLayout, discardUnsynced, findLayout, type Layout, toDirectoryError } from './layout.js';
 import { loadLmdb } from './lmdb.js';
 import { SegmentIndex } from './segment-index.js';
 import { SegmentWriter } from './writer.js';
@@ -97,6 +99,9 @@ const MIN_SEGMENTS = 8;
  */
 const MAX_SEGMENT_BYTES = 2 ** 40;
 
+/** Space that opening the store for writing takes: a few pages of the index and of the writer lock. */
+const MIN_FREE_BYTES = 128 * 1024;
+
 /** Time after which `list` yields to the event loop, in milliseconds. */
 const LIST_BATCH_MS = 3;
 
@@ -146,7 +151,10 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
     return new ReadableStore(layout, index, verifyReads);
   }
   const layout = await createLayout(dir, permissions);
-  const lock = await WriterLock.acquire(layout.root, permissions);
+  await assertSpace(layout.root);
+  const lock = await WriterLock.acquire(layout.root, permissions).catch((error: unknown) => {
+    throw toDirectoryError(dir, error);
+  });
   const cleanups: (() => Promise<void>)[] = [() => lock.release()];
   try {
     await discardUnsynced(layout);
@@ -159,6 +167,18 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
     for (const cleanup of cleanups) await cleanup();
     throw error;
   }
+}
+
+/**
+ * Checks that the index can be opened for writing. LMDB writes to stderr itself when the disk is full.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system is full
+ */
+async function assertSpace(root: string): Promise<void> {
+  const { bavail, bsize } = await statfs(root);
+  if (bavail * bsize >= MIN_FREE_BYTES) return;
+  const message = `the file system of '${root}' is full: free some space, or open the store with { readOnly: true }`;
+  throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
 }
 
 class ReadableStore implements SegmentStoreReader {

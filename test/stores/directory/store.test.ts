@@ -95,7 +95,10 @@ test('validates options and does not change them', async (t) => {
   const dir = join(await temporaryDirectory(t), 'store');
   const refused = (options: object, message: RegExp) =>
     t.throwsAsync(directoryStore(dir, options), refusal('ERR_HOTBLOB_INVALID_OPTION', message));
-  await refused({ maxByte: 1 }, /^unknown option 'maxByte'; expected one of immutable, maxBytes, groupAccess$/);
+  await refused(
+    { maxByte: 1 },
+    /^unknown option 'maxByte'; expected one of immutable, maxBytes, groupAccess, readOnly$/,
+  );
   await refused({ maxBytes: '1' }, /^maxBytes: expected a whole number of bytes, 0 or more, received '1'$/);
   await refused({ maxBytes: -1 }, /^maxBytes: .* received -1$/);
   await refused({ immutable: 'yes' }, /^immutable: expected true or false, received 'yes'$/);

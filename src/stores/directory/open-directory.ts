@@ -1,0 +1,61 @@
+import { access, constants, opendir, realpath, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
+import type { Permissions } from '../../util/permissions.js';
+import { prefixOf } from '../../util/prefix-of.js';
+import { createIfMissing, isCreatedByStore } from './marker.js';
+import { RESERVED_NAME, UPLOADS_NAME } from './paths.js';
+
+/** Directory of a store. */
+export interface OpenedDirectory {
+  /** Absolute path, without symbolic links. */
+  readonly root: string;
+  /** Whether a directory store has created the directory. */
+  readonly wasCreated: boolean;
+}
+
+/**
+ * Checks the directory of a store, and creates it if it does not exist and the store is not read-only.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if it cannot be used
+ */
+export async function openDirectory(
+  dir: string,
+  permissions: Permissions,
+  readOnly: boolean,
+): Promise<OpenedDirectory> {
+  let opened: OpenedDirectory;
+  try {
+    const wasCreated = await (readOnly ? isCreatedByStore(dir) : createIfMissing(dir, permissions));
+    opened = { root: await realpath(dir), wasCreated };
+    // Opening the directory checks the permission to list (r), and `.` the permission to search (x). access(2) would
+    // check the permissions of the real user, not of the effective user.
+    await opendir(opened.root).then((directory) => directory.close());
+    await stat(`${prefixOf(opened.root)}.`);
+  } catch (cause) {
+    const code = errnoCode(cause);
+    const received = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
+    throw directoryError(`that can be read${readOnly ? '' : ' or created'}, received ${received} at '${dir}'`, cause);
+  }
+  if (!readOnly) await assertWritable(opened.root);
+  return opened;
+}
+
+/** Checks the directory for temporary files, or the one in which it would be created. */
+async function assertWritable(root: string): Promise<void> {
+  const own = join(root, RESERVED_NAME);
+  for (const path of [join(own, UPLOADS_NAME), own, root]) {
+    try {
+      return await access(path, constants.W_OK | constants.X_OK);
+    } catch (cause) {
+      const code = errnoCode(cause);
+      if (code === 'ENOENT' && path !== root) continue;
+      const remedy = 'change its owner or mode, or open the store with { readOnly: true }';
+      throw directoryError(`that this process can write to, received ${code} at '${path}'; ${remedy}`, cause);
+    }
+  }
+}
+
+function directoryError(expected: string, cause: unknown): HotblobError {
+  return new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `dir: expected a directory ${expected}`, { cause });
+}
