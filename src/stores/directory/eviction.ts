@@ -10,15 +10,12 @@ import { type Candidate, EvictionCandidates } from './candidates.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import type { Sidecars } from './metadata.js';
 import { removeEmptyParents } from './paths.js';
+import { Renewal } from './renewal.js';
 import { Reservation } from './reservation.js';
 import { scanDirectory } from './scan.js';
 import { DirectoryUsage } from './usage.js';
 import { lastUseOf, type StoredFile } from './walk.js';
 
-/** Fraction of the limit after whose eviction the directory is scanned again, to find the changes of other programs. */
-const RESCAN_AFTER = 0.1;
-/** Number of files for whose first scan uploads wait, so that the limit of a small directory holds from the beginning. */
-const MAX_FILES_AWAITED = 16_384;
 /**
  * Number of keys in a generation of the map of last uses. With keys of 100 characters, both generations take about 15
  * MB.
@@ -42,7 +39,6 @@ export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
   readonly #sidecars: Sidecars;
-  readonly #isOwnUpload: (key: string) => boolean;
   readonly #candidates = new EvictionCandidates();
   readonly #usage = new DirectoryUsage();
   /**
@@ -57,17 +53,7 @@ export class DirectoryEviction {
   readonly #completed = new Set<Promise<void>>();
   #evicted = 0;
   #queue: Promise<unknown> = Promise.resolve();
-  /** Scan in progress. Rejects with its error. */
-  #scan: Promise<void> | undefined;
-  /** Bytes that were evicted since the last scan. */
-  #evictedBytes = 0;
-  /** Whether other programs have changed the directory since the last scan. */
-  #isStale = false;
-  #onManyFiles = (): void => {};
-  /** Resolves when the first scan has found more than {@link MAX_FILES_AWAITED} files. */
-  readonly #manyFilesFound = new Promise<void>((resolve) => {
-    this.#onManyFiles = resolve;
-  });
+  readonly #renewal: Renewal;
   #isEvictingExcess = false;
   #hasUploads = false;
   #isClosed = false;
@@ -77,7 +63,21 @@ export class DirectoryEviction {
     this.#root = root;
     this.#maxBytes = maxBytes;
     this.#sidecars = sidecars;
-    this.#isOwnUpload = isOwnUpload;
+    this.#renewal = new Renewal({
+      maxBytes,
+      usage: this.#usage,
+      candidates: this.#candidates,
+      scan: (onProgress) =>
+        scanDirectory(root, {
+          isOwnUpload,
+          lastUse: (file) => this.lastUse(file),
+          onProgress,
+          isCancelled: () => this.#isClosed,
+        }),
+      onRenewed: () => {
+        if (this.#hasUploads) void this.#evictExcess();
+      },
+    });
   }
 
   /** Records a use of `key`. */
@@ -128,20 +128,12 @@ export class DirectoryEviction {
 
   /** Scans the directory in the background. Does not evict files; only uploads do. */
   startScan(): void {
-    this.#sharedScan().catch(() => {}); // an upload that needs the result scans again, and reports the error
+    this.#renewal.start();
   }
 
-  /**
-   * Resolves when the usage is known. If the directory has many files, resolves before, and the files of uploads can exceed the
-   * limit until the first scan has ended.
-   *
-   * @throws the error of the scan, or the reason of `signal`
-   */
-  async awaitUsage(signal: AbortSignal | undefined): Promise<void> {
-    if (this.#usage.totals !== undefined) return;
-    const aborted = new Promise((resolve) => signal?.addEventListener('abort', resolve, { once: true }));
-    await Promise.race([this.#sharedScan(), this.#manyFilesFound, aborted]);
-    signal?.throwIfAborted();
+  /** See {@link Renewal.awaitUsage}. */
+  awaitUsage(signal: AbortSignal | undefined): Promise<void> {
+    return this.#renewal.awaitUsage(signal);
   }
 
   /** Returns a reservation of 0 bytes for an upload. */
@@ -182,7 +174,7 @@ export class DirectoryEviction {
         return result;
       });
       this.#hasUploads = true;
-      this.#renewIfDue();
+      this.#renewal.startIfDue();
       return placed;
     });
   }
@@ -191,7 +183,7 @@ export class DirectoryEviction {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#queue;
-    await this.#scan?.catch(() => {});
+    await this.#renewal.current?.catch(() => {});
   }
 
   #runExclusively<T>(task: () => Promise<T>): Promise<T> {
@@ -240,8 +232,8 @@ export class DirectoryEviction {
       if (await this.#evictNext()) continue;
       if (hasScanned) return false;
       // A scan in progress may have passed the files already that were added since the last one.
-      await this.#scan;
-      await this.#sharedScan();
+      await this.#renewal.current;
+      await this.#renewal.run();
       hasScanned = true;
     }
     if (excess > 0) void this.#evictExcess();
@@ -255,7 +247,7 @@ export class DirectoryEviction {
     let isEvicted = true;
     while (isEvicted && this.#usedBytes > this.#maxBytes && !this.#isClosed) {
       isEvicted = await this.#runExclusively(() => this.#evictNext());
-      if (isEvicted) this.#renewIfDue();
+      if (isEvicted) this.#renewal.startIfDue();
     }
     this.#isEvictingExcess = false;
   }
@@ -290,50 +282,15 @@ export class DirectoryEviction {
       const bytes = diskBytesOf(body) + sidecarBytes + directories * DIRECTORY_BYTES;
       this.#usage.change(-1, -bytes);
       this.#evicted++;
-      this.#evictedBytes += bytes;
+      this.#renewal.countEviction(bytes);
       return true;
     } catch (error) {
       if (!isMissing(error) || this.#candidates.recordMissing(key)) return false;
       // Another program has deleted it.
       this.#usage.change(-1, -file.diskBytes);
-      this.#isStale = true;
+      this.#renewal.markStale();
       return true;
     }
-  }
-
-  /** Starts a scan if its result is due. Call it when no upload is about to be placed: its result is then more exact. */
-  #renewIfDue(): void {
-    if (this.#isStale || this.#candidates.isLow || this.#evictedBytes > this.#maxBytes * RESCAN_AFTER) this.startScan();
-  }
-
-  /** Scans the directory, or waits for the scan in progress. */
-  #sharedScan(): Promise<void> {
-    this.#scan ??= this.#runScan().finally(() => {
-      this.#scan = undefined;
-    });
-    return this.#scan;
-  }
-
-  async #runScan(): Promise<void> {
-    this.#evictedBytes = 0;
-    this.#isStale = false;
-    this.#usage.beginScan();
-    this.#candidates.beginScan();
-    const result = await scanDirectory(this.#root, {
-      isOwnUpload: this.#isOwnUpload,
-      lastUse: (file) => this.lastUse(file),
-      onProgress: (artifacts) => {
-        if (artifacts > MAX_FILES_AWAITED) this.#onManyFiles();
-      },
-      isCancelled: () => this.#isClosed,
-    });
-    if (result === undefined) return;
-    const { totals, oldest } = result;
-    await this.#usage.whenQuiet(() => {
-      this.#isStale ||= !this.#usage.endScan(totals);
-      return this.#candidates.endScan(oldest);
-    });
-    if (this.#hasUploads) void this.#evictExcess();
   }
 
   #fullError(): HotblobError {
