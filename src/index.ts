@@ -45,7 +45,12 @@ export {
 export type { MapRefusal } from './page-cache/open-file.js';
 export { releaseFile } from './page-cache/release-file.js';
 export type { BytesBySource, Count, SourceName, UnmappedReason } from './send/tally.js';
-export { type DirectoryStore, type DirectoryStoreOptions, directoryStore } from './stores/directory/store.js';
+export {
+  type DirectoryStore,
+  type DirectoryStoreOptions,
+  type DirectoryStoreReader,
+  directoryStore,
+} from './stores/directory/store.js';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.js';
 export type { BodyFault } from './stores/segments/body-check.js';
 export {
