@@ -1,5 +1,5 @@
-import { stat } from 'node:fs/promises';
-import { isSegmentStore } from '../stores/segments/layout.js';
+import { realpath, stat } from 'node:fs/promises';
+import { assertNoSegments, isSegmentStore } from '../stores/segments/layout.js';
 import { verifySegments } from '../stores/segments/verify.js';
 import { printable } from '../util/printable.js';
 import { formatCountOf } from '../util/units.js';
@@ -16,6 +16,7 @@ Exit code: 0 if all artifacts are intact, 1 if one is corrupt or DIR contains no
 
 async function describeOther(dir: string): Promise<string> {
   const stats = await stat(dir); // throws if there is nothing
+  if (stats.isDirectory()) await assertNoSegments(await realpath(dir)); // throws for segments without an index
   return stats.isDirectory()
     ? `${dir}: expected a segment store; a directory with one file per artifact has no checksums to compare`
     : `${dir}: expected the directory of a segment store, found a file`;

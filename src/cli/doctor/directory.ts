@@ -17,6 +17,7 @@ import { unescapeOctal } from '../../memory/cgroup.js';
 import type { Bindings } from '../../page-cache/bindings.js';
 import { canTrustMincore } from '../../page-cache/residency.js';
 import { isCreatedByStore } from '../../stores/directory/marker.js';
+import { isReserved } from '../../stores/directory/paths.js';
 import { detectKind, hasLmdb, type StoreKind } from '../serve/open-store.js';
 
 /**
@@ -169,7 +170,7 @@ async function findSampleFile(directory: string, seen = { entries: 0 }): Promise
   for await (const entry of await opendir(directory)) {
     if (++seen.entries > MAX_ENTRIES) return undefined;
     if (entry.isFile()) return join(directory, entry.name);
-    if (entry.isDirectory() && entry.name !== '.hotblob') subdirectories.push(entry.name);
+    if (entry.isDirectory() && !isReserved(entry.name)) subdirectories.push(entry.name);
   }
   for (const name of subdirectories) {
     // A subdirectory that cannot be read is skipped, because the directory can be served nevertheless.

@@ -4,6 +4,7 @@ import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
+import { directoryStore } from '../../stores/directory/store.js';
 import { checkLayout, isSegmentStore } from '../../stores/segments/layout.js';
 import { segmentStore } from '../../stores/segments/store.js';
 import { WriterLock } from '../../stores/segments/writer-lock.js';
@@ -100,6 +101,7 @@ async function checkDirectory({ options, given }: ServeCheck, warn: Warn): Promi
       }
       warn(`--dir: this user may not write to ${dir} (or its file system is read-only): uploads cannot be stored`);
     }
+    if (kind === 'directory') await (await directoryStore(dir, { readOnly: true })).close();
     if ((await lstat(dir)).isSymbolicLink()) warn(`--dir: ${dir} is a symbolic link to ${await realpath(dir)}`);
   }
   if (kind !== 'segments') {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import type { Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
+import { LOST_AND_FOUND } from '../../stores/directory/paths.js';
 import { directoryStore } from '../../stores/directory/store.js';
 import { isSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
@@ -153,7 +154,7 @@ export async function detectKind(dir: string, immutable: boolean | undefined): P
 
 async function isNew(dir: string): Promise<boolean> {
   try {
-    return (await readdir(dir)).length === 0;
+    return (await readdir(dir)).every((name) => name === LOST_AND_FOUND);
   } catch (error) {
     return errnoCode(error) === 'ENOENT'; // any other error is thrown again when the store is opened
   }

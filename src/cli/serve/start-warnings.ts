@@ -1,5 +1,5 @@
 import { readdir } from 'node:fs/promises';
-import { RESERVED_NAME } from '../../stores/directory/paths.js';
+import { LOST_AND_FOUND, RESERVED_NAME } from '../../stores/directory/paths.js';
 import { countTasks } from '../../stores/tiered/replication-queue.js';
 import { formatCountOf } from '../../util/units.js';
 import { type Certificate, expiryWarning } from './certificate.js';
@@ -32,7 +32,7 @@ export async function startWarnings(options: ServeOptions, certificate: Certific
 /** Returns a line about a directory with files in which no store has worked yet, such as a project. */
 async function foreignFilesWarning({ dir, kind, immutable, maxBytes }: ServeOptions): Promise<string | undefined> {
   const names = await readdir(dir).catch((): string[] => []); // an error is reported when the store is opened
-  if (names.length === 0 || names.includes(RESERVED_NAME)) return undefined;
+  if (names.every((name) => name === LOST_AND_FOUND) || names.includes(RESERVED_NAME)) return undefined;
   if ((kind ?? (await detectKind(dir, immutable))) !== 'directory') return undefined;
   const eviction = maxBytes === undefined ? '' : ', and --max-size deletes the least recently used ones';
   return `--dir: ${dir} already contains files: clients can read and replace them${eviction}; for a cache of its own, use a new directory`;

@@ -1,12 +1,14 @@
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Permissions } from '../../util/permissions.js';
+import { FORMAT_LINE } from '../format.js';
 import { RESERVED_NAME } from './paths.js';
 
 const MARKER_NAME = 'immutable';
 const MARKER_TEXT =
   'hotblob created this directory and maps its files into memory. ' +
-  'Replace files by rename or unlink them; never write to them in place.\n';
+  'Replace files by rename or unlink them; never write to them in place.\n' +
+  FORMAT_LINE;
 
 /** Creates the directory if it does not exist. Resolves to whether a directory store created it, now or earlier. */
 export async function createIfMissing(dir: string, permissions: Permissions): Promise<boolean> {
@@ -26,6 +28,7 @@ export function isCreatedByStore(dir: string): Promise<boolean> {
   );
 }
 
-function markerOf(dir: string): string {
+/** Returns the path of the file that exists if a directory store created `dir`. */
+export function markerOf(dir: string): string {
   return join(dir, RESERVED_NAME, MARKER_NAME);
 }

@@ -3,7 +3,9 @@ import { join } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
-import { createIfMissing, isCreatedByStore } from './marker.js';
+import { assertKnownFormat } from '../format.js';
+import { assertNoSegments } from '../segments/layout.js';
+import { createIfMissing, isCreatedByStore, markerOf } from './marker.js';
 import { RESERVED_NAME, UPLOADS_NAME } from './paths.js';
 
 /** Directory of a store. */
@@ -37,6 +39,8 @@ export async function openDirectory(
     const received = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file' : `${code ?? cause}`;
     throw directoryError(`that can be read${readOnly ? '' : ' or created'}, received ${received} at '${dir}'`, cause);
   }
+  await assertNoSegments(opened.root);
+  await assertKnownFormat(opened.root, markerOf(opened.root));
   if (!readOnly) await assertWritable(opened.root);
   return opened;
 }

@@ -5,13 +5,19 @@ import { prefixOf } from '../../util/prefix-of.js';
 
 /** Name of the directory below the root that contains the store's own files. */
 export const RESERVED_NAME = '.hotblob';
+/** Name of the directory for recovered files that belongs to the file system, at the root of ext4 and XFS volumes. */
+export const LOST_AND_FOUND = 'lost+found';
 /** Name of the directory for temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';
 
-// Ignores case, because some file systems do.
-const RESERVED = /^\.hotblob(?:[/\\]|$)/i;
+// Ignores case, because some file systems do. Without the names of a segment store, a client could upload files for which the
+// next start would take the directory for a segment store.
+const RESERVED = /^(?:\.hotblob|lost\+found|index\.mdb|segments[/\\]\d{10}\.segment)(?:[/\\]|$)/i;
 
-/** Returns whether a key, or a path relative to the root, is in `.hotblob`, the directory with the store's own files. */
+/**
+ * Returns whether a key, or a path relative to the root, is not that of an artifact: in `.hotblob`, the directory with the
+ * store's own files, in `lost+found`, which belongs to the file system, or a file of a segment store.
+ */
 export function isReserved(key: string): boolean {
   return RESERVED.test(key);
 }

@@ -283,7 +283,8 @@ class FileDirectoryStore implements DirectoryStore {
 function assertStorable(key: string): void {
   assertKey(key);
   if (isReserved(key)) {
-    const message = `key: expected a key outside "${RESERVED_NAME}", which is reserved for the store's own files`;
+    const names = `"${RESERVED_NAME}", "lost+found" and the files of a segment store`;
+    const message = `key: expected a key outside ${names}, which are reserved`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', message);
   }
 }

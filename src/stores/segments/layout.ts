@@ -1,10 +1,14 @@
 import { constants } from 'node:fs';
 import { access, mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
+import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, PRIVATE } from '../../util/permissions.js';
+import { isCreatedByStore } from '../directory/marker.js';
+import { assertKnownFormat, FORMAT_LINE } from '../format.js';
 import { syncDirectory } from './segment.js';
+import { segmentIdOf } from './segment-set.js';
 
 /** Paths of the files and directories of a segment store. */
 export interface Layout {
@@ -25,11 +29,13 @@ const SEGMENTS_NAME = 'segments';
  * contains the boot id.
  */
 const UNSYNCED_NAME = 'unsynced';
+/** Name of the file with the format of the store. */
+const FORMAT_NAME = 'format';
 /**
- * Matches the name of a file that does not belong to an empty directory: every name except `lost+found` and the files
- * of the writer lock, which another process may have created already.
+ * Matches the name of a file that does not belong to a directory without an index: every name except `lost+found` and those
+ * that another process creates before the index.
  */
-const FOREIGN_NAME = /^(?!lost\+found$|writer[.-])/;
+const FOREIGN_NAME = /^(?!(?:lost\+found|segments|format|index\.mdb-lock)$|writer[.-])/;
 
 /**
  * Returns the paths of the store in `dir`. Creates the directory if it does not exist.
@@ -45,8 +51,8 @@ export async function createLayout(dir: string, permissions: Permissions): Promi
     // Other processes may create the store at the same time. The directory is therefore listed only once, and
     // directories that exist by then are accepted.
     const names = await readdir(layout.root);
+    await assertNotForeign(dir, names);
     if (!names.includes(SEGMENTS_NAME)) {
-      assertNotForeign(dir, names);
       await mkdir(layout.segments, { recursive: true, mode });
       await syncDirectory(layout.root);
     }
@@ -64,7 +70,8 @@ export async function createLayout(dir: string, permissions: Permissions): Promi
 export async function checkLayout(dir: string): Promise<void> {
   try {
     const names = await readdir(dir);
-    if (!names.includes(SEGMENTS_NAME)) assertNotForeign(dir, names);
+    await assertNotForeign(dir, names);
+    if (!names.includes(INDEX_NAME) && !names.includes(UNSYNCED_NAME)) await assertNoSegmentFiles(dir);
     for (const name of ['.', SEGMENTS_NAME, INDEX_NAME]) {
       if (name === '.' || names.includes(name)) await access(join(dir, name), constants.R_OK | constants.W_OK);
     }
@@ -85,8 +92,42 @@ export async function findLayout(dir: string): Promise<Layout> {
     await stat(layout.index);
     return layout;
   } catch (error) {
-    if (errnoCode(error) === 'ENOENT') throw directoryError(dir, 'a segment store', 'none', error);
-    throw toDirectoryError(dir, error);
+    if (errnoCode(error) !== 'ENOENT') throw toDirectoryError(dir, error);
+    await assertNoSegmentFiles(dir);
+    throw directoryError(dir, 'a segment store', 'none', error);
+  }
+}
+
+/**
+ * Prepares a directory without an index for a new one. The caller has the writer lock.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the directory has segments. The recovery would remove them, because the
+ *   new index does not name them.
+ */
+export async function prepareIndex(dir: string, layout: Layout): Promise<void> {
+  if (await exists(layout.index)) return;
+  await assertNoSegmentFiles(dir);
+  await writeFile(join(layout.root, FORMAT_NAME), FORMAT_LINE, { mode: layout.permissions.file });
+}
+
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if a later version has written the store in `dir` */
+export function assertFormat(dir: string): Promise<void> {
+  return assertKnownFormat(dir, join(dir, FORMAT_NAME));
+}
+
+/**
+ * Checks that `dir`, a path without symbolic links, may be served as a directory store, whose clients can read every file.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` has a segment store or segments, or is the directory with segments
+ */
+export async function assertNoSegments(dir: string): Promise<void> {
+  const expected = 'the directory of a directory store';
+  if (await isSegmentStore(dir)) {
+    throw mismatch(dir, expected, 'a segment store', 'open it with segmentStore (hotblob serve: --store segments)');
+  }
+  await assertNoSegmentFiles(dir);
+  if (basename(dir) === SEGMENTS_NAME && (await segmentFilesOf(dir)).length > 0) {
+    throw mismatch(dir, expected, 'the segments of a segment store', 'open the directory above it');
   }
 }
 
@@ -113,7 +154,7 @@ export async function discardUnsynced(layout: Layout): Promise<void> {
   // The index is removed first, because an index entry must never name a segment that does not exist.
   for (const name of [INDEX_NAME, `${INDEX_NAME}-lock`]) await rm(join(layout.root, name), { force: true });
   await syncDirectory(layout.root);
-  for (const name of await readdir(layout.segments)) await unlink(join(layout.segments, name));
+  for (const name of await segmentFilesOf(layout.segments)) await unlink(join(layout.segments, name));
   await unmarkUnsynced(layout);
 }
 
@@ -154,11 +195,47 @@ function layoutOf(root: string, permissions: Permissions): Layout {
   return { root, index: join(root, INDEX_NAME), segments: join(root, SEGMENTS_NAME), permissions };
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if a directory without a store contains other files */
-function assertNotForeign(dir: string, names: readonly string[]): void {
+/**
+ * @param names names of the files in `dir`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir` is a directory store, or contains other files but no store
+ */
+async function assertNotForeign(dir: string, names: readonly string[]): Promise<void> {
+  const expected = 'an empty directory or the directory of a segment store';
+  if (await isCreatedByStore(dir)) {
+    const remedy = 'open it with directoryStore (hotblob serve: --store directory), or use a new directory';
+    throw mismatch(dir, expected, 'a directory store', remedy);
+  }
+  if (names.includes(INDEX_NAME) || names.includes(UNSYNCED_NAME)) return;
   const foreign = names.find((name) => FOREIGN_NAME.test(name));
   if (foreign === undefined) return;
-  throw directoryError(dir, 'an empty directory or the directory of a segment store', `'${foreign}'`);
+  await assertNoSegmentFiles(dir); // its error says more
+  throw directoryError(dir, expected, `'${foreign}'`);
+}
+
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir`, which has no index, has segments */
+async function assertNoSegmentFiles(dir: string): Promise<void> {
+  if ((await segmentFilesOf(join(dir, SEGMENTS_NAME))).length === 0) return;
+  const remedy = `restore '${INDEX_NAME}' from a backup, or delete the directory`;
+  throw mismatch(dir, 'a complete segment store', `segments without '${INDEX_NAME}'`, remedy);
+}
+
+/** Returns the names of the segments in a directory. If the directory does not exist or cannot be read, returns none. */
+async function segmentFilesOf(directory: string): Promise<string[]> {
+  const names = await readdir(directory).catch((error: unknown): string[] => {
+    if (isMissing(error) || errnoCode(error) === 'EACCES') return [];
+    throw error;
+  });
+  return names.filter((name) => segmentIdOf(name) !== undefined);
+}
+
+function exists(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    (error: unknown) => {
+      if (errnoCode(error) === 'ENOENT') return false;
+      throw error;
+    },
+  );
 }
 
 /**
@@ -180,5 +257,11 @@ function directoryError(dir: string, expected: string, received: string, cause?:
   const error = invalidOption('dir', expected, dir);
   error.message = `dir: expected ${expected}, received ${received} at '${dir}'`;
   if (cause !== undefined) error.cause = cause;
+  return error;
+}
+
+function mismatch(dir: string, expected: string, received: string, remedy: string) {
+  const error = directoryError(dir, expected, received);
+  error.message += `; ${remedy}`;
   return error;
 }

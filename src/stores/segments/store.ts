@@ -19,7 +19,15 @@ import { discard } from '../body.js';
 import { ArtifactReader } from './artifact-reader.js';
 import { closedError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
-import { createLayout, discardUnsynced, findLayout, type Layout, toDirectoryError } from './layout.js';
+import {
+  assertFormat,
+  createLayout,
+  discardUnsynced,
+  findLayout,
+  type Layout,
+  prepareIndex,
+  toDirectoryError,
+} from './layout.js';
 import { loadLmdb } from './lmdb.js';
 import { SegmentIndex } from './segment-index.js';
 import { SegmentWriter } from './writer.js';
@@ -147,10 +155,12 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   loadLmdb();
   if (readOnly) {
     const layout = await findLayout(dir);
+    await assertFormat(layout.root);
     const index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true, permissions });
     return new ReadableStore(layout, index, verifyReads);
   }
   const layout = await createLayout(dir, permissions);
+  await assertFormat(layout.root);
   await assertSpace(layout.root);
   const lock = await WriterLock.acquire(layout.root, permissions).catch((error: unknown) => {
     throw toDirectoryError(dir, error);
@@ -158,6 +168,7 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   const cleanups: (() => Promise<void>)[] = [() => lock.release()];
   try {
     await discardUnsynced(layout);
+    await prepareIndex(dir, layout);
     const fsync = durability !== 'none';
     const index = await SegmentIndex.open(layout.index, { readOnly: false, durable: fsync, permissions });
     cleanups.unshift(() => index.close());

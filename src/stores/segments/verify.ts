@@ -3,7 +3,7 @@ import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { PRIVATE } from '../../util/permissions.js';
 import { type BodyFault, FAULT_DESCRIPTIONS, findBodyFault } from './body-check.js';
 import { type IndexEntry, isAt } from './index-entry.js';
-import { findLayout } from './layout.js';
+import { assertFormat, findLayout } from './layout.js';
 import { SegmentIndex } from './segment-index.js';
 import { segmentPath } from './segment-set.js';
 
@@ -39,6 +39,7 @@ export interface SegmentSummary {
  */
 export async function* verifySegments(dir: string): AsyncGenerator<SegmentFinding, SegmentSummary> {
   const layout = await findLayout(dir);
+  await assertFormat(layout.root);
   let artifacts = 0;
   let bytes = 0;
   let index: SegmentIndex | undefined;

@@ -239,8 +239,36 @@ test('the directory of serve is checked: a file, a link, a project, a new one', 
   const plain = ['--store', 'directory', '--verify-reads', '--dir', join(root, 'target')];
   t.regex((await check(...plain))?.problems[0] ?? '', /^--verify-reads requires a segment store/);
   t.deepEqual(await check('--dir', join(root, 'new')), { problems: [], warnings: [] });
+  await mkdir(join(root, 'target', 'lost+found'));
+  t.deepEqual(await check('--dir', join(root, 'target')), { problems: [], warnings: [] });
   t.deepEqual((await readdir(root)).sort(), ['file', 'link', 'project', 'target']);
-  t.deepEqual(await readdir(join(root, 'target')), []);
+  t.deepEqual(await readdir(join(root, 'target')), ['lost+found']);
+});
+
+test('segments without their index and a format of a later version are problems for doctor, serve and verify', async (t) => {
+  const root = await temporaryDirectory(t);
+  const [lost, later] = [join(root, 'lost'), join(root, 'later')];
+  for (const dir of [lost, later]) {
+    const store = await segmentStore(dir);
+    await store.put('key', Readable.from([Buffer.alloc(100_000)]));
+    await store.close();
+  }
+  await rm(join(lost, 'index.mdb'));
+  writeFileSync(join(later, 'format'), 'format 2\n');
+  for (const [dir, problem] of [
+    [lost, /dir: expected a complete segment store, received segments without 'index\.mdb'/],
+    [later, /dir: expected a store of format 1, received one that was written by format 2 at .*; upgrade hotblob/],
+  ] as const) {
+    for (const kind of [[], ['--store', 'segments']]) {
+      const args = ['--port', '0', '--dir', dir, ...kind];
+      const { code, serve } = await diagnose(args);
+      t.is(code, 1);
+      t.is(serve?.problems.length, 1);
+      t.regex(serve?.problems[0] ?? '', problem);
+      t.is((await runCommand(['serve', ...args])).stderr, `hotblob: ${serve?.problems[0]}\n`);
+    }
+    t.regex((await runCommand(['verify', dir])).stderr, problem);
+  }
 });
 
 test('a default port or directory that another process uses is a warning, because doctor may run beside the server', async (t) => {

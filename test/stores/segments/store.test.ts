@@ -321,6 +321,7 @@ test('close waits for uploads in flight; later operations reject with ERR_HOTBLO
   await t.throwsAsync(store.put('b', body, { signal: never() }), refusal('ERR_HOTBLOB_CLOSED'));
   t.true(body.destroyed);
   t.deepEqual((await readdir(dir)).sort(), [
+    'format',
     'index.mdb',
     'index.mdb-lock',
     'segments',
