@@ -1,6 +1,7 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
 import { Http2ServerResponse, type Http2Session, type ServerHttp2Stream } from 'node:http2';
 import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
+import { afterHttp2Read } from '../util/after-http2-read.js';
 import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
@@ -34,6 +35,8 @@ export class Http2Exchange implements Exchange {
   #pending: ((sent: boolean) => void) | undefined;
   #isBodyRefused = false;
   #hasResponded = false;
+  /** Whether the stream is going to be reset. Nothing may be sent on it any more: the end of the body would complete the response. */
+  #isDestroyed = false;
 
   constructor(
     stream: ServerHttp2Stream,
@@ -97,7 +100,7 @@ export class Http2Exchange implements Exchange {
   get closed(): boolean {
     const { destroyed, closed, writableEnded, headersSent } = this.#stream;
     // For a HEAD request, Node ends the writable side of the stream before the response.
-    return destroyed || closed || (writableEnded && (headersSent || this.method !== 'HEAD'));
+    return this.#isDestroyed || destroyed || closed || (writableEnded && (headersSent || this.method !== 'HEAD'));
   }
 
   onClose(listener: () => void): () => void {
@@ -168,6 +171,7 @@ export class Http2Exchange implements Exchange {
   }
 
   end(): void {
+    if (this.#isDestroyed) return;
     if (this.tracked) this.#stream.end();
     else this.#response?.end();
     if (!this.#isBodyRefused) return;
@@ -176,7 +180,7 @@ export class Http2Exchange implements Exchange {
     // drops the queued headers of a stream that is reset (Node 22), and curl 7.88 drops a response that arrives in one
     // read with a reset. The body is read until then, because Node resets a stream that has never been read.
     const stream = this.#stream;
-    const close = (): void => stream.close(NO_ERROR);
+    const close = (): void => afterHttp2Read(() => stream.close(NO_ERROR));
     linger(stream, (isOver) => isOver || close());
     const confirm = (): void => (this.#fence === undefined ? close() : this.#fence.afterAnswer(close));
     if (stream.writableFinished) confirm();
@@ -190,16 +194,15 @@ export class Http2Exchange implements Exchange {
 
   replaceConnection(): void {
     const session = this.#session;
-    // The stream must not be destroyed within an event of the session.
-    setImmediate(() => {
-      if (session !== undefined && !session.closed && !session.destroyed) session.close();
-    });
+    if (session !== undefined) afterHttp2Read(() => session.close());
   }
 
   destroy(error: Error): void {
     // A response that the host itself has sent is not reset. Uses destroy(), because close() would send END_STREAM
     // before the reset.
-    if (this.#hasResponded || !this.headersSent) this.#stream.destroy(error);
+    if (this.#isDestroyed || !(this.#hasResponded || !this.headersSent)) return;
+    this.#isDestroyed = true;
+    afterHttp2Read(() => this.#stream.destroy(error));
   }
 }
 
@@ -219,5 +222,5 @@ function isContinued({ sentInfoHeaders = [] }: ServerHttp2Stream): boolean {
 function ignore(): void {}
 
 function destroyForgotten(this: ServerHttp2Stream): void {
-  setImmediate(() => isForgotten(this) && this.destroy());
+  afterHttp2Read(() => isForgotten(this) && this.destroy());
 }

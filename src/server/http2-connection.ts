@@ -1,6 +1,7 @@
 import { constants, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
 import type { Socket } from 'node:net';
 import { resumeReading } from '../adapters/watch-sessions.js';
+import { afterHttp2Read } from '../util/after-http2-read.js';
 import { ClientWait } from './client-wait.js';
 import { logConnection } from './log.js';
 import { awaitsClient, isClosed, type OpenStream } from './open-stream.js';
@@ -99,11 +100,15 @@ export class Http2Connection implements ServerConnection {
   }
 
   get isIdle(): boolean {
-    return !this.#session.destroyed && this.#streams.every(({ stream }) => isClosed(stream));
+    return !this.#isOver && this.#streams.every(({ stream }) => isClosed(stream));
   }
 
   get waitingSince(): number | undefined {
-    return this.#session.destroyed ? undefined : this.#wait.since(this.#bytesMoved());
+    return this.#isOver ? undefined : this.#wait.since(this.#bytesMoved());
+  }
+
+  get #isOver(): boolean {
+    return this.#isTerminated || this.#session.destroyed;
   }
 
   #bytesMoved(): number {
@@ -137,7 +142,7 @@ export class Http2Connection implements ServerConnection {
    * after the first GOAWAY. The second GOAWAY tells the client that it may retry them.
    */
   drain(): void {
-    if (this.#phase !== 'open' || this.#session.destroyed) return;
+    if (this.#phase !== 'open' || this.#isOver) return;
     this.#phase = 'notified';
     this.#totals.drained.http2++;
     this.#noticeAt = performance.now();
@@ -158,8 +163,10 @@ export class Http2Connection implements ServerConnection {
   }
 
   destroy(): void {
-    this.#session.destroy();
-    this.#socket.destroy();
+    afterHttp2Read(() => {
+      this.#session.destroy();
+      this.#socket.destroy();
+    });
   }
 
   // Adds no listeners to the stream, because they would cost as much as the rest of a small request.
@@ -183,7 +190,7 @@ export class Http2Connection implements ServerConnection {
     if (hasBody) this.#windows.endUpload();
     // Resets by the server also count, because a client can cause them (CVE-2025-8671). Resets with NO_ERROR count too.
     if (stream.rstCode !== NGHTTP2_NO_ERROR || stream.aborted || !stream.destroyed) this.#countReset();
-    if (!stream.destroyed) setImmediate(() => stream.destroy());
+    if (!stream.destroyed) afterHttp2Read(() => stream.destroy());
     return false;
   }
 
@@ -213,7 +220,8 @@ export class Http2Connection implements ServerConnection {
     this.#ping(now, () => {
       logConnection('HTTP/2: resetting %d stalled streams', stalled.length);
       this.#totals.terminated.stalled += stalled.length;
-      for (const stream of stalled) stream.destroy(new Error('stalled stream: the client does not read the response'));
+      const error = new Error('stalled stream: the client does not read the response');
+      for (const stream of stalled) afterHttp2Read(() => stream.destroy(error));
     });
   }
 
@@ -278,11 +286,11 @@ export class Http2Connection implements ServerConnection {
   #closeSession(): void {
     this.#phase = 'closing';
     // Sends the second GOAWAY, and closes the connection after the last stream.
-    if (!this.#session.destroyed) this.#session.close();
+    afterHttp2Read(() => this.#session.close());
   }
 
   #enhanceYourCalm(reason: TerminationReason, excess: string): void {
-    if (this.#session.destroyed) return;
+    if (this.#isOver) return;
     this.#totals.terminated[reason]++;
     logConnection('HTTP/2 session destroyed: too many %s', excess);
     this.#terminate(NGHTTP2_ENHANCE_YOUR_CALM);
@@ -293,7 +301,7 @@ export class Http2Connection implements ServerConnection {
     this.#isTerminated = true;
     // `destroy()` would pass the code to the streams as an error, which ends the process if a stream has no listener.
     if (code !== NGHTTP2_NO_ERROR) this.#session.goaway(code);
-    this.#session.destroy();
+    afterHttp2Read(() => this.#session.destroy());
   }
 }
 

@@ -13,6 +13,7 @@ import type { ArtifactPages, ResidencyMap } from '../../src/dashboard/residency.
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { LATENCY_BOUNDS_SECONDS } from '../../src/util/histogram.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { evict, residentBytes } from '../helpers/page-cache.js';
@@ -70,7 +71,7 @@ async function openEvents(t: ExecutionContext, { port }: Site, version: 1 | 2): 
     return response.on('error', () => {});
   }
   const session = http2.connect(`http://127.0.0.1:${port}`).on('error', () => {});
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   const stream = session.request({ ':path': '/_hotblob/events' }).on('error', () => {});
   const [headers] = await once(stream, 'response');
   t.is(headers[':status'], 200);

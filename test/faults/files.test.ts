@@ -4,6 +4,7 @@ import { appendFile, rename, rm, truncate, utimes, writeFile } from 'node:fs/pro
 import http2 from 'node:http2';
 import { setTimeout as wait } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { ChildServer } from '../helpers/child.js';
 import { request } from '../helpers/client.js';
 import { WIRES } from '../helpers/file-site.js';
@@ -166,10 +167,10 @@ async function connect(t: ExecutionContext, server: RunningServer): Promise<Clie
   const session = http2.connect(`${server.tls ? 'https' : 'http'}://127.0.0.1:${server.port}`, {
     ca: server.certificate?.cert,
   });
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   session.on('error', () => {});
   await once(session, 'connect');
   // A download that is not read must not use up the session's window.
   session.setLocalWindowSize(64 * MIB);
-  return { start: (path) => startPausedOn(session, path), leave: () => session.destroy() };
+  return { start: (path) => startPausedOn(session, path), leave: () => afterHttp2Read(() => session.destroy()) };
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import http2 from 'node:http2';
 import test, { type ExecutionContext } from 'ava';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { ChildServer } from '../helpers/child.js';
 import { MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { type PausedDownload, startPaused, startPausedOn } from '../helpers/paused.js';
@@ -78,11 +79,11 @@ interface Client {
 async function connect(t: ExecutionContext, { server }: ChildServer): Promise<Client> {
   if (server.version === 1) return { start: (path) => startPaused(t, server, path), close() {} };
   const session = http2.connect(`http://127.0.0.1:${server.port}`);
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   session.on('error', () => {});
   await once(session, 'connect');
   session.setLocalWindowSize(64 * MIB);
-  return { start: (path) => startPausedOn(session, path), close: () => session.destroy() };
+  return { start: (path) => startPausedOn(session, path), close: () => afterHttp2Read(() => session.destroy()) };
 }
 
 /** Returns the number of mappings of files below a directory, as the kernel reports it. */

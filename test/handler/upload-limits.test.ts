@@ -7,6 +7,7 @@ import { createHandler } from '../../src/handler/handler.js';
 import type { HandlerOptions } from '../../src/handler/options.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { type Request, request } from '../helpers/client.js';
 import { MIB, temporaryDirectory } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
@@ -83,7 +84,7 @@ for (const [kind, slots] of [
     const session = http2.connect(`http://127.0.0.1:${server.port}`).on('error', () => {});
     const sockets = keys.map(() => net.connect(server.port, '127.0.0.1').on('error', () => {}));
     t.teardown(() => {
-      session.destroy();
+      afterHttp2Read(() => session.destroy());
       for (const socket of sockets) socket.destroy();
     });
     const responses: string[] = [];
@@ -107,7 +108,7 @@ for (const [kind, slots] of [
       t.regex(response, /\b503\b/);
       t.regex(response, /retry-after/);
     }
-    session.destroy();
+    afterHttp2Read(() => session.destroy());
     for (const socket of sockets) socket.destroy();
     await until('their slots are free', async () => (await upload('/afterwards')).status === 200);
   });

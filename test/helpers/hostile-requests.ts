@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import type { ExecutionContext } from 'ava';
 import fc from 'fast-check';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { RawConnection } from './raw.js';
 import type { RunningServer } from './servers.js';
 
@@ -227,7 +228,7 @@ function http1Client(t: ExecutionContext, server: RunningServer): Client {
 
 function http2Client(t: ExecutionContext, server: RunningServer): Client {
   let session: ClientHttp2Session | undefined;
-  t.teardown(() => session?.destroy());
+  t.teardown(() => afterHttp2Read(() => session?.destroy()));
   return async ({ method, target, headers }) => {
     if (session === undefined || session.closed || session.destroyed) {
       session = http2.connect(`http://127.0.0.1:${server.port}`).on('error', () => {});

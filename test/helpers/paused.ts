@@ -5,6 +5,7 @@ import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { TLSSocket } from 'node:tls';
 import type { ExecutionContext } from 'ava';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import type { RunningServer } from './servers.js';
 
 /** A download that has stopped reading after the response headers. */
@@ -56,7 +57,7 @@ function startHttp1(t: ExecutionContext, server: RunningServer, path: string): P
 function startHttp2(t: ExecutionContext, server: RunningServer, path: string): Promise<PausedDownload> {
   const scheme = server.tls ? 'https' : 'http';
   const session = http2.connect(`${scheme}://127.0.0.1:${server.port}`, { ca: server.certificate?.cert });
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   // The error is emitted on every stream, too.
   session.on('error', () => {});
   return startPausedOn(session, path);
@@ -68,7 +69,7 @@ export function startPausedOn(session: ClientHttp2Session, path: string): Promis
     const stream = session.request({ ':path': path });
     stream.on('error', reject).on('response', (headers) => {
       const isAborted = () => stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR;
-      const leave = () => session.destroy();
+      const leave = () => afterHttp2Read(() => session.destroy());
       resolve({
         status: Number(headers[':status']),
         finish: () => readAll(stream, isAborted),

@@ -7,6 +7,7 @@ import type { ExecutionContext } from 'ava';
 import { continueOnRead, streamListener } from '../../src/adapters/node.js';
 import type { ExchangeHandler, Handler } from '../../src/handler/handler.js';
 import { createServer } from '../../src/server/server.js';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { type Certificate, certificate } from './certificate.js';
 import { type Framework, type Listener, type MountOptions, requestListener } from './mounts.js';
 
@@ -205,7 +206,7 @@ function closer(server: Server): () => Promise<void> {
   return async () => {
     const closed = once(server, 'close');
     server.close();
-    for (const connection of open) connection.destroy();
+    for (const connection of open) afterHttp2Read(() => connection.destroy());
     await closed;
   };
 }

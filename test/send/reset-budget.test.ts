@@ -1,6 +1,7 @@
 import { once } from 'node:events';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import test from 'ava';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { openFileSite } from '../helpers/file-site.js';
 import { MIB, writePattern } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
@@ -20,7 +21,7 @@ for (const kind of ['h2c', 'h2', 'port-h2c'] as const) {
         settings: { initialWindowSize: 0 },
       });
       session.on('error', () => {});
-      t.teardown(() => session.destroy());
+      t.teardown(() => afterHttp2Read(() => session.destroy()));
       await once(session, 'remoteSettings');
       return session;
     };

@@ -1,5 +1,6 @@
 import http2, { type ClientHttp2Session, type ClientHttp2Stream } from 'node:http2';
 import test, { type ExecutionContext } from 'ava';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
 import { MIB, writePattern } from '../helpers/files.js';
 import { settled, until } from '../helpers/poll.js';
@@ -14,7 +15,7 @@ function connect(t: ExecutionContext, server: RunningServer): ClientHttp2Session
     settings: { initialWindowSize: 64 * 1024 },
   });
   session.on('error', () => {}).on('connect', () => session.setLocalWindowSize(64 * MIB));
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   return session;
 }
 
@@ -45,7 +46,7 @@ for (const kind of ['h2c', 'h2'] as const) {
         });
         await until(`the download completes beside ${count} stalled streams`, () => isOver);
         assertBytes(t, await download, expected);
-        session.destroy();
+        afterHttp2Read(() => session.destroy());
         await assertAllBack(t, site);
       }
     });

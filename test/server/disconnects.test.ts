@@ -10,6 +10,7 @@ import { streamListener } from '../../src/adapters/node.js';
 import { watchSessions } from '../../src/adapters/watch-sessions.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { certificate } from '../helpers/certificate.js';
 import { Frames } from '../helpers/frames.js';
 import { until } from '../helpers/poll.js';
@@ -67,7 +68,7 @@ async function send(kind: 'http' | 'https' | 'h2c' | 'h2', port: number, method:
     );
     stream.on('wantTrailers', () => stream.sendTrailers({ 'x-checksum': 'abc' }));
     stream.on('error', () => {}).resume();
-    stream.on('close', () => session.destroy());
+    stream.on('close', () => afterHttp2Read(() => session.destroy()));
     if (method === 'PUT') stream.end(body);
     await closed;
     return;

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import http from 'node:http';
+import type http2 from 'node:http2';
 import https from 'node:https';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
@@ -131,6 +132,29 @@ test('close() destroys connections with requests in flight after timeoutMs', asy
     await Promise.all(closed);
     await server.close();
   }
+});
+
+// Otherwise nghttp2 would use the stream whose end it is processing after Node has freed it.
+test('close() at the end of an upload resets the streams of its session only after the read', async (t) => {
+  const resets: Promise<boolean>[] = [];
+  const { server, session } = await openPort(t, (request, response) => {
+    if (request.url !== '/complete') return;
+    const { stream } = response as unknown as http2.Http2ServerResponse;
+    request.resume().on('end', () => {
+      resets.push(new Promise((resolve) => setImmediate(() => resolve(stream.destroyed))));
+      resets.push(new Promise((resolve) => stream.on('close', () => resolve(stream.destroyed))));
+      void server.close({ timeoutMs: 0 });
+    });
+  });
+  const client = await session();
+  const closed = new Promise((resolve) => client.once('close', resolve));
+  client.request({ ':method': 'PUT', ':path': '/incomplete' }).on('error', () => {});
+  client
+    .request({ ':method': 'PUT', ':path': '/complete' })
+    .on('error', () => {})
+    .end('body');
+  await closed;
+  t.deepEqual(await Promise.all(resets), [false, true]);
 });
 
 test('a closed server does not keep the process alive', async (t) => {

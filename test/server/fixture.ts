@@ -4,6 +4,7 @@ import net, { type AddressInfo, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
 import type { ServerOptions } from '../../src/server/options.js';
 import { type CacheServer, createServer } from '../../src/server/server.js';
+import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { certificate } from '../helpers/certificate.js';
 
 /** Running server, and functions to connect to it. */
@@ -40,7 +41,7 @@ export async function openPort(
     async session(sessionOptions) {
       const url = `${secure ? 'https' : 'http'}://127.0.0.1:${port}`;
       const session = http2.connect(url, { ca: tls?.cert, ...sessionOptions }).on('error', () => {});
-      t.teardown(() => session.destroy());
+      t.teardown(() => afterHttp2Read(() => session.destroy()));
       await once(session, 'remoteSettings');
       return session;
     },

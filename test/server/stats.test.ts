@@ -57,6 +57,7 @@ test('counts resets, and sessions terminated for too many of them', async (t) =>
   const { server, session } = await openPort(t, () => {}, { resetBurst: 3, resetsPerSecond: 1 });
   const client = await session();
   client.on('error', () => {}); // the server says with a code why it closes the session
+  const goaway = once(client, 'goaway');
   const closed = new Promise((resolve) => client.once('close', resolve));
   for (let count = 0; count < 8; count++) {
     client
@@ -64,6 +65,7 @@ test('counts resets, and sessions terminated for too many of them', async (t) =>
       .on('error', () => {})
       .close(constants.NGHTTP2_CANCEL);
   }
+  t.is((await goaway)[0], constants.NGHTTP2_ENHANCE_YOUR_CALM);
   await closed;
   await until('the session is counted', () => server.stats().terminated.resets === 1);
   const { resets, streams, terminated } = server.stats();

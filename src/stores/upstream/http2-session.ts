@@ -6,6 +6,7 @@ import {
   type OutgoingHttpHeaders,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import { afterHttp2Read } from '../../util/after-http2-read.js';
 import { Deadline } from './deadline.js';
 import { ConnectionLostError, upstreamError, upstreamTimeout } from './errors.js';
 import type { UpstreamSettings } from './options.js';
@@ -112,14 +113,17 @@ export class Http2Session {
   /** Opens no more streams, and closes the session when the open streams have completed. */
   drain(): void {
     this.#isDrained = true;
-    if (!this.#session.destroyed) this.#session.close();
+    afterHttp2Read(() => this.#session.close());
     this.#releaseIfIdle();
   }
 
   /** Closes the session and its socket at once, and aborts every stream. */
   destroy(): void {
-    this.#session.destroy();
-    this.#socket.destroy();
+    this.#isDrained = true;
+    afterHttp2Read(() => {
+      this.#session.destroy();
+      this.#socket.destroy();
+    });
   }
 
   #track(stream: ClientHttp2Stream): void {
@@ -178,6 +182,10 @@ class OutgoingHttp2Request implements OutgoingRequest {
   }
 
   abort(): void {
+    afterHttp2Read(() => this.#reset());
+  }
+
+  #reset(): void {
     const { sink } = this;
     if (sink.closed || sink.destroyed) return;
     // close() would end the body first, and the upstream would store a truncated upload as if it were complete.

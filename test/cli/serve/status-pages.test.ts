@@ -6,6 +6,7 @@ import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import { type ServeOptions, serve } from '../../../src/cli/serve/serve.js';
 import type { StatsDocument } from '../../../src/cli/serve/status-pages.js';
+import { afterHttp2Read } from '../../../src/util/after-http2-read.js';
 import { temporaryDirectory } from '../../helpers/files.js';
 import { parseMetrics } from '../../metrics/text.js';
 
@@ -90,7 +91,7 @@ test('with tokens, GET / is 403 with a text, and 200 with a token', async (t) =>
 test('the status pages support HTTP/2 and HEAD, and refuse other methods', async (t) => {
   const url = await start(t);
   const session = http2.connect(url);
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   const stream = session.request({ ':path': '/_hotblob/stats?pretty' });
   const [headers] = await once(stream, 'response');
   t.is(headers[':status'], 200);
@@ -108,7 +109,7 @@ test('the status pages support HTTP/2 and HEAD, and refuse other methods', async
 test('refuses requests for other hosts, and of pages of other origins', async (t) => {
   const url = await start(t, { allowedHosts: ['cache.example.com'] });
   const session = http2.connect(url);
-  t.teardown(() => session.destroy());
+  t.teardown(() => afterHttp2Read(() => session.destroy()));
   const statusFor = async (authority: string, path: string) => {
     const stream = session.request({ ':authority': authority, ':path': path }).resume();
     const [headers] = await once(stream, 'response');
