@@ -1,4 +1,5 @@
 import type { UploadMetadata } from '../../contract/artifact.js';
+import { DEFAULT_CACHE_CONTROL } from '../../contract/header-fields.js';
 import { assertEqual } from '../assert-equal.js';
 import { assertBytes, chunkedBody, content, StagedBody } from '../bodies.js';
 import type { Capabilities } from '../options.js';
@@ -152,8 +153,10 @@ async function assertMetadataOf(subject: Subject, key: string, bytes: Buffer, ex
 }
 
 /** Normalizes metadata as a client sees it: with defaults, and header names in lower case. */
-function comparable({ contentType, contentEncoding, cacheControl = '', headers = {} }: UploadMetadata) {
-  const directives = cacheControl.split(/\s*,\s*/).filter((directive) => !['', 'no-transform'].includes(directive));
+function comparable({ contentType, contentEncoding, cacheControl, headers = {} }: UploadMetadata) {
+  const directives = (cacheControl || DEFAULT_CACHE_CONTROL)
+    .split(/\s*,\s*/)
+    .filter((directive) => !['', 'no-transform'].includes(directive));
   return {
     contentType: contentType ?? 'application/octet-stream',
     contentEncoding,
