@@ -14,7 +14,7 @@ import { messageOf } from '../../util/report-event.js';
 import { CertificateFiles } from '../serve/certificate-files.js';
 import { listenError } from '../serve/listen-error.js';
 import { nameOption } from '../serve/name-option.js';
-import { detectKind, hasLmdb } from '../serve/open-store.js';
+import { detectKind, hasLmdb, readOnlyReasonOf } from '../serve/open-store.js';
 import { openTokens, type ServeOptions } from '../serve/serve.js';
 import { startWarnings } from '../serve/start-warnings.js';
 
@@ -78,7 +78,7 @@ async function checkAddress({ options: { host, port }, given }: ServeCheck, warn
 }
 
 /** @throws an error that names the option, if the server could not open its store */
-async function checkDirectory({ options, given }: ServeCheck, warn: Warn): Promise<void> {
+async function checkDirectory({ options }: ServeCheck, warn: Warn): Promise<void> {
   const { dir, immutable, verifyReads } = options;
   const stats = await stat(dir).catch((error: unknown) => {
     if (errnoCode(error) === 'ENOENT') return undefined;
@@ -116,12 +116,16 @@ async function checkDirectory({ options, given }: ServeCheck, warn: Warn): Promi
     );
   }
   if (stats === undefined) return;
-  await checkLayout(dir);
-  await WriterLock.assertFree(await realpath(dir)).catch((error: unknown) => {
-    if (errnoCode(error) !== 'ERR_HOTBLOB_LOCKED' || given.has('dir')) throw error;
-    warn(`--dir: a process, perhaps a server, writes to ${dir}; another server needs another --dir`);
-  });
-  if (await isSegmentStore(dir)) await (await segmentStore(dir, { readOnly: true })).close();
+  const isStore = await isSegmentStore(dir);
+  try {
+    await checkLayout(dir);
+    await WriterLock.assertFree(await realpath(dir));
+  } catch (error) {
+    const reason = isStore && options.upstream === undefined ? readOnlyReasonOf(error) : undefined;
+    if (reason === undefined) throw error;
+    warn(`--dir: ${dir} is served read-only, uploads are refused: ${reason}`);
+  }
+  if (isStore) await (await segmentStore(dir, { readOnly: true })).close();
 }
 
 async function checkUpstream({ upstream }: ServeOptions, warn: Warn): Promise<void> {

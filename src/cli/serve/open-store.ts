@@ -137,7 +137,7 @@ async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise
 const UNWRITABLE = new Set(['EACCES', 'EPERM', 'EROFS']);
 
 /** Returns why a store cannot be opened for writing, or undefined if the error has another reason. */
-function readOnlyReasonOf(error: unknown): string | undefined {
+export function readOnlyReasonOf(error: unknown): string | undefined {
   const code = errnoCode(error);
   if (code === 'ERR_HOTBLOB_LOCKED') return 'another process writes to it';
   if (code === 'ERR_HOTBLOB_STORAGE_FULL') return 'the file system is full';
