@@ -2,10 +2,13 @@ import type { Socket } from 'node:net';
 import { isLoopbackAddress } from '../access/hosts.js';
 import type { ServerConnection } from './server-connection.js';
 
-/** Number of connections that are examined to find one to close, so that the search stays short. */
-const MAX_EXAMINED = 256;
+/**
+ * Number of connections that are examined to find one to close, so that the search stays short: as many of the largest addresses
+ * as of the longest unused connections.
+ */
+const MAX_EXAMINED = 128;
 /** As many of one address: the others are in use more recently, so they are rarely idle if these are not. */
-const MAX_EXAMINED_OF_ADDRESS = 64;
+const MAX_EXAMINED_OF_ADDRESS = 16;
 /** Time for which a server must have waited for a client before its connection is closed for another one. */
 const MIN_WAIT_MS = 5000;
 
@@ -21,6 +24,7 @@ interface Group {
  */
 export class ConnectionsByAddress {
   readonly #groups = new Map<string, Group>();
+  /** Ordered by the check at which a connection was last in use. */
   readonly #groupOf = new Map<Socket, Group>();
   /** Groups by their number of connections. Groups of one size are ordered like the connections of a group. */
   readonly #bySize = new Map<number, Set<Group>>();
@@ -58,6 +62,8 @@ export class ConnectionsByAddress {
     if (group === undefined || connection === undefined) return;
     group.connections.delete(socket);
     group.connections.set(socket, connection);
+    this.#groupOf.delete(socket);
+    this.#groupOf.set(socket, group);
     const groups = this.#bySize.get(group.connections.size);
     groups?.delete(group);
     groups?.add(group);
@@ -65,26 +71,35 @@ export class ConnectionsByAddress {
 
   /**
    * Returns the connection to close for another one: one that is idle, or else one whose client keeps the server waiting. Of
-   * these, it is the longest idle or waiting one of the address with the most connections. Returns `undefined` if all are
-   * busy.
+   * these, it is the longest idle or waiting one of the address with the most connections. If the connections of the largest
+   * addresses are busy, it is one of those that have been unused for longest. Returns `undefined` if all are busy.
    */
   leastUsed(): ServerConnection | undefined {
     let waiting: { readonly connection: ServerConnection; readonly since: number; readonly size: number } | undefined;
-    let examined = 0;
     const latest = performance.now() - MIN_WAIT_MS;
-    for (const [size, group] of this.#largestFirst()) {
-      let examinedOfAddress = 0;
-      for (const connection of group.connections.values()) {
-        if (connection.isIdle) return connection;
-        const since = connection.waitingSince ?? latest;
-        if (since < latest && (waiting === undefined || (size === waiting.size && since < waiting.since))) {
-          waiting = { connection, since, size };
-        }
-        if (++examined === MAX_EXAMINED) return waiting?.connection;
-        if (++examinedOfAddress === MAX_EXAMINED_OF_ADDRESS) break;
+    for (const [size, connection] of this.#candidates()) {
+      if (connection.isIdle) return connection;
+      const since = connection.waitingSince ?? latest;
+      if (since < latest && (waiting === undefined || (size === waiting.size && since < waiting.since))) {
+        waiting = { connection, since, size };
       }
     }
     return waiting?.connection;
+  }
+
+  *#candidates(): Generator<readonly [size: number, connection: ServerConnection]> {
+    let rest = MAX_EXAMINED;
+    for (const [size, { connections }] of this.#largestFirst()) {
+      for (const connection of first(connections.values(), Math.min(rest, MAX_EXAMINED_OF_ADDRESS))) {
+        rest--;
+        yield [size, connection];
+      }
+      if (rest === 0) break;
+    }
+    for (const [socket, { connections }] of first(this.#groupOf, MAX_EXAMINED)) {
+      const connection = connections.get(socket);
+      if (connection !== undefined) yield [connections.size, connection];
+    }
   }
 
   *#largestFirst(): Generator<readonly [size: number, group: Group]> {
@@ -105,5 +120,14 @@ export class ConnectionsByAddress {
     const groups = this.#bySize.get(size);
     groups?.delete(group);
     if (groups?.size === 0) this.#bySize.delete(size);
+  }
+}
+
+/** Yields the first `count` items. */
+function* first<T>(items: Iterable<T>, count: number): Generator<T> {
+  let rest = count;
+  for (const item of items) {
+    if (rest-- === 0) return;
+    yield item;
   }
 }

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
+import { afterHttp2Read } from '../util/after-http2-read.js';
 import { ConnectionsByAddress } from './connections-by-address.js';
 import { logConnection } from './log.js';
 import type { ServerConnection } from './server-connection.js';
@@ -102,7 +103,10 @@ export class Connections {
 
   destroy(): void {
     for (const connection of this.#connections.values()) connection.destroy();
-    for (const socket of this.#sockets) socket.destroy();
+    // After the sessions, so that their last GOAWAY is sent.
+    afterHttp2Read(() => {
+      for (const socket of this.#sockets) socket.destroy();
+    });
   }
 
   /** Closes a connection for another one. Returns `false` if all are busy. */

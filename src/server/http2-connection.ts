@@ -163,6 +163,7 @@ export class Http2Connection implements ServerConnection {
   }
 
   destroy(): void {
+    this.#isTerminated = true;
     afterHttp2Read(() => {
       this.#session.destroy();
       this.#socket.destroy();

@@ -68,6 +68,16 @@ test('an idle connection is found although many of another address are busy, and
   t.true(examined <= 256);
 });
 
+test('an idle connection is found although many addresses have many busy connections', (t) => {
+  const connections = new ConnectionsByAddress();
+  const [idle] = add(connections, 1, 'idle', () => '192.0.2.1');
+  const busy = add(connections, 100 * 64, 'busy', (index) => `10.0.0.${index % 100}`);
+  for (const { socket } of busy) connections.touch(socket);
+  examined = 0;
+  t.is(connections.leastUsed(), idle);
+  t.true(examined <= 256);
+});
+
 test('the chosen connection is the one that a search of all connections would choose', (t) => {
   const addresses = ['192.0.2.1', '192.0.2.2', '192.0.2.3', '127.0.0.1', '::1'];
   const connection = fc.tuple(

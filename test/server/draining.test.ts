@@ -147,6 +147,10 @@ test('close() at the end of an upload resets the streams of its session only aft
     });
   });
   const client = await session();
+  let lastStreamId: number | undefined;
+  client.on('goaway', (_code: number, id: number) => {
+    lastStreamId = id;
+  });
   const closed = new Promise((resolve) => client.once('close', resolve));
   client.request({ ':method': 'PUT', ':path': '/incomplete' }).on('error', () => {});
   client
@@ -155,6 +159,7 @@ test('close() at the end of an upload resets the streams of its session only aft
     .end('body');
   await closed;
   t.deepEqual(await Promise.all(resets), [false, true]);
+  t.is(lastStreamId, 3, 'the client learns which requests were received');
 });
 
 test('a closed server does not keep the process alive', async (t) => {
