@@ -84,6 +84,7 @@ export class Renewal {
 
   async #runOnce(): Promise<void> {
     const { usage, candidates, scan, onRenewed } = this.#context;
+    // Also if the scan fails: it is not repeated for each upload.
     this.#evictedBytes = 0;
     this.#isStale = false;
     usage.beginScan();
@@ -92,7 +93,7 @@ export class Renewal {
       if (artifacts > MAX_FILES_AWAITED) this.#onManyFiles();
     });
     if (result === undefined) return;
-    await usage.whenQuiet(() => {
+    await usage.afterOperations(() => {
       this.#isStale ||= !usage.endScan(result.totals);
       return candidates.endScan(result.oldest);
     });

@@ -17,8 +17,7 @@ export class DirectoryUsage {
   #totals: Totals | undefined;
   #grown = NOTHING;
   #shrunk = NOTHING;
-  #changesInProgress = 0;
-  #onQuiet: (() => void) | undefined;
+  readonly #operations = new Set<Promise<unknown>>();
 
   /** Undefined before the first scan has ended. */
   get totals(): Totals | undefined {
@@ -33,30 +32,20 @@ export class DirectoryUsage {
     this.#shrunk = combine(this.#shrunk, change, (a, b) => a - Math.min(0, b));
   }
 
-  /**
-   * Runs an operation that changes the directory and then calls {@link change}. No scan ends in between: it could have seen a
-   * change that is counted only afterwards, and the change would count twice.
-   */
-  async during<T>(operation: () => Promise<T>): Promise<T> {
-    this.#changesInProgress++;
-    try {
-      return await operation();
-    } finally {
-      this.#changesInProgress--;
-      if (this.#changesInProgress === 0) this.#onQuiet?.();
-    }
+  /** Runs an operation that changes the directory and then calls {@link change}. */
+  during<T>(operation: () => Promise<T>): Promise<T> {
+    const running = operation();
+    this.#operations.add(running);
+    return running.finally(() => this.#operations.delete(running));
   }
 
-  /** Calls `task` when no operation of {@link during} is in progress, and resolves to its result. */
-  whenQuiet<T>(task: () => T): Promise<T> {
-    return new Promise((resolve) => {
-      const run = (): void => {
-        this.#onQuiet = undefined;
-        resolve(task());
-      };
-      if (this.#changesInProgress === 0) run();
-      else this.#onQuiet = run;
-    });
+  /**
+   * Calls `task` at the end of a scan, after the operations of {@link during} that are in progress now. The scan may have seen
+   * their changes, which would count twice if they were counted after its end. It has not seen those of later operations.
+   */
+  async afterOperations<T>(task: () => T): Promise<Awaited<T>> {
+    await Promise.allSettled([...this.#operations]);
+    return await task();
   }
 
   beginScan(): void {
@@ -64,7 +53,7 @@ export class DirectoryUsage {
     this.#shrunk = NOTHING;
   }
 
-  /** Takes over what a scan has found, in {@link whenQuiet}. Returns whether the usage is exact, unless other programs have changed the directory meanwhile. */
+  /** Takes over what a scan has found, in {@link afterOperations}. Returns whether the usage is exact, unless other programs have changed the directory meanwhile. */
   endScan(found: Totals): boolean {
     const known = this.#totals;
     const lowest = combine(found, this.#shrunk, (a, b) => a - b);

@@ -61,10 +61,24 @@ test('a scan ends only when no change is in progress, because it may have seen i
     });
     usage.change(-1, -100);
   });
-  const ended = usage.whenQuiet(() => usage.endScan({ artifacts: 9, bytes: 900 }));
+  const ended = usage.afterOperations(() => usage.endScan({ artifacts: 9, bytes: 900 }));
   t.deepEqual(usage.totals, { artifacts: 10, bytes: 1000 });
   end();
   await changing;
   t.true(await ended);
   t.deepEqual(usage.totals, { artifacts: 9, bytes: 900 });
+});
+
+test('a scan ends although operations overlap without a pause', async (t) => {
+  const usage = new DirectoryUsage();
+  usage.beginScan();
+  const ends: (() => void)[] = [];
+  const start = (): Promise<void> => usage.during(() => new Promise((resolve) => ends.push(resolve)));
+  const first = start();
+  const ended = usage.afterOperations(() => 'ended');
+  const second = start();
+  ends[0]?.();
+  t.is(await ended, 'ended');
+  ends[1]?.();
+  await Promise.all([first, second]);
 });
