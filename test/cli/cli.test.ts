@@ -327,6 +327,15 @@ test('an error is printed without a stack trace, and the exit code tells usage e
     [['serve', '--dir', 'a', '--dir', 'b'], 2, /--dir: expected once, received several times/],
     [['serve', '--tls-cert', 'x'], 2, /--tls-cert requires --tls-key/],
     [['serve', '--dir', 'package.json', '--port', '0'], 1, /--dir: expected a directory that can be read or created/],
+    [
+      ['serve', '--dir', 'package.json/child', '--store', 'segments', '--port', '0'],
+      1,
+      /--dir: expected a directory, /,
+    ],
+    // The system reports ENOENT for a new directory in /proc, and ENOTDIR for one below /dev/null.
+    [['serve', '--dir', '/proc/hotblob', '--store', 'directory', '--port', '0'], 1, /--dir: .*received \w+ at '\/proc/],
+    [['serve', '--dir', '/proc/hotblob', '--store', 'segments', '--port', '0'], 1, /--dir: .*received \w+ at '\/proc/],
+    [['serve', '--dir', '/dev/null/child', '--port', '0'], 1, /--dir: expected a directory .*received a file at/],
   ];
   for (const [args, code, message] of cases) {
     const result = await run(...args);

@@ -1,4 +1,4 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
@@ -12,6 +12,7 @@ import { segmentStore } from '../../stores/segments/store.js';
 import { assertWritable } from '../../stores/tiered/spool.js';
 import { tieredStore } from '../../stores/tiered/store.js';
 import { upstreamStore } from '../../stores/upstream/store.js';
+import { createDirectory } from '../../util/create-directory.js';
 import { PRIVATE } from '../../util/permissions.js';
 import { messageOf } from '../../util/report-event.js';
 
@@ -104,7 +105,7 @@ async function defaultSpoolDir(own: string): Promise<string> {
     await assertWritable(tmpdir());
     return tmpdir();
   } catch {
-    await mkdir(own, { recursive: true, mode: PRIVATE.directory });
+    await createDirectory(own, PRIVATE.directory);
     return own;
   }
 }

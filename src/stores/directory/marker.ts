@@ -1,5 +1,6 @@
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createDirectory } from '../../util/create-directory.js';
 import type { Permissions } from '../../util/permissions.js';
 import { FORMAT_LINE } from '../format.js';
 import { RESERVED_NAME } from './paths.js';
@@ -13,7 +14,7 @@ const MARKER_TEXT =
 /** Creates the directory if it does not exist. Resolves to whether a directory store created it, now or earlier. */
 export async function createIfMissing(dir: string, permissions: Permissions): Promise<boolean> {
   const mode = permissions.directory;
-  const created = await mkdir(dir, { recursive: true, mode });
+  const created = await createDirectory(dir, mode);
   if (created === undefined) return isCreatedByStore(dir);
   await mkdir(join(dir, RESERVED_NAME), { mode });
   await writeFile(markerOf(dir), MARKER_TEXT, { mode: permissions.file });

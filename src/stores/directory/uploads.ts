@@ -1,11 +1,12 @@
 import { randomUUID } from 'node:crypto';
-import { type FileHandle, link, lstat, mkdir, open, rename, rmdir, unlink } from 'node:fs/promises';
+import { type FileHandle, link, lstat, open, rename, rmdir, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import type { PutOptions, PutResult } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { createDirectory } from '../../util/create-directory.js';
 import { KeyLocks } from '../../util/key-locks.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
@@ -228,7 +229,7 @@ async function openNew(path: string, { directory, file }: Permissions): Promise<
     return await open(path, 'wx', file);
   } catch (error) {
     if (errnoCode(error) !== 'ENOENT') throw error;
-    await mkdir(dirname(path), { recursive: true, mode: directory });
+    await createDirectory(dirname(path), directory);
     return open(path, 'wx', file);
   }
 }

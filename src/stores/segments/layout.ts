@@ -1,8 +1,9 @@
 import { constants } from 'node:fs';
-import { access, mkdir, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { access, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
+import { createDirectory } from '../../util/create-directory.js';
 import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, PRIVATE } from '../../util/permissions.js';
 import { isCreatedByStore } from '../directory/marker.js';
@@ -45,7 +46,7 @@ const FOREIGN_NAME = /^(?!(?:lost\+found|segments|format|index\.mdb-lock)$|write
 export async function createLayout(dir: string, permissions: Permissions): Promise<Layout> {
   try {
     const mode = permissions.directory;
-    const firstCreated = await mkdir(dir, { recursive: true, mode });
+    const firstCreated = await createDirectory(dir, mode);
     const layout = layoutOf(await realpath(dir), permissions);
     if (firstCreated !== undefined) await syncDirectory(dirname(firstCreated));
     // Other processes may create the store at the same time. The directory is therefore listed only once, and
@@ -53,7 +54,7 @@ export async function createLayout(dir: string, permissions: Permissions): Promi
     const names = await readdir(layout.root);
     await assertNotForeign(dir, names);
     if (!names.includes(SEGMENTS_NAME)) {
-      await mkdir(layout.segments, { recursive: true, mode });
+      await createDirectory(layout.segments, mode);
       await syncDirectory(layout.root);
     }
     return layout;
@@ -238,6 +239,9 @@ function exists(path: string): Promise<boolean> {
   );
 }
 
+/** Error codes of a directory that cannot be created, read or written. */
+const UNUSABLE = new Set(['EACCES', 'EPERM', 'EROFS', 'ENOENT']);
+
 /**
  * If the directory is the cause of `error`, returns an invalid option error for `dir`. Otherwise returns `error`
  * itself.
@@ -245,12 +249,10 @@ function exists(path: string): Promise<boolean> {
 export function toDirectoryError(dir: string, error: unknown): unknown {
   const code = errnoCode(error);
   if (code === 'EEXIST' || code === 'ENOTDIR') return directoryError(dir, 'a directory', 'a file', error);
-  if (code === 'EACCES' || code === 'EROFS') {
-    const failure = directoryError(dir, 'a directory that this process can read and write, or create', code, error);
-    failure.message += '; if it can be read, open the store with { readOnly: true }';
-    return failure;
-  }
-  return error;
+  if (code === undefined || !UNUSABLE.has(code)) return error;
+  const failure = directoryError(dir, 'a directory that this process can read and write, or create', code, error);
+  if (code !== 'ENOENT') failure.message += '; if it can be read, open the store with { readOnly: true }';
+  return failure;
 }
 
 function directoryError(dir: string, expected: string, received: string, cause?: unknown) {

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
+import { open, readdir, readFile, rename, stat, unlink } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { createDirectory } from '../../util/create-directory.js';
 import { PRIVATE } from '../../util/permissions.js';
 import { syncDirectories } from '../directory/paths.js';
 import { logTiered } from './log.js';
@@ -49,7 +50,7 @@ export class ReplicationQueue {
   static async open(directory: string, maxTasks: number): Promise<ReplicationQueue> {
     const queue = new ReplicationQueue(resolve(directory), maxTasks);
     try {
-      await mkdir(directory, { recursive: true, mode: PRIVATE.directory });
+      await createDirectory(directory, PRIVATE.directory);
       await queue.#load();
     } catch (cause) {
       const message = `queueDir: expected a writable directory, received '${directory}' (${errnoCode(cause)})`;
