@@ -49,6 +49,14 @@ export function countFrom(least: number): OptionCheck {
   };
 }
 
+/** Returns a check that accepts what `check` accepts, or a function. The values that a function returns are not checked. */
+export function orFunction({ expected, accepts }: OptionCheck): OptionCheck {
+  return {
+    expected: `${expected}, or a function that returns it`,
+    accepts: (value) => typeof value === 'function' || accepts(value),
+  };
+}
+
 /** Returns a check that accepts one of `values`. */
 export function oneOf(...values: readonly string[]): OptionCheck {
   return {

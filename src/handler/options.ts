@@ -17,6 +17,7 @@ import {
   OBJECT,
   type OptionCheck,
   oneOf,
+  orFunction,
 } from '../contract/validation.js';
 import { withNoTransform } from '../http/headers.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
@@ -25,6 +26,7 @@ import { MountedProtocols } from '../protocols/mounted.js';
 import { plain } from '../protocols/plain.js';
 import type { Protocol } from '../protocols/protocol.js';
 import type { FilePolicy } from '../send/file-source.js';
+import { type Limit, shareOf } from '../util/limit.js';
 import { isHandler } from './assert-handler.js';
 import { BrowserGuard } from './browser-guard.js';
 import { Cors } from './cors.js';
@@ -41,15 +43,15 @@ export interface SenderOptions {
    */
   readonly maxPooledBytes?: number | undefined;
   /**
-   * Number of processes on this host that serve artifacts. The default of `maxPooledBytes` and the limit on mapped
-   * bytes in flight are divided by this number, because they depend on the memory of the host. Other limits apply to
-   * each process. Default: 1.
+   * Number of processes on this host that serve artifacts, or a function that returns the current number. The defaults of
+   * `maxPooledBytes` and `maxOpenFiles` and the limit on mapped bytes in flight are divided by this number. Limits that
+   * are set explicitly apply to each process. Default: 1.
    */
-  readonly processes?: number | undefined;
+  readonly processes?: number | (() => number) | undefined;
   /**
    * Maximum number of descriptors for open files. A higher value is reduced to three quarters of RLIMIT_NOFILE, because
    * sockets need descriptors too. Each upload in flight counts as one; uploads use at most half of them, and those of one
-   * client address at most half of these. Default: half of RLIMIT_NOFILE.
+   * client address at most half of these. Default: half of RLIMIT_NOFILE, divided by `processes`.
    */
   readonly maxOpenFiles?: number | undefined;
   /**
@@ -126,9 +128,9 @@ export interface HandlerOptions extends SenderOptions {
 
 /** Options of a sender, with defaults filled in. */
 export interface SenderSettings {
-  readonly maxPooledBytes: number;
-  readonly processes: number;
-  readonly maxOpenFiles: number;
+  readonly maxPooledBytes: Limit;
+  readonly processes: Limit;
+  readonly maxOpenFiles: Limit;
   readonly memory: MemoryPressureProvider;
   readonly policy: FilePolicy;
   readonly timing: boolean;
@@ -209,7 +211,7 @@ function fillDefaults(options: SenderOptions): SenderSettings {
   return {
     maxPooledBytes: options.maxPooledBytes ?? defaultMaxPooledBytes(memory, processes),
     processes,
-    maxOpenFiles: maxOpenFiles(options.maxOpenFiles),
+    maxOpenFiles: maxOpenFiles(options.maxOpenFiles, processes),
     memory,
     policy: { map: options.map ?? 'auto', only },
     timing: options.timing ?? false,
@@ -222,7 +224,7 @@ function fillDefaults(options: SenderOptions): SenderSettings {
 const SENDER_CHECKS: Readonly<Record<keyof SenderOptions, OptionCheck>> = {
   // With a smaller pool, there would be too few buffers, and most responses would be 503.
   maxPooledBytes: countFrom(MIB),
-  processes: countFrom(1),
+  processes: orFunction(countFrom(1)),
   maxOpenFiles: countFrom(1),
   map: oneOf('auto', 'always', 'never'),
   timing: FLAG,
@@ -253,12 +255,13 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   ...SENDER_CHECKS,
 };
 
-function maxOpenFiles(requested: number | undefined): number {
+function maxOpenFiles(requested: number | undefined, processes: Limit): Limit {
   const limit = descriptorLimit();
-  return Math.max(1, Math.min(requested ?? Math.floor(limit / 2), Math.floor((limit * 3) / 4)));
+  if (requested === undefined) return shareOf(limit / 2, processes, 1);
+  return Math.max(1, Math.min(requested, Math.floor((limit * 3) / 4)));
 }
 
-function defaultMaxPooledBytes(memory: MemoryPressureProvider, processes: number): number {
+function defaultMaxPooledBytes(memory: MemoryPressureProvider, processes: Limit): Limit {
   const limit = memory.limitBytes || totalmem(); // 0: nothing can be measured
-  return Math.max(MIB, Math.floor(Math.min(64 * MIB, limit / 16) / processes));
+  return shareOf(Math.min(64 * MIB, limit / 16), processes, MIB);
 }

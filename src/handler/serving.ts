@@ -32,7 +32,7 @@ export function createServing(settings: SenderSettings, owner: object): Serving 
       mapper: bindings.mapper?.name,
       copiesResident: bindings.libc !== undefined,
       openFiles: openFiles.size,
-      maxOpenFiles,
+      maxOpenFiles: openFiles.maxOpenFiles,
       mappings: bindings.mappings,
       ...leases.stats(),
       pressure: memory.level,

@@ -20,9 +20,9 @@ export class StoreAccess {
   readonly #uploads: UploadSlots;
   readonly #download: Download;
 
-  constructor({ store, maxOpenFiles }: Settings, openFiles: OpenFiles, download: Download) {
+  constructor({ store }: Settings, openFiles: OpenFiles, download: Download) {
     this.#store = store;
-    this.#uploads = new UploadSlots(openFiles, maxOpenFiles);
+    this.#uploads = new UploadSlots(openFiles);
     this.#openFiles = openFiles;
     this.#download = download;
   }

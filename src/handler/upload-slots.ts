@@ -21,14 +21,16 @@ interface Waiter {
  */
 export class UploadSlots {
   readonly #openFiles: OpenFiles;
-  readonly #max: number;
   readonly #held = new Map<Peer, number>();
   readonly #waiting = new Set<Waiter>();
   #used = 0;
 
-  constructor(openFiles: OpenFiles, maxOpenFiles: number) {
+  constructor(openFiles: OpenFiles) {
     this.#openFiles = openFiles;
-    this.#max = Math.max(1, Math.floor(maxOpenFiles / 2));
+  }
+
+  get #max(): number {
+    return Math.max(1, Math.floor(this.#openFiles.maxOpenFiles / 2));
   }
 
   /**

@@ -2,6 +2,7 @@ import { close, fstat, open, stat } from 'node:fs';
 import { promisify } from 'node:util';
 import type { FileArtifact } from '../contract/artifact.js';
 import { errnoCode, HotblobError } from '../contract/errors.js';
+import { currentLimit, type Limit } from '../util/limit.js';
 import { isMissing } from '../util/missing-file.js';
 import { OPEN_FLAGS } from '../util/open-flags.js';
 import { isBelow } from './below-root.js';
@@ -32,7 +33,7 @@ interface Opening {
  */
 export class OpenFiles implements FileHolder {
   readonly #bindings: Bindings;
-  readonly #maxOpenFiles: number;
+  readonly #maxOpenFiles: Limit;
   readonly #files = new Map<string, OpenFile>();
   /** Files that are being opened, by path. A path that was released meanwhile is not among them. */
   readonly #opening = new Map<string, Opening>();
@@ -43,9 +44,14 @@ export class OpenFiles implements FileHolder {
   #sweep: Promise<void> | undefined;
   #closed = false;
 
-  constructor(bindings: Bindings, maxOpenFiles: number) {
+  constructor(bindings: Bindings, maxOpenFiles: Limit) {
     this.#bindings = bindings;
     this.#maxOpenFiles = maxOpenFiles;
+  }
+
+  /** Limit on the number of descriptors. */
+  get maxOpenFiles(): number {
+    return currentLimit(this.#maxOpenFiles);
   }
 
   /** Number of descriptors, including those that are being opened or closed. */
@@ -188,7 +194,7 @@ export class OpenFiles implements FileHolder {
   }
 
   async #openDescriptor(path: string): Promise<number | undefined> {
-    await this.#reserve(this.#maxOpenFiles);
+    await this.#reserve(this.maxOpenFiles);
     for (;;) {
       try {
         return await openAsync(path, OPEN_FLAGS);
@@ -226,7 +232,7 @@ export class OpenFiles implements FileHolder {
    * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if all descriptors are in use
    */
   reserve(): Promise<void> {
-    return this.#reserve(this.#maxOpenFiles);
+    return this.#reserve(this.maxOpenFiles);
   }
 
   unreserve(): void {
@@ -234,7 +240,7 @@ export class OpenFiles implements FileHolder {
   }
 
   #overloaded(): HotblobError {
-    const message = `all ${this.#descriptors} descriptors for files are in use (maxOpenFiles: ${this.#maxOpenFiles})`;
+    const message = `all ${this.#descriptors} descriptors for files are in use (maxOpenFiles: ${this.maxOpenFiles})`;
     return new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
   }
 

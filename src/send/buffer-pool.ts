@@ -1,4 +1,5 @@
 import type { CopyTarget } from '../page-cache/libc.js';
+import { currentLimit, type Limit } from '../util/limit.js';
 
 /**
  * Sizes of buffers. A window gets a buffer of the smallest size that holds it. If the pool has no room for this size,
@@ -36,7 +37,7 @@ interface Waiter {
  * streams cannot take the whole pool.
  */
 export class BufferPool {
-  readonly maxPooledBytes: number;
+  readonly #maxPooledBytes: Limit;
   /** Idle buffers by size. Each list is a stack: the buffers that have been idle for longest come first. */
   readonly #idle: PooledBuffer[][] = SIZES.map(() => []);
   #idleBytes = 0;
@@ -44,8 +45,13 @@ export class BufferPool {
   #ticks = 0;
   readonly #waiters = new Set<Waiter>();
 
-  constructor(maxPooledBytes: number) {
-    this.maxPooledBytes = maxPooledBytes;
+  constructor(maxPooledBytes: Limit) {
+    this.#maxPooledBytes = maxPooledBytes;
+  }
+
+  /** Limit on the total size of the buffers. If it falls below the bytes on loan, no buffer is lent until enough are returned. */
+  get maxPooledBytes(): number {
+    return currentLimit(this.#maxPooledBytes);
   }
 
   /** Total size of the buffers that are kept for reuse, in bytes. */

@@ -2,6 +2,7 @@ import { HotblobError } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { OpenFile } from '../page-cache/open-file.js';
+import { currentLimit, type Limit } from '../util/limit.js';
 import { BufferPool, type PooledBuffer } from './buffer-pool.js';
 import { Connection } from './connection.js';
 import { LoopBudget } from './loop-budget.js';
@@ -33,14 +34,14 @@ interface LeaseStats {
 export class Leases {
   readonly pressure: MemoryPressureProvider;
   readonly loopBudget = new LoopBudget();
-  readonly #processes: number;
+  readonly #processes: Limit;
   readonly #pool: BufferPool;
   readonly #connections = new WeakMap<object, Connection>();
   #mappedBytes = 0;
   #idleTimer: NodeJS.Timeout | undefined;
 
   /** @param processes number of processes on this host that share the headroom of `pressure` */
-  constructor(maxPooledBytes: number, pressure: MemoryPressureProvider, processes = 1) {
+  constructor(maxPooledBytes: Limit, pressure: MemoryPressureProvider, processes: Limit = 1) {
     this.#pool = new BufferPool(maxPooledBytes);
     this.pressure = pressure;
     this.#processes = processes;
@@ -48,7 +49,7 @@ export class Leases {
 
   /** Maximum number of mapped bytes in flight, under the current memory pressure. */
   get maxMappedBytes(): number {
-    return this.pressure.headroomBytes / this.#processes;
+    return this.pressure.headroomBytes / currentLimit(this.#processes);
   }
 
   stats(): LeaseStats {

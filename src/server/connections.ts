@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
 import { afterHttp2Read } from '../util/after-http2-read.js';
+import { currentLimit, type Limit } from '../util/limit.js';
 import { ConnectionsByAddress } from './connections-by-address.js';
 import { logConnection } from './log.js';
 import type { ServerConnection } from './server-connection.js';
@@ -11,7 +12,7 @@ import type { ConnectionTotals } from './stats.js';
  * the server waiting, first of the address with the most connections.
  */
 export class Connections {
-  readonly max: number;
+  readonly #max: Limit;
   readonly #totals: ConnectionTotals;
   /** Every TCP socket, also below TLS. */
   readonly #sockets = new Set<Socket>();
@@ -20,9 +21,14 @@ export class Connections {
   /** TCP sockets whose TLS handshake is in progress, by the address of the client. */
   readonly #handshakes = new Map<string, Socket>();
 
-  constructor(max: number, totals: ConnectionTotals) {
-    this.max = max;
+  constructor(max: Limit, totals: ConnectionTotals) {
+    this.#max = max;
     this.#totals = totals;
+  }
+
+  /** Maximum number of connections. */
+  get max(): number {
+    return currentLimit(this.#max);
   }
 
   get size(): number {

@@ -8,12 +8,14 @@ import {
   MILLISECONDS,
   OBJECT,
   type OptionCheck,
+  orFunction,
   WINDOW_BYTES,
 } from '../contract/validation.js';
 import { assertHandler, isHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
 import { descriptorLimit } from '../page-cache/bindings.js';
+import { type Limit, shareOf } from '../util/limit.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -37,9 +39,10 @@ export interface ServerOptions extends LimitOptions {
    * limit, the connection that has been idle for longest is closed for a new one. If none is idle, it is
    * the one whose client has kept the server waiting for longest, at least five seconds. In both cases, connections of the
    * address with the most connections come first, unless it is a loopback address. If there is none, the new one is
-   * closed. Default: half of RLIMIT_NOFILE minus an eighth of it, where the eighth counts as at most 64.
+   * closed. A function is called for each new connection. Default: half of RLIMIT_NOFILE minus an eighth of it, where the
+   * eighth counts as at most 64, divided by `processes`.
    */
-  readonly maxConnections?: number | undefined;
+  readonly maxConnections?: number | (() => number) | undefined;
   /**
    * Provider of the memory pressure, which determines the receive windows of uploads. Default:
    * `systemMemoryPressure()`.
@@ -52,10 +55,11 @@ type LimitOptions = { readonly [Name in keyof Limits]?: Limits[Name] | undefined
 /** Timeouts and limits of a server. The defaults are in `DEFAULT_LIMITS`. */
 export interface Limits {
   /**
-   * Number of processes on this host that share its memory. With `processes: n`, each process uses 1/n of the memory
-   * for uploads. Default: 1.
+   * Number of processes on this host that share its memory, or a function that returns the current number. With
+   * `processes: n`, each process uses 1/n of the memory for uploads, and the default of `maxConnections` is divided by n.
+   * Default: 1.
    */
-  readonly processes: number;
+  readonly processes: number | (() => number);
   /** Maximum number of concurrent streams of an HTTP/2 session. Default: 128. */
   readonly maxStreams: number;
   /**
@@ -163,7 +167,7 @@ export const DEFAULT_LIMITS: Limits = {
 export interface ServerSettings {
   readonly tls: TlsOptions | undefined;
   readonly handler: ExchangeHandler | undefined;
-  readonly maxConnections: number;
+  readonly maxConnections: Limit;
   readonly memory: MemoryPressureProvider;
   readonly limits: Limits;
 }
@@ -186,17 +190,20 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
   return {
     tls,
     handler,
-    maxConnections: connectionLimit(maxConnections),
+    maxConnections: connectionLimit(maxConnections, limits.processes),
     memory: memory ?? sharedMemoryPressure(),
     limits,
   };
 }
 
-function connectionLimit(requested: number | undefined): number {
+function connectionLimit(requested: Limit | undefined, processes: Limit): Limit {
   const limit = descriptorLimit();
+  const max = Math.floor((limit * 3) / 4);
   // The handler keeps half of the descriptors open. The rest is for stores and for the process itself.
   const standard = Math.floor(limit / 2) - Math.min(64, Math.floor(limit / 8));
-  return Math.max(1, Math.min(requested ?? standard, Math.floor((limit * 3) / 4)));
+  if (requested === undefined) return shareOf(standard, processes, 1);
+  const within = (count: number): number => Math.max(1, Math.min(count, max));
+  return typeof requested === 'number' ? within(requested) : () => within(requested());
 }
 
 /** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `listener` is neither a function nor a handler */
@@ -210,9 +217,9 @@ export function assertListener(listener: unknown): void {
 const CHECKS: Readonly<Record<keyof ServerOptions, OptionCheck>> = {
   tls: OBJECT,
   handler: OBJECT,
-  maxConnections: countFrom(1),
+  maxConnections: orFunction(countFrom(1)),
   memory: OBJECT,
-  processes: countFrom(1),
+  processes: orFunction(countFrom(1)),
   maxStreams: countFrom(1),
   keepAliveTimeoutMs: MILLISECONDS,
   idleTimeoutMs: MILLISECONDS,

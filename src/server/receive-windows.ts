@@ -1,5 +1,6 @@
 import type { ServerHttp2Session } from 'node:http2';
 import type { MemoryPressureProvider } from '../memory/pressure.js';
+import { currentLimit } from '../util/limit.js';
 import type { Limits } from './options.js';
 
 /**
@@ -48,7 +49,7 @@ export class UploadBudget {
     const session = Math.max(MIN_WINDOW_BYTES, Math.floor(sessionWindowBytes / divisor));
     const share = Math.min(
       session / Math.max(1, uploads),
-      headroomBytes / processes / divisor / Math.max(1, this.#uploads),
+      headroomBytes / currentLimit(processes) / divisor / Math.max(1, this.#uploads),
     );
     let stream = Math.floor(streamWindowBytes / divisor);
     while (stream > share) stream = Math.floor(stream / 2);

@@ -1,6 +1,7 @@
 import { settingsOf } from '../../handler/options.js';
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import { defaultMaxMappings, descriptorLimit, loadBindings } from '../../page-cache/bindings.js';
+import { currentLimit } from '../../util/limit.js';
 import { tryToLoad } from '../../util/load-optional.js';
 import { adviceFor } from './advice.js';
 import type { Diagnosis, OptionalState } from './diagnosis.js';
@@ -19,7 +20,7 @@ export async function diagnose(
 ): Promise<Diagnosis> {
   const bindings = loadBindings();
   const memory = systemMemoryPressure();
-  const { maxPooledBytes, maxOpenFiles } = settingsOf({ store: { get: () => undefined }, memory });
+  const settings = settingsOf({ store: { get: () => undefined }, memory });
   const diagnosis: Omit<Diagnosis, 'improvement'> = {
     version,
     node: process.version,
@@ -35,9 +36,9 @@ export async function diagnose(
     },
     limits: {
       descriptors: descriptorLimit(),
-      openFiles: maxOpenFiles,
+      openFiles: currentLimit(settings.maxOpenFiles),
       mappings: defaultMaxMappings(),
-      maxPooledBytes,
+      maxPooledBytes: currentLimit(settings.maxPooledBytes),
       mappedBytes: memory.headroomBytes,
     },
     serve: serve === undefined ? null : await checkServe(serve),
