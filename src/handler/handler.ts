@@ -12,6 +12,7 @@ import {
   type UploadOperation,
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
+import { MisuseGuard } from './misuse-guard.js';
 import { type HandlerOptions, type Settings, settingsOf } from './options.js';
 import { createProtocolRequest, warnOfRemovedPath } from './protocol-request.js';
 import { replyError, replyFailure, replyTo } from './record-reply.js';
@@ -55,12 +56,13 @@ export function createHandler(options: HandlerOptions): Handler {
  */
 type Outcome = 'answered' | 'missing' | 'foreign';
 
-class CacheHandler implements Handler {
+class CacheHandler extends MisuseGuard implements Handler {
   readonly #settings: Settings;
   readonly #serving: Serving;
   readonly #access: StoreAccess;
 
   constructor(settings: Settings) {
+    super();
     this.#settings = settings;
     this.#serving = createServing(settings, this);
     this.#access = new StoreAccess(settings, this.#serving.openFiles, this.#serving.download);

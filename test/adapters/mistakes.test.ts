@@ -1,5 +1,8 @@
-import { IncomingMessage, ServerResponse } from 'node:http';
+import assert from 'node:assert';
+import http, { IncomingMessage, ServerResponse } from 'node:http';
+import https from 'node:https';
 import { Socket } from 'node:net';
+import { inspect } from 'node:util';
 import test from 'ava';
 import { expressMiddleware, createSender as onExpress } from '../../src/adapters/express.js';
 import { fastifyPlugin, createSender as onFastify } from '../../src/adapters/fastify.js';
@@ -131,6 +134,21 @@ const CALLS: readonly (readonly [mistake: string, call: () => unknown, message: 
     () => createHandler({ store: './artifacts' as never }),
     /^store: expected a store, such as await directoryStore\(dir\), received '\.\/artifacts'$/,
   ],
+  ...[new Map(), new WeakMap(), new URLSearchParams(), new Headers(), new FormData()].map((store) => {
+    const { name } = store.constructor;
+    const message = `^store: expected a store, such as memoryStore\\(\\) or await directoryStore\\(dir\\), received a ${name}$`;
+    return [`a ${name} as store`, () => createHandler({ store: store as never }), new RegExp(message)] as const;
+  }),
+  [
+    'a handler as options of http.createServer',
+    () => http.createServer(createHandler({ store: memoryStore() }) as never),
+    /^createServer of node:http: expected a listener, received a handler; use createServer\(nodeListener\(handler\)\) with /,
+  ],
+  [
+    'a handler as options of https.createServer',
+    () => https.createServer(createHandler({ store: memoryStore() }) as never),
+    /^createServer of node:https: expected a listener, received a handler; use createServer\(nodeListener\(handler\)\) with /,
+  ],
   [
     'a protocol that was not called',
     () => createHandler({ store: memoryStore(), protocols: [nx as never] }),
@@ -168,6 +186,17 @@ for (const [mistake, call, message] of CALLS) {
     t.throws(call, { message });
   });
 }
+
+test('copies, JSON, inspection and comparison of a handler do not count as such a mistake', (t) => {
+  const handler = createHandler({ store: memoryStore() });
+  t.teardown(() => handler.close());
+  t.deepEqual(Object.keys({ ...handler }), []);
+  t.is(JSON.stringify(handler), '{}');
+  t.regex(inspect(handler, { showHidden: true, getters: false }), /CacheHandler/);
+  t.notThrows(() => assert.deepStrictEqual(handler, handler));
+  t.throws(() => assert.deepStrictEqual(handler, {}), { name: 'AssertionError' });
+  t.notThrows(() => structuredClone({ ...handler }));
+});
 
 test('a token as access policy is refused without showing it', (t) => {
   const error = t.throws(() => createHandler({ store: memoryStore(), access: 'secret-0123456789' as never }));
