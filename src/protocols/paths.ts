@@ -82,12 +82,17 @@ export interface NamespacePrefix {
  * namespace.
  *
  * @param folder first segment of the prefix, which no key without a namespace has
- * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a segment is empty or not percent-encoded UTF-8
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` if a segment is empty, `.` or `..`, or not percent-encoded UTF-8
  */
 export function namespaceOf(segments: readonly string[], folder: string): NamespacePrefix {
   if (segments.length === 0) return { namespace: undefined, prefix: '' };
   if (segments.includes('')) throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', 'path: expected no empty segment');
-  const namespace = segments.map(decodePath).join('/');
+  const names = segments.map(decodePath);
+  // Clients resolve such segments. If one of them arrives, the request was written by hand.
+  if (names.some((name) => name === '.' || name === '..')) {
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', "path: expected no segment '.' or '..'");
+  }
+  const namespace = names.join('/');
   return { namespace, prefix: `${folder}/${keySegment(namespace)}/` };
 }
 
