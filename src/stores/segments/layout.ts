@@ -1,7 +1,7 @@
 import { constants } from 'node:fs';
-import { access, readdir, readFile, realpath, rename, rm, stat, unlink, writeFile } from 'node:fs/promises';
+import { access, readdir, realpath, stat, statfs, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { errnoCode } from '../../contract/errors.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
 import { createDirectory } from '../../util/create-directory.js';
 import { isMissing } from '../../util/missing-file.js';
@@ -23,15 +23,17 @@ export interface Layout {
   readonly permissions: Permissions;
 }
 
-const INDEX_NAME = 'index.mdb';
+export const INDEX_NAME = 'index.mdb';
 const SEGMENTS_NAME = 'segments';
 /**
  * Name of the marker file. It exists while acknowledged bodies may not be on the disk (`durability: 'none'`), and
  * contains the boot id.
  */
-const UNSYNCED_NAME = 'unsynced';
+export const UNSYNCED_NAME = 'unsynced';
 /** Name of the file with the format of the store. */
 const FORMAT_NAME = 'format';
+/** Space that opening the store for writing takes: a few pages of the index and of the writer lock. */
+const MIN_FREE_BYTES = 128 * 1024;
 /**
  * Matches the name of a file that does not belong to a directory without an index: every name except `lost+found` and those
  * that another process creates before the index.
@@ -66,7 +68,8 @@ export async function createLayout(dir: string, permissions: Permissions): Promi
 /**
  * Checks that a segment store can be opened or created in `dir`, which must exist. Changes nothing.
  *
- * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` as {@link createLayout}, or if this process may not write to `dir`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` as {@link createLayout}, or if this process may not write to `dir`;
+ *   `ERR_HOTBLOB_STORAGE_FULL` if its file system is full
  */
 export async function checkLayout(dir: string): Promise<void> {
   try {
@@ -76,6 +79,7 @@ export async function checkLayout(dir: string): Promise<void> {
     for (const name of ['.', SEGMENTS_NAME, INDEX_NAME]) {
       if (name === '.' || names.includes(name)) await access(join(dir, name), constants.R_OK | constants.W_OK);
     }
+    await assertSpace(dir);
   } catch (error) {
     throw toDirectoryError(dir, error);
   }
@@ -146,50 +150,15 @@ export async function isSegmentStore(dir: string): Promise<boolean> {
 }
 
 /**
- * Empties the store if the system crashed while acknowledged bodies were not on the disk, because some may be
- * incomplete.
+ * Checks that the index can be opened for writing. LMDB writes to stderr itself when the disk is full.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system is full
  */
-export async function discardUnsynced(layout: Layout): Promise<void> {
-  const marker = await readMarker(layout);
-  if (marker === undefined || (marker !== '' && marker === (await readBootId()))) return;
-  // The index is removed first, because an index entry must never name a segment that does not exist.
-  for (const name of [INDEX_NAME, `${INDEX_NAME}-lock`]) await rm(join(layout.root, name), { force: true });
-  await syncDirectory(layout.root);
-  for (const name of await segmentFilesOf(layout.segments)) await unlink(join(layout.segments, name));
-  await unmarkUnsynced(layout);
-}
-
-/** Records that uploads are acknowledged before they are on the disk. */
-export async function markUnsynced(layout: Layout): Promise<void> {
-  const bootId = await readBootId();
-  if ((await readMarker(layout)) === bootId) return;
-  // The marker is written to a temporary file and renamed. Otherwise, a process that is killed while it writes would
-  // leave an empty marker, which would count as the marker of another boot.
-  const path = join(layout.root, UNSYNCED_NAME);
-  await writeFile(`${path}.new`, bootId, { flush: true, mode: layout.permissions.file });
-  await rename(`${path}.new`, path);
-  await syncDirectory(layout.root);
-}
-
-/** Records that all acknowledged uploads are on the disk. */
-export async function unmarkUnsynced(layout: Layout): Promise<void> {
-  await rm(join(layout.root, UNSYNCED_NAME), { force: true });
-  await syncDirectory(layout.root);
-}
-
-function readMarker(layout: Layout): Promise<string | undefined> {
-  return readFile(join(layout.root, UNSYNCED_NAME), 'latin1').catch((error: unknown) => {
-    if (errnoCode(error) === 'ENOENT') return undefined;
-    throw error;
-  });
-}
-
-/**
- * Reads an id that changes with every boot (proc_sys_kernel(5)). Resolves to the empty string on systems without such
- * an id.
- */
-async function readBootId(): Promise<string> {
-  return readFile('/proc/sys/kernel/random/boot_id', 'latin1').catch(() => '');
+async function assertSpace(dir: string): Promise<void> {
+  const { bavail, bsize } = await statfs(dir);
+  if (bavail * bsize >= MIN_FREE_BYTES) return;
+  const message = `the file system of '${dir}' is full: free some space, or open the store with { readOnly: true }`;
+  throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
 }
 
 function layoutOf(root: string, permissions: Permissions): Layout {
@@ -221,7 +190,7 @@ async function assertNoSegmentFiles(dir: string): Promise<void> {
 }
 
 /** Returns the names of the segments in a directory. If the directory does not exist or cannot be read, returns none. */
-async function segmentFilesOf(directory: string): Promise<string[]> {
+export async function segmentFilesOf(directory: string): Promise<string[]> {
   const names = await readdir(directory).catch((error: unknown): string[] => {
     if (isMissing(error) || errnoCode(error) === 'EACCES') return [];
     throw error;

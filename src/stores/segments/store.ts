@@ -1,8 +1,6 @@
-import { statfs } from 'node:fs/promises';
 import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Artifact } from '../../contract/artifact.js';
-import { HotblobError } from '../../contract/errors.js';
 import {
   assertEncodable,
   assertKey,
@@ -21,8 +19,8 @@ import { closedError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
 import {
   assertFormat,
+  checkLayout,
   createLayout,
-  discardUnsynced,
   findLayout,
   type Layout,
   prepareIndex,
@@ -30,6 +28,7 @@ import {
 } from './layout.js';
 import { loadLmdb } from './lmdb.js';
 import { SegmentIndex } from './segment-index.js';
+import { assertSynced, discardUnsynced } from './unsynced.js';
 import { SegmentWriter } from './writer.js';
 import { WriterLock } from './writer-lock.js';
 
@@ -107,9 +106,6 @@ const MIN_SEGMENTS = 8;
  */
 const MAX_SEGMENT_BYTES = 2 ** 40;
 
-/** Space that opening the store for writing takes: a few pages of the index and of the writer lock. */
-const MIN_FREE_BYTES = 128 * 1024;
-
 /** Time after which `list` yields to the event loop, in milliseconds. */
 const LIST_BATCH_MS = 3;
 
@@ -156,12 +152,13 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   if (readOnly) {
     const layout = await findLayout(dir);
     await assertFormat(layout.root);
+    await assertSynced(layout);
     const index = await SegmentIndex.open(layout.index, { readOnly: true, durable: true, permissions });
     return new ReadableStore(layout, index, verifyReads);
   }
   const layout = await createLayout(dir, permissions);
   await assertFormat(layout.root);
-  await assertSpace(layout.root);
+  await checkLayout(layout.root);
   const lock = await WriterLock.acquire(layout.root, permissions).catch((error: unknown) => {
     throw toDirectoryError(dir, error);
   });
@@ -178,18 +175,6 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
     for (const cleanup of cleanups) await cleanup();
     throw error;
   }
-}
-
-/**
- * Checks that the index can be opened for writing. LMDB writes to stderr itself when the disk is full.
- *
- * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system is full
- */
-async function assertSpace(root: string): Promise<void> {
-  const { bavail, bsize } = await statfs(root);
-  if (bavail * bsize >= MIN_FREE_BYTES) return;
-  const message = `the file system of '${root}' is full: free some space, or open the store with { readOnly: true }`;
-  throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
 }
 
 class ReadableStore implements SegmentStoreReader {

@@ -5,12 +5,13 @@ import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
 import { closedError, toStorageError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
-import { type Layout, markUnsynced, unmarkUnsynced } from './layout.js';
+import type { Layout } from './layout.js';
 import { Quota } from './quota.js';
 import { Receiver } from './receiver.js';
 import { recoverSegments } from './recovery.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
+import { markUnsynced, unmarkUnsynced } from './unsynced.js';
 import { Usage } from './usage.js';
 
 export interface WriterSettings {

@@ -52,6 +52,8 @@ test('durability none: after a crash of the system, the store starts empty', asy
   await assertBody(t, sameBoot, 'a', content(1000));
   await sameBoot.close();
   await writeFile(join(dir, 'unsynced'), 'another boot');
+  const reading = segmentStore(dir, { readOnly: true });
+  await t.throwsAsync(reading, { code: 'ERR_HOTBLOB_CORRUPT', message: /open the store once for writing/ });
   const later = await segmentStore(dir);
   t.is(later.get('a'), undefined);
   await put(later, 'a', content(2000));
