@@ -4,6 +4,7 @@ import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
+import { assertDirectoryWritable } from '../../stores/directory/open-directory.js';
 import { directoryStore } from '../../stores/directory/store.js';
 import { checkLayout, isSegmentStore } from '../../stores/segments/layout.js';
 import { segmentStore } from '../../stores/segments/store.js';
@@ -95,13 +96,10 @@ async function checkDirectory({ options }: ServeCheck, warn: Warn): Promise<void
     if (!(await isAllowed(dir, constants.R_OK | constants.X_OK))) {
       throw new Error(`--dir: this user may not read ${dir}; change its owner, or run the server as its owner`);
     }
-    if (kind === 'directory' && !(await isAllowed(dir, constants.W_OK))) {
-      if (options.upstream?.mode === 'write-back') {
-        throw new Error(`--dir: this user may not write to ${dir}, which --upstream-mode write-back requires`);
-      }
-      warn(`--dir: this user may not write to ${dir} (or its file system is read-only): uploads cannot be stored`);
+    if (kind === 'directory') {
+      await (await directoryStore(dir, { readOnly: true })).close();
+      await assertDirectoryWritable(await realpath(dir)).catch((error) => warnOfReadOnly(error, options, warn));
     }
-    if (kind === 'directory') await (await directoryStore(dir, { readOnly: true })).close();
     if ((await lstat(dir)).isSymbolicLink()) warn(`--dir: ${dir} is a symbolic link to ${await realpath(dir)}`);
   }
   if (kind !== 'segments') {
@@ -121,11 +119,17 @@ async function checkDirectory({ options }: ServeCheck, warn: Warn): Promise<void
     await checkLayout(dir);
     await WriterLock.assertFree(await realpath(dir));
   } catch (error) {
-    const reason = isStore && options.upstream === undefined ? readOnlyReasonOf(error) : undefined;
-    if (reason === undefined) throw error;
-    warn(`--dir: ${dir} is served read-only, uploads are refused: ${reason}`);
+    if (!isStore) throw error;
+    warnOfReadOnly(error, options, warn);
   }
   if (isStore) await (await segmentStore(dir, { readOnly: true })).close();
+}
+
+/** @throws `error`, unless the server would serve its store read-only because of it */
+function warnOfReadOnly(error: unknown, { dir, upstream }: ServeOptions, warn: Warn): void {
+  const reason = upstream === undefined ? readOnlyReasonOf(error) : undefined;
+  if (reason === undefined) throw error;
+  warn(`--dir: ${dir} is served read-only, uploads are refused: ${reason}`);
 }
 
 async function checkUpstream({ upstream }: ServeOptions, warn: Warn): Promise<void> {

@@ -15,8 +15,14 @@ export function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || isLoopbackAddress(host);
 }
 
-/** Returns one line that says who may read and write, and why. */
-export function describeAccess({ host, writable, access, allowedHosts }: AccessOptions): string {
+/**
+ * Returns one line that says who may read and write, and why.
+ *
+ * @param readOnlyReason reason for which nobody may write, although the options allow it
+ */
+export function describeAccess(options: AccessOptions, readOnlyReason?: string): string {
+  const { host, writable, access, allowedHosts } = options;
+  if (readOnlyReason !== undefined) return `access: read-only for ${readersOf(options)}: ${readOnlyReason}`;
   if (access !== undefined) {
     const { file, anonymous = 'none' } = access;
     const others = { none: 'no access', read: 'read access', write: 'read and write access' };
@@ -29,4 +35,9 @@ export function describeAccess({ host, writable, access, allowedHosts }: AccessO
   return writable
     ? 'access: read and write for every client (--writable, no --tokens)'
     : `access: read-only for every client (no --tokens; ${host} is not a loopback address); to accept uploads, use --tokens FILE or --writable`;
+}
+
+function readersOf({ host, access }: AccessOptions): string {
+  if (access !== undefined && access.anonymous === undefined) return `clients with a token in ${access.file}`;
+  return access === undefined && isLoopbackHost(host) ? 'every program on this machine' : 'every client';
 }

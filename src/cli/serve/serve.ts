@@ -119,7 +119,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const url = `${certificate === undefined ? 'http' : 'https'}://${host}:${port}`;
   return {
     port,
-    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options)}`,
+    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options, served.readOnlyReason)}`,
     async reload() {
       await Promise.all([access?.reload(), certificateFiles?.reload()]);
     },

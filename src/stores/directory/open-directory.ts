@@ -41,19 +41,24 @@ export async function openDirectory(
   }
   await assertNoSegments(opened.root);
   await assertKnownFormat(opened.root, markerOf(opened.root));
-  if (!readOnly) await assertWritable(opened.root);
+  if (!readOnly) await assertDirectoryWritable(opened.root);
   return opened;
 }
 
-/** Checks the directory for temporary files, or the one in which it would be created. */
-async function assertWritable(root: string): Promise<void> {
+/**
+ * Checks that this process may write to the directory of a store and to those below it that the store uses, if they exist.
+ *
+ * @param root path without symbolic links
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if it may not
+ */
+export async function assertDirectoryWritable(root: string): Promise<void> {
   const own = join(root, RESERVED_NAME);
-  for (const path of [join(own, UPLOADS_NAME), own, root]) {
+  for (const path of [root, own, join(own, UPLOADS_NAME)]) {
     try {
-      return await access(path, constants.W_OK | constants.X_OK);
+      await access(path, constants.W_OK | constants.X_OK);
     } catch (cause) {
       const code = errnoCode(cause);
-      if (code === 'ENOENT' && path !== root) continue;
+      if (code === 'ENOENT' && path !== root) return;
       const remedy = 'change its owner or mode, or open the store with { readOnly: true }';
       throw directoryError(`that this process can write to, received ${code} at '${path}'; ${remedy}`, cause);
     }

@@ -101,7 +101,7 @@ const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
  * path of a file relative to `dir`.
  *
  * An upload is written to a temporary file below `dir/.hotblob`, synced to disk and then renamed, so that readers see
- * either the old or the new artifact. Keys below `.hotblob` are rejected. A read-only directory can be served. Several
+ * either the old or the new artifact. Keys below `.hotblob` are rejected. Several
  * processes can share a directory. Each process counts the uploads of the others only at its next scan, so the files
  * can exceed `maxBytes` until then.
  *
@@ -297,6 +297,6 @@ async function removeStaleUploads(uploads: string): Promise<void> {
       if ((await stat(path)).mtimeMs < Date.now() - STALE_AFTER_MS) await unlink(path);
     }
   } catch {
-    // There were no uploads yet, the directory is read-only, or another process removes the files at the same time.
+    // There were no uploads yet, or another process removes the files at the same time.
   }
 }

@@ -39,3 +39,18 @@ for (const [title, options, expected] of CASES) {
     t.regex(describeAccess(options), expected);
   });
 }
+
+test('says for whom and why a store is read-only', (t) => {
+  const reason = 'the file system is full';
+  const tokens = (anonymous?: 'read') => ({ access: { file: 'tokens', anonymous } });
+  const cases: [Partial<Parameters<typeof describeAccess>[0]>, string][] = [
+    [{}, 'every program on this machine'],
+    [{ host: '0.0.0.0' }, 'every client'],
+    [tokens(), 'clients with a token in tokens'],
+    [tokens('read'), 'every client'],
+  ];
+  for (const [options, readers] of cases) {
+    const all = { host: '127.0.0.1', writable: true, access: undefined, ...options };
+    t.is(describeAccess(all, reason), `access: read-only for ${readers}: ${reason}`);
+  }
+});
