@@ -81,15 +81,19 @@ export class Connections {
   }
 
   /**
-   * Tracks a TCP socket until {@link endHandshake}. Over a Unix socket, a connection is not tracked before the end of the
-   * handshake: it counts towards the limit, but no other connection can take its place until the handshake times out.
+   * Replaces the connection of a tracked TCP socket, and tracks it until {@link endHandshake}. Over a Unix socket, a connection is
+   * not tracked during the handshake: it counts towards the limit, but no other connection can take its place until the handshake
+   * times out.
    */
   beginHandshake(socket: Socket, connection: ServerConnection): void {
     const address = addressOf(socket);
     // Without an address, as over a Unix socket, the end of the handshake could not be assigned.
-    if (address === undefined) return;
+    if (address === undefined) {
+      this.#delete(socket);
+      return;
+    }
     this.#handshakes.set(address, socket);
-    this.add(socket, connection);
+    this.replace(socket, connection);
     socket.on('close', () => this.#handshakes.delete(address));
   }
 

@@ -1,4 +1,5 @@
+export type { CacheServer } from './cache-server.js';
 export type { RequestListener } from './listeners.js';
 export type { Limits, ServerOptions } from './options.js';
-export { type CacheServer, createServer } from './server.js';
+export { createServer } from './server.js';
 export type { ServerStats, TerminationReason } from './stats.js';

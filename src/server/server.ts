@@ -21,6 +21,7 @@ import { Http1Exchange } from '../adapters/http1-exchange.js';
 import { invalidOption } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
+import type { CacheServer } from './cache-server.js';
 import { Connections } from './connections.js';
 import { hasInvalidHost } from './host-field.js';
 import { Http1Connection } from './http1-connection.js';
@@ -29,40 +30,16 @@ import { listenersOf, type RequestListener } from './listeners.js';
 import { logConnection } from './log.js';
 import { checkIntervalMs, http1Options, http2Options, tlsOptions } from './node-options.js';
 import { assertListener, type Limits, type ServerOptions, type ServerSettings, serverSettingsOf } from './options.js';
-import { onWireProtocol, type WireProtocol } from './preface.js';
+import { beginsHttp, detectProtocol, type WireProtocol, wireProtocolOf } from './preface.js';
 import { UploadBudget } from './receive-windows.js';
+import { withCertificate } from './renewed-certificate.js';
 import { ConnectionTotals, type ServerStats } from './stats.js';
 import { UnknownConnection } from './unknown-connection.js';
+import { answerWrongScheme } from './wrong-scheme.js';
 
 /** Interval between checks of the connections while the server closes. */
 const DRAIN_CHECK_MS = 50;
 const DEFAULT_DRAIN_TIMEOUT_MS = 30_000;
-
-/** Server that speaks HTTP/1.1 and HTTP/2 on one port. Created by {@link createServer}. */
-export interface CacheServer {
-  /** Starts listening. Resolves when the server listens. Rejects with the system error, such as `EADDRINUSE`. */
-  listen(options: ListenOptions): Promise<void>;
-  /** Returns the address, or `null` if the server does not listen. */
-  address(): AddressInfo | string | null;
-  /** Returns the number of open connections, and totals since the server was created. */
-  stats(): ServerStats;
-  /**
-   * Replaces the certificate and the key for new connections, for example after a renewal: `cert` and `key`, or `pfx`, with
-   * their `passphrase`. The other options of `tls` remain, and open connections are kept.
-   *
-   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the server was created without `tls`, or for `cert` without `key` or
-   *   `key` without `cert`
-   * @throws the error of node:tls if the certificate and the key cannot be used. The previous ones then remain in use
-   */
-  setSecureContext(options: SecureContextOptions): void;
-  /**
-   * Closes the server gracefully. Drains every connection, lets requests in flight complete, and destroys the
-   * connections that remain after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server
-   * accepts new connections, so that a load balancer can still request its readiness. Resolves when every connection
-   * has closed.
-   */
-  close(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
-}
 
 /**
  * Creates a server that speaks HTTP/1.1 and HTTP/2 on one port. On a plain port, the server detects the protocol by the
@@ -80,10 +57,12 @@ class DualProtocolServer implements CacheServer {
   readonly #tls: TlsOptions | undefined;
   readonly #context: Http2Context;
   /**
-   * Server that accepts all connections. Its own listeners, which parse HTTP/1.1, are called through `#acceptHttp1`.
+   * Server that accepts all connections. Its own listeners are called through `#acceptHttp1`, which parses HTTP/1.1, and
+   * `#acceptTls`, which begins a handshake.
    */
   readonly #http1: Http1Server;
   readonly #acceptHttp1: (socket: Socket) => void;
+  readonly #acceptTls: (socket: Socket) => void = ignore;
   /** Server for HTTP/2. It never listens on a port; HTTP/2 connections are passed to it. */
   readonly #http2: Http2Server;
   readonly #connections: Connections;
@@ -111,16 +90,13 @@ class DualProtocolServer implements CacheServer {
         : createHttpsServer({ ...tls, ...tlsOptions(limits), ...options }, onRequest);
     this.#http1.on('checkContinue', continueOnRead);
     this.#http1.maxHeadersCount = limits.maxHeaders + 1; // one more than allowed, so that #admit sees the excess
-    const event = tls === undefined ? 'connection' : 'secureConnection';
-    const acceptListeners = this.#http1.listeners(event);
-    this.#acceptHttp1 = (socket) => {
-      for (const accept of acceptListeners) accept.call(this.#http1, socket);
-    };
-    this.#http1.removeAllListeners(event);
     if (tls === undefined) {
+      this.#acceptHttp1 = takeListeners(this.#http1, 'connection');
       this.#http1.on('connection', (socket) => this.#acceptPlain(socket));
     } else {
-      this.#http1.on('connection', (socket) => this.#beginHandshake(socket));
+      this.#acceptTls = takeListeners(this.#http1, 'connection');
+      this.#acceptHttp1 = takeListeners(this.#http1, 'secureConnection');
+      this.#http1.on('connection', (socket) => this.#acceptHandshake(socket));
       this.#http1.on('secureConnection', (socket: TLSSocket) => this.#acceptSecure(socket));
       this.#http1.on('tlsClientError', (error: Error) => logConnection('TLS error: %s', error.message));
     }
@@ -195,24 +171,52 @@ class DualProtocolServer implements CacheServer {
     clearInterval(this.#checkTimer);
   }
 
-  #beginHandshake(socket: Socket): void {
-    if (!this.#connections.admit(socket)) return;
-    // Node limits the time of the handshake.
-    const connection = new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY);
-    this.#connections.beginHandshake(socket, connection);
-  }
-
-  #acceptPlain(socket: Socket): void {
+  /** Tracks a new TCP socket until `detect` recognises its first bytes, and then calls `callback`. */
+  #accept<T>(
+    socket: Socket,
+    detect: (bytes: Uint8Array) => T | undefined,
+    callback: (detected: T, received: Buffer) => void,
+  ) {
     if (!this.#connections.admit(socket)) return;
     const deadline = performance.now() + this.#limits.prefaceTimeoutMs;
     this.#connections.add(socket, new UnknownConnection(socket, this.#context.totals, deadline));
-    onWireProtocol(socket, (protocol, received) => this.#begin(socket, protocol, received));
+    detectProtocol(socket, detect, callback);
+  }
+
+  #acceptPlain(socket: Socket): void {
+    this.#accept(socket, wireProtocolOf, (protocol, received) => {
+      if (protocol === 'tls') this.#refuseScheme(socket, 'http');
+      else this.#begin(socket, protocol, received);
+    });
+  }
+
+  #acceptHandshake(socket: Socket): void {
+    this.#accept(socket, beginsHttp, (isHttp, received) => {
+      if (isHttp) {
+        this.#refuseScheme(socket, 'https');
+        return;
+      }
+      this.#connections.beginHandshake(socket, this.#withoutDeadline(socket)); // Node limits the time of the handshake
+      // A new TLS socket first reads the bytes that are buffered in the TCP socket.
+      socket.pause().unshift(received);
+      this.#acceptTls(socket);
+    });
   }
 
   #acceptSecure(socket: TLSSocket): void {
     this.#connections.endHandshake(socket);
-    this.#connections.add(socket, new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY));
+    this.#connections.add(socket, this.#withoutDeadline(socket));
     this.#begin(socket, socket.alpnProtocol === 'h2' ? 'http2' : 'http1');
+  }
+
+  #withoutDeadline(socket: Socket): UnknownConnection {
+    return new UnknownConnection(socket, this.#context.totals, Number.POSITIVE_INFINITY);
+  }
+
+  #refuseScheme(socket: Socket, expected: 'http' | 'https'): void {
+    this.#context.totals.terminated.preface++;
+    this.#connections.replace(socket, this.#withoutDeadline(socket)); // the response has a time limit of its own
+    answerWrongScheme(socket, expected);
   }
 
   /**
@@ -220,7 +224,7 @@ class DualProtocolServer implements CacheServer {
    *
    * @param received bytes that were read to detect the protocol
    */
-  #begin(socket: Socket, protocol: WireProtocol, received?: Buffer): void {
+  #begin(socket: Socket, protocol: Exclude<WireProtocol, 'tls'>, received?: Buffer): void {
     if (protocol === 'http1') {
       const { totals } = this.#context;
       this.#connections.replace(socket, new Http1Connection(socket, this.#limits, totals, this.#expiresAt()));
@@ -242,8 +246,7 @@ class DualProtocolServer implements CacheServer {
       this.#http2.emit('connection', socket);
     } else {
       this.#context.totals.terminated.preface++;
-      const reason = protocol === 'tls' ? 'TLS on a plain port' : 'neither HTTP/1.1 nor HTTP/2';
-      logConnection('connection destroyed: %s', reason);
+      logConnection('connection destroyed: neither HTTP/1.1 nor HTTP/2');
       socket.destroy();
     }
   }
@@ -266,17 +269,13 @@ class DualProtocolServer implements CacheServer {
   }
 }
 
-/**
- * Returns the options of a server with a new certificate. Of the old one nothing remains, because Node prefers `pfx` to `cert`
- * and `key`.
- */
-function withCertificate(current: TlsOptions | undefined, renewed: SecureContextOptions): SecureContextOptions {
-  const { cert, key, pfx } = renewed;
-  if (cert === undefined && key === undefined && pfx === undefined) return { ...current, ...renewed };
-  if (cert === undefined && key !== undefined) throw invalidOption('cert', 'the certificate of the key', cert);
-  // Node accepts a certificate without a key; each handshake would then fail.
-  if (cert !== undefined && key === undefined) throw invalidOption('key', 'the key of the certificate', key);
-  return { ...current, cert: undefined, key: undefined, pfx: undefined, passphrase: undefined, ...renewed };
+/** Removes the listeners of an event, and returns a function that calls them. */
+function takeListeners(server: Http1Server, event: string): (socket: Socket) => void {
+  const listeners = server.listeners(event);
+  server.removeAllListeners(event);
+  return (socket) => {
+    for (const listener of listeners) listener.call(server, socket);
+  };
 }
 
 /**

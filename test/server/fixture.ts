@@ -2,8 +2,9 @@ import { once } from 'node:events';
 import http2, { type ClientHttp2Session } from 'node:http2';
 import net, { type AddressInfo, type Socket } from 'node:net';
 import type { ExecutionContext } from 'ava';
+import type { CacheServer } from '../../src/server/cache-server.js';
 import type { ServerOptions } from '../../src/server/options.js';
-import { type CacheServer, createServer } from '../../src/server/server.js';
+import { createServer } from '../../src/server/server.js';
 import { afterHttp2Read } from '../../src/util/after-http2-read.js';
 import { certificate } from '../helpers/certificate.js';
 

@@ -2,7 +2,8 @@ import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import tls from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
-import { type CacheServer, createServer } from '../../src/server/server.js';
+import type { CacheServer } from '../../src/server/cache-server.js';
+import { createServer } from '../../src/server/server.js';
 import { certificate, generateCertificate } from '../helpers/certificate.js';
 
 /** Self-signed certificate with the common name `pfx`, valid until 2126, and its key. */

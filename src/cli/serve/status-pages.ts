@@ -8,7 +8,7 @@ import { answerError, answerReply } from '../../handler/reply.js';
 import type { HandlerStats } from '../../handler/stats.js';
 import { createMetrics, type Metrics } from '../../metrics/metrics.js';
 import { jsonReply, type Reply } from '../../protocols/protocol.js';
-import type { CacheServer } from '../../server/server.js';
+import type { CacheServer } from '../../server/cache-server.js';
 import type { ServerStats } from '../../server/stats.js';
 import { loadOptional } from '../../util/load-optional.js';
 
