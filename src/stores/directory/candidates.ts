@@ -44,20 +44,22 @@ export class OldestFiles {
  * Files of a directory in the order of their last use. The list has all files, or the least recently used ones if there are more
  * than fit. A truncated list gets no new uploads, because all files that it lacks were used before them.
  *
- * A use of a file does not change the list. If the next candidate was used, the caller puts it back with {@link defer}.
+ * A use of a file does not change the list. If the next candidate was used, the caller puts it back with {@link defer}. The list
+ * keeps deleted files until they are taken, because a scan may have found a file that was deleted during it.
  */
 export class EvictionCandidates {
   readonly #capacity: number;
-  #leastRecentFirst = leastRecentFirst();
+  #list = new CandidateList();
   /** List from which the last file was taken. A scan may have replaced it since. */
-  #takenFrom = this.#leastRecentFirst;
+  #takenFrom = this.#list;
   #isTruncated = false;
   /** Number of files that the list had at the end of the scan and that have not been taken since. */
   #untaken = 0;
-  /** Keys of files that this store has deleted although they may be in the list. */
-  #deleted = new Set<string>();
-  /** The same for the list that is being replaced. */
-  #deletedBefore: ReadonlySet<string> = new Set();
+  /** Keys that this store has deleted since the scan of the list began, with the numbers of the deletions, the oldest first. */
+  readonly #deletions = new Map<string, number>();
+  #deletionCount = 0;
+  /** Number of deletions when the last scan began. */
+  #deletionsBeforeScan = 0;
   /** Uploads of new keys since the scan in progress has begun. */
   #uploaded: Map<string, Candidate> | undefined;
 
@@ -67,78 +69,93 @@ export class EvictionCandidates {
 
   /** Whether a scan should renew the list before it is used up. */
   get isLow(): boolean {
-    return (this.#isTruncated && this.#untaken < this.#capacity / 2) || this.#deleted.size > this.#capacity;
+    return (this.#isTruncated && this.#untaken < this.#capacity / 2) || this.#deletions.size > this.#capacity;
   }
 
   /** Removes and returns the least recently used file, or undefined if the list is empty. */
   take(): Candidate | undefined {
     this.#untaken--;
-    this.#takenFrom = this.#leastRecentFirst;
-    return this.#leastRecentFirst.pop();
+    this.#takenFrom = this.#list;
+    return this.#list.take();
   }
 
   /** Puts back the file that was taken last, because it has been used since it was added to the list. */
   defer(file: Candidate, usedAt: number): void {
-    if (this.#takenFrom !== this.#leastRecentFirst) return; // the new list has the file as well
-    this.#leastRecentFirst.push({ ...file, usedAt });
+    if (this.#takenFrom !== this.#list) return; // the new list has the file as well
+    this.#list.add({ ...file, usedAt });
   }
 
   /** Adds an upload under a key that had no file. */
   addUpload(file: Candidate): void {
     if (this.#uploaded !== undefined && this.#uploaded.size < this.#capacity) this.#uploaded.set(file.key, file);
     // A file that was deleted and uploaded again is still in the list.
-    if (this.#deleted.delete(file.key)) return;
-    this.#isTruncated ||= this.#leastRecentFirst.size >= this.#capacity;
-    if (!this.#isTruncated) this.#leastRecentFirst.push(file);
+    if (this.#list.has(file.key)) return;
+    this.#isTruncated ||= this.#list.size >= this.#capacity;
+    if (!this.#isTruncated) this.#list.add(file);
   }
 
-  /** Records that this store has deleted a file. The list may have it, or the scan in progress may have found it. */
+  /** Records that this store has deleted a file. */
   recordDeletion(key: string): void {
-    this.#deleted.add(key);
+    this.#deletions.delete(key);
+    this.#deletions.set(key, ++this.#deletionCount);
     this.#uploaded?.delete(key);
   }
 
-  /** Records that the file which was taken last is deleted. A scan may have found it since it was taken. */
-  recordEviction(key: string): void {
-    if (this.#uploaded !== undefined || this.#takenFrom !== this.#leastRecentFirst) this.recordDeletion(key);
-  }
-
-  /** Records that a file which was taken does not exist. Returns whether this store has deleted it. */
-  recordMissing(key: string): boolean {
-    // The new list may have the file as well.
-    if (this.#uploaded !== undefined) return this.#deleted.has(key) || this.#deletedBefore.has(key);
-    return this.#deleted.delete(key);
+  /**
+   * Returns whether another program must have deleted the file that was taken last and does not exist. If a scan has replaced the
+   * list since, the file is not part of the scan's result, whoever has deleted it.
+   */
+  isLost(key: string): boolean {
+    return this.#takenFrom === this.#list && !this.#deletions.has(key);
   }
 
   beginScan(): void {
     this.#uploaded = new Map();
+    this.#deletionsBeforeScan = this.#deletionCount;
   }
 
   /** Replaces the list by the files that a scan has found, and the uploads since it began. */
   async endScan(found: OldestFiles): Promise<void> {
-    const deleted = this.#deleted;
-    this.#deletedBefore = deleted;
-    this.#deleted = new Set();
-    const renewed = leastRecentFirst();
-    const keys = new Set<string>();
+    const renewed = new CandidateList();
     for (const file of found) {
-      if (!deleted.has(file.key) && !this.#uploaded?.has(file.key)) {
-        renewed.push(file);
-        keys.add(file.key);
-      }
+      if (!this.#uploaded?.has(file.key)) renewed.add(file);
       await pause();
     }
     const uploaded = this.#uploaded?.values() ?? [];
     this.#uploaded = undefined;
-    this.#deletedBefore = new Set();
-    this.#leastRecentFirst = renewed;
+    this.#list = renewed;
     this.#isTruncated = found.isTruncated;
-    // A file that was evicted and uploaded again in the loop above is in the new list already.
-    for (const file of uploaded) if (!keys.has(file.key)) this.addUpload(file);
+    for (const file of uploaded) this.addUpload(file);
     this.#untaken = renewed.size;
+    // The scan cannot have found a file that was deleted before it.
+    for (const [key, number] of this.#deletions) {
+      if (number > this.#deletionsBeforeScan) break;
+      this.#deletions.delete(key);
+    }
   }
 }
 
-function leastRecentFirst(): Heap<Candidate> {
-  return new Heap((a, b) => a.usedAt < b.usedAt);
+/** Candidates in the order of their last use, each key once. */
+class CandidateList {
+  readonly #leastRecentFirst = new Heap<Candidate>((a, b) => a.usedAt < b.usedAt);
+  readonly #keys = new Set<string>();
+
+  get size(): number {
+    return this.#keys.size;
+  }
+
+  has(key: string): boolean {
+    return this.#keys.has(key);
+  }
+
+  add(file: Candidate): void {
+    this.#keys.add(file.key);
+    this.#leastRecentFirst.push(file);
+  }
+
+  take(): Candidate | undefined {
+    const file = this.#leastRecentFirst.pop();
+    if (file !== undefined) this.#keys.delete(file.key);
+    return file;
+  }
 }

@@ -275,7 +275,7 @@ export class DirectoryEviction {
         return false;
       }
       await unlink(path);
-      this.#candidates.recordEviction(key);
+      this.#candidates.recordDeletion(key);
       await releaseFile(path);
       const sidecarBytes = await this.#sidecars.remove(key, body);
       const directories = await removeEmptyParents(this.#root, path);
@@ -285,8 +285,7 @@ export class DirectoryEviction {
       this.#renewal.countEviction(bytes);
       return true;
     } catch (error) {
-      if (!isMissing(error) || this.#candidates.recordMissing(key)) return false;
-      // Another program has deleted it.
+      if (!isMissing(error) || !this.#candidates.isLost(key)) return false;
       this.#usage.change(-1, -file.diskBytes);
       this.#renewal.markStale();
       return true;

@@ -93,9 +93,9 @@ export class Renewal {
       if (artifacts > MAX_FILES_AWAITED) this.#onManyFiles();
     });
     if (result === undefined) return;
-    await usage.afterOperations(() => {
+    await usage.afterOperations(async () => {
+      await candidates.endScan(result.oldest);
       this.#isStale ||= !usage.endScan(result.totals);
-      return candidates.endScan(result.oldest);
     });
     onRenewed();
   }

@@ -82,21 +82,49 @@ test('tells files that this store has deleted from those that other programs hav
   const list = await listOf([file('a', 1), file('b', 2)], 4);
   list.recordDeletion('a');
   list.take();
-  t.true(list.recordMissing('a'));
+  t.false(list.isLost('a'));
   list.take();
-  t.false(list.recordMissing('b'));
+  t.true(list.isLost('b'));
+});
+
+test('a scan that ends after a file was taken does not have it: it is not lost', async (t) => {
+  const list = await listOf([file('a', 1)], 4);
+  list.recordDeletion('a');
+  list.beginScan();
+  list.take();
+  await list.endScan(found([], 4));
+  t.false(list.isLost('a'));
 });
 
 test('a scan yields to the uploads, deletions and evictions during it', async (t) => {
   const list = await listOf([file('evicted', 1), file('deleted', 2)], 8);
   list.beginScan();
   list.take();
-  list.recordEviction('evicted');
+  list.recordDeletion('evicted');
   list.recordDeletion('deleted');
   list.addUpload(file('new', 10));
   list.addUpload(file('gone', 11));
   list.recordDeletion('gone');
   list.addUpload(file('deleted', 12));
   await list.endScan(found([file('evicted', 1), file('deleted', 2), file('new', 9), file('found', 3)], 8));
+  t.is(list.take()?.key, 'evicted');
+  t.false(list.isLost('evicted'));
   t.deepEqual(keysOf(list), ['found', 'new', 'deleted']);
+});
+
+test('remembers deletions until a scan that began after them has ended', async (t) => {
+  const list = await listOf([file('before', 1), file('during', 2)], 8);
+  list.recordDeletion('before');
+  list.beginScan();
+  list.recordDeletion('during');
+  list.take();
+  t.false(list.isLost('before'));
+  await list.endScan(found([file('during', 2)], 8));
+  list.take();
+  t.true(list.isLost('before'));
+  t.false(list.isLost('during'));
+  list.beginScan();
+  await list.endScan(found([], 8));
+  list.take();
+  t.true(list.isLost('during'));
 });
