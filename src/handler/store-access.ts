@@ -79,21 +79,18 @@ export class StoreAccess {
   async put(exchange: Exchange, key: string, body: Readable, options: Omit<PutOptions, 'signal'>): Promise<PutResult> {
     const { put } = this.#store;
     const { signal } = new RequestSignal(exchange);
-    return this.receive(exchange, body, async () => {
+    return this.receive(exchange, body, async (received) => {
       if (put === undefined) throw readOnlyError();
-      const result = await put.call(this.#store, key, body, { signal, ...options });
+      const result = await put.call(this.#store, key, received, { signal, ...options });
       if (typeof result === 'object' && result !== null) return result;
       throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', `store.put: expected { created, etag }, received ${result}`);
     });
   }
 
-  /** Runs `write`, which stores `body`, when the body has begun and a descriptor is free. Destroys the body. */
-  async receive<T>(exchange: Exchange, body: Readable, write: () => Promise<T>): Promise<T> {
+  /** Runs `write`, which stores the stream that it is given, under the limits of {@link UploadSlots}. Destroys `body`. */
+  async receive<T>(exchange: Exchange, body: Readable, write: (body: Readable) => Promise<T>): Promise<T> {
     try {
-      // The store may refuse the upload before it asks a client with `Expect: 100-continue` for the body.
-      if (exchange.headers.expect === undefined) await firstBytes(body);
-      if (body.errored !== null) throw body.errored;
-      return await this.#uploads.run(exchange, write);
+      return await this.#uploads.run(exchange, body, write);
     } finally {
       body.destroy();
     }
@@ -166,7 +163,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
 
   async receive<T>(maxBytes: number, write: (body: Readable) => Promise<T>): Promise<T> {
     const body = this.body(maxBytes);
-    return this.#access.receive(this.#exchange, body, () => write(body));
+    return this.#access.receive(this.#exchange, body, write);
   }
 
   body(maxBytes: number): Readable {
@@ -180,23 +177,6 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
 export function readOnlyError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_READ_ONLY', 'the store is read-only: it has no put() or delete()');
 }
-
-/**
- * Resolves when bytes of `body` can be read, or when it has ended or failed. Until then, an upload needs no descriptor.
- */
-function firstBytes(body: Readable): Promise<void> {
-  if (body.readableLength > 0 || body.readableEnded || body.destroyed) return Promise.resolve();
-  return new Promise((resolve) => {
-    const end = (): void => {
-      for (const event of FIRST_EVENTS) body.off(event, end);
-      resolve();
-    };
-    for (const event of FIRST_EVENTS) body.once(event, end);
-    body.read(0);
-  });
-}
-
-const FIRST_EVENTS = ['readable', 'end', 'error', 'close'] as const;
 
 /** Asks the store for no more than `maxBytes` bytes, and keeps no more, however large a chunk is. */
 async function readStream(artifact: StreamArtifact, maxBytes: number, options: RequestSignal): Promise<Buffer> {

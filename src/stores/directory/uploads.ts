@@ -201,26 +201,29 @@ async function receive(
   reservation: Reservation | undefined,
   overhead: number,
 ): Promise<Received> {
-  const handle = await openNew(path, permissions);
+  // The file is created when the first bytes have arrived: a client that sends only headers takes no descriptor.
+  let handle: FileHandle | undefined;
   let received = 0;
   let missingBytes = overhead;
   try {
     for await (const chunk of chunksOf(body, options, maxBytes)) {
       await reservation?.grow(missingBytes + chunk.byteLength);
       missingBytes = 0;
+      handle ??= await openNew(path, permissions);
       const position = received;
       received += chunk.byteLength;
       if (received === options.size) reservation?.complete();
       await writeAll(handle, chunk, position);
     }
     if (missingBytes > 0) await reservation?.grow(missingBytes);
+    handle ??= await openNew(path, permissions); // of an empty artifact
     reservation?.complete();
     // The file is synced before the rename. Otherwise, a crash could leave the name of the artifact without its bytes.
     await handle.sync();
     const stats = await handle.stat({ bigint: true });
     return { body: stats, diskBytes: diskBytesOf(stats) };
   } finally {
-    await handle.close();
+    await handle?.close();
   }
 }
 
