@@ -1,5 +1,6 @@
 import { existsError } from '../exists-error.js';
 import { ChangeSet } from './change-set.js';
+import type { CommitSpace } from './commit-space.js';
 import type { Operation, Outcome } from './operations.js';
 import type { Segment } from './segment.js';
 import type { SegmentIndex } from './segment-index.js';
@@ -27,6 +28,7 @@ const MIN_SPLIT_OPERATIONS = 16;
 export class Committer {
   readonly #index: SegmentIndex;
   readonly #segments: SegmentSet;
+  readonly #space: CommitSpace;
   readonly #fsync: boolean;
   #queue: QueuedOperation[] = [];
   #draining: Promise<void> | undefined;
@@ -39,9 +41,10 @@ export class Committer {
   #nextSegment: number;
 
   /** @param fsync whether to sync the segments before each commit */
-  constructor(index: SegmentIndex, segments: SegmentSet, fsync: boolean) {
+  constructor(index: SegmentIndex, segments: SegmentSet, space: CommitSpace, fsync: boolean) {
     this.#index = index;
     this.#segments = segments;
+    this.#space = space;
     this.#fsync = fsync;
     this.#nextSegment = index.nextSegment();
   }
@@ -114,7 +117,7 @@ export class Committer {
       queued.reject(reason);
     };
     const writes = [...bySegment].map(async ([segment, members]) => {
-      await writeBodies(segment, members, fail);
+      await this.#writeBodies(segment, members, fail);
       if (!this.#fsync) return;
       try {
         await segment.sync();
@@ -149,24 +152,42 @@ export class Committer {
     return bySegment;
   }
 
+  /** Commits a group: at once, or if the disk is almost full, in parts for which there is space. Never rejects. */
   async #commitGroup(group: readonly QueuedOperation[]): Promise<void> {
+    for (let rest = group; rest.length > 0; ) {
+      // A failed check does not fail the commit, which reports the actual error.
+      const admitted = await this.#space.admit(rest.map(({ operation }) => operation)).catch(() => rest.length);
+      if (admitted === 0) this.#refuse(rest[0]);
+      else await this.#commitPart(rest.slice(0, admitted));
+      rest = rest.slice(Math.max(1, admitted));
+    }
+    this.#committingCount = 0;
+  }
+
+  /** Rejects an upload for whose index entry there is no space. Its region was never in the index. */
+  #refuse(queued: QueuedOperation | undefined): void {
+    if (queued?.region !== undefined) this.#segments.discard(queued.region);
+    queued?.reject(this.#space.fullError('the index'));
+  }
+
+  async #commitPart(part: readonly QueuedOperation[]): Promise<void> {
     const changes = new ChangeSet(this.#index, this.#segments);
     const outcomes = new Map<QueuedOperation, Outcome>();
     try {
-      for (const queued of group) outcomes.set(queued, changes.add(queued.operation, queued.region));
+      for (const queued of part) outcomes.set(queued, changes.add(queued.operation, queued.region));
       await changes.commit(this.#nextSegment);
     } catch (reason) {
-      this.#committingCount = 0;
+      this.#committingCount -= part.length;
       // The index may contain the entries in spite of the error, so their regions must not be reused.
-      for (const queued of group) {
+      for (const queued of part) {
         if (queued.region !== undefined) this.#segments.settle(queued.region);
         queued.reject(reason);
       }
       return;
     }
     this.#nextSegment = Math.max(this.#nextSegment, changes.nextSegment);
-    this.#committingCount = 0;
-    for (const queued of group) this.#finish(queued, outcomes.get(queued));
+    this.#committingCount -= part.length;
+    for (const queued of part) this.#finish(queued, outcomes.get(queued));
   }
 
   #finish(queued: QueuedOperation, outcome: Outcome | undefined): void {
@@ -183,28 +204,29 @@ export class Committer {
       queued.resolve(outcome);
     }
   }
-}
 
-/** Writes the bodies of one segment, with a single call if that succeeds. */
-async function writeBodies(segment: Segment, members: readonly QueuedOperation[], fail: Fail): Promise<void> {
-  const bodies = members.flatMap((queued) => {
-    const { operation, region } = queued;
-    if (region === undefined || operation.kind !== 'put' || operation.body.kind !== 'memory') return [];
-    return [{ queued, chunks: operation.body.chunks, offset: region.offset }];
-  });
-  const first = bodies[0];
-  if (first === undefined) return;
-  try {
-    // The regions are contiguous, because #assignRegions reserves all of them without an await in between.
-    await segment.write(
-      bodies.flatMap(({ chunks }) => chunks),
-      first.offset,
-    );
-  } catch (error) {
-    if (bodies.length === 1) return fail(first.queued, error);
-    // On a nearly full disk, the small bodies may still fit.
-    for (const { queued, chunks, offset } of bodies) {
-      await segment.write(chunks, offset).catch((reason: unknown) => fail(queued, reason));
+  /** Writes the bodies of one segment, with a single call if that succeeds. */
+  async #writeBodies(segment: Segment, members: readonly QueuedOperation[], fail: Fail): Promise<void> {
+    const bodies = members.flatMap((queued) => {
+      const { operation, region } = queued;
+      if (region === undefined || operation.kind !== 'put' || operation.body.kind !== 'memory') return [];
+      return [{ queued, chunks: operation.body.chunks, offset: region.offset }];
+    });
+    const first = bodies[0];
+    if (first === undefined) return;
+    try {
+      // The regions are contiguous, because #assignRegions reserves all of them without an await in between.
+      await this.#segments.write(
+        segment,
+        bodies.flatMap(({ chunks }) => chunks),
+        first.offset,
+      );
+    } catch (error) {
+      if (bodies.length === 1) return fail(first.queued, error);
+      // On a nearly full disk, the small bodies may still fit.
+      for (const { queued, chunks, offset } of bodies) {
+        await this.#segments.write(segment, chunks, offset).catch((reason: unknown) => fail(queued, reason));
+      }
     }
   }
 }

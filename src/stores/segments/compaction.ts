@@ -1,6 +1,7 @@
 import { Heap } from '../../util/heap.js';
 import { pause } from '../../util/loop-slices.js';
 import { hasDigest } from './body-check.js';
+import type { CommitSpace } from './commit-space.js';
 import type { Committer } from './committer.js';
 import { estimateIndexBytes, type IndexEntry, isAt, type Location } from './index-entry.js';
 import type { Segment } from './segment.js';
@@ -36,6 +37,7 @@ export class Compaction {
   readonly #segments: SegmentSet;
   readonly #committer: Committer;
   readonly #usage: Usage;
+  readonly #space: CommitSpace;
   #queue: Promise<unknown> = Promise.resolve();
   /** Segments with bodies that could not be copied. These segments are not compacted again. */
   readonly #uncopyable = new WeakSet<Segment>();
@@ -43,11 +45,12 @@ export class Compaction {
   #evicted = 0;
   #closed = false;
 
-  constructor(index: SegmentIndex, segments: SegmentSet, committer: Committer, usage: Usage) {
+  constructor(index: SegmentIndex, segments: SegmentSet, committer: Committer, usage: Usage, space: CommitSpace) {
     this.#index = index;
     this.#segments = segments;
     this.#committer = committer;
     this.#usage = usage;
+    this.#space = space;
   }
 
   /** Number of artifacts that were evicted. */
@@ -67,8 +70,28 @@ export class Compaction {
       this.#segments.seal(victim);
       const candidates = await this.#candidatesIn(victim);
       const budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes());
-      const retained = await mostRecent(candidates, budget);
+      const retained = await mostRecent(candidates, budget, MIN_RETAINED_RECENCY);
       await this.#copyForward(victim, retained);
+      this.#evicted += await this.#dropSegment(victim);
+      return true;
+    });
+  }
+
+  /**
+   * Frees disk space for an upload of `bytes`, because the disk is full: removes the segment with the most dead bytes. Its
+   * artifacts are retained as far as the disk has space for them; the others are evicted. Resolves to `false` if no segment
+   * has enough dead bytes.
+   */
+  reclaim(bytes: number): Promise<boolean> {
+    return this.#exclusively(async () => {
+      const missing = await this.#space.missingFor(bytes);
+      if (missing <= 0) return true; // freed by the task before this one
+      const victim = this.#findDeadest();
+      if (this.#closed || victim === undefined || deadBytesOf(victim) < missing) return false;
+      this.#segments.seal(victim);
+      const candidates = await this.#candidatesIn(victim);
+      const budget = -(await this.#space.missingFor(0));
+      await this.#copyForward(victim, await mostRecent(candidates, budget, 0));
       this.#evicted += await this.#dropSegment(victim);
       return true;
     });
@@ -80,13 +103,15 @@ export class Compaction {
    */
   sweep(freeBytes: () => number): void {
     if (this.#isSweeping || this.#closed) return;
-    const shouldCompact = (segment: Segment): boolean => isMostlyDead(segment) && !this.#uncopyable.has(segment);
+    const shouldCompact = (segment: Segment): boolean =>
+      isMostlyDead(segment, this.#space.isLow) && !this.#uncopyable.has(segment);
     const segments = this.#segments.takeChanged().filter(shouldCompact);
     if (segments.length === 0) return;
     this.#isSweeping = true;
     this.#exclusively(async () => {
       for (const segment of segments) {
         if (this.#closed || !shouldCompact(segment) || segment.counts.liveBytes > freeBytes()) continue;
+        this.#segments.seal(segment);
         if (await this.#copyForward(segment, await this.#candidatesIn(segment))) await this.#dropSegment(segment);
       }
     })
@@ -118,6 +143,15 @@ export class Compaction {
       if (coldest === undefined || heatPerByte(segment) < heatPerByte(coldest)) coldest = segment;
     }
     return coldest;
+  }
+
+  #findDeadest(): Segment | undefined {
+    let deadest: Segment | undefined;
+    for (const segment of this.#segments.all) {
+      if (segment.pendingRegions > 0) continue;
+      if (deadest === undefined || deadBytesOf(segment) > deadBytesOf(deadest)) deadest = segment;
+    }
+    return deadest;
   }
 
   async #candidatesIn(segment: Segment): Promise<Candidate[]> {
@@ -199,11 +233,15 @@ export class Compaction {
   }
 }
 
-/** Returns the most recently read candidates that take at most `maxBytes` together. */
-async function mostRecent(candidates: readonly Candidate[], maxBytes: number): Promise<Candidate[]> {
+/** Returns the most recently read candidates of at least `minRecency` that take at most `maxBytes` together. */
+async function mostRecent(
+  candidates: readonly Candidate[],
+  maxBytes: number,
+  minRecency: number,
+): Promise<Candidate[]> {
   const mostRecentFirst = new Heap<Candidate>((a, b) => a.recency > b.recency);
   for (const candidate of candidates) {
-    if (candidate.recency > MIN_RETAINED_RECENCY) mostRecentFirst.push(candidate);
+    if (candidate.recency >= minRecency) mostRecentFirst.push(candidate);
     await pause();
   }
   const selected: Candidate[] = [];
@@ -222,7 +260,13 @@ async function mostRecent(candidates: readonly Candidate[], maxBytes: number): P
   return selected;
 }
 
-function isMostlyDead({ isSealed, pendingRegions, fileBytes, counts }: Segment): boolean {
-  if (!isSealed || pendingRegions > 0) return false;
+function deadBytesOf({ fileBytes, counts }: Segment): number {
+  return fileBytes - counts.liveBytes;
+}
+
+/** @param isLow whether the disk is almost full: a segment without artifacts is then dead even if it accepts bodies */
+function isMostlyDead({ isSealed, pendingRegions, fileBytes, counts }: Segment, isLow: boolean): boolean {
+  if (pendingRegions > 0) return false;
+  if (!isSealed) return isLow && counts.liveCount === 0 && fileBytes > 0;
   return counts.liveCount === 0 || (fileBytes > 0 && counts.liveBytes <= fileBytes * MAX_LIVE_RATIO);
 }

@@ -15,6 +15,11 @@ export function toStorageError(error: unknown): unknown {
   return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', `no space left on the file system (${code})`, { cause: error });
 }
 
+/** Whether the file system or the disk quota is full. */
+export function isStorageFull(error: unknown): boolean {
+  return errnoCode(toStorageError(error)) === 'ERR_HOTBLOB_STORAGE_FULL';
+}
+
 export function closedError(): HotblobError {
   return new HotblobError('ERR_HOTBLOB_CLOSED', 'the segment store is closed');
 }

@@ -1,5 +1,5 @@
 import { constants } from 'node:fs';
-import { access, readdir, realpath, stat, statfs, writeFile } from 'node:fs/promises';
+import { access, readdir, realpath, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { invalidOption } from '../../contract/validation.js';
@@ -8,6 +8,7 @@ import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, PRIVATE } from '../../util/permissions.js';
 import { isCreatedByStore } from '../directory/marker.js';
 import { assertKnownFormat, FORMAT_LINE } from '../format.js';
+import { freeBytesOf, MIN_FREE_BYTES, sizeOfReserve } from './commit-space.js';
 import { syncDirectory } from './segment.js';
 import { segmentIdOf } from './segment-set.js';
 
@@ -32,13 +33,11 @@ const SEGMENTS_NAME = 'segments';
 export const UNSYNCED_NAME = 'unsynced';
 /** Name of the file with the format of the store. */
 const FORMAT_NAME = 'format';
-/** Space that opening the store for writing takes: a few pages of the index and of the writer lock. */
-const MIN_FREE_BYTES = 128 * 1024;
 /**
- * Matches the name of a file that does not belong to a directory without an index: every name except `lost+found` and those
- * that another process creates before the index.
+ * Matches the name of a file that does not belong to a directory without an index: every name except `lost+found`, the reserve,
+ * and those that another process creates before the index.
  */
-const FOREIGN_NAME = /^(?!(?:lost\+found|segments|format|index\.mdb-lock)$|writer[.-])/;
+const FOREIGN_NAME = /^(?!(?:lost\+found|segments|format|reserve|index\.mdb-lock)$|writer[.-])/;
 
 /**
  * Returns the paths of the store in `dir`. Creates the directory if it does not exist.
@@ -155,8 +154,7 @@ export async function isSegmentStore(dir: string): Promise<boolean> {
  * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system is full
  */
 async function assertSpace(dir: string): Promise<void> {
-  const { bavail, bsize } = await statfs(dir);
-  if (bavail * bsize >= MIN_FREE_BYTES) return;
+  if ((await freeBytesOf(dir)) + (await sizeOfReserve(dir)) >= MIN_FREE_BYTES) return;
   const message = `the file system of '${dir}' is full: free some space, or open the store with { readOnly: true }`;
   throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
 }

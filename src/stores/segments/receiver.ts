@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import type { PutOptions } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { chunksOf } from '../body.js';
+import { isStorageFull } from './errors.js';
 import { DIGEST_BYTES, estimateIndexBytes } from './index-entry.js';
 import type { ReceivedBody } from './operations.js';
 import type { Quota } from './quota.js';
@@ -32,15 +33,20 @@ const MAX_BUFFERED_BYTES = 256 * 1024;
  */
 const MAX_TOTAL_BUFFERED_BYTES = 32 * 1024 * 1024;
 
+/** Frees disk space for `bytes` because the disk is full. Resolves to whether a second attempt may succeed. */
+export type Reclaim = (bytes: number) => Promise<boolean>;
+
 /** Receives uploads. Small bodies are buffered in memory, larger bodies are written to a reserved region. */
 export class Receiver {
   readonly #segments: SegmentSet;
   readonly #quota: Quota;
+  readonly #reclaim: Reclaim;
   #bufferedBytes = 0;
 
-  constructor(segments: SegmentSet, quota: Quota) {
+  constructor(segments: SegmentSet, quota: Quota, reclaim: Reclaim) {
     this.#segments = segments;
     this.#quota = quota;
+    this.#reclaim = reclaim;
   }
 
   /**
@@ -114,7 +120,7 @@ export class Receiver {
 
   #startDirectWrite(size: number | undefined): DirectWrite {
     const region = size === undefined ? this.#segments.reserveSegment() : this.#segments.reserveHole(size);
-    return new DirectWrite(region, this.#quota);
+    return new DirectWrite(region, this.#segments, this.#quota, this.#reclaim);
   }
 }
 
@@ -124,12 +130,16 @@ export class Receiver {
  */
 class DirectWrite {
   readonly region: Region;
+  readonly #segments: SegmentSet;
   readonly #quota: Quota;
+  readonly #reclaim: Reclaim;
   #written = 0;
 
-  constructor(region: Region, quota: Quota) {
+  constructor(region: Region, segments: SegmentSet, quota: Quota, reclaim: Reclaim) {
     this.region = region;
+    this.#segments = segments;
     this.#quota = quota;
+    this.#reclaim = reclaim;
   }
 
   async write(chunks: readonly Uint8Array[]): Promise<void> {
@@ -143,6 +153,12 @@ class DirectWrite {
     this.#quota.release(bytes);
     const position = offset + this.#written;
     this.#written += bytes;
-    await segment.write(chunks, position);
+    try {
+      await this.#segments.write(segment, chunks, position);
+    } catch (error) {
+      const remaining = length === undefined ? bytes : length - (position - offset);
+      if (!isStorageFull(error) || !(await this.#reclaim(remaining))) throw error;
+      await this.#segments.write(segment, chunks, position);
+    }
   }
 }

@@ -1,5 +1,6 @@
 import { readdir, stat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { CommitSpace } from './commit-space.js';
 import { INLINE_BASE } from './index-entry.js';
 import type { Layout } from './layout.js';
 import { Segment, syncDirectory } from './segment.js';
@@ -13,7 +14,12 @@ import { SegmentSet, segmentIdOf, segmentPath } from './segment-set.js';
  * Bodies that are not in the index were never acknowledged. The file of a segment without a row is removed. Bytes after
  * the last location remain in the file, but are not used.
  */
-export async function recoverSegments(layout: Layout, index: SegmentIndex, segmentBytes: number): Promise<SegmentSet> {
+export async function recoverSegments(
+  layout: Layout,
+  index: SegmentIndex,
+  segmentBytes: number,
+  space: CommitSpace,
+): Promise<SegmentSet> {
   const rows = index.segments();
   const sizes = new Map<number, number>();
   for (const name of await readdir(layout.segments)) {
@@ -27,14 +33,15 @@ export async function recoverSegments(layout: Layout, index: SegmentIndex, segme
   // the disk yet.
   await syncDirectory(layout.segments);
 
-  const segments = new SegmentSet(layout.segments, layout.permissions.file, segmentBytes, index.nextSegment());
+  const mode = layout.permissions.file;
+  const segments = new SegmentSet(layout.segments, mode, segmentBytes, index.nextSegment(), space);
   for (const [id, counts] of [...rows].sort(([a], [b]) => a - b)) {
     const { end, inline } = index.lastOffsets(id);
     const size = sizes.get(id) ?? 0;
     const segment = new Segment(
       id,
       segmentPath(layout.segments, id),
-      layout.permissions.file,
+      mode,
       size,
       counts,
       Math.max(0, inline - INLINE_BASE),

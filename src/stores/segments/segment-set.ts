@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { CommitSpace } from './commit-space.js';
 import { INLINE_BASE, type Location } from './index-entry.js';
 import { NO_COUNTS, Segment, type SegmentCounts } from './segment.js';
 
@@ -35,10 +36,12 @@ export class SegmentSet {
   #writable: Segment[] = [];
   /** Segments that changed since the last {@link takeChanged}. */
   readonly #changed = new Set<Segment>();
+  readonly #space: CommitSpace;
   #nextId: number;
 
   /** @param nextId id from which segment ids are unused */
-  constructor(directory: string, mode: number, segmentBytes: number, nextId: number) {
+  constructor(directory: string, mode: number, segmentBytes: number, nextId: number, space: CommitSpace) {
+    this.#space = space;
     this.#directory = directory;
     this.#mode = mode;
     this.#segmentBytes = segmentBytes;
@@ -139,6 +142,18 @@ export class SegmentSet {
     const segment = this.#writable[0] ?? this.#createWritable();
     segment.pendingRegions++;
     return { segment, offset: INLINE_BASE + ++segment.inlineCount, length: 0 };
+  }
+
+  /**
+   * Writes all `chunks` consecutively to a segment, starting at `position`.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system is full
+   * @throws the error of the system call
+   */
+  async write(segment: Segment, chunks: readonly Uint8Array[], position: number): Promise<void> {
+    const end = chunks.reduce((sum, chunk) => sum + chunk.byteLength, position);
+    await this.#space.assertBody(Math.max(0, end - segment.writtenEnd));
+    await segment.write(chunks, position);
   }
 
   /** Ends the reservation of a region that is in the index, or that may be in the index. */

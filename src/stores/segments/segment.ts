@@ -46,6 +46,8 @@ export class Segment {
   syncError: unknown;
   /** Whether bytes were written since the last sync. */
   isDirty = false;
+  /** Offset up to which bytes of the file have been written, which failed uploads may have left after {@link end}. */
+  writtenEnd: number;
 
   /** Mode of the file when it is created. */
   readonly #mode: number;
@@ -67,6 +69,7 @@ export class Segment {
     this.path = path;
     this.#mode = mode;
     this.end = end;
+    this.writtenEnd = end;
     this.counts = counts;
     this.inlineCount = inlineCount;
     this.#isNameSynced = end > 0;
@@ -132,6 +135,7 @@ export class Segment {
         const partBytes = part.reduce((sum, chunk) => sum + chunk.byteLength, 0);
         const { bytesWritten } = await handle.writev(part, partPosition);
         written += bytesWritten;
+        this.writtenEnd = Math.max(this.writtenEnd, position + written);
         if (bytesWritten < partBytes) break;
         partPosition += partBytes;
       }
@@ -142,6 +146,7 @@ export class Segment {
     for (const chunk of chunks) {
       for (let done = Math.max(0, written - start); done < chunk.byteLength; ) {
         done += (await handle.write(chunk, done, chunk.byteLength - done, position + start + done)).bytesWritten;
+        this.writtenEnd = Math.max(this.writtenEnd, position + start + done);
       }
       start += chunk.byteLength;
     }

@@ -15,6 +15,7 @@ import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../
 import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
 import { ArtifactReader } from './artifact-reader.js';
+import { releaseReserveIfFull } from './commit-space.js';
 import { closedError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
 import {
@@ -159,6 +160,7 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   const layout = await createLayout(dir, permissions);
   await assertFormat(layout.root);
   await checkLayout(layout.root);
+  await releaseReserveIfFull(layout);
   const lock = await WriterLock.acquire(layout.root, permissions).catch((error: unknown) => {
     throw toDirectoryError(dir, error);
   });

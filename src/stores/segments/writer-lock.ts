@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { type Permissions, PRIVATE } from '../../util/permissions.js';
+import { freeBytesOf, MIN_FREE_BYTES } from './commit-space.js';
 import { corruptError } from './errors.js';
 import { findDamage } from './index-check.js';
 import { loadLmdb, withMode } from './lmdb.js';
@@ -101,17 +102,19 @@ export class WriterLock {
   }
 
   async release(): Promise<void> {
-    try {
-      await withDatabase(this.#directory, this.#permissions, async (database) => {
-        database.transactionSync(() => {
-          if (readOwner(database)?.socket === this.#owner.socket) database.removeSync(OWNER_KEY);
-        });
-      });
-    } catch {
-      // The disk is full or the directory was removed. The record may remain, because its socket no longer accepts
-      // connections.
-    }
+    // If the disk is full or the directory was removed, the record remains: its socket no longer accepts connections.
+    await this.#removeRecord().catch(() => {});
     await stopListening(this.#directory, this.#server, this.#owner);
+  }
+
+  async #removeRecord(): Promise<void> {
+    // LMDB writes to stderr itself when the disk is full.
+    if ((await freeBytesOf(this.#directory)) < MIN_FREE_BYTES) return;
+    await withDatabase(this.#directory, this.#permissions, async (database) => {
+      database.transactionSync(() => {
+        if (readOwner(database)?.socket === this.#owner.socket) database.removeSync(OWNER_KEY);
+      });
+    });
   }
 }
 

@@ -1,11 +1,13 @@
 import type { Readable } from 'node:stream';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
 import { etagOf } from './artifact-reader.js';
+import { CommitSpace } from './commit-space.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
-import { closedError, toStorageError } from './errors.js';
+import { closedError, isStorageFull, toStorageError } from './errors.js';
 import type { IndexEntry } from './index-entry.js';
 import type { Layout } from './layout.js';
+import type { Outcome, PutOperation } from './operations.js';
 import { Quota } from './quota.js';
 import { Receiver } from './receiver.js';
 import { recoverSegments } from './recovery.js';
@@ -37,12 +39,19 @@ export class SegmentWriter {
 
   /** Opens the segments of a store. The caller must hold the writer lock. */
   static async open(layout: Layout, index: SegmentIndex, settings: WriterSettings): Promise<SegmentWriter> {
-    const segments = await recoverSegments(layout, index, settings.segmentBytes);
+    const space = await CommitSpace.open(layout, settings.maxBytes ?? Number.POSITIVE_INFINITY);
+    const segments = await recoverSegments(layout, index, settings.segmentBytes, space);
     if (!settings.fsync) await markUnsynced(layout);
-    return new SegmentWriter(layout, index, settings, segments);
+    return new SegmentWriter(layout, index, settings, segments, space);
   }
 
-  private constructor(layout: Layout, index: SegmentIndex, settings: WriterSettings, segments: SegmentSet) {
+  private constructor(
+    layout: Layout,
+    index: SegmentIndex,
+    settings: WriterSettings,
+    segments: SegmentSet,
+    space: CommitSpace,
+  ) {
     this.#layout = layout;
     this.#index = index;
     this.#settings = settings;
@@ -51,13 +60,13 @@ export class SegmentWriter {
     // An artifact no longer counts as recently read when as many bytes as the store can hold (two half-lives) have been
     // used since.
     this.#usage = new Usage(maxBytes / 2);
-    this.#committer = new Committer(index, segments, settings.fsync);
-    this.#compaction = new Compaction(index, segments, this.#committer, this.#usage);
-    this.#quota = new Quota(maxBytes, segmentBytes / 2, segments, {
+    this.#committer = new Committer(index, segments, space, settings.fsync);
+    this.#compaction = new Compaction(index, segments, this.#committer, this.#usage, space);
+    this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, {
       evict: () => this.#compaction.evictColdest(() => this.#quota.free),
       progress: () => this.#committer.progress(),
     });
-    this.#receiver = new Receiver(segments, this.#quota);
+    this.#receiver = new Receiver(segments, this.#quota, (bytes) => this.#compaction.reclaim(bytes));
     this.#sweep();
   }
 
@@ -73,11 +82,23 @@ export class SegmentWriter {
       signal?.throwIfAborted();
       return this.#receiver.receive(key, body, options, this.#quota.capacity, async (upload) => {
         const operation = { kind: 'put', key, time: Date.now(), signal, ifAbsent, ...upload } as const;
-        const { existed } = await this.#committer.apply(operation);
+        const { existed } = await this.#applyPut(operation);
         this.#recordWrite(key);
         return { created: !existed, etag: etagOf(upload.digest) };
       });
     });
+  }
+
+  /** Applies an upload. If the disk is full, frees space and tries once more, unless the body is in a region already. */
+  async #applyPut(operation: PutOperation): Promise<Outcome> {
+    try {
+      return await this.#committer.apply(operation);
+    } catch (error) {
+      if (!isStorageFull(error) || operation.body.kind === 'region') throw error;
+      if (!(await this.#compaction.reclaim(operation.length))) throw error;
+      // The reservation has ended with the first attempt.
+      return this.#committer.apply({ ...operation, onReserved: undefined });
+    }
   }
 
   /** Deletes an artifact. See `delete` of `SegmentStore`. */

@@ -324,6 +324,7 @@ test('close waits for uploads in flight; later operations reject with ERR_HOTBLO
     'format',
     'index.mdb',
     'index.mdb-lock',
+    'reserve',
     'segments',
     'writer.mdb',
     'writer.mdb-lock',
