@@ -1,7 +1,6 @@
 import { type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
 import type { Artifact, FileArtifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
-import { evaluatePreconditions, matchesAny } from '../http/preconditions.js';
 import { assertOperation } from '../protocols/mounted.js';
 import {
   type AnswerOperation,
@@ -9,7 +8,6 @@ import {
   type Operation,
   type ReadOperation,
   requiredAccess,
-  type UploadOperation,
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
 import { MisuseGuard } from './misuse-guard.js';
@@ -24,7 +22,7 @@ import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './s
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
 import { ProtocolStoreAccess, readOnlyError, StoreAccess } from './store-access.js';
-import { expectedBody, storedMetadata, uploadBody } from './upload-body.js';
+import { Writes } from './writes.js';
 
 /** Serves a store over the protocols of build caches, and sends artifacts from routes of the host. */
 export interface Handler extends Sender<[exchange: Exchange]> {
@@ -60,12 +58,14 @@ class CacheHandler extends MisuseGuard implements Handler {
   readonly #settings: Settings;
   readonly #serving: Serving;
   readonly #access: StoreAccess;
+  readonly #writes: Writes;
 
   constructor(settings: Settings) {
     super();
     this.#settings = settings;
     this.#serving = createServing(settings, this);
     this.#access = new StoreAccess(settings, this.#serving.openFiles, this.#serving.download);
+    this.#writes = new Writes(settings, this.#access);
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
@@ -172,10 +172,10 @@ class CacheHandler extends MisuseGuard implements Handler {
         return this.#get(exchange, key, record);
       case 'upload':
         if (this.#settings.store.put === undefined) return this.#answerReadOnly(record);
-        return this.#put(exchange, key, operation, record);
+        return this.#writes.put(exchange, key, operation, record);
       case 'delete':
         if (this.#settings.store.delete === undefined) return this.#answerReadOnly(record);
-        return this.#delete(exchange, key, record);
+        return this.#writes.delete(exchange, key, record);
       case 'answer':
         if (operation.needs === 'write' && this.#settings.store.put === undefined) return this.#answerReadOnly(record);
         return this.#answer(exchange, operation, record);
@@ -224,32 +224,6 @@ class CacheHandler extends MisuseGuard implements Handler {
     return this.#serving.download.answer(exchange, found, record);
   }
 
-  async #put(exchange: Exchange, key: string, upload: UploadOperation, record: ResponseRecord): Promise<Outcome> {
-    const maxBytes = Math.min(this.#settings.maxUploadBytes, upload.maxBytes ?? Number.POSITIVE_INFINITY);
-    const expected = expectedBody(exchange, maxBytes, upload);
-    const refusal = await this.#checkPreconditions('PUT', exchange, key, record);
-    if (refusal !== undefined) return refusal;
-    const body = uploadBody(exchange, expected, this.#settings);
-    const result = await this.#access.put(exchange, key, body, {
-      size: expected.size,
-      metadata: storedMetadata(exchange, upload.metadata),
-      // Another upload may have stored the key since the check above. Only the store can detect this, when it commits.
-      ifAbsent: matchesAny(exchange.headers['if-none-match']),
-    });
-    if (!body.readableEnded && mayHaveBody(exchange)) exchange.refuseBody();
-    const reply = upload.reply?.(result) ?? { status: 200 };
-    replyTo(record, reply, result.etag === undefined ? {} : { etag: result.etag });
-    return 'answered';
-  }
-
-  async #delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
-    const refusal = await this.#checkPreconditions('DELETE', exchange, key, record);
-    if (refusal !== undefined) return refusal;
-    if (!(await this.#access.delete(key))) return 'missing';
-    replyTo(record, { status: 204 });
-    return 'answered';
-  }
-
   /** Performs an operation to which the protocol itself responds. */
   async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
     const artifacts = this.#artifactsFor(exchange, record);
@@ -285,29 +259,9 @@ class CacheHandler extends MisuseGuard implements Handler {
     replyError(record, 405, { allow: allow.join(', ') }, error);
     return ANSWERED;
   }
-
-  /**
-   * Checks the preconditions of an upload or a deletion. If one fails, responds with 412. Otherwise returns undefined.
-   */
-  async #checkPreconditions(
-    method: 'PUT' | 'DELETE',
-    exchange: Exchange,
-    key: string,
-    record: ResponseRecord,
-  ): Promise<Outcome | undefined> {
-    const { headers } = exchange;
-    if (!WRITE_PRECONDITIONS.some((name) => headers[name] !== undefined)) return undefined;
-    const current = await this.#access.describe(exchange, key);
-    // Preconditions are ignored if the response without them would be an error (RFC 9110, section 13.2.1).
-    if (method === 'DELETE' && current === undefined) return 'missing';
-    if (evaluatePreconditions(method, headers, current) === 'proceed') return undefined;
-    replyError(record, 412);
-    return 'answered';
-  }
 }
 
 const ANSWERED = Promise.resolve<Outcome>('answered');
 const MISSING = Promise.resolve<Outcome>('missing');
 const FOREIGN = Promise.resolve<Outcome>('foreign');
 const READ_METHODS = ['GET', 'HEAD'];
-const WRITE_PRECONDITIONS = ['if-match', 'if-none-match', 'if-unmodified-since'] as const;
