@@ -104,6 +104,8 @@ export interface StoreStats {
   readonly maxBytes?: number | undefined;
   /** Number of artifacts evicted. */
   readonly evicted?: number | undefined;
+  /** Number of corrupt artifacts found. They are misses until an upload replaces them. */
+  readonly corrupt?: number | undefined;
   /** State of the circuit breaker in front of a remote store. `closed`: requests are sent to the remote store. */
   readonly remote?: 'closed' | 'open' | 'half-open' | undefined;
   /** Number of downloads from the remote store in flight. */

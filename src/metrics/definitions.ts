@@ -182,6 +182,7 @@ export const STORE_METRICS: readonly Definition<StoreStats>[] = [
   gauge('hotblob_store_bytes', 'Bytes in the store that count against its limit.', ({ bytes }) => bytes),
   gauge('hotblob_store_limit_bytes', 'Maximum size of the store in bytes.', ({ maxBytes }) => maxBytes),
   counter('hotblob_store_evicted_total', 'Artifacts evicted.', ({ evicted }) => evicted),
+  counter('hotblob_store_corrupt_total', 'Corrupt artifacts found.', ({ corrupt }) => corrupt),
   {
     name: 'hotblob_store_remote',
     help: 'Circuit breaker of the remote store: 1 for the current state, 0 for the others.',

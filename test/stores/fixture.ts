@@ -1,3 +1,4 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { chown, lstat, mkdtemp, readdir, readFile, realpath, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,6 +8,7 @@ import type { FileArtifact } from '../../src/contract/artifact.js';
 import { type ErrorCode, errnoCode } from '../../src/contract/errors.js';
 import type { PutOptions, ReadWriteStore } from '../../src/contract/store.js';
 import type { DirectoryStore } from '../../src/stores/directory/store.js';
+import { EVENT_CHANNEL, type EventReport } from '../../src/util/report-event.js';
 
 /** Creates a directory for one test and returns its path, symbolic links resolved. */
 export async function temporaryDirectory(t: ExecutionContext): Promise<string> {
@@ -38,6 +40,18 @@ export function located(store: DirectoryStore, key: string): FileArtifact {
   const artifact = store.get(key);
   if (artifact instanceof Promise) throw new Error(`expected a synchronous lookup of ${key}`);
   return artifact;
+}
+
+/** Collects the details of the events `artifact corrupt` that name a path below `directory`, until the test ends. */
+export function corruptEvents(t: ExecutionContext, directory: string): string[] {
+  const details: string[] = [];
+  const listen = (message: unknown): void => {
+    const report = message as EventReport; // published by reportEvent()
+    if (report.event === 'artifact corrupt' && report.details.includes(directory)) details.push(report.details);
+  };
+  subscribe(EVENT_CHANNEL, listen);
+  t.teardown(() => unsubscribe(EVENT_CHANNEL, listen));
+  return details;
 }
 
 /** Returns a body that emits `chunks` and then fails with `end`. Without `end` it stays open and emits nothing more. */

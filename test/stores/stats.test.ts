@@ -16,7 +16,7 @@ test('directory: with a limit, reports artifacts and their space from the first 
   const maxBytes = own + 100_000;
   const store = await directoryStore(dir, { maxBytes });
   await until(() => store.stats().artifacts !== undefined);
-  const assertStats = (expected: StoreStats) => t.deepEqual(store.stats(), { maxBytes, ...expected });
+  const assertStats = (expected: StoreStats) => t.deepEqual(store.stats(), { maxBytes, corrupt: 0, ...expected });
   // A file takes a block of 4 KiB and its inode, a directory as well.
   assertStats({ artifacts: 1, bytes: own + 5120, evicted: 0 });
   await put(store, 'a/b', content(2000));
@@ -41,9 +41,9 @@ test('directory: reports no artifacts without a limit, nor before the first scan
   const dir = await temporaryDirectory(t);
   const unlimited = await directoryStore(dir);
   await put(unlimited, 'a', content(1000));
-  t.deepEqual(unlimited.stats(), {});
+  t.deepEqual(unlimited.stats(), { corrupt: 0 });
   const store = await directoryStore(dir, { maxBytes: 100_000 });
-  t.deepEqual(store.stats(), { maxBytes: 100_000, evicted: 0 });
+  t.deepEqual(store.stats(), { maxBytes: 100_000, evicted: 0, corrupt: 0 });
   await rm(join(dir, 'a'));
   await put(store, 'b', content(500));
   const { artifacts = 0 } = store.stats();
@@ -67,7 +67,7 @@ test('memory: reports artifacts, bytes and evictions', async (t) => {
 test('segments: reports artifacts, bytes and evictions', async (t) => {
   const dir = await temporaryDirectory(t);
   const store = await segmentStore(dir, { maxBytes: 400_000 });
-  t.deepEqual(store.stats(), { artifacts: 0, bytes: 0, maxBytes: 400_000, evicted: 0 });
+  t.deepEqual(store.stats(), { artifacts: 0, bytes: 0, corrupt: 0, maxBytes: 400_000, evicted: 0 });
   await put(store, 'a', content(10_000));
   await put(store, 'small', content(100));
   await put(store, 'a', content(11_000));
@@ -78,7 +78,7 @@ test('segments: reports artifacts, bytes and evictions', async (t) => {
   t.deepEqual({ artifacts, evicted }, { artifacts: 2, evicted: 0 });
   t.true(bytes > 11_000 && bytes < 40_000, `${bytes} bytes`);
   const reader = await segmentStore(dir, { readOnly: true });
-  t.deepEqual(reader.stats(), { artifacts: 2 });
+  t.deepEqual(reader.stats(), { artifacts: 2, corrupt: 0 });
   await reader.close();
   t.deepEqual(reader.stats(), {});
   for (let index = 0; index < 100; index++) await put(store, `k/${index}`, content(10_000, index));

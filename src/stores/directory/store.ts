@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, readdir, stat, unlink } from 'node:fs/promises';
+import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
-import { HotblobError } from '../../contract/errors.js';
+import { errnoCode, HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
   type GetOptions,
@@ -14,47 +14,25 @@ import {
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
-import { assertOptions, BYTES, FLAG, invalidOption } from '../../contract/validation.js';
+import { invalidOption } from '../../contract/validation.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
+import { CorruptArtifacts } from '../corrupt-artifacts.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
-import { Sidecars } from './metadata.js';
+import { identityAt, Sidecars } from './metadata.js';
 import { openDirectory } from './open-directory.js';
+import { assertDirectoryOptions, type DirectoryStoreOptions } from './options.js';
 import { hasParentInside, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import { removeStaleUploads } from './stale-uploads.js';
 import { DirectoryUploads } from './uploads.js';
 import { filesBelow } from './walk.js';
 
-/** Options of {@link directoryStore}. */
-export interface DirectoryStoreOptions {
-  /**
-   * Whether all files are immutable (see {@link FileArtifact.immutable}). With true, the caller guarantees this for
-   * every process that writes to the directory. Default: true if a directory store created the directory, because then
-   * only stores write to it; otherwise false.
-   */
-  readonly immutable?: boolean | undefined;
-  /**
-   * Limit for the disk usage, in bytes. Blocks of files count, 1 KiB for each file, 5 KiB for each directory, metadata of uploads
-   * and uploads of this process in flight. When an upload needs space, the least recently used files are deleted, also those of
-   * other processes. The list of these files, about 10 MB, is in memory, and renewed by scans in the background. Default: no limit.
-   */
-  readonly maxBytes?: number | undefined;
-  /**
-   * Whether the group of the process may read and write what the store creates: files have mode 0660 and directories 0770, less
-   * the umask. For several users that share the directory. Existing files and directories are not changed. Default: false, mode
-   * 0600 and 0700.
-   */
-  readonly groupAccess?: boolean | undefined;
-  /**
-   * Whether to open the directory for reading only. It must exist, nothing is written to it, and `maxBytes` has no effect. Default:
-   * false; a directory that the process cannot write to is then an error.
-   */
-  readonly readOnly?: boolean | undefined;
-}
+export type { DirectoryStoreOptions } from './options.js';
 
 /** Directory store that may be read-only. */
 export interface DirectoryStoreReader extends Store {
@@ -65,13 +43,12 @@ export interface DirectoryStoreReader extends Store {
   /**
    * Returns the artifact under `key` without checking whether its file exists: the handler opens the file. Returns the
    * artifact synchronously as long as no upload had metadata. After that, returns it synchronously only if the key was
-   * compared with its file within the last second.
+   * compared with its file within the last second. An artifact whose metadata is corrupt is a miss, and is removed.
    *
    * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
    * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`
-   * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the stored metadata is not valid
    */
-  get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact>;
+  get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact | undefined>;
   /**
    * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
    * `usedAt` is the latest of the modification time, the access time and, with `maxBytes`, the last use by this
@@ -80,7 +57,7 @@ export interface DirectoryStoreReader extends Store {
   list(): AsyncIterable<StoreEntry>;
   /**
    * Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. Without
-   * `maxBytes`, the statistics are empty.
+   * `maxBytes`, only the number of corrupt artifacts.
    */
   stats(): StoreStats;
   close(): Promise<void>;
@@ -92,9 +69,6 @@ export interface DirectoryStore extends DirectoryStoreReader {
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
 }
-
-/** Minimum age of a temporary file that is removed. A younger file may belong to an upload of another process. */
-const STALE_AFTER_MS = 24 * 60 * 60 * 1000;
 
 /**
  * Opens a store whose artifacts are the files of `dir`. The directory is created if it does not exist. A key is the
@@ -125,7 +99,7 @@ export function directoryStore(
 export function directoryStore(dir: string, options: DirectoryStoreOptions): Promise<DirectoryStoreReader>;
 export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
-  assertOptions(options, { immutable: FLAG, maxBytes: BYTES, groupAccess: FLAG, readOnly: FLAG });
+  assertDirectoryOptions(options);
   // The options are read before the first await, because the caller may change the object later.
   const { immutable, maxBytes, groupAccess, readOnly = false } = options;
   const permissions = permissionsFor(groupAccess);
@@ -135,7 +109,7 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   const sidecars = new Sidecars(root, isImmutable, permissions);
   const hasMetadata = await sidecars.exist();
   const limit = readOnly ? undefined : maxBytes;
-  const store = new FileDirectoryStore(root, isImmutable, limit, permissions, sidecars, hasMetadata);
+  const store = new FileDirectoryStore(root, isImmutable, limit, permissions, sidecars, hasMetadata, readOnly);
   if (readOnly) return toReader(store);
   if (hasMetadata) store.sweep();
   return store;
@@ -160,6 +134,8 @@ class FileDirectoryStore implements DirectoryStore {
   readonly #eviction: DirectoryEviction | undefined;
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
+  readonly #isReadOnly: boolean;
+  readonly #corrupt = new CorruptArtifacts();
   readonly #running = new Set<Promise<unknown>>();
   #isClosed = false;
 
@@ -170,8 +146,10 @@ class FileDirectoryStore implements DirectoryStore {
     permissions: Permissions,
     sidecars: Sidecars,
     hasMetadata: boolean,
+    isReadOnly: boolean,
   ) {
     this.root = root;
+    this.#isReadOnly = isReadOnly;
     this.immutable = immutable;
     this.#prefix = prefixOf(root);
     this.#sidecars = sidecars;
@@ -187,7 +165,7 @@ class FileDirectoryStore implements DirectoryStore {
     this.#uploads = new DirectoryUploads(root, temporaryPrefix, limit, this.#eviction, files);
   }
 
-  get(key: string): FileArtifact | Promise<FileArtifact> {
+  get(key: string): FileArtifact | Promise<FileArtifact | undefined> {
     this.#assertOpen();
     assertStorable(key);
     this.#eviction?.touch(key);
@@ -195,8 +173,32 @@ class FileDirectoryStore implements DirectoryStore {
     const artifact = this.#artifactAt(path);
     const metadata = this.#lookups.get(key, path);
     if (metadata === undefined) return artifact;
-    if (metadata instanceof Promise) return metadata.then((found) => ({ ...artifact, ...found }));
+    if (metadata instanceof Promise) {
+      return metadata.then(
+        (found) => ({ ...artifact, ...found }),
+        (error) => this.#discardCorrupt(key, error),
+      );
+    }
     return { ...artifact, ...metadata };
+  }
+
+  /**
+   * Removes an artifact whose metadata is corrupt, unless it has been replaced.
+   *
+   * @throws `error`, if it does not report a corrupt artifact
+   */
+  async #discardCorrupt(key: string, error: unknown): Promise<undefined> {
+    if (errnoCode(error) !== 'ERR_HOTBLOB_CORRUPT') throw error;
+    this.#corrupt.add(key, error);
+    if (this.#isReadOnly) return;
+    try {
+      const body = await identityAt(this.#prefix + key);
+      const isCorrupt = body !== undefined && (await this.#sidecars.read(key, body).then(() => false, isCorruptError));
+      if (isCorrupt) await this.delete(key);
+      this.#corrupt.forget(key);
+    } catch {
+      // The disk fails, or the store has been closed. The artifact is a miss at its next lookup, too.
+    }
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
@@ -213,7 +215,7 @@ class FileDirectoryStore implements DirectoryStore {
   }
 
   stats(): StoreStats {
-    return this.#eviction?.stats() ?? {};
+    return { ...this.#eviction?.stats(), corrupt: this.#corrupt.count };
   }
 
   /** Removes stale sidecar files in the background. */
@@ -227,9 +229,13 @@ class FileDirectoryStore implements DirectoryStore {
       this.#assertOpen();
       assertStorable(key);
       options.signal?.throwIfAborted();
+      // An artifact whose metadata is corrupt is removed first, so that it counts as absent.
+      if (options.ifAbsent) await this.get(key);
       const upload = this.#uploads.put(key, body, options);
       this.#running.add(upload);
-      return await upload.finally(() => this.#running.delete(upload));
+      const result = await upload.finally(() => this.#running.delete(upload));
+      this.#corrupt.forget(key);
+      return result;
     } catch (error) {
       discard(body);
       throw error;
@@ -280,23 +286,15 @@ class FileDirectoryStore implements DirectoryStore {
   }
 }
 
+function isCorruptError(error: unknown): boolean {
+  return errnoCode(error) === 'ERR_HOTBLOB_CORRUPT';
+}
+
 function assertStorable(key: string): void {
   assertKey(key);
   if (isReserved(key)) {
     const names = `"${RESERVED_NAME}", "lost+found" and the files of a segment store`;
     const message = `key: expected a key outside ${names}, which are reserved`;
     throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', message);
-  }
-}
-
-/** Removes temporary files that killed processes left behind. */
-async function removeStaleUploads(uploads: string): Promise<void> {
-  try {
-    for (const name of await readdir(uploads)) {
-      const path = join(uploads, name);
-      if ((await stat(path)).mtimeMs < Date.now() - STALE_AFTER_MS) await unlink(path);
-    }
-  } catch {
-    // There were no uploads yet, or another process removes the files at the same time.
   }
 }

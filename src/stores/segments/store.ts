@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Artifact } from '../../contract/artifact.js';
+import { errnoCode } from '../../contract/errors.js';
 import {
   assertEncodable,
   assertKey,
@@ -11,9 +12,10 @@ import {
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
-import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../contract/validation.js';
+import { invalidOption } from '../../contract/validation.js';
 import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
+import { CorruptArtifacts } from '../corrupt-artifacts.js';
 import { ArtifactReader } from './artifact-reader.js';
 import { releaseReserveIfFull } from './commit-space.js';
 import { closedError } from './errors.js';
@@ -28,47 +30,13 @@ import {
   toDirectoryError,
 } from './layout.js';
 import { loadLmdb } from './lmdb.js';
+import { assertSegmentOptions, type SegmentStoreOptions, segmentBytesOf } from './options.js';
 import { SegmentIndex } from './segment-index.js';
 import { assertSynced, discardUnsynced } from './unsynced.js';
 import { SegmentWriter } from './writer.js';
 import { WriterLock } from './writer-lock.js';
 
-/** Options of {@link segmentStore}. */
-export interface SegmentStoreOptions {
-  /**
-   * Limit for the disk usage in bytes: the segment files, including dead bytes, and an estimate for the index, of which 4 MiB, or
-   * an eighth of the limit, are for unused pages. If an
-   * upload needs space, the coldest segment is evicted; recently read artifacts in it are retained. Default: no limit.
-   */
-  readonly maxBytes?: number | undefined;
-  /**
-   * Size in bytes at which a segment is full. A body larger than a quarter of this size gets a segment of its own.
-   * Default: 256 MiB, or an eighth of `maxBytes` if that is less.
-   */
-  readonly segmentBytes?: number | undefined;
-  /**
-   * Time at which an upload is acknowledged. `'fsync'`: when the upload is on the disk. `'none'`: when the kernel has
-   * buffered it. With `'none'`, uploads survive a crash of the process; after a crash of the system, the store starts
-   * empty. Default: `'fsync'`.
-   */
-  readonly durability?: 'fsync' | 'none' | undefined;
-  /**
-   * Whether `get` compares each body with its checksum first. If the body is corrupt, `get` rejects with
-   * `ERR_HOTBLOB_CORRUPT`. Each body is then read twice, and `get` always returns a promise. Default: `false`.
-   */
-  readonly verifyReads?: boolean | undefined;
-  /**
-   * Whether to open the store for reading only. Any number of processes may do so, even while another process writes to
-   * the store. Default: `false`.
-   */
-  readonly readOnly?: boolean | undefined;
-  /**
-   * Whether the group of the process may read and write what the store creates: files have mode 0660 and directories 0770, less
-   * the umask. Needed if other users read the store, because readers write to the lock file of the index. Existing files and
-   * directories are not changed. Default: false, mode 0600 and 0700.
-   */
-  readonly groupAccess?: boolean | undefined;
-}
+export type { SegmentStoreOptions } from './options.js';
 
 /** Segment store that may be read-only. */
 export interface SegmentStoreReader extends Store {
@@ -96,28 +64,8 @@ export interface SegmentStore extends SegmentStoreReader {
   delete(key: string): Promise<boolean>;
 }
 
-const DEFAULT_SEGMENT_BYTES = 256 * 1024 * 1024;
-/**
- * Minimum number of segments that fit into `maxBytes`, so that the eviction of one segment does not empty the store.
- */
-const MIN_SEGMENTS = 8;
-/**
- * Maximum of `segmentBytes`. An offset has six bytes in the index, and the upper half of its range is used for inline
- * bodies.
- */
-const MAX_SEGMENT_BYTES = 2 ** 40;
-
 /** Time after which `list` yields to the event loop, in milliseconds. */
 const LIST_BATCH_MS = 3;
-
-const CHECKS = {
-  maxBytes: BYTES,
-  segmentBytes: countFrom(1),
-  durability: oneOf('fsync', 'none'),
-  verifyReads: FLAG,
-  readOnly: FLAG,
-  groupAccess: FLAG,
-};
 
 /**
  * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Unlike in a
@@ -141,14 +89,11 @@ export function segmentStore(
 export function segmentStore(dir: string, options: SegmentStoreOptions): Promise<SegmentStoreReader>;
 export async function segmentStore(dir: string, options: SegmentStoreOptions = {}): Promise<SegmentStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
-  assertOptions(options, CHECKS);
+  assertSegmentOptions(options);
   // The options are read before the first await, because the caller may change the object afterwards.
   const { maxBytes, durability, verifyReads = false, readOnly } = options;
   const permissions = permissionsFor(options.groupAccess);
-  const segmentBytes = options.segmentBytes ?? Math.min(DEFAULT_SEGMENT_BYTES, (maxBytes ?? Infinity) / MIN_SEGMENTS);
-  if (segmentBytes > MAX_SEGMENT_BYTES) {
-    throw invalidOption('segmentBytes', `at most ${MAX_SEGMENT_BYTES} bytes`, segmentBytes);
-  }
+  const segmentBytes = segmentBytesOf(options);
   loadLmdb();
   if (readOnly) {
     const layout = await findLayout(dir);
@@ -183,26 +128,54 @@ class ReadableStore implements SegmentStoreReader {
   readonly root: string;
   protected readonly index: SegmentIndex;
   readonly #artifacts: ArtifactReader;
-  readonly #verifyReads: boolean;
+  protected readonly verifiesReads: boolean;
+  protected readonly corrupt = new CorruptArtifacts();
   #closing: Promise<void> | undefined;
 
   constructor(layout: Layout, index: SegmentIndex, verifyReads: boolean) {
     this.root = layout.root;
     this.index = index;
     this.#artifacts = new ArtifactReader(index, layout.segments);
-    this.#verifyReads = verifyReads;
+    this.verifiesReads = verifyReads;
   }
 
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined> {
     this.#assertOpen();
     assertKey(key);
     assertEncodable(key);
-    const entry = this.index.get(key);
-    if (entry === undefined) return undefined;
+    let entry: IndexEntry | undefined;
+    try {
+      entry = this.index.get(key);
+      if (entry === undefined) return undefined;
+      this.assertStored(key, entry);
+      if (!this.verifiesReads) {
+        const artifact = this.#artifacts.toArtifact(key, entry);
+        this.recordRead(key, entry);
+        return artifact;
+      }
+    } catch (error) {
+      void this.#discardCorrupt(key, entry, error);
+      return undefined;
+    }
     this.recordRead(key, entry);
-    return this.#verifyReads
-      ? this.#artifacts.toVerifiedArtifact(key, entry, options?.signal)
-      : this.#artifacts.toArtifact(key, entry);
+    return this.#verify(key, entry, options?.signal);
+  }
+
+  /** Checks the body of an entry and returns the artifact. If it is corrupt, removes it and returns undefined. */
+  async #verify(key: string, entry: IndexEntry, signal: AbortSignal | undefined): Promise<Artifact | undefined> {
+    try {
+      return await this.#artifacts.toVerifiedArtifact(key, entry, signal);
+    } catch (error) {
+      await this.#discardCorrupt(key, entry, error);
+      return undefined;
+    }
+  }
+
+  /** @throws `error`, if it does not report a corrupt artifact */
+  #discardCorrupt(key: string, entry: IndexEntry | undefined, error: unknown): Promise<void> {
+    if (errnoCode(error) !== 'ERR_HOTBLOB_CORRUPT') throw error;
+    this.corrupt.add(key, error);
+    return this.discard(key, entry);
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
@@ -222,7 +195,7 @@ class ReadableStore implements SegmentStoreReader {
     if (this.#closing !== undefined) return {};
     let artifacts = 0;
     for (const { liveCount } of this.index.segments().values()) artifacts += liveCount;
-    return { artifacts };
+    return { artifacts, corrupt: this.corrupt.count };
   }
 
   close(): Promise<void> {
@@ -231,6 +204,12 @@ class ReadableStore implements SegmentStoreReader {
   }
 
   protected recordRead(_key: string, _entry: IndexEntry): void {}
+
+  /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` if it is known that the body of an entry is not in its segment */
+  protected assertStored(_key: string, _entry: IndexEntry): void {}
+
+  /** Removes a corrupt artifact. Never rejects. */
+  protected async discard(_key: string, _entry: IndexEntry | undefined): Promise<void> {}
 
   protected release(): Promise<void> {
     return this.index.close();
@@ -255,7 +234,11 @@ class WritableStore extends ReadableStore implements SegmentStore {
     try {
       assertKey(key);
       assertEncodable(key);
-      return await this.#writer.put(key, body, options);
+      // A corrupt artifact is removed first, so that it counts as absent.
+      if (options.ifAbsent) await this.get(key, options);
+      const result = await this.#writer.put(key, body, options);
+      this.corrupt.forget(key);
+      return result;
     } catch (error) {
       discard(body);
       throw error;
@@ -269,11 +252,25 @@ class WritableStore extends ReadableStore implements SegmentStore {
   }
 
   override stats(): StoreStats {
-    return this.#writer.stats();
+    return { ...this.#writer.stats(), corrupt: this.corrupt.count };
   }
 
   protected override recordRead(key: string, entry: IndexEntry): void {
     this.#writer.recordRead(key, entry);
+  }
+
+  protected override assertStored(key: string, entry: IndexEntry): void {
+    this.#writer.assertStored(key, entry);
+  }
+
+  protected override async discard(key: string, entry: IndexEntry | undefined): Promise<void> {
+    if (entry === undefined) return; // the location is unknown: the next upload replaces the entry
+    try {
+      await this.#writer.delete(key, entry);
+      this.corrupt.forget(key);
+    } catch {
+      // The disk fails or the store is being closed. The artifact is a miss at its next lookup, too.
+    }
   }
 
   protected override async release(): Promise<void> {

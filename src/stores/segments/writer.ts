@@ -1,11 +1,12 @@
 import type { Readable } from 'node:stream';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
 import { etagOf } from './artifact-reader.js';
+import { FAULT_DESCRIPTIONS } from './body-check.js';
 import { CommitSpace } from './commit-space.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
-import { closedError, isStorageFull, toStorageError } from './errors.js';
-import type { IndexEntry } from './index-entry.js';
+import { closedError, corruptError, isStorageFull, toStorageError } from './errors.js';
+import type { IndexEntry, Location } from './index-entry.js';
 import type { Layout } from './layout.js';
 import type { Outcome, PutOperation } from './operations.js';
 import { Quota } from './quota.js';
@@ -101,9 +102,21 @@ export class SegmentWriter {
     }
   }
 
-  /** Deletes an artifact. See `delete` of `SegmentStore`. */
-  delete(key: string): Promise<boolean> {
-    return this.#run(async () => (await this.#committer.apply({ kind: 'delete', key })).existed);
+  /**
+   * Deletes an artifact. See `delete` of `SegmentStore`.
+   *
+   * @param expectedLocation location of the artifact to delete; any other one is kept
+   */
+  delete(key: string, expectedLocation?: Location): Promise<boolean> {
+    return this.#run(async () => (await this.#committer.apply({ kind: 'delete', key, expectedLocation })).existed);
+  }
+
+  /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the body of an entry is beyond the end of its segment */
+  assertStored(key: string, { segment: id, offset, length, inline }: IndexEntry): void {
+    if (inline !== undefined || length === 0) return;
+    const segment = this.#segments.get(id);
+    if (segment === undefined || offset + length <= segment.end) return;
+    throw corruptError(segment.path, `the body of '${key}' ${FAULT_DESCRIPTIONS.truncated}`);
   }
 
   /** Returns statistics. See `stats` of `SegmentStore`. */

@@ -9,7 +9,7 @@ import { Sidecars } from '../../../src/stores/directory/metadata.js';
 import { type DirectoryStore, directoryStore } from '../../../src/stores/directory/store.js';
 import { PRIVATE } from '../../../src/util/permissions.js';
 import { until } from '../../helpers/poll.js';
-import { content, entriesBelow, located, put, refusal, temporaryDirectory } from '../fixture.js';
+import { content, corruptEvents, entriesBelow, located, put, refusal, temporaryDirectory } from '../fixture.js';
 
 const OLD = { contentType: 'text/old', headers: { 'x-artifact-tag': 'old' } };
 const NEW = { cacheControl: 'max-age=1', headers: { 'x-artifact-tag': 'new' } };
@@ -18,7 +18,7 @@ const PROGRAM = fileURLToPath(new URL('../describing-child.ts', import.meta.url)
 
 /** Returns the metadata of an artifact, without undefined fields. */
 async function metadataOf(store: DirectoryStore, key: string): Promise<UploadMetadata> {
-  const { contentType, contentEncoding, cacheControl, headers } = await store.get(key);
+  const { contentType, contentEncoding, cacheControl, headers } = (await store.get(key)) ?? {};
   return Object.fromEntries(
     Object.entries({ contentType, contentEncoding, cacheControl, headers }).filter(([, value]) => value !== undefined),
   );
@@ -189,19 +189,39 @@ test('a failed upload leaves no sidecar file', async (t) => {
   t.deepEqual(await metadataOf(store, 'a'), OLD);
 });
 
-test('rejects corrupt metadata until the artifact is uploaded again', async (t) => {
+test('an artifact whose metadata is corrupt is a miss, reported once, and removed', async (t) => {
+  for (const corrupt of ['', '\n', '"a"\n', '"b"\n{"t":"text/old"}', `"a"\n{"t":7}`]) {
+    const store = await directoryStore(await temporaryDirectory(t));
+    const events = corruptEvents(t, store.root);
+    await put(store, 'a', content(10), { metadata: OLD });
+    const [sidecar = ''] = await sidecarsIn(store);
+    await writeFile(join(store.root, sidecar), corrupt);
+    const reader = await directoryStore(store.root, { readOnly: true });
+    for (let attempt = 0; attempt < 2; attempt++) t.is(await reader.get('a'), undefined);
+    t.is(reader.stats().corrupt, 1);
+    t.deepEqual(
+      events.splice(0).map((details) => /^a: the metadata of 'a' .*\.hotblob/.test(details)),
+      [true],
+    );
+    const fresh = await directoryStore(store.root);
+    t.is(await fresh.get('a'), undefined);
+    t.is(events.splice(0).length, 1);
+    t.is(fresh.stats().corrupt, 1);
+    t.deepEqual(await sidecarsIn(fresh), []);
+    t.false((await readdir(fresh.root)).includes('a'));
+    await put(fresh, 'a', content(10), { metadata: NEW });
+    t.deepEqual(await metadataOf(fresh, 'a'), NEW);
+  }
+});
+
+test('an upload with ifAbsent replaces an artifact whose metadata is corrupt', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   await put(store, 'a', content(10), { metadata: OLD });
   const [sidecar = ''] = await sidecarsIn(store);
-  const whole = await readFile(join(store.root, sidecar));
-  for (const corrupt of ['', '\n', '"a"\n', '"b"\n{"t":"text/old"}', `"a"\n{"t":7}`, whole.subarray(0, -1)]) {
-    await writeFile(join(store.root, sidecar), corrupt);
-    const fresh = await directoryStore(store.root);
-    await t.throwsAsync(async () => fresh.get('a'), refusal('ERR_HOTBLOB_CORRUPT', /metadata of 'a' .*\.hotblob/));
-  }
-  await put(store, 'a', content(10), { metadata: NEW });
-  t.deepEqual(await metadataOf(store, 'a'), NEW);
-  t.is((await sidecarsIn(store)).length, 1);
+  await writeFile(join(store.root, sidecar), '');
+  const fresh = await directoryStore(store.root);
+  await put(fresh, 'a', content(10), { metadata: NEW, ifAbsent: true });
+  t.deepEqual(await metadataOf(fresh, 'a'), NEW);
 });
 
 test('opening the store removes sidecar files of missing artifacts that are older than an hour', async (t) => {
