@@ -1,3 +1,4 @@
+import { errnoCode } from '../../contract/errors.js';
 import type { Store } from '../../contract/store.js';
 import { uploadMetadataOf } from '../../contract/upload-metadata.js';
 import { messageOf, reportEvent } from '../../util/report-event.js';
@@ -9,19 +10,31 @@ import { isClientError, type Remote, reportWriteError } from './remote.js';
 import type { ReplicationQueue, ReplicationTask } from './replication-queue.js';
 
 const CONCURRENCY = 4;
-/** Delay in milliseconds after the first failure of a task. The delay doubles with each further failure. */
+/**
+ * Delay in milliseconds after the first failure. It doubles with each further failure: of the remote store, for the whole queue;
+ * of the local store, for the task.
+ */
 const INITIAL_RETRY_MS = 500;
 const MAX_RETRY_MS = 60_000;
 /** Interval in milliseconds at which waiting tasks are checked. */
 const POLL_MS = 250;
 
-/** Sends the tasks of the replication queue to the remote store in the background. */
+/**
+ * Sends the tasks of the replication queue to the remote store in the background.
+ *
+ * If the remote store fails or refuses a task, the whole queue waits, and then one task at a time is sent until one succeeds. A
+ * task that is refused is removed, because a retry would be refused too.
+ */
 export class Replication {
   readonly #queue: ReplicationQueue;
   readonly #local: Store;
   readonly #remote: Remote;
   readonly #running = new Map<string, { readonly controller: AbortController; readonly done: Promise<void> }>();
   #timer: NodeJS.Timeout | undefined;
+  /** Number of consecutive delays because of the remote store. */
+  #delays = 0;
+  /** End of the current delay, in milliseconds of `performance.now()`. */
+  #resumeAt = 0;
   #isClosed = false;
 
   constructor(queue: ReplicationQueue, local: Store, remote: Remote) {
@@ -83,10 +96,12 @@ export class Replication {
     clearTimeout(this.#timer);
     const now = performance.now();
     let isWaiting = false;
+    const maxRunning = this.#delays === 0 ? CONCURRENCY : 1;
     for (const task of this.#queue.values()) {
-      if (this.#running.size >= CONCURRENCY) return;
+      if (this.#running.size >= maxRunning) return;
       if (this.#running.has(task.key)) continue;
       isWaiting = true;
+      if (this.#resumeAt > now) break;
       if (task.dueAt > now) continue;
       const attempt = this.#remote.admit();
       if (attempt === undefined) break;
@@ -117,6 +132,7 @@ export class Replication {
     try {
       await action(signal);
       attempt.succeeded();
+      this.#delays = 0;
       await this.#queue.remove(task);
     } catch (error) {
       if (signal.aborted) {
@@ -125,17 +141,26 @@ export class Replication {
       }
       reportWriteError(attempt, error);
       logTiered('replication: %s of %s failed: %O', task.operation, task.key, error);
-      if (task.failures === 0) reportEvent('replication failed', `${task.key}: ${messageOf(error)}`, error);
-      if (isClientError(error)) {
-        if (task.operation === 'put') this.#remote.countUnreplicated();
-        await this.#queue.remove(task).catch((cause: unknown) => {
-          logTiered('replication queue: removing %s failed: %O', task.name, cause);
-        });
-        return;
-      }
-      task.dueAt = performance.now() + Math.min(MAX_RETRY_MS, INITIAL_RETRY_MS * 2 ** task.failures++);
-      this.#queue.postpone(task);
+      if (task.failures++ === 0) reportEvent('replication failed', `${task.key}: ${messageOf(error)}`, error);
+      if (isRefusal(error)) await this.#drop(task);
+      else this.#queue.postpone(task);
+      if (error instanceof LocalError) task.dueAt = performance.now() + delayAfter(task.failures);
+      else if (!isClientError(error)) this.#delay();
     }
+  }
+
+  /** Delays the whole queue. A failure during the delay, of a task that was already in flight, does not extend it. */
+  #delay(): void {
+    const now = performance.now();
+    if (now >= this.#resumeAt) this.#resumeAt = now + delayAfter(++this.#delays);
+  }
+
+  /** Removes a task that the remote store has refused. */
+  async #drop(task: ReplicationTask): Promise<void> {
+    if (task.operation === 'put') this.#remote.countUnreplicated();
+    await this.#queue.remove(task).catch((error: unknown) => {
+      logTiered('replication queue: removing %s failed: %O', task.name, error);
+    });
   }
 
   async #execute({ operation, key }: ReplicationTask, attempt: Attempt, signal: AbortSignal): Promise<void> {
@@ -145,8 +170,8 @@ export class Replication {
       return;
     }
     const body = await this.#readLocal(key, signal).catch((error: unknown) => {
-      attempt.abandoned(); // An error of the local store.
-      throw error;
+      attempt.abandoned();
+      throw new LocalError(messageOf(error), { cause: error });
     });
     if (body === undefined) {
       attempt.abandoned();
@@ -167,4 +192,16 @@ export class Replication {
     const { size } = content;
     return { size, metadata: uploadMetadataOf(artifact), stream: await content.open(undefined, signal) };
   }
+}
+
+/** Error of the local store. It says nothing about the remote store. */
+class LocalError extends Error {}
+
+/** Returns whether a retry would be refused again: because of the request itself, or by the access rules of the remote store. */
+function isRefusal(error: unknown): boolean {
+  return isClientError(error) || errnoCode(error) === 'ERR_HOTBLOB_UPSTREAM_DENIED';
+}
+
+function delayAfter(failures: number): number {
+  return Math.min(MAX_RETRY_MS, INITIAL_RETRY_MS * 2 ** (failures - 1));
 }

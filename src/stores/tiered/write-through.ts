@@ -64,7 +64,8 @@ export async function writeThrough(
     }
   });
   try {
-    await copy(body, options, [localBody, remoteBody]);
+    // If the remote store already has an artifact, the rest of the body is not received.
+    await Promise.race([copy(body, options, [localBody, remoteBody]), rejectIfExists(remoteOutcome)]);
     return await lock(async () => {
       signal.throwIfAborted();
       if (ifAbsent && (await isStored(local, key, signal))) throw existsError();
@@ -125,6 +126,13 @@ async function copy(body: Readable, options: PutOptions, branches: readonly Bran
     if (branches.every(({ destroyed }) => destroyed)) return;
     await Promise.all(branches.map((branch) => branch.write(chunk)));
   }
+}
+
+/** Rejects with `ERR_HOTBLOB_EXISTS` if that is the outcome. Otherwise never settles. */
+async function rejectIfExists(pending: Promise<Outcome>): Promise<never> {
+  const outcome = await pending;
+  if ('error' in outcome && errnoCode(outcome.error) === 'ERR_HOTBLOB_EXISTS') throw outcome.error;
+  return new Promise(() => {});
 }
 
 /** Returns whether a store accepts uploads. */

@@ -1,5 +1,6 @@
 import { readdir, rm } from 'node:fs/promises';
 import test from 'ava';
+import { HotblobError } from '../../../src/contract/errors.js';
 import type { Store } from '../../../src/contract/store.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
 import { memoryStore } from '../../../src/stores/memory.js';
@@ -245,6 +246,44 @@ test('write-back: retries a failed upload, but not a rejected one', async (t) =>
   t.true(OTHER.equals(artifacts.get('/a') ?? Buffer.of()));
   t.deepEqual(peer.requests.toSorted(), ['PUT /a', 'PUT /a', 'PUT /a', 'PUT /large']);
   t.true(BYTES.equals((await readBytes(store, 'large')) ?? Buffer.of()));
+});
+
+test('write-back: if uploads are refused, the whole queue waits, and each refused upload is sent once', async (t) => {
+  const artifacts = new Map<string, Buffer>();
+  const serve = serveMap(artifacts);
+  let isRefusing = true;
+  const { store, peer } = await startTiers(
+    t,
+    (request, response) => {
+      if (!isRefusing) serve(request, response);
+      else request.resume().on('end', () => response.writeHead(403).end());
+    },
+    { writes: 'writeBack', queueDir: await temporaryDirectory(t) },
+  );
+  const keys = Array.from({ length: 40 }, (_, index) => `key/${index}`);
+  await Promise.all(keys.map((key) => put(writable(store), key, key)));
+  await until('an upload is refused', () => (store.stats().unreplicated ?? 0) > 0);
+  isRefusing = false;
+  await until('the queue is empty', () => store.stats().queued === 0);
+  const { unreplicated } = store.stats();
+  t.true(unreplicated < 20, `${unreplicated} of 40 were sent in spite of the refusals`);
+  t.is(artifacts.size, 40 - unreplicated);
+  t.is(peer.requests.length, 40);
+});
+
+test('an upload with ifAbsent ends when the remote store reports an artifact, before the body has ended', async (t) => {
+  const remote: Store = {
+    get: () => undefined,
+    put: async () => {
+      throw new HotblobError('ERR_HOTBLOB_EXISTS', 'exists');
+    },
+  };
+  const local = memoryStore();
+  const store = writable(await createTiered(t, { local, remote }));
+  const body = bodyOf([BYTES]);
+  await t.throwsAsync(store.put('a', body, { signal: never(), ifAbsent: true }), refusal('ERR_HOTBLOB_EXISTS'));
+  t.true(body.destroyed);
+  t.is(await readBytes(local, 'a'), undefined);
 });
 
 test('write-back: drops the oldest keys when maxQueued is exceeded', async (t) => {
