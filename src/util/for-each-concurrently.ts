@@ -7,19 +7,28 @@ export async function forEachConcurrently<T>(
   concurrency: number,
   work: (item: T) => Promise<void>,
 ): Promise<void> {
-  const running = new Set<Promise<void>>();
   const errors: unknown[] = [];
+  let running = 0;
+  let onSettled = (): void => {};
+  // Not Promise.race(), which adds a reaction to each pending promise for each item: thousands would run at once later.
+  const settled = (): Promise<void> =>
+    new Promise((resolve) => {
+      onSettled = resolve;
+    });
   try {
     for await (const item of items) {
-      const run = work(item)
+      running++;
+      work(item)
         .catch((error: unknown) => void errors.push(error))
-        .finally(() => running.delete(run));
-      running.add(run);
-      if (running.size >= concurrency) await Promise.race(running);
+        .finally(() => {
+          running--;
+          onSettled();
+        });
+      if (running >= concurrency) await settled();
       if (errors.length > 0) break;
     }
   } finally {
-    await Promise.all(running);
+    while (running > 0) await settled();
   }
   if (errors.length > 0) throw errors[0];
 }
