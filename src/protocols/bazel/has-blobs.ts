@@ -20,7 +20,8 @@ export async function hasBlobs(artifacts: ProtocolArtifacts, key: string, casPre
   let available = MAX_PARSED_BYTES - bytes.byteLength;
   if (available < 0) return true;
   const { files, trees } = (await blobsOfActionResult(bytes)) ?? { files: [], trees: [] };
-  const hashes = new Set(files);
+  const hashes = new Set<string>();
+  await addAll(hashes, files);
   for (const hash of new Set(trees)) {
     artifacts.signal.throwIfAborted();
     const tree = await artifacts.read(casPrefix + hash, available + 1);
@@ -30,15 +31,30 @@ export async function hasBlobs(artifacts: ProtocolArtifacts, key: string, casPre
       continue;
     }
     available -= tree.byteLength;
-    for (const file of (await blobsOfTree(tree))?.files ?? []) hashes.add(file);
+    await addAll(hashes, (await blobsOfTree(tree))?.files ?? []);
   }
   let isComplete = true;
-  await forEachConcurrently(hashes, MAX_LOOKUPS, async (hash) => {
-    // After the first missing blob, the result is known.
-    if (!isComplete) return;
+  // After the first missing blob, the result is known. Going through the other hashes would block the event loop.
+  const neededLookups = function* (): Generator<string> {
+    for (const hash of hashes) {
+      if (!isComplete) return;
+      yield hash;
+    }
+  };
+  await forEachConcurrently(neededLookups(), MAX_LOOKUPS, async (hash) => {
     artifacts.signal.throwIfAborted();
     if ((await artifacts.describe(casPrefix + hash)) === undefined) isComplete = false;
     await pause();
   });
   return isComplete;
+}
+
+/** Number of hashes that are added between two calls of {@link pause}. */
+const HASHES_PER_PAUSE = 256;
+
+async function addAll(hashes: Set<string>, files: readonly string[]): Promise<void> {
+  for (const [index, file] of files.entries()) {
+    if (index % HASHES_PER_PAUSE === 0) await pause();
+    hashes.add(file);
+  }
 }
