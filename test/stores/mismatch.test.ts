@@ -25,7 +25,9 @@ test('segments without their index are refused by every store, and keep their by
   const backup = `${index}.backup`;
   await rename(index, backup);
   const before = await readdir(dir, { recursive: true });
-  const error = refused(/received segments without 'index\.mdb' at .*; restore 'index\.mdb' from a backup, or delete/);
+  const error = refused(
+    /received segments without 'index\.mdb', or with an empty one, at .*; restore 'index\.mdb' from a backup, or delete/,
+  );
   for (const readOnly of [false, true]) {
     await t.throwsAsync(directoryStore(dir, { readOnly }), error);
     await t.throwsAsync(segmentStore(dir, { readOnly }), error);
@@ -78,6 +80,28 @@ test('an upload cannot make a directory look like a segment store', async (t) =>
   await store.close();
   t.is(await detectKind(dir, undefined), 'directory');
   await (await directoryStore(dir)).close();
+});
+
+test('an empty index beside segments is refused like a missing one, and nothing is removed', async (t) => {
+  const dir = await withSegments(t);
+  const names = await readdir(join(dir, 'segments'));
+  await writeFile(join(dir, 'index.mdb'), '');
+  const message =
+    /received segments without 'index\.mdb', or with an empty one, at .*; restore 'index\.mdb' from a backup/;
+  await t.throwsAsync(segmentStore(dir), refused(message));
+  await t.throwsAsync(segmentStore(dir, { readOnly: true }), refused(message));
+  await t.throwsAsync(directoryStore(dir), refused(message));
+  t.deepEqual(await readdir(join(dir, 'segments')), names);
+});
+
+test('a segment store that lost its index in a crash, with durability none, is detected and emptied', async (t) => {
+  const dir = await withSegments(t);
+  await writeFile(join(dir, 'unsynced'), 'another boot');
+  await rm(join(dir, 'index.mdb'));
+  t.is(await detectKind(dir, undefined), 'segments');
+  const store = await segmentStore(dir);
+  t.is(store.stats().artifacts, 0);
+  await store.close();
 });
 
 test('a store that a later version has written is refused', async (t) => {

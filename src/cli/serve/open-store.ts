@@ -6,7 +6,7 @@ import type { Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
 import { LOST_AND_FOUND } from '../../stores/directory/paths.js';
 import { directoryStore } from '../../stores/directory/store.js';
-import { isSegmentStore } from '../../stores/segments/layout.js';
+import { holdsSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
 import { segmentStore } from '../../stores/segments/store.js';
 import { assertWritable } from '../../stores/tiered/spool.js';
@@ -148,7 +148,7 @@ export function readOnlyReasonOf(error: unknown): string | undefined {
 
 /** Returns the kind of store that `hotblob serve` uses for `dir` if the user does not choose one. */
 export async function detectKind(dir: string, immutable: boolean | undefined): Promise<StoreKind> {
-  if (await isSegmentStore(dir)) return 'segments';
+  if (await holdsSegmentStore(dir)) return 'segments';
   // A directory that contains files stays a directory store, and `immutable` applies only to a directory store.
   return (await isNew(dir)) && immutable === undefined && hasLmdb() ? 'segments' : 'directory';
 }

@@ -74,7 +74,7 @@ export async function checkLayout(dir: string): Promise<void> {
   try {
     const names = await readdir(dir);
     await assertNotForeign(dir, names);
-    if (!names.includes(INDEX_NAME) && !names.includes(UNSYNCED_NAME)) await assertNoSegmentFiles(dir);
+    if (!names.includes(UNSYNCED_NAME) && !(await hasContent(join(dir, INDEX_NAME)))) await assertNoSegmentFiles(dir);
     for (const name of ['.', SEGMENTS_NAME, INDEX_NAME]) {
       if (name === '.' || names.includes(name)) await access(join(dir, name), constants.R_OK | constants.W_OK);
     }
@@ -93,9 +93,11 @@ export async function findLayout(dir: string): Promise<Layout> {
   try {
     const layout = layoutOf(await realpath(dir), PRIVATE);
     await stat(layout.segments);
-    await stat(layout.index);
-    return layout;
+    if ((await stat(layout.index)).size > 0) return layout;
+    await assertNoSegmentFiles(dir);
+    return layout; // a writer is about to create the index
   } catch (error) {
+    if (errnoCode(error) === 'ERR_HOTBLOB_INVALID_OPTION') throw error;
     if (errnoCode(error) !== 'ENOENT') throw toDirectoryError(dir, error);
     await assertNoSegmentFiles(dir);
     throw directoryError(dir, 'a segment store', 'none', error);
@@ -103,13 +105,13 @@ export async function findLayout(dir: string): Promise<Layout> {
 }
 
 /**
- * Prepares a directory without an index for a new one. The caller has the writer lock.
+ * Prepares a directory without an index, or with an empty one, for a new index. The caller has the writer lock.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if the directory has segments. The recovery would remove them, because the
  *   new index does not name them.
  */
 export async function prepareIndex(dir: string, layout: Layout): Promise<void> {
-  if (await exists(layout.index)) return;
+  if (await hasContent(layout.index)) return;
   await assertNoSegmentFiles(dir);
   await writeFile(join(layout.root, FORMAT_NAME), FORMAT_LINE, { mode: layout.permissions.file });
 }
@@ -149,6 +151,16 @@ export async function isSegmentStore(dir: string): Promise<boolean> {
 }
 
 /**
+ * Returns whether `dir` contains a segment store, or one that is emptied when it is opened: its index may be missing, because
+ * the system crashed with `durability: 'none'`.
+ */
+export async function holdsSegmentStore(dir: string): Promise<boolean> {
+  if (await isSegmentStore(dir)) return true;
+  const names = await readdir(dir).catch((): string[] => []); // opening the store reports the error
+  return names.includes(UNSYNCED_NAME) && names.includes(SEGMENTS_NAME) && !(await isCreatedByStore(dir));
+}
+
+/**
  * Checks that the index can be opened for writing. LMDB writes to stderr itself when the disk is full.
  *
  * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if the file system is full
@@ -180,11 +192,11 @@ async function assertNotForeign(dir: string, names: readonly string[]): Promise<
   throw directoryError(dir, expected, `'${foreign}'`);
 }
 
-/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir`, which has no index, has segments */
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` if `dir`, which has no index or an empty one, has segments */
 async function assertNoSegmentFiles(dir: string): Promise<void> {
   if ((await segmentFilesOf(join(dir, SEGMENTS_NAME))).length === 0) return;
   const remedy = `restore '${INDEX_NAME}' from a backup, or delete the directory`;
-  throw mismatch(dir, 'a complete segment store', `segments without '${INDEX_NAME}'`, remedy);
+  throw mismatch(dir, 'a complete segment store', `segments without '${INDEX_NAME}', or with an empty one,`, remedy);
 }
 
 /** Returns the names of the segments in a directory. If the directory does not exist or cannot be read, returns none. */
@@ -196,9 +208,10 @@ export async function segmentFilesOf(directory: string): Promise<string[]> {
   return names.filter((name) => segmentIdOf(name) !== undefined);
 }
 
-function exists(path: string): Promise<boolean> {
+/** Returns whether a file exists and is not empty. */
+function hasContent(path: string): Promise<boolean> {
   return stat(path).then(
-    () => true,
+    ({ size }) => size > 0,
     (error: unknown) => {
       if (errnoCode(error) === 'ENOENT') return false;
       throw error;

@@ -136,7 +136,10 @@ test('a corrupt index never crashes the process: it is refused by name, or its i
       if (kind === 'bits') for (const position of positions) target[position] = (target[position] ?? 0) ^ 0x20;
       await rm(copy, { recursive: true, force: true });
       await cp(dir, copy, { recursive: true });
-      await writeFile(join(copy, 'index.mdb'), kind === 'truncated' ? bytes.subarray(0, page * PAGE) : bytes);
+      await writeFile(
+        join(copy, 'index.mdb'),
+        kind === 'truncated' ? bytes.subarray(0, Math.max(1, page * PAGE)) : bytes,
+      );
       const { findings } = await findingsIn(copy);
       for (const { file } of findings) t.is(file, join(copy, 'index.mdb'));
       try {
