@@ -1,5 +1,4 @@
 import { lstat, unlink } from 'node:fs/promises';
-import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { pause } from '../../util/loop-slices.js';
@@ -11,7 +10,7 @@ import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import type { Sidecars } from './metadata.js';
 import { removeEmptyParents } from './paths.js';
 import { Renewal } from './renewal.js';
-import { Reservation } from './reservation.js';
+import { fullError, Reservation } from './reservation.js';
 import { scanDirectory } from './scan.js';
 import { DirectoryUsage } from './usage.js';
 import { lastUseOf, type StoredFile } from './walk.js';
@@ -164,7 +163,8 @@ export class DirectoryEviction {
     return this.#runExclusively(async () => {
       signal?.throwIfAborted();
       const missingBytes = Math.max(0, bytes - reservation.bytes);
-      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes))) throw this.#fullError();
+      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes)))
+        throw fullError(this.#root, this.#maxBytes, this.#reserved, this.#usage.totals?.bytes ?? 0);
       const placed = await this.#usage.during(async () => {
         const result = await place().finally(() => this.#release(missingBytes));
         reservation.release();
@@ -200,7 +200,8 @@ export class DirectoryEviction {
         return this.#makeRoom(bytes);
       });
       if (isReserved) return;
-      if (this.#completed.size === 0) throw this.#fullError();
+      if (this.#completed.size === 0)
+        throw fullError(this.#root, this.#maxBytes, this.#reserved, this.#usage.totals?.bytes ?? 0);
       await Promise.race(this.#completed);
     }
   }
@@ -269,7 +270,8 @@ export class DirectoryEviction {
     const path = prefixOf(this.#root) + key;
     try {
       const body = await lstat(path, { bigint: true });
-      const usedAt = lastUseOf(body);
+      // A time in the future says nothing new. If it counted as the current time, the file would be deferred for ever.
+      const usedAt = lastUseOf(body, 0);
       if (usedAt > file.usedAt) {
         this.#candidates.defer(file, usedAt);
         return false;
@@ -290,13 +292,5 @@ export class DirectoryEviction {
       this.#renewal.markStale();
       return true;
     }
-  }
-
-  #fullError(): HotblobError {
-    const message =
-      `maxBytes: no space for an upload: of ${this.#maxBytes} bytes, uploads in flight take ${this.#reserved}, and files that ` +
-      `this process may not delete ${this.#usage.totals?.bytes ?? 0} in '${this.#root}'; retry when fewer uploads are in flight, ` +
-      'correct the permissions of the files, or raise maxBytes';
-    return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
   }
 }

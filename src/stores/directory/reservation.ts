@@ -1,3 +1,5 @@
+import { HotblobError } from '../../contract/errors.js';
+
 /** Space that reservations are taken from. */
 export interface Account {
   /**
@@ -57,4 +59,18 @@ export class Reservation {
     this.#bytes = 0;
     this.#end?.();
   }
+}
+
+/**
+ * Returns the error for an upload for which there is no space.
+ *
+ * @param reserved bytes of uploads in flight
+ * @param used bytes of files
+ */
+export function fullError(root: string, maxBytes: number, reserved: number, used: number): HotblobError {
+  const message =
+    `maxBytes: no space for an upload: of ${maxBytes} bytes, uploads in flight take ${reserved}, and files that ` +
+    `this process may not delete ${used} in '${root}'; retry when fewer uploads are in flight, ` +
+    'correct the permissions of the files, or raise maxBytes';
+  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
 }

@@ -20,8 +20,8 @@ export interface StoredFile {
   /** See {@link diskBytesOf}. */
   readonly diskBytes: number;
   /**
-   * Access time or modification time, whichever is later, in milliseconds since 1970. A time in the future is ignored.
-   * 0 if both are in the future.
+   * Access time or modification time, whichever is later, in milliseconds since 1970. A time in the future counts as the current
+   * time: the clock was set back after the file had been used.
    */
   readonly usedAt: number;
 }
@@ -68,24 +68,25 @@ async function statAll(prefix: string, keys: readonly string[]): Promise<StoredF
 async function statFile(prefix: string, key: string): Promise<StoredFile | undefined> {
   try {
     const stats = await lstat(prefix + key);
-    return { key, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt: lastUseOf(stats) };
+    return { key, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt: lastUseOf(stats, Date.now()) };
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;
   }
 }
 
-/** See {@link StoredFile.usedAt}. */
-export function lastUseOf({
-  atimeMs,
-  mtimeMs,
-}: {
-  readonly atimeMs: number | bigint;
-  readonly mtimeMs: number | bigint;
-}): number {
+/**
+ * Returns the later of two file times. See {@link StoredFile.usedAt}.
+ *
+ * @param future time in place of one in the future
+ */
+export function lastUseOf(
+  { atimeMs, mtimeMs }: { readonly atimeMs: number | bigint; readonly mtimeMs: number | bigint },
+  future: number,
+): number {
   // File times have fractions of a millisecond, Date.now() has none: a file written just now would be in the future.
   const now = Date.now() + 1;
-  return Math.max(0, ...[Number(atimeMs), Number(mtimeMs)].filter((time) => time <= now));
+  return Math.max(...[Number(atimeMs), Number(mtimeMs)].map((time) => (time <= now ? time : future)));
 }
 
 async function* entriesOf(path: string) {
