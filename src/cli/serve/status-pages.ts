@@ -11,6 +11,7 @@ import { jsonReply, type Reply } from '../../protocols/protocol.js';
 import type { CacheServer } from '../../server/cache-server.js';
 import type { ServerStats } from '../../server/stats.js';
 import { loadOptional } from '../../util/load-optional.js';
+import { countDescriptorsAsync } from './open-descriptors.js';
 
 /** Path prefix of the pages for operators. */
 export const OPERATOR_PATH = '/_hotblob/';
@@ -102,5 +103,6 @@ function createServerMetrics({ handler, server, store }: StatusPagesOptions): Me
   if (client === undefined) return undefined;
   const register = new client.Registry();
   client.collectDefaultMetrics({ register });
+  countDescriptorsAsync(client, register);
   return createMetrics({ handlers: { cache: handler }, servers: { main: server }, stores: { main: store }, register });
 }
