@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { staticTokens } from '../../src/access/static-tokens.js';
 import type { Store } from '../../src/contract/store.js';
+import { directoryStore } from '../../src/stores/directory/store.js';
 import { assertBody, assertError, type Site } from '../behaviour/site.js';
 import type { Request } from '../helpers/client.js';
 import { testWith } from '../helpers/peers.js';
@@ -349,6 +350,27 @@ test('a part reads only the directory of its own upload, and a new process count
   assertError(t, await part(own, 3, content(MIB - 8191)), 507); // each of the small parts counts as 4 KiB
   t.is((await part(own, 3, content(MIB - 3 * 4096))).status, 204);
   t.is((await part(own, 3, content(10))).status, 204, 'a failed part and a replaced part do not count');
+});
+
+test('parts count towards the limit of a directory store at once', async (t) => {
+  const root = await temporaryDirectory(t);
+  const store = await directoryStore(root, { maxBytes: 100 * MIB });
+  await until('the first scan', () => store.stats().artifacts !== undefined);
+  const before = store.stats().bytes ?? 0;
+  const counted = () => (store.stats().bytes ?? 0) - before;
+  const uploadsDir = join(root, '.hotblob', 'parts');
+  const onPartsBytes = (change: number) => store.countBytes(change);
+  const { start, part, complete } = client(await openTuist(t, 'http', { uploadsDir, onPartsBytes }));
+  const id = idOf(await start());
+  t.is((await part(id, 1, content(MIB))).status, 204);
+  t.is(counted(), MIB);
+  t.is((await part(id, 2, content(MIB))).status, 204);
+  t.is(counted(), 2 * MIB);
+  t.is((await part(id, 2, content(10))).status, 204);
+  t.is(counted(), MIB + 4096, 'a replaced part does not count');
+  t.is((await complete(id, [1, 2])).status, 204);
+  t.is(counted(), 0);
+  await store.close();
 });
 
 test('parts count while they arrive, and their space is free again if they fail', async (t) => {

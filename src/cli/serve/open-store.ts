@@ -54,6 +54,8 @@ export interface ServedStore {
   readonly kind: StoreKind;
   /** Whether files of the store may be mapped. */
   readonly immutable: boolean;
+  /** Counts bytes of other files in the directory of the store towards its limit. Absent if the store does not count them. */
+  readonly countBytes?: ((bytes: number) => void) | undefined;
   /** Reason for which the store is read-only although the options do not say so. */
   readonly readOnlyReason?: string | undefined;
 }
@@ -121,8 +123,12 @@ async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise
       const store = await segmentStore(dir, { maxBytes, verifyReads, groupAccess, readOnly });
       return { store, kind: storeKind, immutable: true };
     }
-    const store = await directoryStore(dir, { immutable, maxBytes, groupAccess, readOnly });
-    return { store, kind: storeKind, immutable: store.immutable };
+    if (readOnly) {
+      const store = await directoryStore(dir, { immutable, readOnly });
+      return { store, kind: storeKind, immutable: store.immutable };
+    }
+    const store = await directoryStore(dir, { immutable, maxBytes, groupAccess });
+    return { store, kind: storeKind, immutable: store.immutable, countBytes: (bytes) => store.countBytes(bytes) };
   };
   try {
     return await open(false);

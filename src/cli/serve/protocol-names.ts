@@ -10,22 +10,23 @@ import { rush } from '../../protocols/rush.js';
 import { sccache } from '../../protocols/sccache.js';
 import { tuist } from '../../protocols/tuist/tuist.js';
 import { turborepo } from '../../protocols/turborepo.js';
-import type { ServedStoreOptions } from './open-store.js';
+import type { ServedStore, ServedStoreOptions } from './open-store.js';
 
 /** Store of the server, as far as protocols need it: options of `openStore`. */
 export type ProtocolContext = Pick<ServedStoreOptions, 'dir'> &
-  Partial<Pick<ServedStoreOptions, 'maxBytes' | 'groupAccess'>>;
+  Partial<Pick<ServedStoreOptions, 'maxBytes' | 'groupAccess'> & Pick<ServedStore, 'countBytes'>>;
 
 /** Protocols in the order in which they are matched. `plain` matches every path, so it is last. */
 const PROTOCOLS = {
   // tuist is before nx and metro. On the paths that it shares with them, it matches only requests that name a tenant.
-  tuist: ({ dir, maxBytes, groupAccess }: ProtocolContext) =>
+  tuist: ({ dir, maxBytes, groupAccess, countBytes }: ProtocolContext) =>
     tuist({
       uploadsDir: join(dir, '.hotblob', 'parts'),
       // Parts cannot be evicted. A directory store evicts artifacts for them; in a segment store, they are in addition to
       // `maxBytes`.
       maxPartsBytes: maxBytes === undefined ? undefined : Math.ceil(maxBytes / 4),
       groupAccess,
+      onPartsBytes: countBytes,
     }),
   turborepo: () => turborepo(),
   nx: () => nx(),

@@ -70,7 +70,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const memory = systemMemoryPressure();
   const handler = createHandler({
     store: options.writable ? store : readOnly(store),
-    protocols: createProtocols(options.protocols, options),
+    protocols: createProtocols(options.protocols, { ...options, countBytes: served.countBytes }),
     access,
     allowedHosts,
     maxUploadBytes: options.maxUploadBytes,

@@ -32,6 +32,8 @@ export interface ModuleUploadOptions {
   readonly maxUploads: number;
   /** Maximum size of all parts. A namespace gets half of it. */
   readonly maxPartsBytes: number;
+  /** Called with each change of the space of the parts by this process, in bytes. */
+  readonly onPartsBytes?: ((change: number) => void) | undefined;
   /** Whether the group may read and write the files. */
   readonly groupAccess?: boolean | undefined;
 }
@@ -120,7 +122,7 @@ export class ModuleUploads {
         assertUploadLimits(parts);
         await rename(temporary, join(directory, `part-${number}`));
         await syncDirectory(directory);
-        this.#usage.set(id, { scope, bytes: spaceOf(parts), mtimeMs: undefined });
+        this.#usage.update(id, { scope, bytes: spaceOf(parts), mtimeMs: undefined });
       });
       return true;
     } catch (error) {
@@ -165,7 +167,7 @@ export class ModuleUploads {
     // The rename is atomic, so no process finds an upload from which some parts are already removed.
     await rename(this.#pathOf(id), removed).catch(() => {}); // another process has removed it
     await discard(removed);
-    this.#usage.delete(id);
+    this.#usage.remove(id);
   }
 
   /** Removes expired uploads, and counts the others. Reads only the directories that have changed. */
@@ -178,7 +180,7 @@ export class ModuleUploads {
         const mtimeMs = await mtimeOf(directory);
         if (this.#hasExpired(mtimeMs)) {
           await discard(directory);
-          this.#usage.delete(name);
+          this.#usage.remove(name);
         } else if (!this.#usage.isCurrent(name, mtimeMs)) {
           const bytes = spaceOf(await this.parts(name));
           this.#usage.set(name, { scope: await this.#scopeOf(name), bytes, mtimeMs });

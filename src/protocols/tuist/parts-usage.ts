@@ -6,6 +6,12 @@ export const MIN_PART_BYTES = 4096;
 /** Minimum share of a namespace in the number of uploads. */
 const MIN_SHARE = 8;
 
+export interface PartsLimits {
+  readonly maxUploads: number;
+  readonly maxPartsBytes: number;
+  readonly onPartsBytes?: ((change: number) => void) | undefined;
+}
+
 /** Upload as of the last time that its directory was read. */
 interface StoredUpload {
   readonly scope: Scope | undefined;
@@ -24,10 +30,13 @@ export class PartsUsage {
   readonly #stored = new Map<string, StoredUpload>();
   #bytes = 0;
   readonly #bytesOf = new Map<Scope | undefined, number>();
+  readonly #onChange: (bytes: number) => void;
 
-  constructor({ maxUploads, maxPartsBytes }: { readonly maxUploads: number; readonly maxPartsBytes: number }) {
+  /** @param onPartsBytes called with each change of the space by this process */
+  constructor({ maxUploads, maxPartsBytes, onPartsBytes = () => {} }: PartsLimits) {
     this.#maxUploads = maxUploads;
     this.#maxBytes = maxPartsBytes;
+    this.#onChange = onPartsBytes;
   }
 
   names(): readonly string[] {
@@ -39,6 +48,23 @@ export class PartsUsage {
     return this.#stored.get(name)?.mtimeMs === mtimeMs;
   }
 
+  /** Counts an upload that this process has changed. */
+  update(name: string, upload: StoredUpload): void {
+    this.#onChange(upload.bytes - this.#bytesOfUpload(name));
+    this.set(name, upload);
+  }
+
+  /** Stops counting an upload that this process has removed. */
+  remove(name: string): void {
+    this.#onChange(-this.#bytesOfUpload(name));
+    this.delete(name);
+  }
+
+  #bytesOfUpload(name: string): number {
+    return this.#stored.get(name)?.bytes ?? 0;
+  }
+
+  /** Counts an upload as it was found. */
   set(name: string, upload: StoredUpload): void {
     this.delete(name);
     this.#stored.set(name, upload);
@@ -71,6 +97,7 @@ export class PartsUsage {
     let counted = 0;
     const count = (total: number): void => {
       this.#add(scope, total - counted);
+      this.#onChange(total - counted);
       counted = total;
     };
     return {

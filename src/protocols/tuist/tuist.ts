@@ -28,6 +28,11 @@ export interface TuistOptions extends PathOptions {
    */
   readonly maxPartsBytes?: number | undefined;
   /**
+   * Called with each change of the space of the parts, in bytes. For a store that counts the files in `uploadsDir` towards its
+   * limit: pass them to `countBytes` of a directory store.
+   */
+  readonly onPartsBytes?: ((change: number) => void) | undefined;
+  /**
    * Gives the group read and write access to the files in `uploadsDir`. Default: `false`; only the user of the process
    * has access.
    */
@@ -40,6 +45,7 @@ const CHECKS: Readonly<Record<keyof TuistOptions, OptionCheck>> = {
   uploadTtlMs: countFrom(1),
   maxUploads: countFrom(1),
   maxPartsBytes: countFrom(1),
+  onPartsBytes: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   groupAccess: FLAG,
 };
 
@@ -74,7 +80,8 @@ export function tuist(options: TuistOptions = {}): Protocol {
   assertOptions(options, CHECKS);
   const { path = '', uploadsDir, uploadTtlMs = DAY_MS, maxUploads = 256, maxPartsBytes = 8 * GIB } = options;
   const generations = new Generations();
-  const uploadOptions = { ttlMs: uploadTtlMs, maxUploads, maxPartsBytes, groupAccess: options.groupAccess };
+  const { groupAccess, onPartsBytes } = options;
+  const uploadOptions = { ttlMs: uploadTtlMs, maxUploads, maxPartsBytes, groupAccess, onPartsBytes };
   const uploads = uploadsDir === undefined ? undefined : new ModuleUploads(uploadsDir, uploadOptions);
   const modules = new Modules(generations, uploads);
   return {

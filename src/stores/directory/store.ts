@@ -6,11 +6,9 @@ import type { FileArtifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import {
   assertKey,
-  type GetOptions,
   isKey,
   type PutOptions,
   type PutResult,
-  type Store,
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
@@ -28,47 +26,13 @@ import { identityAt, Sidecars } from './metadata.js';
 import { openDirectory } from './open-directory.js';
 import { assertDirectoryOptions, type DirectoryStoreOptions } from './options.js';
 import { hasParentInside, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import { type DirectoryStore, type DirectoryStoreReader, toReader } from './reader.js';
 import { removeStaleUploads } from './stale-uploads.js';
 import { DirectoryUploads } from './uploads.js';
 import { filesBelow } from './walk.js';
 
 export type { DirectoryStoreOptions } from './options.js';
-
-/** Directory store that may be read-only. */
-export interface DirectoryStoreReader extends Store {
-  /** Whether files are served as immutable (see {@link FileArtifact.immutable}). */
-  readonly immutable: boolean;
-  /** Absolute path of the directory, without symbolic links. */
-  readonly root: string;
-  /**
-   * Returns the artifact under `key` without checking whether its file exists: the handler opens the file. Returns the
-   * artifact synchronously as long as no upload had metadata. After that, returns it synchronously only if the key was
-   * compared with its file within the last second. An artifact whose metadata is corrupt is a miss, and is removed.
-   *
-   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
-   * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`
-   */
-  get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact | undefined>;
-  /**
-   * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
-   * `usedAt` is the latest of the modification time, the access time and, with `maxBytes`, the last use by this
-   * process. With the mount option `relatime`, the access time can be a day old.
-   */
-  list(): AsyncIterable<StoreEntry>;
-  /**
-   * Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. Without
-   * `maxBytes`, only the number of corrupt artifacts.
-   */
-  stats(): StoreStats;
-  close(): Promise<void>;
-}
-
-/** Store whose artifacts are the files of a directory. */
-export interface DirectoryStore extends DirectoryStoreReader {
-  /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
-  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
-  delete(key: string): Promise<boolean>;
-}
+export type { DirectoryStore, DirectoryStoreReader } from './reader.js';
 
 /**
  * Opens a store whose artifacts are the files of `dir`. The directory is created if it does not exist. A key is the
@@ -113,17 +77,6 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   if (readOnly) return toReader(store);
   if (hasMetadata) store.sweep();
   return store;
-}
-
-function toReader(store: DirectoryStore): DirectoryStoreReader {
-  return {
-    root: store.root,
-    immutable: store.immutable,
-    get: (key) => store.get(key),
-    list: () => store.list(),
-    stats: () => store.stats(),
-    close: () => store.close(),
-  };
 }
 
 class FileDirectoryStore implements DirectoryStore {
@@ -212,6 +165,10 @@ class FileDirectoryStore implements DirectoryStore {
         yield { key, artifact: this.#artifactAt(this.#prefix + key), size, usedAt };
       }
     }
+  }
+
+  countBytes(bytes: number): void {
+    this.#eviction?.countBytes(bytes);
   }
 
   stats(): StoreStats {

@@ -1,0 +1,56 @@
+import type { Readable } from 'node:stream';
+import type { FileArtifact } from '../../contract/artifact.js';
+import type { GetOptions, PutOptions, PutResult, Store, StoreEntry, StoreStats } from '../../contract/store.js';
+
+/** Directory store that may be read-only. */
+export interface DirectoryStoreReader extends Store {
+  /** Whether files are served as immutable (see {@link FileArtifact.immutable}). */
+  readonly immutable: boolean;
+  /** Absolute path of the directory, without symbolic links. */
+  readonly root: string;
+  /**
+   * Returns the artifact under `key` without checking whether its file exists: the handler opens the file. Returns the
+   * artifact synchronously as long as no upload had metadata. After that, returns it synchronously only if the key was
+   * compared with its file within the last second. An artifact whose metadata is corrupt is a miss, and is removed.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG`
+   * @throws HotblobError `ERR_HOTBLOB_CLOSED` after `close()`
+   */
+  get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact | undefined>;
+  /**
+   * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
+   * `usedAt` is the latest of the modification time, the access time and, with `maxBytes`, the last use by this
+   * process. With the mount option `relatime`, the access time can be a day old.
+   */
+  list(): AsyncIterable<StoreEntry>;
+  /**
+   * Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. Without
+   * `maxBytes`, only the number of corrupt artifacts.
+   */
+  stats(): StoreStats;
+  close(): Promise<void>;
+}
+
+/** Store whose artifacts are the files of a directory. */
+export interface DirectoryStore extends DirectoryStoreReader {
+  /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
+  put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
+  delete(key: string): Promise<boolean>;
+  /**
+   * Counts `bytes` of the application's files below `.hotblob` towards `maxBytes`; a negative number if they were deleted. Without
+   * this call, they count from the next scan on.
+   */
+  countBytes(bytes: number): void;
+}
+
+/** Returns a view of a store without the methods that change it. */
+export function toReader(store: DirectoryStore): DirectoryStoreReader {
+  return {
+    root: store.root,
+    immutable: store.immutable,
+    get: (key) => store.get(key),
+    list: () => store.list(),
+    stats: () => store.stats(),
+    close: () => store.close(),
+  };
+}
