@@ -29,6 +29,7 @@ const CODES = {
   ERR_HOTBLOB_STORAGE_FULL: { status: 507, summary: 'the store is full' },
   ERR_HOTBLOB_OVERLOADED: { status: 503, summary: 'all descriptors or buffers are in use' },
   ERR_HOTBLOB_CLOSED: { status: 503, summary: 'the store is closed' },
+  ERR_HOTBLOB_WRITER_GONE: { status: 503, summary: 'the process that writes to the shared store is gone' },
   ERR_HOTBLOB_TRUNCATED: { status: 500, summary: 'the file or stream is shorter than the artifact' },
   ERR_HOTBLOB_REWRITTEN: { status: 500, summary: 'the file was rewritten in place while it was sent' },
   ERR_HOTBLOB_CORRUPT: { status: 500, summary: 'the stored bytes differ from what was written' },

@@ -1,4 +1,5 @@
 import type { UploadMetadata } from '../../contract/artifact.js';
+import type { FileHolder } from '../../page-cache/release-file.js';
 import { type BodyIdentity, identityAt, isSameBody, type Sidecars } from './metadata.js';
 
 /**
@@ -35,7 +36,8 @@ interface CachedMetadata {
  * Cache of the metadata of artifacts. A lookup is synchronous if the store has no metadata at all, or if the key was
  * compared with its file within the last second.
  */
-export class MetadataLookups {
+export class MetadataLookups implements FileHolder {
+  readonly #prefix: string;
   readonly #sidecars: Sidecars;
   /** Entries by key, the least recently used one first. */
   readonly #cache = new Map<string, CachedMetadata>();
@@ -44,8 +46,12 @@ export class MetadataLookups {
   #hasMetadata: boolean;
   #existenceCheckedAt = performance.now();
 
-  /** @param hasMetadata whether the store has sidecar files */
-  constructor(sidecars: Sidecars, hasMetadata: boolean) {
+  /**
+   * @param prefix path of the store's directory with a slash at the end
+   * @param hasMetadata whether the store has sidecar files
+   */
+  constructor(prefix: string, sidecars: Sidecars, hasMetadata: boolean) {
+    this.#prefix = prefix;
     this.#sidecars = sidecars;
     this.#hasMetadata = hasMetadata;
   }
@@ -59,7 +65,7 @@ export class MetadataLookups {
    */
   get(key: string, path: string): UploadMetadata | undefined | Promise<UploadMetadata | undefined> {
     if (!this.#hasMetadata) {
-      this.#checkExistence();
+      if (performance.now() - this.#existenceCheckedAt >= REVALIDATE_AFTER_MS) void this.#checkExistence();
       return undefined;
     }
     const cached = this.#cache.get(key);
@@ -92,14 +98,17 @@ export class MetadataLookups {
     this.#remove(key);
   }
 
-  /** Checks in the background whether another process has written the first sidecar file. */
-  #checkExistence(): void {
-    const now = performance.now();
-    if (now - this.#existenceCheckedAt < REVALIDATE_AFTER_MS) return;
-    this.#existenceCheckedAt = now;
-    void this.#sidecars.exist().then((exist) => {
-      this.#hasMetadata ||= exist;
-    });
+  /** Like {@link expire}, for a file that another process has replaced or deleted. */
+  releaseFile(path: string): Promise<void> | undefined {
+    if (!path.startsWith(this.#prefix)) return undefined;
+    this.expire(path.slice(this.#prefix.length));
+    return this.#hasMetadata ? undefined : this.#checkExistence();
+  }
+
+  /** Checks whether another process has written the first sidecar file. */
+  async #checkExistence(): Promise<void> {
+    this.#existenceCheckedAt = performance.now();
+    this.#hasMetadata ||= await this.#sidecars.exist();
   }
 
   async #read(key: string, path: string, pending: PendingRead): Promise<UploadMetadata | undefined> {

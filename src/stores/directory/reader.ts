@@ -1,6 +1,8 @@
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
 import type { GetOptions, PutOptions, PutResult, Store, StoreEntry, StoreStats } from '../../contract/store.js';
+import { holders } from '../../page-cache/release-file.js';
+import type { MetadataLookups } from './lookups.js';
 
 /** Directory store that may be read-only. */
 export interface DirectoryStoreReader extends Store {
@@ -44,13 +46,18 @@ export interface DirectoryStore extends DirectoryStoreReader {
 }
 
 /** Returns a view of a store without the methods that change it. */
-export function toReader(store: DirectoryStore): DirectoryStoreReader {
+export function toReader(store: DirectoryStore, lookups: MetadataLookups): DirectoryStoreReader {
+  // The process that writes may report which files it replaces.
+  holders.add(lookups);
   return {
     root: store.root,
     immutable: store.immutable,
     get: (key) => store.get(key),
     list: () => store.list(),
     stats: () => store.stats(),
-    close: () => store.close(),
+    close: () => {
+      holders.delete(lookups);
+      return store.close();
+    },
   };
 }

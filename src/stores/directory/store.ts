@@ -19,6 +19,7 @@ import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { discard } from '../body.js';
 import { CorruptArtifacts } from '../corrupt-artifacts.js';
+import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
@@ -73,13 +74,14 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   const sidecars = new Sidecars(root, isImmutable, permissions);
   const hasMetadata = await sidecars.exist();
   const limit = readOnly ? undefined : maxBytes;
-  const store = new FileDirectoryStore(root, isImmutable, limit, permissions, sidecars, hasMetadata, readOnly);
-  if (readOnly) return toReader(store);
+  const lookups = new MetadataLookups(prefixOf(root), sidecars, hasMetadata);
+  const store = new FileDirectoryStore(root, isImmutable, limit, permissions, sidecars, lookups, readOnly);
+  if (readOnly) return toReader(store, lookups);
   if (hasMetadata) store.sweep();
   return store;
 }
 
-class FileDirectoryStore implements DirectoryStore {
+class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   readonly root: string;
   readonly immutable: boolean;
   readonly #prefix: string;
@@ -98,7 +100,7 @@ class FileDirectoryStore implements DirectoryStore {
     maxBytes: number | undefined,
     permissions: Permissions,
     sidecars: Sidecars,
-    hasMetadata: boolean,
+    lookups: MetadataLookups,
     isReadOnly: boolean,
   ) {
     this.root = root;
@@ -106,8 +108,8 @@ class FileDirectoryStore implements DirectoryStore {
     this.immutable = immutable;
     this.#prefix = prefixOf(root);
     this.#sidecars = sidecars;
-    this.#lookups = new MetadataLookups(sidecars, hasMetadata);
-    const files = { permissions, sidecars, lookups: this.#lookups };
+    this.#lookups = lookups;
+    const files = { permissions, sidecars, lookups };
     const temporaryPrefix = `${randomUUID()}.`;
     if (maxBytes !== undefined) {
       const isOwnUpload = (path: string): boolean => path.startsWith(`${UPLOADS_NAME}/${temporaryPrefix}`);
@@ -152,6 +154,10 @@ class FileDirectoryStore implements DirectoryStore {
     } catch {
       // The disk fails, or the store has been closed. The artifact is a miss at its next lookup, too.
     }
+  }
+
+  [RECORD_READ](key: string): void {
+    this.#eviction?.touch(key);
   }
 
   async *list(): AsyncGenerator<StoreEntry> {

@@ -16,6 +16,7 @@ import { invalidOption } from '../../contract/validation.js';
 import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
 import { CorruptArtifacts } from '../corrupt-artifacts.js';
+import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import { ArtifactReader } from './artifact-reader.js';
 import { releaseReserveIfFull } from './commit-space.js';
 import { closedError } from './errors.js';
@@ -220,7 +221,7 @@ class ReadableStore implements SegmentStoreReader {
   }
 }
 
-class WritableStore extends ReadableStore implements SegmentStore {
+class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder {
   readonly #writer: SegmentWriter;
   readonly #lock: WriterLock;
 
@@ -253,6 +254,11 @@ class WritableStore extends ReadableStore implements SegmentStore {
 
   override stats(): StoreStats {
     return { ...this.#writer.stats(), corrupt: this.corrupt.count };
+  }
+
+  [RECORD_READ](key: string): void {
+    const entry = this.index.get(key);
+    if (entry !== undefined) this.recordRead(key, entry);
   }
 
   protected override recordRead(key: string, entry: IndexEntry): void {

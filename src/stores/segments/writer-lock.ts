@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, type FileHandle, open, stat, unlink } from 'node:fs/promises';
-import { connect, createServer, type Server } from 'node:net';
+import { connect, createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RootDatabase } from 'lmdb';
@@ -11,7 +11,8 @@ import { corruptError } from './errors.js';
 import { findDamage } from './index-check.js';
 import { loadLmdb, withMode } from './lmdb.js';
 
-const LOCK_NAME = 'writer.mdb';
+/** Name of the lock of a segment store: the file `writer.mdb`. */
+const LOCK_NAME = 'writer';
 const OWNER_KEY = 'owner';
 /**
  * Maximum length of a socket path. `sun_path` has 108 bytes on Linux and 104 on macOS and the BSDs, including the
@@ -33,6 +34,13 @@ interface Owner {
   readonly isInside: boolean;
 }
 
+export interface WriterLockOptions {
+  /** Name of the lock, without an extension. Default: `writer`. */
+  readonly name?: string;
+  /** Receives the connections of other processes to the socket of the owner, half-open ones too. Default: they are closed. */
+  readonly onConnection?: (socket: Socket) => void;
+}
+
 /**
  * Lock that gives one process the exclusive right to write to a directory.
  *
@@ -46,22 +54,28 @@ interface Owner {
  */
 export class WriterLock {
   readonly #directory: string;
+  readonly #name: string;
   readonly #permissions: Permissions;
   readonly #server: Server;
   readonly #owner: Owner;
 
-  private constructor(directory: string, permissions: Permissions, server: Server, owner: Owner) {
+  private constructor(directory: string, name: string, permissions: Permissions, server: Server, owner: Owner) {
     this.#directory = directory;
+    this.#name = name;
     this.#permissions = permissions;
     this.#server = server;
     this.#owner = owner;
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process, or this one, holds the lock */
-  static async acquire(directory: string, permissions: Permissions): Promise<WriterLock> {
-    const { server, owner } = await listen(directory, permissions);
+  static async acquire(
+    directory: string,
+    permissions: Permissions,
+    { name = LOCK_NAME, onConnection = (socket) => void socket.destroy() }: WriterLockOptions = {},
+  ): Promise<WriterLock> {
+    const { server, owner } = await listen(directory, name, permissions, onConnection);
     try {
-      await withDatabase(directory, permissions, async (database) => {
+      await withDatabase(directory, name, permissions, async (database) => {
         for (let attempt = 1; ; attempt++) {
           const current = readOwner(database);
           if (current !== undefined && (await isListening(directory, current)))
@@ -82,7 +96,7 @@ export class WriterLock {
       await stopListening(directory, server, owner);
       throw error;
     }
-    return new WriterLock(directory, permissions, server, owner);
+    return new WriterLock(directory, name, permissions, server, owner);
   }
 
   /**
@@ -91,14 +105,14 @@ export class WriterLock {
    * @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process, or this one, holds the lock
    */
   static async assertFree(directory: string): Promise<void> {
-    // An empty file is one that a process has just created: LMDB cannot open it for reading only.
-    const { size } = await stat(join(directory, LOCK_NAME)).catch(() => ({ size: 0 }));
-    if (size === 0) return;
-    const check = async (database: LockDatabase) => {
-      const owner = readOwner(database);
-      if (owner !== undefined && (await isListening(directory, owner))) throw lockedError(directory, owner.pid);
-    };
-    await withDatabase(directory, PRIVATE, check, true);
+    const owner = await findOwner(directory, LOCK_NAME);
+    if (owner !== undefined && (await isListening(directory, owner))) throw lockedError(directory, owner.pid);
+  }
+
+  /** Connects to the socket of the process that holds the lock. Resolves to undefined if there is none. */
+  static async connectToOwner(directory: string, name: string): Promise<Socket | undefined> {
+    const owner = await findOwner(directory, name);
+    return owner && withSocketPath(directory, owner, connectTo);
   }
 
   async release(): Promise<void> {
@@ -110,7 +124,7 @@ export class WriterLock {
   async #removeRecord(): Promise<void> {
     // LMDB writes to stderr itself when the disk is full.
     if ((await freeBytesOf(this.#directory)) < MIN_FREE_BYTES) return;
-    await withDatabase(this.#directory, this.#permissions, async (database) => {
+    await withDatabase(this.#directory, this.#name, this.#permissions, async (database) => {
       database.transactionSync(() => {
         if (readOwner(database)?.socket === this.#owner.socket) database.removeSync(OWNER_KEY);
       });
@@ -127,14 +141,40 @@ async function stopListening(directory: string, server: Server, owner: Owner): P
 
 type LockDatabase = RootDatabase<Owner, string>;
 
+/** Returns the recorded owner of a lock. It may have ended. Changes nothing. */
+async function findOwner(directory: string, name: string): Promise<Owner | undefined> {
+  // An empty file is one that a process has just created: LMDB cannot open it for reading only.
+  const { size } = await stat(join(directory, `${name}.mdb`)).catch(() => ({ size: 0 }));
+  if (size === 0) return undefined;
+  let owner: Owner | undefined;
+  const read = async (database: LockDatabase) => {
+    owner = readOwner(database);
+  };
+  await withDatabase(directory, name, PRIVATE, read, true);
+  return owner;
+}
+
+function connectTo(path: string): Promise<Socket | undefined> {
+  return new Promise((resolve) => {
+    const socket = connect({ path, allowHalfOpen: true });
+    const onError = (): void => resolve(undefined);
+    socket.once('error', onError);
+    socket.once('connect', () => {
+      socket.off('error', onError);
+      resolve(socket);
+    });
+  });
+}
+
 async function withDatabase(
   directory: string,
+  name: string,
   permissions: Permissions,
   task: (database: LockDatabase) => Promise<void>,
   readOnly = false,
 ): Promise<void> {
   const { open: openDatabase } = loadLmdb();
-  const path = join(directory, LOCK_NAME);
+  const path = join(directory, `${name}.mdb`);
   const damage = await findDamage(path, Number.POSITIVE_INFINITY, true);
   if (damage !== undefined) throw corruptError(path, `the writer lock is corrupt (${damage}); remove the file`);
   const database: LockDatabase = openDatabase({
@@ -165,16 +205,18 @@ function lockedError(directory: string, pid: number): HotblobError {
 /** Listens on a new socket: in the directory if its file system supports sockets, otherwise in the temporary directory. */
 async function listen(
   directory: string,
+  name: string,
   permissions: Permissions,
+  onConnection: (socket: Socket) => void,
 ): Promise<{ readonly server: Server; readonly owner: Owner }> {
-  const name = `writer-${randomBytes(8).toString('hex')}.socket`;
-  const inside: Owner = { pid: process.pid, socket: name, isInside: true };
+  const file = `${name}-${randomBytes(8).toString('hex')}.socket`;
+  const inside: Owner = { pid: process.pid, socket: file, isInside: true };
   const outside: Owner = {
     pid: process.pid,
-    socket: process.platform === 'win32' ? `\\\\.\\pipe\\hotblob-${name}` : join(tmpdir(), `hotblob-${name}`),
+    socket: process.platform === 'win32' ? `\\\\.\\pipe\\hotblob-${file}` : join(tmpdir(), `hotblob-${file}`),
     isInside: false,
   };
-  const server = createServer((socket) => socket.destroy());
+  const server = createServer({ allowHalfOpen: true }, onConnection);
   // The socket must not keep the process alive.
   server.unref();
   const bindTo = (owner: Owner) => withSocketPath(directory, owner, (path) => bind(server, path, permissions));

@@ -54,7 +54,7 @@ test('a read that started before an overwrite is not cached after it', async (t)
   const sidecars = new PausedSidecars(root, true, PRIVATE);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
-  const lookups = new MetadataLookups(sidecars, true);
+  const lookups = new MetadataLookups(`${root}/`, sidecars, true);
   const before = lookups.get('key', path);
   await sidecars.readStarted();
   await place(sidecars, path, 'new', NEW);
@@ -74,7 +74,7 @@ test('concurrent lookups of a key share one read', async (t) => {
   const sidecars = new PausedSidecars(root, true, PRIVATE);
   const path = join(root, 'key');
   await place(sidecars, path, 'old', OLD);
-  const lookups = new MetadataLookups(sidecars, true);
+  const lookups = new MetadataLookups(`${root}/`, sidecars, true);
   const all = Array.from({ length: 50 }, () => lookups.get('key', path));
   await sidecars.readStarted();
   t.is(sidecars.pending.length, 1);
@@ -100,7 +100,7 @@ test('the cache is bounded and evicts the least recently used entry', async (t) 
   const path = join(root, 'key');
   await writeFile(path, 'x');
   const sidecars = new CountingSidecars(root, true, PRIVATE);
-  const lookups = new MetadataLookups(sidecars, true);
+  const lookups = new MetadataLookups(`${root}/`, sidecars, true);
   // Each entry takes 2,400 bytes, so 3,500 exceed the cache. All keys share one file.
   const keys = Array.from({ length: 4000 }, (_, index) => `${index}`.padEnd(1000, '-'));
   const [used = '', unused = ''] = keys;

@@ -1,0 +1,124 @@
+import type { Socket } from 'node:net';
+
+/**
+ * Messages between the processes that share a store, over a unix socket. A message is a frame: one byte for its type, four for
+ * the length of its payload, the payload. After a request with a known size, so many bytes of a body follow without a frame, so
+ * that the receiver reads them in large pieces.
+ */
+export const FRAME = {
+  /** From a reader: a request, as JSON. */
+  request: 1,
+  /** From a reader: a part of a body whose size is unknown. */
+  data: 2,
+  /** From a reader: the body is complete. */
+  end: 3,
+  /** From the writer: the result of the request, as JSON. */
+  result: 4,
+  /** From the writer: the error of the request, as JSON. */
+  error: 5,
+  /** From a reader: keys that it has read, as JSON. */
+  reads: 6,
+  /** From the writer: number of the message, and the path of a file that is deleted or replaced, as JSON. */
+  release: 7,
+  /** From the writer: number of the message, as JSON. The writer ends as soon as no request is in progress. */
+  ending: 8,
+  /** From a reader: number of a message of the writer that is processed, as JSON. */
+  done: 9,
+  /** From the writer: the statistics of its store, as JSON. */
+  stats: 10,
+} as const;
+
+export type FrameType = (typeof FRAME)[keyof typeof FRAME];
+
+const HEADER_BYTES = 5;
+/** Maximum size of a payload that is not part of a body. */
+const MAX_MESSAGE_BYTES = 4 * 1024 * 1024;
+
+/** Sends a message. Returns false if the caller should wait until the socket has drained. */
+export function sendFrame(socket: Socket, type: FrameType, payload?: object | Uint8Array): boolean {
+  const bytes = payload instanceof Uint8Array ? payload : payload && Buffer.from(JSON.stringify(payload));
+  const header = Buffer.allocUnsafe(HEADER_BYTES);
+  header[0] = type;
+  header.writeUInt32LE(bytes?.byteLength ?? 0, 1);
+  if (bytes === undefined) return socket.write(header);
+  socket.cork(); // one system call for both
+  socket.write(header);
+  const isBelowMark = socket.write(bytes);
+  socket.uncork();
+  return isBelowMark;
+}
+
+/** Receiver of the messages of a socket. */
+export interface FrameListener {
+  /** Called with each message except {@link FRAME.data}. */
+  onMessage(type: number, payload: Buffer): void;
+  /** Called with each piece of a body. */
+  onBody(chunk: Buffer): void;
+}
+
+/** Splits the bytes of a socket into messages. */
+export class FrameParser {
+  readonly #listener: FrameListener;
+  #pending: Buffer = Buffer.alloc(0);
+  /** Type and rest of the payload of a frame whose header has arrived. */
+  #type = 0;
+  #missing = 0;
+  #hasHeader = false;
+  /** Bytes of a body that follow without a frame. */
+  #rawBytes = 0;
+
+  constructor(listener: FrameListener) {
+    this.#listener = listener;
+  }
+
+  /** Announces that the next `bytes` bytes are a body. Called in {@link FrameListener.onMessage}. */
+  expectBody(bytes: number): void {
+    this.#rawBytes = bytes;
+  }
+
+  /** @throws Error if the bytes are no messages */
+  push(chunk: Buffer): void {
+    let rest = this.#pending.byteLength === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
+    while (rest.byteLength > 0) {
+      const used = this.#take(rest);
+      if (used === 0) break;
+      rest = rest.subarray(used);
+    }
+    this.#pending = rest;
+  }
+
+  /** Processes the beginning of `bytes`. Returns the number of bytes processed, or 0 if there are too few. */
+  #take(bytes: Buffer): number {
+    if (this.#rawBytes > 0) {
+      const body = bytes.subarray(0, this.#rawBytes);
+      this.#rawBytes -= body.byteLength;
+      this.#listener.onBody(body);
+      return body.byteLength;
+    }
+    if (!this.#hasHeader) return this.#takeHeader(bytes);
+    if (this.#type === FRAME.data) {
+      const body = bytes.subarray(0, this.#missing);
+      this.#missing -= body.byteLength;
+      this.#hasHeader = this.#missing > 0;
+      if (body.byteLength > 0) this.#listener.onBody(body);
+      return body.byteLength;
+    }
+    const length = this.#missing;
+    if (bytes.byteLength < length) return 0;
+    this.#hasHeader = false;
+    this.#listener.onMessage(this.#type, bytes.subarray(0, length));
+    return length;
+  }
+
+  #takeHeader(bytes: Buffer): number {
+    if (bytes.byteLength < HEADER_BYTES) return 0;
+    this.#type = bytes.readUInt8(0);
+    this.#missing = bytes.readUInt32LE(1);
+    if (this.#type !== FRAME.data && this.#missing > MAX_MESSAGE_BYTES) {
+      throw new Error(`message of ${this.#missing} bytes`);
+    }
+    this.#hasHeader = this.#missing > 0;
+    if (!this.#hasHeader) this.#listener.onMessage(this.#type, Buffer.alloc(0));
+    return HEADER_BYTES;
+  }
+}

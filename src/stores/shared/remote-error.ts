@@ -1,0 +1,24 @@
+import { errnoCode, HotblobError, isErrorCode } from '../../contract/errors.js';
+import { messageOf } from '../../util/report-event.js';
+
+/** Error of an operation, as one process sends it to another. */
+export interface RemoteError {
+  readonly code?: string | undefined;
+  readonly message: string;
+}
+
+export function encodeError(error: unknown): RemoteError {
+  return { code: errnoCode(error), message: messageOf(error) };
+}
+
+/** Returns an error with the code and message that the writer sent. Its status is the same as in the writer. */
+export function decodeError({ code, message }: RemoteError): Error {
+  if (code !== undefined && isErrorCode(code)) return new HotblobError(code, message);
+  return Object.assign(new Error(message), code === undefined ? {} : { code });
+}
+
+/** Returns the error of an operation whose writer has ended before its result arrived. */
+export function writerGoneError(cause?: unknown): HotblobError {
+  const message = 'the process that writes to the store ended, or did not open it in time';
+  return new HotblobError('ERR_HOTBLOB_WRITER_GONE', message, cause === undefined ? undefined : { cause });
+}

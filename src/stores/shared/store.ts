@@ -1,0 +1,89 @@
+import { join } from 'node:path';
+import { invalidOption, OBJECT } from '../../contract/validation.js';
+import { createDirectory } from '../../util/create-directory.js';
+import { permissionsFor } from '../../util/permissions.js';
+import { openDirectory } from '../directory/open-directory.js';
+import { RESERVED_NAME } from '../directory/paths.js';
+import { type DirectoryStoreOptions, directoryStore } from '../directory/store.js';
+import { createLayout } from '../segments/layout.js';
+import { loadLmdb } from '../segments/lmdb.js';
+import { type SegmentStoreOptions, segmentStore } from '../segments/store.js';
+import { WriterLock } from '../segments/writer-lock.js';
+import { ElectedStore, type SharedStore, type StoreAccess } from './elected-store.js';
+
+export type { SharedStore } from './elected-store.js';
+
+/** Options of {@link sharedStore}: those of the store that the processes share. All processes pass the same options. */
+export type SharedStoreOptions =
+  | ({
+      /** Kind of store: one file for each artifact, see `directoryStore`. */
+      readonly kind: 'directory';
+    } & Omit<DirectoryStoreOptions, 'readOnly'>)
+  | ({
+      /** Kind of store: a few large files, see `segmentStore`. */
+      readonly kind: 'segments';
+    } & Omit<SegmentStoreOptions, 'readOnly'>);
+
+/** Name of the lock that the writer holds. */
+const LOCK_NAME = 'writer-shared';
+
+/**
+ * Opens a store that several processes of one machine share, for example the workers of `node:cluster` or PM2. One of them writes:
+ * the uploads and deletions of the others are sent to it over a socket in the directory. All of them read the directory
+ * themselves. If the writer ends, for whatever reason, another process becomes the writer.
+ *
+ * `get` returns an artifact as soon as its upload has been acknowledged in any of the processes. Reads in all processes count for
+ * eviction. Requires the optional dependency `lmdb`.
+ *
+ * @throws HotblobError as `segmentStore` or `directoryStore`; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
+ */
+export async function sharedStore(dir: string, options: SharedStoreOptions): Promise<SharedStore> {
+  if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
+  if (!OBJECT.accepts(options)) throw invalidOption('options', "an object with the property 'kind'", options);
+  if (options.kind !== 'directory' && options.kind !== 'segments') {
+    throw invalidOption('kind', "'directory' or 'segments'", Object(options).kind);
+  }
+  // `readOnly` is not in the type, but the stores accept it.
+  if ('readOnly' in options) throw invalidOption('readOnly', 'no such option for a shared store', options.readOnly);
+  // The options are copied before the first await, because the caller may change the object later.
+  const { root, lockDirectory, ...openers } = await prepare(dir, { ...options });
+  const permissions = permissionsFor(options.groupAccess);
+  const store = new ElectedStore(root, options.maxBytes !== undefined, {
+    ...openers,
+    lock: (onConnection) => WriterLock.acquire(lockDirectory, permissions, { name: LOCK_NAME, onConnection }),
+    connect: () => WriterLock.connectToOwner(lockDirectory, LOCK_NAME),
+  });
+  await store.start();
+  return store;
+}
+
+/** Creates the directory, and returns how the store in it is opened. */
+async function prepare(dir: string, options: SharedStoreOptions): Promise<Prepared> {
+  const permissions = permissionsFor(options.groupAccess);
+  loadLmdb();
+  if (options.kind === 'segments') {
+    const { kind, ...others } = options;
+    const { root } = await createLayout(dir, permissions);
+    return {
+      root,
+      lockDirectory: root,
+      openWriter: () => segmentStore(root, others),
+      openReader: () => segmentStore(root, { ...others, readOnly: true }),
+    };
+  }
+  const { kind, ...others } = options;
+  const { root } = await openDirectory(dir, permissions, false);
+  const lockDirectory = join(root, RESERVED_NAME);
+  await createDirectory(lockDirectory, permissions.directory);
+  return {
+    root,
+    lockDirectory,
+    openWriter: () => directoryStore(root, others),
+    openReader: () => directoryStore(root, { ...others, readOnly: true }),
+  };
+}
+
+interface Prepared extends Pick<StoreAccess, 'openWriter' | 'openReader'> {
+  readonly root: string;
+  readonly lockDirectory: string;
+}

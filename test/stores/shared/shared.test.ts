@@ -1,0 +1,160 @@
+import { readdir, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { Readable } from 'node:stream';
+import test, { type ExecutionContext } from 'ava';
+import { type SharedStore, type SharedStoreOptions, sharedStore } from '../../../src/stores/shared/store.js';
+import { bodyOf, content, put, refusal, temporaryDirectory, until } from '../fixture.js';
+import { SharingProcess } from './process.js';
+
+const KINDS = ['directory', 'segments'] as const;
+const BLOCK = 64 * 1024;
+
+/** Starts a process that writes, and opens the store in this process, which reads. */
+async function share(
+  t: ExecutionContext,
+  options: SharedStoreOptions,
+): Promise<{ readonly dir: string; readonly writer: SharingProcess; readonly store: SharedStore }> {
+  const dir = await temporaryDirectory(t);
+  const writer = await SharingProcess.start(t, dir, options);
+  const store = await sharedStore(dir, options);
+  t.teardown(() => store.close());
+  t.false(store.isWriter);
+  return { dir, writer, store };
+}
+
+for (const kind of KINDS) {
+  test(`${kind}: an artifact can be read in every process as soon as its upload was acknowledged in any`, async (t) => {
+    const { dir, writer, store } = await share(t, { kind });
+    const third = await SharingProcess.start(t, dir, { kind });
+    for (let round = 0; round < 20; round++) {
+      const bytes = content(1000 + round, round);
+      const sources = [
+        () => put(store, 'key', bytes, { metadata: { contentType: `text/x-${round}` } }),
+        () => third.put('key', bytes, { metadata: { contentType: `text/x-${round}` } }),
+        () => writer.put('key', bytes, { metadata: { contentType: `text/x-${round}` } }),
+      ];
+      await sources[round % 3]?.();
+      for (const process of [writer, third]) {
+        const found = await process.find('key');
+        t.deepEqual(found && Buffer.from(found.bytes, 'base64'), bytes);
+        t.is(found?.contentType, `text/x-${round}`);
+      }
+      t.is((await store.get('key'))?.contentType, `text/x-${round}`);
+    }
+    t.true(await store.delete('key'));
+    t.is(await writer.get('key'), undefined);
+    t.is(await third.get('key'), undefined);
+    t.false(await third.delete('key'));
+  });
+
+  test(`${kind}: when the writer is killed, another process becomes the writer, and uploads wait for it`, async (t) => {
+    const { dir, writer, store } = await share(t, { kind });
+    const third = await SharingProcess.start(t, dir, { kind });
+    await third.put('before', content(5000));
+    await writer.kill();
+    const [created] = await Promise.all([put(store, 'after', content(3000)), third.put('third', content(4000))]);
+    t.deepEqual(created.created, true);
+    t.is(Number(store.isWriter) + Number((await third.stats()).isWriter), 1);
+    for (const [key, length] of [
+      ['before', 5000],
+      ['after', 3000],
+      ['third', 4000],
+    ] as const) {
+      t.deepEqual(await third.get(key), content(length));
+      t.truthy(await store.get(key));
+    }
+  });
+
+  test(`${kind}: an upload in flight fails when the writer is killed, and leaves nothing`, async (t) => {
+    const { writer, store } = await share(t, { kind });
+    const body = bodyOf([content(300_000)]);
+    const upload = store.put('key', body);
+    await until(() => body.readableDidRead);
+    await writer.kill();
+    await t.throwsAsync(upload, refusal('ERR_HOTBLOB_WRITER_GONE'));
+    t.true(body.destroyed);
+    await until(() => store.isWriter);
+    t.false(await store.delete('key'));
+  });
+
+  test(`${kind}: closing the writer fails no upload of another process`, async (t) => {
+    const { writer, store } = await share(t, { kind });
+    let isClosed = false;
+    let count = 0;
+    const client = async () => {
+      while (!isClosed || !store.isWriter) await put(store, `key-${++count}`, content(2000));
+    };
+    const clients = Promise.all(Array.from({ length: 8 }, client));
+    await until(() => count > 20);
+    await writer.close();
+    isClosed = true;
+    await clients;
+    t.is(store.stats().artifacts ?? count, count);
+  });
+
+  test(`${kind}: reads in other processes count for eviction`, async (t) => {
+    const options = { kind, maxBytes: 64 * BLOCK } as const;
+    const { writer, store } = await share(t, options);
+    await writer.put('old', content(BLOCK));
+    for (let index = 0; ((await writer.stats()).evicted ?? 0) < 100; index++) {
+      await writer.put(`other-${index}`, content(BLOCK, index));
+      await store.get('old');
+      // The store reports the reads of a thousand keys at once.
+      for (let other = 0; other < 1000; other++) await store.get(`none-${index}-${other}`);
+    }
+    t.deepEqual(await writer.get('old'), content(BLOCK));
+  });
+
+  test(`${kind}: the errors of the writer have their codes`, async (t) => {
+    const { store } = await share(t, { kind, maxBytes: 16 * BLOCK });
+    await put(store, 'key', 'x');
+    await t.throwsAsync(put(store, 'key', 'y', { ifAbsent: true }), refusal('ERR_HOTBLOB_EXISTS'));
+    await t.throwsAsync(put(store, 'large', content(20 * BLOCK)), refusal('ERR_HOTBLOB_TOO_LARGE'));
+    await t.throwsAsync(
+      put(store, 'large', content(20 * BLOCK), { size: undefined }),
+      refusal('ERR_HOTBLOB_TOO_LARGE'),
+    );
+    const header = { metadata: { headers: { 'set-cookie': 'a' } } };
+    await t.throwsAsync(put(store, 'key', 'y', header), refusal('ERR_HOTBLOB_INVALID_OPTION'));
+    await t.throwsAsync(put(store, '../key', 'y'), refusal('ERR_HOTBLOB_INVALID_KEY'));
+    t.is((await put(store, 'key', 'z')).created, false);
+  });
+
+  test(`${kind}: only the user of the processes can connect to the writer`, async (t) => {
+    const { dir } = await share(t, { kind });
+    const own = kind === 'directory' ? join(dir, '.hotblob') : dir;
+    const sockets = (await readdir(own)).filter((name) => name.endsWith('.socket') && name.startsWith('writer-shared'));
+    t.true(sockets.length > 0);
+    for (const name of sockets) t.is((await stat(join(own, name))).mode & 0o777, 0o600);
+  });
+
+  test(`${kind}: statistics are those of the writer`, async (t) => {
+    const { writer, store } = await share(t, { kind, maxBytes: 64 * BLOCK });
+    await put(store, 'key', content(BLOCK));
+    await until(() => store.stats().artifacts === 1);
+    const { isWriter, ...stats } = await writer.stats();
+    t.true(isWriter);
+    t.deepEqual({ ...store.stats() }, stats);
+  });
+}
+
+test('options are checked', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const open = (options: object) => sharedStore(dir, options as never); // options of a caller without types
+  await t.throwsAsync(open({}), refusal('ERR_HOTBLOB_INVALID_OPTION', /^kind: expected 'directory' or 'segments'/));
+  await t.throwsAsync(open({ kind: 'segments', immutable: true }), refusal('ERR_HOTBLOB_INVALID_OPTION', /immutable/));
+  await t.throwsAsync(open({ kind: 'directory', readOnly: true }), refusal('ERR_HOTBLOB_INVALID_OPTION', /readOnly/));
+  await t.throwsAsync(sharedStore('', { kind: 'segments' }), refusal('ERR_HOTBLOB_INVALID_OPTION', /^dir/));
+});
+
+test('a closed store rejects operations, and close() may be called twice', async (t) => {
+  const store = await sharedStore(await temporaryDirectory(t), { kind: 'segments' });
+  t.true(store.isWriter);
+  await put(store, 'key', 'x');
+  await Promise.all([store.close(), store.close()]);
+  await t.throwsAsync(put(store, 'key', 'y'), refusal('ERR_HOTBLOB_CLOSED'));
+  t.throws(() => store.get('key'), refusal('ERR_HOTBLOB_CLOSED'));
+  const body = Readable.from(['x']);
+  await t.throwsAsync(store.put('key', body), refusal('ERR_HOTBLOB_CLOSED'));
+  t.true(body.destroyed);
+});
