@@ -7,6 +7,7 @@ import { parseArgs } from 'node:util';
 import { cores, interruption, isInstalled } from './children.js';
 import { cold } from './cold.js';
 import type { BenchContext } from './context.js';
+import { cpu } from './cpu.js';
 import { far } from './far.js';
 import { writeFiles } from './files.js';
 import { frameworks } from './frameworks.js';
@@ -19,6 +20,7 @@ import { type Line, tableOf } from './table.js';
 const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>>> = {
   'hot-h1': hotHttp1,
   'hot-h2': hotHttp2,
+  cpu,
   cold,
   memory,
   port,
@@ -29,7 +31,7 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
 /** External load generators, and the Debian packages that contain them. */
 const TOOLS = [
   { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks', 'monitoring'] },
-  { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'port'] },
+  { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'cpu', 'port'] },
 ] as const;
 
 async function main(): Promise<void> {

@@ -30,10 +30,29 @@ export async function wrk(
   };
 }
 
-/** Runs h2load (h2c): `requests` in total, over `clients` connections with `streams` concurrent streams each. */
-export async function h2load(url: string, requests: number, clients: number, streams: number): Promise<Load> {
+/**
+ * Runs h2load: `requests` in total, over `clients` connections with `streams` concurrent streams each.
+ *
+ * @param isHttp1 whether to use HTTP/1.1 instead of h2c; `streams` is then the number of pipelined requests
+ */
+export async function h2load(
+  url: string,
+  requests: number,
+  clients: number,
+  streams: number,
+  isHttp1 = false,
+): Promise<Load> {
   // Without -T, h2load waits forever for a stalled session.
-  const args = [`-n${requests}`, `-c${clients}`, `-m${streams}`, '-t1', '-T', `${TIMEOUT_SECONDS}s`, url];
+  const args = [
+    `-n${requests}`,
+    `-c${clients}`,
+    `-m${streams}`,
+    '-t1',
+    '-T',
+    `${TIMEOUT_SECONDS}s`,
+    ...(isHttp1 ? ['--h1'] : []),
+    url,
+  ];
   const text = await runLoad('h2load', args, 2 * TIMEOUT_SECONDS * 1000);
   const [, amount, unit = 's'] = /finished in ([\d.]+)(us|ms|s|m|h),/.exec(text) ?? [];
   const [, total, succeeded] = /requests: (\d+) total, .* (\d+) succeeded,/.exec(text) ?? [];

@@ -4,23 +4,26 @@
 import { once } from 'node:events';
 import { createServer as createHttp1Server, type IncomingMessage, type ServerResponse } from 'node:http';
 import { createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2';
+import { createRequire } from 'node:module';
 import type { Server as NetServer } from 'node:net';
 import { join } from 'node:path';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { createHandler, directoryStore, type HandlerStats } from 'hotblob';
+import { createHandler, directoryStore, type HandlerStats, segmentStore } from 'hotblob';
 import { createDashboard } from 'hotblob/dashboard';
 import { createMetrics } from 'hotblob/metrics';
 import { nodeListener, streamListener } from 'hotblob/node';
 import { createServer as createPort, type RequestListener } from 'hotblob/server';
 import send from 'send';
+import type * as Serve from '../../src/cli/serve/serve.js';
+import type * as Options from '../../src/cli/serve/serve-options.js';
 import { createApp, type Framework, type Way } from './framework-apps.js';
 import { type InMemory, inMemory } from './in-memory.js';
 
 /**
- * Implementation under test: a way of a framework, the package `send`, plain node:http or node:http2, or hotblob without
- * monitoring.
+ * Implementation under test: a way of a framework, the package `send`, plain node:http or node:http2, hotblob without
+ * monitoring, or the server of `hotblob serve` with all protocols.
  */
-export type Contender = Way | 'send' | 'node' | 'unmonitored';
+export type Contender = Way | 'send' | 'node' | 'unmonitored' | 'command';
 export type Protocol = 'h1' | 'h2c';
 
 export interface ServerConfig {
@@ -28,6 +31,8 @@ export interface ServerConfig {
   readonly protocol: Protocol;
   /** Directory to serve below `/`. Default: none; a request listener responds to every request with 4 KiB. */
   readonly directory?: string;
+  /** Kind of the store in `directory`. Default: a directory store. */
+  readonly store?: StoreKind;
   /** Framework that routes the requests. Default: none. */
   readonly framework?: Framework;
   /** Names of the files that the contender `Buffer` loads. Default: none. */
@@ -36,7 +41,9 @@ export interface ServerConfig {
   readonly monitoring?: 'metrics' | 'page';
 }
 
-export type ServerCommand = 'reset' | 'report';
+export type StoreKind = 'directory' | 'segments';
+
+export type ServerCommand = 'reset' | 'report' | 'usage';
 
 export interface ServerReady {
   readonly port: number;
@@ -44,6 +51,8 @@ export interface ServerReady {
 
 /** Measurements since the last reset. */
 export interface ServerReport {
+  /** CPU time of the process since its start. */
+  readonly cpuMicroseconds: number;
   readonly delayP99Ms: number;
   readonly delayMaxMs: number;
   /** Bytes sent by hotblob since the start. */
@@ -57,13 +66,17 @@ let stats: (() => HandlerStats) | undefined;
 /** The default of `hotblob/server`. The 5 s of node:http would close connections that are meant to stay idle. */
 const KEEP_ALIVE_TIMEOUT_MS = 75_000;
 
-const address = await (config.directory === undefined ? listenerPort(config) : listening(await createServer(config)));
+const address = await start(config);
 process.send?.({ port: typeof address === 'object' ? (address?.port ?? 0) : 0 } satisfies ServerReady);
-delay.enable();
 process.on('disconnect', () => process.exit());
 process.on('message', (command: ServerCommand) => {
-  if (command === 'reset') delay.reset();
+  if (command === 'reset') {
+    delay.enable();
+    delay.reset();
+  }
+  const { user, system } = process.cpuUsage();
   process.send?.({
+    cpuMicroseconds: user + system,
     delayP99Ms: delay.percentile(99) / 1e6,
     delayMaxMs: delay.max / 1e6,
     sent: stats?.().sent,
@@ -71,6 +84,11 @@ process.on('message', (command: ServerCommand) => {
 });
 
 type Address = ReturnType<NetServer['address']>;
+
+async function start(config: ServerConfig): Promise<Address> {
+  if (config.directory === undefined) return listenerPort(config);
+  return config.contender === 'command' ? commandPort(config) : listening(await createServer(config));
+}
 
 async function listening(server: NetServer): Promise<Address> {
   await once(server.listen(0, '127.0.0.1'), 'listening');
@@ -96,17 +114,28 @@ async function listenerPort({ contender, protocol }: ServerConfig): Promise<Addr
   return port.address();
 }
 
+/** Starts the server of `hotblob serve` with its defaults, which include all protocols. */
+async function commandPort({ directory = '', store }: ServerConfig): Promise<Address> {
+  const require = createRequire(import.meta.url);
+  const { serve }: typeof Serve = require('../../dist/cli/serve/serve.cjs');
+  const { parseServeOptions }: typeof Options = require('../../dist/cli/serve/serve-options.cjs');
+  const options = { dir: directory, port: '0', ...(store === 'segments' ? { store } : { immutable: true }) };
+  const { port } = await serve(parseServeOptions('0.0.0', options));
+  return { address: '127.0.0.1', family: 'IPv4', port };
+}
+
 async function createServer(config: ServerConfig): Promise<NetServer> {
   const { contender, protocol, framework, directory = '', names = [] } = config;
   const artifacts = new Map(names.map((name) => [name, inMemory(join(directory, name))]));
-  if (framework !== undefined && contender !== 'send' && contender !== 'node' && contender !== 'unmonitored') {
+  if (framework !== undefined && (contender === 'hotblob' || contender === 'Buffer' || contender === 'usual')) {
     const app = await createApp(framework, { way: contender, directory, inMemory: artifacts });
     stats = app.stats;
     return app.server;
   }
   if (contender === 'Buffer') return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
   if (contender === 'send') return sendServer(protocol, directory);
-  const store = await directoryStore(directory, { immutable: true });
+  const store =
+    config.store === 'segments' ? await segmentStore(directory) : await directoryStore(directory, { immutable: true });
   const handler = createHandler({ store });
   stats = () => handler.stats();
   if (protocol === 'h2c') return createHttp2Server().on('stream', streamListener(handler));
