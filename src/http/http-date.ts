@@ -11,6 +11,10 @@ export interface HttpDate {
 // 1 January 0000: the year of an IMF-fixdate has four digits.
 const FIRST_SECOND = -62_167_219_200;
 
+const RECENT_DATES = 512;
+/** Dates that were formatted last, because to format one takes longer than to make all other headers of a response. */
+const recentDates = new Array<HttpDate | undefined>(RECENT_DATES).fill(undefined);
+
 /**
  * Converts the time of the last change, in milliseconds since the Unix epoch, to the date of a Last-Modified header. Rounds
  * down to a second, because a date later than the last change would make a modified representation look unmodified. A time
@@ -23,7 +27,13 @@ export function httpDate(ms: number): HttpDate {
     throw new HotblobError('ERR_HOTBLOB_INVALID_ARTIFACT', 'lastModified: expected a valid date, received NaN');
   }
   const seconds = Math.max(FIRST_SECOND, Math.floor(Math.min(ms, Date.now()) / 1000));
-  return { seconds, text: new Date(seconds * 1000).toUTCString() };
+  const slot = Math.abs(seconds) % RECENT_DATES;
+  let date = recentDates[slot];
+  if (date?.seconds !== seconds) {
+    date = { seconds, text: new Date(seconds * 1000).toUTCString() };
+    recentDates[slot] = date;
+  }
+  return date;
 }
 
 const MONTHS = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];

@@ -31,6 +31,11 @@ export class ArtifactReader {
    * @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the metadata of the entry is corrupt
    */
   toArtifact(key: string, entry: IndexEntry): Artifact {
+    entry.artifact ??= this.#createArtifact(key, entry);
+    return entry.artifact;
+  }
+
+  #createArtifact(key: string, entry: IndexEntry): Artifact {
     const artifact = this.toArtifactWithoutMetadata(entry);
     if (entry.metadata === undefined) return artifact;
     const metadata = decodeMetadata(entry.metadata);

@@ -1,3 +1,5 @@
+import type { Artifact } from '../../contract/artifact.js';
+
 /** Location of a body. An inline body has a location too, because it is evicted together with its segment. */
 export interface Location {
   /** Id of the segment. */
@@ -18,6 +20,8 @@ export interface IndexEntry extends Location {
   readonly inline?: Uint8Array | undefined;
   /** Encoded metadata of the upload. */
   readonly metadata?: Uint8Array | undefined;
+  /** Artifact of the entry. {@link ArtifactReader} creates it at the first use. */
+  artifact?: Artifact | undefined;
 }
 
 /**
@@ -120,6 +124,7 @@ export function decodeEntry(key: string, bytes: Buffer, length: number): IndexEn
     digest: copyBytes(bytes, DIGEST_OFFSET, CHECKSUM_OFFSET),
     inline: (flags & FLAG_INLINE) === 0 ? undefined : copyBytes(bytes, inlineOffset, length),
     metadata,
+    artifact: undefined,
   };
 }
 
@@ -162,8 +167,9 @@ function checksumOf(key: string, bytes: Uint8Array, length: number): number {
 
 // Does not use Buffer.from(bytes.subarray()), because lmdb returns the same buffer from every read and changes its
 // `length`.
+// Does not use the pool of Buffer either, because a cached entry would keep 8 KiB of it alive.
 function copyBytes(bytes: Uint8Array, start: number, end: number): Buffer {
-  const copy = Buffer.allocUnsafe(end - start);
+  const copy = Buffer.allocUnsafeSlow(end - start);
   for (let index = start; index < end; index++) copy[index - start] = bytes[index] ?? 0;
   return copy;
 }

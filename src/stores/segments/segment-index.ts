@@ -1,6 +1,7 @@
 import { statfs } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { HotblobError } from '../../contract/errors.js';
+import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import { corruptError } from './errors.js';
 import { findDamage } from './index-check.js';
 import { type IndexDatabases, openDatabases, type SegmentIndexOptions } from './index-databases.js';
@@ -31,6 +32,10 @@ export interface IndexTransaction {
  * disk.
  */
 const COMMIT_BYTES = 1024 * 1024;
+/** Number of entries in a generation of the cache. An entry takes 1 KiB, so both generations take at most 16 MiB. */
+const CACHED_ENTRIES = 8192;
+/** Maximum size of the inline body and the metadata of an entry that is cached. */
+const MAX_CACHED_BYTES = 512;
 /** Number of rows that are read at a time. */
 const BATCH_ROWS = 1000;
 /**
@@ -49,6 +54,10 @@ export class SegmentIndex {
   readonly path: string;
   readonly #options: SegmentIndexOptions;
   #databases: IndexDatabases;
+  /** Keys that the commit in flight changes. */
+  readonly #changedKeys: string[] = [];
+  /** Entries that were read and that this process has not changed since. Undefined for a reader: another process changes them. */
+  readonly #cache: TwoGenerationMap<string, IndexEntry> | undefined;
 
   /**
    * Opens the index. A writer creates it if it does not exist.
@@ -67,14 +76,19 @@ export class SegmentIndex {
     this.path = path;
     this.#options = options;
     this.#databases = openDatabases(path, options);
+    this.#cache = options.readOnly ? undefined : new TwoGenerationMap(CACHED_ENTRIES);
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the entry is corrupt */
   get(key: string): IndexEntry | undefined {
+    const cached = this.#cache?.get(key);
+    if (cached !== undefined) return cached;
     const bytes = this.#databases.entries.getBinaryFast(key);
     if (bytes === undefined) return undefined;
     const entry = decodeEntry(key, bytes, bytes.length);
     if (entry === undefined) throw corruptError(this.path, `the index entry of '${key}' is corrupt`);
+    const { inline, metadata } = entry;
+    if ((inline?.byteLength ?? 0) + (metadata?.byteLength ?? 0) <= MAX_CACHED_BYTES) this.#cache?.set(key, entry);
     return entry;
   }
 
@@ -88,10 +102,14 @@ export class SegmentIndex {
       // a handler would end the process.
       await this.#databases.root.batch(() => change(this.#transaction));
     } catch (error) {
+      this.#cache?.clear();
       const reason = await reasonOf(error);
       await this.#reopenIfBroken();
       throw await this.#commitError(reason);
     }
+    // A read transaction that began before the commit would put the previous entries into the cache again.
+    this.#databases.root.resetReadTxn();
+    for (const key of this.#changedKeys.splice(0)) this.#cache?.delete(key);
   }
 
   /** Returns the counts of every segment, by segment id. */
@@ -200,10 +218,12 @@ export class SegmentIndex {
   // Each function reads #databases at each call, because the databases are replaced when the index is reopened.
   readonly #transaction: IndexTransaction = {
     put: (key, entry) => {
+      this.#changedKeys.push(key);
       this.#databases.entries.put(key, encodeEntry(key, entry));
       this.#databases.locations.put(encodeLocation(entry), Buffer.from(key));
     },
     remove: (key, location) => {
+      this.#changedKeys.push(key);
       this.#databases.entries.remove(key);
       this.#databases.locations.remove(encodeLocation(location));
     },
