@@ -6,10 +6,10 @@ import { httpDate } from '../http/http-date.js';
 import { type PlannedBody, plan, type Representation } from '../http/plan.js';
 import type { OpenFile } from '../page-cache/open-file.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
-import { BytesSource } from '../send/bytes-source.js';
+import { type Body, MAX_KEPT_BYTES } from '../send/body-cache.js';
 import { type FilePolicy, FileSource } from '../send/file-source.js';
 import type { Leases } from '../send/leases.js';
-import { send } from '../send/send.js';
+import { send, sendBytes } from '../send/send.js';
 import type { Source, Transfer } from '../send/source.js';
 import { StreamSource } from '../send/stream-source.js';
 import type { SenderSettings } from './options.js';
@@ -105,6 +105,8 @@ export class Download {
       if (planned === undefined) return ANSWERED;
       const offset = artifact.offset ?? 0;
       const { size } = representation;
+      const body = this.#bodyInMemory(artifact, file, offset, size);
+      if (body !== undefined) return sendBytes(this.#transfer(exchange, record), body.memory, planned, body);
       const end = offset + (planned.range?.end ?? size);
       const region = { file, end, size, immutable: artifact.immutable === true, isPart: artifact.length !== undefined };
       const transfer = this.#transfer(exchange, record);
@@ -115,6 +117,12 @@ export class Download {
     }
   }
 
+  #bodyInMemory(artifact: FileArtifact, file: OpenFile, offset: number, length: number): Body | undefined {
+    if (length > MAX_KEPT_BYTES || artifact.immutable !== true || this.#policy.only !== undefined) return undefined;
+    const version = artifact.length === undefined ? file.etags.immutable : undefined;
+    return this.#leases.acquireBody({ file, offset, length, version });
+  }
+
   #answerBytes(exchange: Exchange, artifact: BytesArtifact, record: ResponseRecord): Promise<DownloadOutcome> {
     // Other typed arrays are rejected, because their positions are not byte positions.
     if (!(artifact.bytes instanceof Uint8Array)) {
@@ -123,7 +131,7 @@ export class Download {
     const planned = this.#plan(exchange, sizedRepresentation(artifact, artifact.bytes.byteLength), record);
     if (planned === undefined) return ANSWERED;
     const transfer = this.#transfer(exchange, record);
-    return send(transfer, new BytesSource(transfer, artifact.bytes), planned, 0);
+    return sendBytes(transfer, artifact.bytes, planned);
   }
 
   async #answerStream(exchange: Exchange, artifact: StreamArtifact, record: ResponseRecord): Promise<DownloadOutcome> {

@@ -38,7 +38,7 @@ const MIB = 1024 * 1024;
 /** Options shared by handlers and senders. */
 export interface SenderOptions {
   /**
-   * Maximum memory of all pooled buffers together, in bytes; at least 1 MiB. Default: 64 MiB, or a sixteenth of the
+   * Maximum memory of all pooled buffers and small bodies kept in memory together, in bytes; at least 1 MiB. Default: 64 MiB, or a sixteenth of the
    * memory limit if that is less.
    */
   readonly maxPooledBytes?: number | undefined;

@@ -48,9 +48,9 @@ export interface HandlerStats {
   readonly mappedBytes: number;
   /** Limit on `mappedBytes` under the current memory pressure. */
   readonly maxMappedBytes: number;
-  /** Total size of the pooled buffers in use, in bytes. */
+  /** Total size of the pooled buffers and small bodies in use, in bytes. */
   readonly pooledBytes: number;
-  /** Total size of the pooled buffers that are kept for reuse, in bytes. */
+  /** Total size of the pooled buffers and small bodies that are kept for reuse, in bytes. */
   readonly idlePooledBytes: number;
   /** Limit on the sum of `pooledBytes` and `idlePooledBytes`. */
   readonly maxPooledBytes: number;

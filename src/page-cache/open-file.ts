@@ -34,6 +34,14 @@ export interface MappedBytes {
   readonly span: Span;
 }
 
+/** Body of an artifact that is in memory as long as its file is open. */
+export interface KeptBody {
+  /** Removes the body from its file. The memory is freed when no response sends it any more. */
+  discard(): void;
+}
+
+let lastSerial = 0;
+
 /** Open file: its descriptor and its mappings. `OpenFiles` creates, shares and closes it. */
 export class OpenFile {
   readonly path: string;
@@ -51,6 +59,10 @@ export class OpenFile {
   usedAt: number;
   /** Check of the path that is in flight. */
   checking: Promise<boolean> | undefined;
+  /** Number that no other open file of the process has. */
+  readonly serial = ++lastSerial;
+  /** Bodies of artifacts in the file that are kept in memory, by offset. {@link retire} discards them. */
+  readonly bodies = new Map<number, KeptBody>();
   /** Whether {@link copyResident} works on this file system. True until a copy fails. */
   canCopyResident: boolean;
 
@@ -111,6 +123,7 @@ export class OpenFile {
    */
   retire(): Promise<void> | undefined {
     this.#isRetired = true;
+    for (const body of this.bodies.values()) body.discard();
     this.#closeIfUnused();
     return this.#closing;
   }

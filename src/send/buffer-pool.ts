@@ -31,6 +31,18 @@ interface Waiter {
   readonly resolve: (buffer: PooledBuffer | undefined) => void;
 }
 
+/** Memory that counts to the limit of a {@link BufferPool}, and that the pool takes back when it needs the space. */
+export interface Reclaimable {
+  /** Size in bytes. */
+  readonly bytes: number;
+  /** Number of bytes that are in use and cannot be freed now. */
+  readonly usedBytes: number;
+  /** Frees memory until at most `maxBytes` bytes are left, or only bytes in use. */
+  shrink(maxBytes: number): void;
+}
+
+const NOTHING: Reclaimable = { bytes: 0, usedBytes: 0, shrink() {} };
+
 /**
  * Pool of buffers into which windows are copied and read. All buffers together, including idle buffers, never exceed
  * the limit. A connection holds at most an eighth of the bytes that are not on loan, so that a connection with many
@@ -44,9 +56,11 @@ export class BufferPool {
   #lentBytes = 0;
   #ticks = 0;
   readonly #waiters = new Set<Waiter>();
+  readonly #reclaimable: Reclaimable;
 
-  constructor(maxPooledBytes: Limit) {
+  constructor(maxPooledBytes: Limit, reclaimable = NOTHING) {
     this.#maxPooledBytes = maxPooledBytes;
+    this.#reclaimable = reclaimable;
   }
 
   /** Limit on the total size of the buffers. If it falls below the bytes on loan, no buffer is lent until enough are returned. */
@@ -62,6 +76,11 @@ export class BufferPool {
   /** Total size of the buffers on loan, in bytes. */
   get lentBytes(): number {
     return this.#lentBytes;
+  }
+
+  /** Number of bytes up to the limit that are neither on loan nor idle. Reclaimable memory may take them. */
+  get spareBytes(): number {
+    return this.maxPooledBytes - this.#lentBytes - this.#idleBytes;
   }
 
   /** Number of calls of {@link wait} that have no buffer yet. */
@@ -137,10 +156,14 @@ export class BufferPool {
     }
   }
 
+  get #freeBytes(): number {
+    return this.maxPooledBytes - this.#lentBytes - this.#reclaimable.usedBytes;
+  }
+
   #serveWaiters(): void {
     for (const waiter of this.#waiters) {
       const buffer = this.#lendLargest(waiter.borrower, waiter.length, false);
-      if (buffer === undefined && this.maxPooledBytes - this.#lentBytes < MIN_WINDOW_BYTES) return;
+      if (buffer === undefined && this.#freeBytes < MIN_WINDOW_BYTES) return;
       // The connection of this waiter has used up its share. The next waiter may belong to another connection.
       if (buffer === undefined) continue;
       this.#waiters.delete(waiter);
@@ -149,7 +172,7 @@ export class BufferPool {
   }
 
   #lendLargest(borrower: Borrower, length: number, isSpare: boolean): PooledBuffer | undefined {
-    const free = this.maxPooledBytes - this.#lentBytes;
+    const free = this.#freeBytes;
     const share = free / 8;
     const borrowed = borrower.pooledBytes;
     for (let index = sizeIndex(length); index >= 0; index--) {
@@ -173,6 +196,7 @@ export class BufferPool {
     }
     // Idle buffers of other sizes are freed to stay within the limit.
     if (this.#lentBytes + this.#idleBytes > this.maxPooledBytes) this.freeIdle();
+    if (this.#reclaimable.bytes > this.spareBytes) this.#reclaimable.shrink(this.spareBytes);
     return { memory: Buffer.allocUnsafeSlow(bytes), idleSince: 0 };
   }
 }

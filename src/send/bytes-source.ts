@@ -5,9 +5,13 @@ export class BytesSource implements Source {
   readonly #transfer: Transfer;
   readonly #bytes: Uint8Array;
 
-  constructor(transfer: Transfer, bytes: Uint8Array) {
+  readonly #lease: { release(): void } | undefined;
+
+  /** @param lease released by {@link close} */
+  constructor(transfer: Transfer, bytes: Uint8Array, lease?: { release(): void }) {
     this.#transfer = transfer;
     this.#bytes = bytes;
+    this.#lease = lease;
   }
 
   next(position: number, length: number): Window {
@@ -22,5 +26,7 @@ export class BytesSource implements Source {
     };
   }
 
-  close(): void {}
+  close(): void {
+    this.#lease?.release();
+  }
 }

@@ -3,6 +3,7 @@ import type { Exchange } from '../contract/exchange.js';
 import type { MemoryPressureProvider } from '../memory/pressure.js';
 import type { OpenFile } from '../page-cache/open-file.js';
 import { currentLimit, type Limit } from '../util/limit.js';
+import { type ArtifactRegion, type Body, BodyCache } from './body-cache.js';
 import { BufferPool, type PooledBuffer } from './buffer-pool.js';
 import { Connection } from './connection.js';
 import { LoopBudget } from './loop-budget.js';
@@ -12,6 +13,8 @@ const FIRST_BUFFER_MS = 5000;
 
 /** Total size of the idle buffers up to which they are kept, even if memory pressure is critical. */
 const KEPT_BYTES = 1024 * 1024;
+/** Maximum share of the pool that bodies of small artifacts may take. */
+const KEPT_BODIES_SHARE = 0.25;
 /** Interval at which a pool with more than `KEPT_BYTES` idle bytes is checked. */
 const IDLE_CHECK_MS = 1000;
 /** Number of checks after which an idle buffer is freed: about 30 s. */
@@ -36,13 +39,15 @@ export class Leases {
   readonly loopBudget = new LoopBudget();
   readonly #processes: Limit;
   readonly #pool: BufferPool;
+  readonly #bodies = new BodyCache();
   readonly #connections = new WeakMap<object, Connection>();
   #mappedBytes = 0;
   #idleTimer: NodeJS.Timeout | undefined;
+  #checks = 0;
 
   /** @param processes number of processes on this host that share the headroom of `pressure` */
   constructor(maxPooledBytes: Limit, pressure: MemoryPressureProvider, processes: Limit = 1) {
-    this.#pool = new BufferPool(maxPooledBytes);
+    this.#pool = new BufferPool(maxPooledBytes, this.#bodies);
     this.pressure = pressure;
     this.#processes = processes;
   }
@@ -56,8 +61,8 @@ export class Leases {
     return {
       mappedBytes: this.#mappedBytes,
       maxMappedBytes: this.maxMappedBytes,
-      pooledBytes: this.#pool.lentBytes,
-      idlePooledBytes: this.#pool.idleBytes,
+      pooledBytes: this.#pool.lentBytes + this.#bodies.usedBytes,
+      idlePooledBytes: this.#idleBytes,
       maxPooledBytes: this.#pool.maxPooledBytes,
       waitingForBuffers: this.#pool.waiting,
     };
@@ -85,6 +90,22 @@ export class Leases {
 
   releaseMapped(file: OpenFile, start: number, end: number): void {
     this.#mappedBytes -= file.releaseLease(start, end);
+  }
+
+  /**
+   * Returns the body of an immutable artifact, if it is kept in memory or can be kept from now on. The caller calls
+   * {@link Body.release} when nothing reads it any more.
+   */
+  acquireBody(region: ArtifactRegion): Body | undefined {
+    let body = this.#bodies.get(region);
+    if (body === undefined) {
+      if (this.pressure.level !== 'normal') return undefined;
+      body = this.#bodies.keep(region, this.#maxKeptBytes);
+      if (body === undefined) return undefined;
+      this.#watchIdle();
+    }
+    body.retain();
+    return body;
   }
 
   /** See {@link BufferPool.acquire}. */
@@ -124,18 +145,38 @@ export class Leases {
   /** See {@link BufferPool.release}. */
   releaseBuffer(connection: Connection, buffer: PooledBuffer, reusable: boolean): void {
     this.#pool.release(connection, buffer, reusable);
-    if (this.#pool.idleBytes <= KEPT_BYTES) return;
-    if (this.pressure.level === 'critical') this.#pool.freeIdle();
+    this.#watchIdle();
+  }
+
+  get #idleBytes(): number {
+    return this.#pool.idleBytes + this.#bodies.bytes - this.#bodies.usedBytes;
+  }
+
+  get #maxKeptBytes(): number {
+    return Math.min(this.#pool.maxPooledBytes * KEPT_BODIES_SHARE, this.#pool.spareBytes);
+  }
+
+  /** Frees idle memory if memory pressure is critical, otherwise when it has been idle for long. */
+  #watchIdle(): void {
+    if (this.#idleBytes <= KEPT_BYTES) return;
+    if (this.pressure.level === 'critical') this.#freeIdle();
     // The timer is unreferenced, so it does not keep the process alive. It is cleared when few bytes are idle.
     else this.#idleTimer ??= setInterval(() => this.#checkIdle(), IDLE_CHECK_MS).unref();
   }
 
-  /** Frees idle buffers. A timer calls it, because a server without requests releases no buffers. */
+  /** Frees idle memory. A timer calls it, because a server without requests releases no buffers. */
   #checkIdle(): void {
     this.#pool.tick(MAX_IDLE_CHECKS);
-    if (this.pressure.level === 'critical' && this.#pool.idleBytes > KEPT_BYTES) this.#pool.freeIdle();
-    if (this.#pool.idleBytes > KEPT_BYTES) return;
+    this.#bodies.shrink(this.#maxKeptBytes);
+    if (++this.#checks % MAX_IDLE_CHECKS === 0) this.#bodies.discardUnused();
+    if (this.pressure.level === 'critical' && this.#idleBytes > KEPT_BYTES) this.#freeIdle();
+    if (this.#idleBytes > KEPT_BYTES) return;
     clearInterval(this.#idleTimer);
     this.#idleTimer = undefined;
+  }
+
+  #freeIdle(): void {
+    this.#pool.freeIdle();
+    this.#bodies.shrink(0);
   }
 }

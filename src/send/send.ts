@@ -1,6 +1,10 @@
 import { HotblobError } from '../contract/errors.js';
 import type { PlannedBody } from '../http/plan.js';
+import { BytesSource } from './bytes-source.js';
 import type { Source, Transfer } from './source.js';
+
+/** Size up to which a body in memory is sent with one write even to a slow client. */
+const SMALL_BYTES = 64 * 1024;
 
 /**
  * Sends status, headers and the bytes of `source`. Writes one window at a time, after the previous one has left the
@@ -12,11 +16,12 @@ import type { Source, Transfer } from './source.js';
  * @throws the error of the source if the bytes cannot be read
  */
 export async function send(
-  { exchange, connection, leases, record }: Transfer,
+  transfer: Transfer,
   source: Source,
   { status, headers, range }: PlannedBody,
   offset: number,
 ): Promise<'answered'> {
+  const { exchange, connection, leases, record } = transfer;
   const start = offset + (range?.start ?? 0);
   const end = range === undefined ? Number.POSITIVE_INFINITY : offset + range.end;
   try {
@@ -39,9 +44,7 @@ export async function send(
       const isLast = position >= end;
       const writtenAt = isLast ? 0 : performance.now();
       if (!(await exchange.write(window.chunks, isLast))) {
-        exchange.retire(() => window.release());
-        if (connection.addResetBytes(window.length)) exchange.replaceConnection();
-        throw new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client disconnected after ${position - start} bytes`);
+        throw clientGone(transfer, window.length, position - start, () => window.release());
       }
       window.release();
       record.tally.addWindow(window.source, window.length);
@@ -59,4 +62,57 @@ export async function send(
   } finally {
     source.close();
   }
+}
+
+/**
+ * Sends a body that is in memory. If the connection has room for it, this takes one write, without a source and with few
+ * promises: for small artifacts, these cost as much as the rest of the response.
+ *
+ * @param lease released once, when the response has ended
+ */
+export function sendBytes(
+  transfer: Transfer,
+  bytes: Uint8Array,
+  planned: PlannedBody,
+  lease?: { release(): void },
+): Promise<'answered'> {
+  const { exchange, connection, record } = transfer;
+  const { status, headers, range } = planned;
+  const isWhole = range === undefined || range.end - range.start === bytes.byteLength;
+  const length = range === undefined ? bytes.byteLength : range.end - range.start;
+  const maxBytes = Math.max(SMALL_BYTES, connection.firstWindow);
+  if (length === 0 || length > maxBytes || connection.availableBytes(length) < length) {
+    return send(transfer, new BytesSource(transfer, bytes, lease), planned, 0);
+  }
+  const sharedBytes = connection.reserve(length);
+  const release = (): void => {
+    connection.release(length, sharedBytes);
+    lease?.release();
+  };
+  try {
+    record.beforeHeaders(headers, 'bytes');
+    exchange.respond(status, headers);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  const chunk = isWhole ? bytes : bytes.subarray(range.start, range.end);
+  return exchange.write([chunk], true).then((isSent) => {
+    if (!isSent) throw clientGone(transfer, length, length, release);
+    release();
+    record.tally.addWindow('bytes', length);
+    return 'answered';
+  });
+}
+
+/** Ends the use of a window that was not sent. Returns the error of the response. */
+function clientGone(
+  { exchange, connection }: Transfer,
+  windowBytes: number,
+  bytes: number,
+  release: () => void,
+): HotblobError {
+  exchange.retire(release);
+  if (connection.addResetBytes(windowBytes)) exchange.replaceConnection();
+  return new HotblobError('ERR_HOTBLOB_CLIENT_GONE', `the client disconnected after ${bytes} bytes`);
 }

@@ -1,7 +1,7 @@
 import type { MapRefusal } from '../page-cache/open-file.js';
 
 /**
- * Source of the bytes of a response: an artifact in memory (`bytes`), a mapping (`mapped`), a copy from the page cache
+ * Source of the bytes of a response: the memory of the process (`bytes`), a mapping (`mapped`), a copy from the page cache
  * (`copied`), a read on the thread pool (`read`), or a stream of the store (`stream`).
  */
 export type SourceName = 'bytes' | 'mapped' | 'copied' | 'read' | 'stream';

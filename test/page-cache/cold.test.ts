@@ -7,7 +7,7 @@ import { until } from '../helpers/poll.js';
 
 for (const kind of ['http', 'h2c'] as const) {
   test(`${kind}: a file that is not resident is read, and mapped from then on`, async (t) => {
-    const site = await openFileSite(t, kind);
+    const site = await openFileSite(t, kind, { only: 'mapped' });
     // One window in both protocols.
     const expected = writePattern(site.directory, 'one', 64 * KIB, 1);
     evict(join(site.directory, 'one'));
@@ -24,7 +24,7 @@ for (const kind of ['http', 'h2c'] as const) {
 }
 
 test('over TLS, a file that is not resident is read, and copied from then on', async (t) => {
-  const site = await openFileSite(t, 'https');
+  const site = await openFileSite(t, 'https', { only: 'copied' });
   const expected = writePattern(site.directory, 'small', 20 * KIB, 1);
   evict(join(site.directory, 'small'));
   assertBytes(t, (await site.get('small')).body, expected);

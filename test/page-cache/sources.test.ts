@@ -12,7 +12,7 @@ const BINDINGS: Record<string, BindingChoice> = {
   'no binding': { mmapIo: false, libc: false },
 };
 const ALLOWED: Record<'all' | 'mapped' | 'copied' | 'read', SourceName[]> = {
-  all: ['mapped', 'copied'],
+  all: ['mapped', 'copied', 'bytes'],
   mapped: ['mapped', 'copied', 'read'],
   copied: ['copied'],
   read: ['read'],
