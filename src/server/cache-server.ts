@@ -2,6 +2,14 @@ import type { AddressInfo, ListenOptions } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
 import type { ServerStats } from './stats.js';
 
+/** Options of `close` of a {@link CacheServer}. */
+export interface CloseOptions {
+  /** Time in milliseconds after which the remaining connections are destroyed. Default: 30,000. */
+  readonly timeoutMs?: number | undefined;
+  /** Whether to stop listening at once. Default: false. */
+  readonly stopListening?: boolean | undefined;
+}
+
 /** Server that speaks HTTP/1.1 and HTTP/2 on one port. Created by `createServer`. */
 export interface CacheServer {
   /** Starts listening. Resolves when the server listens. Rejects with the system error, such as `EADDRINUSE`. */
@@ -22,8 +30,8 @@ export interface CacheServer {
   /**
    * Closes the server gracefully. Drains every connection, lets requests in flight complete, and destroys the
    * connections that remain after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server
-   * accepts new connections, so that a load balancer can still request its readiness. Resolves when every connection
-   * has closed.
+   * accepts new connections, so that a load balancer can still request its readiness. With `stopListening`, it accepts
+   * none: another process has taken over the port. Resolves when every connection has closed.
    */
-  close(options?: { readonly timeoutMs?: number | undefined }): Promise<void>;
+  close(options?: CloseOptions): Promise<void>;
 }

@@ -1,4 +1,4 @@
-export type { CacheServer } from './cache-server.js';
+export type { CacheServer, CloseOptions } from './cache-server.js';
 export type { RequestListener } from './listeners.js';
 export type { Limits, ServerOptions } from './options.js';
 export { createServer } from './server.js';

@@ -21,7 +21,7 @@ import { Http1Exchange } from '../adapters/http1-exchange.js';
 import { invalidOption } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { answerError } from '../handler/reply.js';
-import type { CacheServer } from './cache-server.js';
+import type { CacheServer, CloseOptions } from './cache-server.js';
 import { Connections } from './connections.js';
 import { hasInvalidHost } from './host-field.js';
 import { Http1Connection } from './http1-connection.js';
@@ -145,13 +145,11 @@ class DualProtocolServer implements CacheServer {
     this.#http1.setSecureContext(merged);
   }
 
-  async close({
-    timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS,
-  }: {
-    readonly timeoutMs?: number | undefined;
-  } = {}): Promise<void> {
+  async close({ timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS, stopListening = false }: CloseOptions = {}): Promise<void> {
     if (!this.#http1.listening) return;
     this.#isDraining = true;
+    const closed = once(this.#http1, 'close');
+    if (stopListening) this.#http1.close();
     const existing = this.#connections.entries();
     for (const [, connection] of existing) connection.drain();
     const deadline = performance.now() + timeoutMs;
@@ -162,8 +160,7 @@ class DualProtocolServer implements CacheServer {
       }
     };
     await waitWhile(() => existing.some(([socket]) => this.#connections.has(socket)));
-    const closed = once(this.#http1, 'close');
-    this.#http1.close();
+    if (!stopListening) this.#http1.close();
     for (const connection of this.#connections.values()) connection.drain();
     await waitWhile(() => this.#connections.size > 0);
     this.#connections.destroy();
