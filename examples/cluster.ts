@@ -1,25 +1,42 @@
-// node:cluster: one process per core. All processes share the page cache, and each one gets its share of the memory budget.
-import cluster from 'node:cluster';
-import { availableParallelism } from 'node:os';
+// Express in one process per core. The processes share a port, and their statistics add up. A process that ends is replaced, and
+// SIGHUP restarts them one by one.
+import express from 'express';
 import { createHandler, directoryStore } from 'hotblob';
+import { clusterStats, runProcesses } from 'hotblob/cluster';
+import { createMetrics } from 'hotblob/metrics';
 import { createServer } from 'hotblob/server';
 
-const processes = availableParallelism();
+const { info } = await runProcesses(
+  { processes: 'max', shutdownTimeoutMs: 30_000 },
+  async ({ processes, listenOptions }) => {
+    const store = await directoryStore(process.env.DIR ?? './artifacts');
+    const handler = createHandler({ store, mountPath: '/cache', processes });
+    const app = express();
+    const server = createServer(app, { handler, processes });
 
-if (cluster.isPrimary) {
-  for (let count = 0; count < processes; count++) cluster.fork();
-  cluster.once('listening', (_worker, { port }) => console.log(`listening on http://127.0.0.1:${port}`));
-  // The primary exits after its last worker.
-  process.once('SIGTERM', () => {
-    for (const worker of Object.values(cluster.workers ?? {})) worker?.process.kill('SIGTERM');
-  });
-} else {
-  const store = await directoryStore(process.env.DIR ?? './artifacts');
-  const handler = createHandler({ store, mountPath: '/cache', processes });
-  const server = createServer(handler, { processes });
-  await server.listen({ port: Number(process.env.PORT ?? 8080), host: '127.0.0.1' });
-  process.once('SIGTERM', async () => {
-    await server.close();
-    cluster.worker?.disconnect();
-  });
-}
+    const { handlers, servers, stores } = clusterStats({
+      handlers: { cache: handler },
+      servers: { main: server },
+      stores: { main: store },
+    });
+    const metrics = createMetrics({ handlers, servers, stores });
+    app.get(
+      '/metrics',
+      async (_request, response) => void response.type(metrics.contentType).send(await metrics.text()),
+    );
+
+    await server.listen(await listenOptions({ port: Number(process.env.PORT ?? 8080), host: '127.0.0.1' }));
+    return {
+      info: server.address(),
+      async close(reason) {
+        await server.close({ timeoutMs: 30_000, stopListening: reason === 'replaced' });
+        handler.close();
+        await store.close();
+      },
+    };
+  },
+);
+
+// Only the parent gets here, when all processes listen.
+const { port } = info as { port: number };
+console.log(`listening on http://127.0.0.1:${port}`);

@@ -1,8 +1,9 @@
 import { ALLOWED_HOSTS } from '../access/hosts.js';
 import type { AccessPolicy } from '../access/policy.js';
+import type { ProcessStats } from '../cluster/sum-stats.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
-import type { Store } from '../contract/store.js';
+import type { Store, StoreStats } from '../contract/store.js';
 import { assertOptions, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { OperatorAccess } from '../handler/operator-access.js';
@@ -25,7 +26,9 @@ export interface DashboardOptions {
   /**
    * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`. Default: none.
    */
-  readonly store?: Pick<Store, 'list' | 'stats'> | undefined;
+  readonly store?: (Pick<Store, 'list'> & Partial<StatsSource<StoreStats>>) | undefined;
+  /** Measurements of each process: the member `processes` of `clusterStats()`. Default: none. */
+  readonly processes?: StatsSource<readonly ProcessStats[]> | undefined;
   /**
    * Access policy. The dashboard calls it with the protocol `hotblob` and requires read access. A browser asks the user
    * for a user name and a password; the password is the token. Default: no authentication.
@@ -75,6 +78,7 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
   handler: STATS_SOURCE,
   server: STATS_SOURCE,
   store: OBJECT,
+  processes: STATS_SOURCE,
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   allowedHosts: ALLOWED_HOSTS,
   path: {
@@ -102,17 +106,16 @@ class LiveDashboard implements Dashboard {
   readonly #residency: Residency;
   readonly #viewers: Viewers;
 
-  constructor({ handler, server, store = {}, access, allowedHosts, path = '/_hotblob/' }: DashboardOptions) {
+  constructor({ handler, server, store = {}, processes, access, allowedHosts, path = '/_hotblob/' }: DashboardOptions) {
     this.#path = path;
     this.#access = new OperatorAccess(access, allowedHosts);
-    this.#downloads = new Downloads(handler);
+    this.#downloads = new Downloads(handler.origin ?? handler);
     this.#residency = new Residency(store, this.#downloads);
-    this.#viewers = new Viewers(() => ({
-      time: Date.now(),
-      handler: handler.stats(),
-      server: server?.stats(),
-      store: store.stats?.(),
-    }));
+    this.#viewers = new Viewers(async () => {
+      const all = [handler.stats(), server?.stats(), store.stats?.(), processes?.stats()] as const;
+      const [ofHandler, ofServer, ofStore, ofProcesses] = await Promise.all(all);
+      return { time: Date.now(), handler: ofHandler, server: ofServer, store: ofStore, processes: ofProcesses };
+    });
   }
 
   async handle(exchange: Exchange): Promise<boolean> {

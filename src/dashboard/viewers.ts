@@ -29,13 +29,14 @@ interface Viewer {
  * only once.
  */
 export class Viewers {
-  readonly #message: () => object;
+  readonly #message: () => Promise<object>;
   readonly #viewers = new Set<Viewer>();
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
+  #isBroadcasting = false;
 
-  /** @param message creates the message. It is called only while there are viewers, and may throw */
-  constructor(message: () => object) {
+  /** @param message creates the message. It is called only while there are viewers, and may reject */
+  constructor(message: () => Promise<object>) {
     this.#message = message;
   }
 
@@ -47,13 +48,14 @@ export class Viewers {
    * @throws the error of the message, before the response
    */
   async add(exchange: Exchange, first: object): Promise<void> {
+    // Before the headers, so that an error becomes a status.
+    const message = this.#isClosed ? undefined : encode({ ...first, ...(await this.#message()) });
+    if (exchange.closed) return;
     const address = addressOf(exchange.connection);
-    if (this.#isClosed || !this.#makeRoom(exchange, address)) {
+    if (message === undefined || this.#isClosed || !this.#makeRoom(exchange, address)) {
       answerError(exchange, 503);
       return;
     }
-    // Before the headers, so that an error becomes a status.
-    const message = encode({ ...first, ...this.#message() });
     exchange.respond(200, {
       ...REPLY_HEADERS,
       'content-type': 'text/event-stream; charset=utf-8',
@@ -68,7 +70,7 @@ export class Viewers {
     const viewer: Viewer = { exchange, address, since: performance.now(), sendingSince: undefined };
     const closed = new Promise<void>((resolve) => exchange.onClose(resolve));
     this.#viewers.add(viewer);
-    this.#timer ??= setInterval(() => this.#broadcast(), INTERVAL_MS).unref();
+    this.#timer ??= setInterval(() => void this.#broadcast(), INTERVAL_MS).unref();
     this.#send(viewer, message);
     await closed;
     this.#remove(viewer);
@@ -92,14 +94,18 @@ export class Viewers {
     return true;
   }
 
-  #broadcast(): void {
+  async #broadcast(): Promise<void> {
+    if (this.#isBroadcasting) return; // the statistics of other processes take longer than usual
+    this.#isBroadcasting = true;
     let bytes: Buffer;
     try {
-      bytes = encode(this.#message());
+      bytes = encode(await this.#message());
     } catch (error) {
       // The pages connect again, and their requests report the error until it is over.
       for (const { exchange } of this.#viewers) exchange.destroy(new Error('the statistics failed', { cause: error }));
       return;
+    } finally {
+      this.#isBroadcasting = false;
     }
     const now = performance.now();
     for (const viewer of this.#viewers) {

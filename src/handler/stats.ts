@@ -64,8 +64,10 @@ export interface HandlerStats {
 
 /** Object with statistics: a handler, a sender or a server. */
 export interface StatsSource<Stats> {
-  /** Returns the current statistics, without I/O. */
-  stats(): Stats;
+  /** Returns the current statistics, without I/O, or a promise if they are those of several processes. */
+  stats(): Stats | Promise<Stats>;
+  /** Handler, sender or server of this process whose statistics these include. Default: the source itself. */
+  readonly origin?: object | undefined;
 }
 
 /** Number of responses with the same protocol, operation, status codes and source. */

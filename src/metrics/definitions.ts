@@ -1,3 +1,4 @@
+import type { ProcessStats } from '../cluster/sum-stats.js';
 import type { StoreStats } from '../contract/store.js';
 import type { HandlerStats } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
@@ -214,6 +215,33 @@ export const STORE_METRICS: readonly Definition<StoreStats>[] = [
       latency === undefined ? [] : histogramSamples('hotblob_upstream_latency_seconds', latency, labels),
   },
 ];
+
+/** Metrics of each process, if there are several. Their time series end with the process. */
+export const PROCESS_METRICS: readonly Definition<readonly ProcessStats[]>[] = [
+  perProcess('hotblob_process_cpu_seconds_total', 'counter', 'Processor time in seconds.', (each) => each.cpuSeconds),
+  perProcess('hotblob_process_responses_total', 'counter', 'Responses of all handlers.', ({ responses }) => responses),
+  perProcess('hotblob_process_uptime_seconds', 'gauge', 'Time since the start.', (each) => each.uptimeSeconds),
+  perProcess('hotblob_process_connections', 'gauge', 'Open connections.', ({ connections }) => connections),
+  perProcess('hotblob_process_resident_bytes', 'gauge', 'Resident memory in bytes.', (each) => each.residentBytes),
+  perProcess('hotblob_process_heap_bytes', 'gauge', 'Memory of JavaScript objects.', ({ heapBytes }) => heapBytes),
+  perProcess(
+    'hotblob_process_event_loop_delay_seconds',
+    'gauge',
+    'Delay of the event loop that 99% of its iterations did not exceed in the last second.',
+    ({ eventLoopDelayMs }) => eventLoopDelayMs / 1000,
+  ),
+];
+
+function perProcess(
+  name: string,
+  type: 'counter' | 'gauge',
+  help: string,
+  read: (stats: ProcessStats) => number,
+): Definition<readonly ProcessStats[]> {
+  const samples: Definition<readonly ProcessStats[]>['samples'] = (processes, labels) =>
+    processes.map((each) => ({ labels: { ...labels, pid: String(each.pid) }, value: read(each) }));
+  return { name, help: `${help.slice(0, -1)}, by process.`, type, samples };
+}
 
 function gauge<Stats>(name: string, help: string, read: (stats: Stats) => number | undefined): Definition<Stats> {
   return { name, help, type: 'gauge', samples: (stats, labels) => optionalSample(read(stats), labels) };

@@ -1,11 +1,12 @@
 import type * as PromClient from 'prom-client';
-import type { Store, StoreStats } from '../contract/store.js';
+import type { ProcessStats } from '../cluster/sum-stats.js';
+import type { StoreStats } from '../contract/store.js';
 import { assertOptions, invalidOption, OBJECT } from '../contract/validation.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
 import { loadOptional } from '../util/load-optional.js';
 import { printable } from '../util/printable.js';
-import { type Definition, HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
+import { type Definition, HANDLER_METRICS, PROCESS_METRICS, SERVER_METRICS, STORE_METRICS } from './definitions.js';
 import type { Labels, Sample } from './sample.js';
 
 /** Options of {@link createMetrics}. */
@@ -15,7 +16,9 @@ export interface MetricsOptions {
   /** Servers made by `createServer`. Each name becomes a value of the label `server`. Default: none. */
   readonly servers?: Readonly<Record<string, StatsSource<ServerStats>>> | undefined;
   /** Stores. Each name becomes a value of the label `store`. A store without `stats` has no metrics. Default: none. */
-  readonly stores?: Readonly<Record<string, Pick<Store, 'stats'>>> | undefined;
+  readonly stores?: Readonly<Record<string, Partial<StatsSource<StoreStats>>>> | undefined;
+  /** Measurements of each process: the member `processes` of `clusterStats()`. Default: none. */
+  readonly processes?: StatsSource<readonly ProcessStats[]> | undefined;
   /** Registry to which the metrics are added. Default: a new registry of `prom-client`. */
   readonly register?: PromClient.Registry | undefined;
 }
@@ -30,7 +33,7 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
-const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, register: OBJECT };
+const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, processes: OBJECT, register: OBJECT };
 
 /**
  * Adds metrics of handlers, servers and stores to a registry of `prom-client`. During a scrape, values are read from
@@ -42,12 +45,13 @@ const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, register: OB
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   assertOptions(options, CHECKS);
-  const { handlers = {}, servers = {}, stores = {}, register = newRegistry() } = options;
+  const { handlers = {}, servers = {}, stores = {}, processes, register = newRegistry() } = options;
   assertStatsSources('handlers', handlers);
   assertStatsSources('servers', servers);
   registerMetrics(register, 'handler', handlers, HANDLER_METRICS);
   registerMetrics(register, 'server', servers, SERVER_METRICS);
   registerMetrics(register, 'store', selectStoresWithStats(stores), STORE_METRICS);
+  if (processes !== undefined) registerMetrics(register, undefined, { processes }, PROCESS_METRICS);
   return {
     register,
     get contentType() {
@@ -70,7 +74,7 @@ function newRegistry(): PromClient.Registry {
 
 function registerMetrics<Stats>(
   register: PromClient.Registry,
-  label: string,
+  label: string | undefined,
   sources: Readonly<Record<string, StatsSource<Stats>>>,
   definitions: readonly Definition<Stats>[],
 ): void {
@@ -87,15 +91,15 @@ function registerMetrics<Stats>(
 /** Takes snapshots of the statistics of all sources. All metrics of a scrape share one snapshot. */
 class Snapshots<Stats> {
   readonly #sources: readonly (readonly [string, StatsSource<Stats>])[];
-  #current: readonly (readonly [string, Stats])[] | undefined;
+  #current: Promise<readonly (readonly [string, Stats])[]> | undefined;
 
   constructor(sources: readonly (readonly [string, StatsSource<Stats>])[]) {
     this.#sources = sources;
   }
 
-  take(): readonly (readonly [string, Stats])[] {
+  take(): Promise<readonly (readonly [string, Stats])[]> {
     if (this.#current === undefined) {
-      this.#current = this.#sources.map(([name, source]) => [name, source.stats()]);
+      this.#current = Promise.all(this.#sources.map(async ([name, source]) => [name, await source.stats()] as const));
       // A registry calls get() of all metrics in one synchronous loop, so the snapshot lasts exactly one scrape.
       queueMicrotask(() => {
         this.#current = undefined;
@@ -113,11 +117,11 @@ class StatsMetric<Stats> {
   readonly type: Definition<Stats>['type'];
   /** Method by which prom-client aggregates the values of several processes. */
   readonly aggregator = 'sum';
-  readonly #label: string;
+  readonly #label: string | undefined;
   readonly #snapshots: Snapshots<Stats>;
   readonly #definition: Definition<Stats>;
 
-  constructor(label: string, snapshots: Snapshots<Stats>, definition: Definition<Stats>) {
+  constructor(label: string | undefined, snapshots: Snapshots<Stats>, definition: Definition<Stats>) {
     this.name = definition.name;
     this.help = definition.help;
     this.type = definition.type;
@@ -128,9 +132,11 @@ class StatsMetric<Stats> {
 
   async get() {
     const { name, help, type, aggregator } = this;
-    const values: Sample[] = this.#snapshots
-      .take()
-      .flatMap(([source, stats]) => this.#definition.samples(stats, { [this.#label]: source }))
+    const snapshots = await this.#snapshots.take();
+    const values: Sample[] = snapshots
+      .flatMap(([source, stats]) =>
+        this.#definition.samples(stats, this.#label === undefined ? {} : { [this.#label]: source }),
+      )
       .map((sample) => ({ ...sample, labels: printableLabels(sample.labels) }));
     return { name, help, type, aggregator, values };
   }
@@ -145,7 +151,7 @@ function printableLabels(labels: Labels): Labels {
 }
 
 function selectStoresWithStats(
-  stores: Readonly<Record<string, Pick<Store, 'stats'>>>,
+  stores: Readonly<Record<string, Partial<StatsSource<StoreStats>>>>,
 ): Record<string, StatsSource<StoreStats>> {
   const sources: Record<string, StatsSource<StoreStats>> = {};
   for (const [name, store] of Object.entries(stores)) {

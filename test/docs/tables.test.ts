@@ -8,7 +8,7 @@ import { createDashboard } from '../../src/dashboard/dashboard.js';
 import { senderSettingsOf, settingsOf } from '../../src/handler/options.js';
 import { DEFAULT_WATERMARKS } from '../../src/memory/level.js';
 import { systemMemoryPressure } from '../../src/memory/pressure.js';
-import { HANDLER_METRICS, SERVER_METRICS, STORE_METRICS } from '../../src/metrics/definitions.js';
+import { HANDLER_METRICS, PROCESS_METRICS, SERVER_METRICS, STORE_METRICS } from '../../src/metrics/definitions.js';
 import { serverSettingsOf } from '../../src/server/options.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
@@ -170,7 +170,7 @@ test('the table of metrics has each with its type and help', (t) => {
   const documented = [...operating.matchAll(/^\| `(hotblob_\w+)` \| (\w+) \| (.*) \|$/gm)].map((row) =>
     row.slice(1, 4),
   );
-  const metrics = [...HANDLER_METRICS, ...SERVER_METRICS, ...STORE_METRICS];
+  const metrics = [...HANDLER_METRICS, ...SERVER_METRICS, ...STORE_METRICS, ...PROCESS_METRICS];
   t.deepEqual(
     documented,
     metrics.map(({ name, type, help }) => [name, type, help]),

@@ -43,12 +43,15 @@ interface Ended {
 const BLOCK = /^```ts\n(.*?)^```$/gms;
 const FILE_NAME = /^\/\/ ([\w.-]+\.ts)\n/;
 
-/** Gives each server a free port and prints it. */
+/** Gives each server a free port and prints it. Several processes share the port that their parent has found. */
 const PREAMBLE = `
+import cluster from 'node:cluster';
 import net from 'node:net';
 const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (...args) {
-  this.once('listening', () => console.log(this.address().port));
+  const isParent = Object.keys(cluster.workers ?? {}).length > 0;
+  if (!isParent) this.once('listening', () => console.log(this.address().port));
+  if (isParent && args[0].exclusive !== true || cluster.isWorker) return listen.apply(this, args);
   return listen.call(this, 0, '127.0.0.1', ...args.slice(1));
 };
 `;

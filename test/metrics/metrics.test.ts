@@ -154,7 +154,7 @@ test('supports OpenMetrics and aggregation, and resetting a registry does not re
 
 test('refuses invalid options', (t) => {
   const cases: [object, RegExp][] = [
-    [{ handler: {} }, /^unknown option 'handler'; expected one of handlers, servers, stores, register/],
+    [{ handler: {} }, /^unknown option 'handler'; expected one of handlers, servers, stores, processes, register/],
     [{ handlers: { cache: {} } }, /^handlers\.cache: expected an object with a stats\(\) method, received \{\}$/],
     [
       { servers: { main: undefined } },

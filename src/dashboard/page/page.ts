@@ -1,8 +1,9 @@
 import './page.css';
+import { formatDuration } from '../../util/units.js';
 import type { ResidencyMap } from '../residency.js';
 import { showArtifact } from './artifact.js';
 import { Chart } from './chart.js';
-import { byId, element, setPairs, setText } from './dom.js';
+import { byId, element, setPairs, setText, table } from './dom.js';
 import { bytesText, countText, rateText, secondsText, shareText } from './format.js';
 import { ResidencyTreemap } from './residency-treemap.js';
 import { type Rates, ratesBetween, type Sample, SOURCES } from './sample.js';
@@ -128,7 +129,8 @@ function showCharts(): void {
   );
 }
 
-function showPanels({ handler, server, store }: Sample): void {
+function showPanels({ handler, server, store, processes }: Sample): void {
+  showProcesses(processes);
   byId('bounds').replaceChildren(
     limitMeter('Buffer pool', handler.pooledBytes, handler.maxPooledBytes, bytesText),
     limitMeter('Mapped bytes', handler.mappedBytes, handler.maxMappedBytes, bytesText),
@@ -155,6 +157,21 @@ function showPanels({ handler, server, store }: Sample): void {
   setPairs('store', storePairs(store ?? {}));
   const reasons = Object.entries(handler.unmapped).toSorted(([, a], [, b]) => b - a);
   setPairs('unmapped', reasons.length > 0 ? reasons.map(([reason, count]) => [reason, countText(count)]) : [['–', '']]);
+}
+
+function showProcesses(processes: Sample['processes'] = []): void {
+  byId('processes-section').hidden = processes.length === 0;
+  const headers = ['Process', 'Up', 'Responses', 'In flight', 'Connections', 'Event-loop delay', 'Memory'];
+  const rows = processes.map((each) => [
+    String(each.pid),
+    formatDuration(each.uptimeSeconds),
+    countText(each.responses),
+    countText(each.active),
+    countText(each.connections),
+    secondsText(each.eventLoopDelayMs / 1000),
+    bytesText(each.residentBytes),
+  ]);
+  byId('processes').replaceChildren(table('Measurements of each process', headers, rows));
 }
 
 function sumOf(counts: Readonly<Record<string, number>>): number {

@@ -1,3 +1,4 @@
+import type { ProcessStats } from '../../cluster/sum-stats.js';
 import type { StoreStats } from '../../contract/store.js';
 import type { HandlerStats } from '../../handler/stats.js';
 import type { ServerStats } from '../../server/stats.js';
@@ -9,6 +10,8 @@ export interface Sample {
   readonly handler: HandlerStats;
   readonly server?: ServerStats;
   readonly store?: StoreStats;
+  /** Measurements of each process, if there are several. */
+  readonly processes?: readonly ProcessStats[];
 }
 
 export type SourceName = keyof HandlerStats['sent'];

@@ -1,0 +1,124 @@
+import cluster, { type Worker } from 'node:cluster';
+import { Handoffs } from './handoffs.js';
+import { forwardLines } from './lines.js';
+import {
+  type CloseReason,
+  type ErrorFields,
+  type FromProcess,
+  restoreError,
+  type ToProcess,
+  unwrap,
+} from './messages.js';
+import type { BoundSocket } from './shared-ports.js';
+
+/** Environment variable by which a process knows that {@link Child} has started it. */
+export const CHILD_VARIABLE = 'HOTBLOB_PROCESS';
+
+/** Interval at which the connection to a process that has ended is checked. */
+const DISCONNECT_CHECK_MS = 10;
+
+/** Receiver of the messages of a process. */
+export type OnMessage = (child: Child, message: FromProcess) => void;
+
+/** Process that serves, as the parent sees it. */
+export class Child {
+  readonly pid: number;
+  /** Number that the process and its successors have. */
+  readonly place: number;
+  /** Resolves to what the application has returned when the process serves. Rejects if it could not start. */
+  readonly started: Promise<unknown>;
+  /** Resolves to a description when the process has ended and all its messages have been received. */
+  readonly ended: Promise<string>;
+  /** Whether the parent has asked the process to end. */
+  isClosing = false;
+  readonly #worker: Worker;
+  readonly #handoffs: Handoffs;
+  #servingSince: number | undefined;
+
+  constructor(place: number, onMessage: OnMessage) {
+    this.place = place;
+    const worker = cluster.fork({ [CHILD_VARIABLE]: '1' });
+    this.#worker = worker;
+    this.pid = worker.process.pid ?? 0;
+    this.#handoffs = new Handoffs(worker.process);
+    const { stdout, stderr } = worker.process;
+    if (stdout !== null) forwardLines(stdout, process.stdout);
+    if (stderr !== null) forwardLines(stderr, process.stderr);
+    this.ended = endOf(worker);
+    this.started = new Promise((resolve, reject) => {
+      worker.on('message', (value: unknown) => {
+        const message = unwrap<FromProcess>(value);
+        if (message === undefined) return;
+        if (message.type === 'failed') reject(restoreError(message.error));
+        else if (message.type === 'listening') {
+          this.#servingSince = performance.now();
+          resolve(message.info);
+        } else onMessage(this, message);
+      });
+      void this.ended.then((reason) => reject(new Error(`the process ended before it listened (${reason})`)));
+    });
+    this.started.catch(() => {}); // every caller handles it, but perhaps later
+  }
+
+  /** Time in milliseconds for which the process has served. */
+  get servedMs(): number {
+    return this.#servingSince === undefined ? 0 : performance.now() - this.#servingSince;
+  }
+
+  get isServing(): boolean {
+    return this.#servingSince !== undefined;
+  }
+
+  send(message: ToProcess, socket?: BoundSocket): void {
+    if (!this.#worker.isConnected()) return;
+    // Node sends the handles of its own sockets, although the types name only sockets and servers.
+    this.#worker.process.send({ hotblob: message }, socket as never, undefined, () => {});
+  }
+
+  answerPort(id: number, result: Extract<ToProcess, { type: 'port' }>['result'], socket?: BoundSocket): void {
+    this.send({ type: 'port', id, result }, socket);
+  }
+
+  /** Asks the process to let its requests complete and to end. Kills it after `timeoutMs`. */
+  async close(reason: CloseReason, timeoutMs: number): Promise<void> {
+    this.isClosing = true;
+    this.send({ type: 'drain', reason });
+    const timer = setTimeout(() => this.kill(), timeoutMs);
+    await this.ended;
+    clearTimeout(timer);
+  }
+
+  /** Passes connections that this process has not taken before its end to another one; closes them if there is none. */
+  leaveConnections(other: Child | undefined): void {
+    this.#handoffs.moveTo(other === undefined ? undefined : other.#handoffs);
+  }
+
+  kill(): void {
+    this.isClosing = true;
+    this.#worker.process.kill('SIGKILL');
+  }
+}
+
+/** Resolves to a description when a process has ended and all its messages have been received. */
+function endOf(worker: Worker): Promise<string> {
+  return new Promise((resolve) => {
+    worker.on('error', (error) => {
+      // The other errors are those of messages to a process that has ended.
+      if (worker.process.pid === undefined) resolve(error.message);
+    });
+    worker.process.once('exit', (code, signal) => {
+      // Node sets `connected` when it has read the last message. It emits 'disconnect' only if the process has taken all
+      // connections that were passed to it.
+      const check = (): void => {
+        if (worker.process.connected) setTimeout(check, DISCONNECT_CHECK_MS);
+        else resolve(signal ?? `exit code ${code}`);
+      };
+      check();
+    });
+  });
+}
+
+/** Whether `result` is an error. */
+export function isError(result: object): result is ErrorFields {
+  return 'message' in result;
+}

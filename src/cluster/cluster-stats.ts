@@ -1,0 +1,95 @@
+import { HotblobError } from '../contract/errors.js';
+import type { Store, StoreStats } from '../contract/store.js';
+import { assertOptions, OBJECT } from '../contract/validation.js';
+import type { Handler } from '../handler/handler.js';
+import type { HandlerStats, StatsSource } from '../handler/stats.js';
+import type { CacheServer } from '../server/server.js';
+import type { ServerStats } from '../server/stats.js';
+import { currentReporter } from './current-process.js';
+import { OWN_ONLY } from './stats-reporter.js';
+import type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';
+
+/** Options of {@link clusterStats}: objects with statistics, by name. Every process uses the same names. */
+export interface ClusterStatsOptions<Handlers extends string, Servers extends string, Stores extends string> {
+  /** Handlers and senders. Default: none. */
+  readonly handlers?: Readonly<Record<Handlers, Pick<Handler, 'stats'>>> | undefined;
+  /** Servers made by `createServer`. Default: none. */
+  readonly servers?: Readonly<Record<Servers, Pick<CacheServer, 'stats'>>> | undefined;
+  /** Stores. Default: none. */
+  readonly stores?: Readonly<Record<Stores, Pick<Store, 'stats'>>> | undefined;
+}
+
+/**
+ * Statistics of all processes. The members `handlers`, `servers` and `stores` are options of `createMetrics`, and their members
+ * options of `createDashboard`.
+ */
+export interface ClusterStats<Handlers extends string, Servers extends string, Stores extends string> {
+  /** Sums of the handlers with the same name. */
+  readonly handlers: Readonly<Record<Handlers, StatsSource<HandlerStats>>>;
+  /** Sums of the servers with the same name. */
+  readonly servers: Readonly<Record<Servers, StatsSource<ServerStats>>>;
+  /** Sums of the stores with the same name. Their number of artifacts and their size are not added: the processes share a store. */
+  readonly stores: Readonly<Record<Stores, StatsSource<StoreStats>>>;
+  /** Measurements of each process. */
+  readonly processes: ProcessesSource;
+}
+
+/** Source of the measurements of each process. */
+export interface ProcessesSource extends StatsSource<readonly ProcessStats[]> {
+  stats(): Promise<readonly ProcessStats[]>;
+  /** Resolves to all statistics. They are those of this process alone, with a note, if the parent does not answer. */
+  totals(): Promise<ClusterTotals>;
+}
+
+const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT };
+
+/**
+ * Returns statistics that add up those of all processes that `runProcesses` has started, including the counters of processes that
+ * have ended. In a program that `runProcesses` has not started, they are those of this process.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option or an invalid value
+ */
+export function clusterStats<
+  Handlers extends string = never,
+  Servers extends string = never,
+  Stores extends string = never,
+>(options: ClusterStatsOptions<Handlers, Servers, Stores>): ClusterStats<Handlers, Servers, Stores> {
+  assertOptions(options, CHECKS);
+  // Without entries, the types of the names are `never`.
+  const handlers: Readonly<Record<string, Pick<Handler, 'stats'>>> = options.handlers ?? {};
+  const servers: Readonly<Record<string, Pick<CacheServer, 'stats'>>> = options.servers ?? {};
+  const stores: Readonly<Record<string, Pick<Store, 'stats'>>> = options.stores ?? {};
+  const reporter = currentReporter();
+  reporter.add(() => ({
+    handlers: mapValues(handlers, (handler) => handler.stats()),
+    servers: mapValues(servers, (server) => server.stats()),
+    stores: mapValues(stores, (store) => store.stats?.() ?? {}),
+  }));
+  const sourcesOf = <Kind extends keyof NamedStats>(kind: Kind, named: object) =>
+    mapValues(named, (origin: object, name) => ({
+      origin,
+      async stats() {
+        const totals = await reporter.totals();
+        // Without the other processes, the counters would seem to go backwards.
+        if (totals.note === OWN_ONLY) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', OWN_ONLY);
+        return totals[kind][name];
+      },
+    }));
+  // The sources have the names of the options.
+  return {
+    handlers: sourcesOf('handlers', handlers) as never,
+    servers: sourcesOf('servers', servers) as never,
+    stores: sourcesOf('stores', stores) as never,
+    processes: {
+      stats: async () => (await reporter.totals()).processes,
+      totals: () => reporter.totals(),
+    },
+  };
+}
+
+function mapValues<Value, Result>(
+  values: Readonly<Record<string, Value>> | object,
+  map: (value: Value, name: string) => Result,
+): Record<string, Result> {
+  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value as Value, name)]));
+}

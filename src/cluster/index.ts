@@ -1,0 +1,5 @@
+export { type ClusterStats, type ClusterStatsOptions, clusterStats, type ProcessesSource } from './cluster-stats.js';
+export type { CloseReason } from './messages.js';
+export { type ProcessesOptions, type RunningProcesses, runProcesses } from './run-processes.js';
+export type { ServingProcess, StartedProcess, StartProcess } from './serving-process.js';
+export type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';

@@ -1,0 +1,81 @@
+import type { ClusterTotals, Snapshot } from './sum-stats.js';
+
+/** Message between the parent and a process. `hotblob` distinguishes it from messages of the application. */
+export type Envelope<Message> = { readonly hotblob: Message };
+
+/** Message of a process to the parent. */
+export type FromProcess =
+  /** The process is ready for `start`. */
+  | { readonly type: 'hello' }
+  /** Asks for a share of a port. The answer is `port`. */
+  | { readonly type: 'listen'; readonly id: number; readonly request: PortRequest }
+  /** The process serves. `info` is what the application has returned. */
+  | { readonly type: 'listening'; readonly info: unknown }
+  | { readonly type: 'failed'; readonly error: ErrorFields }
+  /** The process was asked to end, for example by SIGTERM, and waits for a replacement. */
+  | { readonly type: 'leave' }
+  /** Current statistics. `id` is that of the question, if there was one. */
+  | { readonly type: 'stats'; readonly id: number | undefined; readonly snapshot: Snapshot }
+  /** Asks for the statistics of all processes. The answer is `totals`. */
+  | { readonly type: 'totals'; readonly id: number; readonly snapshot: Snapshot }
+  /** Message of the application for its own code in the parent. */
+  | { readonly type: 'notice'; readonly data: unknown };
+
+/** Message of the parent to a process. */
+export type ToProcess =
+  | { readonly type: 'start'; readonly processes: number; readonly isFirst: boolean }
+  /** Number of processes that are alive. */
+  | { readonly type: 'count'; readonly processes: number }
+  /** Answer to `listen`. A handle of the port is sent with it if the kernel distributes the connections. */
+  | { readonly type: 'port'; readonly id: number; readonly result: PortAddress | ErrorFields }
+  | { readonly type: 'drain'; readonly reason: CloseReason }
+  /** Asks for `stats`. */
+  | { readonly type: 'stats'; readonly id: number }
+  | { readonly type: 'totals'; readonly id: number; readonly totals: ClusterTotals };
+
+/** Why a process ends: all processes do, or another one has taken its place. */
+export type CloseReason = 'shutdown' | 'replaced';
+
+/** Port to listen on. */
+export interface PortRequest {
+  readonly port: number;
+  readonly host: string | undefined;
+  readonly ipv6Only: boolean;
+}
+
+/** Address of a port, with the port that was chosen for 0. */
+export interface PortAddress {
+  readonly port: number;
+  readonly address: string;
+}
+
+/** Fields of an error that reach another process. */
+export interface ErrorFields {
+  readonly name: string;
+  readonly message: string;
+  readonly code: string | undefined;
+  readonly stack: string | undefined;
+}
+
+/** Returns the message in an envelope; `undefined` for a message of the application. */
+export function unwrap<Message>(value: unknown): Message | undefined {
+  return typeof value === 'object' && value !== null && 'hotblob' in value
+    ? (value as Envelope<Message>).hotblob
+    : undefined;
+}
+
+export function errorFields(error: unknown): ErrorFields {
+  if (!(error instanceof Error)) {
+    return { name: 'Error', message: String(error), code: undefined, stack: undefined };
+  }
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  return { name: error.constructor.name, message: error.message, code, stack: error.stack };
+}
+
+/** Returns the error of another process. Its `name` is the name of the class there. */
+export function restoreError({ name, message, code, stack }: ErrorFields): Error {
+  const error = new Error(message);
+  error.name = name;
+  if (stack !== undefined) error.stack = stack;
+  return code === undefined ? error : Object.assign(error, { code });
+}

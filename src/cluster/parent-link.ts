@@ -1,0 +1,74 @@
+import { once } from 'node:events';
+import type { ListenOptions } from 'node:net';
+import { isError } from './child.js';
+import { type FromProcess, type PortAddress, restoreError, type ToProcess, unwrap } from './messages.js';
+import type { ClusterTotals, Snapshot } from './sum-stats.js';
+
+/** Time after which a process no longer waits for the statistics of the others. */
+const TOTALS_MS = 2000;
+
+/** Connection of a process to its parent. */
+export class ParentLink {
+  /** Number of processes that are alive. */
+  processes = 1;
+  readonly #waiting = new Map<number, (message: ToProcess, handle: unknown) => void>();
+  #lastId = 0;
+
+  /** @param onMessage receives the messages that answer nothing */
+  constructor(onMessage: (message: ToProcess) => void) {
+    process.on('message', (value: unknown, handle: unknown) => {
+      const message = unwrap<ToProcess>(value);
+      if (message === undefined) return;
+      if (message.type === 'start' || message.type === 'count') this.processes = message.processes;
+      const waiting = message.type === 'port' || message.type === 'totals' ? this.#waiting.get(message.id) : undefined;
+      if (waiting === undefined) onMessage(message);
+      else waiting(message, handle);
+    });
+  }
+
+  send(message: FromProcess): Promise<void> {
+    return new Promise((resolve) => {
+      // Without a parent, the process is about to end.
+      if (!process.connected) resolve();
+      else process.send?.({ hotblob: message }, undefined, undefined, () => resolve());
+    });
+  }
+
+  /**
+   * Asks the parent for a share of a port, and resolves to the options of `listen` for it.
+   *
+   * @throws the system error if the port cannot be used
+   */
+  async listenOptions({ port = 0, host, ipv6Only = false, ...rest }: ListenOptions): Promise<ListenOptions> {
+    const id = ++this.#lastId;
+    const answer = new Promise<readonly [ToProcess, unknown]>((resolve) => {
+      this.#waiting.set(id, (message, handle) => resolve([message, handle]));
+    });
+    void this.send({ type: 'listen', id, request: { port, host, ipv6Only } });
+    const [message, handle] = await answer;
+    this.#waiting.delete(id);
+    const { result } = message as Extract<ToProcess, { type: 'port' }>; // the answer to `listen`
+    if (isError(result)) throw restoreError(result);
+    return { ...rest, ...listenTarget(result, handle, ipv6Only) };
+  }
+
+  /** Resolves to the statistics of all processes; to `undefined` if the parent does not answer within two seconds. */
+  async totals(snapshot: Snapshot): Promise<ClusterTotals | undefined> {
+    const id = ++this.#lastId;
+    const signal = AbortSignal.timeout(TOTALS_MS);
+    const answer = new Promise<ClusterTotals | undefined>((resolve) => {
+      this.#waiting.set(id, (message) => resolve(message.type === 'totals' ? message.totals : undefined));
+      void once(signal, 'abort').then(() => resolve(undefined));
+    });
+    void this.send({ type: 'totals', id, snapshot });
+    const totals = await answer;
+    this.#waiting.delete(id);
+    return totals;
+  }
+}
+
+function listenTarget({ port, address }: PortAddress, handle: unknown, ipv6Only: boolean): ListenOptions {
+  // `listen` accepts an object with a handle. The types of Node do not name it.
+  if (typeof handle === 'object' && handle !== null) return { handle } as ListenOptions;
+  return { port, host: address, ipv6Only };
+}

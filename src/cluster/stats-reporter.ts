@@ -1,0 +1,70 @@
+import type { ParentLink } from './parent-link.js';
+import { ProcessMeter } from './process-stats.js';
+import { type ClusterTotals, type NamedStats, type Snapshot, sumStats } from './sum-stats.js';
+
+/** Interval at which a process sends its statistics. */
+const INTERVAL_MS = 1000;
+
+/** Reports the statistics of this process to its parent, and gets those of all processes from it. */
+export class StatsReporter {
+  readonly #link: ParentLink | undefined;
+  readonly #meter = new ProcessMeter();
+  readonly #readers: (() => NamedStats)[] = [];
+  #timer: NodeJS.Timeout | undefined;
+  #pending: Promise<ClusterTotals> | undefined;
+  #last: ClusterTotals | undefined;
+
+  /** @param link `undefined` if there is only this process */
+  constructor(link: ParentLink | undefined) {
+    this.#link = link;
+  }
+
+  snapshot(): Snapshot {
+    const stats = sumStats(this.#readers.map((read) => read()));
+    return { ...stats, process: this.#meter.stats(stats) };
+  }
+
+  /** Sends the statistics now. Resolves when they have been sent. */
+  report(id?: number): Promise<void> {
+    return this.#link?.send({ type: 'stats', id, snapshot: this.snapshot() }) ?? Promise.resolve();
+  }
+
+  /** Adds what `read` returns to the statistics of this process. From now on, they are sent every second. */
+  add(read: () => NamedStats): void {
+    this.#readers.push(read);
+    if (this.#link === undefined || this.#timer !== undefined) return;
+    this.#meter.tick();
+    this.#timer = setInterval(() => {
+      this.#meter.tick();
+      void this.report();
+    }, INTERVAL_MS).unref();
+  }
+
+  /** Resolves to the statistics of all processes. Callers that ask at the same time share one answer. */
+  totals(): Promise<ClusterTotals> {
+    this.#pending ??= this.#ask().finally(() => {
+      this.#pending = undefined;
+    });
+    return this.#pending;
+  }
+
+  async #ask(): Promise<ClusterTotals> {
+    const own = this.snapshot();
+    if (this.#link === undefined) return totalsOf(own, undefined);
+    const totals = await this.#link.totals(own);
+    if (totals !== undefined) {
+      this.#last = totals;
+      return totals;
+    }
+    // The last sums are older, but they contain the other processes: counters do not become smaller.
+    if (this.#last !== undefined) return { ...this.#last, note: 'the parent did not answer: the values are old' };
+    return totalsOf(own, OWN_ONLY);
+  }
+}
+
+/** Note of statistics that do not contain the other processes. */
+export const OWN_ONLY = 'the parent did not answer: the values are those of one process';
+
+function totalsOf(own: Snapshot, note: string | undefined): ClusterTotals {
+  return { ...sumStats([own]), uptimeSeconds: own.process.uptimeSeconds, processes: [own.process], note };
+}

@@ -1,0 +1,254 @@
+import cluster from 'node:cluster';
+import { messageOf } from '../util/report-event.js';
+import { Backoff } from './backoff.js';
+import { Child } from './child.js';
+import { errorFields, type FromProcess, type PortRequest } from './messages.js';
+import { SharedPorts } from './shared-ports.js';
+import { StatsHub } from './stats-hub.js';
+
+/** Time that a process has after its shutdown timeout, for example to close its store. Then it is killed. */
+const MARGIN_MS = 10_000;
+
+/** Options of {@link Supervisor}. */
+export interface SupervisorOptions {
+  /** Number of processes. */
+  readonly processes: number;
+  readonly shutdownTimeoutMs: number;
+  /** Receives a line for each process that ends unexpectedly, or that cannot start. */
+  onProblem(line: string): void;
+  /** Receives what processes send with `notify`. */
+  onNotice(data: unknown, pid: number): void;
+}
+
+/** One of the processes, and its successors. */
+interface Place {
+  readonly number: number;
+  readonly backoff: Backoff;
+  current: Child | undefined;
+  /** Process that is to take the place of `current`. */
+  successor: Child | undefined;
+}
+
+/** Starts the processes, replaces those that end, and restarts and stops them. */
+export class Supervisor {
+  readonly ports = new SharedPorts();
+  readonly #options: SupervisorOptions;
+  readonly #places: readonly Place[];
+  /** All processes that have not ended. */
+  readonly #children = new Set<Child>();
+  readonly #stats = new StatsHub();
+  readonly #stopping = new AbortController();
+  #restart: Promise<number> | undefined;
+  #isRestartRequested = false;
+
+  constructor(options: SupervisorOptions) {
+    this.#options = options;
+    this.#places = Array.from({ length: options.processes }, (_, number) => ({
+      number,
+      backoff: new Backoff(),
+      current: undefined,
+      successor: undefined,
+    }));
+    // Without `silent`, the lines of the processes would mix. JSON has no Infinity, which occurs in statistics.
+    cluster.setupPrimary({ silent: true, serialization: 'advanced' });
+  }
+
+  /** Process ids of the processes that have not ended. */
+  get pids(): number[] {
+    return Array.from(this.#children, ({ pid }) => pid);
+  }
+
+  /**
+   * Starts the processes, the first one alone: a mistake in the options is then reported once. Resolves to what the first one has
+   * returned.
+   *
+   * @throws the error of a process that cannot start. The others are then killed
+   */
+  async start(): Promise<unknown> {
+    try {
+      const [first, ...others] = this.#places;
+      const info = await this.#begin(first as Place, true); // there is at least one
+      await Promise.all(others.map((place) => this.#begin(place, false)));
+      return info;
+    } catch (error) {
+      this.kill();
+      await Promise.all(Array.from(this.#children, ({ ended }) => ended));
+      throw error;
+    }
+  }
+
+  /**
+   * Replaces the processes one after the other: starts a successor, and when it serves, lets the requests of its predecessor
+   * complete. If a successor cannot start, the remaining processes are kept. Resolves to the number that have been replaced.
+   */
+  restart(): Promise<number> {
+    this.#isRestartRequested = true;
+    this.#restart ??= this.#restartAll().finally(() => {
+      this.#restart = undefined;
+    });
+    return this.#restart;
+  }
+
+  /** Lets the requests of all processes complete. Resolves when they have ended. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await Promise.all(Array.from(this.#children, (child) => this.#close(child, 'shutdown')));
+    this.ports.close();
+  }
+
+  /** Kills all processes. */
+  kill(): void {
+    this.#stopping.abort();
+    for (const child of this.#children) child.kill();
+    this.ports.close();
+  }
+
+  async #begin(place: Place, isFirst: boolean): Promise<unknown> {
+    const child = this.#fork(place, isFirst);
+    const info = await child.started;
+    place.current = child;
+    return info;
+  }
+
+  #fork(place: Place, isFirst = false): Child {
+    const child: Child = new Child(place.number, (_, message) => {
+      if (message.type === 'hello') child.send({ type: 'start', processes: this.#children.size, isFirst });
+      else this.#receive(child, message);
+    });
+    this.#children.add(child);
+    this.#announceCount();
+    void child.ended.then((reason) => {
+      this.#children.delete(child);
+      child.leaveConnections([...this.#children].find(({ isServing, isClosing }) => isServing && !isClosing));
+      this.#stats.retire(child);
+      this.#announceCount();
+      if (place.current !== child) return;
+      place.current = undefined;
+      if (!child.isClosing) void this.#recover(place, `process ${child.pid} ended (${reason})`, child.servedMs);
+    });
+    return child;
+  }
+
+  #announceCount(): void {
+    for (const child of this.#children) child.send({ type: 'count', processes: this.#children.size });
+  }
+
+  #receive(child: Child, message: FromProcess): void {
+    switch (message.type) {
+      case 'listen':
+        void this.#sharePort(child, message.id, message.request);
+        break;
+      case 'leave':
+        void this.#replaceLeaving(child);
+        break;
+      case 'stats':
+        this.#stats.receive(child, message.snapshot, message.id);
+        break;
+      case 'totals': {
+        const { id, snapshot } = message;
+        this.#stats.receive(child, snapshot);
+        const totals = this.#stats.totals(child, this.#children);
+        void totals.then((sums) => child.send({ type: 'totals', id, totals: sums }));
+        break;
+      }
+      case 'notice':
+        this.#options.onNotice(message.data, child.pid);
+        break;
+    }
+  }
+
+  async #sharePort(child: Child, id: number, request: PortRequest): Promise<void> {
+    try {
+      const address = await this.ports.reserve(request);
+      child.answerPort(id, address, await this.ports.socketOf(child.place, request));
+    } catch (error) {
+      child.answerPort(id, errorFields(error));
+    }
+  }
+
+  /** Starts processes in a place that has none, until one serves. */
+  async #recover(place: Place, firstProblem: string, firstServedMs: number): Promise<void> {
+    let problem = firstProblem;
+    let servedMs = firstServedMs;
+    while (!this.#isStopping) {
+      if (place.successor !== undefined) return this.#options.onProblem(`${problem}; its successor is starting`);
+      const delayMs = place.backoff.next(servedMs);
+      const action = delayMs === 0 ? 'starting another' : `starting another in ${delayMs / 1000} s`;
+      this.#options.onProblem(`${problem}; ${action}`);
+      if (delayMs > 0) await this.#wait(place, delayMs);
+      if (this.#isStopping) return;
+      const next = this.#fork(place);
+      try {
+        await next.started;
+        place.current = next;
+        return;
+      } catch (error) {
+        problem = `process ${next.pid} could not start: ${messageOf(error)}`;
+        servedMs = 0;
+      }
+    }
+  }
+
+  /** Waits before another attempt. New connections go to the other processes meanwhile. */
+  async #wait(place: Place, delayMs: number): Promise<void> {
+    this.ports.release(place.number);
+    const { signal } = this.#stopping;
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, delayMs);
+      signal.addEventListener('abort', () => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  async #restartAll(): Promise<number> {
+    let count = 0;
+    // A request during a restart starts another one, because the files may have changed after a process has read them.
+    while (this.#isRestartRequested && !this.#isStopping) {
+      this.#isRestartRequested = false;
+      count = 0;
+      for (const place of this.#places) {
+        if (!(await this.#succeed(place))) break;
+        count++;
+      }
+    }
+    return count;
+  }
+
+  async #replaceLeaving(child: Child): Promise<void> {
+    const place = this.#places.find(({ current }) => current === child);
+    if (place !== undefined && !child.isClosing) await this.#succeed(place);
+  }
+
+  /** Replaces the process of a place that serves. Returns whether its successor serves. */
+  async #succeed(place: Place): Promise<boolean> {
+    const previous = place.current;
+    // A process that is being replaced for another reason is new anyway.
+    if (previous === undefined || place.successor !== undefined || this.#isStopping) return true;
+    const successor = this.#fork(place);
+    place.successor = successor;
+    try {
+      await successor.started;
+    } catch (error) {
+      place.successor = undefined;
+      if (this.#isStopping) return false;
+      const problem = `process ${successor.pid} could not start: ${messageOf(error)}`;
+      if (place.current === undefined) void this.#recover(place, problem, 0);
+      else this.#options.onProblem(`${problem}; process ${previous.pid} continues`);
+      return false;
+    }
+    place.successor = undefined;
+    place.current = successor;
+    await this.#close(previous, 'replaced');
+    return true;
+  }
+
+  #close(child: Child, reason: 'shutdown' | 'replaced'): Promise<void> {
+    return child.close(reason, this.#options.shutdownTimeoutMs + MARGIN_MS);
+  }
+
+  get #isStopping(): boolean {
+    return this.#stopping.signal.aborted;
+  }
+}
