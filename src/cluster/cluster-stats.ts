@@ -3,7 +3,7 @@ import type { Store, StoreStats } from '../contract/store.js';
 import { assertOptions, OBJECT } from '../contract/validation.js';
 import type { Handler } from '../handler/handler.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
-import type { CacheServer } from '../server/server.js';
+import type { CacheServer } from '../server/cache-server.js';
 import type { ServerStats } from '../server/stats.js';
 import { currentReporter } from './current-process.js';
 import { OWN_ONLY } from './stats-reporter.js';

@@ -9,6 +9,11 @@ const QUIET_MS = 10_000;
 /** Maximum number of groups of similar events that are remembered. */
 const MAX_GROUPS = 100;
 
+/** Event that {@link EventLog} writes, and the number of similar ones before it. */
+export interface LoggedEvent extends EventReport {
+  readonly similar: number;
+}
+
 interface Group {
   writtenAt: number;
   suppressed: number;
@@ -20,12 +25,15 @@ interface Group {
  * one after that.
  */
 export class EventLog {
-  readonly #write: (line: string) => void;
+  readonly #write: (line: string, event?: LoggedEvent) => void;
   readonly #now: () => number;
   readonly #groups = new Map<string, Group>();
 
-  /** @param now returns the time of a monotonic clock in milliseconds */
-  constructor(write: (line: string) => void, now = () => performance.now()) {
+  /**
+   * @param write writes a line. For an event, it also receives what the line contains
+   * @param now returns the time of a monotonic clock in milliseconds
+   */
+  constructor(write: (line: string, event?: LoggedEvent) => void, now = () => performance.now()) {
     this.#write = write;
     this.#now = now;
   }
@@ -41,19 +49,24 @@ export class EventLog {
     process.off('warning', this.#onWarning);
   }
 
-  /** Writes an event, or counts it. */
-  add({ event, details, error }: EventReport): void {
+  /**
+   * Writes an event, or counts it.
+   *
+   * @param similarBefore number of similar events before it that another log has counted
+   */
+  add({ event, details, error }: EventReport, similarBefore = 0): void {
     const name = `${event} ${errnoCode(error) ?? ''}`;
     const now = this.#now();
     const group = this.#groups.get(name);
     if (group !== undefined && now - group.writtenAt < QUIET_MS) {
-      group.suppressed++;
+      group.suppressed += 1 + similarBefore;
       return;
     }
-    const suppressed = group?.suppressed ?? 0;
+    const similar = (group?.suppressed ?? 0) + similarBefore;
     if (this.#groups.size >= MAX_GROUPS) this.#groups.clear();
     this.#groups.set(name, { writtenAt: now, suppressed: 0 });
-    this.#write(`${event}: ${details}${suppressed === 0 ? '' : ` (and ${formatCount(suppressed)} similar before)`}`);
+    const suffix = similar === 0 ? '' : ` (and ${formatCount(similar)} similar before)`;
+    this.#write(`${event}: ${details}${suffix}`, { event, details, error, similar });
   }
 
   // An event is published by reportEvent().

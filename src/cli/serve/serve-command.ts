@@ -1,16 +1,18 @@
 import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
+import { isChild } from '../../cluster/run-processes.js';
 import { type Command, parseArguments, UsageError } from '../command.js';
 import { EventLog } from './event-log.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
 import { type RunningServer, serve } from './serve.js';
 import { parseServeOptions, SERVE_OPTIONS } from './serve-options.js';
+import { serveInProcesses } from './serve-processes.js';
 
 const HELP = `Usage: hotblob serve [options]
 
 Serves a store over HTTP/1.1 and HTTP/2 on one port. On SIGINT or SIGTERM, requests in flight may complete.
 The same signal a second time exits immediately. On SIGHUP, the files of --tokens, --tls-cert and --tls-key
-are read again.
+are read again; with --processes, the processes are replaced one by one, without a failed request.
 
 Options:
   --dir DIR            Directory of the artifacts, created if missing (default: ./artifacts)
@@ -35,6 +37,7 @@ Options:
   --spool-dir DIR      Directory for downloads from the upstream that are in flight (default: the temporary
                        directory of the system, or the directory of --dir if that cannot be written)
   --max-spool BYTES    Space in this directory (default: 8GiB)
+  --processes N        Processes that serve the port together; max: one for each processor (default: 1)
   --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
   --keep-alive-timeout SECONDS
                        Time after which an idle connection is closed; make it longer than that of a load
@@ -76,7 +79,13 @@ export function serveCommand(version: string): Command {
           `unexpected argument '${positionals.join(' ')}'${argumentHint(positionals[0], values.dir)}`,
         );
       }
-      await runServer(() => serve(parseServeOptions(version, values)));
+      const options = parseServeOptions(version, values);
+      // The processes of a server have the same arguments, and are started by a parent.
+      if (isChild()) await serveInProcesses(options, new EventLog(writeLine), writeLine);
+      else
+        await runServer((log) =>
+          options.processes === 1 ? serve(options) : serveInProcesses(options, log, writeLine),
+        );
     },
   };
 }
@@ -86,7 +95,11 @@ function argumentHint(argument = '', dir: string | undefined): string {
   return dir === undefined ? `; the directory is an option: --dir ${argument}` : '';
 }
 
-async function runServer(start: () => Promise<RunningServer>): Promise<void> {
+function writeLine(line: string): void {
+  process.stderr.write(`hotblob: ${line}\n`);
+}
+
+async function runServer(start: (log: EventLog) => Promise<RunningServer>): Promise<void> {
   let server: RunningServer | undefined;
   let isStopping = false;
   const stop = () => {
@@ -109,8 +122,9 @@ async function runServer(start: () => Promise<RunningServer>): Promise<void> {
   });
   // A server continues if its output has no reader.
   process.stdout.removeAllListeners('error').on('error', () => {});
-  new EventLog((line) => process.stderr.write(`hotblob: ${line}\n`)).open();
-  server = await start();
+  const log = new EventLog(writeLine);
+  log.open();
+  server = await start(log);
   process.stdout.write(`${server.description}\n`);
 }
 

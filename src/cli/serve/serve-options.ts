@@ -1,4 +1,5 @@
 import { isHostPattern } from '../../access/hosts.js';
+import { processCount } from '../../cluster/run-processes.js';
 import { type parseArguments, UsageError } from '../command.js';
 import { parseInteger, parseName, parseSize } from '../option-values.js';
 import { isLoopbackHost } from './describe-access.js';
@@ -26,6 +27,7 @@ export const SERVE_OPTIONS = {
   'max-upload': { type: 'string' },
   'max-spool': { type: 'string' },
   'spool-dir': { type: 'string' },
+  processes: { type: 'string' },
   'max-connections': { type: 'string' },
   'keep-alive-timeout': { type: 'string' },
   'shutdown-timeout': { type: 'string' },
@@ -35,6 +37,8 @@ export const SERVE_OPTIONS = {
 
 type Values = ReturnType<typeof parseArguments<typeof SERVE_OPTIONS>>['values'];
 
+/** More processes than this are a mistake, such as a port in the wrong option. */
+const MAX_PROCESSES = 1024;
 const DAY_SECONDS = 24 * 60 * 60;
 const STORE_KINDS: readonly StoreKind[] = ['directory', 'segments'];
 const UPSTREAM_MODES: readonly UpstreamMode[] = ['read', 'write', 'write-back'];
@@ -55,6 +59,7 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     dir: values.dir ?? './artifacts',
     port,
     host,
+    processes: parseProcesses(values.processes),
     // With tokens, each token has its own access level.
     writable: values.writable === true || values.tokens !== undefined || isLoopbackHost(host),
     access: parseAccess(values),
@@ -71,6 +76,11 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     upstream: parseUpstream(values, host, port),
     tls: parseTls(values),
   };
+}
+
+function parseProcesses(text = '1'): number {
+  if (text === 'max') return processCount('max');
+  return parseInteger('--processes', text, { min: 1, max: MAX_PROCESSES }, "'max' or an integer") ?? 1;
 }
 
 function parseHost(text = '127.0.0.1'): string {

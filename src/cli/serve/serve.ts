@@ -1,11 +1,15 @@
 import type { AddressInfo } from 'node:net';
 import type { AccessLevel } from '../../access/policy.js';
 import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
+import { clusterStats } from '../../cluster/cluster-stats.js';
+import type { CloseReason } from '../../cluster/messages.js';
+import { aloneProcess, type ServingProcess } from '../../cluster/serving-process.js';
 import type { Exchange } from '../../contract/exchange.js';
 import type { Store } from '../../contract/store.js';
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.js';
 import { createHandler, type ExchangeHandler, type Handler } from '../../handler/handler.js';
 import { systemMemoryPressure } from '../../memory/pressure.js';
+import type { CacheServer } from '../../server/cache-server.js';
 import { createServer } from '../../server/server.js';
 import { messageOf } from '../../util/report-event.js';
 import { CommandError } from '../command.js';
@@ -27,7 +31,9 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Port to listen on; 0 selects a free port. */
   readonly port: number;
   readonly host: string;
-  /** Default: as for `createServer`. */
+  /** Number of serving processes. Default: 1. */
+  readonly processes?: number | undefined;
+  /** Of all processes together. Default: as for `createServer`. */
   readonly maxConnections?: number | undefined;
   /** Default: as for `createHandler`. */
   readonly maxUploadBytes?: number | undefined;
@@ -53,11 +59,20 @@ export interface RunningServer {
   /** Reads the token file and the certificate again. Problems are written to stderr. Never rejects. */
   reload(): Promise<void>;
   /** Drains the server. Requests in flight that have not completed in time are aborted. */
-  close(): Promise<void>;
+  close(reason?: CloseReason): Promise<void>;
 }
 
-/** Serves a store over HTTP/1.1 and HTTP/2. Resolves when the server is listening. */
-export async function serve(options: ServeOptions): Promise<RunningServer> {
+/**
+ * Serves a store over HTTP/1.1 and HTTP/2. Resolves when the server is listening.
+ *
+ * @param self this process, which may be one of several
+ * @param warn writes a line to the log
+ */
+export async function serve(
+  options: ServeOptions,
+  self: ServingProcess = aloneProcess(),
+  warn: (line: string) => void = writeLine,
+): Promise<RunningServer> {
   const { allowedHosts } = options;
   const access = options.access && (await openTokens(options.access, warn));
   const certificateFiles = options.tls && new CertificateFiles(options.tls);
@@ -74,6 +89,7 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     access,
     allowedHosts,
     maxUploadBytes: options.maxUploadBytes,
+    processes: self.processes,
     memory,
   });
   const front = createFrontPage({ version: options.version, access, allowedHosts });
@@ -92,20 +108,24 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
   const server = createServer(root, {
     memory,
     tls: certificate && { cert: certificate.cert, key: certificate.key },
-    maxConnections: options.maxConnections,
+    maxConnections: connectionShare(options.maxConnections, self),
+    processes: self.processes,
     keepAliveTimeoutMs: options.keepAliveTimeoutMs,
     idleTimeoutMs: options.keepAliveTimeoutMs,
   });
   const { version } = options;
-  pages = createStatusPages({ version, handler, server, store, access, allowedHosts, isDraining: () => isDraining });
-  dashboard = createDashboard({ handler, server, store, access, allowedHosts, path: OPERATOR_PATH });
-  await server.listen({ port: options.port, host: options.host }).catch((error: unknown) => {
+  const sources = self.isAlone ? { handler, server, store } : sumOfProcesses(handler, server, store);
+  pages = createStatusPages({ version, ...sources, access, allowedHosts, isDraining: () => isDraining });
+  dashboard = createDashboard({ ...sources, access, allowedHosts, path: OPERATOR_PATH });
+  try {
+    await server.listen(await self.listenOptions({ port: options.port, host: options.host }));
+  } catch (error) {
     throw listenError(error, options);
-  });
-  if (served.readOnlyReason !== undefined) {
+  }
+  if (served.readOnlyReason !== undefined && self.isFirst) {
     warn(`${options.dir} is served read-only, uploads are refused: ${served.readOnlyReason}`);
   }
-  for (const warning of warnings) warn(warning);
+  if (self.isFirst) for (const warning of warnings) warn(warning);
   certificateFiles?.watch({
     onRenewed({ cert, key, validTo }) {
       server.setSecureContext({ cert, key });
@@ -123,11 +143,11 @@ export async function serve(options: ServeOptions): Promise<RunningServer> {
     async reload() {
       await Promise.all([access?.reload(), certificateFiles?.reload()]);
     },
-    async close() {
+    async close(reason) {
       isDraining = true;
       certificateFiles?.close();
       dashboard.close();
-      await server.close({ timeoutMs: options.shutdownTimeoutMs });
+      await server.close({ timeoutMs: options.shutdownTimeoutMs, stopListening: reason === 'replaced' });
       handler.close();
       await store.close();
     },
@@ -146,7 +166,26 @@ export async function openTokens(
   }
 }
 
-function warn(line: string): void {
+/** Returns the sources of the statistics of all processes. */
+function sumOfProcesses(handler: Handler, server: CacheServer, store: ServedStore['store']) {
+  const stats = clusterStats({ handlers: { cache: handler }, servers: { main: server }, stores: { main: store } });
+  return {
+    handler: stats.handlers.cache,
+    server: stats.servers.main,
+    store: { ...stats.stores.main, list: () => store.list() },
+    processes: stats.processes,
+  };
+}
+
+/** Returns the part of a limit for all processes that this process has. */
+function connectionShare(
+  total: number | undefined,
+  { isAlone, processes }: ServingProcess,
+): number | (() => number) | undefined {
+  return total === undefined || isAlone ? total : () => Math.ceil(total / processes());
+}
+
+function writeLine(line: string): void {
   process.stderr.write(`hotblob: ${line}\n`);
 }
 
@@ -158,7 +197,7 @@ function describeConfiguration(
   handler: Handler,
   sensor: string,
   { kind, immutable }: ServedStore,
-  { upstream, protocols }: ServeOptions,
+  { upstream, protocols, processes = 1 }: ServeOptions,
 ): string {
   const { mapper, copiesResident } = handler.stats();
   return [
@@ -168,5 +207,6 @@ function describeConfiguration(
     `mapping: ${mapper === undefined ? 'none' : immutable ? mapper : `none, the directory is not known to be immutable`}`,
     `page-cache copy: ${copiesResident ? 'preadv2 through koffi' : 'none'}`,
     `memory sensor: ${sensor}`,
+    ...(processes === 1 ? [] : [`processes: ${processes}`]),
   ].join('; ');
 }

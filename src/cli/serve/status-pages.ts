@@ -1,14 +1,15 @@
 import type * as PromClient from 'prom-client';
 import type { AccessPolicy } from '../../access/policy.js';
+import type { ProcessesSource } from '../../cluster/cluster-stats.js';
+import type { ProcessStats } from '../../cluster/sum-stats.js';
 import { statusOf } from '../../contract/errors.js';
-import type { Store, StoreStats } from '../../contract/store.js';
-import type { ExchangeHandler, Handler } from '../../handler/handler.js';
+import type { StoreStats } from '../../contract/store.js';
+import type { ExchangeHandler } from '../../handler/handler.js';
 import { OperatorAccess } from '../../handler/operator-access.js';
 import { answerError, answerReply } from '../../handler/reply.js';
-import type { HandlerStats } from '../../handler/stats.js';
+import type { HandlerStats, StatsSource } from '../../handler/stats.js';
 import { createMetrics, type Metrics } from '../../metrics/metrics.js';
 import { jsonReply, type Reply } from '../../protocols/protocol.js';
-import type { CacheServer } from '../../server/cache-server.js';
 import type { ServerStats } from '../../server/stats.js';
 import { loadOptional } from '../../util/load-optional.js';
 import { countDescriptorsAsync } from './open-descriptors.js';
@@ -28,14 +29,20 @@ export interface StatsDocument {
   readonly handler: HandlerStats;
   readonly server: ServerStats;
   readonly store: StoreStats;
+  /** Measurements of each process, if there are several. The other members are the sums. */
+  readonly processes?: readonly ProcessStats[] | undefined;
+  /** What is missing from the statistics of several processes. */
+  readonly note?: string | undefined;
 }
 
 /** Options of {@link createStatusPages}. */
 export interface StatusPagesOptions {
   readonly version: string;
-  readonly handler: Pick<Handler, 'stats'>;
-  readonly server: Pick<CacheServer, 'stats'>;
-  readonly store: Store;
+  readonly handler: StatsSource<HandlerStats>;
+  readonly server: StatsSource<ServerStats>;
+  readonly store: Partial<StatsSource<StoreStats>>;
+  /** Default: this is the only process. */
+  readonly processes?: ProcessesSource | undefined;
   readonly access: AccessPolicy | undefined;
   readonly allowedHosts?: readonly string[] | undefined;
   /** Returns whether the server is shutting down and should get no new requests. */
@@ -49,7 +56,9 @@ export interface StatusPagesOptions {
 export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
   const access = new OperatorAccess(options.access, options.allowedHosts);
   const metrics = createServerMetrics(options);
-  const pages = new Map<string, () => Reply | Promise<Reply>>([['stats', () => jsonReply(200, collectStats(options))]]);
+  const pages = new Map<string, () => Reply | Promise<Reply>>([
+    ['stats', async () => jsonReply(200, await collectStats(options))],
+  ]);
   pages.set(
     'metrics',
     metrics === undefined ? () => NO_METRICS : async () => textReply(200, metrics.contentType, await metrics.text()),
@@ -86,23 +95,49 @@ function textReply(status: number, contentType: string, text: string): Reply {
 
 const READY = () => jsonReply(200, { status: 'ready' });
 
-function collectStats({ version, handler, server, store }: StatusPagesOptions): StatsDocument {
+async function collectStats({
+  version,
+  handler,
+  server,
+  store,
+  processes,
+}: StatusPagesOptions): Promise<StatsDocument> {
+  if (processes === undefined) {
+    return {
+      version,
+      uptimeSeconds: Math.round(process.uptime()),
+      handler: await handler.stats(),
+      server: await server.stats(),
+      store: (await store.stats?.()) ?? {},
+    };
+  }
+  const { handlers, servers, stores, ...rest } = await processes.totals();
+  // The names that serve() has given.
   return {
     version,
-    uptimeSeconds: Math.round(process.uptime()),
-    handler: handler.stats(),
-    server: server.stats(),
-    store: store.stats?.() ?? {},
-  };
+    ...rest,
+    handler: handlers['cache'],
+    server: servers['main'],
+    store: stores['main'],
+  } as StatsDocument;
 }
 
 /** Creates the metrics of the server. Returns `undefined` if `prom-client` is not installed. */
-function createServerMetrics({ handler, server, store }: StatusPagesOptions): Metrics | undefined {
+function createServerMetrics({ handler, server, store, processes }: StatusPagesOptions): Metrics | undefined {
   // loadOptional() returns unknown.
   const client = loadOptional('prom-client') as typeof PromClient | undefined;
   if (client === undefined) return undefined;
   const register = new client.Registry();
-  client.collectDefaultMetrics({ register });
-  countDescriptorsAsync(client, register);
-  return createMetrics({ handlers: { cache: handler }, servers: { main: server }, stores: { main: store }, register });
+  // The default metrics are those of one process: a scrape would get those of another process each time.
+  if (processes === undefined) {
+    client.collectDefaultMetrics({ register });
+    countDescriptorsAsync(client, register);
+  }
+  return createMetrics({
+    handlers: { cache: handler },
+    servers: { main: server },
+    stores: { main: store },
+    processes,
+    register,
+  });
 }

@@ -43,9 +43,24 @@ const SHAPE = {
   store: {},
 } as const satisfies Shape;
 
+/** Members of the measurements of a process that `hotblob stats` reads. Only a server with several processes sends them. */
+const PROCESS_SHAPE = {
+  pid: 'number',
+  uptimeSeconds: 'number',
+  responses: 'number',
+  active: 'number',
+  connections: 'number',
+  eventLoopDelayMs: 'number',
+  residentBytes: 'number',
+} as const satisfies Shape;
+
 /** Returns whether a JSON value has the members that `hotblob stats` reads. Other members are ignored. */
 export function isStatsDocument(value: unknown): value is StatsDocument {
-  return matchesShape(value, SHAPE);
+  if (!matchesShape(value, SHAPE)) return false;
+  const { processes = [], note = '' } = value as { processes?: unknown; note?: unknown }; // an object: it has members
+  return (
+    typeof note === 'string' && Array.isArray(processes) && processes.every((each) => matchesShape(each, PROCESS_SHAPE))
+  );
 }
 
 function matchesShape(value: unknown, shape: Shape): boolean {

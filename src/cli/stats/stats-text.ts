@@ -22,7 +22,7 @@ const STYLES: Readonly<Record<string, Style>> = { normal: 'green', constrained: 
  * since the previous refresh.
  */
 export function formatStats(document: StatsDocument, previous: PreviousStats | undefined, paint: Paint): string {
-  const { version, uptimeSeconds, handler, server, store } = document;
+  const { version, uptimeSeconds, handler, server, store, processes = [], note } = document;
   const lines: Line[] = [
     ['hotblob', `${printable(version)}, up ${formatDuration(uptimeSeconds)}`],
     ...(previous === undefined ? [] : [ratesLine(document, previous)]),
@@ -40,9 +40,23 @@ export function formatStats(document: StatsDocument, previous: PreviousStats | u
     ['terminated', formatCounts(server.terminated)],
     ['store', formatStore(store)],
     ...remoteLines(store),
+    ...processes.map(processLine),
+    ...(note === undefined ? [] : [['note', printable(note)] as const]),
   ];
   const width = Math.max(...lines.map(([name]) => name.length));
   return lines.map(([name, text]) => `${paint('dim', name.padEnd(width))}  ${text}\n`).join('');
+}
+
+function processLine(stats: NonNullable<StatsDocument['processes']>[number]): Line {
+  const { pid, uptimeSeconds, responses, active, connections, eventLoopDelayMs, residentBytes } = stats;
+  const parts = [
+    `up ${formatDuration(uptimeSeconds)}`,
+    `${formatCountOf(responses, 'response')}, ${formatCount(active)} in flight`,
+    formatCountOf(connections, 'connection'),
+    `event-loop delay ${eventLoopDelayMs} ms`,
+    `${formatBytes(residentBytes)} resident`,
+  ];
+  return [`process ${pid}`, parts.join(', ')];
 }
 
 /** Formats the rates since the previous refresh. */
