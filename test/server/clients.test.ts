@@ -98,7 +98,7 @@ testWith(test, 'wrk')('no request of wrk fails', async (t) => {
   const output = (await run('wrk', '-t1', '-c16', '-d1s', url)).toString();
   t.regex(output, /\d+ requests in/);
   t.notRegex(output, /Socket errors|Non-2xx/);
-  t.true((handler.stats().responses[200] ?? 0) > 10);
+  t.true((handler.stats().responses[200] ?? 0) > 0);
 });
 
 test('http2-wrapper negotiates HTTP/2 by ALPN', async (t) => {

@@ -116,11 +116,9 @@ export function bytesOf({ size, seed }: PutOperation): Buffer {
 
 /** Returns the selected bytes (end exclusive) of `length` bytes, or `undefined` if the Range must be ignored. */
 export function selectedBy(range: Range, length: number): readonly [number, number] | 'unsatisfiable' | undefined {
-  if ('suffix' in range) {
-    if (range.suffix === 0) return 'unsatisfiable';
-    // Content-Range cannot express an empty range.
-    return length === 0 ? undefined : [Math.max(0, length - range.suffix), length];
-  }
+  // No range of an empty artifact can be satisfied. It is sent as a whole.
+  if (length === 0) return undefined;
+  if ('suffix' in range) return range.suffix === 0 ? 'unsatisfiable' : [Math.max(0, length - range.suffix), length];
   const last = 'last' in range ? range.last : Number.POSITIVE_INFINITY;
   if (last < range.first) return undefined;
   return range.first >= length ? 'unsatisfiable' : [range.first, Math.min(last + 1, length)];
