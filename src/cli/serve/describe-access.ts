@@ -18,7 +18,7 @@ export function isLoopbackHost(host: string): boolean {
 /**
  * Returns one line that says who may read and write, and why.
  *
- * @param readOnlyReason reason for which nobody may write, although the options allow it
+ * @param readOnlyReason reason for which no client may write, although the options allow it
  */
 export function describeAccess(options: AccessOptions, readOnlyReason?: string): string {
   const { host, writable, access, allowedHosts } = options;

@@ -103,7 +103,7 @@ export class EvictionCandidates {
 
   /**
    * Returns whether another program must have deleted the file that was taken last and does not exist. If a scan has replaced the
-   * list since, the file is not part of the scan's result, whoever has deleted it.
+   * list since, the file is not part of the result of the scan.
    */
   isLost(key: string): boolean {
     return this.#takenFrom === this.#list && !this.#deletions.has(key);

@@ -52,7 +52,7 @@ export class Writer implements FileHolder {
   constructor(store: Promise<WritableStore>, root: string) {
     this.#store = store;
     this.#prefix = prefixOf(root);
-    store.catch(() => {}); // whoever opens the store handles the error
+    store.catch(() => {}); // the caller handles the error
     this.#timer = setInterval(() => void this.#sendStats(), STATS_INTERVAL_MS).unref();
     holders.add(this);
   }
