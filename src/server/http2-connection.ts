@@ -92,7 +92,7 @@ export class Http2Connection implements ServerConnection {
 
   /** Number of open streams. */
   get streams(): number {
-    return this.#streams.reduce((count, { stream }) => (isClosed(stream) ? count : count + 1), 0);
+    return this.#streams.reduce((count, { stream }) => (isClosed(stream, this.#socket) ? count : count + 1), 0);
   }
 
   get isDraining(): boolean {
@@ -100,7 +100,7 @@ export class Http2Connection implements ServerConnection {
   }
 
   get isIdle(): boolean {
-    return !this.#isOver && this.#streams.every(({ stream }) => isClosed(stream));
+    return !this.#isOver && this.#streams.every(({ stream }) => isClosed(stream, this.#socket));
   }
 
   get waitingSince(): number | undefined {
@@ -181,7 +181,7 @@ export class Http2Connection implements ServerConnection {
   /** Stops tracking the streams that have closed. */
   #sweep(): void {
     const before = this.#streams.length;
-    this.#streams = this.#streams.filter((open) => !isClosed(open.stream) || this.#untrack(open));
+    this.#streams = this.#streams.filter((open) => !isClosed(open.stream, this.#socket) || this.#untrack(open));
     this.#nextSweep = Math.max(MIN_SWEPT_STREAMS, 2 * this.#streams.length);
     if (before > 0) this.#idleSince = performance.now();
   }

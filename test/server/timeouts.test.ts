@@ -8,7 +8,7 @@ import { createHandler } from '../../src/handler/handler.js';
 import { certificate } from '../helpers/certificate.js';
 import { temporaryDirectory, writePattern } from '../helpers/files.js';
 import { Frames } from '../helpers/frames.js';
-import { until } from '../helpers/poll.js';
+import { settled, until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
 
 const MIB = 1024 * 1024;
@@ -72,6 +72,36 @@ test('a response that the client resets with NO_ERROR releases its buffers', asy
 });
 
 for (const secure of [false, true]) {
+  // nghttp2 closes a stream when it has taken the last frame, although the socket has not accepted it yet.
+  test(`complete responses that wait for the socket are no resets, ${secure ? 'h2' : 'h2c'}`, async (t) => {
+    const handler = createHandler({ store: { get: () => ({ kind: 'bytes', bytes: Buffer.alloc(50_000, 'x') }) } });
+    // Connections are checked every 10 ms.
+    const { port, server } = await openPort(t, handler, { bodyTimeoutMs: 40, secure });
+    const client = await Frames.connect(t, { port, certificate: secure ? await certificate() : undefined });
+    client.socket.pause();
+    const ids: number[] = [];
+    // Until the buffers of the sockets are full.
+    while (handler.stats().active === 0) {
+      for (let count = 0; count < 20; count++) {
+        const id = 2 * ids.length + 1;
+        ids.push(id);
+        client.get(id, '/file');
+      }
+      await settled(() => handler.stats());
+    }
+    client.socket.resume();
+    await until('the client has received all', () => ids.every((id) => client.stream(id).isEnded));
+    await until('the server has finished all', () => handler.stats().responses[200] === ids.length);
+    const counts = handler.stats().latency.flatMap(({ duration }) => duration.counts);
+    t.is(
+      counts.reduce((sum, count) => sum + count, 0),
+      ids.length,
+      'complete responses',
+    );
+    t.is(server.stats().resets, 0);
+    t.false(client.hasGoaway);
+  });
+
   test(`a session whose client does not read is destroyed, ${secure ? 'h2' : 'h2c'}`, async (t) => {
     const handler = artifacts();
     const { port } = await openPort(t, handler, { ...PINGS, ...WRITES, secure });
