@@ -5,6 +5,7 @@ import { type Server, withServers } from './children.js';
 import type { BenchContext } from './context.js';
 import { KIB, MIB, writeFiles } from './files.js';
 import { h2load } from './load.js';
+import { medianRatio } from './rounds.js';
 import type { Protocol, ServerConfig, StoreKind } from './server.js';
 import { type Line, median, show } from './table.js';
 
@@ -31,7 +32,7 @@ const WARM_UP_MICROSECONDS = 500_000;
 
 /**
  * Measures the CPU time per request of both stores, through a handler on a bare server and through `hotblob serve`,
- * compared with a Buffer that sends the same headers. Rounds are short and interleaved, because a busy machine changes
+ * compared with a Buffer that sends the same headers, and with one that sends only the length and the type. Rounds are short and interleaved, because a busy machine changes
  * the CPU time of a request by much more than the differences between the contenders.
  */
 export async function cpu(context: BenchContext): Promise<Line[]> {
@@ -48,7 +49,9 @@ export async function cpu(context: BenchContext): Promise<Line[]> {
   }
   const lines: Line[] = [];
   for (const protocol of ['h1', 'h2c'] as const) {
-    const configs: ServerConfig[] = [{ contender: 'Buffer', protocol, directory: files, names: NAMES }];
+    const configs: ServerConfig[] = (['Buffer', 'plain Buffer'] as const).map((contender) => {
+      return { contender, protocol, directory: files, names: NAMES };
+    });
     for (const store of STORES) {
       for (const contender of ['hotblob', 'command'] as const) {
         configs.push({ contender, protocol, store, directory: directories.get(`${store} ${contender}`) ?? '' });
@@ -65,8 +68,8 @@ export async function cpu(context: BenchContext): Promise<Line[]> {
 }
 
 async function compare(servers: readonly Server[], protocol: Protocol, name: Name, rounds: number): Promise<Line[]> {
-  const [buffer] = servers;
-  if (buffer === undefined) return [];
+  const [buffer, plainBuffer] = servers;
+  if (buffer === undefined || plainBuffer === undefined) return [];
   const estimate = await cpuPerRequest(buffer, protocol, name, MIN_REQUESTS);
   const warmUp = Math.max(MIN_REQUESTS, Math.ceil(WARM_UP_MICROSECONDS / estimate));
   for (const server of servers) await cpuPerRequest(server, protocol, name, warmUp);
@@ -77,11 +80,12 @@ async function compare(servers: readonly Server[], protocol: Protocol, name: Nam
     for (const server of servers) times.get(server)?.push(await cpuPerRequest(server, protocol, name, requests));
   }
   const theirs = times.get(buffer) ?? [];
-  return servers.slice(1).map((server) => {
+  const plain = times.get(plainBuffer) ?? [];
+  return servers.slice(2).map((server) => {
     const ours = times.get(server) ?? [];
     const { contender, store } = server.config;
     const target = contender === 'command' ? TARGETS.command : TARGETS.hotblob;
-    const ratio = median(ours.map((time, index) => time / (theirs[index] ?? Number.NaN)));
+    const ratio = medianRatio(ours, theirs);
     return {
       workload: `${protocol}, ${name}, ${store}, ${contender === 'command' ? 'hotblob serve' : 'handler'}`,
       figure: 'CPU µs/request',
@@ -92,7 +96,7 @@ async function compare(servers: readonly Server[], protocol: Protocol, name: Nam
       target: `<= ${target}`,
       isMet: ratio <= target,
       cpu: '',
-      remark: '',
+      remark: `plain Buffer ${show(median(plain))}, ratio ${show(medianRatio(ours, plain))}`,
     };
   });
 }

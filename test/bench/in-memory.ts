@@ -23,3 +23,8 @@ export function inMemory(path: string): InMemory {
   };
   return { bytes: readFileSync(path), headers };
 }
+
+/** Returns an artifact with the least headers that a response with a body has. */
+export function plain(bytes: Buffer): InMemory {
+  return { bytes, headers: { 'content-type': 'application/octet-stream', 'content-length': String(bytes.byteLength) } };
+}

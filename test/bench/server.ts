@@ -17,13 +17,13 @@ import send from 'send';
 import type * as Serve from '../../src/cli/serve/serve.js';
 import type * as Options from '../../src/cli/serve/serve-options.js';
 import { createApp, type Framework, type Way } from './framework-apps.js';
-import { type InMemory, inMemory } from './in-memory.js';
+import { type InMemory, inMemory, plain } from './in-memory.js';
 
 /**
- * Implementation under test: a way of a framework, the package `send`, plain node:http or node:http2, hotblob without
+ * Implementation under test: a way of a framework, a Buffer whose response has no headers but type and length, the package `send`, plain node:http or node:http2, hotblob without
  * monitoring, or the server of `hotblob serve` with all protocols.
  */
-export type Contender = Way | 'send' | 'node' | 'unmonitored' | 'command';
+export type Contender = Way | 'plain Buffer' | 'send' | 'node' | 'unmonitored' | 'command';
 export type Protocol = 'h1' | 'h2c';
 
 export interface ServerConfig {
@@ -132,7 +132,9 @@ async function createServer(config: ServerConfig): Promise<NetServer> {
     stats = app.stats;
     return app.server;
   }
-  if (contender === 'Buffer') return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
+  if (contender === 'plain Buffer') for (const [name, { bytes }] of artifacts) artifacts.set(name, plain(bytes));
+  if (contender === 'Buffer' || contender === 'plain Buffer')
+    return protocol === 'h1' ? bufferOverHttp1(artifacts) : bufferOverHttp2(artifacts);
   if (contender === 'send') return sendServer(protocol, directory);
   const store =
     config.store === 'segments' ? await segmentStore(directory) : await directoryStore(directory, { immutable: true });
