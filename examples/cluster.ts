@@ -1,15 +1,15 @@
 // Express in one process per core. The processes share a port, and their statistics add up. A process that ends is replaced, and
 // SIGHUP restarts them one by one.
 import express from 'express';
-import { createHandler, directoryStore } from 'hotblob';
-import { clusterStats, runProcesses } from 'hotblob/cluster';
+import { createHandler } from 'hotblob';
+import { clusterStats, runProcesses, sharedStore } from 'hotblob/cluster';
 import { createMetrics } from 'hotblob/metrics';
 import { createServer } from 'hotblob/server';
 
 const { info } = await runProcesses(
   { processes: 'max', shutdownTimeoutMs: 30_000 },
   async ({ processes, listenOptions }) => {
-    const store = await directoryStore(process.env.DIR ?? './artifacts');
+    const store = await sharedStore(process.env.DIR ?? './artifacts', { kind: 'directory' });
     const handler = createHandler({ store, mountPath: '/cache', processes });
     const app = express();
     const server = createServer(app, { handler, processes });

@@ -9,6 +9,14 @@ import { currentReporter } from './current-process.js';
 import { OWN_ONLY } from './stats-reporter.js';
 import type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';
 
+/** Store of a process, such as that of `sharedStore`. */
+export interface StoreOfProcess {
+  /** Returns the statistics. Default: the store has none. */
+  readonly stats?: Store['stats'];
+  /** Whether this process writes to the directory of the store. Default: true. */
+  readonly isWriter?: boolean | undefined;
+}
+
 /** Options of {@link clusterStats}: objects with statistics, by name. Every process uses the same names. */
 export interface ClusterStatsOptions<Handlers extends string, Servers extends string, Stores extends string> {
   /** Handlers and senders. Default: none. */
@@ -16,7 +24,7 @@ export interface ClusterStatsOptions<Handlers extends string, Servers extends st
   /** Servers made by `createServer`. Default: none. */
   readonly servers?: Readonly<Record<Servers, Pick<CacheServer, 'stats'>>> | undefined;
   /** Stores. Default: none. */
-  readonly stores?: Readonly<Record<Stores, Pick<Store, 'stats'>>> | undefined;
+  readonly stores?: Readonly<Record<Stores, StoreOfProcess>> | undefined;
 }
 
 /**
@@ -58,12 +66,17 @@ export function clusterStats<
   // Without entries, the types of the names are `never`.
   const handlers: Readonly<Record<string, Pick<Handler, 'stats'>>> = options.handlers ?? {};
   const servers: Readonly<Record<string, Pick<CacheServer, 'stats'>>> = options.servers ?? {};
-  const stores: Readonly<Record<string, Pick<Store, 'stats'>>> = options.stores ?? {};
+  const stores: Readonly<Record<string, StoreOfProcess>> = options.stores ?? {};
   const reporter = currentReporter();
+  const lastStats = new Map<string, StoreStats>();
   reporter.add(() => ({
     handlers: mapValues(handlers, (handler) => handler.stats()),
     servers: mapValues(servers, (server) => server.stats()),
-    stores: mapValues(stores, (store) => store.stats?.() ?? {}),
+    stores: mapValues(stores, (store, name) => {
+      const stats = statsOf(store, lastStats.get(name));
+      lastStats.set(name, stats);
+      return stats;
+    }),
   }));
   const sourcesOf = <Kind extends keyof NamedStats>(kind: Kind, named: object) =>
     mapValues(named, (origin: object, name) => ({
@@ -85,6 +98,17 @@ export function clusterStats<
       totals: () => reporter.totals(),
     },
   };
+}
+
+/**
+ * Returns the statistics of a store. If another process writes, its counters of the directory are a part of the statistics of that process.
+ *
+ * @param last previous result: the counters of a store that has been closed
+ */
+function statsOf(store: StoreOfProcess, last: StoreStats = {}): StoreStats {
+  const stats = store.stats?.() ?? {};
+  if (Object.keys(stats).length === 0) return last;
+  return store.isWriter === false ? { ...stats, evicted: undefined, corrupt: undefined } : stats;
 }
 
 function mapValues<Value, Result>(

@@ -45,6 +45,8 @@ export function runChild(start: StartProcess): void {
   const end = async (reason: CloseReason): Promise<void> => {
     // Before it serves, there is no request to complete.
     if (started === undefined) process.exit(0);
+    // A store that is closed may have no statistics.
+    await reporter.report();
     let code = 0;
     try {
       await started.close(reason);

@@ -81,8 +81,9 @@ export function countersOf({ handlers, servers, stores }: NamedStats): NamedStat
       maxConnections: 0,
       openStreams: 0,
     })),
-    stores: mapNamed(stores, ({ evicted, dropped, unreplicated, requests, latency }) => ({
+    stores: mapNamed(stores, ({ evicted, corrupt, dropped, unreplicated, requests, latency }) => ({
       evicted,
+      corrupt,
       dropped,
       unreplicated,
       requests,
@@ -154,11 +155,12 @@ function mergeMemory(a: MemoryStats, b: MemoryStats): MemoryStats {
 }
 
 function addStores(a: StoreStats, b: StoreStats): StoreStats {
-  return definedOnly({
+  const sum: { readonly [Name in keyof Required<StoreStats>]: StoreStats[Name] } = {
     artifacts: largest(a.artifacts, b.artifacts),
     bytes: largest(a.bytes, b.bytes),
     maxBytes: largest(a.maxBytes, b.maxBytes),
     evicted: added(a.evicted, b.evicted),
+    corrupt: added(a.corrupt, b.corrupt),
     remote: a.remote && b.remote ? worst(BREAKER_STATES, a.remote, b.remote) : (a.remote ?? b.remote),
     flights: added(a.flights, b.flights),
     rememberedMisses: added(a.rememberedMisses, b.rememberedMisses),
@@ -170,7 +172,8 @@ function addStores(a: StoreStats, b: StoreStats): StoreStats {
         ? addGroups(a.requests, b.requests, ({ operation, outcome }) => `${operation} ${outcome}`)
         : (a.requests ?? b.requests),
     latency: a.latency && b.latency ? addHistograms(a.latency, b.latency) : (a.latency ?? b.latency),
-  });
+  };
+  return definedOnly(sum);
 }
 
 const LEVELS = ['normal', 'constrained', 'critical'] as const;

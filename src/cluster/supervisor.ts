@@ -122,6 +122,8 @@ export class Supervisor {
       child.leaveConnections([...this.#children].find(({ isServing, isClosing }) => isServing && !isClosing));
       this.#stats.retire(child);
       this.#announceCount();
+      // It has no successor: its connections go to the processes that still drain.
+      if (this.#isStopping) this.ports.release(place.number);
       if (place.current !== child) return;
       place.current = undefined;
       if (!child.isClosing) void this.#recover(place, `process ${child.pid} ended (${reason})`, child.servedMs);

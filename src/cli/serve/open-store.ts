@@ -4,11 +4,13 @@ import { join } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import type { Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
+import { isCreatedByStore } from '../../stores/directory/marker.js';
 import { LOST_AND_FOUND } from '../../stores/directory/paths.js';
 import { directoryStore } from '../../stores/directory/store.js';
 import { holdsSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
 import { segmentStore } from '../../stores/segments/store.js';
+import { sharedStore } from '../../stores/shared/store.js';
 import { assertWritable } from '../../stores/tiered/spool.js';
 import { tieredStore } from '../../stores/tiered/store.js';
 import { upstreamStore } from '../../stores/upstream/store.js';
@@ -31,6 +33,8 @@ export interface ServedStoreOptions {
   readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
   readonly groupAccess?: boolean | undefined;
+  /** Number of processes that share the store. Default: 1. */
+  readonly processes?: number | undefined;
   readonly upstream: Upstream | undefined;
 }
 
@@ -50,7 +54,8 @@ export interface Upstream {
 
 /** Opened store of a server. */
 export interface ServedStore {
-  readonly store: Store & Required<Pick<Store, 'list' | 'stats' | 'close'>>;
+  readonly store: Store &
+    Required<Pick<Store, 'list' | 'stats' | 'close'>> & { readonly isWriter?: boolean | undefined };
   readonly kind: StoreKind;
   /** Whether files of the store may be mapped. */
   readonly immutable: boolean;
@@ -90,6 +95,9 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
     // A tiered store has `delete` if its local store has it. Both kinds of local store do, but the types do not express
     // this.
     delete: async (key) => (await tiers.delete?.(key)) ?? false,
+    get isWriter() {
+      return local.store.isWriter;
+    },
     list: () => local.store.list(),
     stats: () => tiers.stats(),
     close: async () => {
@@ -113,12 +121,27 @@ async function defaultSpoolDir(own: string): Promise<string> {
 }
 
 async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise<ServedStore> {
-  const { immutable, verifyReads, maxBytes, groupAccess, upstream } = options;
+  const { immutable, verifyReads, maxBytes, groupAccess, upstream, processes = 1 } = options;
   const storeKind = kind ?? (await detectKind(dir, immutable));
   if (verifyReads && storeKind !== 'segments') {
     throw invalidOption('--verify-reads', 'a segment store, because only segments have checksums', storeKind);
   }
   const open = async (readOnly: boolean): Promise<ServedStore> => {
+    // Without lmdb, the processes cannot elect a writer. They can then write to one directory independently of each other.
+    if (processes > 1 && !readOnly && hasLmdb()) {
+      const common = { maxBytes, groupAccess };
+      return storeKind === 'segments'
+        ? {
+            store: await sharedStore(dir, { kind: storeKind, verifyReads, ...common }),
+            kind: storeKind,
+            immutable: true,
+          }
+        : {
+            store: await sharedStore(dir, { kind: storeKind, immutable, ...common }),
+            kind: storeKind,
+            immutable: immutable ?? (await isCreatedByStore(dir)),
+          };
+    }
     if (storeKind === 'segments') {
       const store = await segmentStore(dir, { maxBytes, verifyReads, groupAccess, readOnly });
       return { store, kind: storeKind, immutable: true };

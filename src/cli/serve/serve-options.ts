@@ -53,13 +53,14 @@ const LEVELS = ['none', 'read', 'write'] as const;
 export function parseServeOptions(version: string, values: Values): ServeOptions {
   const port = parseInteger('--port', values.port, { min: 0, max: 65_535 }) ?? 8080;
   const host = parseHost(values.host);
+  const processes = parseProcesses(values.processes);
   return {
     version,
     kind: values.store === undefined ? undefined : parseName('--store', values.store, 'kind', STORE_KINDS),
     dir: values.dir ?? './artifacts',
     port,
     host,
-    processes: parseProcesses(values.processes),
+    processes,
     // With tokens, each token has its own access level.
     writable: values.writable === true || values.tokens !== undefined || isLoopbackHost(host),
     access: parseAccess(values),
@@ -73,7 +74,7 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     maxConnections: parseInteger('--max-connections', values['max-connections'], { min: 1, max: 999_999_999 }),
     keepAliveTimeoutMs: parseSeconds('--keep-alive-timeout', values['keep-alive-timeout'], 1),
     shutdownTimeoutMs: parseSeconds('--shutdown-timeout', values['shutdown-timeout'], 0),
-    upstream: parseUpstream(values, host, port),
+    upstream: parseUpstream(values, host, port, processes),
     tls: parseTls(values),
   };
 }
@@ -104,7 +105,7 @@ function parseLimit(name: string, text: string | undefined, unlimited: string): 
   throw new UsageError(`${name}: expected a size from 1, received '${text}'; for no limit, ${unlimited}`);
 }
 
-function parseUpstream(values: Values, host: string, port: number): ServeOptions['upstream'] {
+function parseUpstream(values: Values, host: string, port: number, processes: number): ServeOptions['upstream'] {
   const { upstream: text, 'upstream-mode': mode = 'write', 'spool-dir': spoolDir } = values;
   const maxSpoolBytes = parseSize('--max-spool', values['max-spool']);
   if (text === undefined) {
@@ -122,6 +123,10 @@ function parseUpstream(values: Values, host: string, port: number): ServeOptions
   const upstreamPort = Number(url.port || (url.protocol === 'https:' ? 443 : 80));
   if (upstreamPort === port && isServedAt(host, url.hostname.replace(/^\[|\]$/g, ''))) {
     throw new UsageError(`--upstream: ${url.origin} is the address of this server itself; choose another --port`);
+  }
+  if (mode === 'write-back' && processes > 1) {
+    const remedy = 'use --upstream-mode write, or --processes 1';
+    throw new UsageError(`--upstream-mode: write-back needs one process, because its queue has one owner; ${remedy}`);
   }
   return {
     url: text,

