@@ -15,6 +15,7 @@ import { HOT_FILES, hotHttp1, hotHttp2 } from './hot.js';
 import { memory } from './memory.js';
 import { monitoring } from './monitoring.js';
 import { port } from './port.js';
+import { processes } from './processes.js';
 import { type Line, tableOf } from './table.js';
 
 const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>>> = {
@@ -27,11 +28,12 @@ const GROUPS: Readonly<Record<string, (context: BenchContext) => Promise<Line[]>
   far,
   frameworks,
   monitoring,
+  processes,
 };
 /** External load generators, and the Debian packages that contain them. */
 const TOOLS = [
   { command: 'wrk', debianPackage: 'wrk', groups: ['hot-h1', 'port', 'frameworks', 'monitoring'] },
-  { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'cpu', 'port'] },
+  { command: 'h2load', debianPackage: 'nghttp2-client', groups: ['hot-h2', 'cpu', 'port', 'processes'] },
 ] as const;
 
 async function main(): Promise<void> {

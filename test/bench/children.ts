@@ -13,7 +13,9 @@ import type { ServerCommand, ServerConfig, ServerReady, ServerReport } from './s
 export const interruption = new AbortController();
 
 const REPLY_TIMEOUT_MS = 30_000;
-const MICROSECONDS_PER_TICK = 1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout || 100);
+/** Unit of CPU time in /proc. */
+export const MICROSECONDS_PER_TICK =
+  1e6 / Number(spawnSync('getconf', ['CLK_TCK'], { encoding: 'utf8' }).stdout || 100);
 
 type Role = 'server' | 'load';
 

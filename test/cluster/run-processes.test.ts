@@ -80,7 +80,8 @@ test('invalid options are refused', async (t) => {
 test('in a program that runProcesses has not started, the statistics are those of this process', async (t) => {
   const handler = createHandler({ store: memoryStore() });
   const stats = clusterStats({ handlers: { cache: handler } });
-  t.deepEqual(await stats.handlers.cache.stats(), handler.stats());
+  const { memory: _, ...sum } = await stats.handlers.cache.stats(); // the memory in use changes all the time
+  t.like(handler.stats(), sum);
   const totals = await stats.processes.totals();
   t.is(totals.note, undefined);
   t.deepEqual(
