@@ -9,8 +9,8 @@ import type { Operation } from './operations.js';
 /** Name of the file with the reserve, in the directory of the store. */
 const RESERVE_NAME = 'reserve';
 const MAX_RESERVE_BYTES = 1024 * 1024;
-/** A smaller reserve would not suffice for a commit, so there is none. */
-const MIN_RESERVE_BYTES = 64 * 1024;
+/** A smaller reserve would not suffice for the few commits after which LMDB reuses pages, so there is none. */
+const MIN_RESERVE_BYTES = 192 * 1024;
 /** Parts of the file system and of `maxBytes` that the reserve takes at most. */
 const MAX_DISK_RATIO = 1 / 64;
 const MAX_LIMIT_RATIO = 1 / 256;
@@ -46,8 +46,8 @@ function freesSpace(operation: Operation): boolean {
 }
 
 /**
- * Checks that the file system has space, before each write of a body and before each commit. If a write of LMDB fails, LMDB
- * itself writes to stderr, which nothing in the process can prevent.
+ * Checks that the file system has space, before each write of a body and before each commit. LMDB must never write to a full
+ * file system: its code for a failed write (lmdb 3.5.6) overflows a buffer, and repeated failures end the process.
  *
  * Deletions also need space, because LMDB copies the pages that they change. A small file is therefore kept as a reserve. If
  * the file system is full, it is removed before a deletion, and is written again when there is space.
@@ -111,9 +111,8 @@ export class CommitSpace {
   }
 
   /**
-   * Returns how many of the operations, from the first one, can be committed now. Returns 0 if there is no space for an
-   * upload. Operations that free space are always admitted: if another program has used the reserve too, LMDB can still
-   * reuse pages.
+   * Returns how many of the operations, from the first one, can be committed now. Returns 0 if there is no space for the first
+   * one: for an operation that frees space only if another program has used the reserve too.
    */
   async admit(operations: readonly Operation[]): Promise<number> {
     const [first] = operations;
@@ -123,7 +122,8 @@ export class CommitSpace {
     const needed = operations.reduce((sum, operation) => sum + commitBytes(operation), COMMIT_BYTES);
     if (!this.#hasReserve) this.#hasReserve = await this.#writeReserve(free - needed);
     this.#isLow = !this.#hasReserve || free < needed + 2 * MIN_FREE_BYTES;
-    if (this.#hasReserve && freesSpace(first) && free < COMMIT_BYTES + commitBytes(first)) {
+    if (freesSpace(first) && free < COMMIT_BYTES + commitBytes(first)) {
+      // Also a reserve of another size, from a process with another limit or one that was killed while it wrote the file.
       await removeReserve(this.#directory);
       this.#hasReserve = false;
       free = await this.free();
@@ -136,10 +136,10 @@ export class CommitSpace {
       if (remaining < (freesSpace(operation) ? 0 : missingReserve)) break;
       count++;
     }
-    return Math.max(count, freesSpace(first) ? 1 : 0);
+    return count;
   }
 
-  /** Returns the error for an upload that is not admitted. */
+  /** Returns the error for an operation that is not admitted. */
   fullError(purpose: string): HotblobError {
     const message = `no space left on the file system for ${purpose}: ${this.#directory}`;
     return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
@@ -168,9 +168,13 @@ export class CommitSpace {
 /**
  * If the file system is almost full, removes the reserve, so that the store can be opened for writing and artifacts can be
  * deleted.
+ *
+ * @param assertUnused throws if another process writes to the store, which needs its reserve
  */
-export async function releaseReserveIfFull({ root }: Layout): Promise<void> {
-  if ((await freeBytesOf(root)) < MIN_FREE_BYTES) await removeReserve(root);
+export async function releaseReserveIfFull({ root }: Layout, assertUnused: () => Promise<void>): Promise<void> {
+  if ((await freeBytesOf(root)) >= MIN_FREE_BYTES) return;
+  await assertUnused();
+  await removeReserve(root);
 }
 
 /** Returns the size of the reserve in the directory of a store, or 0 if it does not exist. */

@@ -164,7 +164,7 @@ export class Committer {
     this.#committingCount = 0;
   }
 
-  /** Rejects an upload for whose index entry there is no space. Its region was never in the index. */
+  /** Rejects an operation for whose changes to the index there is no space. Its region was never in the index. */
   #refuse(queued: QueuedOperation | undefined): void {
     if (queued?.region !== undefined) this.#segments.discard(queued.region);
     queued?.reject(this.#space.fullError('the index'));

@@ -106,7 +106,7 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
   const layout = await createLayout(dir, permissions);
   await assertFormat(layout.root);
   await checkLayout(layout.root);
-  await releaseReserveIfFull(layout);
+  await releaseReserveIfFull(layout, () => WriterLock.assertFree(layout.root));
   const lock = await WriterLock.acquire(layout.root, permissions).catch((error: unknown) => {
     throw toDirectoryError(dir, error);
   });

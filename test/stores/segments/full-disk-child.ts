@@ -1,16 +1,23 @@
-// Program of faults.test.ts: `full-disk-child.ts dir`. Deletes artifacts of a store whose file system another program has filled
-// completely. Writes its observations to stdout as one line of JSON.
-import { open, statfs } from 'node:fs/promises';
+// Program of full-disk.test.ts: `full-disk-child.ts dir scenario`. Uses a store on a file system that another program fills.
+// Writes its observations to stdout as one line of JSON.
+import { open, stat, statfs, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { segmentStore } from '../../../src/stores/segments/store.js';
+import { errnoCode } from '../../../src/contract/errors.js';
+import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
 import { content, put } from '../fixture.js';
 
-const [dir = ''] = process.argv.slice(2);
+const [dir = '', scenario = ''] = process.argv.slice(2);
+const storeDir = join(dir, 'store');
 
-/** Uses all free space of the file system. */
-async function fillRest(): Promise<void> {
+/** Uses the free space of the file system, except `spare` bytes. */
+async function fillRest(spare = 0): Promise<void> {
   const file = await open(join(dir, 'ballast'), 'a');
-  for (const size of [65_536, 4096, 1]) while ((await file.write(content(size)).catch(() => undefined)) !== undefined);
+  for (const size of [65_536, 4096, 1]) {
+    while (
+      (await freeBytes()) - size >= spare &&
+      (await file.write(content(size)).catch(() => undefined)) !== undefined
+    );
+  }
   await file.close();
 }
 
@@ -19,26 +26,91 @@ async function freeBytes(): Promise<number> {
   return bavail * bsize;
 }
 
-const storeDir = join(dir, 'store');
-let store = await segmentStore(storeDir, { segmentBytes: 2_000_000 });
-await put(store, 'large', content(1_500_000));
-for (let index = 0; index < 200; index++) await put(store, `small/${index}`, content(20_000, index));
-await fillRest();
-const freeWhenFull = await freeBytes();
-const uploadWhenFull = await put(store, 'refused', content(20_000)).catch((error: unknown) => Object(error).code);
-await store.close();
-// A store on a full file system can be opened for writing.
-store = await segmentStore(storeDir, { segmentBytes: 2_000_000 });
-const isLargeDeleted = await store.delete('large');
-await put(store, 'new/large', content(1_000_000));
-await fillRest();
-const areSmallDeleted: boolean[] = [];
-for (let index = 0; index < 10; index++) areSmallDeleted.push(await store.delete(`small/${index}`));
-// The dead bytes are in a segment with other artifacts.
-await put(store, 'new/small', content(20_000));
-const stored = ['new/large', 'new/small', 'small/0', 'large'].filter((key) => store.get(key) !== undefined);
-const { artifacts = 0 } = store.stats();
-await store.close();
-process.stdout.write(
-  JSON.stringify({ freeWhenFull, uploadWhenFull, isLargeDeleted, areSmallDeleted, stored, artifacts }),
-);
+/** Resolves to `done`, or to the code of the error. */
+function outcomeOf(operation: Promise<unknown>): Promise<unknown> {
+  return operation.then(() => 'done', errnoCode);
+}
+
+/** Deletes artifacts and counts the outcomes. */
+async function deleteAll(store: SegmentStore, count: number, after?: () => Promise<void>) {
+  const outcomes: Record<string, number> = {};
+  for (let index = 0; index < count; index++) {
+    const outcome = String(await outcomeOf(store.delete(`small/${index}`)));
+    outcomes[outcome] = (outcomes[outcome] ?? 0) + 1;
+    await after?.();
+  }
+  return outcomes;
+}
+
+async function putSmall(store: SegmentStore, count: number, bytes: number): Promise<void> {
+  for (let index = 0; index < count; index++) await put(store, `small/${index}`, content(bytes, index));
+}
+
+function reserveSize(): Promise<number | string | undefined> {
+  return stat(join(storeDir, 'reserve')).then(({ size }) => size, errnoCode);
+}
+
+const SCENARIOS: Record<string, () => Promise<object>> = {
+  /** Deletes artifacts, which makes room for uploads. */
+  async delete() {
+    const options = { segmentBytes: 2_000_000, maxBytes: 100_000_000 };
+    let store = await segmentStore(storeDir, options);
+    await put(store, 'large', content(1_500_000));
+    await putSmall(store, 200, 20_000);
+    await fillRest();
+    const freeWhenFull = await freeBytes();
+    const uploadWhenFull = await outcomeOf(put(store, 'refused', content(20_000)));
+    await store.close();
+    // A store on a full file system can be opened for writing.
+    store = await segmentStore(storeDir, options);
+    const isLargeDeleted = await store.delete('large');
+    await put(store, 'new/large', content(1_000_000));
+    await fillRest();
+    const deleted = await deleteAll(store, 60);
+    // The dead bytes are in a segment with other artifacts.
+    await put(store, 'new/small', content(20_000));
+    const stored = ['new/large', 'new/small', 'small/0', 'large'].filter((key) => store.get(key) !== undefined);
+    const { artifacts = 0 } = store.stats();
+    await store.close();
+    return { freeWhenFull, uploadWhenFull, isLargeDeleted, deleted, stored, artifacts };
+  },
+
+  /** Another program uses the space that each deletion frees. */
+  async 'used reserve'() {
+    const store = await segmentStore(storeDir);
+    await putSmall(store, 1000, 5000);
+    await fillRest();
+    const outcomes = await deleteAll(store, 1000, fillRest);
+    await store.close();
+    return { outcomes };
+  },
+
+  /** The process was killed while it wrote the reserve. */
+  async 'incomplete reserve'() {
+    let store = await segmentStore(storeDir);
+    await putSmall(store, 200, 5000);
+    await fillRest(200_000);
+    await store.close();
+    await truncate(join(storeDir, 'reserve'), 150_000);
+    store = await segmentStore(storeDir);
+    await fillRest();
+    const sizeBefore = await reserveSize();
+    const outcomes = await deleteAll(store, 3);
+    const sizeAfter = await reserveSize();
+    await store.close();
+    return { sizeBefore, sizeAfter, outcomes };
+  },
+
+  /** Another process tries to open the store for writing. */
+  async locked() {
+    const store = await segmentStore(storeDir);
+    await fillRest();
+    const size = await reserveSize();
+    const opened = await outcomeOf(segmentStore(storeDir));
+    const isKept = (await reserveSize()) === size;
+    await store.close();
+    return { opened, isKept };
+  },
+};
+
+process.stdout.write(JSON.stringify(await SCENARIOS[scenario]?.()));
