@@ -27,10 +27,13 @@ const OPERATION_BYTES = 4 * 4096;
 /** Free space above which a body is not checked: until the next commit, only these bytes are at risk. */
 const ESTIMATED_BYTES = 64 * 1024 * 1024;
 
-/** Returns the number of bytes that this process can still write to the file system of `path`. */
+/**
+ * Returns the number of bytes that this process can still write to the file system of `path`: infinity if the file system has no
+ * limit or does not report it (tmpfs with `size=0`, some network file systems).
+ */
 export async function freeBytesOf(path: string): Promise<number> {
-  const { bavail, bsize } = await statfs(path);
-  return bavail * bsize;
+  const { blocks, bavail, bsize } = await statfs(path);
+  return blocks === 0 ? Number.POSITIVE_INFINITY : bavail * bsize;
 }
 
 /** Space that the commit of an operation may need in addition to the body of its segment, in bytes. */

@@ -38,6 +38,8 @@ export class Compaction {
   readonly #committer: Committer;
   readonly #usage: Usage;
   readonly #space: CommitSpace;
+  /** Whether the store has a limit. Without one, it keeps all artifacts. */
+  readonly #mayEvict: boolean;
   #queue: Promise<unknown> = Promise.resolve();
   /** Segments with bodies that could not be copied. These segments are not compacted again. */
   readonly #uncopyable = new WeakSet<Segment>();
@@ -45,7 +47,15 @@ export class Compaction {
   #evicted = 0;
   #closed = false;
 
-  constructor(index: SegmentIndex, segments: SegmentSet, committer: Committer, usage: Usage, space: CommitSpace) {
+  constructor(
+    index: SegmentIndex,
+    segments: SegmentSet,
+    committer: Committer,
+    usage: Usage,
+    space: CommitSpace,
+    mayEvict: boolean,
+  ) {
+    this.#mayEvict = mayEvict;
     this.#index = index;
     this.#segments = segments;
     this.#committer = committer;
@@ -78,20 +88,23 @@ export class Compaction {
   }
 
   /**
-   * Frees disk space for an upload of `bytes`, because the disk is full: removes the segment with the most dead bytes. Its
-   * artifacts are retained as far as the disk has space for them; the others are evicted. Resolves to `false` if no segment
-   * has enough dead bytes.
+   * Frees disk space for an upload of `bytes`, because the disk is full: of the segments with enough dead bytes, removes the one
+   * with the fewest live bytes. Its artifacts are copied as far as the disk has space, and the others are evicted. Resolves to
+   * `false` if there is no such segment, or if more bytes than the dead ones, or any without a limit, would be evicted.
    */
   reclaim(bytes: number): Promise<boolean> {
     return this.#exclusively(async () => {
       const missing = await this.#space.missingFor(bytes);
       if (missing <= 0) return true; // freed by the task before this one
-      const victim = this.#findDeadest();
-      if (this.#closed || victim === undefined || deadBytesOf(victim) < missing) return false;
+      const victim = this.#findReclaimable(missing);
+      if (this.#closed || victim === undefined) return false;
       this.#segments.seal(victim);
       const candidates = await this.#candidatesIn(victim);
       const budget = -(await this.#space.missingFor(0));
-      await this.#copyForward(victim, await mostRecent(candidates, budget, 0));
+      const retained = await mostRecent(candidates, budget, 0);
+      const maxEvictedBytes = this.#mayEvict ? deadBytesOf(victim) : 0;
+      if (costOf(candidates) - costOf(retained) > maxEvictedBytes) return false;
+      if (!(await this.#copyForward(victim, retained))) return false;
       this.#evicted += await this.#dropSegment(victim);
       return true;
     });
@@ -145,13 +158,14 @@ export class Compaction {
     return coldest;
   }
 
-  #findDeadest(): Segment | undefined {
-    let deadest: Segment | undefined;
+  /** Returns the segment with the fewest live bytes of those with at least `deadBytes` dead bytes. */
+  #findReclaimable(deadBytes: number): Segment | undefined {
+    let found: Segment | undefined;
     for (const segment of this.#segments.all) {
-      if (segment.pendingRegions > 0) continue;
-      if (deadest === undefined || deadBytesOf(segment) > deadBytesOf(deadest)) deadest = segment;
+      if (segment.pendingRegions > 0 || deadBytesOf(segment) < deadBytes) continue;
+      if (found === undefined || segment.counts.liveBytes < found.counts.liveBytes) found = segment;
     }
-    return deadest;
+    return found;
   }
 
   async #candidatesIn(segment: Segment): Promise<Candidate[]> {
@@ -247,10 +261,7 @@ async function mostRecent(
   const selected: Candidate[] = [];
   let budget = maxBytes;
   for (let next = mostRecentFirst.pop(); next !== undefined; next = mostRecentFirst.pop()) {
-    const { key, entry } = next;
-    // The cost includes the index entry. Inline bodies have no other cost, and if all of them were copied, no space
-    // would be freed.
-    const cost = (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
+    const cost = costOf([next]);
     if (cost <= budget) {
       budget -= cost;
       selected.push(next);
@@ -258,6 +269,18 @@ async function mostRecent(
     await pause();
   }
   return selected;
+}
+
+/**
+ * Returns the space that copies of artifacts take. It includes the index entries. Inline bodies have no other cost, and if all of
+ * them were copied, no space would be freed.
+ */
+function costOf(candidates: readonly Candidate[]): number {
+  let bytes = 0;
+  for (const { key, entry } of candidates) {
+    bytes += (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
+  }
+  return bytes;
 }
 
 function deadBytesOf({ fileBytes, counts }: Segment): number {

@@ -62,7 +62,14 @@ export class SegmentWriter {
     // used since.
     this.#usage = new Usage(maxBytes / 2);
     this.#committer = new Committer(index, segments, space, settings.fsync);
-    this.#compaction = new Compaction(index, segments, this.#committer, this.#usage, space);
+    this.#compaction = new Compaction(
+      index,
+      segments,
+      this.#committer,
+      this.#usage,
+      space,
+      settings.maxBytes !== undefined,
+    );
     this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, {
       evict: () => this.#compaction.evictColdest(() => this.#quota.free),
       progress: () => this.#committer.progress(),

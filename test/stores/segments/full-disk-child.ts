@@ -1,6 +1,6 @@
 // Program of full-disk.test.ts: `full-disk-child.ts dir scenario`. Uses a store on a file system that another program fills.
 // Writes its observations to stdout as one line of JSON.
-import { open, stat, statfs, truncate } from 'node:fs/promises';
+import { open, stat, statfs, truncate, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode } from '../../../src/contract/errors.js';
 import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
@@ -99,6 +99,34 @@ const SCENARIOS: Record<string, () => Promise<object>> = {
     const sizeAfter = await reserveSize();
     await store.close();
     return { sizeBefore, sizeAfter, outcomes };
+  },
+
+  /** An upload finds a segment with dead bytes, but no space to copy its live ones. */
+  async reclaim() {
+    const result: Record<string, unknown> = {};
+    for (const maxBytes of [undefined, 100_000_000]) {
+      const store = await segmentStore(`${storeDir}${maxBytes}`, { maxBytes });
+      await putSmall(store, 30, 100_000);
+      await putSmall(store, 3, 100_000); // replaces
+      await fillRest();
+      const uploads = [await outcomeOf(put(store, 'tiny', content(1000)))];
+      for (let index = 0; index < 20; index++) await store.delete(`small/${index}`);
+      uploads.push(await outcomeOf(put(store, 'tiny', content(1000))));
+      const { artifacts } = store.stats();
+      await store.close();
+      await unlink(join(dir, 'ballast'));
+      result[`${maxBytes}`] = { uploads, artifacts };
+    }
+    return result;
+  },
+
+  /** The file system does not report its size. */
+  async unlimited() {
+    const store = await segmentStore(storeDir);
+    await putSmall(store, 3, 100_000);
+    const outcomes = await deleteAll(store, 3);
+    await store.close();
+    return { outcomes };
   },
 
   /** Another process tries to open the store for writing. */

@@ -49,3 +49,14 @@ testWithMount('a reserve of another size is used, too', async (t) => {
 testWithMount('a process that cannot open the store does not remove the reserve of the writer', async (t) => {
   t.deepEqual(await run(t, 'locked'), { opened: 'ERR_HOTBLOB_LOCKED', isKept: true });
 });
+
+testWithMount('an upload evicts at most as much as it finds dead, and nothing without `maxBytes`', async (t) => {
+  t.deepEqual(await run(t, 'reclaim'), {
+    undefined: { uploads: [FULL, FULL], artifacts: 10 },
+    100000000: { uploads: [FULL, 'done'], artifacts: 1 },
+  });
+});
+
+testWithMount('a file system that does not report its size is not full', async (t) => {
+  t.deepEqual(await run(t, 'unlimited', 'size=0'), { outcomes: { done: 3 } });
+});
