@@ -151,8 +151,8 @@ export class SegmentSet {
    * @throws the error of the system call
    */
   async write(segment: Segment, chunks: readonly Uint8Array[], position: number): Promise<void> {
-    const end = chunks.reduce((sum, chunk) => sum + chunk.byteLength, position);
-    await this.#space.assertBody(Math.max(0, end - segment.writtenEnd));
+    const length = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
+    await this.#space.assertBody(segment.growthOf(position, length));
     await segment.write(chunks, position);
   }
 

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { retryIfFull } from '../disk-full.js';
+import { WrittenRanges } from './written-ranges.js';
 
 /**
  * Totals of a segment. They are also stored in the index, so that a store can be opened without a scan of its entries.
@@ -46,8 +47,8 @@ export class Segment {
   syncError: unknown;
   /** Whether bytes were written since the last sync. */
   isDirty = false;
-  /** Offset up to which bytes of the file have been written, which failed uploads may have left after {@link end}. */
-  writtenEnd: number;
+  /** Written bytes of the file, which failed uploads may have left after {@link end}. */
+  readonly #written = new WrittenRanges();
 
   /** Mode of the file when it is created. */
   readonly #mode: number;
@@ -69,7 +70,7 @@ export class Segment {
     this.path = path;
     this.#mode = mode;
     this.end = end;
-    this.writtenEnd = end;
+    this.#written.add(0, end);
     this.counts = counts;
     this.inlineCount = inlineCount;
     this.#isNameSynced = end > 0;
@@ -120,6 +121,11 @@ export class Segment {
     }
   }
 
+  /** Returns the number of bytes by which a write of `length` bytes at `position` increases the disk usage. */
+  growthOf(position: number, length: number): number {
+    return this.#written.unwrittenBytes(position, position + length);
+  }
+
   /** Writes all `chunks` consecutively, starting at `position`. */
   write(chunks: readonly Uint8Array[], position: number): Promise<void> {
     return retryIfFull(() => this.#write(chunks, position));
@@ -135,7 +141,7 @@ export class Segment {
         const partBytes = part.reduce((sum, chunk) => sum + chunk.byteLength, 0);
         const { bytesWritten } = await handle.writev(part, partPosition);
         written += bytesWritten;
-        this.writtenEnd = Math.max(this.writtenEnd, position + written);
+        this.#written.add(position, position + written);
         if (bytesWritten < partBytes) break;
         partPosition += partBytes;
       }
@@ -146,7 +152,7 @@ export class Segment {
     for (const chunk of chunks) {
       for (let done = Math.max(0, written - start); done < chunk.byteLength; ) {
         done += (await handle.write(chunk, done, chunk.byteLength - done, position + start + done)).bytesWritten;
-        this.writtenEnd = Math.max(this.writtenEnd, position + start + done);
+        this.#written.add(position + start, position + start + done);
       }
       start += chunk.byteLength;
     }

@@ -2,6 +2,7 @@
 // Writes its observations to stdout as one line of JSON.
 import { open, stat, statfs, truncate, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { errnoCode } from '../../../src/contract/errors.js';
 import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
 import { content, put } from '../fixture.js';
@@ -118,6 +119,31 @@ const SCENARIOS: Record<string, () => Promise<object>> = {
       result[`${maxBytes}`] = { uploads, artifacts };
     }
     return result;
+  },
+
+  /** A client has announced more bytes than are free, and sends few. */
+  async 'slow upload'() {
+    const store = await segmentStore(storeDir);
+    const slow = new PassThrough();
+    const slowOutcome = outcomeOf(store.put('slow', slow, { size: 60_000_000 }));
+    await new Promise<void>((resolve) => {
+      const isWritten = (bytes: number): void => {
+        if ((store.stats().bytes ?? 0) >= bytes) resolve();
+        else setImmediate(isWritten, bytes);
+      };
+      slow.write(content(300_000));
+      isWritten(300_000);
+    });
+    const others: unknown[] = [];
+    for (const bytes of [1000, 100_000, 1_000_000])
+      others.push(await outcomeOf(put(store, `${bytes}`, content(bytes))));
+    // Filling the hole takes space, too.
+    slow.on('error', () => {});
+    for (let written = 0; written < 16_000_000; written += 100_000) slow.write(content(100_000));
+    const slowEnd = await slowOutcome;
+    const free = await freeBytes();
+    await store.close();
+    return { others, slowEnd, isSpaceKept: free >= 128 * 1024 };
   },
 
   /** The file system does not report its size. */

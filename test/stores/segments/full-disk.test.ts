@@ -60,3 +60,7 @@ testWithMount('an upload evicts at most as much as it finds dead, and nothing wi
 testWithMount('a file system that does not report its size is not full', async (t) => {
   t.deepEqual(await run(t, 'unlimited', 'size=0'), { outcomes: { done: 3 } });
 });
+
+testWithMount('an upload that announces more than the free space and stalls does not block others', async (t) => {
+  t.deepEqual(await run(t, 'slow upload'), { others: ['done', 'done', 'done'], slowEnd: FULL, isSpaceKept: true });
+});
