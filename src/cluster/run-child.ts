@@ -63,5 +63,6 @@ export function runChild(start: StartProcess): void {
   process.on('SIGTERM', () => void link.send({ type: 'leave' }));
   // The parent has been killed. node:cluster ends the process only if the application has not changed that.
   process.once('disconnect', () => process.exit(0));
+  if (!process.connected) process.exit(0);
   void link.send({ type: 'hello' });
 }
