@@ -15,6 +15,7 @@ import {
   isAt,
   type Location,
 } from './index-entry.js';
+import { ReadSnapshot } from './read-snapshot.js';
 import type { SegmentCounts } from './segment.js';
 
 /** Changes that are made by one commit. Either all of them take effect, or none. */
@@ -58,6 +59,8 @@ export class SegmentIndex {
   readonly #changedKeys: string[] = [];
   /** Entries that were read and that this process has not changed since. Undefined for a reader: another process changes them. */
   readonly #cache: TwoGenerationMap<string, IndexEntry> | undefined;
+  /** Undefined for a writer. */
+  readonly #snapshot: ReadSnapshot | undefined;
 
   /**
    * Opens the index. A writer creates it if it does not exist.
@@ -77,12 +80,14 @@ export class SegmentIndex {
     this.#options = options;
     this.#databases = openDatabases(path, options);
     this.#cache = options.readOnly ? undefined : new TwoGenerationMap(CACHED_ENTRIES);
+    this.#snapshot = options.readOnly ? new ReadSnapshot(this.#databases.root) : undefined;
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the entry is corrupt */
   get(key: string): IndexEntry | undefined {
     const cached = this.#cache?.get(key);
     if (cached !== undefined) return cached;
+    this.#snapshot?.use();
     const bytes = this.#databases.entries.getBinaryFast(key);
     if (bytes === undefined) return undefined;
     const entry = decodeEntry(key, bytes, bytes.length);
