@@ -34,11 +34,16 @@ interface Owner {
   readonly isInside: boolean;
 }
 
+/** Receives a connection of another process to the owner of a lock. The connection may be half-open. */
+export type ConnectionListener = (socket: Socket) => void;
+/** Connects to the owner of a lock. Resolves to undefined if it has ended, or if it cannot accept the connection. */
+export type Connect = () => Promise<Socket | undefined>;
+
 export interface WriterLockOptions {
   /** Name of the lock, without an extension. Default: `writer`. */
   readonly name?: string;
-  /** Receives the connections of other processes to the socket of the owner, half-open ones too. Default: they are closed. */
-  readonly onConnection?: (socket: Socket) => void;
+  /** Receives the connections of other processes to the socket of the owner. Default: they are closed. */
+  readonly onConnection?: ConnectionListener;
 }
 
 /**
@@ -109,10 +114,10 @@ export class WriterLock {
     if (owner !== undefined && (await isListening(directory, owner))) throw lockedError(directory, owner.pid);
   }
 
-  /** Connects to the socket of the process that holds the lock. Resolves to undefined if there is none. */
-  static async connectToOwner(directory: string, name: string): Promise<Socket | undefined> {
+  /** Returns how to connect to the process that holds the lock, or undefined if there is no record of one. */
+  static async findOwner(directory: string, name: string): Promise<Connect | undefined> {
     const owner = await findOwner(directory, name);
-    return owner && withSocketPath(directory, owner, connectTo);
+    return owner && (() => withSocketPath(directory, owner, connectTo));
   }
 
   async release(): Promise<void> {
@@ -207,7 +212,7 @@ async function listen(
   directory: string,
   name: string,
   permissions: Permissions,
-  onConnection: (socket: Socket) => void,
+  onConnection: ConnectionListener,
 ): Promise<{ readonly server: Server; readonly owner: Owner }> {
   const file = `${name}-${randomBytes(8).toString('hex')}.socket`;
   const inside: Owner = { pid: process.pid, socket: file, isInside: true };

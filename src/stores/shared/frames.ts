@@ -24,8 +24,10 @@ export const FRAME = {
   ending: 8,
   /** From a reader: number of a message of the writer that is processed, as JSON. */
   done: 9,
-  /** From the writer: the statistics of its store, as JSON. */
+  /** From the writer: the statistics of its store, as JSON. Sent regularly, so that a reader detects a writer that is stopped. */
   stats: 10,
+  /** From the writer: it has accepted the connection. A connection beyond its descriptors is closed without this message. */
+  hello: 11,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];
@@ -71,8 +73,13 @@ export class FrameParser {
     this.#listener = listener;
   }
 
-  /** Announces that the next `bytes` bytes are a body. Called in {@link FrameListener.onMessage}. */
+  /**
+   * Announces that the next `bytes` bytes are a body. Called in {@link FrameListener.onMessage}.
+   *
+   * @throws Error if `bytes` is not a number of bytes
+   */
   expectBody(bytes: number): void {
+    if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`body of ${bytes} bytes`);
     this.#rawBytes = bytes;
   }
 
@@ -118,7 +125,7 @@ export class FrameParser {
       throw new Error(`message of ${this.#missing} bytes`);
     }
     this.#hasHeader = this.#missing > 0;
-    if (!this.#hasHeader) this.#listener.onMessage(this.#type, Buffer.alloc(0));
+    if (!this.#hasHeader && this.#type !== FRAME.data) this.#listener.onMessage(this.#type, Buffer.alloc(0));
     return HEADER_BYTES;
   }
 }

@@ -19,6 +19,12 @@ export function decodeError({ code, message }: RemoteError): Error {
 
 /** Returns the error of an operation whose writer has ended before its result arrived. */
 export function writerGoneError(cause?: unknown): HotblobError {
-  const message = 'the process that writes to the store ended, or did not open it in time';
+  const message = 'the process that writes to the store ended, or did not respond in time';
   return new HotblobError('ERR_HOTBLOB_WRITER_GONE', message, cause === undefined ? undefined : { cause });
+}
+
+/** Returns the error of a list during which this process became the writer, so that its store was opened again. */
+export function interruptedListError(cause: unknown): HotblobError {
+  const message = 'list: interrupted, because this process became the writer; list again';
+  return new HotblobError('ERR_HOTBLOB_WRITER_GONE', message, { cause });
 }

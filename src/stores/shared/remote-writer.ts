@@ -1,18 +1,13 @@
-import { once } from 'node:events';
-import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
-import { releaseFile } from '../../page-cache/release-file.js';
-import { chunksOf } from '../body.js';
-import { FRAME, FrameParser, sendFrame } from './frames.js';
-import { decodeError, writerGoneError } from './remote-error.js';
-import type { WriterRequest } from './writer.js';
+import type { Connect } from '../segments/writer-lock.js';
+import { writerGoneError } from './remote-error.js';
+import { SILENCE_MS, WriterChannel } from './writer-channel.js';
 
-/** Time that a failed upload waits until the writer has discarded it, in milliseconds. */
-const DISCARD_TIMEOUT_MS = 5000;
 /** Maximum number of idle connections that are kept for further requests. */
 const MAX_IDLE = 8;
+/** Interval at which the process checks whether the writer still sends messages, in milliseconds. */
+const CHECK_INTERVAL_MS = 1000;
 
 export interface WriterEvents {
   onEnding(): void;
@@ -21,236 +16,148 @@ export interface WriterEvents {
 
 /** Writer in another process. */
 export class RemoteWriter {
-  readonly #connect: () => Promise<Socket | undefined>;
-  readonly #control: Exchange;
-  readonly #idle: Exchange[] = [];
-  readonly #busy = new Set<Exchange>();
+  readonly #connect: Connect;
+  /** Connection for the messages of the writer. */
+  readonly #control: WriterChannel;
+  readonly #idle: WriterChannel[] = [];
+  readonly #busy = new Set<WriterChannel>();
+  readonly #running = new Set<Promise<unknown>>();
+  #isAttached = false;
+  #isEnding = false;
   /** Statistics of the store of the writer. */
-  stats: StoreStats;
+  stats: StoreStats = {};
 
   /**
    * Connects to the writer, and waits until its store is open. Resolves to undefined if there is no writer.
    *
    * @param connect opens a connection to the writer
+   * @param signal cancels the wait
    * @param events called when the writer is about to close its store, and when it has ended or closed it
+   * @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer does not respond in time
    */
-  static async attach(
-    connect: () => Promise<Socket | undefined>,
-    events: WriterEvents,
-  ): Promise<RemoteWriter | undefined> {
-    const socket = await connect();
-    if (socket === undefined) return undefined;
-    const control = new Exchange(socket);
+  static async attach(connect: Connect, signal: AbortSignal, events: WriterEvents): Promise<RemoteWriter | undefined> {
+    let writer: RemoteWriter;
+    const start = performance.now();
     try {
-      const stats = await control.request({ kind: 'attach' });
-      return new RemoteWriter(connect, control, stats as StoreStats, events); // the writer answers with its statistics
-    } catch {
-      control.destroy();
+      writer = new RemoteWriter(connect, await WriterChannel.open(connect), events);
+    } catch (error) {
+      if (performance.now() - start >= SILENCE_MS) throw error; // it is stopped, and keeps the lock
       return undefined;
     }
+    return (await writer.#attach(signal)) ? writer : undefined;
   }
 
-  private constructor(
-    connect: () => Promise<Socket | undefined>,
-    control: Exchange,
-    stats: StoreStats,
-    { onEnding, onClosed }: WriterEvents,
-  ) {
+  private constructor(connect: Connect, control: WriterChannel, events: WriterEvents) {
     this.#connect = connect;
     this.#control = control;
-    this.stats = stats;
+    const watch = setInterval(() => this.#checkSilence(), CHECK_INTERVAL_MS).unref();
     control.onStats = (changed) => {
       this.stats = changed;
     };
-    control.onEnding = onEnding;
-    control.onClosed = () => {
-      this.close();
-      onClosed();
+    control.onEnding = async () => {
+      this.#isEnding = true;
+      if (this.#isAttached) events.onEnding();
+      await this.settled();
     };
-    if (control.isClosed) setImmediate(control.onClosed);
+    control.onClosed = () => {
+      clearInterval(watch);
+      this.close();
+      if (this.#isAttached) events.onClosed();
+    };
+  }
+
+  async #attach(signal: AbortSignal): Promise<boolean> {
+    const cancel = (): void => this.#control.destroy();
+    signal.addEventListener('abort', cancel);
+    try {
+      signal.throwIfAborted();
+      this.stats = (await this.#control.request({ kind: 'attach' })) as StoreStats; // the result of the request
+      this.#isAttached = true;
+      this.#control.unref();
+      return true;
+    } catch {
+      this.#control.destroy();
+      if (this.#isSilent) throw writerGoneError();
+      return false;
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  }
+
+  /** Whether the writer has ended, or is about to. */
+  get isEnding(): boolean {
+    return this.#isEnding || this.#control.isClosed;
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer ends before the result arrives */
-  async put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
-    const { size, metadata, ifAbsent } = options;
-    return this.#with(async (exchange) => {
-      const request: WriterRequest = { kind: 'put', key, size, metadata, ifAbsent };
-      return exchange.upload(request, body, options);
-    });
+  put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
+    return this.#with((channel) => channel.upload(key, body, options));
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer ends before the result arrives */
   async delete(key: string): Promise<boolean> {
-    const { existed } = (await this.#with((exchange) => exchange.request({ kind: 'delete', key }))) as {
+    const { existed } = (await this.#with((channel) => channel.request({ kind: 'delete', key }))) as {
       existed: boolean; // the result of a deletion
     };
     return existed;
-  }
-
-  get isClosed(): boolean {
-    return this.#control.isClosed;
   }
 
   sendReads(keys: readonly string[]): void {
     this.#control.sendReads(keys);
   }
 
+  /** Waits until all requests have settled. */
+  async settled(): Promise<void> {
+    await Promise.allSettled(this.#running);
+  }
+
   close(): void {
     this.#control.destroy();
-    for (const exchange of [...this.#idle, ...this.#busy]) exchange.destroy();
+    for (const channel of [...this.#idle, ...this.#busy]) channel.destroy();
   }
 
-  async #with<T>(use: (exchange: Exchange) => Promise<T>): Promise<T> {
-    let exchange = this.#idle.pop();
-    while (exchange?.isClosed) exchange = this.#idle.pop();
-    if (exchange === undefined) {
-      const socket = await this.#connect();
-      if (socket === undefined) throw writerGoneError();
-      exchange = new Exchange(socket);
-    }
-    this.#busy.add(exchange);
-    exchange.ref();
+  get #isSilent(): boolean {
+    return performance.now() - this.#control.heardAt >= SILENCE_MS;
+  }
+
+  /** Fails the requests if the writer is stopped. Its connection remains, because it may be continued. */
+  #checkSilence(): void {
+    if (!this.#isSilent) return;
+    // If this process was stopped, messages of the writer have arrived and are received in this turn of the event loop.
+    setImmediate(() => {
+      if (!this.#isSilent) return;
+      if (!this.#isAttached) this.#control.destroy();
+      for (const channel of this.#busy) channel.destroy();
+    });
+  }
+
+  #with<T>(use: (channel: WriterChannel) => Promise<T>): Promise<T> {
+    const running = this.#perform(use);
+    this.#running.add(running);
+    const end = (): void => void this.#running.delete(running);
+    running.then(end, end);
+    return running;
+  }
+
+  async #perform<T>(use: (channel: WriterChannel) => Promise<T>): Promise<T> {
+    let channel = this.#idle.pop();
+    while (channel?.isClosed) channel = this.#idle.pop();
+    channel ??= await WriterChannel.open(this.#connect);
+    this.#busy.add(channel);
+    channel.ref();
     try {
-      const result = await use(exchange);
-      if (this.#idle.length < MAX_IDLE && !this.#control.isClosed) this.#idle.push(exchange);
-      else exchange.destroy();
+      // The writer does not wait for requests that are sent after its message was acknowledged.
+      if (this.isEnding) throw writerGoneError();
+      const result = await use(channel);
+      if (this.#idle.length < MAX_IDLE && !channel.isClosed && !this.#control.isClosed) this.#idle.push(channel);
+      else channel.destroy();
       return result;
     } catch (error) {
-      exchange.destroy();
+      channel.destroy();
       throw error;
     } finally {
-      exchange.unref();
-      this.#busy.delete(exchange);
+      channel.unref();
+      this.#busy.delete(channel);
     }
-  }
-}
-
-interface PendingResult {
-  resolve(result: object): void;
-  reject(error: Error): void;
-}
-
-/** Connection to the writer, for one request at a time. */
-class Exchange {
-  readonly #socket: Socket;
-  #pending: PendingResult | undefined;
-  onStats = (_stats: StoreStats): void => {};
-  onEnding = (): void => {};
-  onClosed = (): void => {};
-
-  constructor(socket: Socket) {
-    this.#socket = socket;
-    const parser = new FrameParser({
-      onMessage: (type, payload) => this.#onMessage(type, payload),
-      onBody: () => socket.destroy(),
-    });
-    socket.on('data', (chunk: Buffer) => parser.push(chunk));
-    socket.on('error', () => {}); // 'close' follows
-    socket.on('end', () => socket.destroy());
-    socket.on('close', () => {
-      this.#settle((pending) => pending.reject(writerGoneError()));
-      this.onClosed();
-    });
-  }
-
-  get isClosed(): boolean {
-    return this.#socket.destroyed;
-  }
-
-  ref(): void {
-    this.#socket.ref();
-  }
-
-  unref(): void {
-    this.#socket.unref();
-  }
-
-  destroy(): void {
-    this.#socket.destroy();
-  }
-
-  /** Sends a request and resolves to its result. */
-  request(request: WriterRequest): Promise<object> {
-    const result = new Promise<object>((resolve, reject) => {
-      this.#pending = { resolve, reject };
-    });
-    if (this.isClosed) this.#settle((pending) => pending.reject(writerGoneError()));
-    else sendFrame(this.#socket, FRAME.request, request);
-    return result;
-  }
-
-  /** Sends an upload as its body arrives. If the body fails, the connection has to be destroyed. */
-  async upload(request: WriterRequest, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
-    let isSettled = false;
-    const result = this.request(request).finally(() => {
-      isSettled = true;
-    });
-    const socket = this.#socket;
-    const onAbort = (): void => void socket.end();
-    options.signal?.addEventListener('abort', onAbort);
-    // The request and the beginning of the body leave in one system call.
-    socket.cork();
-    setImmediate(() => socket.uncork());
-    try {
-      const sent = (async () => {
-        for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) {
-          if (isSettled) break; // the writer has refused the upload
-          const isBelowMark = options.size === undefined ? sendFrame(socket, FRAME.data, chunk) : socket.write(chunk);
-          if (!isBelowMark) await drained(socket);
-        }
-        if (!isSettled) sendFrame(socket, FRAME.end);
-      })();
-      sent.catch(() => {}); // the caller discards the body if the writer refuses the upload
-      // The writer refuses an upload before its end, and the body may fail before there is a result.
-      await Promise.race([sent, result]);
-      return await result;
-    } catch (error) {
-      // The writer discards the upload when the connection is half-closed.
-      socket.end();
-      await Promise.race([result.catch(() => {}), delay(DISCARD_TIMEOUT_MS, undefined, { ref: false })]);
-      throw options.signal?.aborted ? options.signal.reason : error;
-    } finally {
-      options.signal?.removeEventListener('abort', onAbort);
-    }
-  }
-
-  sendReads(keys: readonly string[]): void {
-    if (!this.isClosed) sendFrame(this.#socket, FRAME.reads, keys);
-  }
-
-  #onMessage(type: number, payload: Buffer): void {
-    const message = JSON.parse(payload.toString());
-    if (type === FRAME.result) this.#settle((pending) => pending.resolve(message));
-    else if (type === FRAME.error) this.#settle((pending) => pending.reject(decodeError(message)));
-    else if (type === FRAME.stats) this.onStats(message);
-    else if (type === FRAME.release) void this.#release(message);
-    else if (type === FRAME.ending) {
-      this.onEnding();
-      sendFrame(this.#socket, FRAME.done, message);
-    }
-  }
-
-  async #release({ id, path }: { readonly id: number; readonly path: string }): Promise<void> {
-    await releaseFile(path);
-    if (!this.isClosed) sendFrame(this.#socket, FRAME.done, { id });
-  }
-
-  #settle(use: (pending: PendingResult) => void): void {
-    const pending = this.#pending;
-    this.#pending = undefined;
-    if (pending !== undefined) use(pending);
-  }
-}
-
-/** Resolves when more bytes can be sent, or when the connection is closed. */
-async function drained(socket: Socket): Promise<void> {
-  if (socket.destroyed) return;
-  const controller = new AbortController();
-  try {
-    await Promise.race(['drain', 'close'].map((event) => once(socket, event, { signal: controller.signal })));
-  } catch {
-    // The connection failed, which rejects the result.
-  } finally {
-    controller.abort();
   }
 }

@@ -9,7 +9,8 @@ import { createLayout } from '../segments/layout.js';
 import { loadLmdb } from '../segments/lmdb.js';
 import { type SegmentStoreOptions, segmentStore } from '../segments/store.js';
 import { WriterLock } from '../segments/writer-lock.js';
-import { ElectedStore, type SharedStore, type StoreAccess } from './elected-store.js';
+import { ElectedStore, type SharedStore } from './elected-store.js';
+import type { StoreAccess } from './store-access.js';
 
 export type { SharedStore } from './elected-store.js';
 
@@ -51,7 +52,7 @@ export async function sharedStore(dir: string, options: SharedStoreOptions): Pro
   const store = new ElectedStore(root, options.maxBytes !== undefined, {
     ...openers,
     lock: (onConnection) => WriterLock.acquire(lockDirectory, permissions, { name: LOCK_NAME, onConnection }),
-    connect: () => WriterLock.connectToOwner(lockDirectory, LOCK_NAME),
+    findWriter: () => WriterLock.findOwner(lockDirectory, LOCK_NAME),
   });
   await store.start();
   return store;

@@ -10,7 +10,8 @@ export interface ToChild {
   readonly request:
     | { readonly kind: 'put'; readonly key: string; readonly bytes: string; readonly options: Partial<PutOptions> }
     | { readonly kind: 'get' | 'delete'; readonly key: string }
-    | { readonly kind: 'stats' | 'close' };
+    | { readonly kind: 'begin'; readonly key: string; readonly length: number }
+    | { readonly kind: 'stats' | 'close' | 'exhaust' | 'free' };
 }
 
 export type FromChild = { readonly id: number } & ({ readonly result: unknown } | { readonly error: RemoteError });
@@ -27,9 +28,13 @@ export class SharingProcess {
     t: { teardown(task: () => unknown): void },
     dir: string,
     options: SharedStoreOptions,
+    maxDescriptors?: number,
   ): Promise<SharingProcess> {
     const args = ['--import=tsx', PROGRAM, dir, JSON.stringify(options)];
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
+    const limit = maxDescriptors === undefined ? '' : `ulimit -n ${maxDescriptors}; `;
+    const child = spawn('sh', ['-c', `${limit}exec "$0" "$@"`, process.execPath, ...args], {
+      stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    });
     t.teardown(() => child.kill('SIGKILL'));
     const sharing = new SharingProcess(child);
     await new Promise<void>((resolve, reject) => {
@@ -76,6 +81,21 @@ export class SharingProcess {
 
   async close(): Promise<void> {
     await this.#perform({ kind: 'close' });
+  }
+
+  /** Begins an upload of `length` bytes that never ends. Resolves when the bytes are sent. */
+  async begin(key: string, length: number): Promise<void> {
+    await this.#perform({ kind: 'begin', key, length });
+  }
+
+  /** Opens files until the process has no more descriptors. */
+  async exhaust(): Promise<void> {
+    await this.#perform({ kind: 'exhaust' });
+  }
+
+  /** Closes the files of {@link exhaust}. */
+  async free(): Promise<void> {
+    await this.#perform({ kind: 'free' });
   }
 
   async kill(): Promise<void> {

@@ -1,0 +1,202 @@
+import type { Socket } from 'node:net';
+import { Readable } from 'node:stream';
+import { HotblobError } from '../../contract/errors.js';
+import type { StoreStats } from '../../contract/store.js';
+import { recordRead } from '../record-read.js';
+import { FRAME, FrameParser, type FrameType, sendFrame } from './frames.js';
+import { encodeError, writerGoneError } from './remote-error.js';
+import type { WritableStore } from './store-access.js';
+import type { WriterRequest } from './writer-request.js';
+
+/**
+ * Time in milliseconds that a deletion or replacement waits until all readers have closed the file. After one second a handler
+ * checks a file by itself.
+ */
+const NOTICE_TIMEOUT_MS = 1000;
+/** Size of the messages in memory at which a reader that does not receive them is disconnected. It connects again later. */
+const MAX_UNSENT_BYTES = 1024 * 1024;
+
+interface ConnectionContext {
+  readonly store: Promise<WritableStore>;
+  run<T>(task: () => Promise<T>): Promise<T>;
+  /** Whether a reader may attach. */
+  acceptsReaders(): boolean;
+  onClosed(): void;
+}
+
+/** Connection of a reader to this process: for one request at a time, or, after `attach`, for messages of both sides. */
+export class ReaderConnection {
+  readonly #socket: Socket;
+  readonly #context: ConnectionContext;
+  readonly #parser: FrameParser;
+  /** Aborted when the connection is closed. */
+  readonly #gone = new AbortController();
+  #body: Readable | undefined;
+  #isResponding = false;
+  #role: 'requests' | 'attaching' | 'attached' = 'requests';
+  /** Ends of the waits until the reader has processed a message, by the number of the message. */
+  readonly #notices = new Map<number, () => void>();
+  #noticeCount = 0;
+  /** Whether the reader has not responded in time to the last message. */
+  #isSlow = false;
+
+  constructor(socket: Socket, context: ConnectionContext) {
+    this.#socket = socket;
+    this.#context = context;
+    this.#parser = new FrameParser({
+      onMessage: (type, payload) => this.#onMessage(type, payload),
+      onBody: (chunk) => {
+        if (this.#body?.push(chunk) === false) socket.pause();
+      },
+    });
+    socket.unref();
+    socket.on('error', () => {}); // 'close' follows
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#parser.push(chunk);
+      } catch {
+        socket.destroy(); // not one of our processes
+      }
+    });
+    // The reader has cancelled its upload and waits until it is discarded, or the reader has ended.
+    socket.on('end', () => {
+      this.#abandon();
+      if (!this.#isResponding) socket.destroy();
+    });
+    socket.on('close', () => {
+      this.#abandon();
+      this.#settleNotices();
+      context.onClosed();
+    });
+    sendFrame(socket, FRAME.hello);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** Sends statistics to a reader that is attached, or waits until the store is open. */
+  sendStats(stats: StoreStats): void {
+    if (this.#role !== 'requests') this.#send(FRAME.stats, stats);
+  }
+
+  /** Makes the reader close a file. Returns undefined if there is nothing to wait for. */
+  release(path: string): Promise<void> | undefined {
+    return this.#notify(FRAME.release, { path });
+  }
+
+  /** Makes the reader send its next requests to the next writer. */
+  announceEnd(): Promise<void> | undefined {
+    return this.#notify(FRAME.ending, {});
+  }
+
+  /** Discards the upload in progress. */
+  #abandon(): void {
+    if (this.#gone.signal.aborted) return;
+    const message = 'the process that sent the upload has cancelled it';
+    this.#gone.abort(new HotblobError('ERR_HOTBLOB_CLIENT_GONE', message));
+    this.#body?.destroy(this.#gone.signal.reason);
+  }
+
+  /** Sends a message to an attached reader, and waits until the reader has processed it. */
+  #notify(type: FrameType, message: object): Promise<void> | undefined {
+    if (this.#role !== 'attached') return undefined;
+    const id = ++this.#noticeCount;
+    this.#send(type, { id, ...message });
+    // A process that is stopped delays the writer only once.
+    if (this.#isSlow) return undefined;
+    return new Promise((resolve) => {
+      const timeout = setTimeout(() => {
+        this.#isSlow = true;
+        this.#settleNotices();
+      }, NOTICE_TIMEOUT_MS); // keeps the process alive, because its own uploads wait too
+      this.#notices.set(id, () => {
+        clearTimeout(timeout);
+        this.#notices.delete(id);
+        resolve();
+      });
+    });
+  }
+
+  #settleNotices(): void {
+    for (const settle of this.#notices.values()) settle();
+  }
+
+  #send(type: FrameType, message: object): void {
+    sendFrame(this.#socket, type, message);
+    if (this.#socket.writableLength > MAX_UNSENT_BYTES) this.#socket.destroy();
+  }
+
+  #onMessage(type: number, payload: Buffer): void {
+    switch (type) {
+      case FRAME.request:
+        this.#onRequest(JSON.parse(payload.toString()));
+        return;
+      case FRAME.end:
+        this.#body?.push(null);
+        this.#socket.resume(); // for the next request
+        return;
+      case FRAME.reads:
+        void this.#recordReads(JSON.parse(payload.toString()));
+        return;
+      case FRAME.done:
+        this.#isSlow = false;
+        this.#notices.get(JSON.parse(payload.toString()).id)?.();
+        return;
+      default:
+        throw new Error(`unknown message ${type}`);
+    }
+  }
+
+  #onRequest(request: WriterRequest): void {
+    if (this.#isResponding || this.#role !== 'requests') throw new Error('request during another one');
+    const { store, run } = this.#context;
+    if (request.kind === 'put') {
+      const { key, size, metadata, ifAbsent } = request;
+      if (size !== undefined) this.#parser.expectBody(size);
+      const body = new Readable({ read: () => void this.#socket.resume() });
+      body.on('error', () => {}); // the store may have stopped reading
+      this.#body = body;
+      const options = { signal: this.#gone.signal, size, metadata, ifAbsent };
+      void this.#respond(run(async () => (await store).put(key, body, options)));
+    } else if (request.kind === 'delete') {
+      void this.#respond(run(async () => ({ existed: await (await store).delete(request.key) })));
+    } else {
+      void this.#respond(this.#attach());
+    }
+  }
+
+  async #attach(): Promise<object> {
+    if (!this.#context.acceptsReaders()) throw writerGoneError();
+    this.#role = 'attaching';
+    const stats = (await this.#context.store).stats();
+    this.#role = 'attached';
+    return stats;
+  }
+
+  async #recordReads(keys: readonly string[]): Promise<void> {
+    try {
+      const store = await this.#context.store;
+      for (const key of keys) recordRead(store, key);
+    } catch {
+      this.#socket.destroy(); // the store is closed, or this is not one of our processes
+    }
+  }
+
+  async #respond(result: Promise<object>): Promise<void> {
+    this.#isResponding = true;
+    // After an error, the rest of a body may still follow, so the connection cannot be used again.
+    let isReusable = true;
+    try {
+      sendFrame(this.#socket, FRAME.result, await result);
+    } catch (error) {
+      isReusable = this.#body === undefined;
+      sendFrame(this.#socket, FRAME.error, encodeError(error));
+    }
+    this.#body = undefined;
+    this.#isResponding = false;
+    if (isReusable && !this.#gone.signal.aborted) return;
+    this.#socket.end();
+    this.#socket.resume(); // to receive the end of the connection
+  }
+}

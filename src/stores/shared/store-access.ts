@@ -1,0 +1,39 @@
+import type { Readable } from 'node:stream';
+import type { Artifact } from '../../contract/artifact.js';
+import type { GetOptions, PutOptions, PutResult, StoreEntry, StoreStats } from '../../contract/store.js';
+import type { Connect, ConnectionListener } from '../segments/writer-lock.js';
+
+/** Store of a process that only reads. */
+export interface ReadableStore {
+  get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
+  list(): AsyncIterable<StoreEntry>;
+  stats(): StoreStats;
+  close(): Promise<void>;
+}
+
+/** Store of the process that writes. */
+export interface WritableStore {
+  put(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
+  delete(key: string): Promise<boolean>;
+  stats(): StoreStats;
+}
+
+/** Lock of the writer. */
+export interface Lock {
+  release(): Promise<void>;
+}
+
+/** Access to the directory that processes share. */
+export interface StoreAccess {
+  openWriter(): Promise<ReadableStore & WritableStore>;
+  openReader(): Promise<ReadableStore>;
+  /**
+   * Acquires the lock of the writer.
+   *
+   * @param onConnection receives the connections of other processes
+   * @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process holds it
+   */
+  lock(onConnection: ConnectionListener): Promise<Lock>;
+  /** Returns how to connect to the process that holds the lock, or undefined if there is no record of one. */
+  findWriter(): Promise<Connect | undefined>;
+}

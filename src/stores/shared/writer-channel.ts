@@ -1,0 +1,183 @@
+import { once } from 'node:events';
+import type { Socket } from 'node:net';
+import type { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
+import { releaseFile } from '../../page-cache/release-file.js';
+import { chunksOf } from '../body.js';
+import type { Connect } from '../segments/writer-lock.js';
+import { FRAME, FrameParser, sendFrame } from './frames.js';
+import { decodeError, writerGoneError } from './remote-error.js';
+import type { WriterRequest } from './writer-request.js';
+
+/** Time that a failed upload waits until the writer has discarded it, in milliseconds. */
+const DISCARD_TIMEOUT_MS = 5000;
+/** Time after which a writer that sends nothing is considered stopped, in milliseconds. It sends statistics every second. */
+export const SILENCE_MS = 10_000;
+
+interface PendingResult {
+  resolve(result: object): void;
+  reject(error: Error): void;
+}
+
+/** Connection of a reader to the writer, for one request at a time. */
+export class WriterChannel {
+  readonly #socket: Socket;
+  #pending: PendingResult | undefined;
+  /** Time of the last message of the writer, by `performance.now()`. */
+  heardAt = performance.now();
+  onStats = (_stats: StoreStats): void => {};
+  /** Called when the writer is about to close its store. The message is acknowledged when the promise is resolved. */
+  onEnding = async (): Promise<void> => {};
+  onClosed = (): void => {};
+
+  /**
+   * Connects to the writer, and waits until it has accepted the connection.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if it does not
+   */
+  static async open(connect: Connect): Promise<WriterChannel> {
+    const socket = await connect().catch((cause: unknown) => {
+      throw writerGoneError(cause); // this process has no more descriptors
+    });
+    if (socket === undefined) throw writerGoneError();
+    const channel = new WriterChannel(socket);
+    const timeout = setTimeout(() => channel.destroy(), SILENCE_MS);
+    try {
+      await channel.#expectResult();
+    } finally {
+      clearTimeout(timeout);
+    }
+    return channel;
+  }
+
+  private constructor(socket: Socket) {
+    this.#socket = socket;
+    const parser = new FrameParser({
+      onMessage: (type, payload) => this.#onMessage(type, payload),
+      onBody: () => socket.destroy(),
+    });
+    socket.on('data', (chunk: Buffer) => {
+      try {
+        parser.push(chunk);
+      } catch {
+        socket.destroy(); // not one of our processes
+      }
+    });
+    socket.on('error', () => {}); // 'close' follows
+    socket.on('end', () => socket.destroy());
+    socket.on('close', () => {
+      this.#settle((pending) => pending.reject(writerGoneError()));
+      this.onClosed();
+    });
+  }
+
+  /** Whether the connection cannot be used for another request. */
+  get isClosed(): boolean {
+    return !this.#socket.writable;
+  }
+
+  ref(): void {
+    this.#socket.ref();
+  }
+
+  unref(): void {
+    this.#socket.unref();
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+
+  /** Sends a request and resolves to its result. */
+  request(request: WriterRequest): Promise<object> {
+    const result = this.#expectResult();
+    if (!this.isClosed) sendFrame(this.#socket, FRAME.request, request);
+    return result;
+  }
+
+  #expectResult(): Promise<object> {
+    return new Promise<object>((resolve, reject) => {
+      if (this.isClosed) reject(writerGoneError());
+      else this.#pending = { resolve, reject };
+    });
+  }
+
+  /** Sends an upload as its body arrives. If the body fails, the connection has to be destroyed. */
+  async upload(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
+    const { signal, metadata, ifAbsent } = options;
+    // A size that is no number of bytes fails when the body ends.
+    const size = Number.isSafeInteger(options.size) && Number(options.size) >= 0 ? options.size : undefined;
+    const socket = this.#socket;
+    let isSettled = false;
+    // The request and the beginning of the body leave in one system call.
+    socket.cork();
+    setImmediate(() => socket.uncork());
+    const result = this.request({ kind: 'put', key, size, metadata, ifAbsent }).finally(() => {
+      isSettled = true;
+    });
+    const onAbort = (): void => void socket.end();
+    signal?.addEventListener('abort', onAbort);
+    try {
+      const sent = (async () => {
+        for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) {
+          if (isSettled) return; // the writer has refused the upload
+          const isBelowMark = size === undefined ? sendFrame(socket, FRAME.data, chunk) : socket.write(chunk);
+          if (!isBelowMark) await drained(socket);
+        }
+        if (!isSettled) sendFrame(socket, FRAME.end);
+      })();
+      sent.catch(() => {}); // the caller discards the body if the writer refuses the upload
+      // The writer refuses an upload before its end, and the body may fail before there is a result.
+      await Promise.race([sent, result]);
+      return (await result) as PutResult; // of the request
+    } catch (error) {
+      // The writer discards the upload when the connection is half-closed.
+      socket.end();
+      await Promise.race([result.catch(() => {}), delay(DISCARD_TIMEOUT_MS, undefined, { ref: false })]);
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
+  /** Reports reads. If the writer does not receive, they are dropped, so that they do not fill the memory. */
+  sendReads(keys: readonly string[]): void {
+    if (!this.isClosed && !this.#socket.writableNeedDrain) sendFrame(this.#socket, FRAME.reads, keys);
+  }
+
+  #onMessage(type: number, payload: Buffer): void {
+    this.heardAt = performance.now();
+    const message = payload.byteLength === 0 ? {} : JSON.parse(payload.toString());
+    if (type === FRAME.hello || type === FRAME.result) this.#settle((pending) => pending.resolve(message));
+    else if (type === FRAME.error) this.#settle((pending) => pending.reject(decodeError(message)));
+    else if (type === FRAME.stats) this.onStats(message);
+    else if (type === FRAME.release) void this.#acknowledge(message, releaseFile(String(message.path)));
+    else if (type === FRAME.ending) void this.#acknowledge(message, this.onEnding());
+  }
+
+  /** Tells the writer that one of its messages is processed. */
+  async #acknowledge({ id }: { readonly id: number }, processed: Promise<void>): Promise<void> {
+    await processed.catch(() => {}); // the writer cannot do anything about it
+    if (!this.isClosed) sendFrame(this.#socket, FRAME.done, { id });
+  }
+
+  #settle(use: (pending: PendingResult) => void): void {
+    const pending = this.#pending;
+    this.#pending = undefined;
+    if (pending !== undefined) use(pending);
+  }
+}
+
+/** Resolves when more bytes can be sent, or when the connection is closed. */
+async function drained(socket: Socket): Promise<void> {
+  if (socket.destroyed) return;
+  const controller = new AbortController();
+  try {
+    await Promise.race(['drain', 'close'].map((event) => once(socket, event, { signal: controller.signal })));
+  } catch {
+    // The connection failed, which rejects the result.
+  } finally {
+    controller.abort();
+  }
+}
