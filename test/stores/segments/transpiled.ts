@@ -9,9 +9,9 @@ const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
 
 /**
  * Transpiles the sources and test programs to JavaScript in a temporary directory: child processes that are started hundreds
- * of times would otherwise do it each time. Returns the path of `program`, which is a file of this directory.
+ * of times would otherwise do it each time. Returns the path of `program`, which is a file of `test/stores/FOLDER`.
  */
-export async function transpiled(t: ExecutionContext, program: string): Promise<string> {
+export async function transpiled(t: ExecutionContext, program: string, folder = 'segments'): Promise<string> {
   const target = await temporaryDirectory(t);
   await writeFile(join(target, 'package.json'), '{"type":"module"}');
   await symlink(join(ROOT, 'node_modules'), join(target, 'node_modules'));
@@ -27,5 +27,5 @@ export async function transpiled(t: ExecutionContext, program: string): Promise<
       await writeFile(path, outputText);
     }
   }
-  return join(target, 'test/stores/segments', program.replace(/ts$/, 'js'));
+  return join(target, 'test/stores', folder, program.replace(/ts$/, 'js'));
 }
