@@ -29,7 +29,7 @@ async function maximum(measure: () => number, task: () => Promise<void>): Promis
 test.serial('128 simultaneous first requests open a file once and map it once', async (t) => {
   for (const kind of ['http', 'h2c'] as const) {
     const site = await openFileSite(t, kind);
-    const expected = writePattern(site.directory, 'file', 256 * KIB, 1);
+    const expected = writePattern(site.directory, 'file', 512 * KIB, 1);
     const largest = await maximum(
       () => Math.max(site.handler.stats().openFiles, descriptorsBelow(site.directory).length),
       async () => {
@@ -39,7 +39,7 @@ test.serial('128 simultaneous first requests open a file once and map it once', 
     );
     t.is(largest, 1);
     t.is(site.handler.stats().mappings, 1);
-    t.deepEqual(site.sent(), { mapped: 128 * 256 * KIB });
+    t.deepEqual(site.sent(), { mapped: 128 * 512 * KIB });
     await assertAllBack(t, site);
   }
 });

@@ -65,7 +65,8 @@ const text = fc.oneof(
   fc.constant('a'),
   fc.array(piece, { minLength: 1, maxLength: 2 }).map((pieces) => pieces.join('')),
 );
-const segment = text.map((name) => name.replace(/[/\\]/g, '-'));
+/** Segment of a namespace. Dot segments are refused. */
+const segment = text.map((name) => name.replace(/[/\\]/g, '-')).filter((name) => name !== '.' && name !== '..');
 const hash = fc.constantFrom('a', 'A', '_', 'a-a');
 
 const turborepoRequest: fc.Arbitrary<ArtifactRequest> = fc
