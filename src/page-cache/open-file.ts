@@ -106,6 +106,11 @@ export class OpenFile {
     return this.#references === 0;
   }
 
+  /** Whether {@link retire} was called. */
+  get isRetired(): boolean {
+    return this.#isRetired;
+  }
+
   /** Adds a reference, for a response, a mapped window or a read in flight. The holder calls {@link release} once. */
   retain(): void {
     this.#references++;

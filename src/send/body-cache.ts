@@ -4,8 +4,10 @@ import type { KeptBody, OpenFile } from '../page-cache/open-file.js';
 export const MAX_KEPT_BYTES = 256 * 1024;
 /** Number of bodies of the same size that must fit into the cache, so that a few large ones do not displace all others. */
 const MIN_BODIES = 64;
-/** Share of its limit to which a full cache is emptied, so that unused bodies are rarely searched for. */
-const EMPTIED_SHARE = 0.875;
+/** Memory that a body takes in addition to its bytes: its buffer, its object and its entry in the map of the file. */
+const OVERHEAD_BYTES = 1024;
+/** Maximum number of bodies. The event loop discards all of them within a few milliseconds. */
+const MAX_BODIES = 4096;
 /** Number of artifacts whose last use is remembered; a power of two. */
 const REMEMBERED_USES = 4096;
 
@@ -18,19 +20,49 @@ export interface ArtifactRegion {
   readonly version: string | undefined;
 }
 
+/** Node of a circular list. A new node is alone in its list. */
+class ListNode {
+  previous: ListNode = this;
+  next: ListNode = this;
+
+  insertBefore(node: ListNode): void {
+    this.previous = node.previous;
+    this.next = node;
+    node.previous.next = this;
+    node.previous = this;
+  }
+
+  unlink(): void {
+    this.previous.next = this.next;
+    this.next.previous = this.previous;
+    this.previous = this;
+    this.next = this;
+  }
+}
+
 /**
  * Small bodies of immutable files that are kept in memory, because a system call and a buffer cost more than the rest of their
  * response. A body belongs to an open file: it is discarded when the file is replaced, deleted or idle for long. A body is
  * kept from its second use on, so that artifacts that are used once do not displace others.
  */
 export class BodyCache {
-  readonly #bodies = new Set<Body>();
-  /** Hashes of the artifacts that were used last, by a part of the hash. */
-  readonly #uses = new Int32Array(REMEMBERED_USES);
   /** Total size of the bodies in bytes, including discarded ones that responses still send. */
   bytes = 0;
   /** Total size of the bodies that responses send now. */
   usedBytes = 0;
+  readonly #onIdle: () => void;
+  /** Head of the list of idle bodies. The least recently used body comes first. */
+  readonly #idle = new ListNode();
+  /** Hashes of the artifacts that were used last, by a part of the hash. */
+  readonly #uses = new Int32Array(REMEMBERED_USES);
+  /** Number of bodies without discarded ones. */
+  #count = 0;
+  #ticks = 0;
+
+  /** @param onIdle called when a body becomes idle: no response sends it any more */
+  constructor(onIdle: () => void) {
+    this.#onIdle = onIdle;
+  }
 
   /** Returns a body that is kept, otherwise undefined. */
   get({ file, offset, length, version }: ArtifactRegion): Body | undefined {
@@ -47,40 +79,72 @@ export class BodyCache {
   keep(region: ArtifactRegion, maxBytes: number): Body | undefined {
     const { file, offset, length } = region;
     if (length === 0 || length * MIN_BODIES > maxBytes || !this.#isRepeated(file, offset)) return undefined;
-    if (this.bytes + length > maxBytes) this.shrink(maxBytes * EMPTIED_SHARE - length);
-    if (this.bytes + length > maxBytes) return undefined;
+    if (file.isRetired || !file.canCopyResident) return undefined;
+    const maxOtherBytes = maxBytes - length - OVERHEAD_BYTES;
+    if (this.usedBytes > maxOtherBytes) return undefined;
+    if (this.#count >= MAX_BODIES && this.#leastRecent === undefined) return undefined;
     const memory = Buffer.allocUnsafeSlow(length);
     if (file.copyResident({ memory }, length, offset) !== length) return undefined;
     file.bodies.get(offset)?.discard();
+    this.shrink(maxOtherBytes);
+    if (this.#count >= MAX_BODIES) this.#leastRecent?.discard();
     const body = new Body(memory, region, this);
     file.bodies.set(offset, body);
-    this.#bodies.add(body);
-    this.bytes += length;
+    this.#count++;
+    this.bytes += body.size;
+    this.#addIdle(body);
     return body;
   }
 
-  /** Discards bodies until at most `maxBytes` bytes are left: first those that have not been used since the last search. */
+  /** Discards the least recently used bodies until at most `maxBytes` bytes are left, or only bytes in use. */
   shrink(maxBytes: number): void {
-    this.#discardUnused(maxBytes);
-    this.#discardUnused(maxBytes);
-  }
-
-  /** Discards the bodies that have not been used since the last search. */
-  discardUnused(): void {
-    this.#discardUnused(0);
-  }
-
-  /** Called once for each body, by {@link Body.discard}. */
-  forget(body: Body): void {
-    this.#bodies.delete(body);
-  }
-
-  #discardUnused(maxBytes: number): void {
-    for (const body of this.#bodies) {
-      if (this.bytes <= maxBytes) return;
-      if (body.isRecent) body.isRecent = false;
-      else body.discard();
+    while (this.bytes > maxBytes) {
+      const body = this.#leastRecent;
+      if (body === undefined) return;
+      body.discard();
     }
+  }
+
+  /** Increments the tick counter, and discards the bodies that have been idle for `maxIdleTicks` ticks. */
+  tick(maxIdleTicks: number): void {
+    this.#ticks++;
+    for (;;) {
+      const body = this.#leastRecent;
+      if (body === undefined || this.#ticks - body.idleSince < maxIdleTicks) return;
+      body.discard();
+    }
+  }
+
+  /** Called by {@link Body} when a response begins to send an idle body. */
+  onUsed(body: Body): void {
+    body.unlink();
+    this.usedBytes += body.size;
+  }
+
+  /** Called by {@link Body} when no response sends it any more. */
+  onReleased(body: Body): void {
+    this.usedBytes -= body.size;
+    if (body.isDiscarded) this.bytes -= body.size;
+    else this.#addIdle(body);
+    this.#onIdle();
+  }
+
+  /** Called by {@link Body}, once for each body. */
+  onDiscarded(body: Body): void {
+    this.#count--;
+    if (body.isUsed) return;
+    body.unlink();
+    this.bytes -= body.size;
+  }
+
+  get #leastRecent(): Body | undefined {
+    const { next } = this.#idle;
+    return next instanceof Body ? next : undefined;
+  }
+
+  #addIdle(body: Body): void {
+    body.idleSince = this.#ticks;
+    body.insertBefore(this.#idle);
   }
 
   #isRepeated({ serial }: OpenFile, offset: number): boolean {
@@ -93,41 +157,45 @@ export class BodyCache {
 }
 
 /** Body in memory. A response calls {@link retain} before it sends it, and {@link release} once afterwards. */
-export class Body implements KeptBody {
+export class Body extends ListNode implements KeptBody {
   readonly memory: Buffer;
-  /** Whether the body has been used since the last search for unused bodies. */
-  isRecent = true;
   readonly version: string | undefined;
+  /** Number of bytes that the body counts in its cache. */
+  readonly size: number;
+  /** Value of the tick counter when the body became idle. See {@link BodyCache.tick}. */
+  idleSince = 0;
+  isDiscarded = false;
   readonly #file: OpenFile;
   readonly #offset: number;
   readonly #cache: BodyCache;
   #users = 0;
-  #isDiscarded = false;
 
   constructor(memory: Buffer, { file, offset, version }: ArtifactRegion, cache: BodyCache) {
+    super();
     this.memory = memory;
     this.version = version;
+    this.size = memory.byteLength + OVERHEAD_BYTES;
     this.#file = file;
     this.#offset = offset;
     this.#cache = cache;
   }
 
+  get isUsed(): boolean {
+    return this.#users > 0;
+  }
+
   retain(): void {
-    this.isRecent = true;
-    if (this.#users++ === 0) this.#cache.usedBytes += this.memory.byteLength;
+    if (this.#users++ === 0) this.#cache.onUsed(this);
   }
 
   release(): void {
-    if (--this.#users > 0) return;
-    this.#cache.usedBytes -= this.memory.byteLength;
-    if (this.#isDiscarded) this.#cache.bytes -= this.memory.byteLength;
+    if (--this.#users === 0) this.#cache.onReleased(this);
   }
 
   discard(): void {
-    if (this.#isDiscarded) return;
-    this.#isDiscarded = true;
+    if (this.isDiscarded) return;
+    this.isDiscarded = true;
     this.#file.bodies.delete(this.#offset);
-    this.#cache.forget(this);
-    if (this.#users === 0) this.#cache.bytes -= this.memory.byteLength;
+    this.#cache.onDiscarded(this);
   }
 }

@@ -117,7 +117,7 @@ export class BufferPool {
         if (this.#waiters.delete(waiter)) resolve(undefined);
       };
     });
-    this.#serveWaiters();
+    this.serveWaiters();
     return { buffer, cancel };
   }
 
@@ -134,6 +134,31 @@ export class BufferPool {
       this.#idle[sizeIndex(bytes)]?.push(buffer);
       this.#idleBytes += bytes;
     }
+    this.serveWaiters();
+  }
+
+  /**
+   * Counts memory that the pool does not provide like a buffer on loan. Returns false and counts nothing if no buffer of
+   * this size is available now. The borrower calls {@link uncount} once, with the same number of bytes.
+   */
+  count(borrower: Borrower, bytes: number): boolean {
+    const free = this.#freeBytes;
+    if (this.#waiters.size > 0 || bytes > free || !isWithinShare(borrower, bytes, free, false)) return false;
+    borrower.pooledBytes += bytes;
+    this.#lentBytes += bytes;
+    this.#freeExcess();
+    return true;
+  }
+
+  /** Reverts one call of {@link count}. */
+  uncount(borrower: Borrower, bytes: number): void {
+    borrower.pooledBytes -= bytes;
+    this.#lentBytes -= bytes;
+    this.serveWaiters();
+  }
+
+  /** Lends buffers to the callers of {@link wait}. Called after a change that adds free bytes. */
+  serveWaiters(): void {
     if (this.#waiters.size > 0) this.#serveWaiters();
   }
 
@@ -173,14 +198,9 @@ export class BufferPool {
 
   #lendLargest(borrower: Borrower, length: number, isSpare: boolean): PooledBuffer | undefined {
     const free = this.#freeBytes;
-    const share = free / 8;
-    const borrowed = borrower.pooledBytes;
     for (let index = sizeIndex(length); index >= 0; index--) {
       const bytes = SIZES[index] ?? 0;
-      const isSmall = bytes <= MIN_WINDOW_BYTES && !isSpare;
-      // A connection without a buffer gets a small buffer, even if that exceeds the share.
-      const isAllowed = borrowed + bytes <= (isSmall ? share : share * UNRESERVED_SHARE) || (borrowed === 0 && isSmall);
-      if (isAllowed && bytes <= free) return this.#lend(borrower, index, bytes);
+      if (bytes <= free && isWithinShare(borrower, bytes, free, isSpare)) return this.#lend(borrower, index, bytes);
       if (bytes <= MIN_WINDOW_BYTES) return undefined;
     }
     return undefined;
@@ -194,11 +214,23 @@ export class BufferPool {
       this.#idleBytes -= bytes;
       return idle;
     }
-    // Idle buffers of other sizes are freed to stay within the limit.
-    if (this.#lentBytes + this.#idleBytes > this.maxPooledBytes) this.freeIdle();
-    if (this.#reclaimable.bytes > this.spareBytes) this.#reclaimable.shrink(this.spareBytes);
+    this.#freeExcess();
     return { memory: Buffer.allocUnsafeSlow(bytes), idleSince: 0 };
   }
+
+  /** Frees idle buffers (which may have other sizes) and reclaimable memory to stay within the limit. */
+  #freeExcess(): void {
+    if (this.#idleBytes > this.#freeBytes) this.freeIdle();
+    if (this.#reclaimable.bytes > this.spareBytes) this.#reclaimable.shrink(this.spareBytes);
+  }
+}
+
+/** Returns whether a connection may borrow `bytes` bytes of the `free` bytes that are not on loan. */
+function isWithinShare({ pooledBytes }: Borrower, bytes: number, free: number, isSpare: boolean): boolean {
+  const share = free / 8;
+  const isSmall = bytes <= MIN_WINDOW_BYTES && !isSpare;
+  // A connection without a buffer gets a small buffer, even if that exceeds the share.
+  return pooledBytes + bytes <= (isSmall ? share : share * UNRESERVED_SHARE) || (pooledBytes === 0 && isSmall);
 }
 
 /** Returns the index of the smallest size that holds `length` bytes, or of the largest size. */

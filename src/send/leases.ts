@@ -17,8 +17,14 @@ const KEPT_BYTES = 1024 * 1024;
 const KEPT_BODIES_SHARE = 0.25;
 /** Interval at which a pool with more than `KEPT_BYTES` idle bytes is checked. */
 const IDLE_CHECK_MS = 1000;
-/** Number of checks after which an idle buffer is freed: about 30 s. */
+/** Number of checks after which an idle buffer or body is freed: about 30 s. */
 const MAX_IDLE_CHECKS = 30;
+
+/** Body on loan to a response. */
+export interface BodyLease {
+  readonly memory: Buffer;
+  release(): void;
+}
 
 /** Current use and limits of {@link Leases}. `HandlerStats` describes the fields. */
 interface LeaseStats {
@@ -39,11 +45,10 @@ export class Leases {
   readonly loopBudget = new LoopBudget();
   readonly #processes: Limit;
   readonly #pool: BufferPool;
-  readonly #bodies = new BodyCache();
+  readonly #bodies = new BodyCache(() => this.#onBodyIdle());
   readonly #connections = new WeakMap<object, Connection>();
   #mappedBytes = 0;
   #idleTimer: NodeJS.Timeout | undefined;
-  #checks = 0;
 
   /** @param processes number of processes on this host that share the headroom of `pressure` */
   constructor(maxPooledBytes: Limit, pressure: MemoryPressureProvider, processes: Limit = 1) {
@@ -94,18 +99,33 @@ export class Leases {
 
   /**
    * Returns the body of an immutable artifact, if it is kept in memory or can be kept from now on. The caller calls
-   * {@link Body.release} when nothing reads it any more.
+   * `release` once, when nothing reads the body any more.
+   *
+   * @param copier connection that copies what is written to it, as TLS does. The copy counts like a buffer on loan to it. If no
+   *   such buffer is available, returns undefined
    */
-  acquireBody(region: ArtifactRegion): Body | undefined {
+  acquireBody(region: ArtifactRegion, copier?: Connection): BodyLease | undefined {
     let body = this.#bodies.get(region);
     if (body === undefined) {
       if (this.pressure.level !== 'normal') return undefined;
       body = this.#bodies.keep(region, this.#maxKeptBytes);
       if (body === undefined) return undefined;
-      this.#watchIdle();
     }
     body.retain();
-    return body;
+    return copier === undefined ? body : this.#countCopy(body, copier);
+  }
+
+  #countCopy(body: Body, copier: Connection): BodyLease | undefined {
+    const { memory } = body;
+    if (!this.#pool.count(copier, memory.byteLength)) {
+      body.release();
+      return undefined;
+    }
+    const release = (): void => {
+      this.#pool.uncount(copier, memory.byteLength);
+      body.release();
+    };
+    return { memory, release };
   }
 
   /** See {@link BufferPool.acquire}. */
@@ -156,6 +176,11 @@ export class Leases {
     return Math.min(this.#pool.maxPooledBytes * KEPT_BODIES_SHARE, this.#pool.spareBytes);
   }
 
+  #onBodyIdle(): void {
+    this.#pool.serveWaiters();
+    if (this.#idleTimer === undefined) this.#watchIdle();
+  }
+
   /** Frees idle memory if memory pressure is critical, otherwise when it has been idle for long. */
   #watchIdle(): void {
     if (this.#idleBytes <= KEPT_BYTES) return;
@@ -167,8 +192,8 @@ export class Leases {
   /** Frees idle memory. A timer calls it, because a server without requests releases no buffers. */
   #checkIdle(): void {
     this.#pool.tick(MAX_IDLE_CHECKS);
+    this.#bodies.tick(MAX_IDLE_CHECKS);
     this.#bodies.shrink(this.#maxKeptBytes);
-    if (++this.#checks % MAX_IDLE_CHECKS === 0) this.#bodies.discardUnused();
     if (this.pressure.level === 'critical' && this.#idleBytes > KEPT_BYTES) this.#freeIdle();
     if (this.#idleBytes > KEPT_BYTES) return;
     clearInterval(this.#idleTimer);

@@ -43,9 +43,16 @@ export async function send(
       position += window.length;
       const isLast = position >= end;
       const writtenAt = isLast ? 0 : performance.now();
-      if (!(await exchange.write(window.chunks, isLast))) {
-        throw clientGone(transfer, window.length, position - start, () => window.release());
+      const release = (): void => window.release();
+      let isSent: boolean;
+      try {
+        isSent = await exchange.write(window.chunks, isLast);
+      } catch (error) {
+        // A write that middleware has replaced can throw.
+        exchange.retire(release);
+        throw error;
       }
+      if (!isSent) throw clientGone(transfer, window.length, position - start, release);
       window.release();
       record.tally.addWindow(window.source, window.length);
       if (isLast) return 'answered';
@@ -89,20 +96,24 @@ export function sendBytes(
     connection.release(length, sharedBytes);
     lease?.release();
   };
+  const fail = (error: unknown): never => {
+    exchange.retire(release);
+    throw error;
+  };
   try {
     record.beforeHeaders(headers, 'bytes');
     exchange.respond(status, headers);
+    const chunk = isWhole ? bytes : bytes.subarray(range.start, range.end);
+    return exchange.write([chunk], true).then((isSent) => {
+      if (!isSent) throw clientGone(transfer, length, length, release);
+      release();
+      record.tally.addWindow('bytes', length);
+      return 'answered';
+    }, fail);
   } catch (error) {
-    release();
-    throw error;
+    // Headers can be invalid, and a write that middleware has replaced can throw.
+    return fail(error);
   }
-  const chunk = isWhole ? bytes : bytes.subarray(range.start, range.end);
-  return exchange.write([chunk], true).then((isSent) => {
-    if (!isSent) throw clientGone(transfer, length, length, release);
-    release();
-    record.tally.addWindow('bytes', length);
-    return 'answered';
-  });
 }
 
 /** Ends the use of a window that was not sent. Returns the error of the response. */

@@ -8,8 +8,8 @@ export class FakeExchange implements Exchange {
   readonly headers = {};
   readonly body = Readable.from([]);
   readonly connection = {};
-  readonly multiplexed = false;
-  readonly plain = true;
+  readonly multiplexed: boolean = false;
+  readonly plain: boolean = true;
   readonly tracked = true;
   closed = false;
   /** Status of the response, once its headers are sent. */

@@ -1,17 +1,15 @@
-import { renameSync, unlinkSync, writeFileSync } from 'node:fs';
+import { renameSync, unlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { FileArtifact } from '../../src/contract/artifact.js';
-import type { MemoryPressureLevel } from '../../src/memory/level.js';
+import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
-import { loadBindings } from '../../src/page-cache/bindings.js';
-import type { OpenFile } from '../../src/page-cache/open-file.js';
-import { OpenFiles } from '../../src/page-cache/open-files.js';
 import { releaseFile } from '../../src/page-cache/release-file.js';
-import { Connection } from '../../src/send/connection.js';
-import { Leases } from '../../src/send/leases.js';
-import { assertAllBack, assertBytes, openFileSite, WIRES } from '../helpers/file-site.js';
+import { FakeExchange } from '../helpers/exchange.js';
+import { assertAllBack, assertBytes, filesOf, openFileSite, responsesOf, WIRES } from '../helpers/file-site.js';
 import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
+import { startPaused } from '../helpers/paused.js';
+import { settled, until } from '../helpers/poll.js';
+import type { Middleware } from '../helpers/servers.js';
 
 for (const kind of WIRES) {
   test(`${kind}: a small immutable artifact is sent from memory from its second request on`, async (t) => {
@@ -60,7 +58,7 @@ test('a deleted artifact is not sent from memory, and its memory is free', async
   await site.get('file');
   const copied = site.handler.stats().idlePooledBytes;
   await site.get('file');
-  t.is(site.handler.stats().idlePooledBytes, copied + 4 * KIB);
+  t.is(site.handler.stats().idlePooledBytes, copied + 5 * KIB);
   unlinkSync(path);
   await releaseFile(path);
   t.is(site.handler.stats().idlePooledBytes, copied);
@@ -89,95 +87,128 @@ test('artifacts in one file are kept by their position and their length', async 
   t.true((site.sent().bytes ?? 0) > 0);
 });
 
-test('a file that was rewritten in spite of the promise is not sent from memory under its new entity tag', async (t) => {
-  const { file, artifact } = await openFile(t, 4 * KIB);
-  const leases = new Leases(64 * MIB, fixedMemoryPressure('normal'));
-  const region = { file, offset: 0, length: 4 * KIB };
-  leases.acquireBody({ ...region, version: '"a"' });
-  leases.acquireBody({ ...region, version: '"a"' })?.release();
-  writeFileSync(artifact.path, pattern(4 * KIB, 2));
-  const body = leases.acquireBody({ ...region, version: '"b"' });
-  assertBytes(t, body?.memory ?? Buffer.alloc(0), pattern(4 * KIB, 2));
-  t.is(leases.stats().pooledBytes, 4 * KIB, 'the previous body is no longer counted');
+/** Exchange whose connection copies what is written to it. */
+class TlsExchange extends FakeExchange {
+  override readonly plain = false;
+}
+
+test('over TLS, responses wait if the copies that TLS makes of bodies have reached the limit', async (t) => {
+  const { handler } = await openHandler(t, 4 * KIB, MIB);
+  const clients = Array.from({ length: 400 }, () => new TlsExchange('/file'));
+  for (const client of clients) void handler.handle(client);
+  await settled(() => handler.stats());
+  const writing = clients.filter(({ isWriting }) => isWriting);
+  t.true(writing.length >= 50, `${writing.length} responses are written`);
+  t.true(writing.length * 4 * KIB <= MIB, `${writing.length} responses are written`);
+  t.true(handler.stats().pooledBytes <= MIB);
+  t.is(handler.stats().waitingForBuffers, clients.length - writing.length);
+  for (const client of writing) client.leave();
+  await until('the others are served', () => clients.some((client) => client.isWriting && !writing.includes(client)));
+  for (const client of clients) client.leave();
+  await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
 });
 
-test('bodies take at most a quarter of the pool, and those that are used stay', async (t) => {
-  const { file } = await openFile(t, 4 * MIB);
-  const leases = new Leases(4 * MIB, fixedMemoryPressure('normal'));
-  const use = (index: number): boolean => {
-    const body = leases.acquireBody({ file, offset: index * 16 * KIB, length: 16 * KIB, version: undefined });
-    body?.release();
-    return body !== undefined;
-  };
-  const isKept = (index: number): boolean => file.bodies.has(index * 16 * KIB);
-  for (let index = 0; index < 200; index++) {
-    use(0);
-    use(index);
-    use(index);
-    t.true(leases.stats().idlePooledBytes <= MIB);
+/** Exchange whose write fails, as if middleware had replaced a method of the response. */
+class FailingExchange extends FakeExchange {
+  readonly #isSync: boolean;
+
+  constructor(isSync: boolean) {
+    super('/file');
+    this.#isSync = isSync;
   }
-  t.true(isKept(0), 'in use all the time');
-  t.true(isKept(199), 'used last');
-  t.false(isKept(1));
-});
 
-test('buffers take the memory of bodies that are not being sent', async (t) => {
-  const { file } = await openFile(t, MIB);
-  const leases = new Leases(MIB, fixedMemoryPressure('normal'));
-  const bodies = Array.from({ length: 64 }, (_, index) => {
-    const region = { file, offset: index * 4 * KIB, length: 4 * KIB, version: undefined };
-    leases.acquireBody(region);
-    return leases.acquireBody(region);
+  override write(): Promise<boolean> {
+    const failure = new Error('the write failed');
+    if (this.#isSync) throw failure;
+    return Promise.reject(failure);
+  }
+}
+
+for (const isSync of [true, false]) {
+  for (const [source, length] of [
+    ['from memory', 4 * KIB],
+    ['from a buffer', 300 * KIB],
+  ] as const) {
+    test(`a write of an artifact ${source} that ${isSync ? 'throws' : 'rejects'} leaves nothing on loan`, async (t) => {
+      const { handler } = await openHandler(t, length, 64 * MIB);
+      await handler.handle(new FailingExchange(isSync));
+      t.is(handler.stats().pooledBytes, 0);
+      t.is(handler.stats().mappedBytes, 0);
+    });
+  }
+}
+
+/** Exchange of HTTP/2 whose session still reads the chunks of a reset stream until the test calls `releaseRetired`. */
+class ResetExchange extends FakeExchange {
+  override readonly multiplexed = true;
+  releaseRetired = (): void => {};
+
+  override retire(release: () => void): void {
+    this.releaseRetired = release;
+  }
+}
+
+for (const length of [4 * KIB, 256 * KIB]) {
+  test(`a body of ${length} bytes is in use until nothing can read the chunks of a reset stream`, async (t) => {
+    const { handler } = await openHandler(t, length, 64 * MIB);
+    const exchange = new ResetExchange('/file');
+    const handled = handler.handle(exchange);
+    await until('it is written', () => exchange.isWriting);
+    exchange.leave();
+    await handled;
+    t.is(handler.stats().pooledBytes, length + KIB);
+    exchange.releaseRetired();
+    t.is(handler.stats().pooledBytes, 0);
   });
-  t.is(leases.stats().pooledBytes, 256 * KIB, 'all are being sent');
-  for (const body of bodies.slice(1)) body?.release();
-  const buffers = [];
-  for (;;) {
-    const buffer = leases.acquireBuffer(new Connection(false), 4 * KIB);
-    if (buffer === undefined) break;
-    buffers.push(buffer);
-    const { pooledBytes, idlePooledBytes } = leases.stats();
-    t.true(pooledBytes + idlePooledBytes <= MIB);
-  }
-  t.is(leases.stats().pooledBytes, MIB);
-  t.is(buffers.length, 255, 'all but the body that is being sent');
-  bodies[0]?.release();
-  t.is(leases.stats().pooledBytes, 255 * 4 * KIB);
-  t.is(file.bodies.size, 0, 'all were discarded');
-});
+}
 
-test('under memory pressure, no body is added and bodies are freed', async (t) => {
-  const { file } = await openFile(t, 2 * MIB);
-  const memory: { level: MemoryPressureLevel; headroomBytes: number } = {
-    level: 'constrained',
-    headroomBytes: 64 * MIB,
-  };
-  const leases = new Leases(64 * MIB, memory);
-  const use = (index: number): void => {
-    const region = { file, offset: index * 32 * KIB, length: 32 * KIB, version: undefined };
-    leases.acquireBody(region)?.release();
-    leases.acquireBody(region)?.release();
-  };
-  use(0);
-  t.is(leases.stats().idlePooledBytes, 0);
-  memory.level = 'normal';
-  for (let index = 0; index < 60; index++) use(index);
-  t.is(leases.stats().idlePooledBytes, 60 * 32 * KIB);
-  memory.level = 'critical';
-  const connection = new Connection(false);
-  const buffer = leases.acquireBuffer(connection, 4 * KIB);
-  if (buffer !== undefined) leases.releaseBuffer(connection, buffer, true);
-  t.is(leases.stats().idlePooledBytes, 0);
-});
+for (const kind of WIRES) {
+  test(`${kind}: nothing stays on loan after clients disconnect while a body is sent from memory`, async (t) => {
+    const site = await openFileSite(t, kind);
+    writePattern(site.directory, 'file', 256 * KIB, 1);
+    for (let request = 0; request < 2; request++) await site.get('file');
+    const downloads = await Promise.all(Array.from({ length: 20 }, () => startPaused(t, site.server, '/file')));
+    for (const download of downloads) download.leave();
+    await until('all responses have ended', () => responsesOf(site.handler) === 22);
+    await assertAllBack(t, site);
+  });
+}
 
-async function openFile(t: ExecutionContext, size: number): Promise<{ file: OpenFile; artifact: FileArtifact }> {
+/** Middleware that replaces `write`, as compression does. */
+function replaceWrite(...[, response, next]: Parameters<Middleware>): void {
+  const write = response.write.bind(response) as (chunk: Uint8Array) => boolean;
+  response.write = (chunk: Uint8Array) => write(chunk);
+  next();
+}
+
+for (const kind of ['http', 'https', 'h2c-compat'] as const) {
+  test(`${kind}: bodies are sent from memory through middleware that replaces \`write\``, async (t) => {
+    const site = await openFileSite(t, kind, { server: { before: replaceWrite } });
+    const expected = writePattern(site.directory, 'file', 100 * KIB, 1);
+    for (let request = 0; request < 4; request++) assertBytes(t, (await site.get('file')).body, expected);
+    t.is(site.sent().bytes, 300 * KIB);
+    await assertAllBack(t, site);
+  });
+}
+
+/** Opens a handler for one file, which it keeps in memory if it is small enough. */
+async function openHandler(t: ExecutionContext, length: number, maxPooledBytes: number): Promise<{ handler: Handler }> {
   const directory = await temporaryDirectory(t);
-  writePattern(directory, 'file', size, 1);
-  const files = new OpenFiles(loadBindings(), 10);
-  t.teardown(() => files.close());
-  const artifact: FileArtifact = { kind: 'file', path: join(directory, 'file'), immutable: true };
-  const file = await files.acquire(artifact);
-  if (file === undefined) throw new Error('the file was not opened');
-  t.teardown(() => file.release());
-  return { file, artifact };
+  writePattern(directory, 'file', length, 1);
+  const memory = fixedMemoryPressure('normal');
+  const handler = createHandler({ store: filesOf(directory), map: 'never', maxPooledBytes, memory });
+  t.teardown(() => handler.close());
+  for (let use = 0; use < 2; use++) {
+    const exchange = new FakeExchange('/file');
+    const handled = handler.handle(exchange);
+    let isHandled = false;
+    void handled.then(() => {
+      isHandled = true;
+    });
+    await until('the response has ended', () => {
+      exchange.sent();
+      return isHandled;
+    });
+  }
+  return { handler };
 }

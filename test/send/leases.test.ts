@@ -1,6 +1,5 @@
 import net from 'node:net';
 import { join } from 'node:path';
-import { mock } from 'node:test';
 import tls from 'node:tls';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
@@ -11,6 +10,7 @@ import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import { Connection } from '../../src/send/connection.js';
 import { Leases } from '../../src/send/leases.js';
 import { FakeExchange } from '../helpers/exchange.js';
+import { fakeInterval } from '../helpers/fake-interval.js';
 import { assertAllBack, assertBytes, filesOf, openFileSite, responsesOf, WIRES } from '../helpers/file-site.js';
 import { KIB, MIB, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { Frames } from '../helpers/frames.js';
@@ -245,30 +245,6 @@ test('while memory pressure is critical, released buffers are freed at once', as
   t.true(lent >= 16 * MIB, `${lent} bytes were on loan`);
   t.true(handler.stats().idlePooledBytes <= MIB);
 });
-
-/** Replaces setInterval() and clearInterval() until the end of the test, for one timer. The test advances the time. */
-function fakeInterval(t: ExecutionContext): { isRunning(): boolean; advance(ms: number): void } {
-  let timer: { readonly callback: () => void; readonly intervalMs: number } | undefined;
-  const set = (callback: () => void, intervalMs: number) => {
-    timer = { callback, intervalMs };
-    return { unref: () => timer };
-  };
-  mock.method(globalThis, 'setInterval', set as unknown as typeof setInterval);
-  mock.method(globalThis, 'clearInterval', () => {
-    timer = undefined;
-  });
-  t.teardown(() => mock.restoreAll());
-  return {
-    isRunning: () => timer !== undefined,
-    advance: (ms) => {
-      let remainingMs = ms;
-      while (timer !== undefined && timer.intervalMs <= remainingMs) {
-        remainingMs -= timer.intervalMs;
-        timer.callback();
-      }
-    },
-  };
-}
 
 /** Acquires `count` buffers of 256 KiB, for one connection each, and releases them. */
 function useBuffers(leases: Leases, count: number): void {
