@@ -17,6 +17,8 @@ export interface ReplicationTask {
   failures: number;
   /** Earliest time of the next attempt, in milliseconds of `performance.now()`. */
   dueAt: number;
+  /** Number of tasks that had been started when the remote store last refused this one. */
+  refusedAt?: number;
 }
 
 const SUFFIX = '.json';

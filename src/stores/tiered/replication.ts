@@ -9,6 +9,9 @@ import { logTiered } from './log.js';
 import { isClientError, type Remote, reportWriteError } from './remote.js';
 import type { ReplicationQueue, ReplicationTask } from './replication-queue.js';
 
+/** Executes a task. Resolves to whether the remote store was asked. */
+type Action = (signal: AbortSignal) => Promise<boolean>;
+
 const CONCURRENCY = 4;
 /**
  * Delay in milliseconds after the first failure. It doubles with each further failure: of the remote store, for the whole queue;
@@ -23,7 +26,9 @@ const POLL_MS = 250;
  * Sends the tasks of the replication queue to the remote store in the background.
  *
  * If the remote store fails or refuses a task, the whole queue waits, and then one task at a time is sent until one succeeds. A
- * task that is refused is removed, because a retry would be refused too.
+ * refused task remains in the queue, because the token may have expired. An upload that is refused again after another task has
+ * succeeded is removed: the reason must be its key or content. A deletion is not removed, because the remote store would then
+ * return the artifact.
  */
 export class Replication {
   readonly #queue: ReplicationQueue;
@@ -35,6 +40,10 @@ export class Replication {
   #delays = 0;
   /** End of the current delay, in milliseconds of `performance.now()`. */
   #resumeAt = 0;
+  /** Number of tasks that were started. */
+  #started = 0;
+  /** Number of the latest started task that has succeeded. */
+  #lastSuccess = 0;
   #isClosed = false;
 
   constructor(queue: ReplicationQueue, local: Store, remote: Remote) {
@@ -78,6 +87,7 @@ export class Replication {
     let isDeleted = true;
     await this.#run(task, attempt, async () => {
       isDeleted = (await this.#remote.store.delete?.(key)) ?? false;
+      return true;
     });
     return isDeleted;
   }
@@ -105,14 +115,14 @@ export class Replication {
       if (task.dueAt > now) continue;
       const attempt = this.#remote.admit();
       if (attempt === undefined) break;
-      void this.#run(task, attempt, (signal) => this.#execute(task, attempt, signal));
+      void this.#run(task, attempt, (signal) => this.#execute(task, signal));
     }
     // The queue is on the disk, so the timer does not have to keep the process alive.
     if (isWaiting) this.#timer = setTimeout(() => this.#startDueTasks(), POLL_MS).unref();
   }
 
   /** Runs a task. Never rejects. */
-  #run(task: ReplicationTask, attempt: Attempt, action: (signal: AbortSignal) => Promise<void>): Promise<void> {
+  #run(task: ReplicationTask, attempt: Attempt, action: Action): Promise<void> {
     const controller = new AbortController();
     const done = this.#settle(task, attempt, action, controller.signal).finally(() => {
       this.#running.delete(task.key);
@@ -123,30 +133,41 @@ export class Replication {
   }
 
   /** Runs `action`, then removes the task or schedules a retry. */
-  async #settle(
-    task: ReplicationTask,
-    attempt: Attempt,
-    action: (signal: AbortSignal) => Promise<void>,
-    signal: AbortSignal,
-  ): Promise<void> {
+  async #settle(task: ReplicationTask, attempt: Attempt, action: Action, signal: AbortSignal): Promise<void> {
+    const number = ++this.#started;
     try {
-      await action(signal);
-      attempt.succeeded();
-      this.#delays = 0;
+      if (await action(signal)) {
+        attempt.succeeded();
+        this.#delays = 0;
+        this.#lastSuccess = Math.max(this.#lastSuccess, number);
+      } else {
+        attempt.abandoned();
+      }
       await this.#queue.remove(task);
     } catch (error) {
       if (signal.aborted) {
         attempt.abandoned();
         return;
       }
-      reportWriteError(attempt, error);
+      const isLocal = error instanceof LocalError;
+      if (isLocal) attempt.abandoned();
+      else reportWriteError(attempt, error);
       logTiered('replication: %s of %s failed: %O', task.operation, task.key, error);
       if (task.failures++ === 0) reportEvent('replication failed', `${task.key}: ${messageOf(error)}`, error);
-      if (isRefusal(error)) await this.#drop(task);
+      if (this.#isFinal(task, error)) await this.#drop(task);
       else this.#queue.postpone(task);
-      if (error instanceof LocalError) task.dueAt = performance.now() + delayAfter(task.failures);
-      else if (!isClientError(error)) this.#delay();
+      if (isLocal || task.operation === 'delete') task.dueAt = performance.now() + delayAfter(task.failures);
+      if (!isLocal && !isClientError(error)) this.#delay();
     }
+  }
+
+  /** Returns whether the remote store would refuse a task again. Records a refusal. */
+  #isFinal(task: ReplicationTask, error: unknown): boolean {
+    if (isClientError(error)) return true;
+    if (errnoCode(error) !== 'ERR_HOTBLOB_UPSTREAM_DENIED' || task.operation === 'delete') return false;
+    const isRefusedAlone = task.refusedAt !== undefined && this.#lastSuccess > task.refusedAt;
+    task.refusedAt = this.#started;
+    return isRefusedAlone;
   }
 
   /** Delays the whole queue. A failure during the delay, of a task that was already in flight, does not extend it. */
@@ -163,25 +184,27 @@ export class Replication {
     });
   }
 
-  async #execute({ operation, key }: ReplicationTask, attempt: Attempt, signal: AbortSignal): Promise<void> {
+  /** Resolves to whether the remote store was asked: not if the local store no longer has the artifact. */
+  async #execute({ operation, key }: ReplicationTask, signal: AbortSignal): Promise<boolean> {
     const { store } = this.#remote;
     if (operation === 'delete') {
       await store.delete?.(key);
-      return;
+      return true;
     }
-    const body = await this.#readLocal(key, signal).catch((error: unknown) => {
-      attempt.abandoned();
-      throw new LocalError(messageOf(error), { cause: error });
-    });
+    const body = await this.#readLocal(key, signal).catch(throwLocal);
     if (body === undefined) {
-      attempt.abandoned();
       logTiered('replication: put of %s skipped, because the local store no longer has the artifact', key);
-      return;
+      return false;
     }
+    const { stream, size, metadata } = body;
     try {
-      await store.put?.(key, body.stream, { signal, size: body.size, metadata: body.metadata });
+      await store.put?.(key, stream, { signal, size, metadata });
+      return true;
+    } catch (error) {
+      if (stream.errored !== null) throwLocal(stream.errored);
+      throw error;
     } finally {
-      discard(body.stream);
+      discard(stream);
     }
   }
 
@@ -197,9 +220,8 @@ export class Replication {
 /** Error of the local store. It says nothing about the remote store. */
 class LocalError extends Error {}
 
-/** Returns whether a retry would be refused again: because of the request itself, or by the access rules of the remote store. */
-function isRefusal(error: unknown): boolean {
-  return isClientError(error) || errnoCode(error) === 'ERR_HOTBLOB_UPSTREAM_DENIED';
+function throwLocal(error: unknown): never {
+  throw new LocalError(messageOf(error), { cause: error });
 }
 
 function delayAfter(failures: number): number {

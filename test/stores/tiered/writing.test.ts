@@ -248,7 +248,7 @@ test('write-back: retries a failed upload, but not a rejected one', async (t) =>
   t.true(BYTES.equals((await readBytes(store, 'large')) ?? Buffer.of()));
 });
 
-test('write-back: if uploads are refused, the whole queue waits, and each refused upload is sent once', async (t) => {
+test('write-back: while uploads are refused, the whole queue waits, and nothing is lost', async (t) => {
   const artifacts = new Map<string, Buffer>();
   const serve = serveMap(artifacts);
   let isRefusing = true;
@@ -256,19 +256,98 @@ test('write-back: if uploads are refused, the whole queue waits, and each refuse
     t,
     (request, response) => {
       if (!isRefusing) serve(request, response);
-      else request.resume().on('end', () => response.writeHead(403).end());
+      else request.resume().on('end', () => response.writeHead(401).end());
     },
     { writes: 'writeBack', queueDir: await temporaryDirectory(t) },
   );
   const keys = Array.from({ length: 40 }, (_, index) => `key/${index}`);
   await Promise.all(keys.map((key) => put(writable(store), key, key)));
-  await until('an upload is refused', () => (store.stats().unreplicated ?? 0) > 0);
+  await until('uploads are refused repeatedly', () => peer.requests.length > 5);
   isRefusing = false;
   await until('the queue is empty', () => store.stats().queued === 0);
-  const { unreplicated } = store.stats();
-  t.true(unreplicated < 20, `${unreplicated} of 40 were sent in spite of the refusals`);
-  t.is(artifacts.size, 40 - unreplicated);
-  t.is(peer.requests.length, 40);
+  t.is(artifacts.size, 40);
+  t.is(store.stats().unreplicated, 0);
+  t.true(peer.requests.length < 60, `${peer.requests.length} requests for 40 uploads`);
+});
+
+test('write-back: an upload that is refused while others succeed is dropped', async (t) => {
+  const events = collectEvents(t);
+  const artifacts = new Map<string, Buffer>();
+  const serve = serveMap(artifacts);
+  const { store } = await startTiers(
+    t,
+    (request, response) => {
+      if (request.url !== '/refused') serve(request, response);
+      else request.resume().on('end', () => response.writeHead(403).end());
+    },
+    { writes: 'writeBack', queueDir: await temporaryDirectory(t) },
+  );
+  await put(writable(store), 'refused', OTHER);
+  await until('the upload is refused', () => events.some(({ details }) => details.startsWith('refused: ')));
+  await put(writable(store), 'accepted', OTHER);
+  await until('the queue is empty', () => store.stats().queued === 0);
+  t.deepEqual([...artifacts.keys()], ['/accepted']);
+  t.is(store.stats().unreplicated, 1);
+});
+
+test('write-back: a deletion that the remote store refuses remains in the queue and hides the artifact', async (t) => {
+  const events = collectEvents(t);
+  const remote = memoryStore();
+  await put(remote, 'a', OTHER);
+  let isRefusing = true;
+  let refused = 0;
+  const refusing: Store = {
+    get: (key, options) => remote.get(key, options),
+    put: (key, body, options) => remote.put(key, body, options),
+    delete: async (key) => {
+      if (!isRefusing) return remote.delete(key);
+      refused++;
+      throw new HotblobError('ERR_HOTBLOB_UPSTREAM_DENIED', 'the token has expired');
+    },
+  };
+  const queueDir = await temporaryDirectory(t);
+  const store = await createTiered(t, { local: memoryStore(), remote: refusing, writes: 'writeBack', queueDir });
+  t.true(await writable(store).delete('a'));
+  await put(writable(store), 'b', OTHER);
+  await until('another task has succeeded, and the deletion is refused again', () => {
+    return store.stats().queued === 1 && refused > 1;
+  });
+  t.is(await readBytes(store, 'a'), undefined);
+  t.true(events.some(({ event, details }) => event === 'replication failed' && details.startsWith('a: ')));
+  isRefusing = false;
+  await until('the queue is empty', () => store.stats().queued === 0);
+  t.is(await readBytes(remote, 'a'), undefined);
+});
+
+test('write-back: a local read that fails during an upload does not count against the remote store', async (t) => {
+  const local = memoryStore();
+  let failures = 3;
+  const failing: Store = {
+    get: (key, options) => {
+      const artifact = local.get(key, options);
+      if (artifact === undefined || failures-- <= 0) return artifact;
+      return {
+        kind: 'stream',
+        size: OTHER.byteLength,
+        open: () => bodyOf([OTHER.subarray(0, 1000)], new Error('EIO')),
+      };
+    },
+    put: (key, body, options) => local.put(key, body, options),
+    delete: (key) => local.delete(key),
+  };
+  const artifacts = new Map<string, Buffer>();
+  const { store } = await startTiers(t, serveMap(artifacts), {
+    local: failing,
+    writes: 'writeBack',
+    queueDir: await temporaryDirectory(t),
+    failureThreshold: 1,
+    cooldownMs: 60_000,
+  });
+  await put(writable(store), 'a', OTHER);
+  await until('reads have failed', () => failures <= 0);
+  t.is(store.stats().remote, 'closed');
+  await until('the queue is empty', () => store.stats().queued === 0);
+  t.true(OTHER.equals(artifacts.get('/a') ?? Buffer.of()));
 });
 
 test('an upload with ifAbsent ends when the remote store reports an artifact, before the body has ended', async (t) => {
