@@ -52,7 +52,7 @@ export interface PutResult {
 export interface Store {
   /**
    * Returns the artifact under `key`, or undefined for a miss. A synchronous result is faster, because the handler then
-   * creates no promise.
+   * creates no promise. Several lookups may return the same object, so the caller must not modify it or its bytes.
    */
   get(key: string, options: GetOptions): Artifact | undefined | Promise<Artifact | undefined>;
   /**

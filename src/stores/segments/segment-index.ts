@@ -107,9 +107,14 @@ export class SegmentIndex {
       // a handler would end the process.
       await this.#databases.root.batch(() => change(this.#transaction));
     } catch (error) {
-      this.#cache?.clear();
       const reason = await reasonOf(error);
-      await this.#reopenIfBroken();
+      try {
+        await this.#reopenIfBroken();
+      } finally {
+        // It is not known what the failed commit has changed. Lookups may have filled the cache meanwhile.
+        this.#cache?.clear();
+        this.#changedKeys.length = 0;
+      }
       throw await this.#commitError(reason);
     }
     // A read transaction that began before the commit would put the previous entries into the cache again.
