@@ -1,8 +1,12 @@
+import { copyString } from './copy-string.js';
+
 /**
  * Map of bounded size that drops the entries that were set longest ago.
  *
  * It always holds the `generationSize` keys that were set last, and never more than twice as many. Reading an entry
  * does not keep it longer; setting it again does.
+ *
+ * Keys that are strings are copied, because a key may be a part of a longer string.
  *
  * Entries are in two generations. When the young one is full, it becomes the old one, and the previous old one is
  * dropped. A single Map ordered by use would be slower: V8 leaves a hole for each deleted entry, and a search for the
@@ -22,11 +26,15 @@ export class TwoGenerationMap<K, V> {
   }
 
   set(key: K, value: V): void {
-    if (this.#young.size >= this.#generationSize && !this.#young.has(key)) {
+    if (this.#young.has(key)) {
+      this.#young.set(key, value);
+      return;
+    }
+    if (this.#young.size >= this.#generationSize) {
       this.#old = this.#young;
       this.#young = new Map();
     }
-    this.#young.set(key, value);
+    this.#young.set(typeof key === 'string' ? (copyString(key) as K & string) : key, value);
   }
 
   delete(key: K): void {

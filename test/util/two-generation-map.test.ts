@@ -1,6 +1,7 @@
 import test from 'ava';
 import fc from 'fast-check';
 import { TwoGenerationMap } from '../../src/util/two-generation-map.js';
+import { heapShareOfUrls } from '../helpers/long-urls.js';
 
 test('returns undefined for a key that was never set', (t) => {
   t.is(new TwoGenerationMap<string, number>(2).get('a'), undefined);
@@ -65,4 +66,11 @@ test('holds the keys set last, at least one generation and at most two', (t) => 
     }),
   );
   t.pass();
+});
+
+test.serial('does not keep the string in memory of which a key is a part', async (t) => {
+  const map = new TwoGenerationMap<string, number>(2000);
+  const share = await heapShareOfUrls(2000, (key) => map.set(key, 1));
+  t.true(share < 0.3, `${share} of the strings are in memory`);
+  t.is(map.get('0'.repeat(40)), 1);
 });

@@ -14,6 +14,7 @@ import {
 } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
 import { releaseFile } from '../../page-cache/release-file.js';
+import { copyString } from '../../util/copy-string.js';
 import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
@@ -85,6 +86,12 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   return store;
 }
 
+interface CachedArtifact {
+  /** Copy of the key. The key of a request is a part of its URL and would keep the URL in memory. */
+  readonly ownKey: string;
+  readonly artifact: FileArtifact;
+}
+
 class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   readonly root: string;
   readonly immutable: boolean;
@@ -97,7 +104,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   readonly #corrupt = new CorruptArtifacts();
   readonly #running = new Set<Promise<unknown>>();
   /** Artifacts by key. They are never outdated, because an artifact consists of a path and options. */
-  readonly #artifacts = new TwoGenerationMap<string, FileArtifact>(CACHED_ARTIFACTS);
+  readonly #artifacts = new TwoGenerationMap<string, CachedArtifact>(CACHED_ARTIFACTS);
   #isClosed = false;
 
   constructor(
@@ -128,9 +135,9 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
 
   get(key: string): FileArtifact | Promise<FileArtifact | undefined> {
     this.#assertOpen();
-    const artifact = this.#artifacts.get(key) ?? this.#createArtifact(key);
-    this.#eviction?.touch(key);
-    const metadata = this.#lookups.get(key, artifact.path);
+    const { ownKey, artifact } = this.#artifacts.get(key) ?? this.#createArtifact(key);
+    this.#eviction?.touch(ownKey);
+    const metadata = this.#lookups.get(ownKey, artifact.path);
     if (metadata === undefined) return artifact;
     if (metadata instanceof Promise) {
       return metadata.then(
@@ -248,11 +255,12 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the directory store is closed');
   }
 
-  #createArtifact(key: string): FileArtifact {
+  #createArtifact(key: string): CachedArtifact {
     assertStorable(key);
-    const artifact = this.#artifactAt(this.#prefix + key);
-    this.#artifacts.set(key, artifact);
-    return artifact;
+    const ownKey = copyString(key);
+    const cached = { ownKey, artifact: this.#artifactAt(this.#prefix + ownKey) };
+    this.#artifacts.set(ownKey, cached);
+    return cached;
   }
 
   #artifactAt(path: string): FileArtifact {

@@ -4,6 +4,7 @@ import test from 'ava';
 import fc from 'fast-check';
 import { HotblobError } from '../../../src/contract/errors.js';
 import { directoryStore } from '../../../src/stores/directory/store.js';
+import { heapShareOfUrls } from '../../helpers/long-urls.js';
 import {
   assertFile,
   content,
@@ -237,4 +238,11 @@ test('follows a symbolic link that stays inside the directory', async (t) => {
   await put(store, 'alias/a/b', content(10));
   await assertFile(t, join(dir, 'real', 'a', 'b'), content(10));
   t.true(await store.delete('alias/a/b'));
+});
+
+test.serial('lookups do not keep the URLs in memory of which their keys are a part', async (t) => {
+  const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 1_000_000 });
+  const share = await heapShareOfUrls(2000, (key) => store.get(key));
+  t.true(share < 0.3, `${share} of the URLs are in memory`);
+  await store.close();
 });

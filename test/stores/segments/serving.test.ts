@@ -7,6 +7,7 @@ import { nodeListener } from '../../../src/adapters/node.js';
 import type { Store } from '../../../src/contract/store.js';
 import { createHandler } from '../../../src/handler/handler.js';
 import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
+import { heapShareOfUrls, keyInLongUrl } from '../../helpers/long-urls.js';
 import { content, put, temporaryDirectory } from '../fixture.js';
 import { transpiled } from './transpiled.js';
 
@@ -102,4 +103,12 @@ test('if lmdb cannot be loaded, the error says what to do and names directorySto
     t.like(error, { name: 'HotblobError', code: 'ERR_HOTBLOB_NO_LMDB' });
     t.regex(error.message, message);
   }
+});
+
+test.serial('lookups do not keep the URLs in memory of which their keys are a part', async (t) => {
+  const store = await segmentStore(await temporaryDirectory(t));
+  await Promise.all(Array.from({ length: 1000 }, (_, index) => put(store, keyInLongUrl(index), content(10, index))));
+  const share = await heapShareOfUrls(1000, (key) => t.not(store.get(key), undefined));
+  t.true(share < 0.3, `${share} of the URLs are in memory`);
+  await store.close();
 });
