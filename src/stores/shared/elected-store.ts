@@ -1,4 +1,4 @@
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import type { Artifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import {
@@ -11,11 +11,11 @@ import {
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
-import { neverAborted } from '../../util/never-aborted.js';
-import { discard } from '../body.js';
+import { chunksOf, discard } from '../body.js';
 import { Membership } from './membership.js';
 import { ReadReports } from './read-reports.js';
 import { interruptedListError, writerGoneError } from './remote-error.js';
+import { RemoteWriter } from './remote-writer.js';
 import type { ReadableStore, StoreAccess, WritableStore } from './store-access.js';
 
 /** Store that several processes share. */
@@ -36,6 +36,9 @@ export interface SharedStore extends ReadWriteStore {
 
 /** Operations of the writer, in this process or in another one. */
 type Writes = Pick<WritableStore, 'put' | 'delete'>;
+
+/** Maximum size of a body that is collected before it is sent to the writer. */
+const MAX_COLLECTED_BYTES = 64 * 1024;
 
 /** Time that operations wait for a writer, in milliseconds. */
 const WRITER_TIMEOUT_MS = 10_000;
@@ -77,11 +80,17 @@ export class ElectedStore implements SharedStore {
     try {
       assertKey(key);
       assertEncodable(key);
-      const { signal = neverAborted() } = options;
+      let bytes: Uint8Array | undefined;
       return await this.#write(
-        signal,
-        (writer) => writer.put(key, body, { ...options, signal }),
-        () => !body.readableDidRead,
+        options.signal,
+        async (writer) => {
+          if (!(writer instanceof RemoteWriter)) return writer.put(key, bytes ? Readable.from([bytes]) : body, options);
+          if (!isSmall(options.size)) return writer.put(key, body, options);
+          // A small body is sent when it has arrived, in one piece, and can be sent to the next writer again.
+          bytes ??= await collect(body, options);
+          return writer.putBytes(key, bytes, options);
+        },
+        () => bytes !== undefined || !body.readableDidRead,
       );
     } catch (error) {
       discard(body);
@@ -173,4 +182,15 @@ export class ElectedStore implements SharedStore {
   #assertOpen(): void {
     if (this.#closing !== undefined) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the shared store is closed');
   }
+}
+
+function isSmall(size: number | undefined): boolean {
+  return size !== undefined && size <= MAX_COLLECTED_BYTES;
+}
+
+async function collect(body: Readable, options: Partial<PutOptions>): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) chunks.push(chunk);
+  const [first] = chunks;
+  return chunks.length === 1 && first !== undefined ? first : Buffer.concat(chunks);
 }

@@ -134,11 +134,12 @@ export class Membership {
   async #attach(): Promise<boolean> {
     const connect = await this.#access.findWriter();
     if (connect === undefined) return false;
+    let isUsed = false;
     const writer: RemoteWriter | undefined = await RemoteWriter.attach(connect, this.#closed.signal, {
       onEnding: () => this.#detach(writer),
       onClosed: () => {
         this.#detach(writer);
-        if (!this.#closed.signal.aborted)
+        if (isUsed && !this.#closed.signal.aborted)
           this.#election ??= this.#electAgain().finally(() => (this.#election = undefined));
       },
     });
@@ -154,6 +155,7 @@ export class Membership {
       return false;
     }
     this.#remote = writer;
+    isUsed = true;
     this.#notify();
     return true;
   }

@@ -3,7 +3,7 @@ import { Readable } from 'node:stream';
 import { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import { recordRead } from '../record-read.js';
-import { FRAME, FrameParser, type FrameType, sendFrame } from './frames.js';
+import { FRAME, FrameParser, type FrameType, sendBytes, sendMessage } from './frames.js';
 import { encodeError, writerGoneError } from './remote-error.js';
 import type { WritableStore } from './store-access.js';
 import type { WriterRequest } from './writer-request.js';
@@ -15,6 +15,9 @@ import type { WriterRequest } from './writer-request.js';
 const NOTICE_TIMEOUT_MS = 1000;
 /** Size of the messages in memory at which a reader that does not receive them is disconnected. It connects again later. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
+
+/** Number of bytes of a body in memory at which the connection is paused. The kernel returns at most 64 KiB at a time. */
+const MAX_BODY_BYTES = 256 * 1024;
 
 interface ConnectionContext {
   readonly store: Promise<WritableStore>;
@@ -68,7 +71,7 @@ export class ReaderConnection {
       this.#settleNotices();
       context.onClosed();
     });
-    sendFrame(socket, FRAME.hello);
+    sendBytes(socket, FRAME.hello);
   }
 
   destroy(): void {
@@ -123,7 +126,7 @@ export class ReaderConnection {
   }
 
   #send(type: FrameType, message: object): void {
-    sendFrame(this.#socket, type, message);
+    sendMessage(this.#socket, type, message);
     if (this.#socket.writableLength > MAX_UNSENT_BYTES) this.#socket.destroy();
   }
 
@@ -154,7 +157,7 @@ export class ReaderConnection {
     if (request.kind === 'put') {
       const { key, size, metadata, ifAbsent } = request;
       if (size !== undefined) this.#parser.expectBody(size);
-      const body = new Readable({ read: () => void this.#socket.resume() });
+      const body = new Readable({ highWaterMark: MAX_BODY_BYTES, read: () => void this.#socket.resume() });
       body.on('error', () => {}); // the store may have stopped reading
       this.#body = body;
       const options = { signal: this.#gone.signal, size, metadata, ifAbsent };
@@ -188,10 +191,10 @@ export class ReaderConnection {
     // After an error, the rest of a body may still follow, so the connection cannot be used again.
     let isReusable = true;
     try {
-      sendFrame(this.#socket, FRAME.result, await result);
+      sendMessage(this.#socket, FRAME.result, await result);
     } catch (error) {
       isReusable = this.#body === undefined;
-      sendFrame(this.#socket, FRAME.error, encodeError(error));
+      sendMessage(this.#socket, FRAME.error, encodeError(error));
     }
     this.#body = undefined;
     this.#isResponding = false;

@@ -94,6 +94,11 @@ export class RemoteWriter {
     return this.#with((channel) => channel.upload(key, body, options));
   }
 
+  /** Like {@link put}, for a body that has arrived. */
+  putBytes(key: string, bytes: Uint8Array, options: Partial<PutOptions>): Promise<PutResult> {
+    return this.#with((channel) => channel.uploadBytes(key, bytes, options));
+  }
+
   /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer ends before the result arrives */
   async delete(key: string): Promise<boolean> {
     const { existed } = (await this.#with((channel) => channel.request({ kind: 'delete', key }))) as {

@@ -13,7 +13,7 @@ export interface ReadableStore {
 
 /** Store of the process that writes. */
 export interface WritableStore {
-  put(key: string, body: Readable, options: PutOptions): Promise<PutResult>;
+  put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
   stats(): StoreStats;
 }

@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -6,7 +5,7 @@ import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js'
 import { releaseFile } from '../../page-cache/release-file.js';
 import { chunksOf } from '../body.js';
 import type { Connect } from '../segments/writer-lock.js';
-import { FRAME, FrameParser, sendFrame } from './frames.js';
+import { FRAME, FrameParser, sendBytes, sendMessage } from './frames.js';
 import { decodeError, writerGoneError } from './remote-error.js';
 import type { WriterRequest } from './writer-request.js';
 
@@ -89,10 +88,14 @@ export class WriterChannel {
     this.#socket.destroy();
   }
 
-  /** Sends a request and resolves to its result. */
-  request(request: WriterRequest): Promise<object> {
+  /**
+   * Sends a request and resolves to its result.
+   *
+   * @param body complete body of an upload
+   */
+  request(request: WriterRequest, body?: Uint8Array): Promise<object> {
     const result = this.#expectResult();
-    if (!this.isClosed) sendFrame(this.#socket, FRAME.request, request);
+    if (!this.isClosed) sendMessage(this.#socket, FRAME.request, request, body);
     return result;
   }
 
@@ -101,6 +104,22 @@ export class WriterChannel {
       if (this.isClosed) reject(writerGoneError());
       else this.#pending = { resolve, reject };
     });
+  }
+
+  /** Sends an upload whose body has arrived. If it fails, the connection has to be destroyed. */
+  async uploadBytes(key: string, bytes: Uint8Array, options: Partial<PutOptions>): Promise<PutResult> {
+    const { signal, metadata, ifAbsent } = options;
+    // The writer discards the upload when the connection is half-closed.
+    const onAbort = (): void => void this.#socket.end();
+    signal?.addEventListener('abort', onAbort);
+    try {
+      const result = await this.request({ kind: 'put', key, size: bytes.byteLength, metadata, ifAbsent }, bytes);
+      return result as PutResult; // of the request
+    } catch (error) {
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
   }
 
   /** Sends an upload as its body arrives. If the body fails, the connection has to be destroyed. */
@@ -122,10 +141,10 @@ export class WriterChannel {
       const sent = (async () => {
         for await (const chunk of chunksOf(body, options, Number.POSITIVE_INFINITY)) {
           if (isSettled) return; // the writer has refused the upload
-          const isBelowMark = size === undefined ? sendFrame(socket, FRAME.data, chunk) : socket.write(chunk);
+          const isBelowMark = size === undefined ? sendBytes(socket, FRAME.data, chunk) : socket.write(chunk);
           if (!isBelowMark) await drained(socket);
         }
-        if (!isSettled) sendFrame(socket, FRAME.end);
+        if (!isSettled) sendBytes(socket, FRAME.end);
       })();
       sent.catch(() => {}); // the caller discards the body if the writer refuses the upload
       // The writer refuses an upload before its end, and the body may fail before there is a result.
@@ -143,7 +162,7 @@ export class WriterChannel {
 
   /** Reports reads. If the writer does not receive, they are dropped, so that they do not fill the memory. */
   sendReads(keys: readonly string[]): void {
-    if (!this.isClosed && !this.#socket.writableNeedDrain) sendFrame(this.#socket, FRAME.reads, keys);
+    if (!this.isClosed && !this.#socket.writableNeedDrain) sendMessage(this.#socket, FRAME.reads, keys);
   }
 
   #onMessage(type: number, payload: Buffer): void {
@@ -159,7 +178,7 @@ export class WriterChannel {
   /** Tells the writer that one of its messages is processed. */
   async #acknowledge({ id }: { readonly id: number }, processed: Promise<void>): Promise<void> {
     await processed.catch(() => {}); // the writer cannot do anything about it
-    if (!this.isClosed) sendFrame(this.#socket, FRAME.done, { id });
+    if (!this.isClosed) sendMessage(this.#socket, FRAME.done, { id });
   }
 
   #settle(use: (pending: PendingResult) => void): void {
@@ -170,14 +189,15 @@ export class WriterChannel {
 }
 
 /** Resolves when more bytes can be sent, or when the connection is closed. */
-async function drained(socket: Socket): Promise<void> {
-  if (socket.destroyed) return;
-  const controller = new AbortController();
-  try {
-    await Promise.race(['drain', 'close'].map((event) => once(socket, event, { signal: controller.signal })));
-  } catch {
-    // The connection failed, which rejects the result.
-  } finally {
-    controller.abort();
-  }
+function drained(socket: Socket): Promise<void> {
+  return new Promise((resolve) => {
+    if (socket.destroyed) return resolve();
+    const done = (): void => {
+      socket.off('drain', done);
+      socket.off('close', done);
+      resolve();
+    };
+    socket.on('drain', done);
+    socket.on('close', done);
+  });
 }

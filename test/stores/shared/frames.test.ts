@@ -2,7 +2,7 @@ import type { Socket } from 'node:net';
 import { Writable } from 'node:stream';
 import test from 'ava';
 import fc from 'fast-check';
-import { FRAME, FrameParser, sendFrame } from '../../../src/stores/shared/frames.js';
+import { FRAME, FrameParser, sendBytes, sendMessage } from '../../../src/stores/shared/frames.js';
 
 type Message =
   | { readonly kind: 'message'; readonly type: number; readonly payload: string }
@@ -26,13 +26,12 @@ function encode(messages: readonly Message[]): Buffer {
       done();
     },
   });
-  const socket = sink as unknown as Socket; // sendFrame() uses only what every writable stream has
+  const socket = sink as unknown as Socket; // they use only what every writable stream has
   for (const each of messages) {
-    if (each.kind === 'message') sendFrame(socket, FRAME.result, { type: each.type, payload: each.payload });
-    else if (each.kind === 'data') sendFrame(socket, FRAME.data, each.bytes);
+    if (each.kind === 'message') sendMessage(socket, FRAME.result, { type: each.type, payload: each.payload });
+    else if (each.kind === 'data') sendBytes(socket, FRAME.data, each.bytes);
     else {
-      sendFrame(socket, FRAME.request, { size: each.bytes.byteLength });
-      sink.write(each.bytes);
+      sendMessage(socket, FRAME.request, { size: each.bytes.byteLength }, each.bytes);
     }
   }
   return Buffer.concat(chunks);
@@ -49,7 +48,7 @@ function parse(pieces: readonly Buffer[]): unknown[] {
   const parser = new FrameParser({
     onMessage: (type, payload) => {
       endBody();
-      const parsed = JSON.parse(payload.toString());
+      const parsed = payload.byteLength === 0 ? undefined : JSON.parse(payload.toString());
       received.push([type, parsed]);
       if (type === FRAME.request) parser.expectBody(parsed.size);
     },
@@ -74,6 +73,10 @@ function expected(messages: readonly Message[]): unknown[] {
     if (each.kind === 'message') list.push([FRAME.result, { type: each.type, payload: each.payload }]);
     if (each.kind === 'body') list.push([FRAME.request, { size: each.bytes.byteLength }]);
     if (each.kind !== 'message') body += Buffer.from(each.bytes).toString('hex');
+    if (each.kind === 'body') {
+      endBody();
+      list.push([FRAME.end, undefined]);
+    }
   }
   endBody();
   return list;

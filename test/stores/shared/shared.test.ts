@@ -9,6 +9,7 @@ import { share } from './fixture.js';
 import { SharingProcess } from './process.js';
 import { readShared } from './read.js';
 
+// The tests that need a new writer within ten seconds are serial: starting many processes at once delays it.
 const KINDS = ['directory', 'segments'] as const;
 const BLOCK = 64 * 1024;
 
@@ -54,25 +55,28 @@ for (const kind of KINDS) {
     await reading;
   });
 
-  test(`${kind}: when the writer is killed, another process becomes the writer, and uploads wait for it`, async (t) => {
-    const { dir, writer, store } = await share(t, { kind });
-    const third = await SharingProcess.start(t, dir, { kind });
-    await third.put('before', content(5000));
-    await writer.kill();
-    const [created] = await Promise.all([put(store, 'after', content(3000)), third.put('third', content(4000))]);
-    t.deepEqual(created.created, true);
-    t.is(Number(store.isWriter) + Number((await third.stats()).isWriter), 1);
-    for (const [key, length] of [
-      ['before', 5000],
-      ['after', 3000],
-      ['third', 4000],
-    ] as const) {
-      t.deepEqual(await third.get(key), content(length));
-      t.truthy(await store.get(key));
-    }
-  });
+  test.serial(
+    `${kind}: when the writer is killed, another process becomes the writer, and uploads wait for it`,
+    async (t) => {
+      const { dir, writer, store } = await share(t, { kind });
+      const third = await SharingProcess.start(t, dir, { kind });
+      await third.put('before', content(5000));
+      await writer.kill();
+      const [created] = await Promise.all([put(store, 'after', content(3000)), third.put('third', content(4000))]);
+      t.deepEqual(created.created, true);
+      t.is(Number(store.isWriter) + Number((await third.stats()).isWriter), 1);
+      for (const [key, length] of [
+        ['before', 5000],
+        ['after', 3000],
+        ['third', 4000],
+      ] as const) {
+        t.deepEqual(await third.get(key), content(length));
+        t.truthy(await store.get(key));
+      }
+    },
+  );
 
-  test(`${kind}: an upload in flight fails when the writer is killed, and leaves nothing`, async (t) => {
+  test.serial(`${kind}: an upload in flight fails when the writer is killed, and leaves nothing`, async (t) => {
     const { writer, store } = await share(t, { kind });
     const body = bodyOf([content(300_000)]);
     const upload = store.put('key', body);
@@ -84,7 +88,20 @@ for (const kind of KINDS) {
     t.false(await store.delete('key'));
   });
 
-  test(`${kind}: closing the writer fails no upload of another process`, async (t) => {
+  test.serial(`${kind}: a small upload in flight is sent to the next writer when the writer is killed`, async (t) => {
+    const { writer, store } = await share(t, { kind });
+    writer.child.kill('SIGSTOP'); // so that there is no result before the kill
+    const body = bodyOf([content(1000)]);
+    const upload = store.put('key', body, { size: 1000 });
+    await until(() => body.readableDidRead);
+    body.push(null);
+    await until(() => body.readableEnded);
+    await writer.kill();
+    t.true((await upload).created);
+    t.deepEqual(await readShared(store, 'key'), content(1000));
+  });
+
+  test.serial(`${kind}: closing the writer fails no upload of another process`, async (t) => {
     const { writer, store } = await share(t, { kind });
     let isClosed = false;
     let count = 0;
