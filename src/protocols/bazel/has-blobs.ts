@@ -22,7 +22,9 @@ export async function hasBlobs(artifacts: ProtocolArtifacts, key: string, casPre
   const { files, trees } = (await blobsOfActionResult(bytes)) ?? { files: [], trees: [] };
   const hashes = new Set<string>();
   await addAll(hashes, files);
-  for (const hash of new Set(trees)) {
+  const treeHashes = new Set<string>();
+  await addAll(treeHashes, trees);
+  for (const hash of treeHashes) {
     artifacts.signal.throwIfAborted();
     const tree = await artifacts.read(casPrefix + hash, available + 1);
     if (tree === undefined) return false;
