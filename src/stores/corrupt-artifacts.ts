@@ -22,7 +22,7 @@ export class CorruptArtifacts {
     reportEvent('artifact corrupt', `${key}: ${messageOf(error)}`, error);
   }
 
-  /** Forgets a key, because its artifact was removed or replaced. */
+  /** Forgets a key, because its artifact was replaced. */
   forget(key: string): void {
     this.#reported.delete(key);
   }

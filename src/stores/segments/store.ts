@@ -273,7 +273,6 @@ class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder 
     if (entry === undefined) return; // the location is unknown: the next upload replaces the entry
     try {
       await this.#writer.delete(key, entry);
-      this.corrupt.forget(key);
     } catch {
       // The disk fails or the store is being closed. The artifact is a miss at its next lookup, too.
     }

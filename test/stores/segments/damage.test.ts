@@ -1,5 +1,6 @@
 import { copyFile, cp, open, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
 import fc from 'fast-check';
 import { segmentStore } from '../../../src/stores/segments/store.js';
@@ -59,6 +60,28 @@ test('an altered segment byte is found by verifySegments and is a miss for verif
   await assertBody(t, store, key, content(4000));
   await store.close();
   t.deepEqual((await findingsIn(dir)).findings, []);
+});
+
+test('concurrent verified reads of a corrupt artifact count and report it once', async (t) => {
+  const dir = await createStore(t);
+  const events = corruptEvents(t, dir);
+  await flipBit(join(dir, 'segments', '0000000001.segment'), 3000 * 7 + 11);
+  const key = (await findingsIn(dir)).findings[0]?.key ?? '';
+  const store = await segmentStore(dir, { verifyReads: true });
+  const reads: unknown[] = [];
+  let isRemoved = false;
+  while (!isRemoved) {
+    const read = Promise.resolve(store.get(key)).then((artifact) => {
+      isRemoved = true;
+      return artifact;
+    });
+    reads.push(read);
+    await nextTurn();
+  }
+  t.deepEqual(new Set(await Promise.all(reads)), new Set([undefined]));
+  t.is(store.stats().corrupt, 1);
+  t.is(events.length, 1);
+  await store.close();
 });
 
 test('an upload with ifAbsent replaces a body that is corrupt or beyond the end of its segment', async (t) => {
