@@ -95,7 +95,8 @@ export class Renewal {
     if (result === undefined) return;
     await usage.afterOperations(async () => {
       await candidates.endScan(result.oldest);
-      this.#isStale ||= !usage.endScan(result.totals);
+      const isExact = usage.endScan(result.totals);
+      if (!isExact) this.#isStale = true;
     });
     onRenewed();
   }

@@ -25,7 +25,7 @@ import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
 import { MetadataLookups } from './lookups.js';
-import { identityAt, Sidecars } from './metadata.js';
+import { type BodyIdentity, identityAt, isSameBody, Sidecars } from './metadata.js';
 import { openDirectory } from './open-directory.js';
 import { assertDirectoryOptions, type DirectoryStoreOptions } from './options.js';
 import { hasParentInside, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
@@ -160,7 +160,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     try {
       const body = await identityAt(this.#prefix + key);
       const isCorrupt = body !== undefined && (await this.#sidecars.read(key, body).then(() => false, isCorruptError));
-      if (isCorrupt) await this.delete(key);
+      if (isCorrupt) await this.#delete(key, body);
       this.#corrupt.forget(key);
     } catch {
       // The disk fails, or the store has been closed. The artifact is a miss at its next lookup, too.
@@ -198,16 +198,20 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     this.#running.add(sweep);
   }
 
-  async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
+  put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
+    const upload = this.#put(key, body, options).finally(() => this.#running.delete(upload));
+    this.#running.add(upload);
+    return upload;
+  }
+
+  async #put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     try {
       this.#assertOpen();
       assertStorable(key);
       options.signal?.throwIfAborted();
       // An artifact whose metadata is corrupt is removed first, so that it counts as absent.
       if (options.ifAbsent) await this.get(key);
-      const upload = this.#uploads.put(key, body, options);
-      this.#running.add(upload);
-      const result = await upload.finally(() => this.#running.delete(upload));
+      const result = await this.#uploads.put(key, body, options);
       this.#corrupt.forget(key);
       return result;
     } catch (error) {
@@ -217,13 +221,18 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   }
 
   async delete(key: string): Promise<boolean> {
-    this.#assertOpen();
     assertStorable(key);
-    const remove = (): Promise<boolean> => this.#remove(key);
+    return this.#delete(key);
+  }
+
+  /** @param expected body to delete; a replacement is kept */
+  async #delete(key: string, expected?: BodyIdentity): Promise<boolean> {
+    this.#assertOpen();
+    const remove = (): Promise<boolean> => this.#remove(key, expected);
     return this.#eviction === undefined ? remove() : this.#eviction.exclusively(remove);
   }
 
-  async #remove(key: string): Promise<boolean> {
+  async #remove(key: string, expected: BodyIdentity | undefined): Promise<boolean> {
     const path = this.#prefix + key;
     try {
       if (!(await hasParentInside(this.root, path))) return false;
@@ -231,6 +240,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
       // A directory is detected before unlink(2), which would fail with EISDIR on Linux and with EPERM elsewhere
       // (POSIX).
       if (body.isDirectory()) return false;
+      if (expected !== undefined && !isSameBody(body, expected)) return false;
       await unlink(path);
       await releaseFile(path);
       this.#lookups.expire(key);

@@ -2,6 +2,7 @@ import { execFileSync, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { chmod, copyFile, readdir, readFile, rename, rm, stat, truncate, utimes, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import test from 'ava';
 import type { UploadMetadata } from '../../../src/contract/artifact.js';
@@ -211,6 +212,24 @@ test('an artifact whose metadata is corrupt is a miss, reported once, and remove
     t.false((await readdir(fresh.root)).includes('a'));
     await put(fresh, 'a', content(10), { metadata: NEW });
     t.deepEqual(await metadataOf(fresh, 'a'), NEW);
+  }
+});
+
+test('a replacement of an artifact whose metadata is corrupt is kept', async (t) => {
+  const store = await directoryStore(await temporaryDirectory(t), { maxBytes: 10_000_000 });
+  t.teardown(() => store.close());
+  for (let round = 0; round < 60; round++) {
+    const key = `${round}`;
+    await put(store, key, content(10), { metadata: OLD });
+    const fresh = await directoryStore(store.root, { maxBytes: 10_000_000 });
+    t.teardown(() => fresh.close());
+    for (const sidecar of await sidecarsIn(store)) await writeFile(join(store.root, sidecar), '');
+    // The upload replaces the artifact before, while or after the lookup finds that it is corrupt.
+    const upload = put(fresh, key, content(11));
+    for (let turn = 0; turn < round; turn++) await nextTurn();
+    await Promise.all([fresh.get(key), upload]);
+    t.is((await stat(join(store.root, key))).size, 11, `after ${round} turns`);
+    await fresh.delete(key);
   }
 });
 

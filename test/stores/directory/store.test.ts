@@ -1,4 +1,4 @@
-import { chmod, mkdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, stat, symlink, utimes, writeFile } from 'node:fs/promises';
 import { join, relative, sep } from 'node:path';
 import test from 'ava';
 import fc from 'fast-check';
@@ -58,6 +58,27 @@ test('a directory created by a store is immutable, also when it is opened again'
   const denied = await directoryStore(dir, { immutable: false });
   t.false(denied.immutable);
   t.false(located(denied, 'a').immutable);
+});
+
+test('a directory is immutable in each of several processes that create it at once', async (t) => {
+  const parent = await temporaryDirectory(t);
+  for (let round = 0; round < 30; round++) {
+    const dir = join(parent, `${round}`, 'a/');
+    const stores = await Promise.all(Array.from({ length: 3 }, () => directoryStore(dir)));
+    t.deepEqual(
+      stores.map(({ immutable }) => immutable),
+      [true, true, true],
+    );
+    t.deepEqual(await readdir(join(parent, `${round}`)), ['a']);
+  }
+});
+
+test('close() waits for an upload with ifAbsent', async (t) => {
+  const store = await directoryStore(await temporaryDirectory(t));
+  const upload = put(store, 'a', 'x', { ifAbsent: true });
+  await store.close();
+  t.deepEqual(await entriesBelow(store.root), ['a']);
+  await upload;
 });
 
 test('an existing directory is immutable only with the option', async (t) => {
