@@ -48,8 +48,10 @@ export class ArtifactReader {
     const { offset, length, inline } = entry;
     // The validators are not derived from the segment file, because it changes with every appended body and every copy.
     const validators = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };
-    // The bytes are copied, so that compaction cannot store bytes that a caller has modified.
-    if (inline !== undefined) return { kind: 'bytes', bytes: Uint8Array.from(inline), ...validators };
+    // The bytes are copied, so that compaction cannot store bytes that a caller has modified. Buffer.from(inline) would
+    // keep 8 KiB of the pool of Buffer in memory.
+    if (inline !== undefined)
+      return { kind: 'bytes', bytes: Buffer.from(Uint8Array.from(inline).buffer), ...validators };
     return { kind: 'file', path: this.#pathOf(entry.segment), offset, length, immutable: true, ...validators };
   }
 
