@@ -1,4 +1,4 @@
-/** Time after which a process that serves counts as stable. */
+/** Time in milliseconds after which a process that serves counts as stable. */
 const STABLE_MS = 10_000;
 const FIRST_DELAY_MS = 1000;
 const MAX_DELAY_MS = 30_000;
@@ -8,9 +8,9 @@ export class Backoff {
   #failures = 0;
 
   /**
-   * Returns the time to wait before a process is replaced that has ended.
+   * Returns the time in milliseconds to wait before a process that has ended is replaced.
    *
-   * @param servedMs time for which it has served; 0 if it could not start
+   * @param servedMs time for which the process served; 0 if it could not start
    */
   next(servedMs: number): number {
     if (servedMs >= STABLE_MS) this.#failures = 0;

@@ -11,21 +11,21 @@ import {
 } from './messages.js';
 import type { BoundSocket } from './shared-ports.js';
 
-/** Environment variable by which a process knows that {@link Child} has started it. */
+/** Environment variable that is set in a process that {@link Child} has started. */
 export const CHILD_VARIABLE = 'HOTBLOB_PROCESS';
 
-/** Interval at which the connection to a process that has ended is checked. */
+/** Interval in milliseconds at which the connection to a process that has ended is checked. */
 const DISCONNECT_CHECK_MS = 10;
 
 /** Receiver of the messages of a process. */
 export type OnMessage = (child: Child, message: FromProcess) => void;
 
-/** Process that serves, as the parent sees it. */
+/** Handle of the parent for a process that serves. */
 export class Child {
   readonly pid: number;
-  /** Number that the process and its successors have. */
+  /** Number of the place that the process takes. A successor gets the same number. */
   readonly place: number;
-  /** Resolves to what the application has returned when the process serves. Rejects if it could not start. */
+  /** Resolves to the `info` of the application when the process serves. Rejects if the process could not start. */
   readonly started: Promise<unknown>;
   /** Resolves to a description when the process has ended and all its messages have been received. */
   readonly ended: Promise<string>;
@@ -57,7 +57,7 @@ export class Child {
       });
       void this.ended.then((reason) => reject(new Error(`the process ended before it listened (${reason})`)));
     });
-    this.started.catch(() => {}); // every caller handles it, but perhaps later
+    this.started.catch(() => {}); // a caller may add its handler later
   }
 
   /** Time in milliseconds for which the process has served. */
@@ -79,7 +79,7 @@ export class Child {
     this.send({ type: 'port', id, result }, socket);
   }
 
-  /** Asks the process to let its requests complete and to end. Kills it after `timeoutMs`. */
+  /** Asks the process to complete its requests and end. Kills the process after `timeoutMs`. */
   async close(reason: CloseReason, timeoutMs: number): Promise<void> {
     this.isClosing = true;
     this.send({ type: 'drain', reason });
@@ -88,7 +88,7 @@ export class Child {
     clearTimeout(timer);
   }
 
-  /** Passes connections that this process has not taken before its end to another one; closes them if there is none. */
+  /** Passes the connections that this process did not take before it ended to `other`. Without `other`, closes them. */
   leaveConnections(other: Child | undefined): void {
     this.#handoffs.moveTo(other === undefined ? undefined : other.#handoffs);
   }
@@ -103,12 +103,12 @@ export class Child {
 function endOf(worker: Worker): Promise<string> {
   return new Promise((resolve) => {
     worker.on('error', (error) => {
-      // The other errors are those of messages to a process that has ended.
+      // Other errors concern messages to a process that has ended.
       if (worker.process.pid === undefined) resolve(error.message);
     });
     worker.process.once('exit', (code, signal) => {
-      // Node sets `connected` when it has read the last message. It emits 'disconnect' only if the process has taken all
-      // connections that were passed to it.
+      // Node sets `connected` to false when it has read the last message. The event 'disconnect' is no alternative: Node
+      // emits it only if the process has taken all connections that were passed to it.
       const check = (): void => {
         if (worker.process.connected) setTimeout(check, DISCONNECT_CHECK_MS);
         else resolve(signal ?? `exit code ${code}`);
@@ -118,7 +118,6 @@ function endOf(worker: Worker): Promise<string> {
   });
 }
 
-/** Whether `result` is an error. */
 export function isError(result: object): result is ErrorFields {
   return 'message' in result;
 }

@@ -9,7 +9,7 @@ import { currentReporter } from './current-process.js';
 import { OWN_ONLY } from './stats-reporter.js';
 import type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';
 
-/** Store of a process, such as that of `sharedStore`. */
+/** Store whose statistics are summed, for example the result of `sharedStore`. */
 export interface StoreOfProcess {
   /** Returns the statistics. Default: the store has none. */
   readonly stats?: Store['stats'];
@@ -36,7 +36,7 @@ export interface ClusterStats<Handlers extends string, Servers extends string, S
   readonly handlers: Readonly<Record<Handlers, StatsSource<HandlerStats>>>;
   /** Sums of the servers with the same name. */
   readonly servers: Readonly<Record<Servers, StatsSource<ServerStats>>>;
-  /** Sums of the stores with the same name. Their number of artifacts and their size are not added: the processes share a store. */
+  /** Sums of the stores with the same name. Their sizes and numbers of artifacts are not added: the processes share a store. */
   readonly stores: Readonly<Record<Stores, StatsSource<StoreStats>>>;
   /** Measurements of each process. */
   readonly processes: ProcessesSource;
@@ -45,15 +45,15 @@ export interface ClusterStats<Handlers extends string, Servers extends string, S
 /** Source of the measurements of each process. */
 export interface ProcessesSource extends StatsSource<readonly ProcessStats[]> {
   stats(): Promise<readonly ProcessStats[]>;
-  /** Resolves to all statistics. They are those of this process alone, with a note, if the parent does not answer. */
+  /** Resolves to all statistics. If the parent does not answer, they are old or those of this process alone, and `note` says so. */
   totals(): Promise<ClusterTotals>;
 }
 
 const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT };
 
 /**
- * Returns statistics that add up those of all processes that `runProcesses` has started, including the counters of processes that
- * have ended. In a program that `runProcesses` has not started, they are those of this process.
+ * Returns sources of statistics for all processes that `runProcesses` has started. The sums include the counters of processes that
+ * have ended. Without `runProcesses`, the statistics are those of this process.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option or an invalid value
  */
@@ -88,7 +88,7 @@ export function clusterStats<
         return totals[kind][name];
       },
     }));
-  // The sources have the names of the options.
+  // The type is correct because the sources have the names of the options.
   return {
     handlers: sourcesOf('handlers', handlers) as never,
     servers: sourcesOf('servers', servers) as never,
@@ -101,9 +101,10 @@ export function clusterStats<
 }
 
 /**
- * Returns the statistics of a store. If another process writes, its counters of the directory are a part of the statistics of that process.
+ * Returns the statistics of a store. If another process writes to it, that process reports the counters of the directory, and they
+ * are omitted here.
  *
- * @param last previous result: the counters of a store that has been closed
+ * @param last previous result, which is returned for a store that has been closed
  */
 function statsOf(store: StoreOfProcess, last: StoreStats = {}): StoreStats {
   const stats = store.stats?.() ?? {};

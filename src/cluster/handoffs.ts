@@ -1,6 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 
-/** Connection that node:cluster passes to a process. `close` destroys the copy of the parent. */
+/** Connection that node:cluster passes to a process. `close` closes the handle of the parent. */
 interface Connection {
   close(): void;
 }
@@ -19,8 +19,8 @@ interface Answer {
 type Send = (message: unknown, handle?: unknown, ...rest: unknown[]) => boolean;
 
 /**
- * Connections that node:cluster has passed to a process that has not taken them yet. If the process ends, node:cluster forgets
- * them, and their clients would wait for ever.
+ * Connections that node:cluster has passed to a process, and that the process has not taken yet. If the process ends, node:cluster
+ * forgets these connections, and their clients would wait for ever.
  */
 export class Handoffs {
   readonly #send: Send;
@@ -43,9 +43,9 @@ export class Handoffs {
   }
 
   /**
-   * Passes the connections to another process, whose answers node:cluster takes for those of this one.
+   * Passes the connections to another process. node:cluster treats the answers of that process as answers of this one.
    *
-   * @param other `undefined` if there is none: the connections are closed
+   * @param other process that gets the connections; if `undefined`, they are closed
    */
   moveTo(other: Handoffs | undefined): void {
     for (const [seq, { message, connection }] of this.#pending) {

@@ -1,6 +1,6 @@
 import type { Readable, Writable } from 'node:stream';
 
-/** Passes on what a process writes, in whole lines, so that the lines of several processes do not mix. */
+/** Forwards the output of a process in whole lines, so that the lines of several processes do not mix. */
 export function forwardLines(from: Readable, to: Writable): void {
   let rest = '';
   from.setEncoding('utf8');

@@ -9,12 +9,12 @@ export type FromProcess =
   | { readonly type: 'hello' }
   /** Asks for a share of a port. The answer is `port`. */
   | { readonly type: 'listen'; readonly id: number; readonly request: PortRequest }
-  /** The process serves. `info` is what the application has returned. */
+  /** The process serves. `info` is the value of the application for the parent. */
   | { readonly type: 'listening'; readonly info: unknown }
   | { readonly type: 'failed'; readonly error: ErrorFields }
   /** The process was asked to end, for example by SIGTERM, and waits for a replacement. */
   | { readonly type: 'leave' }
-  /** Current statistics. `id` is that of the question, if there was one. */
+  /** Current statistics. If the parent has asked for them, `id` is that of its message. */
   | { readonly type: 'stats'; readonly id: number | undefined; readonly snapshot: Snapshot }
   /** Asks for the statistics of all processes. The answer is `totals`. */
   | { readonly type: 'totals'; readonly id: number; readonly snapshot: Snapshot }
@@ -26,14 +26,14 @@ export type ToProcess =
   | { readonly type: 'start'; readonly processes: number; readonly isFirst: boolean }
   /** Number of processes that are alive. */
   | { readonly type: 'count'; readonly processes: number }
-  /** Answer to `listen`. A handle of the port is sent with it if the kernel distributes the connections. */
+  /** Answer to `listen`. If the kernel distributes the connections, a handle of the port is sent with it. */
   | { readonly type: 'port'; readonly id: number; readonly result: PortAddress | ErrorFields }
   | { readonly type: 'drain'; readonly reason: CloseReason }
   /** Asks for `stats`. */
   | { readonly type: 'stats'; readonly id: number }
   | { readonly type: 'totals'; readonly id: number; readonly totals: ClusterTotals };
 
-/** Why a process ends: all processes do, or another one has taken its place. */
+/** Reason why a process ends. `shutdown`: all processes end. `replaced`: another process has taken its place. */
 export type CloseReason = 'shutdown' | 'replaced';
 
 /** Port to listen on. */
@@ -43,13 +43,13 @@ export interface PortRequest {
   readonly ipv6Only: boolean;
 }
 
-/** Address of a port, with the port that was chosen for 0. */
+/** Address to listen on. If port 0 was requested, `port` is the chosen port. */
 export interface PortAddress {
   readonly port: number;
   readonly address: string;
 }
 
-/** Fields of an error that reach another process. */
+/** Fields of an error that are sent to another process. */
 export interface ErrorFields {
   readonly name: string;
   readonly message: string;
@@ -72,7 +72,7 @@ export function errorFields(error: unknown): ErrorFields {
   return { name: error.constructor.name, message: error.message, code, stack: error.stack };
 }
 
-/** Returns the error of another process. Its `name` is the name of the class there. */
+/** Returns the error that another process has sent. Its `name` is the class name in that process. */
 export function restoreError({ name, message, code, stack }: ErrorFields): Error {
   const error = new Error(message);
   error.name = name;

@@ -4,7 +4,7 @@ import { isError } from './child.js';
 import { type FromProcess, type PortAddress, restoreError, type ToProcess, unwrap } from './messages.js';
 import type { ClusterTotals, Snapshot } from './sum-stats.js';
 
-/** Time after which a process no longer waits for the statistics of the others. */
+/** Maximum time in milliseconds to wait for the statistics of all processes. */
 const TOTALS_MS = 2000;
 
 /** Connection of a process to its parent. */
@@ -14,7 +14,7 @@ export class ParentLink {
   readonly #waiting = new Map<number, (message: ToProcess, handle: unknown) => void>();
   #lastId = 0;
 
-  /** @param onMessage receives the messages that answer nothing */
+  /** @param onMessage receives the messages that are not answers */
   constructor(onMessage: (message: ToProcess) => void) {
     process.on('message', (value: unknown, handle: unknown) => {
       const message = unwrap<ToProcess>(value);
@@ -52,7 +52,7 @@ export class ParentLink {
     return { ...rest, ...listenTarget(result, handle, ipv6Only) };
   }
 
-  /** Resolves to the statistics of all processes; to `undefined` if the parent does not answer within two seconds. */
+  /** Resolves to the statistics of all processes, or to `undefined` if the parent does not answer within two seconds. */
   async totals(snapshot: Snapshot): Promise<ClusterTotals | undefined> {
     const id = ++this.#lastId;
     const signal = AbortSignal.timeout(TOTALS_MS);
@@ -68,7 +68,7 @@ export class ParentLink {
 }
 
 function listenTarget({ port, address }: PortAddress, handle: unknown, ipv6Only: boolean): ListenOptions {
-  // `listen` accepts an object with a handle. The types of Node do not name it.
+  // `listen` accepts an object with a handle, which the types of Node do not declare.
   if (typeof handle === 'object' && handle !== null) return { handle } as ListenOptions;
   return { port, host: address, ipv6Only };
 }

@@ -13,7 +13,7 @@ export class ProcessMeter {
   tick(): void {
     this.#histogram ??= startHistogram();
     const { count } = this.#histogram;
-    // The histogram contains the times between two timers, and not only the delays.
+    // The histogram contains the times between two timers, which include the resolution.
     const delayMs = this.#histogram.percentile(99) / NANOSECONDS - RESOLUTION_MS;
     this.#eventLoopDelayMs = count === 0 ? 0 : Math.max(0, delayMs);
     this.#histogram.reset();

@@ -43,9 +43,9 @@ export function runChild(start: StartProcess): void {
   };
 
   const end = async (reason: CloseReason): Promise<void> => {
-    // Before it serves, there is no request to complete.
+    // A process that does not serve yet has no requests to complete.
     if (started === undefined) process.exit(0);
-    // A store that is closed may have no statistics.
+    // Reported before `close`, because a closed store may have no statistics.
     await reporter.report();
     let code = 0;
     try {
@@ -58,10 +58,10 @@ export function runChild(start: StartProcess): void {
     process.exit(code);
   };
 
-  // A terminal sends its signals to the parent, too, which decides. Only SIGTERM can be meant for this process alone.
+  // A terminal sends its signals also to the parent, which handles them. Only SIGTERM can be meant for this process alone.
   process.on('SIGINT', () => {}).on('SIGHUP', () => {});
   process.on('SIGTERM', () => void link.send({ type: 'leave' }));
-  // The parent has been killed. node:cluster ends the process only if the application has not changed that.
+  // The parent has been killed. node:cluster ends the process by default, but the application may have changed that.
   process.once('disconnect', () => process.exit(0));
   if (!process.connected) process.exit(0);
   void link.send({ type: 'hello' });

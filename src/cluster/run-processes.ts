@@ -13,12 +13,12 @@ export interface ProcessesOptions {
   readonly processes?: number | 'max' | undefined;
   /**
    * Time in milliseconds for requests to complete when a process is replaced or the program stops. A process that has not ended
-   * 10 s later is killed. Default: 30,000.
+   * 10 s after this time is killed. Default: 30,000.
    */
   readonly shutdownTimeoutMs?: number | undefined;
   /**
-   * Whether the parent stops the processes on SIGTERM and SIGINT, kills them on the second of these signals, and restarts them one
-   * by one on SIGHUP. Default: true.
+   * Whether the parent handles signals. SIGTERM and SIGINT stop the processes, a second one kills them, and SIGHUP restarts them one
+   * by one. Default: true.
    */
   readonly signals?: boolean | undefined;
   /**
@@ -26,13 +26,13 @@ export interface ProcessesOptions {
    * stderr.
    */
   readonly onProblem?: ((line: string) => void) | undefined;
-  /** Receives, in the parent, what processes send with `notify`. Default: ignored. */
+  /** Receives, in the parent, the values that processes send with `notify`. Default: they are ignored. */
   readonly onNotice?: ((data: unknown, pid: number) => void) | undefined;
 }
 
-/** The processes of a program, as their parent sees them. */
+/** Controls the processes of a program, in the parent. */
 export interface RunningProcesses {
-  /** What the first process has returned as `info`. */
+  /** The value `info` that the first process has returned. */
   readonly info: unknown;
   /** How connections reach the processes. `alone`: there is only one process. */
   readonly sharing: 'reusePort' | 'node:cluster' | 'alone';
@@ -40,7 +40,7 @@ export interface RunningProcesses {
   readonly pids: readonly number[];
   /**
    * Replaces the processes one by one. A process ends only when its successor listens. Resolves to the number of processes that
-   * have been replaced: if a successor cannot start, the remaining ones are kept. With one process, nothing happens.
+   * have been replaced. If a successor cannot start, the remaining processes are kept. With one process, nothing happens.
    */
   restart(): Promise<number>;
   /** Lets the requests of all processes complete. Resolves when the processes have ended. */
@@ -64,9 +64,9 @@ const CHECKS: Readonly<Record<keyof ProcessesOptions, OptionCheck>> = {
 };
 
 /**
- * Runs a server in several processes that share its ports. The program is started again for each process: in the parent, the promise
- * resolves when all processes listen, and `start` is called in the others, where the promise stays pending. A process that ends is
- * replaced, after a delay if that happens repeatedly. If the parent ends, so do the processes.
+ * Runs a server in several processes that share its ports. The program is started again for each process. In these processes, `start`
+ * is called, and the promise stays pending. In the parent, the promise resolves when all processes listen. A process that ends is
+ * replaced, after a delay if this happens repeatedly. If the parent ends, the processes end, too.
  *
  * With one process, and in a process that another program has started with node:cluster, `start` is called in this process.
  *
@@ -87,7 +87,7 @@ export async function runProcesses(options: ProcessesOptions, start: StartProces
   return running;
 }
 
-/** Whether this process was started by {@link runProcesses} of its parent. */
+/** Returns whether {@link runProcesses} has started this process. */
 export function isChild(): boolean {
   return cluster.isWorker && process.env[CHILD_VARIABLE] !== undefined;
 }

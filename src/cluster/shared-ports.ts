@@ -22,15 +22,15 @@ type CreateHandle = (
 const IPV6_ONLY = 1;
 const REUSE_PORT = 2;
 
-/** Undocumented, but node:cluster creates its own sockets with it. Without it, node:cluster distributes the connections. */
+/** Undocumented function with which node:cluster creates its sockets. If it is missing, node:cluster distributes the connections. */
 const createHandle = (net as unknown as { readonly _createServerHandle?: CreateHandle })._createServerHandle;
 
 /**
  * Ports on which several processes listen.
  *
  * With SO_REUSEPORT, each process has a socket of its own, and the kernel distributes the connections. The parent creates the
- * sockets and keeps them: when a process is replaced, connections that it has not accepted yet wait for its successor. If the
- * process had created its socket itself, the kernel would reset them when it closes the socket.
+ * sockets and keeps them open. When a process is replaced, connections that it has not accepted yet wait for its successor. If the
+ * process had created the socket itself, these connections would be reset when the process closes the socket.
  *
  * Without SO_REUSEPORT, the parent accepts the connections and passes them on, as in every program that uses node:cluster.
  */
@@ -95,7 +95,7 @@ function keyOf({ port, host, ipv6Only }: PortRequest): string {
   return `${host} ${port} ${ipv6Only}`;
 }
 
-/** Listens for a moment, without SO_REUSEPORT: this fails if another program uses the port, and finds a free one for port 0. */
+/** Listens for a moment without SO_REUSEPORT. This fails if another program uses the port, and finds a free port for port 0. */
 async function findAddress({ port, host, ipv6Only }: PortRequest): Promise<PortAddress & { ipv6Only: boolean }> {
   const server = net.createServer();
   const listening = once(server, 'listening');
@@ -112,14 +112,14 @@ function bind(address: string, port: number, ipv6Only = false): BoundSocket {
   const flags = REUSE_PORT | (ipv6Only ? IPV6_ONLY : 0);
   const socket = createHandle?.(address, port, net.isIPv6(address) ? 6 : 4, undefined, flags) ?? 0;
   if (typeof socket === 'number') throw bindError(socket, address, port);
-  // libuv reports a port in use only now.
+  // libuv reports a port that is in use only after uv_tcp_bind(3).
   const status = socket.getsockname({});
   if (status === 0) return socket;
   socket.close();
   throw bindError(status, address, port);
 }
 
-/** Whether two sockets can listen on one port: Node has `reusePort` since 22.12 and 23.1, and not every system supports it. */
+/** Returns whether two sockets can listen on one port. Node supports this since 22.12 and 23.1, but not on every system. */
 function supportsReusePort(): boolean {
   if (createHandle === undefined) return false;
   const sockets: BoundSocket[] = [];

@@ -1,12 +1,12 @@
 import type { Child } from './child.js';
 import { type ClusterTotals, countersOf, type NamedStats, type Snapshot, sumStats } from './sum-stats.js';
 
-/** Time that a process has to answer. */
+/** Maximum time in milliseconds to wait for the answer of a process. */
 const ANSWER_MS = 500;
 
 /**
- * Statistics of all processes, in the parent. The counters of a process that has ended remain a part of the sums. A sum contains
- * only what the parent has received, so that it does not become smaller if a process is killed.
+ * Statistics of all processes, in the parent. The sums include the counters of processes that have ended. A sum contains only values
+ * that the parent has received, so that it does not become smaller if a process is killed.
  */
 export class StatsHub {
   readonly #latest = new Map<Child, Snapshot>();
@@ -14,7 +14,7 @@ export class StatsHub {
   #ended: NamedStats = { handlers: {}, servers: {}, stores: {} };
   #lastId = 0;
 
-  /** Receives the statistics of a process. `id` is that of a question of {@link totals}. */
+  /** Receives the statistics of a process. `id` is set if they answer a question of {@link totals}. */
   receive(child: Child, snapshot: Snapshot, id?: number): void {
     this.#latest.set(child, snapshot);
     if (id !== undefined) this.#questions.get(id)?.resolve();
@@ -30,7 +30,7 @@ export class StatsHub {
 
   /**
    * Asks all processes that serve, except `asker`, for their statistics, and resolves to the sums. If a process does not answer
-   * in time, what it has sent last is used.
+   * in time, its last statistics are used.
    */
   async totals(asker: Child, children: Iterable<Child>): Promise<ClusterTotals> {
     const others = [...children].filter((child) => child !== asker && child.isServing);

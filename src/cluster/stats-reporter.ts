@@ -2,10 +2,10 @@ import type { ParentLink } from './parent-link.js';
 import { ProcessMeter } from './process-stats.js';
 import { type ClusterTotals, type NamedStats, type Snapshot, sumStats } from './sum-stats.js';
 
-/** Interval at which a process sends its statistics. */
+/** Interval in milliseconds at which a process sends its statistics. */
 const INTERVAL_MS = 1000;
 
-/** Reports the statistics of this process to its parent, and gets those of all processes from it. */
+/** Reports the statistics of this process to its parent, and gets the statistics of all processes from the parent. */
 export class StatsReporter {
   readonly #link: ParentLink | undefined;
   readonly #meter = new ProcessMeter();
@@ -29,7 +29,7 @@ export class StatsReporter {
     return this.#link?.send({ type: 'stats', id, snapshot: this.snapshot() }) ?? Promise.resolve();
   }
 
-  /** Adds what `read` returns to the statistics of this process. From now on, they are sent every second. */
+  /** Adds the result of `read` to the statistics of this process. After the first call, they are sent every second. */
   add(read: () => NamedStats): void {
     this.#readers.push(read);
     if (this.#link === undefined || this.#timer !== undefined) return;
@@ -56,13 +56,13 @@ export class StatsReporter {
       this.#last = totals;
       return totals;
     }
-    // The last sums are older, but they contain the other processes: counters do not become smaller.
+    // The last sums are old, but they include the other processes, so the counters do not become smaller.
     if (this.#last !== undefined) return { ...this.#last, note: 'the parent did not answer: the values are old' };
     return totalsOf(own, OWN_ONLY);
   }
 }
 
-/** Note of statistics that do not contain the other processes. */
+/** Note for statistics that do not include the other processes. */
 export const OWN_ONLY = 'the parent did not answer: the values are those of one process';
 
 function totalsOf(own: Snapshot, note: string | undefined): ClusterTotals {

@@ -17,7 +17,7 @@ export interface ProcessStats {
   readonly connections: number;
   /** Processor time in seconds. */
   readonly cpuSeconds: number;
-  /** Delay of the event loop in milliseconds that 99% of its iterations did not exceed in the last second. */
+  /** 99th percentile of the event loop delay in the last second, in milliseconds. */
   readonly eventLoopDelayMs: number;
   /** Resident memory in bytes. It includes mapped pages of artifacts. */
   readonly residentBytes: number;
@@ -46,13 +46,13 @@ export interface ClusterTotals extends NamedStats {
   readonly uptimeSeconds: number;
   /** The processes that are alive. */
   readonly processes: readonly ProcessStats[];
-  /** What is missing from the statistics; undefined if nothing is. */
+  /** Line that says which values are missing or old; undefined if none are. */
   readonly note: string | undefined;
 }
 
 /**
- * Returns the sum of the statistics of several processes. Counters, the current use of resources and limits are added. Of values
- * that all processes share, such as the memory of the host and the size of the store, the largest is taken.
+ * Returns the sum of the statistics of several processes. Counters, limits and resources in use are added. For values that
+ * all processes share, such as the memory of the host and the size of the store, the largest value is used.
  */
 export function sumStats(stats: readonly NamedStats[]): NamedStats {
   return {
@@ -71,7 +71,7 @@ export function sumStats(stats: readonly NamedStats[]): NamedStats {
   };
 }
 
-/** Returns the counters of a process that has ended. Added to the statistics of the others, they change nothing else. */
+/** Returns the counters of a process that has ended. All other values are such that a sum with them does not change. */
 export function countersOf({ handlers, servers, stores }: NamedStats): NamedStats {
   return {
     handlers: mapNamed(handlers, (stats) => ({ ...stats, ...NOTHING_IN_USE })),
@@ -142,7 +142,7 @@ function addHandlers(a: HandlerStats, b: HandlerStats): HandlerStats {
   };
 }
 
-/** The processes of a host measure the same memory, not quite at the same time. */
+/** Returns the larger values: all processes of a host measure the same memory, at slightly different times. */
 function mergeMemory(a: MemoryStats, b: MemoryStats): MemoryStats {
   return {
     usedBytes: largest(a.usedBytes, b.usedBytes),
@@ -218,7 +218,7 @@ function addHistograms(a: HistogramSnapshot, b: HistogramSnapshot): HistogramSna
   return { counts: a.counts.map((count, index) => count + (b.counts[index] ?? 0)), sum: a.sum + b.sum };
 }
 
-/** Adds objects whose members are numbers or again such objects. A missing member counts as 0. */
+/** Adds objects whose members are numbers or nested objects of numbers. A missing member counts as 0. */
 function addNumbers<T extends object>(a: T, b: T): T {
   const sum = { ...a } as Record<string, unknown>;
   for (const [name, value] of Object.entries(b)) {

@@ -6,7 +6,7 @@ import { errorFields, type FromProcess, type PortRequest } from './messages.js';
 import { SharedPorts } from './shared-ports.js';
 import { StatsHub } from './stats-hub.js';
 
-/** Time that a process has after its shutdown timeout, for example to close its store. Then it is killed. */
+/** Time in milliseconds from the shutdown timeout until a process is killed. In this time, it can close its store. */
 const MARGIN_MS = 10_000;
 
 /** Options of {@link Supervisor}. */
@@ -16,16 +16,16 @@ export interface SupervisorOptions {
   readonly shutdownTimeoutMs: number;
   /** Receives a line for each process that ends unexpectedly, or that cannot start. */
   onProblem(line: string): void;
-  /** Receives what processes send with `notify`. */
+  /** Receives the values that processes send with `notify`. */
   onNotice(data: unknown, pid: number): void;
 }
 
-/** One of the processes, and its successors. */
+/** Place of a process. When the process ends or is replaced, its successor takes the same place. */
 interface Place {
   readonly number: number;
   readonly backoff: Backoff;
   current: Child | undefined;
-  /** Process that is to take the place of `current`. */
+  /** Process that starts in order to replace `current`. */
   successor: Child | undefined;
 }
 
@@ -49,7 +49,7 @@ export class Supervisor {
       current: undefined,
       successor: undefined,
     }));
-    // Without `silent`, the lines of the processes would mix. JSON has no Infinity, which occurs in statistics.
+    // Without `silent`, the lines of the processes would mix. Statistics can contain Infinity, which JSON does not support.
     cluster.setupPrimary({ silent: true, serialization: 'advanced' });
   }
 
@@ -59,10 +59,10 @@ export class Supervisor {
   }
 
   /**
-   * Starts the processes, the first one alone: a mistake in the options is then reported once. Resolves to what the first one has
-   * returned.
+   * Starts the processes. The others wait until the first one serves, so that a mistake in the options is reported once. Resolves to
+   * the `info` of the first one.
    *
-   * @throws the error of a process that cannot start. The others are then killed
+   * @throws the error of a process that cannot start; the others are killed
    */
   async start(): Promise<unknown> {
     try {
@@ -78,8 +78,8 @@ export class Supervisor {
   }
 
   /**
-   * Replaces the processes one after the other: starts a successor, and when it serves, lets the requests of its predecessor
-   * complete. If a successor cannot start, the remaining processes are kept. Resolves to the number that have been replaced.
+   * Replaces the processes one after the other. When a successor serves, its predecessor completes its requests and ends. If a
+   * successor cannot start, the remaining processes are kept. Resolves to the number of processes that have been replaced.
    */
   restart(): Promise<number> {
     this.#isRestartRequested = true;
@@ -122,7 +122,7 @@ export class Supervisor {
       child.leaveConnections([...this.#children].find(({ isServing, isClosing }) => isServing && !isClosing));
       this.#stats.retire(child);
       this.#announceCount();
-      // It has no successor: its connections go to the processes that still drain.
+      // No successor starts, so connections go to the processes that still drain.
       if (this.#isStopping) this.ports.release(place.number);
       if (place.current !== child) return;
       place.current = undefined;
@@ -191,7 +191,7 @@ export class Supervisor {
     }
   }
 
-  /** Waits before another attempt. New connections go to the other processes meanwhile. */
+  /** Waits before another attempt. Meanwhile, new connections go to the other processes. */
   async #wait(place: Place, delayMs: number): Promise<void> {
     this.ports.release(place.number);
     const { signal } = this.#stopping;
@@ -206,7 +206,7 @@ export class Supervisor {
 
   async #restartAll(): Promise<number> {
     let count = 0;
-    // A request during a restart starts another one, because the files may have changed after a process has read them.
+    // A call during a restart causes another one, because files may have changed after a process has read them.
     while (this.#isRestartRequested && !this.#isStopping) {
       this.#isRestartRequested = false;
       count = 0;
@@ -223,10 +223,10 @@ export class Supervisor {
     if (place !== undefined && !child.isClosing) await this.#succeed(place);
   }
 
-  /** Replaces the process of a place that serves. Returns whether its successor serves. */
+  /** Replaces the process of a place while it serves. Returns whether its successor serves. */
   async #succeed(place: Place): Promise<boolean> {
     const previous = place.current;
-    // A process that is being replaced for another reason is new anyway.
+    // If the process is already being replaced for another reason, its successor is new anyway.
     if (previous === undefined || place.successor !== undefined || this.#isStopping) return true;
     const successor = this.#fork(place);
     place.successor = successor;
