@@ -22,7 +22,7 @@ import type { ReadableStore, StoreAccess, WritableStore } from './store-access.j
 export interface SharedStore extends ReadWriteStore {
   /** Directory of the store, absolute and with symbolic links resolved. */
   readonly root: string;
-  /** Whether this process writes to the directory, for itself and for the others. It changes when the writer ends. */
+  /** Whether this process is the writer: it writes to the directory for all processes. This can change when the writer ends. */
   readonly isWriter: boolean;
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
@@ -42,7 +42,7 @@ const MAX_COLLECTED_BYTES = 64 * 1024;
 
 /** Time that operations wait for a writer, in milliseconds. */
 const WRITER_TIMEOUT_MS = 10_000;
-/** Pause before an operation is sent again, in milliseconds. The writer may be out of descriptors for a moment. */
+/** Pause before an operation is sent again, in milliseconds. The writer may have no free descriptors for a moment. */
 const RETRY_PAUSE_MS = 50;
 
 /** Store of a process that shares it with others, as the writer or as a reader. */
@@ -52,7 +52,7 @@ export class ElectedStore implements SharedStore {
   readonly #reads: ReadReports | undefined;
   #closing: Promise<void> | undefined;
 
-  /** @param evicts whether the store evicts artifacts, for which reads count */
+  /** @param evicts whether the store evicts artifacts; if so, this process reports its reads to the writer */
   constructor(root: string, evicts: boolean, access: StoreAccess) {
     this.root = root;
     this.#membership = new Membership(root, access);
@@ -141,8 +141,8 @@ export class ElectedStore implements SharedStore {
   }
 
   /**
-   * Calls `operation` with the writer. If the writer ends before the result and `isRepeatable` returns true, calls it again with
-   * the next writer.
+   * Calls `operation` with the writer. If the writer ends before there is a result and `isRepeatable` returns true, calls `operation`
+   * again with the next writer.
    */
   async #write<T>(
     signal: AbortSignal | undefined,

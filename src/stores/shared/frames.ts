@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net';
 
 /**
- * Messages between the processes that share a store, over a unix socket. A message is a frame: one byte for its type, four for
- * the length of its payload, the payload. After a request with a known size, so many bytes of a body follow without a frame, so
- * that the receiver reads them in large pieces.
+ * Messages between the processes that share a store, over a unix socket. A message is a frame: one byte with its type, four bytes
+ * with the length of the payload, and the payload. If a request states the size of its body, the body follows without frames, so
+ * that the receiver can read it in large pieces.
  */
 export const FRAME = {
   /** From a reader: a request, as JSON. */
@@ -18,15 +18,15 @@ export const FRAME = {
   error: 5,
   /** From a reader: keys that it has read, as JSON. */
   reads: 6,
-  /** From the writer: number of the message, and the path of a file that is deleted or replaced, as JSON. */
+  /** From the writer: the path of a file that is deleted or replaced, and the number of the message, as JSON. */
   release: 7,
-  /** From the writer: number of the message, as JSON. The writer ends as soon as no request is in progress. */
+  /** From the writer: it closes its store as soon as no request is in progress. The payload is the number of the message, as JSON. */
   ending: 8,
-  /** From a reader: number of a message of the writer that is processed, as JSON. */
+  /** From a reader: it has processed a message of the writer. The payload is the number of that message, as JSON. */
   done: 9,
   /** From the writer: the statistics of its store, as JSON. Sent regularly, so that a reader detects a writer that is stopped. */
   stats: 10,
-  /** From the writer: it has accepted the connection. A connection beyond its descriptors is closed without this message. */
+  /** From the writer: it has accepted the connection. If the writer has no free descriptor, it closes a connection without it. */
   hello: 11,
 } as const;
 
@@ -85,7 +85,7 @@ export interface FrameListener {
 export class FrameParser {
   readonly #listener: FrameListener;
   #pending: Buffer = Buffer.alloc(0);
-  /** Type and rest of the payload of a frame whose header has arrived. */
+  /** Type of the frame whose header has arrived, and number of bytes of its payload that are missing. */
   #type = 0;
   #missing = 0;
   #hasHeader = false;
@@ -99,14 +99,14 @@ export class FrameParser {
   /**
    * Announces that the next `bytes` bytes are a body. Called in {@link FrameListener.onMessage}.
    *
-   * @throws Error if `bytes` is not a number of bytes
+   * @throws Error if `bytes` is not a non-negative integer
    */
   expectBody(bytes: number): void {
     if (!Number.isSafeInteger(bytes) || bytes < 0) throw new Error(`body of ${bytes} bytes`);
     this.#rawBytes = bytes;
   }
 
-  /** @throws Error if the bytes are no messages */
+  /** @throws Error if the bytes are not valid messages */
   push(chunk: Buffer): void {
     let rest = this.#pending.byteLength === 0 ? chunk : Buffer.concat([this.#pending, chunk]);
     while (rest.byteLength > 0) {

@@ -11,9 +11,9 @@ interface LocalWriter {
   close(): Promise<void>;
 }
 
-/** Pause after an election in which this process was not elected and found no writer, in milliseconds. */
+/** Pause in milliseconds after an election in which this process did not become the writer and found no other writer. */
 const ELECTION_PAUSE_MS = 10;
-/** Pause after this process was elected and could not open the store for writing, in milliseconds. */
+/** Pause in milliseconds after this process was elected, but could not open the store for writing. */
 const FAILURE_PAUSE_MS = 1000;
 
 /** Role of this process among those that share a store: the writer, or a reader that is connected to the writer. */
@@ -25,7 +25,7 @@ export class Membership {
   #remote: RemoteWriter | undefined;
   #election: Promise<void> | undefined;
   #hasStarted = false;
-  /** Ends of the calls of {@link changed}. */
+  /** Functions that end the calls of {@link changed}. */
   readonly #waiting = new Set<() => void>();
   /** Aborted by {@link close}. */
   readonly #closed = new AbortController();
@@ -95,8 +95,7 @@ export class Membership {
   }
 
   /**
-   * Becomes a reader or the writer, unless `close` is called. Resolves to false if there is no writer, and another process is about
-   * to become it.
+   * Becomes a reader or the writer, unless `close` is called. Resolves to false if another process is about to become the writer.
    */
   async #elect(): Promise<boolean> {
     return (await this.#attach()) || this.#closed.signal.aborted || (await this.#becomeWriter());
@@ -166,14 +165,14 @@ export class Membership {
     this.#notify();
   }
 
-  /** Opens the store for writing. Resolves to false if another process does. */
+  /** Opens the store for writing. Resolves to false if another process holds the lock. */
   async #becomeWriter(): Promise<boolean> {
     const opened = new Deferred<WritableStore>();
     const writer = new Writer(opened.promise, this.#root);
     let lock: Lock | undefined;
     try {
       lock = await this.#access.lock((socket) => writer.accept(socket));
-      // LMDB must not open a file twice in a process, and fcntl(2) locks belong to the process.
+      // The reader is closed first: LMDB must not open a file twice in a process, because fcntl(2) locks belong to the process.
       const reader = this.#readable;
       this.#readable = undefined;
       await reader?.close();
@@ -187,7 +186,7 @@ export class Membership {
       writer.close();
       await lock?.release();
       if (lock === undefined && errnoCode(error) === 'ERR_HOTBLOB_LOCKED') return false;
-      // Artifacts can still be read.
+      // Opens the reader again, so that artifacts can still be read.
       if (this.#hasStarted) this.#readable ??= await this.#access.openReader();
       this.#notify();
       throw error;

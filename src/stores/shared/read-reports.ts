@@ -1,9 +1,9 @@
 /** Interval at which reads are reported, in milliseconds. */
 const INTERVAL_MS = 1000;
-/** Number of keys after which they are reported at once. */
+/** Number of keys at which they are reported without waiting for the interval. */
 const MAX_KEYS = 1000;
 
-/** Collects the keys that this process reads, for the eviction of the writer. A key counts once in a report. */
+/** Collects the keys that this process reads, so that the writer considers them for eviction. A report contains each key once. */
 export class ReadReports {
   readonly #send: (keys: readonly string[]) => void;
   readonly #keys = new Set<string>();

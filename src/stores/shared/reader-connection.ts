@@ -9,11 +9,11 @@ import type { WritableStore } from './store-access.js';
 import type { WriterRequest } from './writer-request.js';
 
 /**
- * Time in milliseconds that a deletion or replacement waits until all readers have closed the file. After one second a handler
- * checks a file by itself.
+ * Maximum time in milliseconds that a deletion or replacement waits until all readers have closed the file. A longer wait is not
+ * needed: after one second, the handler of a reader checks a file itself.
  */
 const NOTICE_TIMEOUT_MS = 1000;
-/** Size of the messages in memory at which a reader that does not receive them is disconnected. It connects again later. */
+/** Size of the unsent messages at which a reader is disconnected, because it does not receive them. It connects again later. */
 const MAX_UNSENT_BYTES = 1024 * 1024;
 
 /** Number of bytes of a body in memory at which the connection is paused. The kernel returns at most 64 KiB at a time. */
@@ -27,7 +27,7 @@ interface ConnectionContext {
   onClosed(): void;
 }
 
-/** Connection of a reader to this process: for one request at a time, or, after `attach`, for messages of both sides. */
+/** Connection of a reader to the writer, in the writer. Carries one request at a time or, after `attach`, messages of both sides. */
 export class ReaderConnection {
   readonly #socket: Socket;
   readonly #context: ConnectionContext;
@@ -37,10 +37,10 @@ export class ReaderConnection {
   #body: Readable | undefined;
   #isResponding = false;
   #role: 'requests' | 'attaching' | 'attached' = 'requests';
-  /** Ends of the waits until the reader has processed a message, by the number of the message. */
+  /** Functions that end the wait until the reader has processed a message, by the number of the message. */
   readonly #notices = new Map<number, () => void>();
   #noticeCount = 0;
-  /** Whether the reader has not responded in time to the last message. */
+  /** Whether the reader did not respond in time to the last message. */
   #isSlow = false;
 
   constructor(socket: Socket, context: ConnectionContext) {
@@ -61,7 +61,7 @@ export class ReaderConnection {
         socket.destroy(); // not one of our processes
       }
     });
-    // The reader has cancelled its upload and waits until it is discarded, or the reader has ended.
+    // The reader has ended, or it has cancelled its upload and waits until the upload is discarded.
     socket.on('end', () => {
       this.#abandon();
       if (!this.#isResponding) socket.destroy();
@@ -78,7 +78,7 @@ export class ReaderConnection {
     this.#socket.destroy();
   }
 
-  /** Sends statistics to a reader that is attached, or waits until the store is open. */
+  /** Sends statistics to a reader that is attached or is attaching. */
   sendStats(stats: StoreStats): void {
     if (this.#role !== 'requests') this.#send(FRAME.stats, stats);
   }

@@ -17,13 +17,13 @@ export function decodeError({ code, message }: RemoteError): Error {
   return Object.assign(new Error(message), code === undefined ? {} : { code });
 }
 
-/** Returns the error of an operation whose writer has ended before its result arrived. */
+/** Returns the error for an operation whose writer ended, or did not respond, before the result arrived. */
 export function writerGoneError(cause?: unknown): HotblobError {
   const message = 'the process that writes to the store ended, or did not respond in time';
   return new HotblobError('ERR_HOTBLOB_WRITER_GONE', message, cause === undefined ? undefined : { cause });
 }
 
-/** Returns the error of a list during which this process became the writer, so that its store was opened again. */
+/** Returns the error for a `list` that ended because this process became the writer and opened its store again. */
 export function interruptedListError(cause: unknown): HotblobError {
   const message = 'list: interrupted, because this process became the writer; list again';
   return new HotblobError('ERR_HOTBLOB_WRITER_GONE', message, { cause });

@@ -41,7 +41,7 @@ export class RemoteWriter {
     try {
       writer = new RemoteWriter(connect, await WriterChannel.open(connect), events);
     } catch (error) {
-      if (performance.now() - start >= SILENCE_MS) throw error; // it is stopped, and keeps the lock
+      if (performance.now() - start >= SILENCE_MS) throw error; // the writer is stopped, and keeps the lock
       return undefined;
     }
     return (await writer.#attach(signal)) ? writer : undefined;
@@ -125,10 +125,10 @@ export class RemoteWriter {
     return performance.now() - this.#control.heardAt >= SILENCE_MS;
   }
 
-  /** Fails the requests if the writer is stopped. Its connection remains, because it may be continued. */
+  /** Fails the requests if the writer is stopped. The connection for messages remains, because the writer may continue later. */
   #checkSilence(): void {
     if (!this.#isSilent) return;
-    // If this process was stopped, messages of the writer have arrived and are received in this turn of the event loop.
+    // If it was this process that was stopped, waiting messages of the writer are received in this turn of the event loop.
     setImmediate(() => {
       if (!this.#isSilent) return;
       if (!this.#isAttached) this.#control.destroy();
@@ -151,7 +151,7 @@ export class RemoteWriter {
     this.#busy.add(channel);
     channel.ref();
     try {
-      // The writer does not wait for requests that are sent after its message was acknowledged.
+      // After `onEnding`, the writer does not wait for further requests.
       if (this.isEnding) throw writerGoneError();
       const result = await use(channel);
       if (this.#idle.length < MAX_IDLE && !channel.isClosed && !this.#control.isClosed) this.#idle.push(channel);

@@ -34,6 +34,6 @@ export interface StoreAccess {
    * @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process holds it
    */
   lock(onConnection: ConnectionListener): Promise<Lock>;
-  /** Returns how to connect to the process that holds the lock, or undefined if there is no record of one. */
+  /** Returns a function that connects to the holder of the lock, or undefined if no holder is recorded. */
   findWriter(): Promise<Connect | undefined>;
 }

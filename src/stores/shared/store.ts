@@ -29,12 +29,12 @@ export type SharedStoreOptions =
 const LOCK_NAME = 'writer-shared';
 
 /**
- * Opens a store that several processes of one machine share, for example the workers of `node:cluster` or PM2. One of them writes:
- * the uploads and deletions of the others are sent to it over a socket in the directory. All of them read the directory
- * themselves. If the writer ends, for whatever reason, another process becomes the writer.
+ * Opens a store that several processes of one machine share, for example the workers of `node:cluster` or PM2. One of them
+ * writes. The others send their uploads and deletions to it over a socket in the directory, and read the directory themselves.
+ * If the writer ends, also if it is killed, another process becomes the writer.
  *
- * `get` returns an artifact as soon as its upload has been acknowledged in any of the processes. Reads in all processes count for
- * eviction. Requires the optional dependency `lmdb`.
+ * As soon as an upload has been acknowledged in any process, `get` returns the artifact in all of them. Reads in all processes
+ * count for eviction. Requires the optional dependency `lmdb`.
  *
  * @throws HotblobError as `segmentStore` or `directoryStore`; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
  */
@@ -58,7 +58,7 @@ export async function sharedStore(dir: string, options: SharedStoreOptions): Pro
   return store;
 }
 
-/** Creates the directory, and returns how the store in it is opened. */
+/** Creates the directory, and returns the functions that open the store in it. */
 async function prepare(dir: string, options: SharedStoreOptions): Promise<Prepared> {
   const permissions = permissionsFor(options.groupAccess);
   loadLmdb();

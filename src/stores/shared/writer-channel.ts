@@ -9,9 +9,9 @@ import { FRAME, FrameParser, sendBytes, sendMessage } from './frames.js';
 import { decodeError, writerGoneError } from './remote-error.js';
 import type { WriterRequest } from './writer-request.js';
 
-/** Time that a failed upload waits until the writer has discarded it, in milliseconds. */
+/** Maximum time in milliseconds that a failed upload waits until the writer has discarded it. */
 const DISCARD_TIMEOUT_MS = 5000;
-/** Time after which a writer that sends nothing is considered stopped, in milliseconds. It sends statistics every second. */
+/** Time in milliseconds after which a writer that sends nothing counts as stopped. A running writer sends statistics every second. */
 export const SILENCE_MS = 10_000;
 
 interface PendingResult {
@@ -19,11 +19,11 @@ interface PendingResult {
   reject(error: Error): void;
 }
 
-/** Connection of a reader to the writer, for one request at a time. */
+/** Connection of a reader to the writer, in the reader. Carries one request at a time. */
 export class WriterChannel {
   readonly #socket: Socket;
   #pending: PendingResult | undefined;
-  /** Time of the last message of the writer, by `performance.now()`. */
+  /** Value of `performance.now()` at the last message of the writer. */
   heardAt = performance.now();
   onStats = (_stats: StoreStats): void => {};
   /** Called when the writer is about to close its store. The message is acknowledged when the promise is resolved. */
@@ -33,7 +33,7 @@ export class WriterChannel {
   /**
    * Connects to the writer, and waits until it has accepted the connection.
    *
-   * @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if it does not
+   * @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer does not accept it
    */
   static async open(connect: Connect): Promise<WriterChannel> {
     const socket = await connect().catch((cause: unknown) => {
@@ -106,7 +106,7 @@ export class WriterChannel {
     });
   }
 
-  /** Sends an upload whose body has arrived. If it fails, the connection has to be destroyed. */
+  /** Sends an upload whose body has arrived. If the upload fails, the caller must destroy the connection. */
   async uploadBytes(key: string, bytes: Uint8Array, options: Partial<PutOptions>): Promise<PutResult> {
     const { signal, metadata, ifAbsent } = options;
     // The writer discards the upload when the connection is half-closed.
@@ -114,7 +114,7 @@ export class WriterChannel {
     signal?.addEventListener('abort', onAbort);
     try {
       const result = await this.request({ kind: 'put', key, size: bytes.byteLength, metadata, ifAbsent }, bytes);
-      return result as PutResult; // of the request
+      return result as PutResult; // the result of the request
     } catch (error) {
       throw signal?.aborted ? signal.reason : error;
     } finally {
@@ -122,14 +122,14 @@ export class WriterChannel {
     }
   }
 
-  /** Sends an upload as its body arrives. If the body fails, the connection has to be destroyed. */
+  /** Sends an upload while its body arrives. If the body fails, the caller must destroy the connection. */
   async upload(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
     const { signal, metadata, ifAbsent } = options;
-    // A size that is no number of bytes fails when the body ends.
+    // An invalid size is not announced: the upload fails when the body ends.
     const size = Number.isSafeInteger(options.size) && Number(options.size) >= 0 ? options.size : undefined;
     const socket = this.#socket;
     let isSettled = false;
-    // The request and the beginning of the body leave in one system call.
+    // The request and the beginning of the body are sent with one system call.
     socket.cork();
     setImmediate(() => socket.uncork());
     const result = this.request({ kind: 'put', key, size, metadata, ifAbsent }).finally(() => {
@@ -147,9 +147,9 @@ export class WriterChannel {
         if (!isSettled) sendBytes(socket, FRAME.end);
       })();
       sent.catch(() => {}); // the caller discards the body if the writer refuses the upload
-      // The writer refuses an upload before its end, and the body may fail before there is a result.
+      // The writer can refuse an upload before its end, and the body can fail before there is a result.
       await Promise.race([sent, result]);
-      return (await result) as PutResult; // of the request
+      return (await result) as PutResult; // the result of the request
     } catch (error) {
       // The writer discards the upload when the connection is half-closed.
       socket.end();
@@ -160,7 +160,7 @@ export class WriterChannel {
     }
   }
 
-  /** Reports reads. If the writer does not receive, they are dropped, so that they do not fill the memory. */
+  /** Reports reads. If the writer does not receive them, they are dropped, so that they do not take memory. */
   sendReads(keys: readonly string[]): void {
     if (!this.isClosed && !this.#socket.writableNeedDrain) sendMessage(this.#socket, FRAME.reads, keys);
   }

@@ -9,7 +9,7 @@ import type { WritableStore } from './store-access.js';
 /** Interval at which readers get the statistics of the store, in milliseconds. */
 const STATS_INTERVAL_MS = 1000;
 
-/** Executes the writes of the other processes, and tells them which files are deleted or replaced. */
+/** Executes the writes of the other processes, and notifies them of files that are deleted or replaced. */
 export class Writer implements FileHolder {
   readonly #store: Promise<WritableStore>;
   /** The store, once it is open. */
