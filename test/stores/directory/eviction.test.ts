@@ -233,10 +233,11 @@ test('deletions and uploads of other processes count', async (t) => {
   // The file system clock lags behind Date.now() by some milliseconds: repeat until "d" is newer than the use of "c".
   const used = Date.now();
   await until('"d" is the newest file', async () => {
-    await put(other, 'd', content(30 * BLOCK));
+    // So small that there is space for it twice: a scan may also count the temporary file of this upload.
+    await put(other, 'd', content(15 * BLOCK));
     return (await stat(join(dir, 'd'))).mtimeMs > used + 1;
   });
-  await put(store, 'e', content(45 * BLOCK));
+  await put(store, 'e', content(60 * BLOCK));
   t.deepEqual(await entriesBelow(dir), ['d', 'e']);
 });
 
