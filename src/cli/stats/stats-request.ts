@@ -78,7 +78,7 @@ export async function requestStats(
   }
   const document = response.statusCode === 200 ? parseJson(body) : undefined;
   if (isStatsDocument(document)) return document;
-  throw new CommandError(`${url.origin}: ${describeResponse(response, authorization !== undefined)}`);
+  throw new CommandError(`${url.origin}: ${describeResponse(response, url, authorization !== undefined)}`);
 }
 
 function sendRequest(url: URL, options: RequestOptions): Promise<IncomingMessage> {
@@ -108,7 +108,11 @@ function parseJson(text: string): unknown {
 }
 
 /** Returns the error message for a response without statistics. */
-function describeResponse({ statusCode = 0, headers }: IncomingMessage, hasCredentials: boolean): string {
+function describeResponse(
+  { statusCode = 0, headers }: IncomingMessage,
+  { protocol }: URL,
+  hasCredentials: boolean,
+): string {
   if (statusCode === 401) {
     return hasCredentials
       ? '401: the token is unknown or does not grant read access'
@@ -119,6 +123,7 @@ function describeResponse({ statusCode = 0, headers }: IncomingMessage, hasCrede
     return `${statusCode}: redirected to ${printable(headers.location)}`;
   }
   if (statusCode === 503) return '503: the server is overloaded';
+  if (statusCode === 400 && protocol === 'http:') return '400: the request is not valid there; is the URL https:?';
   return `${statusCode}: the response has no statistics; is the URL that of a hotblob server of this version?`;
 }
 

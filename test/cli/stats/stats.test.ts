@@ -208,7 +208,7 @@ test('a certificate that is not trusted is refused, and NODE_EXTRA_CA_CERTS make
   t.is(trusted.code, 0, trusted.stderr);
   const plain = await runCommand(['stats', url.replace('https:', 'http:')]);
   t.is(plain.code, 1);
-  t.regex(plain.stderr, /does not speak HTTP \(\w+\); is the URL https:\?/);
+  t.regex(plain.stderr, /: 400: .*; is the URL https:\?/);
 });
 
 test('--watch refreshes, shows the rates since the last refresh, and continues when the server is stopped', async (t) => {
