@@ -11,7 +11,7 @@ import { Ledger } from './ledger.js';
 import { transpiled } from './transpiled.js';
 
 /** Kills per test. KILL_SEED repeats the delays and the operations of a run. */
-const KILLS = 110;
+const KILLS = Number(process.env['KILLS'] ?? 40);
 const MAX_RUN_MS = 150;
 const MAX_WRITING_MS = 60;
 

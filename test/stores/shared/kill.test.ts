@@ -14,7 +14,7 @@ import { transpiled } from '../segments/transpiled.js';
 import { readShared } from './read.js';
 
 /** Kills per test. KILL_SEED repeats the delays, the victims and the operations of a run. */
-const KILLS = 100;
+const KILLS = Number(process.env['KILLS'] ?? 40);
 const PROCESSES = 3;
 const MAX_PAUSE_MS = 120;
 /** Number of kills after which the artifacts of killed processes are checked. */
