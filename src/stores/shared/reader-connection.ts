@@ -78,6 +78,11 @@ export class ReaderConnection {
     this.#socket.destroy();
   }
 
+  /** Closes the connection if a request is in progress. */
+  cancel(): void {
+    if (this.#isResponding) this.#socket.destroy();
+  }
+
   /** Sends statistics to a reader that is attached or is attaching. */
   sendStats(stats: StoreStats): void {
     if (this.#role !== 'requests') this.#send(FRAME.stats, stats);

@@ -7,6 +7,8 @@ import { content, refusal, until } from '../fixture.js';
 import { pair } from './fixture.js';
 
 const MIB = 1024 * 1024;
+/** Limit that no test reaches. */
+const NEVER_MS = 2 ** 30;
 
 /** Returns a body of `length` bytes, and how many were read from it. */
 function counted(length: number): { readonly body: Readable; readonly read: () => number } {
@@ -97,7 +99,7 @@ test('drain() waits for uploads of readers, and they send no more', async (t) =>
   });
   const upload = remote.put('key', Readable.from([content(10)]), {});
   await until(() => count === 1);
-  const draining = writer.drain();
+  const draining = writer.drain({ acceptMs: 0, finishMs: NEVER_MS });
   await until(() => remote.isEnding);
   const body = Readable.from([content(10)]);
   await t.throwsAsync(remote.put('other', body, {}), refusal('ERR_HOTBLOB_WRITER_GONE'));
@@ -108,4 +110,44 @@ test('drain() waits for uploads of readers, and they send no more', async (t) =>
   await upload;
   await draining;
   t.is(count, 1);
+});
+
+test('drain() accepts requests until a slow upload has completed', async (t) => {
+  const finish: (() => void)[] = [];
+  const { writer, remote } = await pair(t, {
+    async put(key) {
+      if (key === 'slow') await new Promise<void>((resolve) => finish.push(resolve));
+      return { created: true };
+    },
+  });
+  const upload = remote.put('slow', Readable.from([content(10)]), {});
+  await until(() => finish.length === 1);
+  const draining = writer.drain({ acceptMs: NEVER_MS, finishMs: NEVER_MS });
+  for (let count = 0; count < 20; count++) {
+    t.deepEqual(await remote.put(`key-${count}`, Readable.from([content(10)]), {}), { created: true });
+    t.false(remote.isEnding);
+  }
+  finish[0]?.();
+  t.deepEqual(await upload, { created: true });
+  await draining;
+  t.true(remote.isEnding);
+});
+
+test('drain() cancels an upload that exceeds both limits', async (t) => {
+  let reason: unknown;
+  let hasBegun = false;
+  const { writer, remote } = await pair(t, {
+    async put(_key, _body, { signal }) {
+      hasBegun = true;
+      await new Promise<void>((resolve) => signal?.addEventListener('abort', () => resolve()));
+      reason = signal?.reason;
+      throw reason;
+    },
+  });
+  const upload = remote.put('key', new Readable({ read() {} }), {});
+  const failed = t.throwsAsync(upload, refusal('ERR_HOTBLOB_WRITER_GONE'));
+  await until(() => hasBegun);
+  await writer.drain({ acceptMs: 10, finishMs: 10 });
+  await failed;
+  t.true(reason instanceof Error);
 });

@@ -116,6 +116,21 @@ for (const kind of KINDS) {
     t.is(store.stats().artifacts ?? count, count);
   });
 
+  test.serial(`${kind}: while the writer closes, a slow upload completes and other uploads do not wait`, async (t) => {
+    const { writer, store } = await share(t, { kind });
+    const body = bodyOf([content(300_000)]);
+    const slow = store.put('slow', body);
+    await until(() => body.readableDidRead && body.readableLength === 0);
+    const closed = writer.close();
+    await writer.stats(); // the writer has begun to close
+    for (let count = 0; count < 20; count++) t.true((await put(store, `key-${count}`, content(2000))).created);
+    body.push(null);
+    t.true((await slow).created);
+    await closed;
+    t.deepEqual(await readShared(store, 'slow'), content(300_000));
+    t.true((await put(store, 'next', content(10))).created);
+  });
+
   test(`${kind}: reads in other processes count for eviction`, async (t) => {
     const options = { kind, maxBytes: 64 * BLOCK } as const;
     const { writer, store } = await share(t, options);
