@@ -8,13 +8,16 @@ import { StatsReporter } from './stats-reporter.js';
 /** Serves in a process that the parent has started. */
 export function runChild(start: StartProcess): void {
   let started: StartedProcess | undefined;
+  let isEnding = false;
   const receive = (message: ToProcess): void => {
     switch (message.type) {
       case 'start':
         void begin(message.isFirst);
         break;
       case 'drain':
-        void end(message.reason);
+        // A shutdown can begin while this process drains because it has been replaced.
+        if (!isEnding) void end(message.reason);
+        isEnding = true;
         break;
       case 'stats':
         void reporter.report(message.id);

@@ -225,9 +225,10 @@ export class Supervisor {
 
   /** Replaces the process of a place while it serves. Returns whether its successor serves. */
   async #succeed(place: Place): Promise<boolean> {
+    if (this.#isStopping) return false;
     const previous = place.current;
     // If the process is already being replaced for another reason, its successor is new anyway.
-    if (previous === undefined || place.successor !== undefined || this.#isStopping) return true;
+    if (previous === undefined || place.successor !== undefined) return true;
     const successor = this.#fork(place);
     place.successor = successor;
     try {

@@ -32,6 +32,7 @@ export interface CacheServer {
    * connections that remain after `timeoutMs` (default: 30 s). Until the existing connections have closed, the server
    * accepts new connections, so that a load balancer can still request its readiness. With `stopListening`, it accepts
    * none: another process has taken over the port. Resolves when every connection has closed.
+   * A further call waits for the first one, and its options can only make it end earlier.
    */
   close(options?: CloseOptions): Promise<void>;
 }

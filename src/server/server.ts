@@ -68,6 +68,9 @@ class DualProtocolServer implements CacheServer {
   readonly #connections: Connections;
   #checkTimer: NodeJS.Timeout | undefined;
   #isDraining = false;
+  /** Result of `close` while the server drains. */
+  #closing: Promise<void> | undefined;
+  #deadline = Number.POSITIVE_INFINITY;
 
   constructor(
     listener: RequestListener | ExchangeHandler,
@@ -146,21 +149,30 @@ class DualProtocolServer implements CacheServer {
   }
 
   async close({ timeoutMs = DEFAULT_DRAIN_TIMEOUT_MS, stopListening = false }: CloseOptions = {}): Promise<void> {
-    if (!this.#http1.listening) return;
+    if (this.#closing === undefined && !this.#http1.listening) return;
+    this.#deadline = Math.min(this.#deadline, performance.now() + timeoutMs);
+    this.#closing ??= this.#drain().finally(() => {
+      this.#closing = undefined;
+      this.#deadline = Number.POSITIVE_INFINITY;
+    });
+    if (stopListening && this.#http1.listening) this.#http1.close();
+    await this.#closing;
+  }
+
+  /** Closes the connections when their requests are complete, or at `#deadline`. */
+  async #drain(): Promise<void> {
     this.#isDraining = true;
     const closed = once(this.#http1, 'close');
-    if (stopListening) this.#http1.close();
     const existing = this.#connections.entries();
     for (const [, connection] of existing) connection.drain();
-    const deadline = performance.now() + timeoutMs;
     const waitWhile = async (isOpen: () => boolean): Promise<void> => {
-      while (performance.now() < deadline && isOpen()) {
+      while (performance.now() < this.#deadline && isOpen()) {
         this.#connections.check(performance.now());
         await setTimeoutAsync(DRAIN_CHECK_MS);
       }
     };
     await waitWhile(() => existing.some(([socket]) => this.#connections.has(socket)));
-    if (!stopListening) this.#http1.close();
+    if (this.#http1.listening) this.#http1.close();
     for (const connection of this.#connections.values()) connection.drain();
     await waitWhile(() => this.#connections.size > 0);
     this.#connections.destroy();

@@ -6,7 +6,7 @@ import https from 'node:https';
 import { createInterface } from 'node:readline';
 import { setTimeout as wait } from 'node:timers/promises';
 import test from 'ava';
-import { until } from '../helpers/poll.js';
+import { settled, until } from '../helpers/poll.js';
 import { openPort, untilClosed } from './fixture.js';
 
 const MAX_STREAM_ID = 2 ** 31 - 1;
@@ -135,6 +135,23 @@ test('close() destroys connections with requests in flight after timeoutMs', asy
 });
 
 // Otherwise nghttp2 would use the stream whose end it is processing after Node has freed it.
+test('a second close() waits for the first one, and can shorten its time', async (t) => {
+  const { listener, open } = heldResponses();
+  const { server, session } = await openPort(t, listener, { secure: false });
+  const stream = (await session()).request({ ':path': '/' });
+  stream.on('error', () => {});
+  await until('the request is in flight', () => open.length === 1);
+  const order: string[] = [];
+  const streamClosed = once(stream, 'close').then(() => order.push('the stream is closed'));
+  const first = server.close({ timeoutMs: 3_600_000, stopListening: true });
+  t.is(server.address(), null);
+  const second = server.close().then(() => order.push('the second close() resolves'));
+  await settled(() => order.length);
+  t.deepEqual(order, []);
+  await Promise.all([server.close({ timeoutMs: 0 }), first, second, streamClosed]);
+  t.is(order.length, 2);
+});
+
 test('close() at the end of an upload resets the streams of its session only after the read', async (t) => {
   const resets: Promise<boolean>[] = [];
   const { server, session } = await openPort(t, (request, response) => {

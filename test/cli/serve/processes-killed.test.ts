@@ -156,6 +156,38 @@ test('a process that gets SIGTERM is replaced without a failed request', async (
   t.deepEqual(server.errors, []);
 });
 
+test('SIGTERM during a restart lets the requests of the process that is being replaced complete', async (t) => {
+  const server = await startProcesses(t);
+  const size = 64 * 1024 * 1024; // more than the buffers of a connection
+  t.is((await fetch(`${server.url}/key`, { method: 'PUT', body: Buffer.alloc(size, 'x') })).status, 200);
+  const responses: http.IncomingMessage[] = [];
+  await until('both processes send', async () => {
+    const request = http.get(`${server.url}/key`, { agent: false });
+    const [response] = (await once(request, 'response')) as [http.IncomingMessage]; // the declared event
+    responses.push(response.pause());
+    // One more connection now and then, because node:cluster gives connections to the processes in turn.
+    if (responses.length % 2 === 0) await server.stats();
+    return ((await server.stats()).processes ?? []).every(({ active }) => active > 0);
+  });
+  const before = await server.pids();
+  let successor = 0;
+  server.child.kill('SIGHUP');
+  await until('a successor serves', async () => {
+    successor = (await server.pids()).find((pid) => !before.includes(pid)) ?? 0;
+    return successor !== 0;
+  });
+  server.child.kill('SIGTERM');
+  await until('the successor, which has no requests, has ended', () => !isAlive(successor));
+  const sizes = responses.map(async (response) => {
+    let bytes = 0;
+    for await (const chunk of response as AsyncIterable<Buffer>) bytes += chunk.length;
+    return bytes;
+  });
+  t.deepEqual(new Set(await Promise.all(sizes)), new Set([size]));
+  t.is((await server.ended).code, 0);
+  t.deepEqual(server.errors, ['hotblob: restarted: 1 of 2 processes were replaced']);
+});
+
 test('SIGINT of a terminal, which all processes get, drains them', async (t) => {
   const server = await startProcesses(t);
   const pids = await server.pids();
