@@ -39,7 +39,10 @@ export class ParentLink {
    *
    * @throws the system error if the port cannot be used
    */
-  async listenOptions({ port = 0, host, ipv6Only = false, ...rest }: ListenOptions): Promise<ListenOptions> {
+  async listenOptions(options: ListenOptions & { readonly fd?: number }): Promise<ListenOptions> {
+    // node:cluster shares sockets with a path and open descriptors by itself.
+    if (options.fd !== undefined || (options.port === undefined && options.path !== undefined)) return options;
+    const { port = 0, host, ipv6Only = false, ...rest } = options;
     const id = ++this.#lastId;
     const answer = new Promise<readonly [ToProcess, unknown]>((resolve) => {
       this.#waiting.set(id, (message, handle) => resolve([message, handle]));

@@ -1,6 +1,6 @@
 // Program of run-processes.test.ts: a server of node:http in several processes. The first argument is a JSON object with options.
 import http from 'node:http';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, ListenOptions } from 'node:net';
 import { nodeListener } from '../../src/adapters/node.js';
 import { clusterStats, runProcesses } from '../../src/cluster/index.js';
 import { createHandler } from '../../src/handler/handler.js';
@@ -10,9 +10,11 @@ import { memoryStore } from '../../src/stores/memory.js';
 export interface ProgramOptions {
   readonly processes: number;
   readonly fail?: boolean;
+  /** Options of further servers. Each responds with its index, and the process notifies the parent of their addresses. */
+  readonly others?: readonly ListenOptions[];
 }
 
-const { processes, fail } = JSON.parse(process.argv[2] ?? '{}') as ProgramOptions;
+const { processes, fail, others = [] } = JSON.parse(process.argv[2] ?? '{}') as ProgramOptions;
 
 const running = await runProcesses(
   { processes, onNotice: (data, pid) => print({ notice: data, pid }) },
@@ -28,10 +30,21 @@ const running = await runProcesses(
     });
     const options = await self.listenOptions({ port: 0, host: '127.0.0.1' });
     await new Promise<void>((resolve) => server.listen(options, resolve));
-    self.notify({ isFirst: self.isFirst, isAlone: self.isAlone });
+    const further: http.Server[] = [];
+    for (const [index, other] of others.entries()) {
+      const each = http.createServer((_request, response) => response.end(String(index)));
+      const shared = await self.listenOptions(other);
+      await new Promise<void>((resolve) => each.listen(shared, resolve));
+      further.push(each);
+    }
+    if (further.length > 0) self.notify({ addresses: further.map((each) => each.address()) });
+    else self.notify({ isFirst: self.isFirst, isAlone: self.isAlone });
     return {
       info: (server.address() as AddressInfo).port, // an AddressInfo because the server listens on a port
-      close: () => new Promise((resolve) => server.close(() => resolve())),
+      async close() {
+        const closed = [server, ...further].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
+        await Promise.all(closed);
+      },
     };
   },
 ).catch((error: Error & { code?: string }) => {

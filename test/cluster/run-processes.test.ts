@@ -1,6 +1,11 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import http from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { createInterface } from 'node:readline';
+import { text } from 'node:stream/consumers';
 import test, { type ExecutionContext } from 'ava';
 import { clusterStats, runProcesses } from '../../src/cluster/index.js';
 import type { ClusterTotals } from '../../src/cluster/sum-stats.js';
@@ -46,6 +51,20 @@ test('a server of node:http runs in two processes, whose statistics add up', asy
   const totals = (await (await request(`${url}/totals`)).json()) as ClusterTotals; // the body is JSON of this type
   t.is(totals.handlers['cache']?.misses, 7);
   t.deepEqual(totals.processes.map(({ pid }) => pid).sort(), [...(pids as number[])].sort());
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
+});
+
+test('listenOptions() keeps the path of a socket, and all processes listen on it', async (t) => {
+  const directory = await mkdtemp(join(tmpdir(), 'hotblob-cluster-'));
+  t.teardown(() => rm(directory, { recursive: true, force: true }));
+  const path = join(directory, 'socket');
+  const program = startProgram(t, { processes: 2, others: [{ path }] });
+  await program.line('port');
+  const notices = program.lines.flatMap(({ notice }) => notice ?? []);
+  t.deepEqual(notices, [{ addresses: [path] }, { addresses: [path] }]);
+  const [response] = (await once(http.get({ socketPath: path, agent: false }), 'response')) as [http.IncomingMessage];
+  t.is(await text(response), '0');
   program.child.kill('SIGTERM');
   t.is(await program.ended, 0);
 });
