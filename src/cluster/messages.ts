@@ -41,6 +41,8 @@ export interface PortRequest {
   readonly port: number;
   readonly host: string | undefined;
   readonly ipv6Only: boolean;
+  /** Number of the request among those of the process for port 0. Requests with the same number get the same free port. */
+  readonly free: number | undefined;
 }
 
 /** Address to listen on. If port 0 was requested, `port` is the chosen port. */

@@ -13,6 +13,8 @@ export class ParentLink {
   processes = 1;
   readonly #waiting = new Map<number, (message: ToProcess, handle: unknown) => void>();
   #lastId = 0;
+  /** Number of requests for port 0. */
+  #freePorts = 0;
 
   /** @param onMessage receives the messages that are not answers */
   constructor(onMessage: (message: ToProcess) => void) {
@@ -43,11 +45,12 @@ export class ParentLink {
     // node:cluster shares sockets with a path and open descriptors by itself.
     if (options.fd !== undefined || (options.port === undefined && options.path !== undefined)) return options;
     const { port = 0, host, ipv6Only = false, ...rest } = options;
+    const free = Number(port) === 0 ? ++this.#freePorts : undefined;
     const id = ++this.#lastId;
     const answer = new Promise<readonly [ToProcess, unknown]>((resolve) => {
       this.#waiting.set(id, (message, handle) => resolve([message, handle]));
     });
-    void this.send({ type: 'listen', id, request: { port, host, ipv6Only } });
+    void this.send({ type: 'listen', id, request: { port, host, ipv6Only, free } });
     const [message, handle] = await answer;
     this.#waiting.delete(id);
     const { result } = message as Extract<ToProcess, { type: 'port' }>; // the answer to `listen`

@@ -11,7 +11,7 @@ export interface ServingProcess {
   readonly isAlone: boolean;
   /**
    * Resolves to the options of `server.listen()` with which all processes listen on one port. For port 0, all of them get the same
-   * free port. Options with `path` or `fd` are returned unchanged, because `listen` shares these itself.
+   * free port, and each call in a process gets another one. All processes must make these calls in the same order. Options with `path` or `fd` are returned unchanged, because `listen` shares these itself.
    *
    * @throws the system error if the port cannot be used, such as `EADDRINUSE`
    */

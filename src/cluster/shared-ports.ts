@@ -91,8 +91,8 @@ export class SharedPorts {
   }
 }
 
-function keyOf({ port, host, ipv6Only }: PortRequest): string {
-  return `${host} ${port} ${ipv6Only}`;
+function keyOf({ port, host, ipv6Only, free }: PortRequest): string {
+  return `${host} ${port} ${ipv6Only} ${free}`;
 }
 
 /** Listens for a moment without SO_REUSEPORT. This fails if another program uses the port, and finds a free port for port 0. */

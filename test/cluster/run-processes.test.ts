@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import http from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -65,6 +66,24 @@ test('listenOptions() keeps the path of a socket, and all processes listen on it
   t.deepEqual(notices, [{ addresses: [path] }, { addresses: [path] }]);
   const [response] = (await once(http.get({ socketPath: path, agent: false }), 'response')) as [http.IncomingMessage];
   t.is(await text(response), '0');
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
+});
+
+test('two calls of listenOptions() for port 0 get two ports, which are the same in all processes', async (t) => {
+  const free = { port: 0, host: '127.0.0.1' };
+  const program = startProgram(t, { processes: 2, others: [free, free] });
+  const { port } = await program.line('port');
+  type Notice = { readonly addresses: readonly AddressInfo[] };
+  const notices = program.lines.flatMap(({ notice }) => (notice === undefined ? [] : [notice as Notice]));
+  const [first = [], second] = notices.map(({ addresses }) => addresses.map((address) => address.port));
+  t.is(new Set([port, ...first]).size, 3);
+  t.deepEqual(second, first);
+  for (const [index, each] of first.entries()) {
+    for (let count = 0; count < 4; count++) {
+      t.is(await (await request(`http://127.0.0.1:${each}`)).text(), String(index));
+    }
+  }
   program.child.kill('SIGTERM');
   t.is(await program.ended, 0);
 });
