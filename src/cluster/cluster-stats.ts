@@ -1,4 +1,3 @@
-import { HotblobError } from '../contract/errors.js';
 import type { Store, StoreStats } from '../contract/store.js';
 import { assertOptions, OBJECT } from '../contract/validation.js';
 import type { Handler } from '../handler/handler.js';
@@ -6,7 +5,6 @@ import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { CacheServer } from '../server/cache-server.js';
 import type { ServerStats } from '../server/stats.js';
 import { currentReporter } from './current-process.js';
-import { OWN_ONLY } from './stats-reporter.js';
 import type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';
 
 /** Store whose statistics are summed, for example the result of `sharedStore`. */
@@ -29,7 +27,7 @@ export interface ClusterStatsOptions<Handlers extends string, Servers extends st
 
 /**
  * Statistics of all processes. The members `handlers`, `servers` and `stores` are options of `createMetrics`, and their members
- * options of `createDashboard`.
+ * options of `createDashboard`. If the parent does not answer, `stats()` of the sources rejects with `ERR_HOTBLOB_OVERLOADED`.
  */
 export interface ClusterStats<Handlers extends string, Servers extends string, Stores extends string> {
   /** Sums of the handlers with the same name. */
@@ -82,10 +80,7 @@ export function clusterStats<
     mapValues(named, (origin: object, name) => ({
       origin,
       async stats() {
-        const totals = await reporter.totals();
-        // Without the other processes, the counters would seem to go backwards.
-        if (totals.note === OWN_ONLY) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', OWN_ONLY);
-        return totals[kind][name];
+        return (await reporter.currentTotals())[kind][name];
       },
     }));
   // The type is correct because the sources have the names of the options.
@@ -94,7 +89,7 @@ export function clusterStats<
     servers: sourcesOf('servers', servers) as never,
     stores: sourcesOf('stores', stores) as never,
     processes: {
-      stats: async () => (await reporter.totals()).processes,
+      stats: async () => (await reporter.currentTotals()).processes,
       totals: () => reporter.totals(),
     },
   };

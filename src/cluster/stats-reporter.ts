@@ -1,3 +1,4 @@
+import { HotblobError } from '../contract/errors.js';
 import type { ParentLink } from './parent-link.js';
 import { ProcessMeter } from './process-stats.js';
 import { type ClusterTotals, type NamedStats, type Snapshot, sumStats } from './sum-stats.js';
@@ -11,7 +12,7 @@ export class StatsReporter {
   readonly #meter = new ProcessMeter();
   readonly #readers: (() => NamedStats)[] = [];
   #timer: NodeJS.Timeout | undefined;
-  #pending: Promise<ClusterTotals> | undefined;
+  #pending: Promise<ClusterTotals | undefined> | undefined;
   #last: ClusterTotals | undefined;
 
   /** @param link `undefined` if there is only this process */
@@ -40,30 +41,43 @@ export class StatsReporter {
     }, INTERVAL_MS).unref();
   }
 
-  /** Resolves to the statistics of all processes. Callers that ask at the same time share one answer. */
-  totals(): Promise<ClusterTotals> {
+  /** Resolves to the statistics of all processes. If the parent does not answer, they are old or those of this process alone. */
+  async totals(): Promise<ClusterTotals> {
+    const totals = await this.#answer();
+    if (totals !== undefined) return totals;
+    if (this.#last !== undefined) return { ...this.#last, note: `${NO_ANSWER}: the values are old` };
+    return totalsOf(this.snapshot(), `${NO_ANSWER}: the values are those of one process`);
+  }
+
+  /**
+   * Resolves to the statistics of all processes, for a client that compares them with those that it got from other processes.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if the parent does not answer, because counters would seem to go backwards
+   */
+  async currentTotals(): Promise<ClusterTotals> {
+    const totals = await this.#answer();
+    if (totals === undefined) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', NO_ANSWER);
+    return totals;
+  }
+
+  /** Resolves to the answer of the parent, if there is one. Callers that ask at the same time share it. */
+  #answer(): Promise<ClusterTotals | undefined> {
     this.#pending ??= this.#ask().finally(() => {
       this.#pending = undefined;
     });
     return this.#pending;
   }
 
-  async #ask(): Promise<ClusterTotals> {
+  async #ask(): Promise<ClusterTotals | undefined> {
     const own = this.snapshot();
     if (this.#link === undefined) return totalsOf(own, undefined);
     const totals = await this.#link.totals(own);
-    if (totals !== undefined) {
-      this.#last = totals;
-      return totals;
-    }
-    // The last sums are old, but they include the other processes, so the counters do not become smaller.
-    if (this.#last !== undefined) return { ...this.#last, note: 'the parent did not answer: the values are old' };
-    return totalsOf(own, OWN_ONLY);
+    if (totals !== undefined) this.#last = totals;
+    return totals;
   }
 }
 
-/** Note for statistics that do not include the other processes. */
-export const OWN_ONLY = 'the parent did not answer: the values are those of one process';
+const NO_ANSWER = 'the parent did not answer';
 
 function totalsOf(own: Snapshot, note: string | undefined): ClusterTotals {
   return { ...sumStats([own]), uptimeSeconds: own.process.uptimeSeconds, processes: [own.process], note };

@@ -26,6 +26,11 @@ const running = await runProcesses(
     const server = http.createServer((request, response) => {
       if (request.url === '/totals')
         void stats.processes.totals().then((totals) => response.end(JSON.stringify(totals)));
+      else if (request.url === '/sums')
+        Promise.resolve(stats.handlers.cache.stats()).then(
+          (sums) => response.end(JSON.stringify(sums)),
+          (error: Error) => response.writeHead(503).end(error.message),
+        );
       else cache(request, response);
     });
     const options = await self.listenOptions({ port: 0, host: '127.0.0.1' });

@@ -88,6 +88,25 @@ test('two calls of listenOptions() for port 0 get two ports, which are the same 
   t.is(await program.ended, 0);
 });
 
+test('while the parent is stopped, sources of metrics fail, and totals() says that its values are old', async (t) => {
+  const program = startProgram(t, { processes: 2 });
+  const { port } = await program.line('port');
+  // The parent may be the one that accepts connections, so this one is opened before.
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  t.teardown(() => agent.destroy());
+  const ask = async (path: string) => {
+    const sent = http.get(`http://127.0.0.1:${port}${path}`, { agent });
+    const [response] = (await once(sent, 'response')) as [http.IncomingMessage];
+    return { status: response.statusCode, body: await text(response) };
+  };
+  t.is((await ask('/sums')).status, 200);
+  program.child.kill('SIGSTOP');
+  t.deepEqual(await ask('/sums'), { status: 503, body: 'the parent did not answer' });
+  t.like(JSON.parse((await ask('/totals')).body), { note: 'the parent did not answer: the values are old' });
+  program.child.kill('SIGCONT');
+  await until('the parent answers again', async () => (await ask('/sums')).status === 200);
+});
+
 test('with one process, the server runs in the program itself', async (t) => {
   const program = startProgram(t, { processes: 1 });
   t.like(await program.line('port'), { pids: [program.child.pid], sharing: 'alone' });
