@@ -105,7 +105,11 @@ async function runServer(start: (log: EventLog) => Promise<RunningServer>): Prom
   const stop = () => {
     // Before the port is open, there is no request to complete, and a store recovers from an exit at any time.
     if (server === undefined) process.exit(0);
-    if (isStopping) process.exit(1);
+    if (isStopping) {
+      // A process that is stopped or blocked does not notice that its parent has ended, and would keep the port.
+      server.kill?.();
+      process.exit(1);
+    }
     isStopping = true;
     server.close().then(
       () => process.exit(0),

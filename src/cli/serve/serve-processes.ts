@@ -46,6 +46,7 @@ export async function serveInProcesses(
       if (count > 0) write(`restarted: ${count} of ${processes} processes were replaced`);
     },
     close: () => running.stop(),
+    kill: () => running.kill(),
   };
 }
 

@@ -58,6 +58,8 @@ export interface RunningServer {
   reload(): Promise<void>;
   /** Drains the server. Requests in flight that have not completed in time are aborted. */
   close(reason?: CloseReason): Promise<void>;
+  /** Kills the other processes of the server, if it has any. */
+  kill?(): void;
 }
 
 /**

@@ -206,8 +206,12 @@ test('a second SIGTERM ends all processes at once', async (t) => {
   const { ended } = await startUpload(server, 'key');
   server.child.kill('SIGTERM');
   await until('the server drains', async () => (await readyStatus(server)) === 503);
+  for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGSTOP'); // a stopped process handles no event
+  t.teardown(() => {
+    for (const pid of pids) if (isAlive(pid)) process.kill(pid, 'SIGKILL');
+  });
   server.child.kill('SIGTERM');
   t.is((await server.ended).code, 1);
   t.true(['ECONNRESET', 503].includes(await ended));
-  await until('the processes have ended', () => !pids.some(isAlive));
+  await until('the processes have ended', () => !pids.some(isAlive), 5000);
 });
