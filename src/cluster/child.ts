@@ -33,6 +33,7 @@ export class Child {
   isClosing = false;
   readonly #worker: Worker;
   readonly #handoffs: Handoffs;
+  #hasGreeted = false;
   #servingSince: number | undefined;
 
   constructor(place: number, onMessage: OnMessage) {
@@ -49,6 +50,7 @@ export class Child {
       worker.on('message', (value: unknown) => {
         const message = unwrap<FromProcess>(value);
         if (message === undefined) return;
+        if (message.type === 'hello') this.#hasGreeted = true;
         if (message.type === 'failed') reject(restoreError(message.error));
         else if (message.type === 'listening') {
           this.#servingSince = performance.now();
@@ -82,7 +84,9 @@ export class Child {
   /** Asks the process to complete its requests and end. Kills the process after `timeoutMs`. */
   async close(reason: CloseReason, timeoutMs: number): Promise<void> {
     this.isClosing = true;
-    this.send({ type: 'drain', reason });
+    // A process that has not sent `hello` does not receive messages yet, and has no requests.
+    if (this.#hasGreeted) this.send({ type: 'drain', reason });
+    else this.kill();
     const timer = setTimeout(() => this.kill(), timeoutMs);
     await this.ended;
     clearTimeout(timer);

@@ -1,4 +1,6 @@
 // Program of run-processes.test.ts: a server of node:http in several processes. The first argument is a JSON object with options.
+import cluster from 'node:cluster';
+import { existsSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { nodeListener } from '../../src/adapters/node.js';
@@ -10,14 +12,25 @@ import { memoryStore } from '../../src/stores/memory.js';
 export interface ProgramOptions {
   readonly processes: number;
   readonly fail?: boolean;
+  /** If this file exists, a process waits for ever before it calls runProcesses. */
+  readonly hold?: string;
   /** Options of further servers. Each responds with its index, and the process notifies the parent of their addresses. */
   readonly others?: readonly ListenOptions[];
 }
 
-const { processes, fail, others = [] } = JSON.parse(process.argv[2] ?? '{}') as ProgramOptions;
+const { processes, fail, hold, others = [] } = JSON.parse(process.argv[2] ?? '{}') as ProgramOptions;
+
+if (cluster.isWorker && hold !== undefined && existsSync(hold)) {
+  print({ held: process.pid });
+  await new Promise((resolve) => setTimeout(resolve, 2 ** 31 - 1));
+}
 
 const running = await runProcesses(
-  { processes, onNotice: (data, pid) => print({ notice: data, pid }) },
+  {
+    processes,
+    shutdownTimeoutMs: 3_600_000,
+    onNotice: (data, pid) => print({ notice: data, pid }),
+  },
   async (self) => {
     if (fail) throw Object.assign(new RangeError('no such disk'), { code: 'ENODISK' });
     const handler = createHandler({ store: memoryStore(), mountPath: '/cache', processes: self.processes });
