@@ -22,6 +22,7 @@ export type OnMessage = (child: Child, message: FromProcess) => void;
 
 /** Handle of the parent for a process that serves. */
 export class Child {
+  /** Process id; 0 if the system could not create the process. */
   readonly pid: number;
   /** Number of the place that the process takes. A successor gets the same number. */
   readonly place: number;
@@ -31,23 +32,25 @@ export class Child {
   readonly ended: Promise<string>;
   /** Whether the parent has asked the process to end. */
   isClosing = false;
-  readonly #worker: Worker;
-  readonly #handoffs: Handoffs;
+  /** `undefined` if the system could not create the process. */
+  readonly #worker: Worker | undefined;
+  readonly #handoffs: Handoffs | undefined;
   #hasGreeted = false;
   #servingSince: number | undefined;
 
   constructor(place: number, onMessage: OnMessage) {
     this.place = place;
-    const worker = cluster.fork({ [CHILD_VARIABLE]: '1' });
+    const forked = fork();
+    this.ended = forked instanceof Error ? Promise.resolve(forked.message) : endOf(forked);
+    // Without a process id, the worker has neither streams nor a channel, and its event 'error' follows.
+    const worker = forked instanceof Error || forked.process.pid === undefined ? undefined : forked;
     this.#worker = worker;
-    this.pid = worker.process.pid ?? 0;
-    this.#handoffs = new Handoffs(worker.process);
-    const { stdout, stderr } = worker.process;
-    if (stdout !== null) forwardLines(stdout, process.stdout);
-    if (stderr !== null) forwardLines(stderr, process.stderr);
-    this.ended = endOf(worker);
+    this.pid = worker?.process.pid ?? 0;
+    this.#handoffs = worker && new Handoffs(worker.process);
+    if (worker?.process.stdout) forwardLines(worker.process.stdout, process.stdout);
+    if (worker?.process.stderr) forwardLines(worker.process.stderr, process.stderr);
     this.started = new Promise((resolve, reject) => {
-      worker.on('message', (value: unknown) => {
+      worker?.on('message', (value: unknown) => {
         const message = unwrap<FromProcess>(value);
         if (message === undefined) return;
         if (message.type === 'hello') this.#hasGreeted = true;
@@ -57,9 +60,16 @@ export class Child {
           resolve(message.info);
         } else onMessage(this, message);
       });
-      void this.ended.then((reason) => reject(new Error(`the process ended before it listened (${reason})`)));
+      void this.ended.then((reason) => {
+        reject(new Error(worker === undefined ? reason : `the process ended before it listened (${reason})`));
+      });
     });
     this.started.catch(() => {}); // a caller may add its handler later
+  }
+
+  /** Name of the process in messages. */
+  get name(): string {
+    return this.pid === 0 ? 'a process' : `process ${this.pid}`;
   }
 
   /** Time in milliseconds for which the process has served. */
@@ -72,7 +82,7 @@ export class Child {
   }
 
   send(message: ToProcess, socket?: BoundSocket): void {
-    if (!this.#worker.isConnected()) return;
+    if (!this.#worker?.isConnected()) return;
     // Node sends the handles of its own sockets, although the types name only sockets and servers.
     this.#worker.process.send({ hotblob: message }, socket as never, undefined, () => {});
   }
@@ -94,12 +104,21 @@ export class Child {
 
   /** Passes the connections that this process did not take before it ended to `other`. Without `other`, closes them. */
   leaveConnections(other: Child | undefined): void {
-    this.#handoffs.moveTo(other === undefined ? undefined : other.#handoffs);
+    this.#handoffs?.moveTo(other === undefined ? undefined : other.#handoffs);
   }
 
   kill(): void {
     this.isClosing = true;
-    this.#worker.process.kill('SIGKILL');
+    this.#worker?.process.kill('SIGKILL');
+  }
+}
+
+/** Starts a process. Returns the error if this fails at once, for example because the system has no memory for it. */
+function fork(): Worker | Error {
+  try {
+    return cluster.fork({ [CHILD_VARIABLE]: '1' });
+  } catch (error) {
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 

@@ -185,7 +185,7 @@ export class Supervisor {
         place.current = next;
         return;
       } catch (error) {
-        problem = `process ${next.pid} could not start: ${messageOf(error)}`;
+        problem = `${next.name} could not start: ${messageOf(error)}`;
         servedMs = 0;
       }
     }
@@ -236,7 +236,7 @@ export class Supervisor {
     } catch (error) {
       place.successor = undefined;
       if (this.#isStopping) return false;
-      const problem = `process ${successor.pid} could not start: ${messageOf(error)}`;
+      const problem = `${successor.name} could not start: ${messageOf(error)}`;
       if (place.current === undefined) void this.#recover(place, problem, 0);
       else this.#options.onProblem(`${problem}; process ${previous.pid} continues`);
       return false;

@@ -1,6 +1,6 @@
 // Program of run-processes.test.ts: a server of node:http in several processes. The first argument is a JSON object with options.
 import cluster from 'node:cluster';
-import { existsSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo, ListenOptions } from 'node:net';
 import { nodeListener } from '../../src/adapters/node.js';
@@ -24,12 +24,14 @@ if (cluster.isWorker && hold !== undefined && existsSync(hold)) {
   print({ held: process.pid });
   await new Promise((resolve) => setTimeout(resolve, 2 ** 31 - 1));
 }
+if (cluster.isPrimary) process.once('SIGUSR2', exhaustDescriptors);
 
 const running = await runProcesses(
   {
     processes,
     shutdownTimeoutMs: 3_600_000,
     onNotice: (data, pid) => print({ notice: data, pid }),
+    onProblem: (problem) => print({ problem }),
   },
   async (self) => {
     if (fail) throw Object.assign(new RangeError('no such disk'), { code: 'ENODISK' });
@@ -70,6 +72,19 @@ const running = await runProcesses(
   process.exit(3);
 });
 print({ port: running.info, pids: running.pids, sharing: running.sharing });
+
+/** Opens files until the limit of descriptors is reached, and closes them at the next signal. */
+function exhaustDescriptors(): void {
+  const descriptors: number[] = [];
+  try {
+    for (;;) descriptors.push(openSync('/dev/null', 'r'));
+  } catch (error) {
+    process.once('SIGUSR2', () => {
+      for (const descriptor of descriptors) closeSync(descriptor);
+    });
+    print({ exhausted: error instanceof Error && 'code' in error && error.code });
+  }
+}
 
 function print(line: object): void {
   process.stdout.write(`${JSON.stringify(line)}\n`);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,14 +12,16 @@ import { clusterStats, runProcesses } from '../../src/cluster/index.js';
 import type { ClusterTotals } from '../../src/cluster/sum-stats.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { temporaryDirectory } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
 import type { ProgramOptions } from './program.js';
 
 type Line = Readonly<Record<string, unknown>>;
 
 function startProgram(t: ExecutionContext, options: ProgramOptions) {
-  const args = ['--import=tsx', 'test/cluster/program.ts', JSON.stringify(options)];
-  const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  // exec(1) keeps the process id, so that signals reach the program.
+  const command = `ulimit -n 256; exec '${process.execPath}' --import=tsx test/cluster/program.ts "$1"`;
+  const child = spawn('sh', ['-c', command, 'sh', JSON.stringify(options)], { stdio: ['ignore', 'pipe', 'inherit'] });
   t.teardown(() => child.kill('SIGKILL'));
   const lines: Line[] = [];
   createInterface(child.stdout).on('line', (line) => lines.push(JSON.parse(line) as Line));
@@ -105,6 +107,35 @@ test('while the parent is stopped, sources of metrics fail, and totals() says th
   t.like(JSON.parse((await ask('/totals')).body), { note: 'the parent did not answer: the values are old' });
   program.child.kill('SIGCONT');
   await until('the parent answers again', async () => (await ask('/sums')).status === 200);
+});
+
+test('a shutdown ends a process that has not called runProcesses yet', async (t) => {
+  const hold = join(await temporaryDirectory(t), 'hold');
+  const program = startProgram(t, { processes: 2, hold });
+  await program.line('port');
+  await writeFile(hold, '');
+  program.child.kill('SIGHUP');
+  await program.line('held');
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
+});
+
+test('if the system cannot create a process, the others serve, and the parent tries again', async (t) => {
+  const program = startProgram(t, { processes: 2 });
+  const { port, pids } = await program.line('port');
+  program.child.kill('SIGUSR2');
+  t.like(await program.line('exhausted'), { exhausted: 'EMFILE' });
+  const problems = (): unknown[] => program.lines.flatMap((line) => line['problem'] ?? []);
+  process.kill((pids as number[])[1] ?? 0, 'SIGKILL');
+  await until('the second attempt has failed', () => problems().length > 2);
+  t.regex(String(problems()[1]), /^a process could not start: spawn .* EMFILE; starting another in 1 s$/);
+  t.is((await request(`http://127.0.0.1:${port}/cache/missing`)).status, 404);
+  const notices = (): number => program.lines.filter((line) => 'notice' in line).length;
+  const before = notices();
+  program.child.kill('SIGUSR2');
+  await until('a process has started', () => notices() > before);
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
 });
 
 test('with one process, the server runs in the program itself', async (t) => {
