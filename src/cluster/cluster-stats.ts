@@ -5,7 +5,7 @@ import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { CacheServer } from '../server/cache-server.js';
 import type { ServerStats } from '../server/stats.js';
 import { currentReporter } from './current-process.js';
-import type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';
+import { type ClusterTotals, definedOnly, type NamedStats, type ProcessStats } from './sum-stats.js';
 
 /** Store whose statistics are summed, for example the result of `sharedStore`. */
 export interface StoreOfProcess {
@@ -99,11 +99,10 @@ export function clusterStats<
  * Returns the statistics of a store. If another process writes to it, that process reports the counters of the directory, and they
  * are omitted here.
  *
- * @param last previous result, which is returned for a store that has been closed
+ * @param last previous result, with the values that a store no longer reports when it or its local store has been closed
  */
 function statsOf(store: StoreOfProcess, last: StoreStats = {}): StoreStats {
-  const stats = store.stats?.() ?? {};
-  if (Object.keys(stats).length === 0) return last;
+  const stats = { ...last, ...definedOnly(store.stats?.() ?? {}) };
   return store.isWriter === false ? { ...stats, evicted: undefined, corrupt: undefined } : stats;
 }
 

@@ -226,6 +226,25 @@ test('SIGHUP replaces all processes without a failed request', async (t) => {
   t.true(((await server.stats()).handler.responses[200] ?? 0) > load.responses);
 });
 
+test('with --upstream, the number of evicted artifacts does not go backwards when SIGHUP replaces the processes', async (t) => {
+  const upstream = http.createServer((request, response) => {
+    request.resume().on('end', () => response.writeHead(request.method === 'PUT' ? 201 : 404).end());
+  });
+  await new Promise<void>((resolve) => upstream.listen(0, '127.0.0.1', resolve));
+  t.teardown(() => upstream.close());
+  const { port } = upstream.address() as AddressInfo; // an AddressInfo because the server listens on a port
+  const server = await startProcesses(t, ['--max-size', '2M', '--upstream', `http://127.0.0.1:${port}`]);
+  for (let index = 0; index < 12; index++) {
+    await fetch(`${server.url}/key-${index}`, { method: 'PUT', body: Buffer.alloc(500_000, index) });
+  }
+  const evicted = async () => (await server.stats()).store.evicted ?? 0;
+  await until('artifacts are evicted', async () => (await evicted()) > 0);
+  const before = await evicted();
+  server.child.kill('SIGHUP');
+  await until('the restart is reported', () => server.errors.some((line) => /restarted: 2 of 2/.test(line)));
+  t.true((await evicted()) >= before);
+});
+
 async function serialOf(port: number): Promise<string> {
   const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
   await once(socket, 'secureConnect');
