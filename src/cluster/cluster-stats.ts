@@ -96,14 +96,13 @@ export function clusterStats<
 }
 
 /**
- * Returns the statistics of a store. If another process writes to it, that process reports the counters of the directory, and they
- * are omitted here.
+ * Returns the statistics of a store. If another process writes to it, that process reports the evictions, and they are omitted here.
  *
  * @param last previous result, with the values that a store no longer reports when it or its local store has been closed
  */
 function statsOf(store: StoreOfProcess, last: StoreStats = {}): StoreStats {
   const stats = { ...last, ...definedOnly(store.stats?.() ?? {}) };
-  return store.isWriter === false ? { ...stats, evicted: undefined, corrupt: undefined } : stats;
+  return store.isWriter === false ? { ...stats, evicted: undefined } : stats;
 }
 
 function mapValues<Value, Result>(

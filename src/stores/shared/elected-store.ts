@@ -29,7 +29,10 @@ export interface SharedStore extends ReadWriteStore {
   delete(key: string): Promise<boolean>;
   /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if this process becomes the writer while it lists */
   list(): AsyncIterable<StoreEntry>;
-  /** Returns the statistics of the writer. In other processes they are up to about a second old. */
+  /**
+   * Returns the statistics of the writer. In other processes they are up to about a second old. `corrupt` counts the artifacts that
+   * this process has found.
+   */
   stats(): StoreStats;
   close(): Promise<void>;
 }
@@ -120,8 +123,9 @@ export class ElectedStore implements SharedStore {
 
   stats(): StoreStats {
     if (this.#closing !== undefined) return {};
-    const { local, readable, remote } = this.#membership;
-    return local?.stats() ?? { ...readable?.stats(), ...remote?.stats };
+    const { local, readable, remote, corruptBefore } = this.#membership;
+    const own = (local ?? readable)?.stats();
+    return { ...own, ...(local === undefined && remote?.stats), corrupt: (own?.corrupt ?? 0) + corruptBefore };
   }
 
   close(): Promise<void> {

@@ -25,6 +25,7 @@ export class Membership {
   #remote: RemoteWriter | undefined;
   #election: Promise<void> | undefined;
   #hasStarted = false;
+  #corruptBefore = 0;
   /** Functions that end the calls of {@link changed}. */
   readonly #waiting = new Set<() => void>();
   /** Aborted by {@link close}. */
@@ -43,6 +44,11 @@ export class Membership {
   /** Store of this process. Undefined if it is a reader. */
   get local(): (ReadableStore & WritableStore) | undefined {
     return this.#local?.store;
+  }
+
+  /** Number of corrupt artifacts that this process has found as a reader, if it is no longer one. */
+  get corruptBefore(): number {
+    return this.#corruptBefore;
   }
 
   /** Writer in another process. Undefined if there is none, or if it is about to end. */
@@ -175,6 +181,7 @@ export class Membership {
       // The reader is closed first: LMDB must not open a file twice in a process, because fcntl(2) locks belong to the process.
       const reader = this.#readable;
       this.#readable = undefined;
+      this.#corruptBefore += reader?.stats().corrupt ?? 0;
       await reader?.close();
       const store = await this.#access.openWriter();
       opened.resolve(store);
