@@ -38,11 +38,15 @@ export async function serveInProcesses(
     throw isCommandError(error) ? new CommandError(error.message) : error;
   });
   const { description, port } = running.info as Pick<RunningServer, 'description' | 'port'>; // returned above
+  let restart: Promise<number> | undefined;
   return {
     description,
     port,
     reload: async () => {
-      const count = await running.restart();
+      const current = running.restart();
+      if (current === restart) return; // an earlier call reports the result
+      restart = current;
+      const count = await current;
       if (count > 0) write(`restarted: ${count} of ${processes} processes were replaced`);
     },
     close: () => running.stop(),

@@ -188,6 +188,18 @@ test('SIGTERM during a restart lets the requests of the process that is being re
   t.deepEqual(server.errors, ['hotblob: restarted: 1 of 2 processes were replaced']);
 });
 
+test('a second SIGHUP during a restart restarts again, and the result is one line', async (t) => {
+  const server = await startProcesses(t);
+  const before = await server.pids();
+  server.child.kill('SIGHUP');
+  await until('a successor serves', async () => (await server.pids()).some((pid) => !before.includes(pid)));
+  server.child.kill('SIGHUP');
+  await until('the restart is reported', () => server.errors.length > 0);
+  server.child.kill('SIGTERM');
+  t.is((await server.ended).code, 0);
+  t.deepEqual(server.errors, ['hotblob: restarted: 2 of 2 processes were replaced']);
+});
+
 test('SIGINT of a terminal, which all processes get, drains them', async (t) => {
   const server = await startProcesses(t);
   const pids = await server.pids();
