@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { PassThrough } from 'node:stream';
 import test from 'ava';
-import { forwardLines } from '../../src/cluster/lines.js';
+import { forwardLines, MAX_LINE_LENGTH } from '../../src/cluster/lines.js';
 
 test('lines of two processes do not mix, and a stack trace stays together', async (t) => {
   const written: string[] = [];
@@ -28,4 +28,16 @@ test('lines of two processes do not mix, and a stack trace stays together', asyn
     'two of a\n',
     'unfinished é\n',
   ]);
+});
+
+test('a line without an end is forwarded in pieces', async (t) => {
+  const [from, to] = [new PassThrough(), new PassThrough()];
+  forwardLines(from, to);
+  from.write('x'.repeat(MAX_LINE_LENGTH));
+  from.write('yz');
+  const [piece] = (await once(to, 'data')) as [Buffer]; // a stream of bytes
+  t.is(String(piece), `${'x'.repeat(MAX_LINE_LENGTH)}yz`);
+  from.end('end\n');
+  const [rest] = (await once(to, 'data')) as [Buffer]; // a stream of bytes
+  t.is(String(rest), 'end\n');
 });
