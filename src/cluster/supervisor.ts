@@ -1,4 +1,5 @@
 import cluster from 'node:cluster';
+import { setTimeout as setTimeoutAsync } from 'node:timers/promises';
 import { messageOf } from '../util/report-event.js';
 import { Backoff } from './backoff.js';
 import { Child } from './child.js';
@@ -194,14 +195,7 @@ export class Supervisor {
   /** Waits before another attempt. Meanwhile, new connections go to the other processes. */
   async #wait(place: Place, delayMs: number): Promise<void> {
     this.ports.release(place.number);
-    const { signal } = this.#stopping;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, delayMs);
-      signal.addEventListener('abort', () => {
-        clearTimeout(timer);
-        resolve();
-      });
-    });
+    await setTimeoutAsync(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => {}); // rejects if aborted
   }
 
   async #restartAll(): Promise<number> {
