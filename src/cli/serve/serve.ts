@@ -31,7 +31,7 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Port to listen on; 0 selects a free port. */
   readonly port: number;
   readonly host: string;
-  /** Of all processes together. Default: as for `createServer`. */
+  /** Maximum number of connections, of all processes together. Default: as for `createServer`. */
   readonly maxConnections?: number | undefined;
   /** Default: as for `createHandler`. */
   readonly maxUploadBytes?: number | undefined;

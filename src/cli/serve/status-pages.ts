@@ -31,7 +31,7 @@ export interface StatsDocument {
   readonly store: StoreStats;
   /** Measurements of each process, if there are several. The other members are the sums. */
   readonly processes?: readonly ProcessStats[] | undefined;
-  /** What is missing from the statistics of several processes. */
+  /** Sentence about statistics of processes that are missing; undefined if none are. */
   readonly note?: string | undefined;
 }
 
