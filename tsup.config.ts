@@ -92,15 +92,16 @@ async function transpile(name: string): Promise<void> {
   );
   const isTypesOnly = statements.trim() === '';
   if (isTypesOnly) return;
+  const templates = multilineTemplates(outputText);
   const map = {
     version: 3,
     file: basename(target),
     sources: [relative(dirname(target), source)],
     sourcesContent: [withoutTypes(text)],
     names: [],
-    mappings: mappingsOfLines(JSON.parse(sourceMapText).mappings),
+    mappings: mappingsOfLines(JSON.parse(sourceMapText).mappings, outputText, templates),
   };
-  const code = outputText
+  const code = withHalfIndent(outputText, templates)
     .replace(/\b(require|import)\("(\.[^"]*)\.js"\)/g, '$1("$2.cjs")')
     .replace(/^\/\/# sourceMappingURL=.*/m, `//# sourceMappingURL=${map.file}.map`);
   await mkdir(dirname(target), { recursive: true });
@@ -109,33 +110,59 @@ async function transpile(name: string): Promise<void> {
 }
 
 /**
- * Replaces docstrings, imports, interfaces and type aliases by empty lines, so that every line keeps its number. No code is mapped to them.
- * They would take a fifth of the package, and the declarations contain those of the public API.
+ * Replaces comments, imports, interfaces and type aliases by empty lines, so that every line keeps its number. No code is mapped to
+ * them. They would take a quarter of the package. The declarations contain the types and docstrings of the public API.
  */
 function withoutTypes(text: string): string {
-  const ranges: { readonly pos: number; readonly end: number }[] = [];
+  const characters = [...Array(text.length).keys()].map((index) => text.charAt(index));
+  const blank = ({ pos, end }: ts.TextRange): void => {
+    for (let index = pos; index < end; index++) if (characters[index] !== '\n') characters[index] = '';
+  };
   const visit = (node: ts.Node): void => {
-    const isType = ts.isImportDeclaration(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node);
-    // The full start of a node includes its docstring and the comments above it.
-    if (isType) ranges.push({ pos: node.getFullStart(), end: node.end });
-    else {
-      ranges.push(...ts.getJSDocCommentsAndTags(node).filter(ts.isJSDoc));
-      ts.forEachChild(node, visit);
-    }
+    for (const comment of ts.getLeadingCommentRanges(text, node.getFullStart()) ?? []) blank(comment);
+    for (const comment of ts.getTrailingCommentRanges(text, node.end) ?? []) blank(comment);
+    if (ts.isImportDeclaration(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) blank(node);
+    else ts.forEachChild(node, visit);
   };
   visit(ts.createSourceFile('module.ts', text, ts.ScriptTarget.ES2022, true));
-  let result = text;
-  for (const { pos, end } of [...new Set(ranges)].sort((a, b) => b.pos - a.pos)) {
-    result = result.slice(0, pos) + result.slice(pos, end).replace(/[^\n]/g, '') + result.slice(end);
-  }
-  return result;
+  return characters.join('').replace(/[ \t]+$/gm, '');
+}
+
+/** Returns the numbers of the lines that begin in a template literal: their indentation is a part of a string. */
+function multilineTemplates(code: string): ReadonlySet<number> {
+  const lines = new Set<number>();
+  const file = ts.createSourceFile('module.js', code, ts.ScriptTarget.ES2022);
+  const visit = (node: ts.Node): void => {
+    if (ts.isTemplateLiteralToken(node)) {
+      const first = file.getLineAndCharacterOfPosition(node.getStart(file)).line;
+      const last = file.getLineAndCharacterOfPosition(node.end).line;
+      for (let line = first + 1; line <= last; line++) lines.add(line);
+    } else ts.forEachChild(node, visit);
+  };
+  visit(file);
+  return lines;
+}
+
+/** Returns by how many spaces the indentation of a line is reduced: TypeScript indents by four, the sources by two. */
+function surplusOf(line: string, index: number, templates: ReadonlySet<number>): number {
+  return templates.has(index) ? 0 : Math.floor((line.length - line.trimStart().length) / 2);
+}
+
+function withHalfIndent(code: string, templates: ReadonlySet<number>): string {
+  const lines = code.split('\n');
+  return lines.map((line, index) => line.slice(surplusOf(line, index, templates))).join('\n');
 }
 
 /** Keeps the first mapping of each line, and those to other lines: a tenth of all mappings. Stack traces name the lines. */
-function mappingsOfLines(mappings: string): string {
-  return encode(
-    decode(mappings).map((segments) => segments.filter(([, , line], index) => line !== segments[index - 1]?.[2])),
-  );
+function mappingsOfLines(mappings: string, code: string, templates: ReadonlySet<number>): string {
+  const lines = code.split('\n');
+  const shifted = decode(mappings).map((segments, index) => {
+    const surplus = surplusOf(lines[index] ?? '', index, templates);
+    const kept = segments.filter(([, , line], position) => line !== segments[position - 1]?.[2]);
+    for (const segment of kept) segment[0] = Math.max(0, segment[0] - surplus);
+    return kept;
+  });
+  return encode(shifted);
 }
 
 async function writeModules(): Promise<void> {

@@ -157,7 +157,7 @@ function endDaemon(path: string): void {
 
 /** Describes the sources of at least a tenth of the bytes, and the reasons against a mapping. */
 function describeSources(before: HandlerStats, after: HandlerStats): string {
-  const sources = (['mapped', 'copied', 'read'] as const).map((name) => {
+  const sources = (['bytes', 'mapped', 'copied', 'read'] as const).map((name) => {
     return { name, bytes: after.sent[name].bytes - before.sent[name].bytes };
   });
   const total = sources.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -53,7 +53,6 @@ test('the tarball contains the build and the documentation, and nothing else', (
     'LICENSE',
     'README.md',
     'SECURITY.md',
-    'docs/dashboard-dark.png',
     'package.json',
   ]);
 });
