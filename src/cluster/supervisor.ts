@@ -90,10 +90,11 @@ export class Supervisor {
     return this.#restart;
   }
 
-  /** Lets the requests of all processes complete. Resolves when they have ended. */
+  /** Lets the requests of all processes complete. Resolves when they have ended, after a {@link restart} in progress. */
   async stop(): Promise<void> {
     this.#stopping.abort();
     await Promise.all(Array.from(this.#children, (child) => this.#close(child, 'shutdown')));
+    await this.#restart;
     this.ports.close();
   }
 
