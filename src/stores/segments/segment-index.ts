@@ -125,6 +125,7 @@ export class SegmentIndex {
   /** Returns the counts of every segment, by segment id. */
   segments(): Map<number, SegmentCounts> {
     const counts = new Map<number, SegmentCounts>();
+    this.#snapshot?.use();
     for (const { key, value } of this.#databases.segments.getRange()) {
       if (key.byteLength !== 4) continue;
       if (value.byteLength !== COUNTS_BYTES) throw corruptError(this.path, 'the segment table of the index is corrupt');
@@ -203,6 +204,7 @@ export class SegmentIndex {
       const batch: { key: string; entry: IndexEntry | undefined }[] = [];
       const range = lastKey === undefined ? {} : { start: lastKey, exclusiveStart: true };
       const deadline = performance.now() + maxMs;
+      this.#snapshot?.use();
       for (const { key, value } of this.#databases.entries.getRange({ ...range, limit: BATCH_ROWS })) {
         batch.push({ key, entry: decodeEntry(key, value, value.length) });
         if (performance.now() >= deadline) break;
