@@ -6,12 +6,16 @@ export interface FileHolder {
   releaseDeletedFiles?(): Promise<void>;
 }
 
-/** Holders of this process. `OpenFiles` is in the set only while a file is open, `FilePresence` until it is closed. */
+/**
+ * Holders of this process. `OpenFiles` is in the set only while a file is open; all others until they are closed. The writer of a
+ * shared store is one, and makes the other processes close the file.
+ */
 export const holders = new Set<FileHolder>();
 
 /**
  * Makes all handlers and senders of this process close and unmap a file that was just unlinked or replaced, so that its
- * disk space is free and requests that start later do not get it. Resolves when that is done. If a response is sending
+ * disk space is free and requests that start later do not get it. In the writer of a shared store, the other processes do
+ * the same, and each of them is waited for at most one second. Resolves when that is done. If a response is sending
  * the file, it is not waited for: the file is closed and unmapped with its last response.
  *
  * For stores that unlink or replace files. Without it, a handler finds out after about one second.

@@ -3,6 +3,7 @@ import { mkdir, readdir, readFile, rename, rm, stat, unlink } from 'node:fs/prom
 import { join, resolve } from 'node:path';
 import type { Readable } from 'node:stream';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { createDirectory } from '../../util/create-directory.js';
 import { KeyLocks } from '../../util/key-locks.js';
 import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
@@ -81,7 +82,7 @@ export class ModuleUploads {
    */
   start(target: ModuleTarget): Promise<string> {
     return this.#locks.run('', async () => {
-      await mkdir(this.#root, { recursive: true, mode: this.#permissions.directory });
+      await createDirectory(this.#root, this.#permissions.directory);
       await this.#sweep();
       this.#usage.assertMayStart(target.scope);
       const id = randomBytes(16).toString('hex');

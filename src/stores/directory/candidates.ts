@@ -128,9 +128,11 @@ export class EvictionCandidates {
     for (const file of uploaded) this.addUpload(file);
     this.#untaken = renewed.size;
     // The scan cannot have found a file that was deleted before it.
+    const before = this.#deletionsBeforeScan;
     for (const [key, number] of this.#deletions) {
-      if (number > this.#deletionsBeforeScan) break;
+      if (number > before) break;
       this.#deletions.delete(key);
+      await pause();
     }
   }
 }

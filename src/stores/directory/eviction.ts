@@ -1,4 +1,5 @@
 import { lstat, unlink } from 'node:fs/promises';
+import type { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { pause } from '../../util/loop-slices.js';
@@ -11,7 +12,7 @@ import type { Sidecars } from './metadata.js';
 import { removeEmptyParents } from './paths.js';
 import { Renewal } from './renewal.js';
 import { fullError, Reservation } from './reservation.js';
-import { scanDirectory } from './scan.js';
+import { type ScanContext, scanDirectory } from './scan.js';
 import { DirectoryUsage } from './usage.js';
 import { lastUseOf, type StoredFile } from './walk.js';
 
@@ -57,8 +58,8 @@ export class DirectoryEviction {
   #hasUploads = false;
   #isClosed = false;
 
-  /** @param isOwnUpload whether a path below `.hotblob` is a temporary file of this store, for which it has a reservation */
-  constructor(root: string, maxBytes: number, sidecars: Sidecars, isOwnUpload: (path: string) => boolean) {
+  /** @param isUncounted see {@link ScanContext.isUncounted} */
+  constructor(root: string, maxBytes: number, sidecars: Sidecars, isUncounted: ScanContext['isUncounted']) {
     this.#root = root;
     this.#maxBytes = maxBytes;
     this.#sidecars = sidecars;
@@ -68,7 +69,7 @@ export class DirectoryEviction {
       candidates: this.#candidates,
       scan: (onProgress) =>
         scanDirectory(root, {
-          isOwnUpload,
+          isUncounted,
           lastUse: (file) => this.lastUse(file),
           onProgress,
           isCancelled: () => this.#isClosed,
@@ -163,8 +164,7 @@ export class DirectoryEviction {
     return this.#runExclusively(async () => {
       signal?.throwIfAborted();
       const missingBytes = Math.max(0, bytes - reservation.bytes);
-      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes)))
-        throw fullError(this.#root, this.#maxBytes, this.#reserved, this.#usage.totals?.bytes ?? 0);
+      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes))) throw this.#fullError();
       const placed = await this.#usage.during(async () => {
         const result = await place().finally(() => this.#release(missingBytes));
         reservation.release();
@@ -200,8 +200,7 @@ export class DirectoryEviction {
         return this.#makeRoom(bytes);
       });
       if (isReserved) return;
-      if (this.#completed.size === 0)
-        throw fullError(this.#root, this.#maxBytes, this.#reserved, this.#usage.totals?.bytes ?? 0);
+      if (this.#completed.size === 0) throw this.#fullError();
       await Promise.race(this.#completed);
     }
   }
@@ -292,5 +291,9 @@ export class DirectoryEviction {
       this.#renewal.markStale();
       return true;
     }
+  }
+
+  #fullError(): HotblobError {
+    return fullError(this.#root, this.#maxBytes, this.#reserved, this.#usage.totals?.bytes ?? 0);
   }
 }

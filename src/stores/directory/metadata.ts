@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
 import { type BigIntStats, constants } from 'node:fs';
-import { appendFile, lstat, mkdir, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
+import { appendFile, lstat, open, opendir, readFile, rmdir, stat, unlink } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
+import { createDirectory } from '../../util/create-directory.js';
 import { isMissing } from '../../util/missing-file.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
@@ -79,7 +80,7 @@ export class Sidecars {
     const text = textOf(key, metadata);
     for (let attempt = 1; ; attempt++) {
       try {
-        const created = await mkdir(directory, { recursive: true, mode: this.#permissions.directory });
+        const created = await createDirectory(directory, this.#permissions.directory);
         // Replaces a file of the same name. That file is stale: its body was deleted, and the file system has reused
         // the inode.
         const handle = await open(path, 'w', this.#permissions.file);

@@ -7,6 +7,8 @@ import { prefixOf } from '../../util/prefix-of.js';
 export const RESERVED_NAME = '.hotblob';
 /** Name of the directory for recovered files that belongs to the file system, at the root of ext4 and XFS volumes. */
 export const LOST_AND_FOUND = 'lost+found';
+/** Name of the lock of processes that share a store, and the beginning of the names of its files. */
+export const SHARED_LOCK_NAME = 'writer-shared';
 /** Name of the directory for temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';
 

@@ -45,7 +45,7 @@ export interface DirectoryStore extends DirectoryStoreReader {
   countBytes(bytes: number): void;
 }
 
-/** Returns a view of a store without the methods that change it. */
+/** Returns a view of a store without the methods that change it. Until `close`, its lookups are a holder of files. */
 export function toReader(store: DirectoryStore, lookups: MetadataLookups): DirectoryStoreReader {
   // The process that writes may report which files it replaces.
   holders.add(lookups);

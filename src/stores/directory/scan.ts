@@ -13,8 +13,8 @@ export interface ScanResult {
 
 /** Parts of a store that a scan needs. */
 export interface ScanContext {
-  /** Whether a path below `.hotblob` is a temporary file of this store, which is not counted. */
-  isOwnUpload(path: string): boolean;
+  /** Whether a path below `.hotblob` is not counted, for example a temporary file of this store. */
+  isUncounted(path: string): boolean;
   /** Returns the time of the last use of a file, in milliseconds since 1970. */
   lastUse(file: StoredFile): number;
   /** Called with the number of artifacts found so far. */
@@ -43,7 +43,7 @@ export async function scanDirectory(root: string, context: ScanContext): Promise
     if (path !== UPLOADS_NAME) countDirectory();
   };
   for await (const files of filesBelow(prefixOf(root) + RESERVED_NAME, isCancelled, countOwnDirectory)) {
-    for (const { key, diskBytes } of files) if (!context.isOwnUpload(key)) bytes += diskBytes;
+    for (const { key, diskBytes } of files) if (!context.isUncounted(key)) bytes += diskBytes;
   }
   return isCancelled() ? undefined : { totals: { artifacts, bytes }, oldest };
 }

@@ -28,7 +28,14 @@ import { MetadataLookups } from './lookups.js';
 import { type BodyIdentity, identityAt, isSameBody, Sidecars } from './metadata.js';
 import { openDirectory } from './open-directory.js';
 import { assertDirectoryOptions, type DirectoryStoreOptions } from './options.js';
-import { hasParentInside, isReserved, RESERVED_NAME, removeEmptyParents, UPLOADS_NAME } from './paths.js';
+import {
+  hasParentInside,
+  isReserved,
+  RESERVED_NAME,
+  removeEmptyParents,
+  SHARED_LOCK_NAME,
+  UPLOADS_NAME,
+} from './paths.js';
 import { type DirectoryStore, type DirectoryStoreReader, toReader } from './reader.js';
 import { removeStaleUploads } from './stale-uploads.js';
 import { DirectoryUploads } from './uploads.js';
@@ -125,8 +132,10 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     const files = { permissions, sidecars, lookups };
     const temporaryPrefix = `${randomUUID()}.`;
     if (maxBytes !== undefined) {
-      const isOwnUpload = (path: string): boolean => path.startsWith(`${UPLOADS_NAME}/${temporaryPrefix}`);
-      this.#eviction = new DirectoryEviction(root, maxBytes, sidecars, isOwnUpload);
+      // Uploads of this store have reservations. The files of the lock have a constant size, and cannot be evicted.
+      const isUncounted = (path: string): boolean =>
+        path.startsWith(`${UPLOADS_NAME}/${temporaryPrefix}`) || path.startsWith(SHARED_LOCK_NAME);
+      this.#eviction = new DirectoryEviction(root, maxBytes, sidecars, isUncounted);
       this.#eviction.startScan();
     }
     const limit = maxBytes ?? Number.POSITIVE_INFINITY;

@@ -1,4 +1,5 @@
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { isDiskFull } from '../disk-full.js';
 
 /** Returns an `ERR_HOTBLOB_CORRUPT`. Its message is the problem, followed by the path of the corrupt file. */
 export function corruptError(file: string, problem: string, cause?: unknown): HotblobError {
@@ -10,14 +11,14 @@ export function corruptError(file: string, problem: string, cause?: unknown): Ho
  * itself.
  */
 export function toStorageError(error: unknown): unknown {
-  const code = errnoCode(error);
-  if (code !== 'ENOSPC' && code !== 'EDQUOT') return error;
-  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', `no space left on the file system (${code})`, { cause: error });
+  if (!isDiskFull(error)) return error;
+  const message = `no space left on the file system (${errnoCode(error)})`;
+  return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message, { cause: error });
 }
 
-/** Whether the file system or the disk quota is full. */
+/** Whether the system or {@link toStorageError} reports a full disk. */
 export function isStorageFull(error: unknown): boolean {
-  return errnoCode(toStorageError(error)) === 'ERR_HOTBLOB_STORAGE_FULL';
+  return isDiskFull(error) || errnoCode(error) === 'ERR_HOTBLOB_STORAGE_FULL';
 }
 
 export function closedError(): HotblobError {

@@ -129,7 +129,7 @@ class ReadableStore implements SegmentStoreReader {
   readonly root: string;
   protected readonly index: SegmentIndex;
   readonly #artifacts: ArtifactReader;
-  protected readonly verifiesReads: boolean;
+  readonly #verifiesReads: boolean;
   protected readonly corrupt = new CorruptArtifacts();
   #closing: Promise<void> | undefined;
 
@@ -137,7 +137,7 @@ class ReadableStore implements SegmentStoreReader {
     this.root = layout.root;
     this.index = index;
     this.#artifacts = new ArtifactReader(index, layout.segments);
-    this.verifiesReads = verifyReads;
+    this.#verifiesReads = verifyReads;
   }
 
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined> {
@@ -149,7 +149,7 @@ class ReadableStore implements SegmentStoreReader {
       entry = this.index.get(key);
       if (entry === undefined) return undefined;
       this.assertStored(key, entry);
-      if (!this.verifiesReads) {
+      if (!this.#verifiesReads) {
         const artifact = this.#artifacts.toArtifact(key, entry);
         this.recordRead(key, entry);
         return artifact;
