@@ -1,6 +1,6 @@
 import { opendir, realpath, stat } from 'node:fs/promises';
 import { filesBelow } from '../stores/directory/walk.js';
-import { isSegmentStore } from '../stores/segments/layout.js';
+import { holdsSegmentStore } from '../stores/segments/layout.js';
 import { segmentStore } from '../stores/segments/store.js';
 import { prefixOf } from '../util/prefix-of.js';
 import { CommandError } from './command.js';
@@ -40,7 +40,7 @@ export async function* listArtifactFiles(path: string): AsyncGenerator<ArtifactF
     yield { name: path, bytes: size, region, usedAt: Math.max(atimeMs, mtimeMs) };
   } else if (!stats.isDirectory()) {
     throw new CommandError(`${path}: expected a file or a directory`);
-  } else if (await isSegmentStore(path)) {
+  } else if (await holdsSegmentStore(path)) {
     yield* listSegments(path);
   } else {
     yield* listDirectory(path);

@@ -1,5 +1,5 @@
 import { realpath, stat } from 'node:fs/promises';
-import { assertNoSegments, isSegmentStore } from '../stores/segments/layout.js';
+import { assertNoSegments, holdsSegmentStore } from '../stores/segments/layout.js';
 import { verifySegments } from '../stores/segments/verify.js';
 import { printable } from '../util/printable.js';
 import { formatCountOf } from '../util/units.js';
@@ -29,7 +29,7 @@ export const verifyCommand: Command = {
   async run(args) {
     const [dir, ...rest] = parseArguments(args, {}).positionals;
     if (dir === undefined || rest.length > 0) throw new UsageError('expected one directory');
-    if (!(await isSegmentStore(dir))) throw new CommandError(await describeOther(dir));
+    if (!(await holdsSegmentStore(dir))) throw new CommandError(await describeOther(dir));
     const findings = verifySegments(dir);
     let problems = 0;
     let next = await findings.next();

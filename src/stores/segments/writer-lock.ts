@@ -115,7 +115,7 @@ export class WriterLock {
   }
 
   /** Returns how to connect to the process that holds the lock, or undefined if there is no record of one. */
-  static async findOwner(directory: string, name: string): Promise<Connect | undefined> {
+  static async findConnect(directory: string, name: string): Promise<Connect | undefined> {
     const owner = await findOwner(directory, name);
     return owner && (() => withSocketPath(directory, owner, connectTo));
   }

@@ -75,8 +75,9 @@ export class ElectedStore implements SharedStore {
     this.#assertOpen();
     const store = this.#membership.readable;
     if (store === undefined) return this.#getLater(key, options);
+    const artifact = store.get(key, options);
     if (this.#membership.local === undefined) this.#reads?.add(key);
-    return store.get(key, options);
+    return artifact;
   }
 
   async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {

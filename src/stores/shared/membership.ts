@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { errnoCode } from '../../contract/errors.js';
 import { messageOf, reportEvent } from '../../util/report-event.js';
 import { RemoteWriter } from './remote-writer.js';
@@ -123,16 +124,7 @@ export class Membership {
 
   /** Waits without keeping the process alive. Ends early when `close` is called. */
   async #pause(ms: number): Promise<void> {
-    const { signal } = this.#closed;
-    await new Promise<void>((resolve) => {
-      const timer = setTimeout(done, ms).unref();
-      function done(): void {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', done);
-        resolve();
-      }
-      signal.addEventListener('abort', done);
-    });
+    await delay(ms, undefined, { ref: false, signal: this.#closed.signal }).catch(() => {}); // rejects if aborted
   }
 
   /** Connects to the writer. Resolves to false if there is none. */

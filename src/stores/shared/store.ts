@@ -1,12 +1,14 @@
 import { join } from 'node:path';
 import { invalidOption, OBJECT } from '../../contract/validation.js';
 import { createDirectory } from '../../util/create-directory.js';
-import { permissionsFor } from '../../util/permissions.js';
+import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { openDirectory } from '../directory/open-directory.js';
-import { RESERVED_NAME } from '../directory/paths.js';
+import { assertDirectoryOptions } from '../directory/options.js';
+import { RESERVED_NAME, SHARED_LOCK_NAME } from '../directory/paths.js';
 import { type DirectoryStoreOptions, directoryStore } from '../directory/store.js';
 import { createLayout } from '../segments/layout.js';
 import { loadLmdb } from '../segments/lmdb.js';
+import { assertSegmentOptions } from '../segments/options.js';
 import { type SegmentStoreOptions, segmentStore } from '../segments/store.js';
 import { WriterLock } from '../segments/writer-lock.js';
 import { ElectedStore, type SharedStore } from './elected-store.js';
@@ -24,9 +26,6 @@ export type SharedStoreOptions =
       /** Kind of store: a few large files, see `segmentStore`. */
       readonly kind: 'segments';
     } & Omit<SegmentStoreOptions, 'readOnly'>);
-
-/** Name of the lock that the writer holds. */
-const LOCK_NAME = 'writer-shared';
 
 /**
  * Opens a store that several processes of one machine share, for example the workers of `node:cluster` or PM2. One of them
@@ -46,24 +45,25 @@ export async function sharedStore(dir: string, options: SharedStoreOptions): Pro
   }
   // `readOnly` is not in the type, but the stores accept it.
   if ('readOnly' in options) throw invalidOption('readOnly', 'no such option for a shared store', options.readOnly);
-  // The options are copied before the first await, because the caller may change the object later.
-  const { root, lockDirectory, ...openers } = await prepare(dir, { ...options });
+  // The options are read before the first await, because the caller may change the object later.
   const permissions = permissionsFor(options.groupAccess);
-  const store = new ElectedStore(root, options.maxBytes !== undefined, {
+  const evicts = options.maxBytes !== undefined;
+  const { root, lockDirectory, ...openers } = await prepare(dir, { ...options }, permissions);
+  const store = new ElectedStore(root, evicts, {
     ...openers,
-    lock: (onConnection) => WriterLock.acquire(lockDirectory, permissions, { name: LOCK_NAME, onConnection }),
-    findWriter: () => WriterLock.findOwner(lockDirectory, LOCK_NAME),
+    lock: (onConnection) => WriterLock.acquire(lockDirectory, permissions, { name: SHARED_LOCK_NAME, onConnection }),
+    findWriter: () => WriterLock.findConnect(lockDirectory, SHARED_LOCK_NAME),
   });
   await store.start();
   return store;
 }
 
 /** Creates the directory, and returns the functions that open the store in it. */
-async function prepare(dir: string, options: SharedStoreOptions): Promise<Prepared> {
-  const permissions = permissionsFor(options.groupAccess);
+async function prepare(dir: string, options: SharedStoreOptions, permissions: Permissions): Promise<Prepared> {
   loadLmdb();
   if (options.kind === 'segments') {
     const { kind, ...others } = options;
+    assertSegmentOptions(others);
     const { root } = await createLayout(dir, permissions);
     return {
       root,
@@ -73,6 +73,7 @@ async function prepare(dir: string, options: SharedStoreOptions): Promise<Prepar
     };
   }
   const { kind, ...others } = options;
+  assertDirectoryOptions(others);
   const { root } = await openDirectory(dir, permissions, false);
   const lockDirectory = join(root, RESERVED_NAME);
   await createDirectory(lockDirectory, permissions.directory);

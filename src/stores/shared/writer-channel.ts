@@ -109,6 +109,7 @@ export class WriterChannel {
   /** Sends an upload whose body has arrived. If the upload fails, the caller must destroy the connection. */
   async uploadBytes(key: string, bytes: Uint8Array, options: Partial<PutOptions>): Promise<PutResult> {
     const { signal, metadata, ifAbsent } = options;
+    signal?.throwIfAborted();
     // The writer discards the upload when the connection is half-closed.
     const onAbort = (): void => void this.#socket.end();
     signal?.addEventListener('abort', onAbort);

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { FRAME, FrameParser, sendBytes, sendMessage } from '../../../src/stores/shared/frames.js';
 
 type Message =
-  | { readonly kind: 'message'; readonly type: number; readonly payload: string }
+  | { readonly kind: 'message'; readonly type: (typeof types)[number]; readonly payload: string }
   | { readonly kind: 'data'; readonly bytes: Uint8Array }
   | { readonly kind: 'body'; readonly bytes: Uint8Array };
 
@@ -28,7 +28,7 @@ function encode(messages: readonly Message[]): Buffer {
   });
   const socket = sink as unknown as Socket; // they use only what every writable stream has
   for (const each of messages) {
-    if (each.kind === 'message') sendMessage(socket, FRAME.result, { type: each.type, payload: each.payload });
+    if (each.kind === 'message') sendMessage(socket, each.type, { payload: each.payload });
     else if (each.kind === 'data') sendBytes(socket, FRAME.data, each.bytes);
     else {
       sendMessage(socket, FRAME.request, { size: each.bytes.byteLength }, each.bytes);
@@ -70,7 +70,7 @@ function expected(messages: readonly Message[]): unknown[] {
   };
   for (const each of messages) {
     if (each.kind !== 'data') endBody();
-    if (each.kind === 'message') list.push([FRAME.result, { type: each.type, payload: each.payload }]);
+    if (each.kind === 'message') list.push([each.type, { payload: each.payload }]);
     if (each.kind === 'body') list.push([FRAME.request, { size: each.bytes.byteLength }]);
     if (each.kind !== 'message') body += Buffer.from(each.bytes).toString('hex');
     if (each.kind === 'body') {

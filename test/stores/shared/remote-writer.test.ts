@@ -46,6 +46,23 @@ test('while the store accepts no bytes, the body is not read into the memory', a
   t.deepEqual(await upload, { created: true });
 });
 
+test('an upload whose signal is aborted while the connection opens is not sent', async (t) => {
+  let uploads = 0;
+  const { remote } = await pair(t, {
+    async put() {
+      uploads++;
+      return { created: true };
+    },
+  });
+  const controller = new AbortController();
+  const upload = remote.putBytes('key', content(10), { signal: controller.signal });
+  const reason = new Error('aborted');
+  controller.abort(reason);
+  t.is(await t.throwsAsync(upload), reason);
+  await remote.putBytes('other', content(10), {}); // on another connection, later
+  t.is(uploads, 1);
+});
+
 test('an upload that the store refuses at once ends at once, while its body still arrives', async (t) => {
   const { remote, sockets } = await pair(t, {
     async put(_key, body) {
