@@ -101,7 +101,10 @@ export class UploadSlots {
 
   #releaseSlot(peers: Peers): void {
     this.#slots.release(peers);
-    for (const waiter of this.#waiting) if (this.#slots.hasRoomFor(waiter.peers)) waiter.admit();
+    for (const waiter of this.#waiting) {
+      if (this.#slots.used >= this.#slots.max) return;
+      if (this.#slots.hasRoomFor(waiter.peers)) waiter.admit();
+    }
   }
 
   #wait(exchange: Exchange, peers: Peers): Promise<void> {
