@@ -15,6 +15,7 @@ import { assertHandler, isHandler } from '../handler/assert-handler.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { assertMemoryPressure, type MemoryPressureProvider, sharedMemoryPressure } from '../memory/pressure.js';
 import { descriptorLimit } from '../page-cache/bindings.js';
+import { definedOnly } from '../util/defined-only.js';
 import { type Limit, shareOf } from '../util/limit.js';
 
 const KIB = 1024;
@@ -182,8 +183,7 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
   const { tls, handler, maxConnections, memory, ...limitOptions } = options;
   if (memory !== undefined) assertMemoryPressure(memory);
   if (handler !== undefined) assertHandler(handler);
-  const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
-  const limits: Limits = { ...DEFAULT_LIMITS, ...givenLimits };
+  const limits: Limits = { ...DEFAULT_LIMITS, ...definedOnly(limitOptions) };
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
     throw invalidOption('sessionWindowBytes', 'at least streamWindowBytes', limits.sessionWindowBytes);
   }

@@ -5,7 +5,7 @@ import { errnoCode } from '../../contract/errors.js';
 import type { Store } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
 import { isCreatedByStore } from '../../stores/directory/marker.js';
-import { LOST_AND_FOUND } from '../../stores/directory/paths.js';
+import { LOST_AND_FOUND, RESERVED_NAME } from '../../stores/directory/paths.js';
 import { directoryStore } from '../../stores/directory/store.js';
 import { holdsSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
@@ -65,12 +65,9 @@ export interface ServedStore {
   readonly readOnlyReason?: string | undefined;
 }
 
-/** Directory in `dir` for files that are not artifacts. A directory store reserves this name. */
-const OWN_DIRECTORY = '.hotblob';
-
 /** Returns the directory for uploads and deletions that the upstream of a server with `dir` gets later. */
 export function queueDirectoryOf(dir: string): string {
-  return join(dir, OWN_DIRECTORY, 'replication');
+  return join(dir, RESERVED_NAME, 'replication');
 }
 
 /** Opens the store of a server. `close` of the returned store also closes the upstream. */
@@ -81,7 +78,7 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
   const local = await openLocal(options);
   if (upstream === undefined || remote === undefined) return local;
   const { mode, maxSpoolBytes } = upstream;
-  const own = join(options.dir, OWN_DIRECTORY);
+  const own = join(options.dir, RESERVED_NAME);
   const tiers = await tieredStore({
     local: local.store,
     remote: mode === 'read' ? { get: (key, get) => remote.get(key, get), stats: () => remote.stats() } : remote,

@@ -10,6 +10,7 @@ import { rush } from '../../protocols/rush.js';
 import { sccache } from '../../protocols/sccache.js';
 import { tuist } from '../../protocols/tuist/tuist.js';
 import { turborepo } from '../../protocols/turborepo.js';
+import { RESERVED_NAME } from '../../stores/directory/paths.js';
 import type { ServedStore, ServedStoreOptions } from './open-store.js';
 
 /** Store of the server, as far as protocols need it: options of `openStore`. */
@@ -21,7 +22,7 @@ const PROTOCOLS = {
   // tuist is before nx and metro. On the paths that it shares with them, it matches only requests that name a tenant.
   tuist: ({ dir, maxBytes, groupAccess, countBytes }: ProtocolContext) =>
     tuist({
-      uploadsDir: join(dir, '.hotblob', 'parts'),
+      uploadsDir: join(dir, RESERVED_NAME, 'parts'),
       // Parts cannot be evicted. A directory store evicts artifacts for them; in a segment store, they are in addition to
       // `maxBytes`.
       maxPartsBytes: maxBytes === undefined ? undefined : Math.ceil(maxBytes / 4),

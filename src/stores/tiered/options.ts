@@ -11,6 +11,7 @@ import {
   type OptionCheck,
   oneOf,
 } from '../../contract/validation.js';
+import { definedOnly } from '../../util/defined-only.js';
 
 /** Options of {@link tieredStore}. Times are in milliseconds, sizes in bytes. */
 export interface TieredStoreOptions extends LimitOptions {
@@ -107,13 +108,12 @@ export function tieredSettingsOf(options: TieredStoreOptions): TieredSettings {
   if ((writes === 'writeBack') !== (queueDir !== undefined)) {
     throw invalidOption('queueDir', "a directory if writes is 'writeBack', otherwise no value", queueDir);
   }
-  const limits = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
   return {
     local: local as WritableStore, // assertStore has checked it.
     remote,
     queueDir,
     spoolDir: spoolDir ?? tmpdir(),
-    limits: { ...DEFAULT_LIMITS, ...limits },
+    limits: { ...DEFAULT_LIMITS, ...definedOnly(given) },
   };
 }
 

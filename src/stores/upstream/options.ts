@@ -9,6 +9,7 @@ import {
   type OptionCheck,
   WINDOW_BYTES,
 } from '../../contract/validation.js';
+import { definedOnly } from '../../util/defined-only.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -110,8 +111,7 @@ export function upstreamSettingsOf(url: string | URL, options: UpstreamStoreOpti
   const isTls = parsed.protocol === 'https:';
   if (h2c === true && isTls) throw misplaced('h2c', 'http', 'https');
   if (ca !== undefined && !isTls) throw misplaced('ca', 'https', 'http');
-  const givenLimits = Object.fromEntries(Object.entries(limitOptions).filter(([, value]) => value !== undefined));
-  const limits: UpstreamLimits = { ...DEFAULT_LIMITS, ...givenLimits };
+  const limits: UpstreamLimits = { ...DEFAULT_LIMITS, ...definedOnly(limitOptions) };
   if (limits.sessionWindowBytes < limits.streamWindowBytes) {
     throw invalidOption('sessionWindowBytes', 'at least streamWindowBytes', limits.sessionWindowBytes);
   }
