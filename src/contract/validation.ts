@@ -71,6 +71,11 @@ export const OBJECT: OptionCheck = {
   accepts: (value) => typeof value === 'object' && value !== null,
 };
 
+export const STATS_SOURCE: OptionCheck = {
+  expected: 'an object with a stats() method',
+  accepts: (value) => OBJECT.accepts(value) && typeof (value as { stats?: unknown }).stats === 'function',
+};
+
 /** Check of a path below which a handler responds. */
 export const MOUNT_PATH: OptionCheck = {
   expected: 'a path that starts with "/" and has no "*"',

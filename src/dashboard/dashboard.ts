@@ -4,7 +4,7 @@ import type { ProcessStats } from '../cluster/sum-stats.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { Store, StoreStats } from '../contract/store.js';
-import { assertOptions, invalidOption, OBJECT, type OptionCheck } from '../contract/validation.js';
+import { assertOptions, invalidOption, OBJECT, type OptionCheck, STATS_SOURCE } from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { OperatorAccess } from '../handler/operator-access.js';
 import { answerError, answerReply } from '../handler/reply.js';
@@ -68,11 +68,6 @@ const CONTENT_SECURITY_POLICY = [
 ].join('; ');
 
 const PAGE_HEADERS = { 'content-security-policy': CONTENT_SECURITY_POLICY, 'referrer-policy': 'no-referrer' };
-
-const STATS_SOURCE: OptionCheck = {
-  expected: 'an object with a stats() method',
-  accepts: (value) => OBJECT.accepts(value) && typeof (value as { stats?: unknown }).stats === 'function',
-};
 
 const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
   handler: STATS_SOURCE,

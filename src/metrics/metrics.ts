@@ -1,7 +1,7 @@
 import type * as PromClient from 'prom-client';
 import type { ProcessStats } from '../cluster/sum-stats.js';
 import type { StoreStats } from '../contract/store.js';
-import { assertOptions, invalidOption, OBJECT } from '../contract/validation.js';
+import { assertOptions, invalidOption, OBJECT, STATS_SOURCE } from '../contract/validation.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
 import { loadOptional } from '../util/load-optional.js';
@@ -33,7 +33,7 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
-const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, processes: OBJECT, register: OBJECT };
+const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, processes: STATS_SOURCE, register: OBJECT };
 
 /**
  * Adds metrics of handlers, servers and stores to a registry of `prom-client`. During a scrape, values are read from

@@ -161,6 +161,7 @@ test('refuses invalid options', (t) => {
       /^servers\.main: expected an object with a stats\(\) method, received undefined$/,
     ],
     [{ stores: 1 }, /^stores: expected an object, received 1$/],
+    [{ processes: {} }, /^processes: expected an object with a stats\(\) method, received \{\}$/],
   ];
   for (const [options, message] of cases) {
     t.throws(() => createMetrics(options as MetricsOptions), { code: 'ERR_HOTBLOB_INVALID_OPTION', message });
