@@ -1,14 +1,7 @@
 import cluster, { type Worker } from 'node:cluster';
 import { Handoffs } from './handoffs.js';
 import { forwardLines } from './lines.js';
-import {
-  type CloseReason,
-  type ErrorFields,
-  type FromProcess,
-  restoreError,
-  type ToProcess,
-  unwrap,
-} from './messages.js';
+import { type CloseReason, type FromProcess, restoreError, type ToProcess, unwrap } from './messages.js';
 import type { BoundSocket } from './shared-ports.js';
 
 /** Environment variable that is set in a process that {@link Child} has started. */
@@ -139,8 +132,4 @@ function endOf(worker: Worker): Promise<string> {
       check();
     });
   });
-}
-
-export function isError(result: object): result is ErrorFields {
-  return 'message' in result;
 }

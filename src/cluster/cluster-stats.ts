@@ -4,8 +4,10 @@ import type { Handler } from '../handler/handler.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { CacheServer } from '../server/cache-server.js';
 import type { ServerStats } from '../server/stats.js';
+import { definedOnly } from '../util/defined-only.js';
+import { mapValues } from '../util/map-values.js';
 import { currentReporter } from './current-process.js';
-import { type ClusterTotals, definedOnly, type NamedStats, type ProcessStats } from './sum-stats.js';
+import type { ClusterTotals, NamedStats, ProcessStats } from './sum-stats.js';
 
 /** Store whose statistics are summed, for example the result of `sharedStore`. */
 export interface StoreOfProcess {
@@ -76,8 +78,8 @@ export function clusterStats<
       return stats;
     }),
   }));
-  const sourcesOf = <Kind extends keyof NamedStats>(kind: Kind, named: object) =>
-    mapValues(named, (origin: object, name) => ({
+  const sourcesOf = <Kind extends keyof NamedStats>(kind: Kind, named: Readonly<Record<string, object>>) =>
+    mapValues(named, (origin, name) => ({
       origin,
       async stats() {
         return (await reporter.currentTotals())[kind][name];
@@ -103,11 +105,4 @@ export function clusterStats<
 function statsOf(store: StoreOfProcess, last: StoreStats = {}): StoreStats {
   const stats = { ...last, ...definedOnly(store.stats?.() ?? {}) };
   return store.isWriter === false ? { ...stats, evicted: undefined } : stats;
-}
-
-function mapValues<Value, Result>(
-  values: Readonly<Record<string, Value>> | object,
-  map: (value: Value, name: string) => Result,
-): Record<string, Result> {
-  return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, map(value as Value, name)]));
 }

@@ -81,3 +81,7 @@ export function restoreError({ name, message, code, stack }: ErrorFields): Error
   if (stack !== undefined) error.stack = stack;
   return code === undefined ? error : Object.assign(error, { code });
 }
+
+export function isError(result: object): result is ErrorFields {
+  return 'message' in result;
+}

@@ -1,7 +1,6 @@
 import { once } from 'node:events';
 import type { ListenOptions } from 'node:net';
-import { isError } from './child.js';
-import { type FromProcess, type PortAddress, restoreError, type ToProcess, unwrap } from './messages.js';
+import { type FromProcess, isError, type PortAddress, restoreError, type ToProcess, unwrap } from './messages.js';
 import type { ClusterTotals, Snapshot } from './sum-stats.js';
 
 /** Maximum time in milliseconds to wait for the statistics of all processes. */
@@ -28,12 +27,25 @@ export class ParentLink {
     });
   }
 
+  /**
+   * Sends a message, and resolves when it has been sent.
+   *
+   * @throws TypeError if the message has a value that cannot be serialized
+   */
   send(message: FromProcess): Promise<void> {
-    return new Promise((resolve) => {
-      // Without a parent, the process is about to end.
-      if (!process.connected) resolve();
-      else process.send?.({ hotblob: message }, undefined, undefined, () => resolve());
-    });
+    return new Promise((resolve) => this.post(message, resolve));
+  }
+
+  /**
+   * Sends a message.
+   *
+   * @param onSent called when the message has been sent
+   * @throws TypeError if the message has a value that cannot be serialized
+   */
+  post(message: FromProcess, onSent = (): void => {}): void {
+    // Without a parent, the process is about to end.
+    if (!process.connected) onSent();
+    else process.send?.({ hotblob: message }, undefined, undefined, () => onSent());
   }
 
   /**

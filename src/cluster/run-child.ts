@@ -34,11 +34,11 @@ export function runChild(start: StartProcess): void {
       isFirst,
       isAlone: false,
       listenOptions: (options) => link.listenOptions(options),
-      notify: (data) => void link.send({ type: 'notice', data }),
+      notify: (data) => link.post({ type: 'notice', data }),
     };
     try {
       started = await start(self);
-      void link.send({ type: 'listening', info: started.info });
+      await link.send({ type: 'listening', info: started.info });
     } catch (error) {
       await link.send({ type: 'failed', error: errorFields(error) });
       process.exit(1);

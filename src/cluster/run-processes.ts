@@ -5,7 +5,7 @@ import { messageOf } from '../util/report-event.js';
 import { CHILD_VARIABLE } from './child.js';
 import { runChild } from './run-child.js';
 import { aloneProcess, type StartProcess } from './serving-process.js';
-import { Supervisor } from './supervisor.js';
+import { MARGIN_MS, Supervisor } from './supervisor.js';
 
 /** Options of {@link runProcesses}. */
 export interface ProcessesOptions {
@@ -49,6 +49,9 @@ export interface RunningProcesses {
   kill(): void;
 }
 
+/** Default of `shutdownTimeoutMs`. */
+const DEFAULT_SHUTDOWN_MS = 30_000;
+
 const FUNCTION: OptionCheck = { expected: 'a function', accepts: (value) => typeof value === 'function' };
 const COUNT = countFrom(1);
 
@@ -83,7 +86,7 @@ export async function runProcesses(options: ProcessesOptions, start: StartProces
   const processes = processCount(options.processes);
   const running =
     processes === 1 || cluster.isWorker ? await runAlone(options, start) : await runParent({ ...options, processes });
-  if (options.signals ?? true) handleSignals(running);
+  if (options.signals ?? true) handleSignals(running, options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_MS);
   return running;
 }
 
@@ -112,7 +115,7 @@ async function runAlone({ onNotice }: ProcessesOptions, start: StartProcess): Pr
 async function runParent(options: ProcessesOptions & { readonly processes: number }): Promise<RunningProcesses> {
   const supervisor = new Supervisor({
     processes: options.processes,
-    shutdownTimeoutMs: options.shutdownTimeoutMs ?? 30_000,
+    shutdownTimeoutMs: options.shutdownTimeoutMs ?? DEFAULT_SHUTDOWN_MS,
     onProblem: options.onProblem ?? ((line) => process.stderr.write(`${line}\n`)),
     onNotice: options.onNotice ?? (() => {}),
   });
@@ -129,7 +132,7 @@ async function runParent(options: ProcessesOptions & { readonly processes: numbe
   };
 }
 
-function handleSignals(running: RunningProcesses): void {
+function handleSignals(running: RunningProcesses, shutdownTimeoutMs: number): void {
   let isStopping = false;
   const stop = (): void => {
     if (isStopping) {
@@ -137,6 +140,8 @@ function handleSignals(running: RunningProcesses): void {
       process.exit(1);
     }
     isStopping = true;
+    // With one process, there is no parent that kills it.
+    if (running.sharing === 'alone') setTimeout(() => process.exit(1), shutdownTimeoutMs + MARGIN_MS).unref();
     running.stop().then(
       () => process.exit(),
       (error: unknown) => {

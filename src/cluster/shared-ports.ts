@@ -36,7 +36,7 @@ const createHandle = (net as unknown as { readonly _createServerHandle?: CreateH
  */
 export class SharedPorts {
   readonly usesReusePort = supportsReusePort();
-  readonly #addresses = new Map<string, Promise<PortAddress & Pick<PortRequest, 'ipv6Only'>>>();
+  readonly #addresses = new Map<string, Promise<PortAddress>>();
   /** Sockets of each place, by port. */
   readonly #sockets = new Map<number, Map<string, BoundSocket>>();
 
@@ -61,20 +61,20 @@ export class SharedPorts {
   }
 
   /**
-   * Returns the socket of a place; `undefined` if node:cluster shares the port. Call {@link reserve} first.
+   * Returns the socket of a place; `undefined` if node:cluster shares the port.
    *
    * @param place number that a process and its successors have
+   * @param target result of {@link reserve}
    * @throws the system error if the socket cannot be bound
    */
-  async socketOf(place: number, request: PortRequest): Promise<BoundSocket | undefined> {
+  socketOf(place: number, request: PortRequest, target: PortAddress): BoundSocket | undefined {
     if (!this.usesReusePort) return undefined;
-    const { address, port } = await this.reserve(request);
     const sockets = this.#sockets.get(place) ?? new Map<string, BoundSocket>();
     this.#sockets.set(place, sockets);
     const key = keyOf(request);
     let socket = sockets.get(key);
     if (socket === undefined) {
-      socket = bind(address, port, request.ipv6Only);
+      socket = bind(target.address, target.port, request.ipv6Only);
       sockets.set(key, socket);
     }
     return socket;
@@ -96,7 +96,7 @@ function keyOf({ port, host, ipv6Only, free }: PortRequest): string {
 }
 
 /** Listens for a moment without SO_REUSEPORT. This fails if another program uses the port, and finds a free port for port 0. */
-async function findAddress({ port, host, ipv6Only }: PortRequest): Promise<PortAddress & { ipv6Only: boolean }> {
+async function findAddress({ port, host, ipv6Only }: PortRequest): Promise<PortAddress> {
   const server = net.createServer();
   const listening = once(server, 'listening');
   server.listen({ port, host, ipv6Only, exclusive: true });
@@ -105,7 +105,7 @@ async function findAddress({ port, host, ipv6Only }: PortRequest): Promise<PortA
   const closed = once(server, 'close');
   server.close();
   await closed;
-  return { port: found.port, address: found.address, ipv6Only };
+  return { port: found.port, address: found.address };
 }
 
 function bind(address: string, port: number, ipv6Only = false): BoundSocket {

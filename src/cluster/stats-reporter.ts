@@ -1,4 +1,5 @@
 import { HotblobError } from '../contract/errors.js';
+import { messageOf, reportEvent } from '../util/report-event.js';
 import type { ParentLink } from './parent-link.js';
 import { ProcessMeter } from './process-stats.js';
 import { type ClusterTotals, type NamedStats, type Snapshot, sumStats } from './sum-stats.js';
@@ -25,15 +26,20 @@ export class StatsReporter {
     return { ...stats, process: this.#meter.stats(stats) };
   }
 
-  /** Sends the statistics now. Resolves when they have been sent. */
-  report(id?: number): Promise<void> {
-    return this.#link?.send({ type: 'stats', id, snapshot: this.snapshot() }) ?? Promise.resolve();
+  /** Sends the statistics now. Resolves when they have been sent. If a store or server throws, the parent keeps the previous ones. */
+  async report(id?: number): Promise<void> {
+    if (this.#link === undefined) return;
+    try {
+      await this.#link.send({ type: 'stats', id, snapshot: this.snapshot() });
+    } catch (error) {
+      reportEvent('statistics failed', messageOf(error), error);
+    }
   }
 
-  /** Adds the result of `read` to the statistics of this process. After the first call, they are sent every second. */
+  /** Adds the result of `read` to the statistics of this process. After the first call, they are measured and sent every second. */
   add(read: () => NamedStats): void {
     this.#readers.push(read);
-    if (this.#link === undefined || this.#timer !== undefined) return;
+    if (this.#timer !== undefined) return;
     this.#meter.tick();
     this.#timer = setInterval(() => {
       this.#meter.tick();

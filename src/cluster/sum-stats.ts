@@ -1,7 +1,9 @@
 import type { StoreStats } from '../contract/store.js';
 import type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
+import { definedOnly } from '../util/defined-only.js';
 import type { HistogramSnapshot } from '../util/histogram.js';
+import { mapValues } from '../util/map-values.js';
 
 /** Measurements of one process. */
 export interface ProcessStats {
@@ -74,14 +76,14 @@ export function sumStats(stats: readonly NamedStats[]): NamedStats {
 /** Returns the counters of a process that has ended. All other values are such that a sum with them does not change. */
 export function countersOf({ handlers, servers, stores }: NamedStats): NamedStats {
   return {
-    handlers: mapNamed(handlers, (stats) => ({ ...stats, ...NOTHING_IN_USE })),
-    servers: mapNamed(servers, (stats) => ({
+    handlers: mapValues(handlers, (stats) => ({ ...stats, ...NOTHING_IN_USE })),
+    servers: mapValues(servers, (stats) => ({
       ...stats,
       connections: { unknown: 0, http1: 0, http2: 0 },
       maxConnections: 0,
       openStreams: 0,
     })),
-    stores: mapNamed(stores, ({ evicted, corrupt, dropped, unreplicated, requests, latency }) => ({
+    stores: mapValues(stores, ({ evicted, corrupt, dropped, unreplicated, requests, latency }) => ({
       evicted,
       corrupt,
       dropped,
@@ -238,11 +240,6 @@ function largest(a: number | undefined, b: number | undefined): number | undefin
   return a === undefined || b === undefined ? (a ?? b) : Math.max(a, b);
 }
 
-/** Returns the members that are not `undefined`. */
-export function definedOnly<T extends object>(values: T): T {
-  return Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined)) as T;
-}
-
 function sumNamed<Stats>(
   all: readonly Readonly<Record<string, Stats>>[],
   add: (a: Stats, b: Stats) => Stats,
@@ -253,11 +250,4 @@ function sumNamed<Stats>(
     sums.set(name, sum === undefined ? stats : add(sum, stats));
   }
   return Object.fromEntries(sums);
-}
-
-function mapNamed<Stats>(
-  named: Readonly<Record<string, Stats>>,
-  map: (stats: Stats) => Stats,
-): Readonly<Record<string, Stats>> {
-  return Object.fromEntries(Object.entries(named).map(([name, stats]) => [name, map(stats)]));
 }

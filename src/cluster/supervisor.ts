@@ -8,7 +8,7 @@ import { SharedPorts } from './shared-ports.js';
 import { StatsHub } from './stats-hub.js';
 
 /** Time in milliseconds from the shutdown timeout until a process is killed. In this time, it can close its store. */
-const MARGIN_MS = 10_000;
+export const MARGIN_MS = 10_000;
 
 /** Options of {@link Supervisor}. */
 export interface SupervisorOptions {
@@ -28,7 +28,14 @@ interface Place {
   current: Child | undefined;
   /** Process that starts in order to replace `current`. */
   successor: Child | undefined;
+  /** Ends the wait for another attempt to start a process; `undefined` if nothing waits. */
+  retry: (() => void) | undefined;
+  /** Whether a restart has been requested after the process that is starting may have read its files. */
+  isOutdated: boolean;
 }
+
+/** Result of the replacement of a process. `later`: the place has no process, or replaces it already. */
+type Succession = 'replaced' | 'failed' | 'later';
 
 /** Starts the processes, replaces those that end, and restarts and stops them. */
 export class Supervisor {
@@ -49,6 +56,8 @@ export class Supervisor {
       backoff: new Backoff(),
       current: undefined,
       successor: undefined,
+      retry: undefined,
+      isOutdated: false,
     }));
     // Without `silent`, the lines of the processes would mix. Statistics can contain Infinity, which JSON does not support.
     cluster.setupPrimary({ silent: true, serialization: 'advanced' });
@@ -164,7 +173,7 @@ export class Supervisor {
   async #sharePort(child: Child, id: number, request: PortRequest): Promise<void> {
     try {
       const address = await this.ports.reserve(request);
-      child.answerPort(id, address, await this.ports.socketOf(child.place, request));
+      child.answerPort(id, address, this.ports.socketOf(child.place, request, address));
     } catch (error) {
       child.answerPort(id, errorFields(error));
     }
@@ -181,10 +190,12 @@ export class Supervisor {
       this.#options.onProblem(`${problem}; ${action}`);
       if (delayMs > 0) await this.#wait(place, delayMs);
       if (this.#isStopping) return;
+      place.isOutdated = false;
       const next = this.#fork(place);
       try {
         await next.started;
         place.current = next;
+        if (place.isOutdated) await this.#succeed(place);
         return;
       } catch (error) {
         problem = `${next.name} could not start: ${messageOf(error)}`;
@@ -193,10 +204,14 @@ export class Supervisor {
     }
   }
 
-  /** Waits before another attempt. Meanwhile, new connections go to the other processes. */
+  /** Waits before another attempt, which a restart begins at once. Meanwhile, new connections go to the other processes. */
   async #wait(place: Place, delayMs: number): Promise<void> {
     this.ports.release(place.number);
-    await setTimeoutAsync(delayMs, undefined, { signal: this.#stopping.signal }).catch(() => {}); // rejects if aborted
+    const retry = new AbortController();
+    place.retry = () => retry.abort();
+    const signal = AbortSignal.any([this.#stopping.signal, retry.signal]);
+    await setTimeoutAsync(delayMs, undefined, { signal }).catch(() => {}); // rejects if aborted
+    place.retry = undefined;
   }
 
   async #restartAll(): Promise<number> {
@@ -206,8 +221,9 @@ export class Supervisor {
       this.#isRestartRequested = false;
       count = 0;
       for (const place of this.#places) {
-        if (!(await this.#succeed(place))) break;
-        count++;
+        const result = await this.#succeed(place);
+        if (result === 'failed') break;
+        if (result === 'replaced') count++;
       }
     }
     return count;
@@ -215,31 +231,36 @@ export class Supervisor {
 
   async #replaceLeaving(child: Child): Promise<void> {
     const place = this.#places.find(({ current }) => current === child);
-    if (place !== undefined && !child.isClosing) await this.#succeed(place);
+    // If the process is being replaced already, its successor serves soon.
+    if (place !== undefined && place.successor === undefined && !child.isClosing) await this.#succeed(place);
   }
 
-  /** Replaces the process of a place while it serves. Returns whether its successor serves. */
-  async #succeed(place: Place): Promise<boolean> {
-    if (this.#isStopping) return false;
+  /** Replaces the process of a place while it serves. */
+  async #succeed(place: Place): Promise<Succession> {
+    if (this.#isStopping) return 'failed';
     const previous = place.current;
-    // If the process is already being replaced for another reason, its successor is new anyway.
-    if (previous === undefined || place.successor !== undefined) return true;
+    if (previous === undefined || place.successor !== undefined) {
+      place.isOutdated = true;
+      place.retry?.();
+      return 'later';
+    }
+    place.isOutdated = false;
     const successor = this.#fork(place);
     place.successor = successor;
     try {
       await successor.started;
     } catch (error) {
       place.successor = undefined;
-      if (this.#isStopping) return false;
+      if (this.#isStopping) return 'failed';
       const problem = `${successor.name} could not start: ${messageOf(error)}`;
       if (place.current === undefined) void this.#recover(place, problem, 0);
       else this.#options.onProblem(`${problem}; process ${previous.pid} continues`);
-      return false;
+      return 'failed';
     }
     place.successor = undefined;
     place.current = successor;
     await this.#close(previous, 'replaced');
-    return true;
+    return place.isOutdated ? this.#succeed(place) : 'replaced';
   }
 
   #close(child: Child, reason: 'shutdown' | 'replaced'): Promise<void> {

@@ -1,5 +1,6 @@
 // Program of run-processes.test.ts: a server of node:http in several processes. The first argument is a JSON object with options.
 import cluster from 'node:cluster';
+import { subscribe } from 'node:diagnostics_channel';
 import { closeSync, existsSync, openSync } from 'node:fs';
 import http from 'node:http';
 import type { AddressInfo, ListenOptions } from 'node:net';
@@ -7,11 +8,13 @@ import { nodeListener } from '../../src/adapters/node.js';
 import { clusterStats, runProcesses } from '../../src/cluster/index.js';
 import { createHandler } from '../../src/handler/handler.js';
 import { memoryStore } from '../../src/stores/memory.js';
+import { EVENT_CHANNEL } from '../../src/util/report-event.js';
 
 /** Options of the program. */
 export interface ProgramOptions {
   readonly processes: number;
-  readonly fail?: boolean;
+  /** `start`: the function of the program throws. `info`: it returns a value that cannot be sent to the parent. */
+  readonly fail?: 'start' | 'info';
   /** If this file exists, a process waits for ever before it calls runProcesses. */
   readonly hold?: string;
   /** Options of further servers. Each responds with its index, and the process notifies the parent of their addresses. */
@@ -34,13 +37,27 @@ const running = await runProcesses(
     onProblem: (problem) => print({ problem }),
   },
   async (self) => {
-    if (fail) throw Object.assign(new RangeError('no such disk'), { code: 'ENODISK' });
+    if (fail === 'start') throw Object.assign(new RangeError('no such disk'), { code: 'ENODISK' });
     const handler = createHandler({ store: memoryStore(), mountPath: '/cache', processes: self.processes });
-    const stats = clusterStats({ handlers: { cache: handler } });
+    let isBroken = false;
+    const store = {
+      stats() {
+        if (isBroken) throw new Error('the store is broken');
+        return {};
+      },
+    };
+    const stats = clusterStats({ handlers: { cache: handler }, stores: { main: store } });
+    subscribe(EVENT_CHANNEL, (message) => self.notify({ event: Object(message).event }));
     const cache = nodeListener(handler);
     const server = http.createServer((request, response) => {
-      if (request.url === '/totals')
-        void stats.processes.totals().then((totals) => response.end(JSON.stringify(totals)));
+      if (request.url === '/break') {
+        isBroken = true;
+        response.end();
+      } else if (request.url === '/totals')
+        stats.processes.totals().then(
+          (totals) => response.end(JSON.stringify(totals)),
+          (error: Error) => response.writeHead(500).end(error.message),
+        );
       else if (request.url === '/sums')
         Promise.resolve(stats.handlers.cache.stats()).then(
           (sums) => response.end(JSON.stringify(sums)),
@@ -60,7 +77,7 @@ const running = await runProcesses(
     if (further.length > 0) self.notify({ addresses: further.map((each) => each.address()) });
     else self.notify({ isFirst: self.isFirst, isAlone: self.isAlone });
     return {
-      info: (server.address() as AddressInfo).port, // an AddressInfo because the server listens on a port
+      info: fail === 'info' ? () => {} : (server.address() as AddressInfo).port, // an AddressInfo because the server listens on a port
       async close() {
         const closed = [server, ...further].map((each) => new Promise<void>((resolve) => each.close(() => resolve())));
         await Promise.all(closed);
@@ -71,6 +88,7 @@ const running = await runProcesses(
   print({ error: error.message, name: error.name, code: error.code });
   process.exit(3);
 });
+process.on('SIGWINCH', async () => print({ restarted: await running.restart() }));
 print({ port: running.info, pids: running.pids, sharing: running.sharing });
 
 /** Opens files until the limit of descriptors is reached, and closes them at the next signal. */

@@ -147,9 +147,52 @@ test('with one process, the server runs in the program itself', async (t) => {
 });
 
 test('the error of a process that cannot start reaches the parent, with its code', async (t) => {
-  const program = startProgram(t, { processes: 3, fail: true });
+  const program = startProgram(t, { processes: 3, fail: 'start' });
   t.is(await program.ended, 3);
   t.deepEqual(program.lines, [{ error: 'no such disk', name: 'RangeError', code: 'ENODISK' }]);
+});
+
+test('a value that cannot be sent to the parent is the error of the process', async (t) => {
+  const program = startProgram(t, { processes: 2, fail: 'info' });
+  t.is(await program.ended, 3);
+  t.regex(String((await program.line('error'))['error']), /could not be cloned/);
+});
+
+test('a store whose stats() throws does not end its process', async (t) => {
+  const program = startProgram(t, { processes: 2 });
+  const { port, pids } = await program.line('port');
+  const url = `http://127.0.0.1:${port}`;
+  t.is((await request(`${url}/break`)).status, 200);
+  const isReported = ({ notice }: Line): boolean => Object(notice).event === 'statistics failed';
+  await until('the error is reported', () => program.lines.some(isReported));
+  for (let count = 0; count < 4; count++) t.is((await request(`${url}/cache/missing`)).status, 404);
+  program.child.kill('SIGWINCH');
+  t.is((await program.line('restarted'))['restarted'], 2);
+  t.deepEqual(
+    program.lines.filter((line) => 'problem' in line),
+    [],
+  );
+  t.is((pids as number[]).length, 2);
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
+});
+
+test('a restart counts the processes that it replaces, and starts those at once that wait for another attempt', async (t) => {
+  const program = startProgram(t, { processes: 2 });
+  const { pids } = await program.line('port');
+  const pidsOfNotices = (): number[] =>
+    program.lines.flatMap((line) => ('notice' in line ? [Number(line['pid'])] : []));
+  const problems = (): string[] =>
+    program.lines.flatMap((line) => ('problem' in line ? [String(line['problem'])] : []));
+  process.kill((pids as number[])[1] ?? 0, 'SIGKILL');
+  await until('the process is replaced', () => pidsOfNotices().length === 3);
+  process.kill(pidsOfNotices()[2] ?? 0, 'SIGKILL');
+  await until('another attempt waits', () => problems().some((line) => line.endsWith('starting another in 1 s')));
+  program.child.kill('SIGWINCH');
+  t.is((await program.line('restarted'))['restarted'], 1);
+  await until('both processes are new', () => pidsOfNotices().length === 5);
+  program.child.kill('SIGTERM');
+  t.is(await program.ended, 0);
 });
 
 test('invalid options are refused', async (t) => {
@@ -176,4 +219,10 @@ test('in a program that runProcesses has not started, the statistics are those o
     totals.processes.map(({ pid }) => pid),
     [process.pid],
   );
+  await until('the delay of the event loop is measured', async () => {
+    const end = performance.now() + 60;
+    while (performance.now() < end); // blocks the event loop
+    const [own] = (await stats.processes.totals()).processes;
+    return (own?.eventLoopDelayMs ?? 0) > 30;
+  });
 });
