@@ -175,9 +175,28 @@ function start(
   { environment }: Pick<SnippetOptions, 'environment'>,
 ): Running {
   const env = { ...process.env, ...environment };
-  const child = spawn(process.execPath, nodeArguments, { cwd: dir, env, stdio: ['ignore', 'pipe', 'pipe'] });
-  t.teardown(() => child.kill('SIGKILL'));
+  // In a process group of its own, so that the processes which the snippet starts end with it.
+  const child = spawn(process.execPath, nodeArguments, {
+    cwd: dir,
+    env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const closed = once(child, 'close'); // also waits for processes of the snippet, which share its output
+  t.teardown(async () => {
+    killGroup(child.pid);
+    await closed;
+  });
   const parts: string[] = [];
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => parts.push(chunk.toString()));
   return { child, output: () => parts.join('') };
+}
+
+function killGroup(id: number | undefined): void {
+  if (id === undefined) return; // the process could not be created
+  try {
+    process.kill(-id, 'SIGKILL');
+  } catch {
+    // All processes of the group have ended.
+  }
 }

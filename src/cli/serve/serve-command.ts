@@ -4,7 +4,7 @@ import { isChild } from '../../cluster/run-processes.js';
 import { type Command, parseArguments, UsageError } from '../command.js';
 import { EventLog } from './event-log.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
-import { type RunningServer, serve } from './serve.js';
+import { type RunningServer, serve, writeLine } from './serve.js';
 import { parseServeOptions, SERVE_OPTIONS } from './serve-options.js';
 import { serveInProcesses } from './serve-processes.js';
 
@@ -93,10 +93,6 @@ export function serveCommand(version: string): Command {
 function argumentHint(argument = '', dir: string | undefined): string {
   if (/^[KMGT]?i?B$|^[KMGT]$/i.test(argument)) return '; write a size without a blank, such as 50GiB';
   return dir === undefined ? `; the directory is an option: --dir ${argument}` : '';
-}
-
-function writeLine(line: string): void {
-  process.stderr.write(`hotblob: ${line}\n`);
 }
 
 async function runServer(start: (log: EventLog) => Promise<RunningServer>): Promise<void> {

@@ -4,8 +4,6 @@ import { EventLog } from './event-log.js';
 import { noticeOf, ProcessLog } from './process-log.js';
 import { type RunningServer, type ServeOptions, serve } from './serve.js';
 
-const DEFAULT_SHUTDOWN_MS = 30_000;
-
 /**
  * Serves in several processes. In the parent, resolves when all of them listen. In the processes, stays pending.
  *
@@ -17,7 +15,7 @@ export async function serveInProcesses(
   events: EventLog,
   write: (line: string) => void,
 ): Promise<RunningServer> {
-  const { processes, shutdownTimeoutMs = DEFAULT_SHUTDOWN_MS } = options;
+  const { processes, shutdownTimeoutMs } = options;
   const log = new ProcessLog(events, write);
   const running = await runProcesses(
     {

@@ -54,7 +54,7 @@ export interface RunningServer {
   /** A line with the URL and the configuration, and a line about access. */
   readonly description: string;
   readonly port: number;
-  /** Reads the token file and the certificate again. Problems are written to stderr. Never rejects. */
+  /** Reads the token file and the certificate again: with several processes, in their successors. Problems are written to stderr. Never rejects. */
   reload(): Promise<void>;
   /** Drains the server. Requests in flight that have not completed in time are aborted. */
   close(reason?: CloseReason): Promise<void>;
@@ -185,7 +185,8 @@ function connectionShare(
   return total === undefined || isAlone ? total : () => Math.ceil(total / processes());
 }
 
-function writeLine(line: string): void {
+/** Writes a line to the log. */
+export function writeLine(line: string): void {
   process.stderr.write(`hotblob: ${line}\n`);
 }
 

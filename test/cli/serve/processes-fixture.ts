@@ -76,6 +76,31 @@ export async function get(url: string, options: http.RequestOptions = {}): Promi
   return { status: response.statusCode ?? 0, body: Buffer.concat(chunks) };
 }
 
+/** Starts an upload that stays in flight. */
+export async function startUpload(server: Processes, key: string) {
+  const before = (await server.stats()).handler.active;
+  const upload = http.request(`${server.url}/${key}`, { method: 'PUT', agent: false });
+  const ended = new Promise<number | string>((resolve) => {
+    upload.on('response', ({ statusCode = 0 }) => resolve(statusCode));
+    upload.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
+  });
+  upload.write('x');
+  await until('the upload is in flight', async () => (await server.stats()).handler.active > before);
+  return { upload, ended };
+}
+
+/** Starts uploads that stay in flight, until every process has one. */
+export async function startUploads(server: Processes) {
+  const uploads: Awaited<ReturnType<typeof startUpload>>[] = [];
+  await until('every process receives uploads', async () => {
+    uploads.push(await startUpload(server, `key-${uploads.length}`));
+    // One more connection now and then, because node:cluster gives connections to the processes in turn.
+    if (uploads.length % 2 === 0) await server.stats();
+    return ((await server.stats()).processes ?? []).every(({ active }) => active > 0);
+  });
+  return uploads;
+}
+
 /** Clients that send requests one after the other, until they are stopped. */
 export interface Load {
   /** Number of responses so far. */

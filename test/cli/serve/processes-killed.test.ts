@@ -6,7 +6,15 @@ import { join } from 'node:path';
 import test from 'ava';
 import { temporaryDirectory } from '../../helpers/files.js';
 import { until } from '../../helpers/poll.js';
-import { get, isAlive, type Processes, startLoad, startProcesses } from './processes-fixture.js';
+import {
+  get,
+  isAlive,
+  type Processes,
+  startLoad,
+  startProcesses,
+  startUpload,
+  startUploads,
+} from './processes-fixture.js';
 
 /** Waits until two processes serve, none of which is among `before`. */
 async function untilReplaced(server: Processes, killed: readonly number[]): Promise<void> {
@@ -22,31 +30,11 @@ async function readyStatus({ url }: Processes): Promise<number> {
   return response?.status ?? 0;
 }
 
-/** Starts an upload that stays in flight. */
-async function startUpload(server: Processes, key: string) {
-  const before = (await server.stats()).handler.active;
-  const upload = http.request(`${server.url}/${key}`, { method: 'PUT', agent: false });
-  const ended = new Promise<number | string>((resolve) => {
-    upload.on('response', ({ statusCode = 0 }) => resolve(statusCode));
-    upload.on('error', (error: NodeJS.ErrnoException) => resolve(error.code ?? error.message));
-  });
-  upload.write('x');
-  await until('the upload is in flight', async () => (await server.stats()).handler.active > before);
-  return { upload, ended };
-}
-
 test('a process that is killed costs only its own connections, and is replaced', async (t) => {
   const server = await startProcesses(t);
-  const uploads: Awaited<ReturnType<typeof startUpload>>[] = [];
-  let active: number[] = [];
-  await until('both processes receive uploads', async () => {
-    uploads.push(await startUpload(server, `key-${uploads.length}`));
-    // One more connection now and then, because node:cluster gives connections to the processes in turn.
-    if (uploads.length % 2 === 0) await server.stats();
-    active = ((await server.stats()).processes ?? []).map((each) => each.active);
-    return active.every((count) => count > 0);
-  });
+  const uploads = await startUploads(server);
   const before = await server.stats();
+  const active = (before.processes ?? []).map((each) => each.active);
   const [victim = 0] = await server.pids();
   process.kill(victim, 'SIGKILL');
   await untilReplaced(server, [victim]);
