@@ -2,12 +2,12 @@
 //   opened | writer | intent KEY | put KEY SEED LENGTH | deleted KEY
 // Arguments: the directory, a number that is unique to the child, the options of the store as JSON, and the seed of its
 // random numbers.
-import { writeSync } from 'node:fs';
 import { Readable } from 'node:stream';
 import { errnoCode } from '../../../src/contract/errors.js';
 import { type SharedStoreOptions, sharedStore } from '../../../src/stores/shared/store.js';
 import { randomNumbers } from '../../helpers/random.js';
 import { bodyOfSeed } from '../segments/fixture.js';
+import { randomLength, report } from '../segments/reports.js';
 import { readShared } from './read.js';
 
 const [dir = '', run = '', options = '{}', seed = run] = process.argv.slice(2);
@@ -16,18 +16,6 @@ const CLIENTS = 4;
 /** Number of artifacts that a client keeps. */
 const KEPT = 5;
 const SHARED_KEYS = 8;
-
-// Synchronous: a reported line reaches the parent even if the process is killed immediately afterwards.
-function report(line: string): void {
-  writeSync(1, `${line}\n`);
-}
-
-function randomLength(): number {
-  const kind = random();
-  if (kind < 0.3) return Math.floor(random() * 300);
-  if (kind < 0.9) return Math.floor(random() * 20_000);
-  return 250_000 + Math.floor(random() * 50_000);
-}
 
 // The parent passes options of this type.
 const store = await sharedStore(dir, JSON.parse(options) as SharedStoreOptions);
@@ -70,7 +58,7 @@ async function client(): Promise<never> {
   const kept: { readonly key: string; readonly bytes: Buffer }[] = [];
   for (;;) {
     const bodySeed = Number(run) * 100_000 + ++count;
-    const length = randomLength();
+    const length = randomLength(random);
     const isShared = random() < 0.2;
     const key = isShared ? `shared/${bodySeed % SHARED_KEYS}` : `own/${run}/${bodySeed}`;
     report(`intent ${key}`);
