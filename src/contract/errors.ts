@@ -33,7 +33,7 @@ const CODES = {
   ERR_HOTBLOB_TRUNCATED: { status: 500, summary: 'the file or stream is shorter than the artifact' },
   ERR_HOTBLOB_REWRITTEN: { status: 500, summary: 'the file was rewritten in place while it was sent' },
   ERR_HOTBLOB_CORRUPT: { status: 500, summary: 'the stored bytes differ from what was written' },
-  ERR_HOTBLOB_LOCKED: { status: 500, summary: 'another process writes to the directory' },
+  ERR_HOTBLOB_LOCKED: { status: 500, summary: 'the directory is already open for writing' },
   ERR_HOTBLOB_NO_LMDB: { status: 500, summary: 'the optional dependency lmdb is not installed or does not load' },
   ERR_HOTBLOB_UPSTREAM: { status: 502, summary: 'the upstream cache is unreachable or its response is not valid' },
   ERR_HOTBLOB_UPSTREAM_DENIED: { status: 502, summary: 'the upstream cache refused the request' },

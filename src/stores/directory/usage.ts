@@ -9,9 +9,9 @@ const NOTHING: Totals = { artifacts: 0, bytes: 0 };
 /**
  * Usage of a directory: the result of the last scan, plus the changes of this store since then.
  *
- * The store is used during a scan. A scan may or may not have counted a file that changes meanwhile, so its result is compared
- * with the usage that the store knows: if these changes explain the difference, the known usage is exact. Otherwise other
- * programs have changed the directory.
+ * The store is used during a scan, and the scan may or may not have seen a change that the store makes meanwhile. If these
+ * changes explain the difference between the result of the scan and the counted usage, the counted usage is exact. Otherwise
+ * other programs have changed the directory.
  */
 export class DirectoryUsage {
   #totals: Totals | undefined;
@@ -40,8 +40,9 @@ export class DirectoryUsage {
   }
 
   /**
-   * Calls `task` at the end of a scan, after the operations of {@link during} that are in progress now. The scan may have seen
-   * their changes, which would count twice if they were counted after its end. It has not seen those of later operations.
+   * Waits for the operations that {@link during} runs now, then calls `task`. Call it at the end of a scan: the scan may have
+   * seen the changes of these operations, which must not be counted again after it. The scan has not seen the changes of later
+   * operations.
    */
   async afterOperations<T>(task: () => T): Promise<Awaited<T>> {
     await Promise.allSettled([...this.#operations]);
@@ -53,7 +54,10 @@ export class DirectoryUsage {
     this.#shrunk = NOTHING;
   }
 
-  /** Takes over what a scan has found, in {@link afterOperations}. Returns whether the usage is exact, unless other programs have changed the directory meanwhile. */
+  /**
+   * Applies the result of a scan. Call it in the task of {@link afterOperations}. Returns false if the changes of this store during
+   * the scan can make the usage inexact. Does not detect changes by other programs.
+   */
   endScan(found: Totals): boolean {
     const known = this.#totals;
     const lowest = combine(found, this.#shrunk, (a, b) => a - b);

@@ -77,7 +77,7 @@ class MultipartUpload {
 
   /**
    * @param failure controller that is aborted when a part fails
-   * @param signal that ends the upload; it is also aborted by `failure`
+   * @param signal aborts the upload. It is also aborted when `failure` is aborted
    */
   constructor(
     bucket: Bucket,

@@ -79,8 +79,8 @@ const LIST_BATCH_MS = 3;
  * Only one process may write to a directory. Any number of processes may read it with `readOnly`.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an invalid option, or if `dir` cannot be used or contains
- *   something else; `ERR_HOTBLOB_LOCKED` if another process writes to `dir`; `ERR_HOTBLOB_CORRUPT` if the index or the
- *   writer lock is corrupt; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
+ *   something else; `ERR_HOTBLOB_LOCKED` if another process, or this one, writes to `dir`; `ERR_HOTBLOB_CORRUPT` if the
+ *   index or the writer lock is corrupt; `ERR_HOTBLOB_NO_LMDB` if the package `lmdb` is not available
  */
 export function segmentStore(
   dir: string,

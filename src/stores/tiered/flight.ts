@@ -187,7 +187,7 @@ export class Flight {
     return reader;
   }
 
-  /** Returns whether an artifact can neither be shared nor stored. Each client then gets a download of its own. */
+  /** Returns whether an artifact can neither be shared nor stored. It is then downloaded separately for each client. */
   #isTooLarge(size: number | undefined): boolean {
     const { local, disk } = this.#options;
     const { maxBytes = Number.POSITIVE_INFINITY } = local.stats?.() ?? {};

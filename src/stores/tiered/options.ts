@@ -56,9 +56,9 @@ export interface TieredLimits {
    */
   readonly spoolMemoryBytes: number;
   /**
-   * Maximum disk space for the files in `spoolDir`. A larger artifact, or one that is larger than the local store, is sent to
-   * each client by a download of its own and not stored. If an artifact without a size exceeds the limit, its download fails.
-   * Default: 8 GiB.
+   * Maximum disk space for the files in `spoolDir`. An artifact that exceeds this limit or the size of the local store is
+   * downloaded separately for each client and not stored. If an artifact without a size exceeds the limit, its download
+   * fails. Default: 8 GiB.
    */
   readonly maxSpoolBytes: number;
   /** Number of consecutive failures of the remote store after which the circuit breaker opens. Default: 5. */
