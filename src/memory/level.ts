@@ -12,8 +12,9 @@ export interface MemoryPressureProvider {
   /** Current memory pressure. */
   readonly level: MemoryPressureLevel;
   /**
-   * Bytes between the soft and the hard watermark. A handler has at most this many mapped bytes in flight, and the
-   * uploads of a server buffer at most this many unread bytes. With `processes: n`, each process uses 1/n of it.
+   * Maximum number of mapped bytes that a handler has in flight, and of unread bytes that the uploads of a server buffer.
+   * With `processes: n`, each process uses 1/n of it. The value of `systemMemoryPressure()` is the number of bytes between
+   * the watermarks of the smallest limit, at least 64 MiB and at most 512 MiB.
    */
   readonly headroomBytes: number;
   /** Bytes in use that count against `limitBytes`. Reported in `stats()` and in the metrics. */

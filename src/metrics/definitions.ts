@@ -135,7 +135,7 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
   ),
   gauge(
     'hotblob_memory_headroom_bytes',
-    'Bytes between the soft and the hard watermark.',
+    'Bytes between the watermarks of the smallest memory limit, at least 64 MiB and at most 512 MiB.',
     ({ memory }) => memory.headroomBytes,
   ),
 ];

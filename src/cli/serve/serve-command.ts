@@ -18,16 +18,16 @@ Options:
   --dir DIR            Directory of the artifacts, created if missing (default: ./artifacts)
   --store KIND         directory or segments (default: the kind found in DIR)
   --upstream URL       Cache to fetch misses from and to send uploads to (default: none)
-  --upstream-mode MODE read: send it no uploads; write: acknowledge an upload when it has it or has failed;
-                       write-back: send uploads later, from a queue in DIR (default: write)
+  --upstream-mode MODE Uploads that the upstream gets: read: none; write: each, before it is acknowledged;
+                       write-back: each, later, from a queue in DIR (default: write)
   --protocol NAMES     Protocols to serve, separated by commas (default: all)
   --tokens FILE        Tokens and their access levels (default: none, no authentication)
   --anonymous LEVEL    Access without a valid token: none, read or write; requires --tokens (default: none)
   --port PORT          Port to listen on; 0 selects a free port (default: 8080)
   --host HOST          Address to listen on (default: 127.0.0.1)
   --allow-host NAME    Answer requests for this host name too, such as cache.example.com, '*.example.com' or
-                       '*'; repeatable (default: without tokens, connections to a loopback address may only
-                       be for localhost, 127.0.0.1 or [::1])
+                       '*'; repeatable (default: all names. Exception: on a connection to a loopback address,
+                       a request without a token of --tokens must be for localhost, 127.0.0.1 or [::1])
   --writable           Accept uploads without tokens if HOST is not a loopback address
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
