@@ -11,8 +11,8 @@ export interface StaticTokensOptions {
   /** Minimum access level of every client, with or without a known token. Default: `'none'`. */
   readonly anonymous?: AccessLevel | undefined;
   /**
-   * Names of your own protocols. A token whose `protocols` has another name than these and those of this package is an
-   * error, because it would be valid for less than intended. Default: none.
+   * Names of your own protocols. If `protocols` of a token contains a name that is neither in this list nor a protocol of
+   * this package, `staticTokens` throws, because a misspelt name would grant less access than intended. Default: none.
    */
   readonly protocols?: readonly string[] | undefined;
 }

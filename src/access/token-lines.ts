@@ -37,8 +37,8 @@ export function parseTokenLines(text: string, path: string, protocols?: readonly
 }
 
 /**
- * Splits the text of a token file after its last complete line. A line without a newline may still be written:
- * `write TOKEN` could be the beginning of a line that restricts the token.
+ * Splits the text of a token file after its last complete line. A last line without a newline may be incomplete, because
+ * another program is still writing it: `write TOKEN` could be the beginning of a line that restricts the token.
  */
 export function splitCompleteLines(text: string): { readonly complete: string; readonly incompleteLine?: number } {
   const end = text.lastIndexOf('\n') + 1;

@@ -35,8 +35,8 @@ export interface DashboardOptions {
    */
   readonly access?: AccessPolicy | undefined;
   /**
-   * Host names that requests may be for, as in the options of a handler. Default: `localhost` and the like on connections
-   * to the loopback interface if there is no `access`, and all otherwise.
+   * Host names that requests may be for, like the option of a handler. Default: `localhost` and the like on connections to a
+   * loopback address, and all on other connections. If `access` is set, requests with credentials may be for any host.
    */
   readonly allowedHosts?: readonly string[] | undefined;
   /**

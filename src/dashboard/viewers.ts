@@ -41,9 +41,9 @@ export class Viewers {
   }
 
   /**
-   * Responds with an event stream, or with 503 if there are too many viewers. If all places are taken, the address with
-   * the most viewers loses its oldest one to an address with fewer. The first message also contains the
-   * members of `first`. Resolves when the stream has ended.
+   * Responds with an event stream, or with 503 if there are too many viewers. If all places are taken and an address has
+   * at least two viewers more than the address of this one, its oldest viewer is disconnected. The first message also
+   * contains the members of `first`. Resolves when the stream has ended.
    *
    * @throws the error of the message, before the response
    */

@@ -29,8 +29,8 @@ export interface Handler extends Sender<[exchange: Exchange]> {
   /**
    * Handles a request: checks access, performs the operation on the store, and responds. Resolves to true when the
    * response has ended. Resolves to false if the host must respond; nothing has then been sent. This happens if no
-   * protocol matched. With `fallthrough`, it also happens if the artifact is missing or the method is not supported.
-   * Never rejects.
+   * protocol matched. With `fallthrough`, it also happens if the artifact is missing, the method is not
+   * supported or the key is invalid. Never rejects.
    */
   handle(exchange: Exchange): Promise<boolean>;
 }

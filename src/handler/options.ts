@@ -101,28 +101,29 @@ export interface HandlerOptions extends SenderOptions {
   /**
    * Host names that requests may be for, in addition to `localhost`, its subdomains, 127.0.0.0/8 and `[::1]`:
    * `'cache.example.com'`, `'*.example.com'`, or `'*'` for all. A request for another host is answered with 421. Default:
-   * none on connections to the loopback interface if there is no `access`, and all otherwise.
+   * none on connections to a loopback address, and all on other connections. If `access` is set, requests with credentials
+   * may be for any host.
    */
   readonly allowedHosts?: readonly string[] | undefined;
   /**
    * Origins whose web pages may read and write, such as `'https://app.example.com'` (CORS). Uploads, deletions and POST
-   * requests from pages of all other origins are answered with 403. Default: none.
+   * requests from pages of other origins are answered with 403; the server's own origin may always send them. Default: none.
    */
   readonly cors?: readonly string[] | undefined;
   /**
-   * Whether misses, and methods that the store does not support, are left to the host instead of being answered by the
-   * handler. Default: false.
+   * Whether misses, unsupported methods and invalid keys are left to the host instead of being answered by the handler.
+   * Default: false.
    */
   readonly fallthrough?: boolean | undefined;
   /** Maximum size of an upload in bytes. Default: 2 GiB. */
   readonly maxUploadBytes?: number | undefined;
   /**
-   * Time in milliseconds for which the handler waits for bytes of an upload. Each byte that arrives adds the time that it
-   * needs at `minUploadBytesPerSecond`, but never to more than this time. When no time is left, the upload is answered with
-   * 408. Time in which the store does not accept bytes is not counted. Default: 30,000.
+   * Time budget of an upload in milliseconds. The budget decreases while the handler waits for the client, but not while the
+   * store does not accept bytes. Each byte that arrives adds 1/`minUploadBytesPerSecond` seconds, up to this value. When the
+   * budget is used up, the upload is answered with 408. Default: 30,000.
    */
   readonly uploadTimeoutMs?: number | undefined;
-  /** Lowest rate at which a client may send an upload for longer than `uploadTimeoutMs`. Default: 1,024. */
+  /** Minimum rate of an upload that takes longer than `uploadTimeoutMs`, in bytes per second. Default: 1,024. */
   readonly minUploadBytesPerSecond?: number | undefined;
 }
 

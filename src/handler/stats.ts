@@ -106,7 +106,7 @@ export interface MemoryStats {
   readonly softBytes: number | undefined;
   /** Value of `usedBytes` from which the level is `critical`. */
   readonly hardBytes: number | undefined;
-  /** Bytes between the soft and the hard watermark, clamped to the range from 64 MiB to 512 MiB. */
+  /** Value of {@link MemoryPressureProvider.headroomBytes}. */
   readonly headroomBytes: number;
   /** Source of the measurements, such as a cgroup. */
   readonly sensor: string | undefined;

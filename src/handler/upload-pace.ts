@@ -7,9 +7,9 @@ export interface UploadPace {
 }
 
 /**
- * Yields the chunks of a request body. Throws if the client sends them too slowly: there are `uploadTimeoutMs` to wait for
- * the client, and each byte adds the time that it needs at `minUploadBytesPerSecond`, but never to more than
- * `uploadTimeoutMs`. Time in which the store does not ask for more is not counted.
+ * Yields the chunks of a request body. Throws if the client sends them too slowly: the time budget is `uploadTimeoutMs`. It
+ * decreases while the client is waited for, but not while the store does not ask for more. Each byte adds
+ * 1/`minUploadBytesPerSecond` seconds, up to `uploadTimeoutMs`.
  *
  * @throws HotblobError `ERR_HOTBLOB_UPLOAD_TIMEOUT`
  */
