@@ -4,9 +4,10 @@ const listenersOf = new WeakMap<EventEmitter, Set<() => void>>();
 
 /**
  * Calls `listener` once, when one of the emitters emits `close` and `isOver` returns true. If `isOver` returns true
- * already, calls `listener` soon. Returns a function that removes `listener`. Each emitter gets only one listener of
- * its own, even if a host passes the request to many handlers: Node warns of a leak from eleven listeners on. The first
- * emitter identifies the response.
+ * already, calls `listener` soon. Returns a function that removes `listener`.
+ *
+ * Calls with the same first emitter share one `close` listener on each emitter, because Node warns of a leak if an emitter has
+ * more than ten listeners, and a host may pass a request to many handlers. Pass the response first.
  */
 export function onceOver(
   emitters: readonly [EventEmitter, ...EventEmitter[]],

@@ -34,8 +34,8 @@ export class FetchExchange implements Exchange {
   // The Fetch API does not show the connection, so each request counts as one.
   readonly connection = this;
   readonly multiplexed = false;
-  // Files are not mapped: chunks are copied in user space when the consumer pulls them, and until then the pages of a
-  // mapping could be evicted.
+  // Files are not mapped. Chunks are copied in user space when the consumer pulls them. Until then, the kernel could evict
+  // the pages of a mapping, and the copy would read them from the disk on the event loop.
   readonly plain = false;
   readonly tracked = false;
   readonly #request: Request;

@@ -40,8 +40,8 @@ const CHECKS: Readonly<Record<keyof FetchHandlerOptions, OptionCheck>> = {
  *
  * The function resolves when status and headers are known. The body is a stream: its chunks are copies of at most 256
  * KiB, made when the consumer reads them, and files are not mapped. If the signal of the request is aborted first, the
- * function resolves to a response with status 499. It rejects if `notFound` throws, or if `handler` is a wrapper that rejects
- * before the headers.
+ * function resolves to a response with status 499. It rejects if `notFound` throws. It also rejects if `handler` is an object
+ * of yours around a handler, and its `handle` rejects before the headers are sent.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid option, or if `handler` is not a handler
  */

@@ -137,7 +137,7 @@ function honoExchange(context: HonoContext, url?: string): Exchange {
 function alreadySent(outgoing: NodeResponse): Response {
   const response = new Response(null, { status: outgoing.statusCode, headers: { 'x-hono-already-sent': 'true' } });
   // @hono/node-server sends its lightweight Response without checking the headers. An access to `body` makes it create
-  //   the real Response.
+  // the real Response.
   void response.body;
   return response;
 }

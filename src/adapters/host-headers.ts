@@ -38,8 +38,8 @@ const FRAMING = new Set(['content-length', 'content-range', 'transfer-encoding',
 /**
  * Merges the headers of the handler (`headers`) with the headers that the host has set. Headers of the host have
  * priority, with two exceptions: headers that frame the body, and error responses, whose body comes from the handler.
- * `no-transform` is added to the Cache-Control of the host. The handler's values are added to those headers of the host
- * that are lists: of several policies in a Content-Security-Policy, each applies.
+ * `no-transform` is added to the Cache-Control of the host. If a header is a list, such as Content-Security-Policy, the
+ * values of the handler are added to those of the host: a browser applies all policies of a response.
  */
 export function mergeHostHeaders(response: HostResponse, status: number, headers: ResponseHeaders): ResponseHeaders {
   const names = response.getHeaderNames();

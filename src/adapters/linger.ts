@@ -3,7 +3,10 @@ import type { Readable } from 'node:stream';
 /** Limits of nginx (`lingering_time`, `lingering_timeout`). */
 const MAX_MS = 30_000;
 const MAX_IDLE_MS = 5000;
-/** Clients that read only after they have sent everything, as many Java clients do, receive the response to an upload of this size. */
+/**
+ * Maximum number of bytes that are read of a refused body. Many Java clients read the response only after they have sent the whole
+ * body. They receive it if the body is not larger than this.
+ */
 const MAX_BYTES = 256 * 1024 * 1024;
 
 /**

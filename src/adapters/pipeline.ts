@@ -5,7 +5,10 @@ import type { Socket } from 'node:net';
 const PAUSE_AT = 32;
 /** Number of waiting requests at which the socket is read again. */
 const RESUME_AT = 16;
-/** Number of waiting requests of a connection at which it is closed. One read of a socket can contain this many requests. */
+/**
+ * Number of waiting requests at which the connection is closed. A pause takes effect only after the current read of the socket,
+ * which can contain hundreds of requests.
+ */
 const CLOSE_AT = 512;
 
 /** Waiting responses, by connection. */

@@ -4,7 +4,7 @@ import { answerFailure } from '../handler/reply.js';
 import { answerMissing } from './answer-missing.js';
 import { Http2Exchange } from './http2-exchange.js';
 
-/** Listener for the event `'stream'` of node:http2, whose types lack the last argument. */
+/** Listener for the event `'stream'` of node:http2. `@types/node` does not declare its last argument, `rawHeaders`. */
 export type StreamListener = (
   stream: ServerHttp2Stream,
   headers: IncomingHttpHeaders,

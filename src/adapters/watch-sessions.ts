@@ -11,8 +11,10 @@ interface HandleOwner {
 /**
  * Makes Node continue to read from the socket of an HTTP/2 session. After a connection error (RFC 9113, section 5.4.1),
  * nghttp2 ignores the client, and Node stops reading (Node 20.20, 22.20 and 24.10, but not 22.23, 24.22 and 26.12).
- * Node then does not detect that the client closes the connection, and no event or property shows this state. This
- * also overrides the pause of Node during a write. Memory stays bounded, because nghttp2 limits the queued frames.
+ * Node then does not detect that the client closes the connection, and no event or property shows this state.
+ *
+ * The function also resumes reading if Node has paused it during a write. Memory stays bounded, because nghttp2 limits the
+ * queued frames.
  */
 export function resumeReading(socket: Socket): void {
   // read() and resume() have no effect, because the session has stopped the handle, not the stream.
