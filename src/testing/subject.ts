@@ -146,7 +146,7 @@ export class Subject {
     const { size } = reader;
     const bytes = await this.readToEnd(reader);
     if (size !== undefined)
-      assertEqual(bytes.byteLength, size, `length of the artifact under '${key}', which has a size`);
+      assertEqual(bytes.byteLength, size, `bytes of the artifact under '${key}', compared with its property size`);
     return bytes;
   }
 

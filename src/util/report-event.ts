@@ -20,7 +20,8 @@ export const EVENT_CHANNEL = 'hotblob:event';
 const channel = diagnosticsChannel.channel(EVENT_CHANNEL);
 
 /**
- * Publishes an event. Use it for what no caller receives as an error, or what needs an operator even if the request succeeds.
+ * Publishes an event. Use it for failures that no caller receives as an error, and for problems that need an operator although
+ * the request succeeds.
  *
  * @param details is made printable. It must not contain a token
  */

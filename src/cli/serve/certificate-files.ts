@@ -74,8 +74,8 @@ export class CertificateFiles {
     }
   }
 
-  // The two files are replaced one after the other. In between they do not belong together, which is no problem unless the
-  // next check finds the same.
+  // The two files are replaced one after the other, and do not match in the meantime. A problem is therefore reported only if
+  // the next check finds the same problem.
   #report(problem: string, isRequested: boolean): void {
     const isLasting = isRequested || problem === this.#lastProblem;
     this.#lastProblem = problem;

@@ -20,9 +20,9 @@ interface Group {
 }
 
 /**
- * Writes the events of stores and handlers, and the warnings of the process, one line each. Events of the same name and error
- * code are similar: after one of them, those of the next ten seconds are only counted, and the count is written with the first
- * one after that.
+ * Writes the events of stores and handlers, and the warnings of the process, one line each. Events with the same name and error
+ * code are similar. After an event is written, similar events of the next ten seconds are only counted. The next similar event
+ * is written with this count.
  */
 export class EventLog {
   readonly #write: (line: string, event?: LoggedEvent) => void;
@@ -52,7 +52,7 @@ export class EventLog {
   /**
    * Writes an event, or counts it.
    *
-   * @param similarBefore number of similar events before it that another log has counted
+   * @param similarBefore number of similar earlier events that another log has counted
    */
   add({ event, details, error }: EventReport, similarBefore = 0): void {
     const name = `${event} ${errnoCode(error) ?? ''}`;

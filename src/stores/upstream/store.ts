@@ -46,9 +46,9 @@ const NOT_FOUND_STATUSES = new Set([404, 410]);
  *
  * Over `https:`, ALPN selects HTTP/2 or HTTP/1.1. Over `http:`, the store uses HTTP/1.1, or HTTP/2 with the option
  * `h2c`. Over HTTP/2, all requests share one session. A request that the upstream refused without processing it, or
- * that a GOAWAY excluded, is sent once more on a new session. So is a download, or an upload without `ifAbsent`, whose
- * connection ended before the response. An upload is sent again only if at most 64 KiB of its body have been read. Idle connections do not keep the process alive. Redirects
- * are not followed.
+ * that a GOAWAY excluded, is sent once more on a new session. If a connection ends before the response, a download, or an
+ * upload without `ifAbsent`, is also sent once more. An upload is never repeated if more than 64 KiB of its body have been
+ * read. Idle connections do not keep the process alive. Redirects are not followed.
  *
  * A lookup sends a GET, and its response body becomes the download, so that a hit takes one request. A range takes a
  * second request. If the body is not needed (HEAD, 304), the bytes in flight are discarded.

@@ -51,7 +51,8 @@ export const failedUploads: readonly Check[] = [
       }),
   },
   {
-    // A store that forwards uploads must hold back the end: the other server stores what has its announced length.
+    // A store that forwards uploads must send the last bytes only when the upload has succeeded. Otherwise the other server stores
+    // the artifact as soon as its announced length has arrived.
     title: 'an upload that fails after its last announced byte leaves nothing',
     applies: ifWritable,
     run: (subject) =>
