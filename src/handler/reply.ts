@@ -56,7 +56,7 @@ export function answerReply(
   { status, headers, body }: Reply,
   extraHeaders?: ResponseHeaders,
 ): void {
-  const bytes = body === undefined ? undefined : Buffer.from(body.text);
+  const bytes = body === undefined ? undefined : bytesOf(body);
   exchange.respond(status, {
     ...REPLY_HEADERS,
     ...headers,
@@ -68,6 +68,10 @@ export function answerReply(
   });
   if (bytes === undefined || bytes.byteLength === 0 || exchange.method === 'HEAD') exchange.end();
   else void exchange.write([bytes], true);
+}
+
+function bytesOf({ text }: ReplyBody): Uint8Array {
+  return typeof text === 'string' ? Buffer.from(text) : text;
 }
 
 function jsonBody(message: string): ReplyBody {

@@ -161,8 +161,8 @@ export interface Reply {
 export interface ReplyBody {
   /** Value of `Content-Type`, with its charset. */
   readonly contentType: string;
-  /** Text of the body. Sent as UTF-8. */
-  readonly text: string;
+  /** Text of the body, as a string or encoded in UTF-8. */
+  readonly text: string | Uint8Array;
 }
 
 /** Description of an artifact, without its bytes. */
@@ -219,12 +219,7 @@ export interface ProtocolArtifacts {
 
 /** Returns a reply with `value` as JSON. */
 export function jsonReply(status: number, value: unknown): Reply {
-  return jsonTextReply(status, JSON.stringify(value));
-}
-
-/** Returns a reply whose body is `text`, which is JSON. */
-export function jsonTextReply(status: number, text: string): Reply {
-  return { status, body: { contentType: 'application/json; charset=utf-8', text } };
+  return { status, body: { contentType: 'application/json; charset=utf-8', text: JSON.stringify(value) } };
 }
 
 /** {@link Protocol.failureStatus} of a tool for which a failed download must be a miss, and a failed upload may be an error. */

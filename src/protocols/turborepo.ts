@@ -1,12 +1,12 @@
 import { HotblobError } from '../contract/errors.js';
 import { forEachConcurrently } from '../util/for-each-concurrently.js';
 import { pause } from '../util/loop-slices.js';
+import { parseJson } from './parse-json.js';
 import { keySegment, type PathOptions, pathBelow, pathOf } from './paths.js';
 import {
   type ArtifactDescription,
   FAILED_READ_IS_MISS,
   jsonReply,
-  jsonTextReply,
   type Operation,
   type Protocol,
   type ProtocolArtifacts,
@@ -23,8 +23,14 @@ const ALLOW = ['GET', 'HEAD', 'PUT', 'OPTIONS'];
 /** Maximum size of the request body of an artifact query and of events. */
 const MAX_BODY_BYTES = 1024 * 1024;
 const MAX_HASHES = 10_000;
+/** Number of hashes that are validated between two calls of {@link pause}. */
+const HASHES_PER_PAUSE = 256;
 /** Maximum number of concurrent lookups of an artifact query. */
 const MAX_LOOKUPS = 16;
+/** Maximum size of the response to an artifact query. Only very long `x-artifact-tag` headers exceed it. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+/** Length of the text that is encoded at once. */
+const PIECE_LENGTH = 64 * 1024;
 
 // With --preflight, turbo sends its token only if the response allows the `authorization` header. Without
 // Access-Control-Allow-Origin, the response allows no request of a browser: the option `cors` does that.
@@ -122,33 +128,64 @@ const PREFIXES = { teamId: 'teams', slug: 'slugs' } as const;
  * Answers an artifact query, `{"hashes": [...]}`: for each hash, the description of the artifact, or null for a miss.
  */
 async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<Reply> {
-  const hashes = hashesIn((await artifacts.body(MAX_BODY_BYTES).toArray()) as Buffer[]);
-  // Members of the response, encoded one at a time: encoding all at once would block the event loop.
-  const members = new Map<string, string>();
+  const hashes = await hashesIn(Buffer.concat(await artifacts.body(MAX_BODY_BYTES).toArray()));
+  const answer = new QueryAnswer();
   await forEachConcurrently(hashes, MAX_LOOKUPS, async (hash) => {
     artifacts.signal.throwIfAborted();
-    const summary = summaryOf(await artifacts.describe(prefix + hash));
-    members.set(hash, `${JSON.stringify(hash)}:${JSON.stringify(summary)}`);
+    answer.add(hash, summaryOf(await artifacts.describe(prefix + hash)));
     await pause();
   });
-  return jsonTextReply(200, `{${[...members.values()].join(',')}}`);
+  return { status: 200, body: { contentType: 'application/json; charset=utf-8', text: answer.finish() } };
 }
 
-function hashesIn(chunks: readonly Buffer[]): string[] {
+/** Returns the hashes of a query without repetitions. */
+async function hashesIn(body: Buffer): Promise<Set<string>> {
   const badRequest = (cause?: unknown) => {
     const message = `body: expected {"hashes": [...]} with at most ${MAX_HASHES} valid hashes`;
     return new HotblobError('ERR_HOTBLOB_BAD_REQUEST', message, { cause });
   };
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.concat(chunks).toString());
-  } catch (cause) {
+  const value = await parseJson(body).catch((cause: unknown) => {
     throw badRequest(cause);
+  });
+  const list: unknown = Object(value).hashes;
+  if (!Array.isArray(list) || list.length > MAX_HASHES) throw badRequest();
+  const hashes = new Set<string>();
+  for (const [index, hash] of list.entries()) {
+    if (typeof hash !== 'string' || !HASH.test(hash)) throw badRequest();
+    hashes.add(hash);
+    if (index % HASHES_PER_PAUSE === 0) await pause();
   }
-  const hashes: unknown = Object(value).hashes;
-  if (!Array.isArray(hashes) || hashes.length > MAX_HASHES) throw badRequest();
-  if (!hashes.every((hash): hash is string => typeof hash === 'string' && HASH.test(hash))) throw badRequest();
   return hashes;
+}
+
+/** Response to an artifact query. It is encoded in pieces, because to encode it at once would block the event loop. */
+class QueryAnswer {
+  readonly #pieces: Buffer[] = [];
+  #bytes = 0;
+  #text = '';
+
+  add(hash: string, summary: object | null): void {
+    const separator = this.#bytes + this.#text.length === 0 ? '{' : ',';
+    this.#text += `${separator}${JSON.stringify(hash)}:${JSON.stringify(summary)}`;
+    if (this.#text.length < PIECE_LENGTH) return;
+    this.#encode();
+    if (this.#bytes <= MAX_ANSWER_BYTES) return;
+    const message = `the answer would have more than ${MAX_ANSWER_BYTES} bytes: query fewer hashes at once`;
+    throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', message);
+  }
+
+  finish(): Uint8Array {
+    this.#text += this.#bytes + this.#text.length === 0 ? '{}' : '}';
+    this.#encode();
+    return Buffer.concat(this.#pieces);
+  }
+
+  #encode(): void {
+    const piece = Buffer.from(this.#text);
+    this.#pieces.push(piece);
+    this.#bytes += piece.byteLength;
+    this.#text = '';
+  }
 }
 
 function summaryOf(artifact: ArtifactDescription | undefined): object | null {

@@ -217,13 +217,15 @@ test.serial('a message of 1 MiB is parsed in less CPU time than it takes to hash
   }
 });
 
-test('JSON above 256 KiB and a message with more than 200,000 fields are not parsed', async (t) => {
+test('large or deep JSON and a message with more than 200,000 fields are not parsed', async (t) => {
   const digest = { hash: hashOf(OUTPUT), size_bytes: 300 };
   const json = (bytes: number) => Buffer.from(JSON.stringify({ digest, padding: ' '.repeat(bytes) }));
   t.deepEqual(await blobsOfActionResult(json(250 * 1024)), { files: [digest.hash], trees: [] });
   t.is(await blobsOfActionResult(json(256 * 1024)), undefined);
-  const deep = Buffer.from(`{"a":${'['.repeat(50_000)}${JSON.stringify(digest)}${']'.repeat(50_000)}}`);
-  t.deepEqual(await blobsOfActionResult(deep), { files: [digest.hash], trees: [] });
+  const deep = (levels: number) =>
+    Buffer.from(`{"a":${'['.repeat(levels)}${JSON.stringify(digest)}${']'.repeat(levels)}}`);
+  t.deepEqual(await blobsOfActionResult(deep(60)), { files: [digest.hash], trees: [] });
+  t.is(await blobsOfActionResult(deep(50_000)), undefined);
   const integers = (count: number) => Buffer.concat([outputFile('a', OUTPUT), Buffer.alloc(2 * count, field(4, 1))]);
   t.deepEqual(await blobsOfActionResult(integers(190_000)), { files: [digest.hash], trees: [] });
   t.is(await blobsOfActionResult(integers(200_000)), undefined);

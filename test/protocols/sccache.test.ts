@@ -229,5 +229,5 @@ test('responses are well-formed XML for any path, tag and type', async (t) => {
 const emptyBody = { body: () => Readable.from([]) } as unknown as ProtocolArtifacts;
 
 function textOf({ body }: Reply): string {
-  return body?.text ?? '';
+  return String(body?.text ?? '');
 }

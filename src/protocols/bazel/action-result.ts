@@ -1,4 +1,5 @@
 import { pause } from '../../util/loop-slices.js';
+import { parseJson } from '../parse-json.js';
 import { MessageReader } from './protobuf.js';
 
 /** Blobs to which a message refers, by their hashes. */
@@ -20,7 +21,7 @@ const DIRECTORY: Fields = { 1: { 2: 'files' } };
 const TREE: Fields = { 1: DIRECTORY, 2: DIRECTORY };
 
 const HASH = /^(?:[0-9a-f]{40}|[0-9a-f]{64}|[0-9a-f]{96}|[0-9a-f]{128})$/;
-/** Maximum size of JSON, which is parsed without a pause. */
+/** Maximum size of JSON. */
 const MAX_JSON_BYTES = 256 * 1024;
 /** Number of fields or values between two calls of {@link pause}. */
 const STEPS_PER_PAUSE = 256;
@@ -90,7 +91,7 @@ async function blobsOfJson(bytes: Buffer): Promise<ReferencedBlobs | undefined> 
   const files: string[] = [];
   const values: unknown[] = [];
   try {
-    values.push(JSON.parse(bytes.toString()));
+    values.push(await parseJson(bytes));
   } catch {
     return undefined;
   }

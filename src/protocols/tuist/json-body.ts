@@ -1,4 +1,5 @@
 import { HotblobError } from '../../contract/errors.js';
+import { parseJson } from '../parse-json.js';
 import type { ProtocolArtifacts } from '../protocol.js';
 
 /** Maximum size of a JSON body, far above the size that clients send. */
@@ -11,13 +12,11 @@ const MAX_JSON_BYTES = 1024 * 1024;
  *   object
  */
 export async function jsonBody(artifacts: ProtocolArtifacts): Promise<Readonly<Record<string, unknown>>> {
-  const chunks: Buffer[] = await artifacts.body(MAX_JSON_BYTES).toArray();
-  let value: unknown;
-  try {
-    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(Buffer.concat(chunks)));
-  } catch (cause) {
-    throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'body: expected JSON in UTF-8', { cause });
-  }
+  const bytes = Buffer.concat(await artifacts.body(MAX_JSON_BYTES).toArray());
+  const value = await parseJson(bytes).catch((cause: unknown) => {
+    const reason = cause instanceof RangeError ? `; ${cause.message}` : '';
+    throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `body: expected JSON in UTF-8${reason}`, { cause });
+  });
   if (isObject(value)) return value;
   throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'body: expected a JSON object');
 }
