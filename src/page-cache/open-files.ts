@@ -3,10 +3,12 @@ import { promisify } from 'node:util';
 import type { FileArtifact } from '../contract/artifact.js';
 import { errnoCode, HotblobError } from '../contract/errors.js';
 import { currentLimit, type Limit } from '../util/limit.js';
+import { pause } from '../util/loop-slices.js';
 import { isMissing } from '../util/missing-file.js';
 import { OPEN_FLAGS } from '../util/open-flags.js';
 import { isBelow } from './below-root.js';
 import type { Bindings } from './bindings.js';
+import { oldestFiles } from './oldest-files.js';
 import { OpenFile } from './open-file.js';
 import { type FileHolder, holders } from './release-file.js';
 
@@ -215,13 +217,21 @@ export class OpenFiles implements FileHolder {
    * @param cause error of open(2) that made the call necessary
    */
   async #reserve(max: number, cause?: unknown): Promise<void> {
+    let examined = 0;
     while (this.#descriptors >= max) {
-      const idle = [...this.#files.values()].filter((file) => file.isIdle).sort((a, b) => a.usedAt - b.usedAt);
-      if (idle.length === 0) throw cause === undefined ? this.#overloaded() : outOfDescriptors(cause);
-      const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
-      // Closes several files at a time, so that many files are not sorted for each descriptor.
-      for (const file of idle.slice(0, Math.ceil(idle.length / 16))) this.#drop(file);
-      await closed;
+      const candidates = oldestFiles(this.#files);
+      const idle = candidates.filter((file) => file.isIdle);
+      if (idle.length > 0) {
+        const closed = new Promise<void>((resolve) => this.#waiting.push(resolve));
+        // Closes several files at a time, so that files are not sorted for each descriptor.
+        for (const file of idle.slice(0, Math.ceil(idle.length / 16))) this.#drop(file);
+        await closed;
+        examined = 0;
+        continue;
+      }
+      examined += candidates.length;
+      if (examined >= this.#files.size) throw cause === undefined ? this.#overloaded() : outOfDescriptors(cause);
+      await pause();
     }
     this.#descriptors++;
   }
@@ -270,8 +280,11 @@ export class OpenFiles implements FileHolder {
   async #dropUnneeded(): Promise<void> {
     const before = performance.now() - IDLE_MS;
     const closing: (Promise<void> | undefined)[] = [];
-    for (const file of this.#files.values()) {
-      if (file.isIdle && (file.usedAt < before || (await file.isDeleted()))) closing.push(this.#drop(file));
+    // A copy, because other calls move files to the end of the map during a pause.
+    for (const file of [...this.#files.values()]) {
+      if (file.isIdle && !file.isRetired && (file.usedAt < before || (await file.isDeleted())))
+        closing.push(this.#drop(file));
+      await pause();
     }
     if (this.#files.size + this.#opening.size === 0) this.#stopSweeping();
     await Promise.all(closing);

@@ -1,10 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, openSync, renameSync } from 'node:fs';
+import { closeSync, existsSync, openSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import test from 'ava';
 import { descriptorLimit, loadBindings } from '../../src/page-cache/bindings.js';
+import type { OpenFile } from '../../src/page-cache/open-file.js';
 import { OpenFiles } from '../../src/page-cache/open-files.js';
 import { releaseFile } from '../../src/page-cache/release-file.js';
+import { countIterations, useFastClock } from '../helpers/fast-clock.js';
 import { assertAllBack, assertBytes, openFileSite } from '../helpers/file-site.js';
 import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { descriptorsBelow } from '../helpers/page-cache.js';
@@ -164,4 +167,60 @@ test.serial('if the process has no descriptor left, the error says so', async (t
     for (const fd of held) closeSync(fd);
     setLimit(limit);
   }
+});
+
+test.serial('files that have been idle for long are closed in slices', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const openFiles = new OpenFiles(loadBindings(), 1000);
+  t.teardown(() => openFiles.close());
+  const files: OpenFile[] = [];
+  for (let index = 0; index < 200; index++) {
+    const path = join(directory, `${index}`);
+    writePattern(directory, `${index}`, 10, index);
+    const file = (await openFiles.acquire({ kind: 'file', path })) ?? t.fail();
+    file.release();
+    files.push(file);
+  }
+  useFastClock(t);
+  for (let call = 0; call < 30_000; call++) performance.now();
+  let closed = 0;
+  let mostAtOnce = 0;
+  await countIterations(openFiles.releaseDeletedFiles(), () => {
+    const now = files.filter((file) => file.isRetired).length;
+    mostAtOnce = Math.max(mostAtOnce, now - closed);
+    closed = now;
+  });
+  t.true(files.every((file) => file.isRetired));
+  t.true(mostAtOnce < 20, `${mostAtOnce} files at once`);
+});
+
+test.serial('the least recently used of the idle files are closed', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const openFiles = new OpenFiles(loadBindings(), 100);
+  t.teardown(() => openFiles.close());
+  const open = async (index: number): Promise<OpenFile> => {
+    const path = join(directory, `${index}`);
+    if (!existsSync(path)) writePattern(directory, `${index}`, 10, index);
+    return (await openFiles.acquire({ kind: 'file', path })) ?? t.fail();
+  };
+  const use = async (index: number): Promise<OpenFile> => {
+    const file = await open(index);
+    file.release();
+    await nextIteration(); // the cache itself uses a new file until then
+    return file;
+  };
+  const held = await Promise.all(Array.from({ length: 99 }, (_, index) => open(index)));
+  const last = await use(99);
+  for (let index = 100; index < 110; index++) await use(index);
+  t.true(
+    held.every((file) => !file.isRetired),
+    'a file in use stays open',
+  );
+  t.true(last.isRetired);
+  for (const file of held) file.release();
+  // The files that were used last stay open: those of the first half are used again.
+  for (let index = 0; index < 50; index++) await use(index);
+  for (let index = 200; index < 240; index++) await use(index);
+  t.is(openFiles.size, 100);
+  t.true(held.slice(0, 50).filter((file) => file.isRetired).length <= 4);
 });
