@@ -35,13 +35,13 @@ Options:
   --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
   --max-upload BYTES   Largest upload that is accepted (default: 2GiB)
   --spool-dir DIR      Directory for downloads from the upstream that are in flight (default: the temporary
-                       directory of the system, or the directory of --dir if that cannot be written)
+                       directory of the system; if it cannot be written, the directory of --dir)
   --max-spool BYTES    Space in this directory (default: 8GiB)
   --processes N        Processes that serve the port together; max: one for each processor (default: 1)
   --max-connections N  Open connections; a further one closes an idle one (default: from ulimit -n)
   --keep-alive-timeout SECONDS
-                       Time after which an idle connection is closed; make it longer than that of a load
-                       balancer in front of the server (default: 75 for HTTP/1.1, 300 for HTTP/2)
+                       Time after which an idle connection is closed; set it longer than the idle timeout of
+                       a load balancer in front of the server (default: 75 for HTTP/1.1, 300 for HTTP/2)
   --shutdown-timeout SECONDS
                        Time for requests in flight to complete after SIGINT or SIGTERM (default: 30)
   --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
