@@ -1,5 +1,6 @@
 export type { Credentials } from './access/credentials.js';
-export type { AccessLevel, AccessPolicy, AccessRequest } from './access/policy.js';
+export type { AccessGrant, AccessLevel } from './access/grant.js';
+export type { AccessDecision, AccessOperation, AccessPolicy, AccessRequest } from './access/policy.js';
 export { type StaticTokensOptions, staticTokens } from './access/static-tokens.js';
 export { type TokenFileOptions, type TokenFilePolicy, tokenFile } from './access/token-file.js';
 export type { AccessToken } from './access/token-set.js';

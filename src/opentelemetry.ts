@@ -97,7 +97,8 @@ function httpAttributes({ method, url, headers, multiplexed, plain }: Exchange):
 }
 
 function hotblobAttributes(report: ResponseReport): Api.Attributes {
-  const { status, failure, bytes, protocol, operation, key, lookupMilliseconds, firstByteMilliseconds } = report;
+  const { status, failure, bytes, protocol, operation, key, scope, subject } = report;
+  const { lookupMilliseconds, firstByteMilliseconds } = report;
   const sent = bytes.bytes + bytes.mapped + bytes.copied + bytes.read + bytes.stream;
   return {
     'http.response.status_code': status === 0 ? undefined : status,
@@ -106,6 +107,8 @@ function hotblobAttributes(report: ResponseReport): Api.Attributes {
     'hotblob.operation': operation,
     'hotblob.protocol': protocol,
     'hotblob.key': key,
+    'hotblob.scope': key === undefined ? undefined : scope,
+    'hotblob.subject': subject,
     'hotblob.source': mainSource(bytes),
     'hotblob.lookup.duration': toSeconds(lookupMilliseconds),
     'hotblob.first_byte.duration': toSeconds(firstByteMilliseconds),

@@ -89,6 +89,7 @@ for (const [kind, scheme, version] of [
       'hotblob.operation': 'read',
       'hotblob.protocol': 'plain',
       'hotblob.key': 'key',
+      'hotblob.scope': 'default',
       'hotblob.source': 'bytes',
     });
     t.true(Number(lookup) <= Number(firstByte) && Number(firstByte) < 60);

@@ -1,8 +1,10 @@
 import { HotblobError } from '../contract/errors.js';
-import type { OptionCheck } from '../contract/validation.js';
+import { FLAG, type OptionCheck } from '../contract/validation.js';
+import { SCOPE_NAME } from '../keys/scope.js';
+import { type AccessLevel, MAX_SCOPES } from './grant.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
-import type { AccessLevel, AccessPolicy } from './policy.js';
+import type { AccessPolicy } from './policy.js';
 import { type AccessToken, MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
 import { ANONYMOUS, describeUnknownProtocol, LEVEL, OWN_PROTOCOLS, TOKEN } from './token-syntax.js';
 
@@ -28,7 +30,7 @@ export function staticTokens(tokens: readonly AccessToken[], options: StaticToke
   if (!Array.isArray(tokens)) throw hiddenOption('tokens', 'an array', tokens);
   for (const [index, entry] of tokens.entries()) assertToken(`tokens[${index}]`, entry, options.protocols);
   const set = new TokenSet(tokens, options.anonymous);
-  return (request) => set.levelOf(request);
+  return (request) => set.decide(request);
 }
 
 function assertToken(optionName: string, entry: AccessToken, protocols: readonly string[] | undefined): void {
@@ -57,4 +59,15 @@ const CHECKS: Readonly<Record<keyof AccessToken, OptionCheck>> = {
   level: LEVEL,
   protocols: LIST,
   namespaces: LIST,
+  scope: SCOPE_NAME,
+  reads: {
+    expected: `an array of at most ${MAX_SCOPES - 1} names of scopes`,
+    accepts: (value) =>
+      LIST.accepts(value) && Array.isArray(value) && value.length < MAX_SCOPES && value.every(SCOPE_NAME.accepts),
+  },
+  overwrite: FLAG,
+  name: {
+    expected: 'a string that is not empty',
+    accepts: (value) => typeof value === 'string' && value !== '',
+  },
 };

@@ -2,9 +2,10 @@ import { resolve } from 'node:path';
 import type { OptionCheck } from '../contract/validation.js';
 import { printable } from '../util/printable.js';
 import { ChangingFile, type FileContent } from './changing-file.js';
+import type { AccessLevel } from './grant.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
-import type { AccessLevel, AccessPolicy, AccessRequest } from './policy.js';
+import type { AccessDecision, AccessPolicy, AccessRequest } from './policy.js';
 import { parseTokenLines, splitCompleteLines, type TokenLine } from './token-lines.js';
 import { MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
 import { ANONYMOUS, OWN_PROTOCOLS } from './token-syntax.js';
@@ -49,7 +50,8 @@ export const DEFAULT_MAX_STALE_MS = 600_000;
 
 /**
  * Creates a policy with the tokens in a file, one per line: `read` or `write`, the token, and optionally
- * `protocols=a,b` and `namespaces=c,d`, separated by spaces. `#` starts a comment. A file without tokens is valid.
+ * `protocols=a,b`, `namespaces=c,d`, `scope=e`, `reads=f,g`, `write-once` and `name=h`, separated by spaces. `#` starts a
+ * comment. A file without tokens is valid.
  *
  * If the last check is at least one second old, a request with a token checks the file for changes and waits for the
  * result. The policy has no timer and no watcher, and does not have to be closed. Replace the file by rename, because a
@@ -85,7 +87,7 @@ export async function openTokenFile(
   });
   const file = new TokenFile(resolve(path), options, now);
   await file.load();
-  return Object.assign((request: AccessRequest) => file.levelOf(request), { reload: () => file.reload() });
+  return Object.assign((request: AccessRequest) => file.decide(request), { reload: () => file.reload() });
 }
 
 const STALE: OptionCheck = {
@@ -127,14 +129,14 @@ class TokenFile {
     this.#tokens = this.#noTokens;
   }
 
-  levelOf(request: AccessRequest): AccessLevel | Promise<AccessLevel> {
+  decide(request: AccessRequest): AccessDecision | Promise<AccessDecision> {
     // A request without a token causes no I/O.
-    if (request.credentials === undefined) return this.#noTokens.levelOf(request);
+    if (request.credentials === undefined) return this.#noTokens.decide(request);
     if (this.#checking === undefined) {
-      if (this.#now() - this.#checkedAt < CHECK_INTERVAL_MS) return this.#tokens.levelOf(request);
+      if (this.#now() - this.#checkedAt < CHECK_INTERVAL_MS) return this.#tokens.decide(request);
       this.#checking = this.#check();
     }
-    return this.#checking.then(() => this.#tokens.levelOf(request));
+    return this.#checking.then(() => this.#tokens.decide(request));
   }
 
   /** Checks the file after the check in flight, if any, which may have read the file before its last change. */

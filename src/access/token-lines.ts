@@ -1,4 +1,6 @@
 import { HotblobError } from '../contract/errors.js';
+import { isScope, SCOPE_NAME } from '../keys/scope.js';
+import { MAX_SCOPES } from './grant.js';
 import type { AccessToken } from './token-set.js';
 import { describeUnknownProtocol, LEVEL, TOKEN } from './token-syntax.js';
 
@@ -9,12 +11,13 @@ export interface TokenLine {
   readonly entry: AccessToken;
 }
 
-type Lists = { protocols?: readonly string[]; namespaces?: readonly string[] };
+/** Words after the token. */
+type Words = { -readonly [Name in Exclude<keyof AccessToken, 'token' | 'level'>]?: AccessToken[Name] };
 
 /**
- * Parses a token file. A line has `read` or `write`, the token, and optionally `protocols=a,b` and `namespaces=c,d`,
- * separated by spaces or tabs. Spaces and commas in a list value are percent-encoded. A word that begins with `#`
- * starts a comment. Empty lines are ignored.
+ * Parses a token file. A line has `read` or `write`, the token, and optionally `protocols=a,b`, `namespaces=c,d`, `scope=e`,
+ * `reads=f,g`, `write-once` and `name=h`, separated by spaces or tabs. Spaces and commas in a protocol, namespace or name are
+ * percent-encoded; scopes are not decoded. A word that begins with `#` starts a comment. Empty lines are ignored.
  *
  * @param path path of the file, for error messages
  * @param protocols names of protocols in addition to those of this package
@@ -63,19 +66,57 @@ function entryOf(
 ): AccessToken | string {
   if (level !== 'read' && level !== 'write') return `expected one of ${LEVEL.expected} as the first word`;
   if (token === undefined || !TOKEN.accepts(token)) return `expected a token as the second word: ${TOKEN.expected}`;
-  const lists: Lists = {};
+  const words: Words = {};
   for (const word of rest) {
-    const sign = word.indexOf('=');
-    const name = word.slice(0, Math.max(0, sign));
-    if (name !== 'protocols' && name !== 'namespaces') return 'expected protocols=… or namespaces=… after the token';
-    if (lists[name] !== undefined) return `expected ${name}= at most once`;
-    const list = listOf(word.slice(sign + 1));
-    if (list === undefined) return `expected ${name}=a,b with non-empty, percent-encoded values`;
-    const unknown = name === 'protocols' ? describeUnknownProtocol(list, protocols) : undefined;
-    if (unknown !== undefined) return `protocols=: ${unknown}`;
-    lists[name] = list;
+    const problem = addWord(words, word, protocols);
+    if (problem !== undefined) return problem;
   }
-  return { token, level, ...lists };
+  return { token, level, ...words };
+}
+
+/** Words after a token, and the properties that they set. */
+const PROPERTIES: ReadonlyMap<string, keyof Words> = new Map([
+  ['protocols=', 'protocols'],
+  ['namespaces=', 'namespaces'],
+  ['scope=', 'scope'],
+  ['reads=', 'reads'],
+  ['write-once', 'overwrite'],
+  ['name=', 'name'],
+]);
+
+/** Adds a word to `words`. Returns a message if it is not valid. */
+function addWord(words: Words, word: string, protocols: readonly string[] | undefined): string | undefined {
+  const name = word.slice(0, word.indexOf('=') + 1) || word;
+  const property = PROPERTIES.get(name);
+  if (property === undefined) {
+    return 'expected protocols=…, namespaces=…, scope=…, reads=…, write-once or name=… after the token';
+  }
+  if (words[property] !== undefined) return `expected ${name} at most once`;
+  const value = word.slice(name.length);
+  switch (property) {
+    case 'protocols':
+    case 'namespaces':
+      words[property] = listOf(value);
+      if (words[property] === undefined) return `expected ${name}a,b with non-empty, percent-encoded values`;
+      break;
+    case 'scope':
+      if (!isScope(value)) return `expected scope= with ${SCOPE_NAME.expected}`;
+      words.scope = value;
+      break;
+    case 'reads':
+      words.reads = value.split(',');
+      if (!words.reads.every(isScope)) return `expected reads=a,b with scopes, each ${SCOPE_NAME.expected}`;
+      if (words.reads.length >= MAX_SCOPES) return `expected reads= with at most ${MAX_SCOPES - 1} scopes`;
+      break;
+    case 'overwrite':
+      words.overwrite = false;
+      break;
+    case 'name':
+      words.name = listOf(value)?.join(',');
+      if (words.name === undefined) return 'expected name= with a non-empty, percent-encoded value';
+  }
+  const unknown = property === 'protocols' ? describeUnknownProtocol(words.protocols ?? [], protocols) : undefined;
+  return unknown && `protocols=: ${unknown}`;
 }
 
 function listOf(text: string): string[] | undefined {

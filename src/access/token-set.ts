@@ -1,7 +1,9 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { type AccessLevel, type AccessRequest, includes } from './policy.js';
+import { type AccessLevel, CheckedGrant, includes } from './grant.js';
+import type { AccessRequest } from './policy.js';
+import { OPERATOR_PROTOCOL } from './token-syntax.js';
 
-/** Token with its access level and scope. */
+/** Token with its access. */
 export interface AccessToken {
   /**
    * Secret that consists of letters, digits and `-._~+/`, optionally followed by `=`. These characters are valid in
@@ -17,6 +19,14 @@ export interface AccessToken {
    * token is not valid for requests without a namespace. Default: all requests.
    */
   readonly namespaces?: readonly string[] | undefined;
+  /** Scope of uploads and deletions, as in {@link AccessGrant.scope}. Default: `'default'`. */
+  readonly scope?: string | undefined;
+  /** Scopes in which reads look for an artifact, as in {@link AccessGrant.reads}. Default: only `scope`. */
+  readonly reads?: readonly string[] | undefined;
+  /** Whether uploads replace artifacts, as in {@link AccessGrant.overwrite}. Default: the option `overwrite` of the handler. */
+  readonly overwrite?: boolean | undefined;
+  /** Name of the client, as in {@link AccessGrant.subject}. Default: none. */
+  readonly name?: string | undefined;
 }
 
 /**
@@ -24,15 +34,16 @@ export interface AccessToken {
  */
 export const MIN_TOKEN_LENGTH = 16;
 
-interface Scope {
-  readonly level: AccessLevel;
+/** Access of one entry of a token. */
+interface Entry {
+  readonly grant: CheckedGrant;
   readonly protocols: ReadonlySet<string> | undefined;
   readonly namespaces: ReadonlySet<string> | undefined;
 }
 
 interface StoredToken {
   readonly digest: Buffer;
-  readonly scopes: Scope[];
+  readonly entries: Entry[];
 }
 
 /** Immutable set of validated tokens. Stores only their digests. */
@@ -47,13 +58,14 @@ export class TokenSet {
   constructor(tokens: readonly AccessToken[], anonymous: AccessLevel = 'none') {
     this.#anonymous = anonymous;
     const stored = new Map<string, StoredToken>();
-    for (const { token, level, protocols, namespaces } of tokens) {
+    for (const { token, level, protocols, namespaces, scope, reads, overwrite, name } of tokens) {
       const digest = digestOf(token);
       const id = digest.toString('latin1');
-      const scope = { level, protocols: setOf(protocols), namespaces: setOf(namespaces) };
+      const grant = new CheckedGrant({ level, scope, reads, overwrite, subject: name });
+      const entry = { grant, protocols: setOf(protocols), namespaces: setOf(namespaces) };
       const existing = stored.get(id);
-      if (existing === undefined) stored.set(id, { digest, scopes: [scope] });
-      else existing.scopes.push(scope);
+      if (existing === undefined) stored.set(id, { digest, entries: [entry] });
+      else existing.entries.push(entry);
     }
     this.#tokens = [...stored.values()];
   }
@@ -63,24 +75,35 @@ export class TokenSet {
     return this.#tokens.length;
   }
 
-  /** Returns the highest access level that the token of a request has for its protocol and namespace. */
-  levelOf({ credentials, protocol, namespace }: AccessRequest): AccessLevel {
-    let level = this.#anonymous;
-    if (credentials === undefined) return level;
+  /**
+   * Returns the access that the token of a request has for its protocol and namespace: the grant of the first entry with the highest
+   * level, or the level of anonymous clients if that is higher.
+   */
+  decide({ credentials, protocol, namespace }: TokenRequest): AccessLevel | CheckedGrant {
+    if (credentials === undefined) return this.#anonymous;
     const digest = digestOf(credentials.token);
+    let best: CheckedGrant | undefined;
     for (const token of this.#tokens) {
       // The loop does not end at a match, so that its duration does not reveal which token matched.
       if (!timingSafeEqual(token.digest, digest)) continue;
-      for (const scope of token.scopes) {
-        if (covers(scope, protocol, namespace) && includes(scope.level, level)) level = scope.level;
+      for (const entry of token.entries) {
+        if (!covers(entry, protocol, namespace)) continue;
+        if (best === undefined || !includes(best.level, entry.grant.level)) best = entry.grant;
       }
     }
-    return level;
+    if (best === undefined || !includes(best.level, this.#anonymous)) return this.#anonymous;
+    // A token for the operators' pages sees the artifacts of all scopes there.
+    return best.isPlain || protocol === OPERATOR_PROTOCOL ? best.level : best;
   }
 }
 
-function covers({ protocols, namespaces }: Scope, protocol: string, namespace: string | undefined): boolean {
+/** Part of a request that decides about its token. */
+export type TokenRequest = Pick<AccessRequest, 'credentials' | 'protocol' | 'namespace'>;
+
+/** A token with scopes is valid for the operators' pages only if it names them, because they show the artifacts of all scopes. */
+function covers({ grant, protocols, namespaces }: Entry, protocol: string, namespace: string | undefined): boolean {
   if (protocols !== undefined && !protocols.has(protocol)) return false;
+  if (protocols === undefined && protocol === OPERATOR_PROTOCOL && !grant.isUnscoped) return false;
   return namespaces === undefined || (namespace !== undefined && namespaces.has(namespace));
 }
 

@@ -27,16 +27,21 @@ export interface ArtifactMetadata {
    * section 5.2.2.6). Default: the option `cacheControl` of the handler or sender.
    */
   readonly cacheControl?: string | undefined;
+  /** Name of the client that uploaded the artifact, for operators. Never sent to clients. Default: none. */
+  readonly subject?: string | undefined;
   /** Further response headers, names in lower case. Headers that frame the body, such as `content-length`, are ignored. */
   readonly headers?: Readonly<Record<string, string>> | undefined;
 }
 
 /**
- * Headers that a client sends with an upload and that downloads of the artifact repeat. Names of `headers` are in lower
+ * Headers that a client sends with an upload and that downloads of the artifact repeat, and `subject`, which the handler adds. Names of `headers` are in lower
  * case: `x-artifact-*` and `tuist-checksum-sha256`. The stores of this package refuse others, because a proxy or a browser
  * may obey them. If a value is the default of {@link ArtifactMetadata}, a store may omit the field.
  */
-export type UploadMetadata = Pick<ArtifactMetadata, 'contentType' | 'contentEncoding' | 'cacheControl' | 'headers'>;
+export type UploadMetadata = Pick<
+  ArtifactMetadata,
+  'contentType' | 'contentEncoding' | 'cacheControl' | 'headers' | 'subject'
+>;
 
 /** Artifact in memory. */
 export interface BytesArtifact extends ArtifactMetadata {

@@ -24,6 +24,7 @@ const CODES = {
   ERR_HOTBLOB_TRANSFER_CODING: { status: 501, summary: 'the transfer coding of the request body is not supported' },
   ERR_HOTBLOB_UNPROCESSABLE: { status: 422, summary: 'the request is well-formed but cannot be processed' },
   ERR_HOTBLOB_EXISTS: { status: 412, summary: 'the key already has an artifact' },
+  ERR_HOTBLOB_WRITE_ONCE: { status: 403, summary: 'the client may not replace or delete artifacts' },
   ERR_HOTBLOB_READ_ONLY: { status: 405, summary: 'the store is read-only' },
   ERR_HOTBLOB_METADATA_TOO_LARGE: { status: 431, summary: 'the metadata of the upload is too large' },
   ERR_HOTBLOB_STORAGE_FULL: { status: 507, summary: 'the store is full' },
@@ -148,6 +149,7 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
   404: 'Not found.',
   405: 'Method not allowed.',
   408: 'The upload took too long.',
+  409: 'The cache already has an artifact under this key, and keeps it.',
   412: 'A precondition of the request failed.',
   413: 'The upload is too large.',
   414: 'The key is too long.',
@@ -168,6 +170,7 @@ const CLIENT_MESSAGES: Readonly<Record<number, string>> = {
 const MESSAGES_BY_CODE: Readonly<Record<string, string>> = {
   ERR_HOTBLOB_CROSS_ORIGIN:
     'The request comes from a web page of another origin. The option cors of the handler names origins that may send it.',
+  ERR_HOTBLOB_WRITE_ONCE: 'Artifacts of this cache cannot be replaced or deleted with these credentials.',
   ERR_HOTBLOB_READ_ONLY:
     'The cache is read-only. hotblob serve on an address other than loopback accepts uploads with --tokens or --writable.',
 };

@@ -43,6 +43,11 @@ export interface Exchange {
    * Undefined if it is not known: only the limit of each connection applies.
    */
   readonly remoteAddress?: string | undefined;
+  /**
+   * Certificate of the client, if TLS requested and verified one. Access policies receive it. Undefined without a certificate, and
+   * if it is not known.
+   */
+  readonly clientCertificate?: ClientCertificate | undefined;
   /** Whether the connection uses TLS. Undefined if that is not known. */
   readonly secure?: boolean | undefined;
   /** Whether the kernel itself reads the written bytes, as on a socket without TLS. TLS reads them in user space. */
@@ -97,6 +102,16 @@ export interface Exchange {
    * the HTTP/1.1 socket.
    */
   destroy(error: Error): void;
+}
+
+/** Certificate of a client that TLS has verified (mutual TLS). */
+export interface ClientCertificate {
+  /** Fields of the subject, such as `CN` and `O`. A field that occurs several times is an array. */
+  readonly subject: Readonly<Record<string, string | readonly string[]>>;
+  /** Subject alternative names with their kind, such as `DNS:ci.example.com` or `URI:spiffe://example.com/ci`. */
+  readonly subjectAltNames: readonly string[];
+  /** SHA-256 digest of the certificate: upper-case hex with colons between the bytes. */
+  readonly fingerprint256: string;
 }
 
 /** Returns the error that {@link Exchange.respond} throws if the headers have been sent. */

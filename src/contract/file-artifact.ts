@@ -5,7 +5,7 @@ import { isFieldName, isFieldValue } from './header-fields.js';
 import { assertOptions, BYTES, FLAG, invalidOption, OBJECT, type OptionCheck } from './validation.js';
 
 /** Options of {@link fileArtifact}: the fields of {@link FileArtifact} other than its path. */
-export interface FileArtifactOptions extends ArtifactMetadata {
+export interface FileArtifactOptions extends Omit<ArtifactMetadata, 'subject'> {
   /** Offset of the artifact in the file, in bytes. Default: 0. */
   readonly offset?: number | undefined;
   /** Length of the artifact in bytes. Default: up to the end of the file. */

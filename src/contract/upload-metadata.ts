@@ -62,6 +62,7 @@ export function encodeMetadata(metadata: UploadMetadata | undefined): Buffer | u
     assertField(name, value);
   }
   if (headers.length > 0) entries.push(['h', Object.fromEntries(headers)]);
+  if (metadata.subject !== undefined && metadata.subject !== '') entries.push(['s', metadata.subject]);
   if (entries.length === 0) return undefined;
   const bytes = Buffer.from(JSON.stringify(Object.fromEntries(entries)));
   if (bytes.byteLength <= MAX_METADATA_BYTES) return bytes;
@@ -87,7 +88,9 @@ export function decodeMetadata(bytes: Uint8Array): UploadMetadata | undefined {
     if (isFieldValue(text)) metadata[field] = text;
     else if (text !== undefined) return undefined;
   }
-  const { h: headers } = value;
+  const { h: headers, s: subject } = value;
+  if (typeof subject === 'string') metadata.subject = subject;
+  else if (subject !== undefined) return undefined;
   if (headers === undefined) return metadata;
   if (!isObject(headers) || !Object.values(headers).every(isFieldValue)) return undefined;
   const kept = keptHeadersOf(Object.entries(headers));
@@ -108,9 +111,9 @@ export function normalizeMetadata(metadata: UploadMetadata | undefined): UploadM
 
 /** Returns the fields of an artifact that its upload can set, without headers that are not kept. */
 export function uploadMetadataOf(artifact: UploadMetadata): UploadMetadata {
-  const { contentType, contentEncoding, cacheControl, headers = {} } = artifact;
+  const { contentType, contentEncoding, cacheControl, subject, headers = {} } = artifact;
   const entries = Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value] as const);
-  return { contentType, contentEncoding, cacheControl, headers: keptHeadersOf(entries) };
+  return { contentType, contentEncoding, cacheControl, subject, headers: keptHeadersOf(entries) };
 }
 
 function assertField(name: string, value: unknown): void {

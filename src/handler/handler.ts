@@ -1,4 +1,4 @@
-import { type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
+import { type AccessOutcome, type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
 import type { Artifact, FileArtifact } from '../contract/artifact.js';
 import type { Exchange } from '../contract/exchange.js';
 import { assertOperation } from '../protocols/mounted.js';
@@ -7,6 +7,7 @@ import {
   changesState,
   type Operation,
   type ReadOperation,
+  type Reply,
   requiredAccess,
 } from '../protocols/protocol.js';
 import { isPromise } from '../util/is-promise.js';
@@ -22,6 +23,7 @@ import { type Sender, type SendResult, sendArtifact, trySendArtifact } from './s
 import { createServing, type Serving } from './serving.js';
 import type { HandlerStats } from './stats.js';
 import { ProtocolStoreAccess, readOnlyError, StoreAccess } from './store-access.js';
+import { createPlainView, ScopedView, type View } from './view.js';
 import { Writes } from './writes.js';
 
 /** Serves a store over the protocols of build caches, and sends artifacts from routes of the host. */
@@ -58,13 +60,15 @@ class CacheHandler extends MisuseGuard implements Handler {
   readonly #settings: Settings;
   readonly #serving: Serving;
   readonly #access: StoreAccess;
+  readonly #plainView: View;
   readonly #writes: Writes;
 
   constructor(settings: Settings) {
     super();
     this.#settings = settings;
     this.#serving = createServing(settings, this);
-    this.#access = new StoreAccess(settings, this.#serving.openFiles, this.#serving.download);
+    this.#access = new StoreAccess(this.#serving.openFiles, this.#serving.download);
+    this.#plainView = createPlainView(settings.store, settings.overwrite);
     this.#writes = new Writes(settings, this.#access);
   }
 
@@ -143,20 +147,26 @@ class CacheHandler extends MisuseGuard implements Handler {
   /** Checks access before the lookup, so that a client without access learns nothing about keys. */
   #authorise(exchange: Exchange, operation: Operation, record: ResponseRecord): Promise<Outcome> {
     const { access, guard } = this.#settings;
+    record.view = this.#plainView;
     if (access === undefined || operation.kind === 'unsupported') return this.#perform(exchange, operation, record);
     const needs = requiredAccess(operation);
-    const refusal = checkAccess(access, {
-      authorization: exchange.headers.authorization,
+    const outcome = checkAccess(access, exchange, {
       protocol: record.protocol?.name ?? '',
       namespace: operation.namespace,
+      operation: operation.kind === 'delete' ? 'delete' : needs === 'write' ? 'upload' : 'read',
+      key: record.key,
       needs,
     });
-    const proceed = (status: AccessRefusal | undefined): Promise<Outcome> => {
-      if (status !== undefined) return this.#deny(status, record);
+    const proceed = (result: AccessOutcome): Promise<Outcome> => {
+      if (typeof result === 'number') return this.#deny(result, record);
+      if (result !== undefined) {
+        const { store, overwrite } = this.#settings;
+        record.view = new ScopedView(store, this.#serving.openFiles, result, overwrite);
+      }
       if (needs !== 'none' && exchange.headers.authorization === undefined) guard.checkAnonymous(exchange);
       return this.#perform(exchange, operation, record);
     };
-    return refusal instanceof Promise ? refusal.then(proceed) : proceed(refusal);
+    return outcome instanceof Promise ? outcome.then(proceed) : proceed(outcome);
   }
 
   #deny(status: AccessRefusal, record: ResponseRecord): Promise<Outcome> {
@@ -186,7 +196,7 @@ class CacheHandler extends MisuseGuard implements Handler {
 
   #get(exchange: Exchange, key: string, record: ResponseRecord): Promise<Outcome> {
     record.wasLookedUp = true;
-    const found = this.#settings.store.get(key, new RequestSignal(exchange));
+    const found = record.view.readable.get(key, new RequestSignal(exchange));
     if (isPromise(found)) return found.then((artifact) => this.#sendFound(exchange, artifact, record, true));
     return this.#sendFound(exchange, found, record, false);
   }
@@ -218,16 +228,28 @@ class CacheHandler extends MisuseGuard implements Handler {
    * store may have moved the artifact to another file, for example by compaction of a segment store.
    */
   async #lookUpAgain(exchange: Exchange, vanished: FileArtifact, record: ResponseRecord): Promise<Outcome> {
-    const found = await this.#settings.store.get(record.key ?? '', new RequestSignal(exchange));
+    const found = await record.view.readable.get(record.key ?? '', new RequestSignal(exchange));
     if (found === undefined || (found.kind === 'file' && found.path === vanished.path)) return 'missing';
     record.found(true);
     return this.#serving.download.answer(exchange, found, record);
   }
 
   /** Performs an operation to which the protocol itself responds. */
-  async #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
+  #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
     const artifacts = this.#artifactsFor(exchange, record);
-    const reply = await operation.answer(artifacts);
+    const reply = operation.answer(artifacts);
+    return isPromise(reply)
+      ? reply.then((awaited) => this.#follow(exchange, awaited, artifacts, record))
+      : this.#follow(exchange, reply, artifacts, record);
+  }
+
+  /** Sends the reply of a protocol, or performs the operation that it has returned instead. */
+  #follow(
+    exchange: Exchange,
+    reply: Reply | Operation,
+    artifacts: ProtocolStoreAccess,
+    record: ResponseRecord,
+  ): Promise<Outcome> {
     // A protocol that is written in JavaScript may return anything.
     if (typeof reply === 'object' && reply !== null && 'kind' in reply) {
       if (record.protocol !== undefined) assertOperation(reply, record.protocol);
@@ -237,11 +259,11 @@ class CacheHandler extends MisuseGuard implements Handler {
     }
     if (!artifacts.hasReadBody && mayHaveBody(exchange)) exchange.refuseBody();
     replyTo(record, reply);
-    return 'answered';
+    return ANSWERED;
   }
 
-  #artifactsFor(exchange: Exchange, { protocol }: ResponseRecord): ProtocolStoreAccess {
-    return new ProtocolStoreAccess(exchange, this.#access, protocol, this.#settings.protocols, this.#settings);
+  #artifactsFor(exchange: Exchange, { protocol, view }: ResponseRecord): ProtocolStoreAccess {
+    return new ProtocolStoreAccess(exchange, this.#access, view, protocol, this.#settings.protocols, this.#settings);
   }
 
   #answerReadOnly(record: ResponseRecord): Promise<Outcome> {

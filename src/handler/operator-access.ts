@@ -1,4 +1,4 @@
-import { type AccessPolicy, CHALLENGE, checkAccess } from '../access/policy.js';
+import { type AccessPolicy, type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
 import { OPERATOR_PROTOCOL } from '../access/token-syntax.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
@@ -29,8 +29,7 @@ export class OperatorAccess {
     }
     if (!isRead) return refuse(exchange, 405, { allow: 'GET, HEAD' });
     const { authorization } = exchange.headers;
-    const check = { authorization, protocol: OPERATOR_PROTOCOL, needs };
-    const refusal = this.#access && (await checkAccess(this.#access, check));
+    const refusal = needs === 'none' ? undefined : await this.refusalOf(exchange);
     if (refusal !== undefined) {
       return refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
     }
@@ -42,6 +41,18 @@ export class OperatorAccess {
       }
     }
     return true;
+  }
+
+  /**
+   * Returns the status with which a request for a page is refused, or undefined. The pages show the artifacts of all scopes, so a
+   * client that the policy restricts to scopes is refused.
+   */
+  async refusalOf(exchange: Exchange): Promise<AccessRefusal | undefined> {
+    if (this.#access === undefined) return undefined;
+    const check = { protocol: OPERATOR_PROTOCOL, operation: 'read', needs: 'read' } as const;
+    const outcome = await checkAccess(this.#access, exchange, check);
+    if (outcome === undefined || typeof outcome === 'number') return outcome;
+    return outcome.isUnscoped ? undefined : 403;
   }
 }
 

@@ -115,6 +115,12 @@ export interface HandlerOptions extends SenderOptions {
    * Default: false.
    */
   readonly fallthrough?: boolean | undefined;
+  /**
+   * Whether an upload replaces an artifact under the same key. If false, the first upload of a key is kept and nothing can be deleted
+   * (write once). A later upload gets the response that its tool expects: 409 for Nx, success for all others. A grant of the access
+   * policy can decide differently for its client. Default: true.
+   */
+  readonly overwrite?: boolean | undefined;
   /** Maximum size of an upload in bytes. Default: 2 GiB. */
   readonly maxUploadBytes?: number | undefined;
   /**
@@ -155,6 +161,7 @@ export interface Settings extends SenderSettings, UploadLimits {
   readonly cors: Cors | undefined;
   readonly guard: BrowserGuard;
   readonly fallthrough: boolean;
+  readonly overwrite: boolean;
 }
 
 /**
@@ -198,6 +205,7 @@ export function settingsOf(options: HandlerOptions): Settings {
     cors,
     guard: new BrowserGuard({ access, allowedHosts, origins: cors?.origins }),
     fallthrough: options.fallthrough ?? false,
+    overwrite: options.overwrite ?? true,
     maxUploadBytes: options.maxUploadBytes ?? 2048 * MIB,
     uploadTimeoutMs: options.uploadTimeoutMs ?? 30_000,
     minUploadBytesPerSecond: options.minUploadBytesPerSecond ?? 1024,
@@ -250,6 +258,7 @@ const CHECKS: Readonly<Record<keyof HandlerOptions, OptionCheck>> = {
   allowedHosts: ALLOWED_HOSTS,
   cors: ORIGINS,
   fallthrough: FLAG,
+  overwrite: FLAG,
   maxUploadBytes: BYTES,
   uploadTimeoutMs: MILLISECONDS,
   minUploadBytesPerSecond: countFrom(1),

@@ -2,11 +2,13 @@ import diagnosticsChannel from 'node:diagnostics_channel';
 import type { FileArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
+import { DEFAULT_SCOPE } from '../keys/scope.js';
 import type { OperationKind, Protocol } from '../protocols/protocol.js';
 import { type BytesBySource, type SourceName, Tally } from '../send/tally.js';
 import { createLog } from '../util/log.js';
 import { messageOf, reportEvent } from '../util/report-event.js';
 import type { Counters } from './stats.js';
+import type { View } from './view.js';
 
 /** Message that `diagnostics_channel` publishes on `hotblob:response` at the end of each response. */
 export interface ResponseReport {
@@ -20,8 +22,18 @@ export interface ResponseReport {
   readonly protocol: string | undefined;
   /** Requested operation. `send`: a route of the host sent the artifact. `none`: no protocol matched. */
   readonly operation: OperationKind | 'send' | 'none';
-  /** Key in the store. Undefined if a route of the host sent the artifact, or if the key is invalid. */
+  /**
+   * Key with the prefix of its protocol, without the scope. Undefined if a route of the host sent the artifact, or if the key is
+   * invalid.
+   */
   readonly key: string | undefined;
+  /**
+   * Scope of the artifact that was sent, or to which the upload or deletion applied. `default` if the access policy did not name
+   * one, and before it was asked.
+   */
+  readonly scope: string;
+  /** Name of the client, as the access policy returned it; undefined without one. */
+  readonly subject: string | undefined;
   /** HTTP status code; 0 if the response ended before its status was known. */
   readonly status: number;
   /**
@@ -69,6 +81,8 @@ export class ResponseRecord {
   readonly tally: Tally;
   key: string | undefined;
   protocol: Protocol | undefined;
+  /** View of the store; undefined for a response of a sender, and before access is granted. */
+  #view: View | undefined;
   operation: ResponseReport['operation'];
   /** Artifact that the lookup found but whose file no longer existed when it was opened. */
   vanished: FileArtifact | undefined;
@@ -96,6 +110,16 @@ export class ResponseRecord {
     this.#reporter = reporter;
     this.tally = new Tally(reporter.counters);
     reporter.counters.active++;
+  }
+
+  /** View of the store that the access policy has granted. */
+  get view(): View {
+    if (this.#view === undefined) throw new Error('access was not checked');
+    return this.#view;
+  }
+
+  set view(view: View) {
+    this.#view = view;
   }
 
   /** Records that the lookup found an artifact. The time of a synchronous lookup is measured only if it is needed. */
@@ -161,6 +185,8 @@ export class ResponseRecord {
       protocol: this.protocol?.name,
       operation,
       key,
+      scope: this.#scope,
+      subject: this.#view?.subject,
       status,
       failure,
       bytes,
@@ -176,6 +202,11 @@ export class ResponseRecord {
     const end = complete ? '' : ', incomplete';
     const replaced = failure === undefined || failure === status ? '' : ` instead of ${failure}`;
     logResponse('%s %s %d%s (%s) %s ms%s', method, key, status, replaced, body, milliseconds.toFixed(2), end);
+  }
+
+  get #scope(): string {
+    if (this.#view === undefined) return DEFAULT_SCOPE;
+    return this.operation === 'read' ? this.#view.foundScope : this.#view.ownScope;
   }
 
   /** Reports a failure that is not the fault of the client. */

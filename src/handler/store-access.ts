@@ -2,36 +2,40 @@ import type { Readable } from 'node:stream';
 import type { FileArtifact, StreamArtifact, UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
-import type { PutOptions, PutResult, Store } from '../contract/store.js';
+import type { PutOptions, PutResult } from '../contract/store.js';
 import type { Representation } from '../http/headers.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
 import type { MountedProtocols } from '../protocols/mounted.js';
 import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
 import type { Download } from './download.js';
-import type { Settings, UploadLimits } from './options.js';
+import type { UploadLimits } from './options.js';
+import { type PutOnceResult, putOnce } from './put-once.js';
 import { RequestSignal } from './request-signal.js';
 import { assertNoContentCoding, expectedBody, uploadBody } from './upload-body.js';
 import { UploadSlots } from './upload-slots.js';
+import type { View } from './view.js';
 
 /** Access to the store for all operations except sending an artifact. Keys include the prefix of the protocol. */
 export class StoreAccess {
-  readonly #store: Store;
   readonly #openFiles: OpenFiles;
   readonly #uploads: UploadSlots;
   readonly #download: Download;
 
-  constructor({ store }: Settings, openFiles: OpenFiles, download: Download) {
-    this.#store = store;
+  constructor(openFiles: OpenFiles, download: Download) {
     this.#uploads = new UploadSlots(openFiles);
     this.#openFiles = openFiles;
     this.#download = download;
   }
 
-  /** Returns the representation of an artifact, or undefined for a miss. */
-  async describe(exchange: Exchange, key: string): Promise<Representation | undefined> {
+  /**
+   * Returns the representation of an artifact, or undefined for a miss.
+   *
+   * @param store part of a {@link View}
+   */
+  async describe(exchange: Exchange, store: View['readable'], key: string): Promise<Representation | undefined> {
     const call = new RequestSignal(exchange);
     try {
-      const artifact = await this.#store.get(key, call);
+      const artifact = await store.get(key, call);
       return artifact && (await this.#download.describe(artifact));
     } finally {
       // Without this, a remote store keeps a connection for each description until the request ends.
@@ -40,16 +44,16 @@ export class StoreAccess {
   }
 
   /** Returns the first `maxBytes` bytes of an artifact, or all of it if it is shorter. Returns undefined for a miss. */
-  async read(exchange: Exchange, key: string, maxBytes: number): Promise<Buffer | undefined> {
+  async read(exchange: Exchange, store: View['readable'], key: string, maxBytes: number): Promise<Buffer | undefined> {
     const options = new RequestSignal(exchange);
-    const artifact = await this.#store.get(key, options);
+    const artifact = await store.get(key, options);
     if (artifact === undefined) return undefined;
     if (artifact.kind === 'bytes') return Buffer.from(artifact.bytes.subarray(0, maxBytes));
     if (artifact.kind === 'stream') return readStream(artifact, maxBytes, options);
     const bytes = await this.#readFile(artifact, maxBytes);
     if (bytes !== undefined) return bytes;
     // The file no longer exists, but the store may have moved the artifact to another file.
-    const moved = await this.#store.get(key, options);
+    const moved = await store.get(key, options);
     if (moved?.kind !== 'file' || moved.path === artifact.path) return undefined;
     return this.#readFile(moved, maxBytes);
   }
@@ -75,15 +79,33 @@ export class StoreAccess {
     }
   }
 
-  /** Stores `body`, and destroys its stream. Downloads that start later get the new artifact. */
-  async put(exchange: Exchange, key: string, body: Readable, options: Omit<PutOptions, 'signal'>): Promise<PutResult> {
-    const { put } = this.#store;
+  /**
+   * Stores `body` in the own scope of a view, and destroys its stream. Downloads that start later get the new artifact.
+   *
+   * @param isOnce whether an artifact under the key is kept, also if the view lets uploads replace artifacts
+   */
+  async put(
+    exchange: Exchange,
+    view: View,
+    key: string,
+    body: Readable,
+    options: Omit<PutOptions, 'signal'>,
+    isOnce = false,
+  ): Promise<PutOnceResult> {
+    const { own, overwrite, subject } = view;
     const { signal } = new RequestSignal(exchange);
+    const metadata = subject === undefined ? options.metadata : { ...options.metadata, subject };
+    const putOptions = { ...options, metadata, signal };
     return this.receive(exchange, body, async (received) => {
+      const { put } = own;
       if (put === undefined) throw readOnlyError();
-      const result = await put.call(this.#store, key, received, { signal, ...options });
-      if (typeof result === 'object' && result !== null) return result;
-      throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', `store.put: expected { created, etag }, received ${result}`);
+      // A client with `If-None-Match: *` wants to know that the key has an artifact.
+      if (options.ifAbsent || (overwrite && !isOnce)) {
+        return { ...assertResult(await put.call(own, key, received, putOptions)), wasKept: false };
+      }
+      const exists = async (): Promise<boolean> => (await this.describe(exchange, own, key)) !== undefined;
+      const store = async (once: PutOptions) => assertResult(await put.call(own, key, received, once));
+      return putOnce(store, exists, received, putOptions);
     });
   }
 
@@ -96,17 +118,29 @@ export class StoreAccess {
     }
   }
 
-  /** Deletes an artifact. Resolves to whether there was one. */
-  async delete(key: string): Promise<boolean> {
-    if (this.#store.delete === undefined) throw readOnlyError();
-    return this.#store.delete(key);
+  /**
+   * Deletes an artifact in the own scope of a view. Resolves to whether there was one.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_WRITE_ONCE` if the client may not replace artifacts: it could delete one and upload another
+   */
+  async delete({ own, overwrite }: View, key: string): Promise<boolean> {
+    if (own.delete === undefined) throw readOnlyError();
+    if (overwrite) return own.delete(key);
+    const message = 'DELETE: expected a client that may replace artifacts (overwrite), received one that may not';
+    throw new HotblobError('ERR_HOTBLOB_WRITE_ONCE', message);
   }
+}
+
+function assertResult(result: PutResult): PutResult {
+  if (typeof result === 'object' && result !== null) return result;
+  throw new HotblobError('ERR_HOTBLOB_INVALID_STORE', `store.put: expected { created, etag }, received ${result}`);
 }
 
 /** Access to the store for the protocol that handles a request. Keys do not include the prefix of the protocol. */
 export class ProtocolStoreAccess implements ProtocolArtifacts {
   readonly #exchange: Exchange;
   readonly #access: StoreAccess;
+  readonly #view: View;
   readonly #protocol: Protocol | undefined;
   readonly #protocols: MountedProtocols;
   readonly #limits: UploadLimits;
@@ -116,16 +150,22 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   constructor(
     exchange: Exchange,
     access: StoreAccess,
+    view: View,
     protocol: Protocol | undefined,
     protocols: MountedProtocols,
     limits: UploadLimits,
   ) {
     this.#exchange = exchange;
     this.#access = access;
+    this.#view = view;
     this.#protocol = protocol;
     this.#protocols = protocols;
     this.#limits = limits;
     this.#signal = new RequestSignal(exchange);
+  }
+
+  get view(): string {
+    return this.#view.name;
   }
 
   get signal(): AbortSignal {
@@ -143,22 +183,22 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   }
 
   async describe(key: string): Promise<ArtifactDescription | undefined> {
-    const representation = await this.#access.describe(this.#exchange, this.storeKey(key));
+    const representation = await this.#access.describe(this.#exchange, this.#view.readable, this.storeKey(key));
     if (representation === undefined) return undefined;
     const { size, etag, lastModified, metadata } = representation;
     return { size, etag, lastModified: lastModified && new Date(lastModified.seconds * 1000), metadata };
   }
 
   async read(key: string, maxBytes: number): Promise<Buffer | undefined> {
-    return this.#access.read(this.#exchange, this.storeKey(key), maxBytes);
+    return this.#access.read(this.#exchange, this.#view.readable, this.storeKey(key), maxBytes);
   }
 
   async put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult> {
-    return this.#access.put(this.#exchange, this.storeKey(key), body, { metadata });
+    return this.#access.put(this.#exchange, this.#view, this.storeKey(key), body, { metadata });
   }
 
   async delete(key: string): Promise<boolean> {
-    return this.#access.delete(this.storeKey(key));
+    return this.#access.delete(this.#view, this.storeKey(key));
   }
 
   async receive<T>(maxBytes: number, write: (body: Readable) => Promise<T>): Promise<T> {

@@ -30,13 +30,26 @@ export class Writes {
     const refusal = await this.#checkPreconditions('PUT', exchange, key, record);
     if (refusal !== undefined) return refusal;
     const body = uploadBody(exchange, expected, this.#limits);
-    const result = await this.#access.put(exchange, key, body, {
+    const options = {
       size: expected.size,
       metadata: storedMetadata(exchange, upload.metadata),
       // Another upload may have stored the key since the check above. Only the store can detect this, when it commits.
       ifAbsent: matchesAny(exchange.headers['if-none-match']),
-    });
+    };
+    const { wasKept, ...result } = await this.#access.put(
+      exchange,
+      record.view,
+      key,
+      body,
+      options,
+      upload.contentAddressed,
+    );
     if (!body.readableEnded && mayHaveBody(exchange)) exchange.refuseBody();
+    const { existsStatus } = record.protocol ?? {};
+    if (wasKept && !upload.contentAddressed && existsStatus !== undefined) {
+      replyError(record, existsStatus);
+      return 'answered';
+    }
     const reply = upload.reply?.(result) ?? { status: 200 };
     replyTo(record, reply, result.etag === undefined ? {} : { etag: result.etag });
     return 'answered';
@@ -46,13 +59,14 @@ export class Writes {
   async delete(exchange: Exchange, key: string, record: ResponseRecord): Promise<'missing' | 'answered'> {
     const refusal = await this.#checkPreconditions('DELETE', exchange, key, record);
     if (refusal !== undefined) return refusal;
-    if (!(await this.#access.delete(key))) return 'missing';
+    if (!(await this.#access.delete(record.view, key))) return 'missing';
     replyTo(record, { status: 204 });
     return 'answered';
   }
 
   /**
-   * Checks the preconditions of an upload or a deletion. If one fails, responds with 412. Otherwise returns undefined.
+   * Checks the preconditions of an upload or a deletion, which are about the artifact that the request would change. If one fails,
+   * responds with 412. Otherwise returns undefined.
    */
   async #checkPreconditions(
     method: 'PUT' | 'DELETE',
@@ -62,7 +76,7 @@ export class Writes {
   ): Promise<'missing' | 'answered' | undefined> {
     const { headers } = exchange;
     if (!WRITE_PRECONDITIONS.some((name) => headers[name] !== undefined)) return undefined;
-    const current = await this.#access.describe(exchange, key);
+    const current = await this.#access.describe(exchange, record.view.own, key);
     // Preconditions are ignored if the response without them would be an error (RFC 9110, section 13.2.1).
     if (method === 'DELETE' && current === undefined) return 'missing';
     if (evaluatePreconditions(method, headers, current) === 'proceed') return undefined;

@@ -1,6 +1,7 @@
 import { HotblobError } from '../contract/errors.js';
 import { assertKey } from '../contract/store.js';
 import { invalidOption, OBJECT } from '../contract/validation.js';
+import { SCOPES_PREFIX } from '../keys/scope.js';
 import type { Operation, OperationKind, Protocol, ProtocolRequest } from './protocol.js';
 
 /**
@@ -32,7 +33,7 @@ export class MountedProtocols {
       names.add(protocol.name);
     }
     this.#protocols = [...protocols];
-    this.#prefixes = protocols.map(prefixOf).filter((prefix) => prefix !== '');
+    this.#prefixes = [SCOPES_PREFIX, ...protocols.map(prefixOf).filter((prefix) => prefix !== '')];
   }
 
   /** Returns the first protocol that recognises the request, and its operation; `undefined` if no protocol does. */
@@ -63,14 +64,14 @@ export class MountedProtocols {
     if (prefix === '' && this.#isReserved(storeKey)) {
       throw new HotblobError(
         'ERR_HOTBLOB_INVALID_KEY',
-        'key: expected a key that does not begin with the prefix of another protocol',
+        'key: expected a key that begins neither with the prefix of another protocol nor with that of scopes',
       );
     }
     return storeKey;
   }
 
   /**
-   * Returns whether a key is below the prefix of another protocol or equals a directory of that prefix. A store of
+   * Returns whether a key is below the prefix of another protocol or of scopes, or equals a directory of that prefix. A store of
    * files could not create a directory with the name of an artifact. Ignores case, because some file systems do.
    */
   #isReserved(key: string): boolean {

@@ -27,6 +27,7 @@ export function nx(options: PathOptions = {}): Protocol {
     },
     describeError: (_status, text) => ({ contentType: 'text/plain', text }),
     failureStatus: { read: 404, write: 403 },
+    existsStatus: 409,
   };
 }
 

@@ -48,6 +48,11 @@ export interface Protocol {
    * Reports and statistics have both statuses. Default: the status of the failure.
    */
   readonly failureStatus?: FailureStatus | undefined;
+  /**
+   * Status of an upload whose key already has an artifact that the client may not replace. Default: the response is the same as if
+   * the artifact had been stored, so that the build goes on.
+   */
+  readonly existsStatus?: number | undefined;
 }
 
 /** Statuses that a {@link Protocol} sends instead of the status of a failure. */
@@ -101,6 +106,10 @@ export interface UploadOperation extends WithNamespace {
    * Default: none.
    */
   readonly digest?: UploadDigest | undefined;
+  /**
+   * Whether the key determines the content, as a digest does. If the key already has an artifact, it is kept. Default: false.
+   */
+  readonly contentAddressed?: boolean | undefined;
   /** Status of the response if the body does not match `digest`. Default: 400. */
   readonly mismatch?: 400 | 422 | undefined;
   /** Maximum size of the body in bytes, below the handler's `maxUploadBytes`. Default: `maxUploadBytes`. */
@@ -213,6 +222,11 @@ export interface ProtocolArtifacts {
    * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if no descriptor becomes free, and the errors of `body` and `write`
    */
   receive<T>(maxBytes: number, write: (body: Readable) => Promise<T>): Promise<T>;
+  /**
+   * Text that is the same for all requests that read and change the same artifacts. Requests of clients with other scopes have
+   * another one. Only a protocol that keeps something outside the store needs it, such as a cache of what it has read.
+   */
+  readonly view: string;
   /** Signal that is aborted when the client disconnects. */
   readonly signal: AbortSignal;
 }

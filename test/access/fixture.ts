@@ -5,7 +5,8 @@ import type { AccessRequest } from '../../src/access/policy.js';
 
 /** Returns a request with `token`, or without credentials. */
 export function accessRequest(token: string | undefined, protocol = 'nx', namespace?: string): AccessRequest {
-  return { credentials: token === undefined ? undefined : { token, user: undefined }, protocol, namespace };
+  const credentials = token === undefined ? undefined : { token, user: undefined };
+  return { credentials, protocol, namespace, operation: 'read', method: 'GET', headers: {} };
 }
 
 /** Captures the lines of `DEBUG=hotblob:access`. The log is global, so tests that call this must be serial. */

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import test from 'ava';
 import fc from 'fast-check';
-import type { AccessLevel } from '../../src/access/policy.js';
+import type { AccessLevel } from '../../src/access/grant.js';
 import { staticTokens } from '../../src/access/static-tokens.js';
 import type { AccessToken } from '../../src/access/token-set.js';
 import { accessRequest, captureLog } from './fixture.js';
@@ -106,7 +106,7 @@ for (const [title, tokens, options, message] of [
     'an unknown property of an entry',
     [{ [SECRET]: 'write' }],
     {},
-    /^tokens\[0\]: unknown option \(not shown\); expected one of token, level, protocols, namespaces$/,
+    /^tokens\[0\]: unknown option \(not shown\); expected one of token, level, protocols, namespaces, scope, reads, overwrite, name$/,
   ],
   ['a missing token', [{ level: 'read' }], {}, /^tokens\[0\]\.token: expected letters.*, received undefined$/],
   ['an undefined token', [{ token: undefined, level: 'read' }], {}, /^tokens\[0\]\.token: .* received undefined$/],

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { chmodSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
-import type { AccessLevel, AccessPolicy } from '../../src/access/policy.js';
+import type { AccessDecision, AccessPolicy } from '../../src/access/policy.js';
 import { DEFAULT_MAX_STALE_MS, openTokenFile, type TokenFileOptions, tokenFile } from '../../src/access/token-file.js';
 import { temporaryDirectory } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
@@ -43,7 +43,7 @@ class Site {
   }
 
   /** Returns the levels of the old and the new token after a check of the file. */
-  async levels(): Promise<readonly AccessLevel[]> {
+  async levels(): Promise<readonly AccessDecision[]> {
     this.advance(1000);
     return [await this.policy(accessRequest(OLD)), await this.policy(accessRequest(NEW))];
   }

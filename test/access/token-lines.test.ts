@@ -53,10 +53,10 @@ for (const [title, line, message] of [
   ['a level and a comment', `write # ${SECRET}`, /expected a token as the second word/],
   ['a token in quotes', `write "${SECRET}"`, /expected a token as the second word/],
   ['a token with a comment at its end', `write ${SECRET}#ci`, /expected a token as the second word/],
-  ['two tokens', `write ${SECRET} ${SECRET}2`, /expected protocols=… or namespaces=… after the token$/],
-  ['protocols without their name', `write ${SECRET} nx`, /expected protocols=… or namespaces=…/],
-  ['a list name alone', `write ${SECRET} namespaces`, /expected protocols=… or namespaces=…/],
-  ['an unknown list name', `write ${SECRET} protocol=nx`, /expected protocols=… or namespaces=…/],
+  ['two tokens', `write ${SECRET} ${SECRET}2`, /expected protocols=…, namespaces=…, scope=…, .* after the token$/],
+  ['protocols without their name', `write ${SECRET} nx`, /expected protocols=…, namespaces=…/],
+  ['a list name alone', `write ${SECRET} namespaces`, /expected protocols=…, namespaces=…/],
+  ['an unknown list name', `write ${SECRET} protocol=nx`, /expected protocols=…, namespaces=…/],
   ['protocols twice', `write ${SECRET} protocols=nx protocols=bazel`, /expected protocols= at most once$/],
   ['an empty list of protocols', `write ${SECRET} protocols=`, /expected protocols=a,b with non-empty/],
   ['an empty protocol', `write ${SECRET} protocols=nx,,bazel`, /expected protocols=a,b with non-empty/],
@@ -74,6 +74,14 @@ for (const [title, line, message] of [
     /: name 1 is not a protocol; expected bazel, ccache,/,
   ],
   ['an empty list of namespaces', `write ${SECRET} namespaces=`, /expected namespaces=a,b with non-empty/],
+  ['an empty scope', `write ${SECRET} scope=`, /expected scope= with the name of a scope/],
+  ['a scope with a dot segment', `write ${SECRET} scope=pr/..`, /expected scope= with the name of a scope/],
+  ['a scope with a blank', `write ${SECRET} scope=a b`, /after the token$/],
+  ['an empty scope to read', `write ${SECRET} reads=main,`, /expected reads=a,b with scopes/],
+  ['eight scopes to read', `write ${SECRET} reads=a,b,c,d,e,f,g,h`, /expected reads= with at most 7 scopes$/],
+  ['a value of write-once', `write ${SECRET} write-once=${SECRET}`, /after the token$/],
+  ['write-once twice', `write ${SECRET} write-once write-once`, /expected write-once at most once$/],
+  ['an empty name', `write ${SECRET} name=`, /expected name= with a non-empty/],
   ['invalid percent-encoding', `write ${SECRET} namespaces=${SECRET}%`, /percent-encoded values$/],
 ] as const) {
   test(`rejects ${title} with the line number, without the content of the line`, (t) => {
@@ -89,12 +97,17 @@ for (const [title, line, message] of [
 const token = fc
   .tuple(fc.stringMatching(/^[\w.~+/-]{1,30}$/), fc.constantFrom('', '=', '=='))
   .map((parts) => parts.join(''));
+const scopeName = fc.stringMatching(/^[\w~%+:@=-]{1,9}(?:\/[\w~%+:@=-]{1,9}){0,2}$/);
 const entry = fc.record(
   {
     token,
     level: fc.constantFrom('read', 'write'),
     protocols: fc.array(fc.constantFrom('nx', 'bazel', 'hotblob', 'own'), { minLength: 1, maxLength: 3 }),
     namespaces: fc.array(fc.string({ unit: 'grapheme', minLength: 1 }), { minLength: 1, maxLength: 3 }),
+    scope: scopeName,
+    reads: fc.array(scopeName, { minLength: 1, maxLength: 7 }),
+    overwrite: fc.constant(false),
+    name: fc.string({ unit: 'grapheme', minLength: 1 }),
   },
   { requiredKeys: ['token', 'level'] },
 );
@@ -102,12 +115,16 @@ const entry = fc.record(
 test('parses every list of tokens that can be written', (t) => {
   fc.assert(
     fc.property(fc.array(entry), fc.constantFrom('\n', '\r\n'), (entries, newline) => {
-      const lines = entries.map(({ level, token, protocols, namespaces }) =>
+      const lines = entries.map(({ level, token, protocols, namespaces, scope, reads, overwrite, name }) =>
         [
           level,
           token,
           ...(protocols ? [`protocols=${protocols.join(',')}`] : []),
           ...(namespaces ? [`namespaces=${namespaces.map(encodeURIComponent).join(',')}`] : []),
+          ...(scope ? [`scope=${scope}`] : []),
+          ...(reads ? [`reads=${reads.join(',')}`] : []),
+          ...(overwrite === false ? ['write-once'] : []),
+          ...(name ? [`name=${encodeURIComponent(name)}`] : []),
         ].join(' '),
       );
       const parsed = parseTokenLines(lines.join(newline), 'tokens', ['own']);
@@ -122,7 +139,20 @@ test('parses every list of tokens that can be written', (t) => {
 
 test('rejects random text without showing it', (t) => {
   const word = fc.oneof(
-    fc.constantFrom('read', 'write', 'protocols=', 'namespaces=', 'protocols=nx', '#', '%', '='),
+    fc.constantFrom(
+      'read',
+      'write',
+      'protocols=',
+      'namespaces=',
+      'protocols=nx',
+      'scope=',
+      'reads=',
+      'name=',
+      'write-once',
+      '#',
+      '%',
+      '=',
+    ),
     fc.string({ unit: 'binary' }),
   );
   const messages = new Set<string>();
@@ -138,5 +168,5 @@ test('rejects random text without showing it', (t) => {
     { numRuns: 2000 },
   );
   // One message for each rule. If a message contained the received text, there would be hundreds.
-  t.true(messages.size >= 2 && messages.size <= 8, [...messages].join('\n'));
+  t.true(messages.size >= 2 && messages.size <= 12, [...messages].join('\n'));
 });

@@ -16,6 +16,7 @@ import { segmentStore } from '../../src/stores/segments/store.js';
 import { DEFAULT_LIMITS as TIERED_LIMITS } from '../../src/stores/tiered/options.js';
 import { DEFAULT_LIMITS as UPSTREAM_LIMITS } from '../../src/stores/upstream/options.js';
 import { settingsOf as conformanceSettingsOf } from '../../src/testing/options.js';
+import { accessRequest } from '../access/fixture.js';
 
 const {
   jsonReply: _jsonReply,
@@ -88,7 +89,7 @@ test('the table of tokenFile has every option with its default', async (t) => {
   t.deepEqual([...documented.keys()].sort(), namesIn(error));
   t.is(documented.get('maxStaleMs'), `\`${DEFAULT_MAX_STALE_MS}\``);
   t.is(documented.get('anonymous'), "`'none'`");
-  t.is(await staticTokens([])({ credentials: undefined, protocol: 'plain' }), 'none');
+  t.is(await staticTokens([])(accessRequest(undefined)), 'none');
 });
 
 test('the table of staticTokens has every property of a token', (t) => {

@@ -107,7 +107,10 @@ for (const [name, result, message] of RESULTS) {
 test.serial('an access policy that returns a wrong value is answered with 500 and named', async (t) => {
   const { statusOf, warning } = await start(t, { access: (() => true) as never, protocols: [plain()] });
   t.is(await statusOf('GET', '/a'), 500);
-  t.is(await warning(), "access: expected the policy to return 'none', 'read' or 'write', received a boolean");
+  t.is(
+    await warning(),
+    "access: expected the policy to return 'none', 'read', 'write' or an object with a level, received a boolean",
+  );
 });
 
 test.serial('a store that returns a wrong value is answered with 500 and named', async (t) => {

@@ -7,34 +7,34 @@ import { directoryStore } from '../../src/stores/directory/store.js';
 import { assertBody, assertError } from '../behaviour/site.js';
 import { until } from '../helpers/poll.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
-import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
+import { KINDS, largeStore, openTuist, PROJECT } from './tuist-site.js';
 
-const OTHER_SCOPE = 'tenant_id=acme&namespace_id=android';
-const CLEAN = `/api/cache/clean?${SCOPE}`;
-const ARTIFACT = `/api/cache/gradle/a?${SCOPE}`;
+const OTHER_PROJECT = 'tenant_id=acme&namespace_id=android';
+const CLEAN = `/api/cache/clean?${PROJECT}`;
+const ARTIFACT = `/api/cache/gradle/a?${PROJECT}`;
 const body = content(1000);
 const neverAborted = new AbortController().signal;
 
 for (const kind of KINDS) {
   test(`${kind}: clean removes every artifact of the namespace and no other`, async (t) => {
     const { ask } = await openTuist(t, kind, { uploadsDir: await temporaryDirectory(t) });
-    const other = `/api/cache/gradle/a?${OTHER_SCOPE}`;
+    const other = `/api/cache/gradle/a?${OTHER_PROJECT}`;
     const uploads = [
-      ['POST', `/api/cache/cas/a?${SCOPE}`],
+      ['POST', `/api/cache/cas/a?${PROJECT}`],
       ['PUT', ARTIFACT],
-      ['PUT', `/v1/cache/1?${SCOPE}`],
-      ['PUT', `/api/metro/cache/a?${SCOPE}`],
+      ['PUT', `/v1/cache/1?${PROJECT}`],
+      ['PUT', `/api/metro/cache/a?${PROJECT}`],
     ] as const;
     for (const [method, path] of [...uploads, ['PUT', other] as const]) await ask(method, path, { body });
     const keyValue = Buffer.from('{"cas_id":"a","entries":[]}');
-    t.is((await ask('PUT', `/api/cache/keyvalue?${SCOPE}`, { body: keyValue })).status, 204);
-    const module = `/api/cache/module/a?${SCOPE}&hash=h&name=n`;
-    const start = await ask('POST', `/api/cache/module/start?${SCOPE}&hash=h&name=n`);
+    t.is((await ask('PUT', `/api/cache/keyvalue?${PROJECT}`, { body: keyValue })).status, 204);
+    const module = `/api/cache/module/a?${PROJECT}&hash=h&name=n`;
+    const start = await ask('POST', `/api/cache/module/start?${PROJECT}&hash=h&name=n`);
     const id = JSON.parse(start.body.toString()).upload_id;
     t.is((await ask('POST', `/api/cache/module/part?upload_id=${id}&part_number=1`, { body })).status, 204);
     const parts = Buffer.from('{"parts":[1]}');
     t.is((await ask('POST', `/api/cache/module/complete?upload_id=${id}`, { body: parts })).status, 204);
-    const paths = [...uploads.map(([, path]) => path), `/api/cache/keyvalue/a?${SCOPE}`, module];
+    const paths = [...uploads.map(([, path]) => path), `/api/cache/keyvalue/a?${PROJECT}`, module];
     for (const path of paths) t.is((await ask('GET', path)).status, 200, path);
 
     const cleaned = await ask('DELETE', CLEAN);
@@ -92,7 +92,7 @@ test('an upload that started before a clean is not visible after it', async (t) 
     await gate;
     yield body;
   }
-  const slow = `/api/cache/gradle/slow?${SCOPE}`;
+  const slow = `/api/cache/gradle/slow?${PROJECT}`;
   const uploading = ask('PUT', slow, { body: slowBody() });
   await started;
   t.is((await ask('DELETE', CLEAN)).status, 204);
@@ -127,7 +127,7 @@ test('serves a read-only store and answers clean with 405', async (t) => {
   assertBody(t, (await ask('GET', ARTIFACT)).body, body);
   assertError(t, await ask('DELETE', CLEAN), 405);
   assertError(t, await ask('PUT', ARTIFACT, { body }), 405);
-  assertError(t, await ask('POST', `/api/cache/module/start?${SCOPE}&hash=h&name=n`), 405);
+  assertError(t, await ask('POST', `/api/cache/module/start?${PROJECT}&hash=h&name=n`), 405);
 });
 
 test('a failed clean changes nothing', async (t) => {
@@ -205,7 +205,7 @@ test('a read that started before a clean does not restore the old generation', a
   const found = await finding;
   t.not(found, old);
   t.is(found, stored.get('a/b/generation'));
-  t.is(generations.peek('a/b'), found);
+  t.is(generations.peek('a/b', artifacts), found);
 });
 
 test('the number of generations in memory is bounded', async (t) => {
@@ -214,6 +214,6 @@ test('the number of generations in memory is bounded', async (t) => {
   } as unknown as ProtocolArtifacts;
   const generations = new Generations();
   for (let index = 0; index < 1025; index++) await generations.renew(`a/${index}`, artifacts);
-  t.is(generations.peek('a/0'), undefined);
-  t.truthy(generations.peek('a/1024'));
+  t.is(generations.peek('a/0', artifacts), undefined);
+  t.truthy(generations.peek('a/1024', artifacts));
 });

@@ -11,12 +11,12 @@ import { testWith } from '../helpers/peers.js';
 import { until } from '../helpers/poll.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
 import { startChild } from './tuist-server.js';
-import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
+import { KINDS, largeStore, openTuist, PROJECT } from './tuist-site.js';
 
 const MIB = 1024 * 1024;
 const GIB = 1024 * MIB;
 const HOUR_MS = 60 * 60 * 1000;
-const MODULE_QUERY = `${SCOPE}&hash=0123456789abcdef&name=Module.xcframework.zip`;
+const MODULE_QUERY = `${PROJECT}&hash=0123456789abcdef&name=Module.xcframework.zip`;
 const MODULE = `/api/cache/module/any?${MODULE_QUERY}`;
 
 /** Returns functions that send the requests of a module upload. */
@@ -101,19 +101,19 @@ for (const kind of KINDS) {
     const site = await openTuist(t, kind, { uploadsDir });
     const { start, part, complete } = client(site);
     for (const query of [
-      SCOPE,
-      `${SCOPE}&hash=h`,
-      `${SCOPE}&name=n`,
+      PROJECT,
+      `${PROJECT}&hash=h`,
+      `${PROJECT}&name=n`,
       'hash=h&name=n',
-      `${SCOPE}&hash=..&name=n`,
-      `${SCOPE}&hash=h&name=a%2fb`,
+      `${PROJECT}&hash=..&name=n`,
+      `${PROJECT}&hash=h&name=a%2fb`,
       `${MODULE_QUERY}&cache_category=`,
     ]) {
       assertError(t, await start(query), 400);
       assertError(t, await site.ask('GET', `/api/cache/module/any?${query}`), 400);
       assertError(t, await site.ask('GET', `/api/cache/module/?${MODULE_QUERY}`), 400);
     }
-    assertError(t, await start(`${SCOPE}&hash=h&name=${'n'.repeat(1000)}`), 414);
+    assertError(t, await start(`${PROJECT}&hash=h&name=${'n'.repeat(1000)}`), 414);
     const id = idOf(await start());
     for (const number of ['', '-1', '1.5', 'one', '4294967296', '0x1'])
       assertError(t, await part(id, number, content(1)), 400);

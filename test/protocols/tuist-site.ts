@@ -7,7 +7,7 @@ import { open, type Site } from '../behaviour/site.js';
 import type { Kind } from '../helpers/servers.js';
 
 export const KINDS = ['http', 'port-h2c'] as const;
-export const SCOPE = 'tenant_id=acme&namespace_id=ios';
+export const PROJECT = 'tenant_id=acme&namespace_id=ios';
 
 /** Returns a memory store whose methods can be replaced. */
 export function largeStore(): ReadWriteStore {

@@ -7,10 +7,10 @@ import { tuist } from '../../src/protocols/tuist/tuist.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { assertBody, assertError, open } from '../behaviour/site.js';
 import { content, temporaryDirectory } from '../stores/fixture.js';
-import { KINDS, largeStore, openTuist, SCOPE } from './tuist-site.js';
+import { KINDS, largeStore, openTuist, PROJECT } from './tuist-site.js';
 
 const MIB = 1024 * 1024;
-const OLD_SCOPE = 'account_handle=acme&project_handle=ios';
+const OLD_PROJECT = 'account_handle=acme&project_handle=ios';
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex');
 
 /** Routes with uploads in one request: method, path, and the statuses for a new and for a replaced artifact. */
@@ -26,14 +26,14 @@ for (const kind of KINDS) {
     const { ask } = await openTuist(t, kind);
     for (const [method, path, created, replaced] of UPLOADS) {
       const body = content(10_000, path.length);
-      assertError(t, await ask('GET', `${path}?${SCOPE}`), 404);
-      const first = await ask(method, `${path}?${SCOPE}`, { body });
+      assertError(t, await ask('GET', `${path}?${PROJECT}`), 404);
+      const first = await ask(method, `${path}?${PROJECT}`, { body });
       t.is(first.status, created, path);
       t.is(first.body.byteLength, 0);
-      t.is((await ask(method, `${path}?${OLD_SCOPE}`, { body })).status, replaced, path);
-      assertBody(t, (await ask('GET', `${path}?${OLD_SCOPE}`)).body, body);
-      t.is((await ask('HEAD', `${path}?${SCOPE}`)).headers['content-length'], '10000');
-      const part = await ask('GET', `${path}?${SCOPE}`, { headers: { range: 'bytes=5-9' } });
+      t.is((await ask(method, `${path}?${OLD_PROJECT}`, { body })).status, replaced, path);
+      assertBody(t, (await ask('GET', `${path}?${OLD_PROJECT}`)).body, body);
+      t.is((await ask('HEAD', `${path}?${PROJECT}`)).headers['content-length'], '10000');
+      const part = await ask('GET', `${path}?${PROJECT}`, { headers: { range: 'bytes=5-9' } });
       t.is(part.status, 206);
       assertBody(t, part.body, body.subarray(5, 10));
     }
@@ -43,7 +43,7 @@ for (const kind of KINDS) {
     const { ask } = await openTuist(t, kind);
     const body = content(5000);
     for (const [method, path, created] of UPLOADS) {
-      const url = `${path}?${SCOPE}`;
+      const url = `${path}?${PROJECT}`;
       const digest = { 'tuist-checksum-sha256': sha256(body).toUpperCase() };
       assertError(t, await ask(method, url, { body: content(5000, 1), headers: digest }), 422);
       t.is((await ask('GET', url)).status, 404, 'nothing is stored');
@@ -65,21 +65,21 @@ for (const kind of KINDS) {
   test(`${kind}: stores and returns key-values, and rejects invalid ones`, async (t) => {
     const { ask } = await openTuist(t, kind);
     const put = (value: unknown) =>
-      ask('PUT', `/api/cache/keyvalue?${SCOPE}`, {
+      ask('PUT', `/api/cache/keyvalue?${PROJECT}`, {
         body: Buffer.from(typeof value === 'string' ? value : JSON.stringify(value)),
       });
     const entries = [{ value: 'first' }, { value: 'zweiter ü' }];
-    t.is((await ask('GET', `/api/cache/keyvalue/0~id?${SCOPE}`)).status, 404);
+    t.is((await ask('GET', `/api/cache/keyvalue/0~id?${PROJECT}`)).status, 404);
     t.is(
       (await put({ cas_id: '0~id', entries: entries.map((entry) => ({ ...entry, more: 1 })), more: 2 })).status,
       204,
     );
-    const found = await ask('GET', `/api/cache/keyvalue/0~id?${SCOPE}`);
+    const found = await ask('GET', `/api/cache/keyvalue/0~id?${PROJECT}`);
     t.is(found.status, 200);
     t.is(found.headers['content-type'], 'application/json');
     t.deepEqual(JSON.parse(found.body.toString()), { entries });
     t.is((await put({ cas_id: '0~id', entries: [] })).status, 204);
-    t.is((await ask('GET', `/api/cache/keyvalue/0~id?${SCOPE}`)).body.toString(), '{"entries":[]}');
+    t.is((await ask('GET', `/api/cache/keyvalue/0~id?${PROJECT}`)).body.toString(), '{"entries":[]}');
     for (const invalid of [
       '',
       '{',
@@ -101,7 +101,7 @@ for (const kind of KINDS) {
       0xff,
       ...Buffer.from('"}]}'),
     ]);
-    assertError(t, await ask('PUT', `/api/cache/keyvalue?${SCOPE}`, { body: invalidUtf8 }), 400);
+    assertError(t, await ask('PUT', `/api/cache/keyvalue?${PROJECT}`, { body: invalidUtf8 }), 400);
     const large = (length: number) => put({ cas_id: 'large', entries: [{ value: 'v'.repeat(length) }] });
     t.is((await large(MIB - 100)).status, 204);
     assertError(t, await large(MIB), 413);
@@ -137,11 +137,11 @@ for (const kind of KINDS) {
         '/v1/cache',
         '/api/metro/cache',
       ]) {
-        const url = `${path}/${id}?${SCOPE}`;
+        const url = `${path}/${id}?${PROJECT}`;
         assertError(t, await ask('GET', url), 400);
       }
     }
-    assertError(t, await ask('GET', `/api/cache/cas/${'a'.repeat(1024)}?${SCOPE}`), 414);
+    assertError(t, await ask('GET', `/api/cache/cas/${'a'.repeat(1024)}?${PROJECT}`), 414);
     for (const [method, path, allow] of [
       ['PUT', '/api/cache/cas/a', 'GET, HEAD, POST'],
       ['POST', '/api/cache/gradle/a', 'GET, HEAD, PUT'],
@@ -151,12 +151,12 @@ for (const kind of KINDS) {
       ['GET', '/api/cache/clean', 'DELETE'],
       ['PUT', '/api/cache/module/a', 'GET, HEAD'],
     ] as const) {
-      const answer = await ask(method, `${path}?${SCOPE}`);
+      const answer = await ask(method, `${path}?${PROJECT}`);
       assertError(t, answer, 405);
       t.is(answer.headers.allow, allow);
     }
     for (const path of ['/api/cache/other/a', '/api/cache/cas', '/api/cache/clean/a', '/v1', '/']) {
-      assertError(t, await ask('GET', `${path}?${SCOPE}`), 404);
+      assertError(t, await ask('GET', `${path}?${PROJECT}`), 404);
     }
   });
 
@@ -167,7 +167,7 @@ for (const kind of KINDS) {
       ['PUT', '/api/cache/gradle/a', 100 * MIB],
     ] as const) {
       const headers = { 'content-length': limit + 1 };
-      assertError(t, await ask(method, `${path}?${SCOPE}`, { headers, body: unfinishedBody() }), 413);
+      assertError(t, await ask(method, `${path}?${PROJECT}`, { headers, body: unfinishedBody() }), 413);
     }
   });
 }
@@ -187,7 +187,7 @@ test('leaves shared routes to the next protocol if the request has no tenant and
   for (const path of ['/v1/cache/1', '/api/metro/cache/a']) {
     t.is((await ask('GET', path)).status, 299);
     t.is((await ask('GET', `${path}?other=1`)).status, 299);
-    t.is((await ask('GET', `${path}?${SCOPE}`)).status, 404);
+    t.is((await ask('GET', `${path}?${PROJECT}`)).status, 404);
     t.is((await ask('GET', `${path}?tenant_id=acme`)).status, 400);
   }
   t.is((await ask('GET', '/api/cache/cas/a')).status, 400);
@@ -195,18 +195,18 @@ test('leaves shared routes to the next protocol if the request has no tenant and
 
 test('serves the configured path', async (t) => {
   const { ask } = await openTuist(t, 'http', { path: '/tuist' });
-  t.is((await ask('POST', `/tuist/api/cache/cas/a?${SCOPE}`, { body: content(10) })).status, 204);
-  assertBody(t, (await ask('GET', `/tuist/api/cache/cas/a?${SCOPE}`)).body, content(10));
+  t.is((await ask('POST', `/tuist/api/cache/cas/a?${PROJECT}`, { body: content(10) })).status, 204);
+  assertBody(t, (await ask('GET', `/tuist/api/cache/cas/a?${PROJECT}`)).body, content(10));
   for (const path of ['/api/cache/cas/a', '/tuistapi/cache/cas/a', '/tuist']) {
-    assertError(t, await ask('GET', `${path}?${SCOPE}`), 404);
+    assertError(t, await ask('GET', `${path}?${PROJECT}`), 404);
   }
 });
 
 test('keeps artifacts of different tenants, namespaces and routes apart', async (t) => {
   const store = await directoryStore(await temporaryDirectory(t));
   const { ask } = await openTuist(t, 'http', {}, { store });
-  const urls = ['acme:ios', 'acme:android', 'other:ios', 'acme%2Dios:x', 'Ä:ö', 'A%CC%88:ö'].flatMap((scope) => {
-    const [tenant, namespace] = scope.split(':');
+  const urls = ['acme:ios', 'acme:android', 'other:ios', 'acme%2Dios:x', 'Ä:ö', 'A%CC%88:ö'].flatMap((project) => {
+    const [tenant, namespace] = project.split(':');
     return UPLOADS.map(
       ([method, path]) =>
         [
@@ -252,7 +252,7 @@ test('two requests have the same key only if tenant, namespace, route and name a
   );
 });
 
-/** Returns the key of an operation. Every scope has the same generation. */
+/** Returns the key of an operation. Every project has the same generation. */
 async function resolvedKey(operation: Operation): Promise<string | undefined> {
   if (operation.kind !== 'answer') return 'key' in operation ? operation.key : undefined;
   const artifacts = { read: async () => Buffer.from('a'.repeat(32)) } as unknown as ProtocolArtifacts;
@@ -268,7 +268,7 @@ test('a token for a namespace has access only to this namespace', async (t) => {
   const { ask } = await openTuist(t, 'http', {}, { access });
   const headers = { authorization: 'Bearer ios-0123456789abcdef' };
   for (const [method, path] of UPLOADS) {
-    t.true((await ask(method, `${path}?${SCOPE}`, { headers, body: content(1) })).status < 300);
+    t.true((await ask(method, `${path}?${PROJECT}`, { headers, body: content(1) })).status < 300);
     for (const query of [
       'tenant_id=acme&namespace_id=android',
       'tenant_id=other&namespace_id=ios',
@@ -280,9 +280,9 @@ test('a token for a namespace has access only to this namespace', async (t) => {
   }
   assertError(t, await ask('DELETE', '/api/cache/clean?tenant_id=acme&namespace_id=android', { headers }), 401);
   const reader = { authorization: 'Bearer reader-0123456789abcdef' };
-  assertError(t, await ask('DELETE', `/api/cache/clean?${SCOPE}`, { headers: reader }), 403);
-  t.is((await ask('GET', `/api/cache/cas/a?${SCOPE}`, { headers: reader })).status, 404);
-  t.is((await ask('DELETE', `/api/cache/clean?${SCOPE}`, { headers })).status, 204);
+  assertError(t, await ask('DELETE', `/api/cache/clean?${PROJECT}`, { headers: reader }), 403);
+  t.is((await ask('GET', `/api/cache/cas/a?${PROJECT}`, { headers: reader })).status, 404);
+  t.is((await ask('DELETE', `/api/cache/clean?${PROJECT}`, { headers })).status, 204);
 });
 
 test('rejects invalid options', (t) => {

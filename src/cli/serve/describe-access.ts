@@ -1,5 +1,5 @@
+import type { AccessLevel } from '../../access/grant.js';
 import { isLoopbackAddress } from '../../access/hosts.js';
-import type { AccessLevel } from '../../access/policy.js';
 
 /** Options that decide who may read and write. */
 export interface AccessOptions {

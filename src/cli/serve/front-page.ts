@@ -1,5 +1,4 @@
-import { type AccessPolicy, checkAccess } from '../../access/policy.js';
-import { OPERATOR_PROTOCOL } from '../../access/token-syntax.js';
+import type { AccessPolicy } from '../../access/policy.js';
 import type { ExchangeHandler } from '../../handler/handler.js';
 import { OperatorAccess } from '../../handler/operator-access.js';
 import { answerReply } from '../../handler/reply.js';
@@ -19,11 +18,10 @@ export function createFrontPage({ version, access, allowedHosts }: FrontPageOpti
   const guard = new OperatorAccess(access, allowedHosts);
   return {
     async handle(exchange) {
-      const { url, method, headers } = exchange;
+      const { url, method } = exchange;
       if (url !== '/' || (method !== 'GET' && method !== 'HEAD')) return false;
       if (!(await guard.admits(exchange, 'none'))) return true;
-      const check = { authorization: headers.authorization, protocol: OPERATOR_PROTOCOL, needs: 'read' } as const;
-      const isRefused = access !== undefined && (await checkAccess(access, check)) !== undefined;
+      const isRefused = (await guard.refusalOf(exchange)) !== undefined;
       const body = { contentType: 'text/html; charset=utf-8', text: isRefused ? REFUSED : page(version) };
       answerReply(exchange, { status: isRefused ? 403 : 200, body });
       return true;

@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import type { AccessLevel } from '../../access/policy.js';
+import type { AccessLevel } from '../../access/grant.js';
 import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
 import { clusterStats } from '../../cluster/cluster-stats.js';
 import type { CloseReason } from '../../cluster/messages.js';

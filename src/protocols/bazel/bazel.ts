@@ -119,5 +119,5 @@ function upload({ headers }: ProtocolRequest, { kind, hash, namespace, algorithm
     throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', 'upload: expected an action result, received an empty body');
   }
   const digest = kind === 'cas' && algorithm !== undefined ? { algorithm, hex: hash } : undefined;
-  return { kind: 'upload', namespace, key, digest };
+  return { kind: 'upload', namespace, key, digest, contentAddressed: kind === 'cas' };
 }

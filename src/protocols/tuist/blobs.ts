@@ -3,7 +3,7 @@ import type { Operation, ProtocolRequest, Reply, UploadOperation } from '../prot
 import { uploadMetadata } from '../request-metadata.js';
 import { CHECKSUM_HEADER, checksumOf } from './checksum.js';
 import type { Generations } from './generations.js';
-import { encodeName, scopeOf } from './scope.js';
+import { encodeName, projectOf } from './project.js';
 
 /** Route of artifacts that are uploaded in one request. */
 export interface BlobRoute {
@@ -63,11 +63,11 @@ export function blobOperation(
   const id = encodeName(decodePath(rest));
   const keyOf = (prefix: string): string => `${prefix}/${kind}/${id}`;
   if (method === 'GET' || method === 'HEAD') {
-    const namespace = scopeOf(query);
+    const namespace = projectOf(query);
     return generations.operation(namespace, 'read', (prefix) => ({ kind: 'read', namespace, key: keyOf(prefix) }));
   }
   if (method !== upload) return { kind: 'unsupported', allow: ['GET', 'HEAD', upload] };
-  const namespace = scopeOf(query);
+  const namespace = projectOf(query);
   const sha256 = checksumOf(headers[CHECKSUM_HEADER]);
   const digest = sha256 === undefined ? undefined : ({ algorithm: 'sha256', hex: sha256 } as const);
   const declared = sha256 === undefined ? headers : { ...headers, [CHECKSUM_HEADER]: sha256 };

@@ -4,7 +4,7 @@ import { decodePath } from '../paths.js';
 import type { AnswerOperation, Operation, ProtocolRequest } from '../protocol.js';
 import type { Generations } from './generations.js';
 import { isObject, jsonBody } from './json-body.js';
-import { encodeName, type Scope, scopeOf } from './scope.js';
+import { encodeName, type Project, projectOf } from './project.js';
 
 /**
  * Returns the operation for a request to `/api/cache/keyvalue`: action results of Xcode's compilation cache, stored as
@@ -18,26 +18,26 @@ export function keyValueRoute(
   generations: Generations,
 ): Operation {
   if (rest === undefined) {
-    return method === 'PUT' ? putEntries(scopeOf(query), generations) : { kind: 'unsupported', allow: ['PUT'] };
+    return method === 'PUT' ? putEntries(projectOf(query), generations) : { kind: 'unsupported', allow: ['PUT'] };
   }
   const id = encodeName(decodePath(rest));
   if (method !== 'GET' && method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
-  const scope = scopeOf(query);
-  return generations.operation(scope, 'read', (prefix) => {
-    return { kind: 'read', namespace: scope, key: keyOf(prefix, id) };
+  const project = projectOf(query);
+  return generations.operation(project, 'read', (prefix) => {
+    return { kind: 'read', namespace: project, key: keyOf(prefix, id) };
   });
 }
 
-function putEntries(scope: Scope, generations: Generations): AnswerOperation {
+function putEntries(project: Project, generations: Generations): AnswerOperation {
   return {
     kind: 'answer',
     needs: 'write',
-    namespace: scope,
+    namespace: project,
     answer: async (artifacts) => {
       const { cas_id: id, entries } = await jsonBody(artifacts);
       if (typeof id !== 'string' || !Array.isArray(entries)) throw badRequest();
       const text = JSON.stringify({ entries: entries.map(entryOf) });
-      const key = keyOf(`${scope}/${await generations.ensure(scope, artifacts)}`, encodeName(id));
+      const key = keyOf(`${project}/${await generations.ensure(project, artifacts)}`, encodeName(id));
       await artifacts.put(key, Readable.from([text], { objectMode: false }), { contentType: 'application/json' });
       return { status: 204 };
     },

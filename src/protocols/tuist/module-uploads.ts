@@ -8,14 +8,20 @@ import { KeyLocks } from '../../util/key-locks.js';
 import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { syncDirectory, writeDurably } from './durable-files.js';
 import { type ArrivingPart, MIN_PART_BYTES, PartsUsage } from './parts-usage.js';
-import type { Scope } from './scope.js';
+import type { Project } from './project.js';
 
 /** Artifact that an upload in parts creates. Each string is a segment of its key. */
 export interface ModuleTarget {
-  readonly scope: Scope;
+  readonly project: Project;
   readonly category: string;
   readonly hash: string;
   readonly name: string;
+}
+
+/** Upload in parts, as its first request started it. */
+export interface StartedUpload extends ModuleTarget {
+  /** View of the request (`ProtocolArtifacts.view`). Requests with another view must not add parts to the upload. */
+  readonly view: string;
 }
 
 /** Part of an upload that was received completely. */
@@ -80,11 +86,11 @@ export class ModuleUploads {
    * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if there are `maxUploads` uploads, or the namespace has its share of them
    * @throws Error of a system call that failed
    */
-  start(target: ModuleTarget): Promise<string> {
+  start(target: StartedUpload): Promise<string> {
     return this.#locks.run('', async () => {
       await createDirectory(this.#root, this.#permissions.directory);
       await this.#sweep();
-      this.#usage.assertMayStart(target.scope);
+      this.#usage.assertMayStart(target.project);
       const id = randomBytes(16).toString('hex');
       const temporary = this.#pathOf(`${id}.new`);
       try {
@@ -97,7 +103,7 @@ export class ModuleUploads {
         await discard(temporary);
         throw error;
       }
-      this.#usage.set(id, { scope: target.scope, bytes: 0, mtimeMs: undefined });
+      this.#usage.set(id, { project: target.project, bytes: 0, mtimeMs: undefined });
       return id;
     });
   }
@@ -109,10 +115,10 @@ export class ModuleUploads {
    * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` if the upload would exceed 2 GiB or 1,000 parts
    * @throws Error of `body`, or of a system call that failed
    */
-  async addPart(id: string, scope: Scope, number: number, body: Readable): Promise<boolean> {
+  async addPart(id: string, project: Project, number: number, body: Readable): Promise<boolean> {
     const directory = this.#pathOf(id);
     const temporary = join(directory, `${randomUUID()}.tmp`);
-    const arriving = this.#usage.beginPart(scope);
+    const arriving = this.#usage.beginPart(project);
     try {
       if (!this.#isSwept) await this.#locks.run('', async () => this.#isSwept || this.#sweep());
       arriving.add(0);
@@ -123,7 +129,7 @@ export class ModuleUploads {
         assertUploadLimits(parts);
         await rename(temporary, join(directory, `part-${number}`));
         await syncDirectory(directory);
-        this.#usage.update(id, { scope, bytes: spaceOf(parts), mtimeMs: undefined });
+        this.#usage.update(id, { project, bytes: spaceOf(parts), mtimeMs: undefined });
       });
       return true;
     } catch (error) {
@@ -136,8 +142,8 @@ export class ModuleUploads {
     }
   }
 
-  /** Resolves to the artifact that an upload creates, or to `undefined` if the upload does not exist or has expired. */
-  async find(id: string): Promise<ModuleTarget | undefined> {
+  /** Resolves to what an upload was started with, or to `undefined` if the upload does not exist or has expired. */
+  async find(id: string): Promise<StartedUpload | undefined> {
     const directory = this.#pathOf(id);
     try {
       if (this.#hasExpired(await mtimeOf(directory))) return undefined;
@@ -184,7 +190,7 @@ export class ModuleUploads {
           this.#usage.remove(name);
         } else if (!this.#usage.isCurrent(name, mtimeMs)) {
           const bytes = spaceOf(await this.parts(name));
-          this.#usage.set(name, { scope: await this.#scopeOf(name), bytes, mtimeMs });
+          this.#usage.set(name, { project: await this.#projectOf(name), bytes, mtimeMs });
         }
       } catch (error) {
         // Another request or process has removed the upload since. After any other error, it may still be in progress.
@@ -195,10 +201,10 @@ export class ModuleUploads {
   }
 
   /** Resolves to `undefined` if the description of the upload is being written or removed, or cannot be read. */
-  async #scopeOf(name: string): Promise<Scope | undefined> {
+  async #projectOf(name: string): Promise<Project | undefined> {
     if (name.includes('.')) return undefined;
     const target = await this.find(name).catch(() => undefined);
-    return target?.scope;
+    return target?.project;
   }
 
   #hasExpired(mtimeMs: number): boolean {

@@ -21,7 +21,7 @@ import {
   type ModuleUploads,
   type Part,
 } from './module-uploads.js';
-import { encodeName, parameter, scopeOf } from './scope.js';
+import { encodeName, parameter, projectOf } from './project.js';
 import { encodeUploadId, parseUploadId, type UploadId } from './upload-id.js';
 
 const UPLOAD_ROUTES: ReadonlySet<string> = new Set(['start', 'part', 'complete']);
@@ -56,8 +56,8 @@ export class Modules {
     if (request.method !== 'GET' && request.method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
     const target = targetOf(request.query);
     if (request.method === 'HEAD') return this.#existenceOperation(target);
-    return this.#generations.operation(target.scope, 'read', (prefix) => {
-      return { kind: 'read', namespace: target.scope, key: keyOf(prefix, target) };
+    return this.#generations.operation(target.project, 'read', (prefix) => {
+      return { kind: 'read', namespace: target.project, key: keyOf(prefix, target) };
     });
   }
 
@@ -71,7 +71,7 @@ export class Modules {
     return {
       kind: 'answer',
       needs: 'write',
-      namespace: id?.scope,
+      namespace: id?.project,
       answer: async (artifacts) => {
         if (id === undefined) return UNKNOWN_UPLOAD;
         return number === undefined
@@ -83,7 +83,7 @@ export class Modules {
 
   #existenceOperation(target: ModuleTarget): AnswerOperation {
     const answer = async (artifacts: ProtocolArtifacts) => ((await this.#exists(target, artifacts)) ? PRESENT : ABSENT);
-    return { kind: 'answer', needs: 'read', namespace: target.scope, answer };
+    return { kind: 'answer', needs: 'read', namespace: target.project, answer };
   }
 
   #startOperation(uploads: ModuleUploads, { query, headers }: ProtocolRequest): AnswerOperation {
@@ -91,34 +91,35 @@ export class Modules {
     return {
       kind: 'answer',
       needs: 'write',
-      namespace: target.scope,
+      namespace: target.project,
       answer: async (artifacts) => {
         if (await this.#exists(target, artifacts)) {
           return accepts204(headers['x-tuist-cli-version']) ? NO_CONTENT : jsonReply(200, { upload_id: null });
         }
-        return jsonReply(200, { upload_id: encodeUploadId({ id: await uploads.start(target), scope: target.scope }) });
+        const id = await uploads.start({ ...target, view: artifacts.view });
+        return jsonReply(200, { upload_id: encodeUploadId({ id, project: target.project }) });
       },
     };
   }
 
   async #addPart(
     uploads: ModuleUploads,
-    { id, scope }: UploadId,
+    { id, project }: UploadId,
     number: number,
     artifacts: ProtocolArtifacts,
   ): Promise<Reply> {
-    const target = await uploads.find(id);
-    if (target?.scope !== scope) return UNKNOWN_UPLOAD;
-    const isKnown = await artifacts.receive(MAX_PART_BYTES, (body) => uploads.addPart(id, scope, number, body));
+    const upload = await uploads.find(id);
+    if (upload?.project !== project || upload.view !== artifacts.view) return UNKNOWN_UPLOAD;
+    const isKnown = await artifacts.receive(MAX_PART_BYTES, (body) => uploads.addPart(id, project, number, body));
     return isKnown ? NO_CONTENT : UNKNOWN_UPLOAD;
   }
 
-  async #complete(uploads: ModuleUploads, { id, scope }: UploadId, artifacts: ProtocolArtifacts): Promise<Reply> {
+  async #complete(uploads: ModuleUploads, { id, project }: UploadId, artifacts: ProtocolArtifacts): Promise<Reply> {
     const { parts, checksum_sha256 } = await jsonBody(artifacts);
     const checksum = checksumOf(checksum_sha256);
     return uploads.lock(id, async () => {
       const target = await uploads.find(id);
-      if (target?.scope !== scope) return UNKNOWN_UPLOAD;
+      if (target?.project !== project || target.view !== artifacts.view) return UNKNOWN_UPLOAD;
       const received = await uploads.parts(id);
       assertPartList(parts, received);
       // Checked again, because another process may have received parts at the same time.
@@ -141,20 +142,20 @@ export class Modules {
     checksum: string | undefined,
     artifacts: ProtocolArtifacts,
   ): Promise<void> {
-    const generation = await this.#generations.ensure(target.scope, artifacts);
+    const generation = await this.#generations.ensure(target.project, artifacts);
     // Checked before the store writes anything: a client can repeat the request with a wrong checksum.
     if (checksum !== undefined) await pipeline(verifyChecksum(bytesOf(parts), checksum), discardBytes);
     // A store that has stopped reading no longer listens for errors, and an error without a listener would end the
     // process.
     const body = Readable.from(bytesOf(parts), { objectMode: false }).on('error', () => {});
     const metadata = checksum === undefined ? undefined : { headers: { [CHECKSUM_HEADER]: checksum } };
-    await artifacts.put(keyOf(`${target.scope}/${generation}`, target), body, metadata);
+    await artifacts.put(keyOf(`${target.project}/${generation}`, target), body, metadata);
   }
 
   async #exists(target: ModuleTarget, artifacts: ProtocolArtifacts): Promise<boolean> {
-    const { scope } = target;
-    const generation = (await this.#generations.find(scope, artifacts)) ?? NO_GENERATION;
-    return (await artifacts.describe(keyOf(`${scope}/${generation}`, target))) !== undefined;
+    const { project } = target;
+    const generation = (await this.#generations.find(project, artifacts)) ?? NO_GENERATION;
+    return (await artifacts.describe(keyOf(`${project}/${generation}`, target))) !== undefined;
   }
 }
 
@@ -163,7 +164,7 @@ export class Modules {
  */
 function targetOf(query: URLSearchParams): ModuleTarget {
   return {
-    scope: scopeOf(query),
+    project: projectOf(query),
     category: encodeName(query.get('cache_category') ?? DEFAULT_CATEGORY),
     hash: encodeName(parameter(query, 'hash')),
     name: encodeName(parameter(query, 'name')),

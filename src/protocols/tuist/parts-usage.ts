@@ -1,5 +1,5 @@
 import { HotblobError } from '../../contract/errors.js';
-import type { Scope } from './scope.js';
+import type { Project } from './project.js';
 
 /** Minimum size that a part counts as, because a small file also takes space. */
 export const MIN_PART_BYTES = 4096;
@@ -14,7 +14,7 @@ export interface PartsLimits {
 
 /** Upload as of the last time that its directory was read. */
 interface StoredUpload {
-  readonly scope: Scope | undefined;
+  readonly project: Project | undefined;
   readonly bytes: number;
   /** Modification time of its directory; undefined if a part has been stored since. */
   readonly mtimeMs: number | undefined;
@@ -29,7 +29,7 @@ export class PartsUsage {
   readonly #maxBytes: number;
   readonly #stored = new Map<string, StoredUpload>();
   #bytes = 0;
-  readonly #bytesOf = new Map<Scope | undefined, number>();
+  readonly #bytesOf = new Map<Project | undefined, number>();
   readonly #onChange: (bytes: number) => void;
 
   /** @param onPartsBytes called with each change of the space by this process */
@@ -68,35 +68,35 @@ export class PartsUsage {
   set(name: string, upload: StoredUpload): void {
     this.delete(name);
     this.#stored.set(name, upload);
-    this.#add(upload.scope, upload.bytes);
+    this.#add(upload.project, upload.bytes);
   }
 
   delete(name: string): void {
     const upload = this.#stored.get(name);
     if (upload === undefined) return;
     this.#stored.delete(name);
-    this.#add(upload.scope, -upload.bytes);
+    this.#add(upload.project, -upload.bytes);
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if another upload of the namespace would exceed a limit */
-  assertMayStart(scope: Scope): void {
+  assertMayStart(project: Project): void {
     const all = this.#stored.size;
     let own = 0;
-    for (const upload of this.#stored.values()) if (upload.scope === scope) own++;
+    for (const upload of this.#stored.values()) if (upload.project === project) own++;
     const share = Math.max(MIN_SHARE, Math.floor(this.#maxUploads / 4));
     if (all < this.#maxUploads && own < share) return;
     throw new HotblobError(
       'ERR_HOTBLOB_OVERLOADED',
-      `maxUploads: expected at most ${this.#maxUploads} unfinished uploads in parts, of which ${share} of one namespace, found ${all}, of which ${own} are of ${scope}`,
+      `maxUploads: expected at most ${this.#maxUploads} unfinished uploads in parts, of which ${share} of one namespace, found ${all}, of which ${own} are of ${project}`,
     );
   }
 
   /** Returns a counter for a part that is about to arrive. The caller must call `release`. */
-  beginPart(scope: Scope): ArrivingPart {
+  beginPart(project: Project): ArrivingPart {
     let bytes = 0;
     let counted = 0;
     const count = (total: number): void => {
-      this.#add(scope, total - counted);
+      this.#add(project, total - counted);
       this.#onChange(total - counted);
       counted = total;
     };
@@ -104,27 +104,27 @@ export class PartsUsage {
       add: (length) => {
         bytes += length;
         count(Math.max(MIN_PART_BYTES, bytes));
-        this.#assertRoom(scope);
+        this.#assertRoom(project);
       },
       release: () => count(0),
     };
   }
 
-  #assertRoom(scope: Scope): void {
-    const own = this.#bytesOf.get(scope) ?? 0;
+  #assertRoom(project: Project): void {
+    const own = this.#bytesOf.get(project) ?? 0;
     const share = this.#maxBytes / 2;
     if (this.#bytes <= this.#maxBytes && own <= share) return;
     throw new HotblobError(
       'ERR_HOTBLOB_STORAGE_FULL',
-      `maxPartsBytes: expected at most ${this.#maxBytes} bytes of unfinished uploads, of which ${share} of one namespace, found ${this.#bytes}, of which ${own} are of ${scope}`,
+      `maxPartsBytes: expected at most ${this.#maxBytes} bytes of unfinished uploads, of which ${share} of one namespace, found ${this.#bytes}, of which ${own} are of ${project}`,
     );
   }
 
-  #add(scope: Scope | undefined, bytes: number): void {
+  #add(project: Project | undefined, bytes: number): void {
     this.#bytes += bytes;
-    const own = (this.#bytesOf.get(scope) ?? 0) + bytes;
-    if (own === 0) this.#bytesOf.delete(scope);
-    else this.#bytesOf.set(scope, own);
+    const own = (this.#bytesOf.get(project) ?? 0) + bytes;
+    if (own === 0) this.#bytesOf.delete(project);
+    else this.#bytesOf.set(project, own);
   }
 }
 

@@ -6,7 +6,7 @@ import { Generations } from './generations.js';
 import { keyValueRoute } from './key-values.js';
 import { ModuleUploads } from './module-uploads.js';
 import { Modules } from './modules.js';
-import { hasScope, scopeOf } from './scope.js';
+import { hasProject, projectOf } from './project.js';
 
 /** Options of {@link tuist}. */
 export interface TuistOptions extends PathOptions {
@@ -102,7 +102,7 @@ function route(
 ): Operation | undefined {
   const blob = BLOB_ROUTES.find((each) => path.startsWith(`${each.path}/`));
   if (blob !== undefined) {
-    if (blob.isShared && !hasScope(request.query)) return undefined;
+    if (blob.isShared && !hasProject(request.query)) return undefined;
     return blobOperation(blob, request, path.slice(blob.path.length + 1), generations);
   }
   if (path.startsWith(MODULES)) return modules.route(request, path.slice(MODULES.length));
@@ -113,13 +113,13 @@ function route(
 
 function clean({ method, query }: ProtocolRequest, generations: Generations): Operation {
   if (method !== 'DELETE') return { kind: 'unsupported', allow: ['DELETE'] };
-  const scope = scopeOf(query);
+  const project = projectOf(query);
   return {
     kind: 'answer',
     needs: 'write',
-    namespace: scope,
+    namespace: project,
     answer: async (artifacts) => {
-      await generations.renew(scope, artifacts);
+      await generations.renew(project, artifacts);
       return { status: 204 };
     },
   };

@@ -7,6 +7,8 @@ import { keptHeadersOf } from '../../contract/upload-metadata.js';
  * programs.
  */
 const PREFIX = 'hotblob-';
+/** Name of the subject in user-defined metadata. It is not the name of a header that is kept. */
+const SUBJECT = `${PREFIX}subject`;
 const DEFAULT_CONTENT_TYPE = 'application/octet-stream';
 
 /** Metadata parameters of a request that creates an object. */
@@ -28,8 +30,9 @@ interface ObjectMetadataOutput {
 
 /** Converts the metadata of an upload. Header names must be in lower case. */
 export function toObjectMetadata(metadata: UploadMetadata = {}): ObjectMetadataInput {
-  const { contentType, contentEncoding, cacheControl, headers = {} } = metadata;
+  const { contentType, contentEncoding, cacheControl, subject, headers = {} } = metadata;
   const entries = Object.entries(headers).map(([name, value]) => [PREFIX + name, encode(value)] as const);
+  if (subject !== undefined) entries.push([SUBJECT, encode(subject)]);
   return {
     ContentType: contentType ?? DEFAULT_CONTENT_TYPE,
     ...(contentEncoding === undefined ? {} : { ContentEncoding: contentEncoding }),
@@ -43,7 +46,9 @@ export function fromObjectMetadata(output: ObjectMetadataOutput): UploadMetadata
   const { ContentType, ContentEncoding, CacheControl, Metadata = {} } = output;
   const own = Object.entries(Metadata).filter(([name]) => name.startsWith(PREFIX));
   const headers = keptHeadersOf(own.map(([name, value]) => [name.slice(PREFIX.length), decode(value)]));
+  const subject = Metadata[SUBJECT];
   return {
+    ...(subject === undefined ? {} : { subject: decode(subject) }),
     ...(isFieldValue(ContentType) ? { contentType: ContentType } : {}),
     // "aws-chunked" is the framing of an upload; some services store it as the encoding of the object.
     ...(ContentEncoding && ContentEncoding !== 'aws-chunked' && isFieldValue(ContentEncoding)

@@ -4,24 +4,24 @@ import { HotblobError } from '../../contract/errors.js';
  * Owner of artifacts: `tenant/namespace`, each percent-encoded. It is the prefix of every key, and the namespace that
  * access policies receive.
  */
-export type Scope = string;
+export type Project = string;
 
 /** Query parameters of the tenant and the namespace. Of each pair, older clients send the second name. */
 const TENANT = ['tenant_id', 'account_handle'] as const;
 const NAMESPACE = ['namespace_id', 'project_handle'] as const;
 
 /**
- * Returns the scope in a query.
+ * Returns the project in a query.
  *
  * @throws HotblobError `ERR_HOTBLOB_BAD_REQUEST` if the tenant or the namespace is missing, `ERR_HOTBLOB_INVALID_KEY`
  *   if one of them is not a valid name
  */
-export function scopeOf(query: URLSearchParams): Scope {
+export function projectOf(query: URLSearchParams): Project {
   return `${encodeName(parameter(query, ...TENANT))}/${encodeName(parameter(query, ...NAMESPACE))}`;
 }
 
 /** Returns whether a query has a parameter for the tenant or the namespace, valid or not. */
-export function hasScope(query: URLSearchParams): boolean {
+export function hasProject(query: URLSearchParams): boolean {
   return [...TENANT, ...NAMESPACE].some((name) => query.has(name));
 }
 
