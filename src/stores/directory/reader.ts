@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
 import type { GetOptions, PutOptions, PutResult, Store, StoreEntry, StoreStats } from '../../contract/store.js';
 import { holders } from '../../page-cache/release-file.js';
+import { CORRUPT_ARTIFACTS, type CorruptArtifacts } from '../corrupt-artifacts.js';
 import type { MetadataLookups } from './lookups.js';
 
 /** Directory store that may be read-only. */
@@ -46,12 +47,16 @@ export interface DirectoryStore extends DirectoryStoreReader {
 }
 
 /** Returns a view of a store without the methods that change it. Until `close`, its lookups are a holder of files. */
-export function toReader(store: DirectoryStore, lookups: MetadataLookups): DirectoryStoreReader {
+export function toReader(
+  store: DirectoryStore & { readonly [CORRUPT_ARTIFACTS]: CorruptArtifacts },
+  lookups: MetadataLookups,
+): DirectoryStoreReader & { readonly [CORRUPT_ARTIFACTS]: CorruptArtifacts } {
   // The process that writes may report which files it replaces.
   holders.add(lookups);
   return {
     root: store.root,
     immutable: store.immutable,
+    [CORRUPT_ARTIFACTS]: store[CORRUPT_ARTIFACTS],
     get: (key) => store.get(key),
     list: () => store.list(),
     stats: () => store.stats(),

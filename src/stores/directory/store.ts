@@ -20,7 +20,7 @@ import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import { discard } from '../body.js';
-import { CorruptArtifacts } from '../corrupt-artifacts.js';
+import { CORRUPT_ARTIFACTS, CorruptArtifacts } from '../corrupt-artifacts.js';
 import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
@@ -108,7 +108,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
   readonly #isReadOnly: boolean;
-  readonly #corrupt = new CorruptArtifacts();
+  readonly [CORRUPT_ARTIFACTS] = new CorruptArtifacts();
   readonly #running = new Set<Promise<unknown>>();
   /** Artifacts by key. They are never outdated, because an artifact consists of a path and options. */
   readonly #artifacts = new TwoGenerationMap<string, CachedArtifact>(CACHED_ARTIFACTS);
@@ -164,13 +164,13 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
    */
   async #discardCorrupt(key: string, error: unknown): Promise<undefined> {
     if (errnoCode(error) !== 'ERR_HOTBLOB_CORRUPT') throw error;
-    this.#corrupt.add(key, error);
+    this[CORRUPT_ARTIFACTS].add(key, error);
     if (this.#isReadOnly) return;
     try {
       const body = await identityAt(this.#prefix + key);
       const isCorrupt = body !== undefined && (await this.#sidecars.read(key, body).then(() => false, isCorruptError));
       if (isCorrupt) await this.#delete(key, body);
-      this.#corrupt.forget(key);
+      this[CORRUPT_ARTIFACTS].forget(key);
     } catch {
       // The disk fails, or the store has been closed. The artifact is a miss at its next lookup, too.
     }
@@ -198,7 +198,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   }
 
   stats(): StoreStats {
-    return { ...this.#eviction?.stats(), corrupt: this.#corrupt.count };
+    return { ...this.#eviction?.stats(), corrupt: this[CORRUPT_ARTIFACTS].count };
   }
 
   /** Removes stale sidecar files in the background. */
@@ -221,7 +221,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
       // An artifact whose metadata is corrupt is removed first, so that it counts as absent.
       if (options.ifAbsent) await this.get(key);
       const result = await this.#uploads.put(key, body, options);
-      this.#corrupt.forget(key);
+      this[CORRUPT_ARTIFACTS].forget(key);
       return result;
     } catch (error) {
       discard(body);

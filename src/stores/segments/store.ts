@@ -15,7 +15,7 @@ import {
 import { invalidOption } from '../../contract/validation.js';
 import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
-import { CorruptArtifacts } from '../corrupt-artifacts.js';
+import { CORRUPT_ARTIFACTS, CorruptArtifacts } from '../corrupt-artifacts.js';
 import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import { ArtifactReader } from './artifact-reader.js';
 import { releaseReserveIfFull } from './commit-space.js';
@@ -130,7 +130,7 @@ class ReadableStore implements SegmentStoreReader {
   protected readonly index: SegmentIndex;
   readonly #artifacts: ArtifactReader;
   readonly #verifiesReads: boolean;
-  protected readonly corrupt = new CorruptArtifacts();
+  readonly [CORRUPT_ARTIFACTS] = new CorruptArtifacts();
   #closing: Promise<void> | undefined;
 
   constructor(layout: Layout, index: SegmentIndex, verifyReads: boolean) {
@@ -175,7 +175,7 @@ class ReadableStore implements SegmentStoreReader {
   /** @throws `error`, if it does not report a corrupt artifact */
   #discardCorrupt(key: string, entry: IndexEntry | undefined, error: unknown): Promise<void> {
     if (errnoCode(error) !== 'ERR_HOTBLOB_CORRUPT') throw error;
-    this.corrupt.add(key, error);
+    this[CORRUPT_ARTIFACTS].add(key, error);
     return this.discard(key, entry);
   }
 
@@ -196,7 +196,7 @@ class ReadableStore implements SegmentStoreReader {
     if (this.#closing !== undefined) return {};
     let artifacts = 0;
     for (const { liveCount } of this.index.segments().values()) artifacts += liveCount;
-    return { artifacts, corrupt: this.corrupt.count };
+    return { artifacts, corrupt: this[CORRUPT_ARTIFACTS].count };
   }
 
   close(): Promise<void> {
@@ -238,7 +238,7 @@ class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder 
       // A corrupt artifact is removed first, so that it counts as absent.
       if (options.ifAbsent) await this.get(key, options);
       const result = await this.#writer.put(key, body, options);
-      this.corrupt.forget(key);
+      this[CORRUPT_ARTIFACTS].forget(key);
       return result;
     } catch (error) {
       discard(body);
@@ -253,7 +253,7 @@ class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder 
   }
 
   override stats(): StoreStats {
-    return { ...this.#writer.stats(), corrupt: this.corrupt.count };
+    return { ...this.#writer.stats(), corrupt: this[CORRUPT_ARTIFACTS].count };
   }
 
   [RECORD_READ](key: string): void {

@@ -12,6 +12,7 @@ import {
   type StoreStats,
 } from '../../contract/store.js';
 import { chunksOf, discard } from '../body.js';
+import { CorruptReports } from './corrupt-reports.js';
 import { Membership } from './membership.js';
 import { ReadReports } from './read-reports.js';
 import { interruptedListError, writerGoneError } from './remote-error.js';
@@ -30,8 +31,8 @@ export interface SharedStore extends ReadWriteStore {
   /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if this process becomes the writer while it lists */
   list(): AsyncIterable<StoreEntry>;
   /**
-   * Returns the statistics of the writer. In other processes they are up to about a second old. `corrupt` counts the artifacts that
-   * this process has found.
+   * Returns the statistics of the writer. In other processes they are up to about a second old, and `corrupt` counts only artifacts
+   * that were found while there was no writer: otherwise the writer counts them.
    */
   stats(): StoreStats;
   close(): Promise<void>;
@@ -53,12 +54,17 @@ export class ElectedStore implements SharedStore {
   readonly root: string;
   readonly #membership: Membership;
   readonly #reads: ReadReports | undefined;
+  readonly #corrupt = new CorruptReports(async (key) => {
+    const { remote } = this.#membership;
+    if (remote === undefined) throw writerGoneError();
+    await remote.check(key);
+  });
   #closing: Promise<void> | undefined;
 
   /** @param evicts whether the store evicts artifacts; if so, this process reports its reads to the writer */
   constructor(root: string, evicts: boolean, access: StoreAccess) {
     this.root = root;
-    this.#membership = new Membership(root, access);
+    this.#membership = new Membership(root, access, (key, error) => void this.#corrupt.add(key, error));
     if (evicts) this.#reads = new ReadReports((keys) => this.#membership.remote?.sendReads(keys));
   }
 
@@ -85,7 +91,7 @@ export class ElectedStore implements SharedStore {
       assertKey(key);
       assertEncodable(key);
       let bytes: Uint8Array | undefined;
-      return await this.#write(
+      const result = await this.#write(
         options.signal,
         async (writer) => {
           if (!(writer instanceof RemoteWriter)) return writer.put(key, bytes ? Readable.from([bytes]) : body, options);
@@ -96,6 +102,8 @@ export class ElectedStore implements SharedStore {
         },
         () => bytes !== undefined || !body.readableDidRead,
       );
+      this.#corrupt.forget(key);
+      return result;
     } catch (error) {
       discard(body);
       throw error;
@@ -124,9 +132,10 @@ export class ElectedStore implements SharedStore {
 
   stats(): StoreStats {
     if (this.#closing !== undefined) return {};
-    const { local, readable, remote, corruptBefore } = this.#membership;
+    const { local, readable, remote } = this.#membership;
     const own = (local ?? readable)?.stats();
-    return { ...own, ...(local === undefined && remote?.stats), corrupt: (own?.corrupt ?? 0) + corruptBefore };
+    const corrupt = (own?.corrupt ?? 0) + this.#corrupt.count;
+    return { ...own, ...(local === undefined && remote?.stats), corrupt };
   }
 
   close(): Promise<void> {

@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { errnoCode } from '../../contract/errors.js';
 import { messageOf, reportEvent } from '../../util/report-event.js';
+import { type CorruptListener, passCorruptArtifacts } from '../corrupt-artifacts.js';
 import { RemoteWriter } from './remote-writer.js';
 import type { Lock, ReadableStore, StoreAccess, WritableStore } from './store-access.js';
 import { Writer } from './writer.js';
@@ -21,20 +22,22 @@ const FAILURE_PAUSE_MS = 1000;
 export class Membership {
   readonly #root: string;
   readonly #access: StoreAccess;
+  readonly #onCorrupt: CorruptListener;
   #readable: ReadableStore | undefined;
   #local: LocalWriter | undefined;
   #remote: RemoteWriter | undefined;
   #election: Promise<void> | undefined;
   #hasStarted = false;
-  #corruptBefore = 0;
   /** Functions that end the calls of {@link changed}. */
   readonly #waiting = new Set<() => void>();
   /** Aborted by {@link close}. */
   readonly #closed = new AbortController();
 
-  constructor(root: string, access: StoreAccess) {
+  /** @param onCorrupt receives the corrupt artifacts that this process finds as a reader */
+  constructor(root: string, access: StoreAccess, onCorrupt: CorruptListener) {
     this.#root = root;
     this.#access = access;
+    this.#onCorrupt = onCorrupt;
   }
 
   /** Store to read from. Undefined while this process becomes the writer. */
@@ -45,11 +48,6 @@ export class Membership {
   /** Store of this process. Undefined if it is a reader. */
   get local(): (ReadableStore & WritableStore) | undefined {
     return this.#local?.store;
-  }
-
-  /** Number of corrupt artifacts that this process has found as a reader, if it is no longer one. */
-  get corruptBefore(): number {
-    return this.#corruptBefore;
   }
 
   /** Writer in another process. Undefined if there is none, or if it is about to end. */
@@ -142,7 +140,7 @@ export class Membership {
     });
     if (writer === undefined) return false;
     try {
-      this.#readable ??= await this.#access.openReader();
+      this.#readable ??= await this.#openReader();
     } catch (error) {
       writer.close();
       throw error;
@@ -155,6 +153,12 @@ export class Membership {
     isUsed = true;
     this.#notify();
     return true;
+  }
+
+  async #openReader(): Promise<ReadableStore> {
+    const reader = await this.#access.openReader();
+    passCorruptArtifacts(reader, this.#onCorrupt);
+    return reader;
   }
 
   #detach(writer: RemoteWriter | undefined): void {
@@ -173,7 +177,6 @@ export class Membership {
       // The reader is closed first: LMDB must not open a file twice in a process, because fcntl(2) locks belong to the process.
       const reader = this.#readable;
       this.#readable = undefined;
-      this.#corruptBefore += reader?.stats().corrupt ?? 0;
       await reader?.close();
       const store = await this.#access.openWriter();
       opened.resolve(store);
@@ -186,7 +189,7 @@ export class Membership {
       await lock?.release();
       if (lock === undefined && errnoCode(error) === 'ERR_HOTBLOB_LOCKED') return false;
       // Opens the reader again, so that artifacts can still be read.
-      if (this.#hasStarted) this.#readable ??= await this.#access.openReader();
+      if (this.#hasStarted) this.#readable ??= await this.#openReader();
       this.#notify();
       throw error;
     }

@@ -169,6 +169,8 @@ export class ReaderConnection {
       void this.#respond(run(async () => (await store).put(key, body, options)));
     } else if (request.kind === 'delete') {
       void this.#respond(run(async () => ({ existed: await (await store).delete(request.key) })));
+    } else if (request.kind === 'check') {
+      void this.#respond(run(async () => ({ exists: (await (await store).get(request.key)) !== undefined })));
     } else {
       void this.#respond(this.#attach());
     }

@@ -107,6 +107,15 @@ export class RemoteWriter {
     return existed;
   }
 
+  /**
+   * Makes the writer look up an artifact that is corrupt, so that it removes, counts and reports it.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer ends before the result arrives
+   */
+  async check(key: string): Promise<void> {
+    await this.#with((channel) => channel.request({ kind: 'check', key }));
+  }
+
   sendReads(keys: readonly string[]): void {
     this.#control.sendReads(keys);
   }

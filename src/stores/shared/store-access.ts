@@ -12,7 +12,7 @@ export interface ReadableStore {
 }
 
 /** Store of the process that writes. */
-export interface WritableStore {
+export interface WritableStore extends Pick<ReadableStore, 'get'> {
   put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
   stats(): StoreStats;

@@ -4,6 +4,8 @@ import type { PutOptions } from '../../contract/store.js';
 export type WriterRequest =
   | { readonly kind: 'attach' }
   | { readonly kind: 'delete'; readonly key: string }
+  /** Looks up an artifact that the reader has found to be corrupt. If it is, the store of the writer removes it. */
+  | { readonly kind: 'check'; readonly key: string }
   | {
       readonly kind: 'put';
       readonly key: string;

@@ -91,6 +91,7 @@ test('an upload is not sent on a connection that the writer has not accepted', a
 
 test('reads that the store cannot record, because it is closed, do not end the process', async (t) => {
   const store: WritableStore & { [RECORD_READ](key: string): void } = {
+    get: () => undefined,
     put: async () => ({ created: true }),
     delete: async () => true,
     stats: () => ({}),

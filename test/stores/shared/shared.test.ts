@@ -1,8 +1,7 @@
-import { open, readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Readable } from 'node:stream';
 import test from 'ava';
-import { clusterStats } from '../../../src/cluster/cluster-stats.js';
 import { type SharedStore, sharedStore } from '../../../src/stores/shared/store.js';
 import { bodyOf, content, put, refusal, temporaryDirectory, until } from '../fixture.js';
 import { share } from './fixture.js';
@@ -200,32 +199,6 @@ for (const kind of KINDS) {
     t.deepEqual({ ...store.stats() }, stats);
   });
 }
-
-test.serial(
-  'corrupt artifacts that a reader finds are in its statistics, also after it has become the writer',
-  async (t) => {
-    const { dir, writer, store } = await share(t, { kind: 'segments', verifyReads: true });
-    const bytes = content(BLOCK);
-    await put(store, 'key', bytes);
-    const [name = ''] = await readdir(join(dir, 'segments'));
-    const path = join(dir, 'segments', name);
-    const position = (await readFile(path)).indexOf(bytes.subarray(0, 1000));
-    const segment = await open(path, 'r+');
-    await segment.write(Buffer.alloc(10, 'x'), 0, 10, position + 100);
-    await segment.close();
-    t.is(await store.get('key'), undefined);
-    t.is(store.stats().corrupt, 1);
-    t.is((await writer.stats()).corrupt, 0);
-    const { stores } = clusterStats({ stores: { main: store } });
-    t.is((await stores.main.stats()).corrupt, 1);
-    await writer.kill();
-    await until(() => store.isWriter);
-    t.is(store.stats().corrupt, 1);
-    t.is(await store.get('key'), undefined);
-    t.is(store.stats().corrupt, 2); // found by the store of the writer, which removes it
-    t.false(await store.delete('key'));
-  },
-);
 
 test('options are checked', async (t) => {
   const dir = await temporaryDirectory(t);
