@@ -29,6 +29,7 @@ export class Child {
   readonly #worker: Worker | undefined;
   readonly #handoffs: Handoffs | undefined;
   #hasGreeted = false;
+  #onPong = (): void => {};
   #servingSince: number | undefined;
 
   constructor(place: number, onMessage: OnMessage) {
@@ -47,7 +48,8 @@ export class Child {
         const message = unwrap<FromProcess>(value);
         if (message === undefined) return;
         if (message.type === 'hello') this.#hasGreeted = true;
-        if (message.type === 'failed') reject(restoreError(message.error));
+        if (message.type === 'pong') this.#onPong();
+        else if (message.type === 'failed') reject(restoreError(message.error));
         else if (message.type === 'listening') {
           this.#servingSince = performance.now();
           resolve(message.info);
@@ -82,6 +84,19 @@ export class Child {
 
   answerPort(id: number, result: Extract<ToProcess, { type: 'port' }>['result'], socket?: BoundSocket): void {
     this.send({ type: 'port', id, result }, socket);
+  }
+
+  /** Resolves to false if the process does not respond within `timeoutMs`, for example because it was stopped by SIGSTOP. */
+  responds(timeoutMs: number): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => resolve(false), timeoutMs);
+      this.#onPong = () => {
+        clearTimeout(timer);
+        resolve(true);
+      };
+      void this.ended.then(this.#onPong); // there is nothing to wait for
+      this.send({ type: 'ping' });
+    });
   }
 
   /** Asks the process to complete its requests and end. Kills the process after `timeoutMs`. */

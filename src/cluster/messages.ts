@@ -14,6 +14,8 @@ export type FromProcess =
   | { readonly type: 'failed'; readonly error: ErrorFields }
   /** The process was asked to end, for example by SIGTERM, and waits for a replacement. */
   | { readonly type: 'leave' }
+  /** Answer to `ping`. */
+  | { readonly type: 'pong' }
   /** Current statistics. If the parent has asked for them, `id` is that of its message. */
   | { readonly type: 'stats'; readonly id: number | undefined; readonly snapshot: Snapshot }
   /** Asks for the statistics of all processes. The answer is `totals`. */
@@ -29,6 +31,8 @@ export type ToProcess =
   /** Answer to `listen`. If the kernel distributes the connections, a handle of the port is sent with it. */
   | { readonly type: 'port'; readonly id: number; readonly result: PortAddress | ErrorFields }
   | { readonly type: 'drain'; readonly reason: CloseReason }
+  /** Asks for `pong`. */
+  | { readonly type: 'ping' }
   /** Asks for `stats`. */
   | { readonly type: 'stats'; readonly id: number }
   | { readonly type: 'totals'; readonly id: number; readonly totals: ClusterTotals };

@@ -19,6 +19,9 @@ export function runChild(start: StartProcess): void {
         if (!isEnding) void end(message.reason);
         isEnding = true;
         break;
+      case 'ping':
+        link.post({ type: 'pong' });
+        break;
       case 'stats':
         void reporter.report(message.id);
         break;

@@ -220,13 +220,34 @@ export class Supervisor {
     while (this.#isRestartRequested && !this.#isStopping) {
       this.#isRestartRequested = false;
       count = 0;
+      const killed = await this.#killUnresponsive();
+      const results = await Promise.all(Array.from(killed, (place) => this.#succeed(place, true)));
       for (const place of this.#places) {
-        const result = await this.#succeed(place);
-        if (result === 'failed') break;
-        if (result === 'replaced') count++;
+        if (results.includes('failed')) break;
+        if (!killed.has(place)) results.push(await this.#succeed(place));
       }
+      count = results.filter((result) => result === 'replaced').length;
     }
     return count;
+  }
+
+  /**
+   * Kills the processes that do not respond, for example because they were stopped. Returns their places. A stopped writer keeps the
+   * lock of its store, so no successor of another process could open the store.
+   */
+  async #killUnresponsive(): Promise<Set<Place>> {
+    const killed = new Set<Place>();
+    const check = async (place: Place): Promise<void> => {
+      const { current } = place;
+      if (current === undefined || (await current.responds(this.#killAfterMs)) || this.#isStopping) return;
+      const action = `did not respond within ${this.#killAfterMs / 1000} s and was killed; starting another`;
+      this.#options.onProblem(`process ${current.pid} ${action}`);
+      current.kill();
+      await current.ended;
+      killed.add(place);
+    };
+    await Promise.all(this.#places.map(check));
+    return killed;
   }
 
   async #replaceLeaving(child: Child): Promise<void> {
@@ -235,11 +256,11 @@ export class Supervisor {
     if (place !== undefined && place.successor === undefined && !child.isClosing) await this.#succeed(place);
   }
 
-  /** Replaces the process of a place while it serves. */
-  async #succeed(place: Place): Promise<Succession> {
+  /** Replaces the process of a place while it serves, or after {@link #killUnresponsive} has killed it. */
+  async #succeed(place: Place, wasKilled = false): Promise<Succession> {
     if (this.#isStopping) return 'failed';
     const previous = place.current;
-    if (previous === undefined || place.successor !== undefined) {
+    if ((previous === undefined && !wasKilled) || place.successor !== undefined) {
       place.isOutdated = true;
       place.retry?.();
       return 'later';
@@ -254,17 +275,22 @@ export class Supervisor {
       if (this.#isStopping) return 'failed';
       const problem = `${successor.name} could not start: ${messageOf(error)}`;
       if (place.current === undefined) void this.#recover(place, problem, 0);
-      else this.#options.onProblem(`${problem}; process ${previous.pid} continues`);
+      else this.#options.onProblem(`${problem}; process ${place.current.pid} continues`);
       return 'failed';
     }
     place.successor = undefined;
     place.current = successor;
-    await this.#close(previous, 'replaced');
+    if (previous !== undefined) await this.#close(previous, 'replaced');
     return place.isOutdated ? this.#succeed(place) : 'replaced';
   }
 
   #close(child: Child, reason: 'shutdown' | 'replaced'): Promise<void> {
-    return child.close(reason, this.#options.shutdownTimeoutMs + MARGIN_MS);
+    return child.close(reason, this.#killAfterMs);
+  }
+
+  /** Time in milliseconds after which a process is killed that has been asked to end, or to respond. */
+  get #killAfterMs(): number {
+    return this.#options.shutdownTimeoutMs + MARGIN_MS;
   }
 
   get #isStopping(): boolean {

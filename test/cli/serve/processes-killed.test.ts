@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import test from 'ava';
 import { temporaryDirectory } from '../../helpers/files.js';
 import { until } from '../../helpers/poll.js';
+import { writerOf } from '../../helpers/store-writer.js';
 import {
   get,
   isAlive,
@@ -215,3 +216,22 @@ test('a second SIGTERM ends all processes at once', async (t) => {
   t.true(['ECONNRESET', 503].includes(await ended));
   await until('the processes have ended', () => !pids.some(isAlive), 5000);
 });
+
+for (const store of ['directory', 'segments']) {
+  test(`SIGHUP kills and replaces a writer that is stopped: ${store}`, async (t) => {
+    const server = await startProcesses(t, ['--store', store, '--shutdown-timeout', '0']);
+    const before = await server.pids();
+    const writer = writerOf(server.dir, before) ?? 0;
+    t.true(before.includes(writer));
+    process.kill(writer, 'SIGSTOP');
+    server.child.kill('SIGHUP');
+    await until('the restart is reported', () => server.errors.length === 2);
+    t.deepEqual(server.errors, [
+      `hotblob: process ${writer} did not respond within 10 s and was killed; starting another`,
+      'hotblob: restarted: 2 of 2 processes were replaced',
+    ]);
+    t.deepEqual(before.filter(isAlive), []);
+    t.is((await fetch(`${server.url}/key`, { method: 'PUT', body: 'ten bytes.' })).status, 200);
+    t.is((await server.pids()).length, 2);
+  });
+}
