@@ -16,6 +16,8 @@ export interface CommandOptions {
   readonly tls?: boolean;
   /** Value of `--max-size`. */
   readonly maxSize?: string;
+  /** Value of `--processes`. */
+  readonly processes?: number;
   /** Environment variables in addition to those of this process. */
   readonly environment?: Readonly<Record<string, string>>;
 }
@@ -29,15 +31,18 @@ export class Command {
   readonly #tls: Certificate | undefined;
   #child: ChildProcess | undefined;
   #clients: readonly RunningServer[] = [];
+  /** Value of `performance.now()` until which requests could fail. */
+  #disturbedUntil = 0;
 
   /** Starts the process. The store is in a directory of its name below `directory`. */
   static async start(
     directory: string,
     store: 'segments' | 'directory',
-    { tls = false, maxSize, environment = {} }: CommandOptions = {},
+    { tls = false, maxSize, processes, environment = {} }: CommandOptions = {},
   ): Promise<Command> {
     const args = ['--dir', `${directory}/${store}`, '--store', store, '--port', '0'];
     if (maxSize !== undefined) args.push('--max-size', maxSize);
+    if (processes !== undefined) args.push('--processes', String(processes));
     const pair = tls ? await certificate() : undefined;
     if (pair !== undefined) {
       await writeFile(`${directory}/cert.pem`, pair.cert);
@@ -64,10 +69,33 @@ export class Command {
     return this.#clients;
   }
 
-  /** Sends a signal, waits for the exit, and starts the process again. Resolves to the exit code or signal. */
-  async restart(signal: 'SIGTERM' | 'SIGKILL'): Promise<number | string> {
-    const outcome = await this.stop(signal);
-    await this.#launch();
+  /** Whether requests that began at `since`, a value of `performance.now()`, can have failed, because processes were stopped. */
+  isDisturbedSince(since: number): boolean {
+    return this.#disturbedUntil >= since;
+  }
+
+  /** Runs a task that makes requests fail until it is complete. */
+  async disturb(task: () => Promise<void>): Promise<void> {
+    this.#disturbedUntil = Number.POSITIVE_INFINITY;
+    await task();
+    this.#disturbedUntil = performance.now();
+  }
+
+  /**
+   * Sends a signal, waits for the exit, and starts the process again. Resolves to the exit code or signal.
+   *
+   * @param onStopped called before the process is started again
+   */
+  async restart(
+    signal: 'SIGTERM' | 'SIGKILL',
+    onStopped: () => Promise<void> = async () => {},
+  ): Promise<number | string> {
+    let outcome: number | string = '';
+    await this.disturb(async () => {
+      outcome = await this.stop(signal);
+      await onStopped();
+      await this.#launch();
+    });
     return outcome;
   }
 
@@ -82,14 +110,26 @@ export class Command {
     return child.exitCode ?? child.signalCode ?? '';
   }
 
-  /** Returns the anonymous memory of the process in bytes. */
-  anonymousBytes(): number {
-    const status = readFileSync(`/proc/${this.#running().pid}/status`, 'latin1');
+  /** Process id of the process, which is the parent of the others with `processes`. */
+  get pid(): number {
+    return this.#running().pid ?? 0;
+  }
+
+  /** Returns the process ids of the processes that this process has started. */
+  children(): number[] {
+    const { pid } = this;
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'latin1');
+    return text.split(' ').filter(Boolean).map(Number);
+  }
+
+  /** Returns the anonymous memory of the process, or of another one, in bytes. */
+  anonymousBytes(pid = this.pid): number {
+    const status = readFileSync(`/proc/${pid}/status`, 'latin1');
     return Number(/^RssAnon:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
   }
 
   descriptors(): number {
-    return readdirSync(`/proc/${this.#running().pid}/fd`).length;
+    return readdirSync(`/proc/${this.pid}/fd`).length;
   }
 
   #running(): ChildProcess {

@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
+import { existsSync } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { setTimeout as wait } from 'node:timers/promises';
 import test, { type ExecutionContext } from 'ava';
@@ -9,6 +11,7 @@ import { until } from '../helpers/poll.js';
 import { randomNumbers } from '../helpers/random.js';
 import { Command } from './command.js';
 import { artifact } from './soak/artifacts.js';
+import { killRepeatedly, untilWhole } from './soak/kills.js';
 import { check, Ledger, work } from './soak/worker.js';
 import { faultTable } from './table.js';
 
@@ -16,6 +19,8 @@ import { faultTable } from './table.js';
 const MINUTES = Number(process.env.SOAK_MINUTES ?? 0.5);
 const MAX_SLOPE = MIB;
 const WORKERS = 4;
+/** Line on stderr that a kill can cause. */
+const EXPECTED_LINE = /ended \(SIGKILL\)|upload failed/;
 
 const { fault } = faultTable(test, 'Soak test', ['load', 'store', 'connections'], {
   atOnce: true,
@@ -32,6 +37,20 @@ for (const [store, tls] of [
       tls ? 'TLS' : 'plain',
     ],
     (t) => soak(t, store, tls),
+  );
+}
+
+for (const [store, tls] of [
+  ['segments', false],
+  ['directory', true],
+] as const) {
+  fault(
+    [
+      'the same over two processes without evictions, while a process, the writer, both processes or the parent are killed at random moments',
+      store,
+      tls ? 'TLS' : 'plain',
+    ],
+    (t) => soakProcesses(t, store, tls),
   );
 }
 
@@ -79,11 +98,52 @@ async function soak(t: ExecutionContext, store: 'segments' | 'directory', tls: b
   await until('as many descriptors are open as at the start', () => command.descriptors() <= maxDescriptors, 120_000);
   t.is(await command.stop('SIGTERM'), 0);
   t.is(command.stderr, '');
-  if (store === 'segments') {
-    const { status, stdout } = spawnSync(process.execPath, ['dist/cli.js', 'verify', `${directory}/segments`]);
-    t.is(status, 0, stdout.toString());
-  }
+  assertIntact(t, directory, store);
   return 'every response is correct; memory is flat in the second half; as many descriptors as at the start; no output on stderr';
+}
+
+/** A run with the same SOAK_SEED has the same kills at the same times. */
+async function soakProcesses(t: ExecutionContext, store: 'segments' | 'directory', tls: boolean): Promise<string> {
+  const length = MINUTES * 60_000;
+  t.timeout(length + 240_000);
+  const seed = Number(process.env.SOAK_SEED ?? randomInt(2 ** 31));
+  t.log(`SOAK_SEED=${seed}`);
+  const random = randomNumbers(seed);
+  const directory = await temporaryDirectory(t);
+  const command = await Command.start(directory, store, { tls, processes: 2 });
+  t.teardown(() => command.stop('SIGKILL'));
+  await untilWhole(command);
+  const descriptorsAtStart = command.descriptors();
+  const ledger = new Ledger();
+  const endsAt = performance.now() + length;
+  const isFinished = () => performance.now() >= endsAt;
+  const workers = Array.from({ length: WORKERS }, (_, index) =>
+    work(t, command, ledger, index % 2 === 0 ? 1 : 2, randomNumbers(seed + index + 1), isFinished),
+  );
+  const memory = sampleMemory(command, isFinished);
+  const kills = await killRepeatedly(command, `${directory}/${store}`, random, isFinished);
+  await Promise.all(workers);
+  await assertStored(command, ledger);
+  t.deepEqual(ledger.failures, []);
+  t.is(ledger.evicted, 0, 'acknowledged artifacts that are missing');
+  const { hits, uploads, disconnects, unacknowledged } = ledger;
+  t.true(Math.min(hits / 10, uploads, disconnects) > 5 * MINUTES, JSON.stringify({ hits, uploads, disconnects }));
+  t.log(`${hits} hits, ${uploads} uploads, ${unacknowledged.length} failed uploads, ${disconnects} disconnects`);
+  t.log('kills:', kills);
+  t.log(`memory of all processes in MiB, each minute: ${(await memory).join(' ')}`);
+  for (const client of command.clients) if (client.version === 2) sessionOf(client).destroy();
+  // The parent has the sockets of the port, and the streams and the channel of each process.
+  t.true(command.descriptors() <= descriptorsAtStart, `${command.descriptors()} descriptors`);
+  const children = command.children();
+  t.is(await command.stop('SIGTERM'), 0);
+  t.deepEqual(
+    children.filter((pid) => existsSync(`/proc/${pid}`)),
+    [],
+  );
+  const unexpected = command.stderr.split('\n').filter((line) => line !== '' && !EXPECTED_LINE.test(line));
+  t.deepEqual(unexpected, []);
+  assertIntact(t, directory, store);
+  return 'every response is correct; every acknowledged artifact is stored; no process is left';
 }
 
 async function evictFiles(directory: string): Promise<void> {
@@ -97,7 +157,7 @@ async function evictFiles(directory: string): Promise<void> {
   }
 }
 
-/** Downloads every acknowledged artifact once more. */
+/** Downloads every acknowledged artifact once more, and what other uploads have left. */
 async function assertStored(command: Command, ledger: Ledger): Promise<void> {
   const [server] = command.clients;
   if (server === undefined) throw new Error('not started');
@@ -105,6 +165,34 @@ async function assertStored(command: Command, ledger: Ledger): Promise<void> {
     const expected = artifact(n);
     check(server, ledger, expected, await request(server, { path: expected.path }));
   }
+  for (const n of ledger.unacknowledged) {
+    const expected = artifact(n);
+    const response = await request(server, { path: expected.path });
+    if (response.status !== 404) check(server, ledger, expected, response);
+  }
+}
+
+function assertIntact(t: ExecutionContext, directory: string, store: 'segments' | 'directory'): void {
+  if (store !== 'segments') return;
+  const { status, stdout } = spawnSync(process.execPath, ['dist/cli.js', 'verify', `${directory}/segments`]);
+  t.is(status, 0, stdout.toString());
+}
+
+/** Resolves to the anonymous memory of all processes of the server in MiB, once a minute until `isFinished` returns true. */
+async function sampleMemory(command: Command, isFinished: () => boolean): Promise<number[]> {
+  const samples: number[] = [];
+  for (let second = 0; !isFinished(); second++) {
+    if (second % 60 === 0) {
+      try {
+        const bytes = [command.pid, ...command.children()].map((pid) => command.anonymousBytes(pid));
+        samples.push(Math.round(bytes.reduce((sum, each) => sum + each, 0) / MIB));
+      } catch {
+        second--; // a process has just been killed
+      }
+    }
+    await wait(1000);
+  }
+  return samples;
 }
 
 /** Returns bytes per minute: the median of the slopes between all pairs of samples (Theil-Sen), which ignores single peaks. */

@@ -1,7 +1,7 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
-import { request, sessionOf } from '../../helpers/client.js';
-import { startPaused } from '../../helpers/paused.js';
+import { type Request, type Response, request, sessionOf } from '../../helpers/client.js';
+import { type PausedDownload, startPaused } from '../../helpers/paused.js';
 import type { RunningServer } from '../../helpers/servers.js';
 import type { Command } from '../command.js';
 import { artifact, bodyOf, type SoakArtifact } from './artifacts.js';
@@ -12,6 +12,8 @@ export class Ledger {
   readonly stored: number[] = [];
   next = 0;
   hits = 0;
+  /** Numbers of uploads without an acknowledgement: the artifact is stored completely, or not at all. */
+  readonly unacknowledged: number[] = [];
   /** Acknowledged artifacts that are missing, because they were evicted. */
   evicted = 0;
   uploads = 0;
@@ -34,15 +36,33 @@ export async function work(
   while (!isFinished()) {
     const server = command.clients.find((each) => each.version === version);
     if (server !== undefined) {
+      const since = performance.now();
       try {
         await choose(random)(t, server, ledger, random);
       } catch (error) {
-        // Ignored if the server was stopped in the meantime.
-        if (command.clients.includes(server)) ledger.failures.push(`${server.kind}: ${error}`);
+        // Ignored if processes were stopped in the meantime. A wrong response is no exception, and is never ignored.
+        if (!command.isDisturbedSince(since)) ledger.failures.push(`${server.kind}: ${error}`);
       }
     }
     await wait(2 * random() * PAUSE_MS);
   }
+}
+
+/** Sends a request. Rejects if the server is unavailable. */
+async function send(server: RunningServer, options: Request): Promise<Response> {
+  const response = await request(server, options);
+  assertAvailable(response.status, options.path);
+  return response;
+}
+
+async function pause(t: ExecutionContext, server: RunningServer, path: string): Promise<PausedDownload> {
+  const download = await startPaused(t, server, path);
+  assertAvailable(download.status, path);
+  return download;
+}
+
+function assertAvailable(status: number, path: string | undefined): void {
+  if (status === 503) throw new Error(`503 for ${path}`);
 }
 
 type Step = (t: ExecutionContext, server: RunningServer, ledger: Ledger, random: () => number) => Promise<void>;
@@ -70,11 +90,11 @@ function choose(random: () => number): Step {
 async function upload(_t: ExecutionContext, server: RunningServer, ledger: Ledger): Promise<void> {
   const target = artifact(ledger.next++);
   const headers = { 'content-type': 'application/octet-stream' };
-  const { status } = await request(server, {
-    method: target.uploadMethod,
-    path: target.path,
-    headers,
-    body: bodyOf(target.n),
+  const body = bodyOf(target.n);
+  const uploading = send(server, { method: target.uploadMethod, path: target.path, headers, body });
+  const { status } = await uploading.catch((error: unknown) => {
+    ledger.unacknowledged.push(target.n);
+    throw error;
   });
   if (status < 200 || status > 299) ledger.failures.push(`${server.kind}: ${status} for the upload of ${target.path}`);
   ledger.stored.push(target.n);
@@ -95,7 +115,7 @@ async function download(
   random: () => number,
 ): Promise<void> {
   const target = randomStored(ledger, random);
-  if (target !== undefined) check(server, ledger, target, await request(server, { path: target.path }));
+  if (target !== undefined) check(server, ledger, target, await send(server, { path: target.path }));
 }
 
 /** Compares every byte of a response. An artifact that is missing counts as evicted. */
@@ -122,7 +142,7 @@ async function range(_t: ExecutionContext, server: RunningServer, ledger: Ledger
   const start = Math.floor(random() * (target.size - 1));
   const end = start + 1 + Math.floor(random() * (target.size - start - 1));
   const headers = { range: `bytes=${start}-${end - 1}` };
-  const { status, body } = await request(server, { path: target.path, headers });
+  const { status, body } = await send(server, { path: target.path, headers });
   if (status === 404) return;
   ledger.hits++;
   if (status !== 206 || !body.equals(bodyOf(target.n).subarray(start, end))) {
@@ -140,16 +160,16 @@ async function revalidate(
 ): Promise<void> {
   const target = randomStored(ledger, random);
   if (target === undefined) return;
-  const { status, headers } = await request(server, { method: 'HEAD', path: target.path });
+  const { status, headers } = await send(server, { method: 'HEAD', path: target.path });
   if (status === 404) return;
-  const again = await request(server, { path: target.path, headers: { 'if-none-match': headers.etag } });
+  const again = await send(server, { path: target.path, headers: { 'if-none-match': headers.etag } });
   if (status !== 200 || ![304, 404].includes(again.status)) {
     ledger.failures.push(`${server.kind}: ${status}, then ${again.status} for a revalidation of ${target.path}`);
   }
 }
 
 async function miss(_t: ExecutionContext, server: RunningServer, ledger: Ledger, random: () => number): Promise<void> {
-  const { status } = await request(server, { path: artifact(10_000_000 + Math.floor(random() * 1e6)).path });
+  const { status } = await send(server, { path: artifact(10_000_000 + Math.floor(random() * 1e6)).path });
   if (status !== 404) ledger.failures.push(`${server.kind}: ${status} for a miss`);
 }
 
@@ -162,7 +182,7 @@ async function disconnectDownload(
 ): Promise<void> {
   const target = randomStored(ledger, random);
   if (target === undefined) return;
-  const download = await startPaused(t, server, target.path);
+  const download = await pause(t, server, target.path);
   if (target.size > 0 && download.status === 200) await download.leaveAfter(Math.ceil(target.size * random()));
   else download.leave();
   ledger.disconnects++;
@@ -193,7 +213,7 @@ async function disconnectUpload(
     signal: disconnect.signal,
   }).catch(() => {});
   if (separate.version === 2) sessionOf(separate).destroy();
-  const { status } = await request(server, { path: target.path });
+  const { status } = await send(server, { path: target.path });
   if (status !== 404) ledger.failures.push(`${server.kind}: ${status} for an aborted upload`);
   ledger.disconnects++;
 }
@@ -207,7 +227,7 @@ async function readSlowly(
 ): Promise<void> {
   const target = randomStored(ledger, random);
   if (target === undefined) return;
-  const { status, finish, leave: close } = await startPaused(t, server, target.path);
+  const { status, finish, leave: close } = await pause(t, server, target.path);
   await wait(2000 * random());
   check(server, ledger, target, { status, body: await finish() });
   close();
