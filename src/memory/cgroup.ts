@@ -27,7 +27,7 @@ interface Mount {
 /**
  * Finds the cgroup to which the kernel charges the memory of this process. Reads /proc/self/cgroup and
  * /proc/self/mountinfo (proc(5), cgroups(7)). The kernel attaches the memory controller to v1 or to v2, never to both.
- * The version in use is therefore the one that has limit files in the cgroup of the process or in an ancestor. Hybrid
+ * Therefore only the version in use has limit files in the cgroup of the process or in an ancestor. Hybrid
  * hosts mount v2 as well, but without limit files.
  *
  * @returns `undefined` if neither the cgroup nor an ancestor has a readable limit, for example in the root cgroup of v2

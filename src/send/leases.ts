@@ -101,8 +101,8 @@ export class Leases {
    * Returns the body of an immutable artifact, if it is kept in memory or can be kept from now on. The caller calls
    * `release` once, when nothing reads the body any more.
    *
-   * @param copier connection that copies what is written to it, as TLS does. The copy counts like a buffer on loan to it. If no
-   *   such buffer is available, returns undefined
+   * @param copier connection that copies the written bytes, as TLS does. The copy counts like a buffer on loan to the connection.
+   *   If no such buffer is available, returns undefined
    */
   acquireBody(region: ArtifactRegion, copier?: Connection): BodyLease | undefined {
     let body = this.#bodies.get(region);

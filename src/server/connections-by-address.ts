@@ -70,9 +70,10 @@ export class ConnectionsByAddress {
   }
 
   /**
-   * Returns the connection to close for another one: one that is idle, or else one whose client keeps the server waiting. Of
-   * these, it is the longest idle or waiting one of the address with the most connections. If the connections of the largest
-   * addresses are busy, it is one of those that have been unused for longest. Returns `undefined` if all are busy.
+   * Returns the connection to close for another one: an idle connection or, if none is idle, a connection whose client keeps the
+   * server waiting. Of the address with the most connections, it is the connection that has been idle or waiting longest. If
+   * the connections of the largest addresses are busy, it is a connection that has been unused longest. Returns `undefined` if
+   * all are busy.
    */
   leastUsed(): ServerConnection | undefined {
     let waiting: { readonly connection: ServerConnection; readonly since: number; readonly size: number } | undefined;

@@ -1,4 +1,4 @@
-/** Binary heap: a queue whose next item is one that is before all others. */
+/** Binary heap: a queue whose next item is the first by the given order. */
 export class Heap<T> {
   readonly #isBefore: (a: T, b: T) => boolean;
   readonly #items: T[] = [];

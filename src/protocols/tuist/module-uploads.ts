@@ -54,7 +54,7 @@ const TARGET_NAME = 'upload.json';
 const PART_NAME = /^part-(\d+)$/;
 /**
  * Matches the name of an upload's directory. If the process crashes, a directory that was being created remains as
- * `<id>.new`, and one that was being removed as `<id>.old`. Entries with other names are never removed.
+ * `<id>.new`, and a directory that was being removed remains as `<id>.old`. Entries with other names are never removed.
  */
 const UPLOAD_NAME = /^[0-9a-f]{32}(?:\.new|\.old)?$/;
 

@@ -151,8 +151,8 @@ export async function isSegmentStore(dir: string): Promise<boolean> {
 }
 
 /**
- * Returns whether `dir` contains a segment store, or one that is emptied when it is opened: its index may be missing, because
- * the system crashed with `durability: 'none'`.
+ * Returns whether `dir` contains a segment store. This includes a store that is emptied when it is opened: if the system crashed
+ * with `durability: 'none'`, the index may be missing.
  */
 export async function holdsSegmentStore(dir: string): Promise<boolean> {
   if (await isSegmentStore(dir)) return true;

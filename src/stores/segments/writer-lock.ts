@@ -148,7 +148,7 @@ type LockDatabase = RootDatabase<Owner, string>;
 
 /** Returns the recorded owner of a lock. It may have ended. Changes nothing. */
 async function findOwner(directory: string, name: string): Promise<Owner | undefined> {
-  // An empty file is one that a process has just created: LMDB cannot open it for reading only.
+  // A process that has just created the file has not written to it yet. LMDB cannot open an empty file for reading only.
   const { size } = await stat(join(directory, `${name}.mdb`)).catch(() => ({ size: 0 }));
   if (size === 0) return undefined;
   let owner: Owner | undefined;

@@ -13,7 +13,7 @@ import { SpoolReader } from './spool-reader.js';
 
 /**
  * Maximum distance between the received bytes and the start of a range that waits for them. A range that starts further
- * ahead gets a request of its own, because waiting would take too long.
+ * ahead is requested separately, because waiting would take too long.
  */
 const MAX_AHEAD_BYTES = 4 * 1024 * 1024;
 /** Time after the lookup at which an artifact without a reader is cancelled. */
