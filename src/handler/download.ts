@@ -6,9 +6,9 @@ import { httpDate } from '../http/http-date.js';
 import { type PlannedBody, plan, type Representation } from '../http/plan.js';
 import type { OpenFile } from '../page-cache/open-file.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
-import { MAX_KEPT_BYTES } from '../send/body-cache.js';
+import { type Body, MAX_KEPT_BYTES } from '../send/body-cache.js';
 import { type FilePolicy, FileSource } from '../send/file-source.js';
-import type { BodyLease, Leases } from '../send/leases.js';
+import type { Leases } from '../send/leases.js';
 import { send, sendBytes } from '../send/send.js';
 import type { Source, Transfer } from '../send/source.js';
 import { StreamSource } from '../send/stream-source.js';
@@ -106,7 +106,7 @@ export class Download {
       const offset = artifact.offset ?? 0;
       const { size } = representation;
       const transfer = this.#transfer(exchange, record);
-      const body = this.#bodyInMemory(transfer, artifact, file, offset, size);
+      const body = this.#bodyInMemory(artifact, file, offset, size);
       if (body !== undefined) return sendBytes(transfer, body.memory, planned, body);
       const end = offset + (planned.range?.end ?? size);
       const region = { file, end, size, immutable: artifact.immutable === true, isPart: artifact.length !== undefined };
@@ -117,16 +117,10 @@ export class Download {
     }
   }
 
-  #bodyInMemory(
-    { exchange, connection }: Transfer,
-    artifact: FileArtifact,
-    file: OpenFile,
-    offset: number,
-    length: number,
-  ): BodyLease | undefined {
+  #bodyInMemory(artifact: FileArtifact, file: OpenFile, offset: number, length: number): Body | undefined {
     if (length > MAX_KEPT_BYTES || artifact.immutable !== true || this.#policy.only !== undefined) return undefined;
     const version = artifact.length === undefined ? file.etags.immutable : undefined;
-    return this.#leases.acquireBody({ file, offset, length, version }, exchange.plain ? undefined : connection);
+    return this.#leases.acquireBody({ file, offset, length, version });
   }
 
   #answerBytes(exchange: Exchange, artifact: BytesArtifact, record: ResponseRecord): Promise<DownloadOutcome> {

@@ -1,6 +1,10 @@
+import type { PooledBuffer } from './buffer-pool.js';
 import type { Source, Transfer, Window } from './source.js';
 
-/** Source of an artifact whose bytes are in memory. */
+/**
+ * Source of an artifact whose bytes are in memory. Over TLS, the copy that TLS makes of a window counts towards the limit of the
+ * buffer pool.
+ */
 export class BytesSource implements Source {
   readonly #transfer: Transfer;
   readonly #bytes: Uint8Array;
@@ -15,24 +19,46 @@ export class BytesSource implements Source {
     this.#lease = lease;
   }
 
-  next(position: number, length: number): Window {
-    const { connection } = this.#transfer;
+  next(position: number, length: number): Window | Promise<Window> {
+    const { exchange, connection, leases } = this.#transfer;
     const windowBytes = connection.availableBytes(length);
-    const sharedBytes = connection.reserve(windowBytes);
-    this.#users++;
-    return {
-      chunks: [this.#bytes.subarray(position, position + windowBytes)],
-      length: windowBytes,
-      source: 'bytes',
-      release: () => {
-        connection.release(windowBytes, sharedBytes);
-        this.#release();
-      },
-    };
+    if (leases.countCopy(exchange, connection, windowBytes)) {
+      const bytes = this.#bytes.subarray(position, position + windowBytes);
+      return this.#window(bytes, () => leases.uncountCopy(exchange, connection, windowBytes));
+    }
+    return leases.waitForBuffer(exchange, connection, length).then((buffer) => this.#copy(buffer, position, length));
   }
 
   close(): void {
     this.#release();
+  }
+
+  /** Returns a window in a pooled buffer. A response that waits gets one when others have returned theirs. */
+  #copy(buffer: PooledBuffer, position: number, length: number): Window {
+    const { exchange, connection, leases } = this.#transfer;
+    const { memory } = buffer;
+    const windowBytes = Math.min(connection.availableBytes(length), memory.byteLength);
+    memory.set(this.#bytes.subarray(position, position + windowBytes));
+    return this.#window(memory.subarray(0, windowBytes), () =>
+      leases.releaseBuffer(connection, buffer, exchange.tracked),
+    );
+  }
+
+  #window(bytes: Uint8Array, release: () => void): Window {
+    const { connection } = this.#transfer;
+    const { byteLength: length } = bytes;
+    const sharedBytes = connection.reserve(length);
+    this.#users++;
+    return {
+      chunks: [bytes],
+      length,
+      source: 'bytes',
+      release: () => {
+        connection.release(length, sharedBytes);
+        release();
+        this.#release();
+      },
+    };
   }
 
   #release(): void {

@@ -20,12 +20,6 @@ const IDLE_CHECK_MS = 1000;
 /** Number of checks after which an idle buffer or body is freed: about 30 s. */
 const MAX_IDLE_CHECKS = 30;
 
-/** Body on loan to a response. */
-export interface BodyLease {
-  readonly memory: Buffer;
-  release(): void;
-}
-
 /** Current use and limits of {@link Leases}. `HandlerStats` describes the fields. */
 interface LeaseStats {
   readonly mappedBytes: number;
@@ -100,11 +94,8 @@ export class Leases {
   /**
    * Returns the body of an immutable artifact, if it is kept in memory or can be kept from now on. The caller calls
    * `release` once, when nothing reads the body any more.
-   *
-   * @param copier connection that copies the written bytes, as TLS does. The copy counts like a buffer on loan to the connection.
-   *   If no such buffer is available, returns undefined
    */
-  acquireBody(region: ArtifactRegion, copier?: Connection): BodyLease | undefined {
+  acquireBody(region: ArtifactRegion): Body | undefined {
     let body = this.#bodies.get(region);
     if (body === undefined) {
       if (this.pressure.level !== 'normal') return undefined;
@@ -112,20 +103,19 @@ export class Leases {
       if (body === undefined) return undefined;
     }
     body.retain();
-    return copier === undefined ? body : this.#countCopy(body, copier);
+    return body;
   }
 
-  #countCopy(body: Body, copier: Connection): BodyLease | undefined {
-    const { memory } = body;
-    if (!this.#pool.count(copier, memory.byteLength)) {
-      body.release();
-      return undefined;
-    }
-    const release = (): void => {
-      this.#pool.uncount(copier, memory.byteLength);
-      body.release();
-    };
-    return { memory, release };
+  /**
+   * Counts the copy that TLS makes of `bytes` bytes in memory like a buffer on loan. Plain connections copy nothing. Returns
+   * false and counts nothing if no buffer of this size is available now. Otherwise, the caller calls {@link uncountCopy} once.
+   */
+  countCopy({ plain }: Exchange, connection: Connection, bytes: number): boolean {
+    return plain || this.#pool.count(connection, bytes);
+  }
+
+  uncountCopy({ plain }: Exchange, connection: Connection, bytes: number): void {
+    if (!plain) this.#pool.uncount(connection, bytes);
   }
 
   /** See {@link BufferPool.acquire}. */

@@ -83,17 +83,19 @@ export function sendBytes(
   planned: PlannedBody,
   lease?: { release(): void },
 ): Promise<'answered'> {
-  const { exchange, connection, record } = transfer;
+  const { exchange, connection, leases, record } = transfer;
   const { status, headers, range } = planned;
   const isWhole = range === undefined || range.end - range.start === bytes.byteLength;
   const length = range === undefined ? bytes.byteLength : range.end - range.start;
   const maxBytes = Math.max(SMALL_BYTES, connection.firstWindow);
-  if (length === 0 || length > maxBytes || connection.availableBytes(length) < length) {
+  const fits = length > 0 && length <= maxBytes && connection.availableBytes(length) >= length;
+  if (!fits || !leases.countCopy(exchange, connection, length)) {
     return send(transfer, new BytesSource(transfer, bytes, lease), planned, 0);
   }
   const sharedBytes = connection.reserve(length);
   const release = (): void => {
     connection.release(length, sharedBytes);
+    leases.uncountCopy(exchange, connection, length);
     lease?.release();
   };
   const fail = (error: unknown): never => {

@@ -4,12 +4,13 @@ import test, { type ExecutionContext } from 'ava';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import { releaseFile } from '../../src/page-cache/release-file.js';
+import { request } from '../helpers/client.js';
 import { FakeExchange } from '../helpers/exchange.js';
 import { assertAllBack, assertBytes, filesOf, openFileSite, responsesOf, WIRES } from '../helpers/file-site.js';
 import { KIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
 import { startPaused } from '../helpers/paused.js';
 import { settled, until } from '../helpers/poll.js';
-import type { Middleware } from '../helpers/servers.js';
+import { type Middleware, startServer } from '../helpers/servers.js';
 
 for (const kind of WIRES) {
   test(`${kind}: a small immutable artifact is sent from memory from its second request on`, async (t) => {
@@ -105,6 +106,52 @@ test('over TLS, responses wait if the copies that TLS makes of bodies have reach
   for (const client of writing) client.leave();
   await until('the others are served', () => clients.some((client) => client.isWriting && !writing.includes(client)));
   for (const client of clients) client.leave();
+  await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
+});
+
+for (const [name, length, waiting] of [
+  ['small', 4 * KIB, 50],
+  ['large', 4 * MIB, 4],
+] as const) {
+  test(`over TLS, copies of ${name} artifacts of kind bytes count towards the limit`, async (t) => {
+    const bytes = pattern(length, 1);
+    const handler = createHandler({ store: { get: () => ({ kind: 'bytes', bytes }) }, maxPooledBytes: MIB });
+    t.teardown(() => handler.close());
+    const clients = Array.from({ length: 400 }, () => new TlsExchange('/file'));
+    for (const client of clients) void handler.handle(client);
+    await settled(() => handler.stats());
+    const writing = clients.filter(({ isWriting }) => isWriting);
+    t.true(writing.length >= waiting, `${writing.length} responses are written`);
+    t.true(handler.stats().pooledBytes <= MIB);
+    t.is(handler.stats().waitingForBuffers, clients.length - writing.length);
+    for (const client of writing) client.leave();
+    await until('the others are served', () => clients.some((client) => client.isWriting && !writing.includes(client)));
+    for (const client of clients) client.leave();
+    await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
+  });
+}
+
+test('artifacts of kind bytes arrive complete over TLS when all buffers are small', async (t) => {
+  const bytes = pattern(3 * MIB, 1);
+  const handler = createHandler({ store: { get: () => ({ kind: 'bytes', bytes }) }, maxPooledBytes: MIB });
+  for (const kind of ['https', 'h2'] as const) {
+    const server = await startServer(t, kind, handler);
+    const responses = await Promise.all(Array.from({ length: 12 }, () => request(server, { path: '/file' })));
+    for (const { body } of responses) assertBytes(t, body, bytes, kind);
+    await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
+  }
+});
+
+test('over TLS, only the bytes of the range are counted', async (t) => {
+  const { handler } = await openHandler(t, 256 * KIB, 64 * MIB);
+  class RangeExchange extends TlsExchange {
+    override readonly headers = { range: 'bytes=0-999' };
+  }
+  const client = new RangeExchange('/file');
+  void handler.handle(client);
+  await until('it is written', () => client.isWriting);
+  t.is(handler.stats().pooledBytes, 257 * KIB + 1000, 'the body that is kept, and the copy');
+  client.leave();
   await until('nothing is on loan', () => handler.stats().pooledBytes === 0);
 });
 

@@ -7,8 +7,9 @@ import { fixedMemoryPressure } from '../../src/memory/pressure.js';
 import { loadBindings } from '../../src/page-cache/bindings.js';
 import type { OpenFile } from '../../src/page-cache/open-file.js';
 import { OpenFiles } from '../../src/page-cache/open-files.js';
+import type { Body } from '../../src/send/body-cache.js';
 import { Connection } from '../../src/send/connection.js';
-import { type BodyLease, Leases } from '../../src/send/leases.js';
+import { Leases } from '../../src/send/leases.js';
 import { FakeExchange } from '../helpers/exchange.js';
 import { fakeInterval } from '../helpers/fake-interval.js';
 import { assertBytes } from '../helpers/file-site.js';
@@ -179,7 +180,7 @@ test.serial('bodies are freed 30 s after the last response has sent them, and th
 });
 
 /** Uses `count` bodies of a file twice, and returns their second uses. */
-function keptBodies(leases: Leases, file: OpenFile, count: number, length: number, first = 0): BodyLease[] {
+function keptBodies(leases: Leases, file: OpenFile, count: number, length: number, first = 0): Body[] {
   return Array.from({ length: count }, (_, index) => {
     const region = { file, offset: (first + index) * length, length, version: undefined };
     leases.acquireBody(region)?.release();
