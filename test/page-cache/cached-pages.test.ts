@@ -1,17 +1,8 @@
 import { execFile, execFileSync } from 'node:child_process';
-import {
-  closeSync,
-  ftruncateSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  symlinkSync,
-  truncateSync,
-  writeSync,
-} from 'node:fs';
+import { closeSync, ftruncateSync, mkdirSync, openSync, statSync, symlinkSync, truncateSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { type BindingChoice, type Bindings, loadBindings } from '../../src/page-cache/bindings.js';
 import {
   cachedPages,
@@ -21,7 +12,7 @@ import {
 } from '../../src/page-cache/cached-pages.js';
 import { loadLibc } from '../../src/page-cache/libc.js';
 import { GIB, MIB, pattern, temporaryDirectory, writePattern } from '../helpers/files.js';
-import { descriptorsBelow, evict } from '../helpers/page-cache.js';
+import { descriptorsBelow, evict, lockInPageCache } from '../helpers/page-cache.js';
 
 const NOBODY = 65534;
 const PIECE = MIB / 4;
@@ -47,11 +38,33 @@ const INSPECTORS: Record<string, () => PageCacheInspector> = {
   'mmap-io': () => createPageCacheInspector(load({ libc: false })),
 };
 
-/** Writes a file in pieces that can be evicted separately. The kernel may cache a single write as one large folio. */
-function writeInPieces(path: string, size: number): void {
+/** Start and end of a part of a file. */
+type Part = readonly [number, number];
+
+/**
+ * Writes the given parts of a file of `size` bytes, and leaves the rest a hole. Locks the parts in the page cache, because the
+ * kernel may reclaim other pages at any time. Returns a function that unlocks the part with an index.
+ */
+function writeLocked(t: ExecutionContext, path: string, size: number, parts: readonly Part[]): (index: number) => void {
   const fd = openSync(path, 'w');
-  for (let at = 0; at < size; at += PIECE) writeSync(fd, pattern(Math.min(PIECE, size - at), 1, at));
+  ftruncateSync(fd, size);
+  for (const [start, end] of parts) {
+    // In pieces that can be evicted separately. The kernel may cache a single write as one large folio.
+    for (let at = start; at < end; at += PIECE) {
+      const piece = pattern(Math.min(PIECE, end - at), 1, at);
+      writeSync(fd, piece, 0, piece.byteLength, at);
+    }
+  }
   closeSync(fd);
+  const unlocks = new Map(parts.map(([start, end], index) => [index, lockInPageCache(path, start, end)]));
+  const unlock = (index: number): void => {
+    unlocks.get(index)?.();
+    unlocks.delete(index);
+  };
+  t.teardown(() => {
+    for (const index of unlocks.keys()) unlock(index);
+  });
+  return unlock;
 }
 
 /** Formats a page map as run lengths: `5+` for five resident pages, `5-` for five that are not. */
@@ -61,26 +74,37 @@ function runs(pages: Uint8Array | undefined): string {
 }
 
 for (const [name, create] of Object.entries(INSPECTORS)) {
-  test(`${name}: reports which pages are resident, and reads none of them`, async (t) => {
+  // Serial, because unprivileged users may lock 8 MiB in total.
+  test.serial(`${name}: reports which pages are resident, and reads none of them`, async (t) => {
     const inspector = create();
     const directory = await temporaryDirectory(t);
     const path = join(directory, 'artifact');
     // Larger than a step of each inspector, with a partial last page.
-    writeInPieces(path, 40 * MIB + 100);
+    const size = 40 * MIB + 100;
+    const unlock = writeLocked(t, path, size, [
+      [0, MIB],
+      [MIB, 2 * MIB],
+      [34 * MIB, 35 * MIB + PIECE],
+      [35 * MIB + PIECE, 36 * MIB],
+      [40 * MIB, size],
+    ]);
+    evict(path, 2 * MIB, 34 * MIB);
+    evict(path, 36 * MIB, 40 * MIB);
     const { pageBytes } = (await inspector.cachedPages(path)) ?? t.fail();
-    const all = 40 * (MIB / pageBytes) + 1;
+    const mib = MIB / pageBytes;
+    const piece = PIECE / pageBytes;
+    const all = 40 * mib + 1;
     const assertResident = async (expected: string, resident: number) => {
       t.is(runs(await inspector.pageMap(path)), expected);
       t.deepEqual(await inspector.cachedPages(path), { pages: all, resident, pageBytes });
     };
-    await assertResident(`${all}+`, all);
-    const quarter = PIECE / pageBytes;
+    await assertResident(`${2 * mib}+${32 * mib}-${2 * mib}+${4 * mib}-1+`, 4 * mib + 1);
+    unlock(1);
     evict(path, MIB, 2 * MIB);
-    evict(path, 35 * MIB, 35 * MIB + PIECE);
-    await assertResident(
-      `${4 * quarter}+${4 * quarter}-${33 * 4 * quarter}+${quarter}-${all - 141 * quarter}+`,
-      all - 5 * quarter,
-    );
+    unlock(3);
+    evict(path, 35 * MIB + PIECE, 36 * MIB);
+    await assertResident(`${mib}+${33 * mib}-${mib + piece}+${5 * mib - piece}-1+`, 2 * mib + piece + 1);
+    for (const index of [0, 2, 4]) unlock(index);
     evict(path);
     await assertResident(`${all}-`, 0);
     // The inspection has not read the file.
@@ -88,11 +112,11 @@ for (const [name, create] of Object.entries(INSPECTORS)) {
     t.deepEqual(descriptorsBelow(directory), []);
   });
 
-  test(`${name}: a region extends from the page of its first byte to the page of its last byte`, async (t) => {
+  test.serial(`${name}: a region extends from the page of its first byte to the page of its last byte`, async (t) => {
     const inspector = create();
     const directory = await temporaryDirectory(t);
     const path = join(directory, 'artifact');
-    writePattern(directory, 'artifact', MIB + 1, 1);
+    writeLocked(t, path, MIB + 1, [[0, MIB + 1]]);
     const { pageBytes } = (await inspector.cachedPages(path)) ?? t.fail();
     const inspect = async (offset?: number, length?: number) => {
       const counted = await inspector.cachedPages(path, offset, length);
@@ -120,7 +144,7 @@ test('returns undefined for a path that is not a regular file, and rejects if th
   const directory = await temporaryDirectory(t);
   execFileSync('mkfifo', [join(directory, 'fifo')]);
   symlinkSync('loop', join(directory, 'loop'));
-  writePattern(directory, 'artifact', 10_000, 1);
+  writeLocked(t, join(directory, 'artifact'), 10_000, [[0, 10_000]]);
   symlinkSync('artifact', join(directory, 'link'));
   for (const path of [directory, join(directory, 'fifo'), '/dev/null']) {
     t.is(await cachedPages(path), undefined, path);
@@ -204,7 +228,7 @@ function recordIterations(): {
 
 // /etc/passwd belongs to root, and all users may read it.
 test.serial('mincore is not trusted for files of other users', async (t) => {
-  readFileSync('/etc/passwd');
+  t.teardown(lockInPageCache('/etc/passwd', 0, statSync('/etc/passwd').size));
   const inspect = async (): Promise<unknown[]> => [
     await createPageCacheInspector(withoutCachestat()).cachedPages('/etc/passwd'),
     await createPageCacheInspector(load({ libc: false })).cachedPages('/etc/passwd'),
