@@ -15,6 +15,7 @@ import { KeyLocks } from '../../util/key-locks.js';
 import { neverAborted } from '../../util/never-aborted.js';
 import { messageOf, reportEvent } from '../../util/report-event.js';
 import { discard } from '../body.js';
+import { holdsKey } from '../holds-key.js';
 import type { BreakerState } from './breaker.js';
 import { FilePresence } from './file-presence.js';
 import { Flight, type FlightOptions } from './flight.js';
@@ -212,6 +213,7 @@ class LocalAndRemoteStore implements TieredStore {
   }
 
   async #fetch(key: string, signal: AbortSignal, finishedFlights: number | undefined): Promise<Artifact | undefined> {
+    if (!holdsKey(this.#remote.store, key)) return undefined;
     if (this.#misses.has(key) || this.#replication?.isPending(key) === true || this.#isClosed) return undefined;
     const joinable = this.#flights.get(key);
     if (joinable !== undefined) return joinable.join(signal);
@@ -239,7 +241,7 @@ class LocalAndRemoteStore implements TieredStore {
 
   async #put(key: string, body: Readable, options: PutOptions): Promise<PutResult> {
     const { store } = this.#remote;
-    if (!isWritable(store)) return this.#local.put(key, body, options);
+    if (!isWritable(store) || !holdsKey(store, key)) return this.#local.put(key, body, options);
     if (this.#replication === undefined) {
       return writeThrough(key, body, options, this.#local, this.#remote, store, (commit) =>
         this.#locks.run(key, commit),
@@ -265,7 +267,7 @@ class LocalAndRemoteStore implements TieredStore {
   async #deleteFromBoth(key: string): Promise<boolean> {
     const { store } = this.#remote;
     const isLocal = (await this.#local.delete?.(key)) ?? false;
-    if (store.delete === undefined) return isLocal;
+    if (store.delete === undefined || !holdsKey(store, key)) return isLocal;
     if (this.#replication !== undefined) return (await this.#replication.delete(key)) || isLocal;
     const isRemote = await this.#remote.run(async () => store.delete?.(key));
     return isRemote === true || isLocal;

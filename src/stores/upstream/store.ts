@@ -11,8 +11,10 @@ import {
   type UpstreamCount,
 } from '../../contract/store.js';
 import { normalizeMetadata } from '../../contract/upload-metadata.js';
+import { DEFAULT_SCOPE, splitScope } from '../../keys/scope.js';
 import { neverAborted } from '../../util/never-aborted.js';
 import { existsError } from '../exists-error.js';
+import { HOLDS_KEY, type KeyLimits } from '../holds-key.js';
 import { isUpstreamError, RequestTally } from '../request-tally.js';
 import { UpstreamClient } from './client.js';
 import { streamArtifactOf } from './download.js';
@@ -66,7 +68,7 @@ export function upstreamStore(url: string | URL, options: UpstreamStoreOptions =
   return new HttpUpstreamStore(upstreamSettingsOf(url, options));
 }
 
-class HttpUpstreamStore implements UpstreamStore {
+class HttpUpstreamStore implements UpstreamStore, KeyLimits {
   readonly #settings: UpstreamSettings;
   readonly #origin: string;
   readonly #headers: Readonly<Record<string, string>>;
@@ -82,6 +84,7 @@ class HttpUpstreamStore implements UpstreamStore {
   }
 
   async get(key: string, { signal = neverAborted() }: Partial<GetOptions> = {}): Promise<StreamArtifact | undefined> {
+    if (!this[HOLDS_KEY](key)) return undefined;
     const path = this.#pathOf(key);
     const sendGet = (headers: Readonly<Record<string, string>>, requestSignal: AbortSignal) =>
       this.#send('get', { method: 'GET', path, headers: { ...this.#headers, ...headers }, signal: requestSignal });
@@ -99,6 +102,10 @@ class HttpUpstreamStore implements UpstreamStore {
     const { signal = neverAborted() } = options;
     const upload = new Upload(body, { ...options, signal });
     try {
+      if (!this[HOLDS_KEY](key)) {
+        const message = 'upstream: expected a key of the scope default; another cache has no artifacts of other scopes';
+        throw new HotblobError('ERR_HOTBLOB_UPSTREAM_DENIED', message);
+      }
       const headers = uploadHeadersOf(normalizeMetadata(options.metadata));
       const response = await this.#send('put', {
         method: 'PUT',
@@ -123,6 +130,7 @@ class HttpUpstreamStore implements UpstreamStore {
   }
 
   async delete(key: string): Promise<boolean> {
+    if (!this[HOLDS_KEY](key)) return false;
     const response = await this.#send('delete', {
       method: 'DELETE',
       path: this.#pathOf(key),
@@ -133,6 +141,11 @@ class HttpUpstreamStore implements UpstreamStore {
     if (isSuccess(response.status)) return true;
     if (NOT_FOUND_STATUSES.has(response.status)) return false;
     throw unexpectedStatus(this.#origin, 'DELETE', response.status);
+  }
+
+  /** The other cache keeps scopes of its own apart, and refuses a key with a scope of this one. */
+  [HOLDS_KEY](key: string): boolean {
+    return splitScope(key).scope === DEFAULT_SCOPE;
   }
 
   stats(): StoreStats {
