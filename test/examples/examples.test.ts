@@ -36,7 +36,14 @@ const EXAMPLES: Record<string, Example> = {
 
 test('every example has a test', async (t) => {
   // Examples that need more than a directory have their own test file.
-  const elsewhere = ['before-and-after', 'grafana.json', 'mesh.ts', 's3.ts', 'turborepo-remote-cache.ts'];
+  const elsewhere = [
+    'before-and-after',
+    'grafana.json',
+    'mesh.ts',
+    's3.ts',
+    'trust-scopes.ts',
+    'turborepo-remote-cache.ts',
+  ];
   t.deepEqual((await readdir('examples')).sort(), [...Object.keys(EXAMPLES), ...elsewhere].sort());
 });
 

@@ -29,6 +29,7 @@ Options:
                        '*'; repeatable (default: all names. Exception: on a connection to a loopback address,
                        a request without a token of --tokens must be for localhost, 127.0.0.1 or [::1])
   --writable           Accept uploads without tokens if HOST is not a loopback address
+  --write-once         Keep the first upload of each key; artifacts cannot be replaced or deleted
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
   --group-access       Let the group read and write what is created in DIR (default: only this user)
@@ -56,8 +57,8 @@ a part of it, in a segment store in addition.
 
 Protocols: ${PROTOCOL_NAMES.join(', ')}.
 
-Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b and
-namespaces=c,d. The file is reloaded when it changes. Replace it with mv: a last line without a newline is
+Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b,
+namespaces=a,b, scope=a, reads=a,b, write-once and name=a (docs/access.md). The file is reloaded when it changes. Replace it with mv: a last line without a newline is
 not used. The files of --tls-cert and --tls-key are reloaded within 5 seconds, and open connections stay open.
 
 The credentials for the upstream are user and password in URL, or a bearer token in the environment variable

@@ -20,6 +20,7 @@ export const SERVE_OPTIONS = {
   host: { type: 'string' },
   'allow-host': { type: 'string', multiple: true },
   writable: { type: 'boolean' },
+  'write-once': { type: 'boolean' },
   immutable: { type: 'boolean' },
   'verify-reads': { type: 'boolean' },
   'group-access': { type: 'boolean' },
@@ -63,6 +64,7 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     processes,
     // With tokens, each token has its own access level.
     writable: values.writable === true || values.tokens !== undefined || isLoopbackHost(host),
+    writeOnce: values['write-once'],
     access: parseAccess(values),
     allowedHosts: parseAllowedHosts(values),
     protocols: parseProtocols(values),

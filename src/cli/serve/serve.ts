@@ -40,6 +40,8 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Time for requests in flight to complete when the server closes. Default: as for `createServer`. */
   readonly shutdownTimeoutMs?: number | undefined;
   readonly writable: boolean;
+  /** Whether the first upload of each key is kept. Default: uploads replace artifacts. */
+  readonly writeOnce?: boolean | undefined;
   readonly protocols: readonly ProtocolName[];
   /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
   readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
@@ -88,6 +90,7 @@ export async function serve(
     protocols: createProtocols(options.protocols, { ...options, countBytes: served.countBytes }),
     access,
     allowedHosts,
+    overwrite: !options.writeOnce,
     maxUploadBytes: options.maxUploadBytes,
     processes: self.processes,
     memory,
