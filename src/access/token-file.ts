@@ -1,17 +1,15 @@
 import { resolve } from 'node:path';
 import type { OptionCheck } from '../contract/validation.js';
-import { printable } from '../util/printable.js';
-import { ChangingFile, type FileContent } from './changing-file.js';
+import type { FileContent } from './changing-file.js';
 import type { AccessLevel } from './grant.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
 import type { AccessDecision, AccessPolicy, AccessRequest } from './policy.js';
+import { DEFAULT_MAX_STALE_MS, PolicyFile } from './policy-file.js';
 import { parseTokenLines, splitCompleteLines, type TokenLine } from './token-lines.js';
 import { MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
 import { ANONYMOUS, OWN_PROTOCOLS } from './token-syntax.js';
-
-/** Minimum time between two checks of the file. */
-const CHECK_INTERVAL_MS = 1000;
+import { warnWith } from './warnings.js';
 
 /** Options of {@link tokenFile}. */
 export interface TokenFileOptions {
@@ -41,12 +39,6 @@ export interface TokenFilePolicy extends AccessPolicy {
   /** Checks the file now, without waiting for the next request. Problems go to `onWarning`. Never rejects. */
   reload(): Promise<void>;
 }
-
-/**
- * Default of `maxStaleMs`: ten minutes. That is enough time to repair the file, and a revoked token does not remain
- * valid for long.
- */
-export const DEFAULT_MAX_STALE_MS = 600_000;
 
 /**
  * Creates a policy with the tokens in a file, one per line: `read` or `write`, the token, and optionally
@@ -102,102 +94,55 @@ const FUNCTION: OptionCheck = {
 
 class TokenFile {
   readonly #path: string;
-  readonly #file: ChangingFile;
-  readonly #anonymous: AccessLevel | undefined;
-  readonly #maxStaleMs: number;
-  readonly #protocols: readonly string[] | undefined;
-  readonly #onWarning: ((line: string) => void) | undefined;
-  readonly #now: () => number;
+  readonly #options: TokenFileOptions;
+  readonly #file: PolicyFile<TokenSet>;
   /** Token set without tokens: every client is anonymous. */
   readonly #noTokens: TokenSet;
-  #tokens: TokenSet;
-  #checkedAt = 0;
-  #checking: Promise<void> | undefined;
-  /** Error of the file, and the time since when every check has failed; undefined if the last check succeeded. */
-  #failure: { readonly message: string; readonly since: number } | undefined;
+  readonly #warn: (line: string) => void;
 
   constructor(path: string, options: TokenFileOptions, now: () => number) {
-    const { anonymous, maxStaleMs, protocols, onWarning } = options;
     this.#path = path;
-    this.#file = new ChangingFile(path);
-    this.#anonymous = anonymous;
-    this.#maxStaleMs = maxStaleMs ?? DEFAULT_MAX_STALE_MS;
-    this.#protocols = protocols && [...protocols];
-    this.#onWarning = onWarning;
-    this.#now = now;
-    this.#noTokens = new TokenSet([], anonymous);
-    this.#tokens = this.#noTokens;
+    this.#options = { ...options, protocols: options.protocols && [...options.protocols] };
+    this.#warn = warnWith(options.onWarning);
+    this.#noTokens = new TokenSet([], options.anonymous);
+    this.#file = new PolicyFile(path, {
+      parse: (content) => this.#parse(content),
+      none: this.#noTokens,
+      maxStaleMs: options.maxStaleMs ?? DEFAULT_MAX_STALE_MS,
+      terms: { content: 'tokens', file: 'token file' },
+      warn: this.#warn,
+      now,
+    });
   }
 
   decide(request: AccessRequest): AccessDecision | Promise<AccessDecision> {
     // A request without a token causes no I/O.
     if (request.credentials === undefined) return this.#noTokens.decide(request);
-    if (this.#checking === undefined) {
-      if (this.#now() - this.#checkedAt < CHECK_INTERVAL_MS) return this.#tokens.decide(request);
-      this.#checking = this.#check();
-    }
-    return this.#checking.then(() => this.#tokens.decide(request));
+    const check = this.#file.check();
+    return check === undefined ? this.#file.value.decide(request) : check.then(() => this.#file.value.decide(request));
   }
 
-  /** Checks the file after the check in flight, if any, which may have read the file before its last change. */
-  async reload(): Promise<void> {
-    await this.#checking;
-    this.#checking ??= this.#check();
-    await this.#checking;
+  load(): Promise<void> {
+    return this.#file.load();
   }
 
-  /**
-   * Loads the tokens if the file has changed.
-   *
-   * @throws HotblobError if the file is invalid. The previous tokens are kept
-   */
-  async load(): Promise<void> {
-    // The time is set before the read, so that the next check finds a change that happens during the read.
-    this.#checkedAt = this.#now();
-    const content = await this.#file.readIfChanged();
-    if (content === undefined) return;
+  reload(): Promise<void> {
+    return this.#file.reload();
+  }
+
+  #parse(content: FileContent): TokenSet {
     const { complete, incompleteLine } = splitCompleteLines(content.text);
-    const lines = parseTokenLines(complete, this.#path, this.#protocols);
-    this.#tokens = new TokenSet(
+    const lines = parseTokenLines(complete, this.#path, this.#options.protocols);
+    const tokens = new TokenSet(
       lines.map(({ entry }) => entry),
-      this.#anonymous,
+      this.#options.anonymous,
     );
-    this.#failure = undefined;
-    logAccess('%s: loaded %d tokens', this.#path, this.#tokens.size);
+    logAccess('%s: loaded %d tokens', this.#path, tokens.size);
     if (incompleteLine !== undefined) {
       this.#warn(`${this.#path}:${incompleteLine}: the last line is not used, because it does not end with a newline`);
     }
     this.#warnAbout(content, lines);
-  }
-
-  /** Checks the file. Never rejects, because all concurrent requests wait for it. */
-  async #check(): Promise<void> {
-    try {
-      await this.load();
-    } catch (error) {
-      this.#recordFailure(error);
-    }
-    this.#expire();
-    this.#checking = undefined;
-  }
-
-  #recordFailure(error: unknown): void {
-    const message = error instanceof Error ? error.message : String(error);
-    const before = this.#failure;
-    this.#failure = { message, since: before?.since ?? this.#now() };
-    if (message === before?.message) return;
-    this.#warn(
-      `${message}: the last valid tokens are accepted for ${this.#maxStaleMs} ms after the file first failed to load`,
-    );
-  }
-
-  #expire(): void {
-    if (this.#failure === undefined || this.#tokens === this.#noTokens) return;
-    if (this.#now() - this.#failure.since < this.#maxStaleMs) return;
-    this.#tokens = this.#noTokens;
-    this.#warn(
-      `${this.#path}: no valid token file for ${this.#maxStaleMs} ms (maxStaleMs): all tokens rejected until it is valid again`,
-    );
+    return tokens;
   }
 
   #warnAbout({ mode }: FileContent, lines: readonly TokenLine[]): void {
@@ -210,12 +155,5 @@ class TokenFile {
       if (entry.token.length >= MIN_TOKEN_LENGTH) continue;
       this.#warn(`${this.#path}:${line}: token shorter than ${MIN_TOKEN_LENGTH} characters`);
     }
-  }
-
-  #warn(line: string): void {
-    logAccess('%s', line);
-    // An error of the application, thrown or as a rejected promise, must not keep the tokens from being loaded.
-    const call = async (): Promise<void> => this.#onWarning?.(printable(line));
-    call().catch((error: unknown) => logAccess('onWarning failed: %O', error));
   }
 }

@@ -4,7 +4,8 @@ import { chmodSync, mkdirSync, renameSync, rmSync, statSync, symlinkSync, utimes
 import { dirname, join } from 'node:path';
 import test, { type ExecutionContext } from 'ava';
 import type { AccessDecision, AccessPolicy } from '../../src/access/policy.js';
-import { DEFAULT_MAX_STALE_MS, openTokenFile, type TokenFileOptions, tokenFile } from '../../src/access/token-file.js';
+import { DEFAULT_MAX_STALE_MS } from '../../src/access/policy-file.js';
+import { openTokenFile, type TokenFileOptions, tokenFile } from '../../src/access/token-file.js';
 import { temporaryDirectory } from '../helpers/files.js';
 import { until } from '../helpers/poll.js';
 import { accessRequest, captureLog } from './fixture.js';
