@@ -1,3 +1,4 @@
+export { type AnyAccessOptions, anyAccess } from './access/any-access.js';
 export type { Credentials } from './access/credentials.js';
 export type { AccessGrant, AccessLevel } from './access/grant.js';
 export type { AccessDecision, AccessOperation, AccessPolicy, AccessRequest } from './access/policy.js';

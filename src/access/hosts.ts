@@ -39,7 +39,7 @@ function hostNameOf(host: string): string {
 }
 
 /** Browsers resolve `localhost` and its subdomains to the loopback interface without DNS (RFC 6761, section 6.3). */
-function isLoopbackName(name: string): boolean {
+export function isLoopbackName(name: string): boolean {
   return name === 'localhost' || name === '[::1]' || name.endsWith('.localhost') || isLoopbackAddress(name);
 }
 

@@ -7,7 +7,7 @@ export const DEFAULT_SCOPE = 'default';
 export const SCOPES_PREFIX = '.scopes/';
 
 /** Maximum length of a scope in its encoded form, in bytes. With it, the scope is a valid name of a directory. */
-const MAX_ENCODED_BYTES = 240;
+export const MAX_ENCODED_BYTES = 240;
 
 const SCOPE = /^[\w.~%+:@=-]+(?:\/[\w.~%+:@=-]+)*$/;
 const DOT_SEGMENT = /(?:^|\/)\.{1,2}(?:\/|$)/;
@@ -23,6 +23,11 @@ export function isScope(name: string): boolean {
   // The encoded form is not shorter than the name.
   if (name.length > MAX_ENCODED_BYTES || !SCOPE.test(name) || DOT_SEGMENT.test(name)) return false;
   return encodeScope(name).length <= MAX_ENCODED_BYTES;
+}
+
+/** Returns the number of bytes that a part of a scope has in the encoded form of the scope. */
+export function encodedBytes(text: string): number {
+  return encodeScope(text).length;
 }
 
 /** Returns the prefix of the keys of a scope in the store; an empty string for the default scope. */

@@ -1,7 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import test from 'ava';
+import { oidcAccess } from '../../src/access/oidc/oidc-access.js';
+import { DEFAULTS as OIDC_DEFAULTS } from '../../src/access/oidc/options.js';
+import { DEFAULT_MAX_STALE_MS } from '../../src/access/policy-file.js';
 import { staticTokens } from '../../src/access/static-tokens.js';
-import { DEFAULT_MAX_STALE_MS, tokenFile } from '../../src/access/token-file.js';
+import { tokenFile } from '../../src/access/token-file.js';
 import { HotblobError } from '../../src/contract/errors.js';
 import { fileArtifact } from '../../src/contract/file-artifact.js';
 import { createDashboard } from '../../src/dashboard/dashboard.js';
@@ -26,6 +29,7 @@ const {
 
 const access = await readFile('docs/access.md', 'utf8');
 const guide = await readFile('docs/writing-a-store.md', 'utf8');
+const identity = await readFile('docs/identity.md', 'utf8');
 const operating = await readFile('docs/operating.md', 'utf8');
 const options = await readFile('docs/options.md', 'utf8');
 const server = await readFile('docs/server.md', 'utf8');
@@ -36,6 +40,10 @@ const threats = await readFile('docs/threat-model.md', 'utf8');
 /** Returns the names and defaults of the option tables in the section of a page that begins with `call`. */
 function tableOf(call: string, page: string): Map<string, string> {
   const section = page.split(`\`${call}\``)[1]?.split('\n## ')[0] ?? '';
+  return rowsOf(section);
+}
+
+function rowsOf(section: string): Map<string, string> {
   return new Map([...section.matchAll(/^\| `(\w+)` \| (.*?) \|/gm)].map(([, name = '', text = '']) => [name, text]));
 }
 
@@ -90,6 +98,20 @@ test('the table of tokenFile has every option with its default', async (t) => {
   t.is(documented.get('maxStaleMs'), `\`${DEFAULT_MAX_STALE_MS}\``);
   t.is(documented.get('anonymous'), "`'none'`");
   t.is(await staticTokens([])(accessRequest(undefined)), 'none');
+});
+
+test('the tables of oidcAccess have every property with its default', (t) => {
+  const sectionTable = (title: string): Map<string, string> =>
+    rowsOf(identity.split(`\n## ${title}\n`)[1]?.split('\n## ')[0] ?? '');
+  const issuer = { issuer: 'https://id.example.com', audience: 'x' };
+  const rule = { when: { sub: 'x' }, level: 'read' } as const;
+  const namesWith = (options: object): string[] =>
+    namesIn(t.throws(() => oidcAccess({ issuers: [issuer], rules: [rule], ...options })));
+  t.deepEqual([...sectionTable('Rules').keys()].sort(), namesWith({ rules: [{ ...rule, noSuchOption: 1 }] }));
+  t.deepEqual([...sectionTable('Issuers').keys()].sort(), namesWith({ issuers: [{ ...issuer, noSuchOption: 1 }] }));
+  const options = sectionTable('Options');
+  t.deepEqual([...options.keys()].sort(), namesWith({ noSuchOption: 1 }));
+  for (const [name, value] of Object.entries(OIDC_DEFAULTS)) t.is(options.get(name), `\`${value}\``);
 });
 
 test('the table of staticTokens has every property of a token', (t) => {

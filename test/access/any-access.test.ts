@@ -1,0 +1,86 @@
+import test from 'ava';
+import { anyAccess } from '../../src/access/any-access.js';
+import type { AccessDecision, AccessPolicy } from '../../src/access/policy.js';
+import { requestWith } from './oidc/fixture.js';
+
+/** Returns a policy that knows one token, and the number of its calls. */
+function policyFor(token: string, decision: AccessDecision, isAsync = false): AccessPolicy & { calls: number } {
+  const policy = Object.assign(
+    ({ credentials }: Parameters<AccessPolicy>[0]) => {
+      policy.calls++;
+      const result = credentials?.token === token ? decision : 'none';
+      return isAsync ? Promise.resolve(result) : result;
+    },
+    { calls: 0 },
+  );
+  return policy;
+}
+
+const UPLOAD = { operation: 'upload' } as const;
+const READ = { operation: 'read' } as const;
+
+for (const isAsync of [false, true]) {
+  const kind = isAsync ? 'asynchronous' : 'synchronous';
+  test(`the first of ${kind} policies that grants access decides`, async (t) => {
+    const a = policyFor('a', 'read', isAsync);
+    const b = policyFor('b', { level: 'write', scope: 'b' }, isAsync);
+    const policy = anyAccess([a, b]);
+    t.is(await policy(requestWith('a')), 'read');
+    t.is(b.calls, 0);
+    t.deepEqual(await policy(requestWith('b')), { level: 'write', scope: 'b' });
+    t.is(await policy(requestWith('c')), 'none');
+    t.is(await policy(requestWith(undefined)), 'none');
+    t.is(a.calls, 4);
+  });
+
+  test(`anonymous is the minimum of ${kind} policies`, async (t) => {
+    const policies = [policyFor('a', { level: 'read', scope: 'a' }, isAsync), policyFor('b', 'write', isAsync)];
+    const readable = anyAccess(policies, { anonymous: 'read' });
+    t.is(await readable(requestWith('c', READ)), 'read');
+    t.is(await readable(requestWith(undefined, READ)), 'read');
+    t.is(await readable(requestWith('b', UPLOAD)), 'write');
+    t.deepEqual(await readable(requestWith('a', UPLOAD)), { level: 'read', scope: 'a' });
+    const writable = anyAccess(policies, { anonymous: 'write' });
+    t.is(await writable(requestWith('c', UPLOAD)), 'write');
+    t.deepEqual(await writable(requestWith('a', READ)), { level: 'read', scope: 'a' });
+    // Like every client, it may write to the default scope, but not to the scope that it may read.
+    t.is(await writable(requestWith('a', UPLOAD)), 'write');
+    t.is(await writable(requestWith('a', { operation: 'delete' })), 'write');
+  });
+}
+
+test('a grant of the level none does not decide', (t) => {
+  const policy = anyAccess([policyFor('a', { level: 'none', scope: 'a' }), policyFor('a', 'read')]);
+  t.is(policy(requestWith('a')), 'read');
+});
+
+test('synchronous policies are decided synchronously, up to the first asynchronous one', (t) => {
+  const policy = anyAccess([policyFor('a', 'read'), policyFor('b', 'read', true)]);
+  t.is(policy(requestWith('a')), 'read');
+  t.true(policy(requestWith('b')) instanceof Promise);
+});
+
+test('the error of a policy is the error of the combination', async (t) => {
+  const error = new Error('broken');
+  const throws = anyAccess([
+    () => {
+      throw error;
+    },
+    policyFor('a', 'write'),
+  ]);
+  t.is(
+    t.throws(() => throws(requestWith('a'))),
+    error,
+  );
+  const rejects = anyAccess([() => Promise.reject(error), policyFor('a', 'write')]);
+  t.is(await t.throwsAsync(async () => rejects(requestWith('a'))), error);
+});
+
+test('rejects invalid arguments', (t) => {
+  t.throws(() => anyAccess([{}] as unknown as AccessPolicy[]), {
+    message: 'policies: expected an array of access policies, received an array',
+  });
+  t.throws(() => anyAccess([], { anonymous: 'all' as 'read' }), {
+    message: "anonymous: expected 'none', 'read', 'write', received a string (not shown)",
+  });
+});
