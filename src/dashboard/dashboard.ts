@@ -140,7 +140,7 @@ class LiveDashboard implements Dashboard {
     this.#downloads.close();
   }
 
-  #responderOf(name: string, query: string | undefined): ((exchange: Exchange) => Promise<void>) | undefined {
+  #responderOf(name: string, query: string | undefined): ((exchange: Exchange) => Promise<unknown>) | undefined {
     switch (name) {
       case 'events':
         return (exchange) => this.#viewers.add(exchange, { bounds: LATENCY_BOUNDS_SECONDS });

@@ -238,9 +238,9 @@ class CacheHandler extends MisuseGuard implements Handler {
   #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
     const artifacts = this.#artifactsFor(exchange, record);
     const reply = operation.answer(artifacts);
-    return isPromise(reply)
-      ? reply.then((awaited) => this.#follow(exchange, awaited, artifacts, record))
-      : this.#follow(exchange, reply, artifacts, record);
+    if (!isPromise(reply)) return this.#follow(exchange, reply, artifacts, record);
+    const outcome = reply.then((awaited) => this.#follow(exchange, awaited, artifacts, record));
+    return outcome.finally(() => artifacts.bodyInMemory?.release());
   }
 
   /** Sends the reply of a protocol, or performs the operation that it has returned instead. */
@@ -258,8 +258,9 @@ class CacheHandler extends MisuseGuard implements Handler {
       return this.#perform(exchange, reply, record);
     }
     if (!artifacts.hasReadBody && mayHaveBody(exchange)) exchange.refuseBody();
-    replyTo(record, reply);
-    return ANSWERED;
+    const sent = replyTo(record, reply);
+    // The answer to a large body may be large as well. It is in memory until the client has received it.
+    return artifacts.bodyInMemory?.isLarge && sent ? sent.then(() => 'answered') : ANSWERED;
   }
 
   #artifactsFor(exchange: Exchange, { protocol, view }: ResponseRecord): ProtocolStoreAccess {

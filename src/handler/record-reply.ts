@@ -6,8 +6,11 @@ import { warnOnce } from '../util/warn-once.js';
 import { answerError, answerReply } from './reply.js';
 import type { ResponseRecord } from './response-record.js';
 
-/** Responds to the request of `record` with a reply that is not an artifact, and records the status. */
-export function replyTo(record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): void {
+/**
+ * Responds to the request of `record` with a reply that is not an artifact, and records the status. Returns the result of writing
+ * the body, if there is one.
+ */
+export function replyTo(record: ResponseRecord, reply: Reply, headers?: ResponseHeaders): Promise<boolean> | undefined {
   const { status } = reply ?? {};
   if (!(Number.isInteger(status) && status >= 200 && status <= 599)) {
     throw invalidOption(
@@ -17,7 +20,7 @@ export function replyTo(record: ResponseRecord, reply: Reply, headers?: Response
     );
   }
   record.status = status;
-  answerReply(record.exchange, reply, headers);
+  return answerReply(record.exchange, reply, headers);
 }
 
 /** Responds to the request of `record` with an error, in the format of its protocol, and records what happened. */

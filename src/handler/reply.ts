@@ -50,12 +50,15 @@ export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
   return length === undefined ? multiplexed || headers['transfer-encoding'] !== undefined : Number(length) > 0;
 }
 
-/** Responds with a reply that is not an artifact. `extraHeaders` override the headers of the reply. */
+/**
+ * Responds with a reply that is not an artifact. `extraHeaders` override the headers of the reply. Returns the result of writing
+ * the body, if there is one.
+ */
 export function answerReply(
   exchange: Exchange,
   { status, headers, body }: Reply,
   extraHeaders?: ResponseHeaders,
-): void {
+): Promise<boolean> | undefined {
   const bytes = body === undefined ? undefined : bytesOf(body);
   exchange.respond(status, {
     ...REPLY_HEADERS,
@@ -66,8 +69,9 @@ export function answerReply(
     ...(body === undefined ? {} : { 'content-type': body.contentType }),
     'cache-control': 'no-store',
   });
-  if (bytes === undefined || bytes.byteLength === 0 || exchange.method === 'HEAD') exchange.end();
-  else void exchange.write([bytes], true);
+  if (bytes !== undefined && bytes.byteLength > 0 && exchange.method !== 'HEAD') return exchange.write([bytes], true);
+  exchange.end();
+  return undefined;
 }
 
 function bytesOf({ text }: ReplyBody): Uint8Array {

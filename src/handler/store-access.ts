@@ -7,6 +7,7 @@ import type { Representation } from '../http/headers.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
 import type { MountedProtocols } from '../protocols/mounted.js';
 import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
+import { BodiesInMemory, type BodyInMemory } from './bodies-in-memory.js';
 import type { Download } from './download.js';
 import type { UploadLimits } from './options.js';
 import { type PutOnceResult, putOnce } from './put-once.js';
@@ -20,6 +21,7 @@ export class StoreAccess {
   readonly #openFiles: OpenFiles;
   readonly #uploads: UploadSlots;
   readonly #download: Download;
+  readonly #bodies = new BodiesInMemory();
 
   constructor(openFiles: OpenFiles, download: Download) {
     this.#uploads = new UploadSlots(openFiles);
@@ -109,6 +111,11 @@ export class StoreAccess {
     });
   }
 
+  /** Reads `body` into memory, under the limits of {@link BodiesInMemory}. */
+  readBody(exchange: Exchange, body: Readable): Promise<BodyInMemory> {
+    return this.#bodies.read(exchange, body);
+  }
+
   /** Runs `write`, which stores the stream that it is given, under the limits of {@link UploadSlots}. Destroys `body`. */
   async receive<T>(exchange: Exchange, body: Readable, write: (body: Readable) => Promise<T>): Promise<T> {
     try {
@@ -146,6 +153,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   readonly #limits: UploadLimits;
   readonly #signal: RequestSignal;
   #body: Readable | undefined;
+  #bodyInMemory: BodyInMemory | undefined;
 
   constructor(
     exchange: Exchange,
@@ -170,6 +178,11 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
 
   get signal(): AbortSignal {
     return this.#signal.signal;
+  }
+
+  /** Body that the protocol has read into memory. Its place is free when the handler releases it. */
+  get bodyInMemory(): BodyInMemory | undefined {
+    return this.#bodyInMemory;
   }
 
   /** Whether the protocol has read the request body to its end. */
@@ -204,6 +217,11 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   async receive<T>(maxBytes: number, write: (body: Readable) => Promise<T>): Promise<T> {
     const body = this.body(maxBytes);
     return this.#access.receive(this.#exchange, body, write);
+  }
+
+  async readBody(maxBytes: number): Promise<Buffer> {
+    this.#bodyInMemory = await this.#access.readBody(this.#exchange, this.body(maxBytes));
+    return this.#bodyInMemory.bytes;
   }
 
   body(maxBytes: number): Readable {

@@ -1,16 +1,8 @@
 import { Readable } from 'node:stream';
-import { HotblobError } from '../contract/errors.js';
-import { clientGoneError, type Exchange } from '../contract/exchange.js';
+import type { Exchange } from '../contract/exchange.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
 import { PeerShares, type Peers, peersOf } from './peer-shares.js';
-
-/** Time for which an upload waits for a slot. */
-const MAX_WAIT_MS = 5000;
-
-interface Waiter {
-  readonly peers: Peers;
-  readonly admit: () => void;
-}
+import { SharedPlaces } from './shared-places.js';
 
 /**
  * Limits the number of uploads that a store processes at once, each of which counts as one open descriptor. Half of the
@@ -18,15 +10,14 @@ interface Waiter {
  */
 export class UploadSlots {
   readonly #openFiles: OpenFiles;
-  readonly #slots: PeerShares;
+  readonly #slots: SharedPlaces;
   /** Uploads that the store has received without a body, so that it can refuse them before their clients send one. */
   readonly #expecting: PeerShares;
-  readonly #waiting = new Set<Waiter>();
 
   constructor(openFiles: OpenFiles) {
     this.#openFiles = openFiles;
     const shareOfFiles = (divisor: number) => () => Math.max(1, Math.floor(openFiles.maxOpenFiles / divisor));
-    this.#slots = new PeerShares(shareOfFiles(2));
+    this.#slots = new SharedPlaces(shareOfFiles(2), 'slot for an upload (half of maxOpenFiles)');
     this.#expecting = new PeerShares(shareOfFiles(4));
   }
 
@@ -84,55 +75,18 @@ export class UploadSlots {
   }
 
   async #acquire(exchange: Exchange, peers: Peers): Promise<void> {
-    if (this.#slots.hasRoomFor(peers)) this.#slots.take(peers);
-    else await this.#wait(exchange, peers);
+    await this.#slots.take(exchange, peers);
     try {
       await this.#openFiles.reserve();
     } catch (error) {
-      this.#releaseSlot(peers);
+      this.#slots.release(peers);
       throw error;
     }
   }
 
   #release(peers: Peers): void {
     this.#openFiles.unreserve();
-    this.#releaseSlot(peers);
-  }
-
-  #releaseSlot(peers: Peers): void {
     this.#slots.release(peers);
-    for (const waiter of this.#waiting) {
-      if (this.#slots.used >= this.#slots.max) return;
-      if (this.#slots.hasRoomFor(waiter.peers)) waiter.admit();
-    }
-  }
-
-  #wait(exchange: Exchange, peers: Peers): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const end = (): void => {
-        clearTimeout(timer);
-        offClose();
-        this.#waiting.delete(waiter);
-      };
-      const fail = (error: HotblobError): void => {
-        end();
-        reject(error);
-      };
-      const onTimeout = (): void => {
-        const { used, max } = this.#slots;
-        const message = `no slot for an upload within ${MAX_WAIT_MS} ms: ${used} of ${max} are in use, ${this.#slots.heldBy(peers)} of them by this client (half of maxOpenFiles)`;
-        fail(new HotblobError('ERR_HOTBLOB_OVERLOADED', message));
-      };
-      const admit = (): void => {
-        end();
-        this.#slots.take(peers);
-        resolve();
-      };
-      const waiter: Waiter = { peers, admit };
-      this.#waiting.add(waiter);
-      const timer = setTimeout(onTimeout, MAX_WAIT_MS);
-      const offClose = exchange.onClose(() => fail(clientGoneError()));
-    });
   }
 }
 

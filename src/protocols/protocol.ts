@@ -216,6 +216,13 @@ export interface ProtocolArtifacts {
    */
   body(maxBytes: number): Readable;
   /**
+   * Reads the request body, as from `body`, into memory. At most 16 bodies above 16 KiB are in memory at once, each until its
+   * response has been sent. Other requests wait.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` after a wait of five seconds, and the errors of `body`
+   */
+  readBody(maxBytes: number): Promise<Buffer>;
+  /**
    * Passes the request body, as from `body`, to `write`, which stores it in a file. Waits for its first bytes and for one of
    * the descriptors for uploads, like `put`. Destroys the body at the end.
    *

@@ -128,7 +128,7 @@ const PREFIXES = { teamId: 'teams', slug: 'slugs' } as const;
  * Answers an artifact query, `{"hashes": [...]}`: for each hash, the description of the artifact, or null for a miss.
  */
 async function queryMany(artifacts: ProtocolArtifacts, prefix: string): Promise<Reply> {
-  const hashes = await hashesIn(Buffer.concat(await artifacts.body(MAX_BODY_BYTES).toArray()));
+  const hashes = await hashesIn(await artifacts.readBody(MAX_BODY_BYTES));
   const answer = new QueryAnswer();
   await forEachConcurrently(hashes, MAX_LOOKUPS, async (hash) => {
     artifacts.signal.throwIfAborted();

@@ -1,4 +1,3 @@
-import { Readable } from 'node:stream';
 import test from 'ava';
 import { parseJson } from '../../src/protocols/parse-json.js';
 import type { AnswerOperation, ProtocolArtifacts, ProtocolRequest } from '../../src/protocols/protocol.js';
@@ -47,7 +46,7 @@ function query(hashes: readonly string[], tag: string, onLookup = () => {}): Pro
   const operation = turborepo().route(request as unknown as ProtocolRequest) as AnswerOperation;
   const artifacts = {
     signal: new AbortController().signal,
-    body: () => Readable.from([Buffer.from(JSON.stringify({ hashes }))]),
+    readBody: async () => Buffer.from(JSON.stringify({ hashes })),
     describe: async () => {
       onLookup();
       return { size: 1, metadata: { headers: { 'x-artifact-tag': tag } } };

@@ -12,8 +12,7 @@ const MAX_JSON_BYTES = 1024 * 1024;
  *   object
  */
 export async function jsonBody(artifacts: ProtocolArtifacts): Promise<Readonly<Record<string, unknown>>> {
-  const bytes = Buffer.concat(await artifacts.body(MAX_JSON_BYTES).toArray());
-  const value = await parseJson(bytes).catch((cause: unknown) => {
+  const value = await parseJson(await artifacts.readBody(MAX_JSON_BYTES)).catch((cause: unknown) => {
     const reason = cause instanceof RangeError ? `; ${cause.message}` : '';
     throw new HotblobError('ERR_HOTBLOB_BAD_REQUEST', `body: expected JSON in UTF-8${reason}`, { cause });
   });
