@@ -54,6 +54,7 @@ export {
   directoryStore,
 } from './stores/directory/store.js';
 export { type MemoryStore, type MemoryStoreOptions, memoryStore } from './stores/memory.js';
+export type { RetentionRule } from './stores/retention/rules.js';
 export type { BodyFault } from './stores/segments/body-check.js';
 export {
   type SegmentStore,

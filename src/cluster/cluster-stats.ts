@@ -104,5 +104,5 @@ export function clusterStats<
  */
 function statsOf(store: StoreOfProcess, last: StoreStats = {}): StoreStats {
   const stats = { ...last, ...definedOnly(store.stats?.() ?? {}) };
-  return store.isWriter === false ? { ...stats, evicted: undefined } : stats;
+  return store.isWriter === false ? { ...stats, evicted: undefined, expired: undefined } : stats;
 }

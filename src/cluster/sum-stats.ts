@@ -83,8 +83,9 @@ export function countersOf({ handlers, servers, stores }: NamedStats): NamedStat
       maxConnections: 0,
       openStreams: 0,
     })),
-    stores: mapValues(stores, ({ evicted, corrupt, dropped, unreplicated, requests, latency }) => ({
+    stores: mapValues(stores, ({ evicted, expired, corrupt, dropped, unreplicated, requests, latency }) => ({
       evicted,
+      expired,
       corrupt,
       dropped,
       unreplicated,
@@ -162,6 +163,7 @@ function addStores(a: StoreStats, b: StoreStats): StoreStats {
     bytes: largest(a.bytes, b.bytes),
     maxBytes: largest(a.maxBytes, b.maxBytes),
     evicted: added(a.evicted, b.evicted),
+    expired: added(a.expired, b.expired),
     corrupt: added(a.corrupt, b.corrupt),
     remote: a.remote && b.remote ? worst(BREAKER_STATES, a.remote, b.remote) : (a.remote ?? b.remote),
     flights: added(a.flights, b.flights),

@@ -102,8 +102,10 @@ export interface StoreStats {
   readonly bytes?: number | undefined;
   /** Size limit in bytes. */
   readonly maxBytes?: number | undefined;
-  /** Number of artifacts evicted. */
+  /** Number of artifacts evicted, also those that expired. */
   readonly evicted?: number | undefined;
+  /** Number of artifacts that expired: they were not used for the `maxAgeMs` of a rule of `retain`. */
+  readonly expired?: number | undefined;
   /** Number of corrupt artifacts found. They are misses until an upload replaces them. */
   readonly corrupt?: number | undefined;
   /** State of the circuit breaker in front of a remote store. `closed`: requests are sent to the remote store. */

@@ -182,7 +182,8 @@ export const STORE_METRICS: readonly Definition<StoreStats>[] = [
   gauge('hotblob_store_artifacts', 'Artifacts in the store.', ({ artifacts }) => artifacts),
   gauge('hotblob_store_bytes', 'Bytes in the store that count against its limit.', ({ bytes }) => bytes),
   gauge('hotblob_store_limit_bytes', 'Maximum size of the store in bytes.', ({ maxBytes }) => maxBytes),
-  counter('hotblob_store_evicted_total', 'Artifacts evicted.', ({ evicted }) => evicted),
+  counter('hotblob_store_evicted_total', 'Artifacts evicted, also those that expired.', ({ evicted }) => evicted),
+  counter('hotblob_store_expired_total', 'Artifacts that were not used for too long.', ({ expired }) => expired),
   counter('hotblob_store_corrupt_total', 'Corrupt artifacts found.', ({ corrupt }) => corrupt),
   {
     name: 'hotblob_store_remote',

@@ -14,8 +14,12 @@ import {
 } from '../contract/store.js';
 import { decodeMetadata, encodeMetadata } from '../contract/upload-metadata.js';
 import { assertOptions, BYTES } from '../contract/validation.js';
+import { PeriodicTask } from '../util/periodic-task.js';
 import { chunksOf, discard } from './body.js';
 import { existsError } from './exists-error.js';
+import { expiryIntervalOf } from './retention/expiry-interval.js';
+import { LruEntries } from './retention/lru-entries.js';
+import { RETAIN, type RetentionRule, RetentionRules } from './retention/rules.js';
 
 /** Options of {@link memoryStore}. */
 export interface MemoryStoreOptions {
@@ -24,6 +28,8 @@ export interface MemoryStoreOptions {
    * overhead. Default: 64 MiB.
    */
   readonly maxBytes?: number | undefined;
+  /** Limits for groups of artifacts, for example for each scope. Default: only `maxBytes`. */
+  readonly retain?: readonly RetentionRule[] | undefined;
 }
 
 /** Store in the memory of this process. Implements every method of the contract; `get` is synchronous. */
@@ -38,10 +44,10 @@ export interface MemoryStore extends ReadWriteStore {
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   /**
    * Lists all artifacts. `usedAt` is the time of the upload, because `get` does not read the clock: that would make it
-   * 20 % slower.
+   * 20 % slower. If a rule of `retain` has a `maxAgeMs`, `usedAt` is the time of the last use.
    */
   list(): AsyncIterable<StoreEntry>;
-  /** Returns the number of artifacts, the bytes in use, the limit and the number of evicted artifacts. */
+  /** Returns the number of artifacts, the bytes in use, the limit, and the numbers of evicted and expired artifacts. */
   stats(): StoreStats;
 }
 
@@ -66,48 +72,55 @@ const ETAG_CHARACTERS = 22;
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
  */
 export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
-  assertOptions(options, { maxBytes: BYTES });
-  return new LruMemoryStore(options.maxBytes ?? DEFAULT_MAX_BYTES);
+  assertOptions(options, { maxBytes: BYTES, retain: RETAIN });
+  const maxBytes = options.maxBytes ?? DEFAULT_MAX_BYTES;
+  return new LruMemoryStore(maxBytes, new RetentionRules(options.retain, maxBytes));
 }
 
 class LruMemoryStore implements MemoryStore {
-  readonly #maxBytes: number;
-  /** Entries by key, the least recently used one first. */
-  readonly #entries = new Map<string, Entry>();
-  #usedBytes = 0;
-  #evicted = 0;
+  readonly #entries: LruEntries<BytesArtifact>;
+  readonly #expiry: PeriodicTask | undefined;
   #isClosed = false;
 
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
+  constructor(maxBytes: number, rules: RetentionRules) {
+    const entries = new LruEntries<BytesArtifact>(maxBytes, rules);
+    this.#entries = entries;
+    if (rules.minAgeMs === undefined) return;
+    this.#expiry = new PeriodicTask(expiryIntervalOf(rules.minAgeMs), () => entries.expire());
   }
 
   get(key: string): BytesArtifact | undefined {
     this.#assertOpen();
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return undefined;
-    this.#entries.delete(key);
-    this.#entries.set(key, entry);
-    return entry.artifact;
+    return this.#entries.use(key);
   }
 
   async put(key: string, body: Readable, options: Partial<PutOptions> = {}): Promise<PutResult> {
-    const chunks: Uint8Array[] = [];
-    const hash = createHash('sha256');
-    let reservedBytes = 0;
-    let metadata: UploadMetadata | undefined;
-    const reserve = (bytes: number): void => {
-      this.#evictFor(bytes);
-      this.#usedBytes += bytes;
-      reservedBytes += bytes;
-    };
     try {
       assertKey(key);
       this.#assertOpen();
+      return await this.#put(key, body, options);
+    } catch (error) {
+      discard(body);
+      throw error;
+    }
+  }
+
+  async #put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult> {
+    const chunks: Uint8Array[] = [];
+    const hash = createHash('sha256');
+    const group = this.#entries.groupOf(key);
+    let reservedBytes = 0;
+    let metadata: UploadMetadata | undefined;
+    const reserve = (bytes: number): void => {
+      this.#entries.reserve(bytes, group);
+      reservedBytes += bytes;
+    };
+    try {
       const encoded = encodeMetadata(options.metadata);
       metadata = encoded && decodeMetadata(encoded);
       const overhead = overheadOf(key, encoded);
-      for await (const chunk of chunksOf(body, options, this.#maxBytes - overhead)) {
+      const maxBytes = Math.min(this.#entries.maxBytes, group.limits.maxBytes);
+      for await (const chunk of chunksOf(body, options, maxBytes - overhead)) {
         reserve(chunk.byteLength);
         hash.update(chunk);
         chunks.push(chunk);
@@ -117,21 +130,20 @@ class LruMemoryStore implements MemoryStore {
       if (options.ifAbsent && this.#entries.has(key)) throw existsError();
       reserve(overhead);
     } catch (error) {
-      this.#usedBytes -= reservedBytes;
-      discard(body);
+      this.#entries.release(reservedBytes, group);
       throw error;
     }
-    const created = !this.#remove(key);
+    const created = !this.#entries.remove(key);
     const etag = `"${hash.digest('base64url').slice(0, ETAG_CHARACTERS)}"`;
     const bytes = Buffer.concat(chunks);
     const artifact: BytesArtifact = { kind: 'bytes', bytes, etag, lastModified: new Date(), ...metadata };
-    this.#entries.set(key, { artifact, reservedBytes, putAt: Date.now() });
+    this.#entries.add(key, artifact, group, reservedBytes);
     return { created, etag };
   }
 
   async delete(key: string): Promise<boolean> {
     this.#assertOpen();
-    return this.#remove(key);
+    return this.#entries.remove(key);
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
@@ -144,57 +156,28 @@ class LruMemoryStore implements MemoryStore {
         left = ENTRIES_PER_TURN;
       }
       this.#assertOpen();
-      const entry = this.#entries.get(key);
+      const entry = this.#entries.peek(key);
       if (entry === undefined) continue;
-      const { artifact, putAt } = entry;
-      yield { key, artifact, size: artifact.bytes.byteLength, usedAt: putAt };
+      const { artifact, usedAt } = entry;
+      const age = Math.round(performance.now() - usedAt);
+      yield { key, artifact, size: artifact.bytes.byteLength, usedAt: Date.now() - age };
     }
   }
 
   stats(): StoreStats {
-    return {
-      artifacts: this.#entries.size,
-      bytes: this.#usedBytes,
-      maxBytes: this.#maxBytes,
-      evicted: this.#evicted,
-    };
+    const { size: artifacts, usedBytes: bytes, maxBytes, evicted, expired } = this.#entries;
+    return { artifacts, bytes, maxBytes, evicted, ...(expired !== undefined && { expired }) };
   }
 
   async close(): Promise<void> {
     this.#isClosed = true;
-    for (const key of this.#entries.keys()) this.#remove(key);
-  }
-
-  #evictFor(bytes: number): void {
-    for (const key of this.#entries.keys()) {
-      if (this.#usedBytes + bytes <= this.#maxBytes) return;
-      this.#remove(key);
-      this.#evicted++;
-    }
-    if (this.#usedBytes + bytes <= this.#maxBytes) return;
-    const message = `uploads in flight use all ${this.#maxBytes} bytes of the memory store; retry later or raise maxBytes`;
-    throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
-  }
-
-  #remove(key: string): boolean {
-    const entry = this.#entries.get(key);
-    if (entry === undefined) return false;
-    this.#entries.delete(key);
-    this.#usedBytes -= entry.reservedBytes;
-    return true;
+    await this.#expiry?.stop();
+    for (const key of this.#entries.keys()) this.#entries.remove(key);
   }
 
   #assertOpen(): void {
     if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the memory store is closed');
   }
-}
-
-interface Entry {
-  readonly artifact: BytesArtifact;
-  /** Number of bytes that the entry counts against `maxBytes`. */
-  readonly reservedBytes: number;
-  /** Time of the upload, in milliseconds since 1970. */
-  readonly putAt: number;
 }
 
 function overheadOf(key: string, metadata: Uint8Array | undefined): number {

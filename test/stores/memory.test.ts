@@ -196,7 +196,7 @@ test('get() and put() work without options', async (t) => {
 });
 
 test('validates options and does not change them', (t) => {
-  const unknown = refusal('ERR_HOTBLOB_INVALID_OPTION', /^unknown option 'maxByte'; expected one of maxBytes$/);
+  const unknown = refusal('ERR_HOTBLOB_INVALID_OPTION', /^unknown option 'maxByte'; expected one of maxBytes, retain$/);
   // @ts-expect-error an unknown option is tested
   t.throws(() => memoryStore({ maxByte: 1 }), unknown);
   t.throws(

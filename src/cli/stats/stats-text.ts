@@ -194,15 +194,19 @@ function formatConnections(server: StatsDocument['server']): string {
   return parts.join(', ');
 }
 
-function formatStore({ artifacts, bytes, maxBytes, evicted }: StatsDocument['store']): string {
+function formatStore({ artifacts, bytes, maxBytes, evicted, expired }: StatsDocument['store']): string {
   const parts = [
     ...(artifacts === undefined ? [] : [`${formatCountOf(artifacts, 'artifact')}`]),
     ...(bytes === undefined
       ? []
       : [`${formatBytes(bytes)}${maxBytes === undefined ? '' : ` of at most ${formatBytes(maxBytes)}`}`]),
-    ...(evicted === undefined ? [] : [`${formatCount(evicted)} evicted`]),
+    ...(evicted === undefined ? [] : [`${formatCount(evicted)} evicted${expiredText(expired)}`]),
   ];
   return parts.length === 0 ? 'no statistics' : parts.join(', ');
+}
+
+function expiredText(expired: number | undefined): string {
+  return expired === undefined ? '' : ` (${formatCount(expired)} expired)`;
 }
 
 /** Formats the statistics of an upstream, if there is one. */
