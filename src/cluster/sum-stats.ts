@@ -126,6 +126,7 @@ function addHandlers(a: HandlerStats, b: HandlerStats): HandlerStats {
     active: a.active + b.active,
     hits: a.hits + b.hits,
     misses: a.misses + b.misses,
+    writers: addGroups(a.writers, b.writers, ({ scope, subject }) => `${scope} ${subject}`),
     latency: addLatencies(a.latency, b.latency),
     sent: addNumbers(a.sent, b.sent),
     unmapped: addNumbers(a.unmapped, b.unmapped),

@@ -185,8 +185,8 @@ export class ResponseRecord {
       protocol: this.protocol?.name,
       operation,
       key,
-      scope: this.#scope,
-      subject: this.#view?.subject,
+      scope: this.scope,
+      subject: this.subject,
       status,
       failure,
       bytes,
@@ -204,7 +204,13 @@ export class ResponseRecord {
     logResponse('%s %s %d%s (%s) %s ms%s', method, key, status, replaced, body, milliseconds.toFixed(2), end);
   }
 
-  get #scope(): string {
+  /** See {@link ResponseReport.subject}. */
+  get subject(): string | undefined {
+    return this.#view?.subject;
+  }
+
+  /** See {@link ResponseReport.scope}. */
+  get scope(): string {
     if (this.#view === undefined) return DEFAULT_SCOPE;
     return this.operation === 'read' ? this.#view.foundScope : this.#view.ownScope;
   }

@@ -10,6 +10,7 @@ import {
   type UnmappedReason,
 } from '../send/tally.js';
 import { Histogram, type HistogramSnapshot } from '../util/histogram.js';
+import { type WriterCount, Writers } from './writers.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -28,6 +29,8 @@ export interface HandlerStats {
    * Number of lookups for GET and HEAD that found no artifact, including requests that were then passed to the host.
    */
   readonly misses: number;
+  /** Number of successful uploads by client, for clients that the access policy names (`subject`). */
+  readonly writers: readonly WriterCount[];
   /** Duration of complete downloads, by the number of bytes sent. */
   readonly latency: readonly SizeClassLatency[];
   /** Number of windows and bytes that have left the process, by source. */
@@ -122,6 +125,8 @@ export interface EndedResponse {
   readonly status: number;
   readonly failure: number | undefined;
   readonly complete: boolean;
+  readonly subject: string | undefined;
+  readonly scope: string;
   /** Number of bytes sent, by source. */
   readonly tally: { readonly bytes: Readonly<BytesBySource> };
   /** Time of the request, by `performance.now()`. */
@@ -146,6 +151,7 @@ export class Counters implements Totals {
   active = 0;
   hits = 0;
   misses = 0;
+  readonly #writers = new Writers();
   readonly #groups = new Map<string, ResponseGroup>();
   #lastGroup: ResponseGroup = {
     protocol: undefined,
@@ -179,12 +185,15 @@ export class Counters implements Totals {
       this.#lastGroup = group;
     }
     group.count++;
+    if (operation === 'upload' && status < 300 && record.subject !== undefined) {
+      this.#writers.count(record.subject, record.scope);
+    }
     if (source !== undefined && record.complete) this.#addLatency(record);
   }
 
   snapshot(): Pick<
     HandlerStats,
-    'responses' | 'responseCounts' | 'active' | 'hits' | 'misses' | 'latency' | 'sent' | 'unmapped'
+    'responses' | 'responseCounts' | 'active' | 'hits' | 'misses' | 'writers' | 'latency' | 'sent' | 'unmapped'
   > {
     const responseCounts = Array.from(this.#groups.values(), ({ protocol, source, ...rest }) => ({
       protocol: protocol?.name ?? 'none',
@@ -199,6 +208,7 @@ export class Counters implements Totals {
       active: this.active,
       hits: this.hits,
       misses: this.misses,
+      writers: this.#writers.snapshot(),
       latency: this.#latency.map(({ maxBytes, firstByte, duration }) => ({
         maxBytes,
         firstByte: firstByte.snapshot(),

@@ -29,6 +29,12 @@ const handlers: fc.Arbitrary<HandlerStats> = fc.record({
   active: count,
   hits: count,
   misses: count,
+  writers: fc.uniqueArray(
+    fc.record({ subject: fc.constantFrom('a', 'b'), scope: fc.constantFrom('main', 'pr'), count }),
+    {
+      selector: ({ subject, scope }) => `${scope} ${subject}`,
+    },
+  ),
   latency: fc.tuple(
     fc.record({ maxBytes: fc.constant(65_536), firstByte: histogram, duration: histogram }),
     fc.record({ maxBytes: fc.constant(Number.POSITIVE_INFINITY), firstByte: histogram, duration: histogram }),

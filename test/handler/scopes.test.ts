@@ -227,6 +227,24 @@ test('an artifact has the name of its writer, which is never sent', async (t) =>
   }
 });
 
+test('successful uploads are counted by client, and the number of clients is bounded', async (t) => {
+  const access = ({ credentials }: { credentials: { token: string } | undefined }): AccessDecision => ({
+    level: 'write',
+    scope: `pr/${credentials?.token}`,
+    subject: `client ${credentials?.token}`,
+  });
+  const { as, handler } = await start(t, 'http', memoryStore(), { access });
+  await as('1').put('/a', 'x');
+  await as('1').put('/b', 'x');
+  await as('1').put('/c', 'x', { 'content-digest': 'sha-256=:AAAA:' });
+  await as('1').get('/a');
+  t.deepEqual(handler.stats().writers, [{ subject: 'client 1', scope: 'pr/1', count: 2 }]);
+  for (let number = 2; number <= 102; number++) await as(`${number}`).put('/a', 'x');
+  const { writers } = handler.stats();
+  t.is(writers.length, 101);
+  t.deepEqual(writers.at(-1), { subject: '*', scope: '*', count: 2 });
+});
+
 test('a grant that is not valid is answered with 500', async (t) => {
   const invalid = [
     { level: 'write', scope: '..' },

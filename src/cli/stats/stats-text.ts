@@ -8,6 +8,9 @@ type Paint = (style: Style, text: string) => string;
 type Line = readonly [name: string, text: string];
 type Handler = StatsDocument['handler'];
 
+/** Number of clients that are shown. */
+const MAX_WRITERS = 10;
+
 /** Statistics of the previous refresh. */
 export interface PreviousStats {
   readonly document: StatsDocument;
@@ -30,6 +33,7 @@ export function formatStats(document: StatsDocument, previous: PreviousStats | u
     ['responses', formatResponses(handler)],
     ...failureLines(handler),
     ['sent', formatSent(bytesBySource(handler))],
+    ...writerLines(handler),
     ...latencyLines(handler),
     ['not mapped', formatCounts(handler.unmapped)],
     ['memory', formatMemory(handler, paint)],
@@ -104,6 +108,17 @@ function failureLines({ responseCounts }: Handler): Line[] {
   }
   if (counts.size === 0) return [];
   return [['failures', Array.from(counts, ([text, count]) => `${formatCount(count)} ${printable(text)}`).join(', ')]];
+}
+
+/** Formats the clients with the most uploads, if the access policy names clients. */
+function writerLines({ writers = [] }: Partial<Handler>): Line[] {
+  if (writers.length === 0) return [];
+  const most = [...writers].sort((a, b) => b.count - a.count).slice(0, MAX_WRITERS);
+  const parts = most.map(
+    ({ subject, scope, count }) => `${formatCount(count)} by ${printable(subject)} (scope ${printable(scope)})`,
+  );
+  const others = writers.length - most.length;
+  return [['uploads', [...parts, ...(others === 0 ? [] : [`${formatCountOf(others, 'other client')}`])].join(', ')]];
 }
 
 function bytesBySource({ sent: { mapped, copied, read, bytes, stream } }: Handler): [string, number][] {

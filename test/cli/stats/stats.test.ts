@@ -143,6 +143,25 @@ test('the token comes from the environment or the URL, and is never printed', as
   t.notRegex(refused.stderr + refused.stdout, /wrong-token/);
 });
 
+test('shows the clients that have uploaded, by the names of their tokens', async (t) => {
+  const file = join(await temporaryDirectory(t), 'tokens');
+  const lines = [
+    `write ${TOKEN} scope=main name=main%20builds`,
+    `write ${TOKEN}-pr scope=pr name=pr`,
+    `read ${TOKEN}-op`,
+  ];
+  await writeFile(file, `${lines.join('\n')}\n`);
+  const { url } = await start(t, { access: { file, anonymous: undefined } });
+  const put = (token: string, key: string) =>
+    fetch(`${url}/${key}`, { method: 'PUT', body: 'x', headers: { authorization: `Bearer ${token}` } });
+  for (const key of ['a', 'b']) t.is((await put(TOKEN, key)).status, 200);
+  t.is((await put(`${TOKEN}-pr`, 'a')).status, 200);
+  const refused = await runCommand(['stats', url], { env: { HOTBLOB_TOKEN: TOKEN } });
+  t.is(refused.code, 1, 'a token with a scope must name the protocol hotblob');
+  const { stdout } = await runCommand(['stats', url], { env: { HOTBLOB_TOKEN: `${TOKEN}-op` } });
+  t.is(parseLines(stdout).get('uploads'), '2 by main builds (scope main), 1 by pr (scope pr)');
+});
+
 test('if there is no valid response, the reason is printed', async (t) => {
   const { url } = await start(t);
   const page = await startForeign(t, (_request, response) => response.end('<html>It works!</html>'));
