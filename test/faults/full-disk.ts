@@ -4,19 +4,28 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { createInterface } from 'node:readline';
 import type { ExecutionContext } from 'ava';
+import { send } from '../helpers/http1.js';
 import { content } from '../stores/fixture.js';
 
 const MIB = 1024 * 1024;
 
 /** Starts a server on a file system of 16 MiB, in its own mount namespace, so that the mount ends with the process. */
-async function serveSmallDisk(t: ExecutionContext, store: string): Promise<{ child: ChildProcess; url: string }> {
+async function serveSmallDisk(
+  t: ExecutionContext,
+  store: string,
+  processes: number,
+): Promise<{ child: ChildProcess; url: string }> {
   const dir = await mkdtemp(`${tmpdir()}/hotblob-full-`);
   const namespaces = process.getuid?.() === 0 ? '-m' : '-rm';
   const script =
-    'mount -t tmpfs -o size=16m tmpfs "$1" && exec "$2" dist/cli.js serve --port 0 --dir "$1" --store "$3"';
-  const child = spawn('unshare', [namespaces, 'sh', '-c', script, 'sh', dir, process.execPath, store], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+    'mount -t tmpfs -o size=16m tmpfs "$1" && exec "$2" dist/cli.js serve --port 0 --dir "$1" --store "$3" --processes "$4"';
+  const child = spawn(
+    'unshare',
+    [namespaces, 'sh', '-c', script, 'sh', dir, process.execPath, store, String(processes)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   t.teardown(async () => {
     child.kill('SIGKILL');
     await rm(dir, { recursive: true });
@@ -26,13 +35,14 @@ async function serveSmallDisk(t: ExecutionContext, store: string): Promise<{ chi
 }
 
 /** Fills the disk of a server and sends more requests. Returns the outcome in words. */
-export async function fillDisk(t: ExecutionContext, kind: 'directory' | 'segments'): Promise<string> {
-  const { child, url } = await serveSmallDisk(t, kind);
-  const put = async (key: string, body: Buffer) => (await fetch(`${url}/${key}`, { method: 'PUT', body })).status;
+export async function fillDisk(t: ExecutionContext, kind: 'directory' | 'segments', processes = 1): Promise<string> {
+  const { child, url } = await serveSmallDisk(t, kind, processes);
+  // On connections of their own, which lead to all processes in turn.
+  const put = async (key: string, body: Buffer) =>
+    (await send(`${url}/${key}`, { method: 'PUT', agent: false, body })).status;
   const get = async (key: string) => {
-    const response = await fetch(`${url}/${key}`);
-    const bytes = Buffer.from(await response.arrayBuffer());
-    return response.status === 200 ? bytes : response.status;
+    const { status, body } = await send(`${url}/${key}`, { agent: false });
+    return status === 200 ? body : status;
   };
   const stored: number[] = [];
   let status = 0;

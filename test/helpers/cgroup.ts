@@ -8,8 +8,16 @@ export interface MemoryGroup {
   readonly limitBytes: number;
   /** Shell command that moves the shell, and the processes that it starts later, into the cgroup. */
   readonly join: string;
+  /** Moves a process into the cgroup. Its memory stays charged to the previous one; that of its later children does not. */
+  add(pid: number): void;
+  /** Moves a process out of the cgroup. */
+  remove(pid: number): void;
+  /** Replaces the memory limit. */
+  limit(bytes: number): void;
   /** Memory charged to the cgroup in bytes, including clean page cache. */
   chargedBytes(): number;
+  /** Anonymous memory of the cgroup in bytes. */
+  anonymousBytes(): number;
   /** Number of processes of the cgroup that the OOM killer has killed. */
   kills(): number;
 }
@@ -41,7 +49,11 @@ export function memoryGroup(t: ExecutionContext, limitBytes: number): MemoryGrou
     version,
     limitBytes,
     join: `echo $$ > ${directory}/cgroup.procs`,
+    add: (pid) => writeFileSync(`${directory}/cgroup.procs`, String(pid)),
+    remove: (pid) => writeFileSync(`${top}/cgroup.procs`, String(pid)),
+    limit: (bytes) => writeFileSync(`${directory}/${limit}`, String(bytes)),
     chargedBytes: () => Number(read(charged)),
+    anonymousBytes: () => Number(/^(?:total_rss|anon) (\d+)$/m.exec(read('memory.stat'))?.[1]),
     kills: () => Number(/^oom_kill (\d+)$/m.exec(read(events))?.[1]),
   };
 }

@@ -7,6 +7,7 @@ import type { ExecutionContext } from 'ava';
 import type { StatsDocument } from '../../../src/cli/serve/status-pages.js';
 import { type Launch, type RunningCommand, startCommand } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
+import { type Received, send } from '../../helpers/http1.js';
 import { until } from '../../helpers/poll.js';
 
 /** `hotblob serve --processes 2`, or with another number. */
@@ -26,10 +27,19 @@ export interface Processes extends Launched {
   pids(): Promise<number[]>;
 }
 
+export interface LaunchOptions extends Launch {
+  /** Directory of the artifacts. Default: a new one. */
+  readonly dir?: string;
+}
+
 /** Starts the server with `--processes 2`, and waits until it serves. */
-export async function launch(t: ExecutionContext, args: readonly string[] = [], options?: Launch): Promise<Launched> {
+export async function launch(
+  t: ExecutionContext,
+  args: readonly string[] = [],
+  { dir: given, ...options }: LaunchOptions = {},
+): Promise<Launched> {
   const directory = await temporaryDirectory(t);
-  const dir = `${directory}/artifacts`;
+  const dir = given ?? `${directory}/artifacts`;
   const count = args.includes('--processes') ? [] : ['--processes', '2'];
   const kind = args.includes('--store') ? [] : ['--store', 'directory'];
   const command = startCommand(['serve', '--dir', dir, '--port', '0', ...count, ...kind, ...args], options);
@@ -47,7 +57,7 @@ export async function launch(t: ExecutionContext, args: readonly string[] = [], 
 export async function startProcesses(
   t: ExecutionContext,
   args: readonly string[] = [],
-  options?: Launch,
+  options?: LaunchOptions,
 ): Promise<Processes> {
   const server = await launch(t, args, options);
   const { url } = server;
@@ -62,19 +72,8 @@ export async function startProcesses(
   return { ...server, stats, pids };
 }
 
-export interface Received {
-  readonly status: number;
-  readonly body: Buffer;
-}
-
 /** Sends a GET request over HTTP/1.1. */
-export async function get(url: string, options: http.RequestOptions = {}): Promise<Received> {
-  const request = http.get(url, options);
-  const [response] = (await once(request, 'response')) as [http.IncomingMessage];
-  const chunks: Buffer[] = [];
-  for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk);
-  return { status: response.statusCode ?? 0, body: Buffer.concat(chunks) };
-}
+export const get = (url: string, options: http.RequestOptions = {}): Promise<Received> => send(url, options);
 
 /** Starts an upload that stays in flight. */
 export async function startUpload(server: Processes, key: string) {
