@@ -23,10 +23,8 @@ export function loadAsset(name: string): Promise<ReplyBody> | undefined {
   const { file, contentType } = FILES[name];
   // Resolves the package by its own name, so that the files are found wherever the bundler has put this module.
   const root = dirname(createRequire(import.meta.url).resolve('hotblob/package.json'));
-  const reading = readFile(join(root, 'dist', 'dashboard', 'page', file), 'utf8').then((text) => ({
-    contentType,
-    text,
-  }));
+  // As bytes, which all responses share.
+  const reading = readFile(join(root, 'dist', 'dashboard', 'page', file)).then((text) => ({ contentType, text }));
   loaded.set(name, reading);
   reading.catch(() => loaded.delete(name));
   return reading;

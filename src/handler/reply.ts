@@ -2,6 +2,7 @@ import { clientMessage, errorHeaders, HotblobError, isServerFailure, statusOf } 
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { REPLY_HEADERS } from '../http/browser-headers.js';
 import type { Protocol, Reply, ReplyBody } from '../protocols/protocol.js';
+import { writeReply } from './unsent-replies.js';
 
 /**
  * Responds with an error. The body is in the format of the protocol, by default `{"message"}` as JSON. Returns the status
@@ -53,6 +54,8 @@ export function mayHaveBody({ headers, multiplexed }: Exchange): boolean {
 /**
  * Responds with a reply that is not an artifact. `extraHeaders` override the headers of the reply. Returns the result of writing
  * the body, if there is one.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if clients have not received too many earlier replies
  */
 export function answerReply(
   exchange: Exchange,
@@ -60,16 +63,21 @@ export function answerReply(
   extraHeaders?: ResponseHeaders,
 ): Promise<boolean> | undefined {
   const bytes = body === undefined ? undefined : bytesOf(body);
-  exchange.respond(status, {
-    ...REPLY_HEADERS,
-    ...headers,
-    ...extraHeaders,
-    // A 204 must not have Content-Length (RFC 9110, section 8.6).
-    ...(status === 204 ? {} : { 'content-length': bytes?.byteLength ?? 0 }),
-    ...(body === undefined ? {} : { 'content-type': body.contentType }),
-    'cache-control': 'no-store',
-  });
-  if (bytes !== undefined && bytes.byteLength > 0 && exchange.method !== 'HEAD') return exchange.write([bytes], true);
+  const respond = (): void => {
+    exchange.respond(status, {
+      ...REPLY_HEADERS,
+      ...headers,
+      ...extraHeaders,
+      // A 204 must not have Content-Length (RFC 9110, section 8.6).
+      ...(status === 204 ? {} : { 'content-length': bytes?.byteLength ?? 0 }),
+      ...(body === undefined ? {} : { 'content-type': body.contentType }),
+      'cache-control': 'no-store',
+    });
+  };
+  if (bytes !== undefined && bytes.byteLength > 0 && exchange.method !== 'HEAD') {
+    return writeReply(exchange, bytes, respond);
+  }
+  respond();
   exchange.end();
   return undefined;
 }

@@ -1,0 +1,51 @@
+import test from 'ava';
+import { createHandler } from '../../src/handler/handler.js';
+import type { Protocol } from '../../src/protocols/protocol.js';
+import { FakeExchange } from '../helpers/exchange.js';
+import { MIB } from '../helpers/files.js';
+import { until } from '../helpers/poll.js';
+
+/** Answers `/<number of bytes>` with so many bytes. */
+const sized: Protocol = {
+  name: 'sized',
+  route: ({ path }) => ({
+    kind: 'answer',
+    needs: 'none',
+    answer: () => ({ status: 200, body: { contentType: 'text/plain', text: 'x'.repeat(Number(path.slice(1))) } }),
+  }),
+};
+
+/** Exchange on a connection that it shares with others. */
+class SharedExchange extends FakeExchange {
+  override readonly multiplexed = true;
+  override readonly connection: object;
+
+  constructor(url: string, connection: object) {
+    super(url);
+    this.connection = connection;
+  }
+}
+
+test('replies that clients do not receive take at most 8 MiB for each connection, and 64 MiB in total', async (t) => {
+  const handler = createHandler({ store: { get: () => undefined }, protocols: [sized] });
+  t.teardown(() => handler.close());
+  const ask = async (bytes: number, connection: object): Promise<SharedExchange> => {
+    const exchange = new SharedExchange(`/${bytes}`, connection);
+    await handler.handle(exchange);
+    return exchange;
+  };
+  const connections = Array.from({ length: 9 }, () => ({}));
+  const held: SharedExchange[] = [];
+  for (const connection of connections.slice(0, 8)) {
+    for (let count = 0; count < 8; count++) held.push(await ask(MIB, connection));
+    t.is((await ask(5000, connection)).status, 503, 'the limit of the connection');
+    t.is((await ask(1000, connection)).status, 200, 'a small reply');
+  }
+  t.true(held.every(({ status }) => status === 200));
+  t.is((await ask(5000, connections[8] ?? {})).status, 503, 'the limit of the process');
+  const [first, second] = held;
+  first?.leave();
+  second?.leave();
+  await until('their memory is free', async () => (await ask(5000, connections[8] ?? {})).status === 200);
+  for (const exchange of held) exchange.leave();
+});
