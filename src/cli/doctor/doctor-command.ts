@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import { printableJson } from '../../util/printable.js';
 import { type Command, parseArguments } from '../command.js';
-import { parseServeOptions, SERVE_OPTIONS } from '../serve/serve-options.js';
+import { readServeArguments } from '../serve/serve-arguments.js';
+import { SERVE_OPTIONS } from '../serve/serve-options.js';
 import { diagnose } from './doctor.js';
 import { formatDiagnosis } from './text.js';
 
@@ -30,8 +31,12 @@ export function doctorCommand(version: string): Command {
       const { values, positionals } = parseArguments(args, { json: { type: 'boolean' }, ...SERVE_OPTIONS });
       const { json, ...serveValues } = values;
       const isServe = positionals.length === 0 || Object.keys(serveValues).length > 0;
-      const options = isServe ? parseServeOptions(version, serveValues) : undefined;
-      const serve = options && { options, given: new Set(Object.keys(serveValues)) };
+      const serveArguments = isServe ? readServeArguments(version, serveValues) : undefined;
+      const options = serveArguments?.options;
+      const serve = serveArguments && {
+        options: serveArguments.options,
+        given: new Set(Object.keys(serveArguments.values)),
+      };
       // A directory that does not exist yet is created by the server.
       const served = options !== undefined && existsSync(options.dir) ? [options.dir] : [];
       const diagnosis = await diagnose(version, [...served, ...positionals], serve);

@@ -33,6 +33,8 @@ export interface ServedStoreOptions {
   readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
   readonly groupAccess?: boolean | undefined;
+  /** Whether the local store is opened for reading only, unless there is an upstream. Default: only if it cannot be written. */
+  readonly readOnly?: boolean | undefined;
   /** Number of processes that share the store. Default: 1. */
   readonly processes?: number | undefined;
   readonly upstream: Upstream | undefined;
@@ -150,6 +152,8 @@ async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise
     const store = await directoryStore(dir, { immutable, maxBytes, groupAccess });
     return { store, kind: storeKind, immutable: store.immutable, countBytes: (bytes) => store.countBytes(bytes) };
   };
+  // With an upstream, the local store keeps copies of what clients read.
+  if (options.readOnly && upstream === undefined) return open(true);
   try {
     return await open(false);
   } catch (error) {

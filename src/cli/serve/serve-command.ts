@@ -1,12 +1,18 @@
 import { closeSync, openSync } from 'node:fs';
 import { isatty } from 'node:tty';
 import { isChild } from '../../cluster/run-processes.js';
-import { type Command, parseArguments, UsageError } from '../command.js';
+import type { Command } from '../command.js';
+import { variableOf } from '../environment.js';
 import { EventLog } from './event-log.js';
+import { formatConfiguration } from './print-config.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
 import { type RunningServer, serve, writeLine } from './serve.js';
-import { parseServeOptions, SERVE_OPTIONS } from './serve-options.js';
+import { parseServeCommand, readServeArguments } from './serve-arguments.js';
+import { SERVE_OPTIONS } from './serve-options.js';
 import { serveInProcesses } from './serve-processes.js';
+
+/** Names of the environment variables, in lines of at most 100 characters. */
+const VARIABLES = wrap(Object.keys(SERVE_OPTIONS).map(variableOf), 100);
 
 const HELP = `Usage: hotblob serve [options]
 
@@ -29,6 +35,7 @@ Options:
                        '*'; repeatable (default: all names. Exception: on a connection to a loopback address,
                        a request without a token of --tokens must be for localhost, 127.0.0.1 or [::1])
   --writable           Accept uploads without tokens if HOST is not a loopback address
+  --read-only          Accept no uploads and deletions, and do not change DIR
   --write-once         Keep the first upload of each key; artifacts cannot be replaced or deleted
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
@@ -47,6 +54,7 @@ Options:
                        Time for requests in flight to complete after SIGINT or SIGTERM (default: 30)
   --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
   --tls-key FILE       Private key in PEM format; requires --tls-cert
+  --print-config       Print the value of each option and where it comes from, and exit
 
 A directory store keeps one file per artifact, at /<path below DIR>. A segment store appends artifacts to a
 few large files and requires lmdb. A new or empty DIR becomes a segment store if lmdb is installed, unless
@@ -58,11 +66,18 @@ a part of it, in a segment store in addition.
 Protocols: ${PROTOCOL_NAMES.join(', ')}.
 
 Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b,
-namespaces=a,b, scope=a, reads=a,b, write-once and name=a (docs/access.md). The file is reloaded when it changes. Replace it with mv: a last line without a newline is
-not used. The files of --tls-cert and --tls-key are reloaded within 5 seconds, and open connections stay open.
+namespaces=a,b, scope=a, reads=a,b, write-once and name=a (docs/access.md). The file is reloaded when it
+changes. Replace it with mv: a last line without a newline is not used. The files of --tls-cert and --tls-key
+are reloaded within 5 seconds, and open connections stay open.
 
 The credentials for the upstream are user and password in URL, or a bearer token in the environment variable
 HOTBLOB_UPSTREAM_TOKEN. BYTES may have the suffix K, M, G, T or KiB, MiB, GiB, TiB (powers of 1024).
+
+Each option has an environment variable: HOTBLOB_ and its name in upper case, with _ for -. Options on the
+command line win. true or false sets an option without a value; commas separate the values of a repeatable
+one. The variables are:
+
+${VARIABLES}
 
 Exit code: 0 after a shutdown by a signal, 1 if the server cannot start, 2 if the arguments are invalid.
 `;
@@ -74,26 +89,20 @@ export function serveCommand(version: string): Command {
     summary: 'Serve a build cache over HTTP/1.1 and HTTP/2',
     help: HELP,
     async run(args) {
-      const { values, positionals } = parseArguments(args, SERVE_OPTIONS);
-      if (positionals.length > 0) {
-        throw new UsageError(
-          `unexpected argument '${positionals.join(' ')}'${argumentHint(positionals[0], values.dir)}`,
-        );
-      }
-      const options = parseServeOptions(version, values);
+      const { values, printConfig } = parseServeCommand(args);
+      const serveArguments = readServeArguments(version, values);
+      const { options, warnings } = serveArguments;
       // The processes of a server have the same arguments, and are started by a parent.
-      if (isChild()) await serveInProcesses(options, new EventLog(writeLine), writeLine);
-      else
+      if (isChild()) return void (await serveInProcesses(options, new EventLog(writeLine), writeLine));
+      for (const warning of warnings) writeLine(warning);
+      if (printConfig) process.stdout.write(formatConfiguration(serveArguments, HELP));
+      else {
         await runServer((log) =>
           options.processes === 1 ? serve(options) : serveInProcesses(options, log, writeLine),
         );
+      }
     },
   };
-}
-
-function argumentHint(argument = '', dir: string | undefined): string {
-  if (/^[KMGT]?i?B$|^[KMGT]$/i.test(argument)) return '; write a size without a blank, such as 50GiB';
-  return dir === undefined ? `; the directory is an option: --dir ${argument}` : '';
 }
 
 async function runServer(start: (log: EventLog) => Promise<RunningServer>): Promise<void> {
@@ -140,4 +149,14 @@ function isTerminalClosed(): boolean {
   } catch {
     return true;
   }
+}
+
+function wrap(names: readonly string[], width: number): string {
+  const lines: string[] = [];
+  for (const name of names) {
+    const last = lines.at(-1);
+    if (last === undefined || last.length + name.length + 1 > width) lines.push(`  ${name}`);
+    else lines[lines.length - 1] = `${last} ${name}`;
+  }
+  return lines.join('\n');
 }

@@ -20,6 +20,7 @@ export const SERVE_OPTIONS = {
   host: { type: 'string' },
   'allow-host': { type: 'string', multiple: true },
   writable: { type: 'boolean' },
+  'read-only': { type: 'boolean' },
   'write-once': { type: 'boolean' },
   immutable: { type: 'boolean' },
   'verify-reads': { type: 'boolean' },
@@ -36,6 +37,8 @@ export const SERVE_OPTIONS = {
   'tls-key': { type: 'string' },
 } as const;
 
+/** Texts of the options that are set. */
+export type ServeValues = Values;
 type Values = ReturnType<typeof parseArguments<typeof SERVE_OPTIONS>>['values'];
 
 /** More processes than this are a mistake, such as a port in the wrong option. */
@@ -63,7 +66,8 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     host,
     processes,
     // With tokens, each token has its own access level.
-    writable: values.writable === true || values.tokens !== undefined || isLoopbackHost(host),
+    writable: isWritable(values, host),
+    readOnly: values['read-only'],
     writeOnce: values['write-once'],
     access: parseAccess(values),
     allowedHosts: parseAllowedHosts(values),
@@ -79,6 +83,11 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     upstream: parseUpstream(values, host, port, processes),
     tls: parseTls(values),
   };
+}
+
+function isWritable({ writable = false, tokens, 'read-only': readOnly = false }: Values, host: string): boolean {
+  if (writable && readOnly) throw new UsageError('--writable and --read-only exclude each other');
+  return !readOnly && (writable || tokens !== undefined || isLoopbackHost(host));
 }
 
 function parseProcesses(text = '1'): number {

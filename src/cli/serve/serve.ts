@@ -23,6 +23,7 @@ import { openStore, type ServedStore, type ServedStoreOptions } from './open-sto
 import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { startWarnings } from './start-warnings.js';
 import { createStatusPages, isOperatorPath, OPERATOR_PATH } from './status-pages.js';
+import { createStoreProbe } from './store-probe.js';
 
 /** Options of {@link serve}. */
 export interface ServeOptions extends ServedStoreOptions {
@@ -40,6 +41,8 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Time for requests in flight to complete when the server closes. Default: as for `createServer`. */
   readonly shutdownTimeoutMs?: number | undefined;
   readonly writable: boolean;
+  /** Whether the store is opened for reading only. Default: false. */
+  readonly readOnly?: boolean | undefined;
   /** Whether the first upload of each key is kept. Default: uploads replace artifacts. */
   readonly writeOnce?: boolean | undefined;
   readonly protocols: readonly ProtocolName[];
@@ -118,13 +121,21 @@ export async function serve(
   });
   const { version } = options;
   const sources = self.isAlone ? { handler, server, store } : sumOfProcesses(handler, server, store);
-  pages = createStatusPages({ version, ...sources, access, allowedHosts, isDraining: () => isDraining });
+  pages = createStatusPages({
+    version,
+    ...sources,
+    access,
+    allowedHosts,
+    isDraining: () => isDraining,
+    storeProblem: createStoreProbe(options.dir),
+  });
   dashboard = createDashboard({ ...sources, access, allowedHosts, path: OPERATOR_PATH });
   try {
     await server.listen(await self.listenOptions({ port: options.port, host: options.host }));
   } catch (error) {
     throw listenError(error, options);
   }
+  const readOnlyReason = options.readOnly ? '--read-only' : served.readOnlyReason;
   if (served.readOnlyReason !== undefined && self.isFirst) {
     warn(`${options.dir} is served read-only, uploads are refused: ${served.readOnlyReason}`);
   }
@@ -142,7 +153,7 @@ export async function serve(
   const url = `${certificate === undefined ? 'http' : 'https'}://${host}:${port}`;
   return {
     port,
-    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options, served.readOnlyReason)}`,
+    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options, readOnlyReason)}`,
     async reload() {
       await Promise.all([access?.reload(), certificateFiles?.reload()]);
     },

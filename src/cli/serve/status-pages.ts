@@ -47,17 +47,23 @@ export interface StatusPagesOptions {
   readonly allowedHosts?: readonly string[] | undefined;
   /** Returns whether the server is shutting down and should get no new requests. */
   isDraining(): boolean;
+  /** Resolves to why the store cannot be used, or to `undefined` if it can. Default: it can. */
+  storeProblem?(): Promise<string | undefined>;
 }
 
 /**
- * Creates a handler for the pages of operators: `ready`, `stats` and `metrics`, which needs `prom-client`. `stats`
- * and `metrics` require read access, `ready` does not. `handle` resolves to `false` for any other path.
+ * Creates a handler for the pages of operators: `live`, `ready`, `stats` and `metrics`, which needs `prom-client`. `stats`
+ * and `metrics` require read access, `live` and `ready` do not. `handle` resolves to `false` for any other path.
  */
 export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
   const access = new OperatorAccess(options.access, options.allowedHosts);
   const metrics = createServerMetrics(options);
   const pages = new Map<string, () => Reply | Promise<Reply>>([
     ['stats', async () => jsonReply(200, await collectStats(options))],
+  ]);
+  const probes = new Map([
+    ['live', async () => LIVE],
+    ['ready', () => readiness(options)],
   ]);
   pages.set(
     'metrics',
@@ -68,12 +74,12 @@ export function createStatusPages(options: StatusPagesOptions): ExchangeHandler 
       const { url } = exchange;
       if (!url.startsWith(OPERATOR_PATH)) return false;
       const name = url.slice(OPERATOR_PATH.length).split('?', 1)[0] ?? '';
-      const page = name === 'ready' ? READY : pages.get(name);
+      const probe = probes.get(name);
+      const page = probe ?? pages.get(name);
       if (page === undefined) return false;
       try {
-        if (!(await access.admits(exchange, page === READY ? 'none' : 'read'))) return true;
-        if (page === READY && options.isDraining()) answerError(exchange, 503);
-        else answerReply(exchange, await page());
+        if (!(await access.admits(exchange, probe === undefined ? 'read' : 'none'))) return true;
+        answerReply(exchange, await page());
       } catch (error) {
         if (exchange.headersSent) exchange.destroy(new Error(`the status page ${name} failed`, { cause: error }));
         else answerError(exchange, statusOf(error));
@@ -93,7 +99,15 @@ function textReply(status: number, contentType: string, text: string): Reply {
   return { status, body: { contentType, text } };
 }
 
-const READY = () => jsonReply(200, { status: 'ready' });
+const LIVE = jsonReply(200, { status: 'live' });
+
+/** An orchestrator sends no requests to a server that is not ready. The body says no more than that, because anyone may read it. */
+async function readiness({ isDraining, storeProblem }: StatusPagesOptions): Promise<Reply> {
+  if (isDraining()) return jsonReply(503, { status: 'draining' });
+  return (await storeProblem?.()) === undefined
+    ? jsonReply(200, { status: 'ready' })
+    : jsonReply(503, { status: 'the store cannot be used' });
+}
 
 async function collectStats({
   version,

@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { writeFile } from 'node:fs/promises';
+import { readdir, rename, writeFile } from 'node:fs/promises';
 import http2 from 'node:http2';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -122,6 +122,27 @@ test('refuses requests for other hosts, and of pages of other origins', async (t
   }
   t.is(await statusFor('evil.example', '/key'), 421);
   t.is(await statusFor('cache.example.com', '/key'), 404);
+});
+
+test('is live while it runs, and ready while its directory can be used', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const url = await start(t, { dir: `${dir}/artifacts` });
+  const statusOf = async (page: string) => (await fetch(`${url}/_hotblob/${page}`)).status;
+  t.deepEqual([await statusOf('live'), await statusOf('ready')], [200, 200]);
+  await rename(`${dir}/artifacts`, `${dir}/unmounted`);
+  t.deepEqual([await statusOf('live'), await statusOf('ready')], [200, 503]);
+  await rename(`${dir}/unmounted`, `${dir}/artifacts`);
+  t.is(await statusOf('ready'), 200);
+});
+
+test('with readOnly, uploads are refused and the directory does not change', async (t) => {
+  const dir = await temporaryDirectory(t);
+  await writeFile(`${dir}/key`, 'artifact');
+  const url = await start(t, { dir, readOnly: true, writable: false });
+  t.is(await (await fetch(`${url}/key`)).text(), 'artifact');
+  t.is((await fetch(`${url}/other`, { method: 'PUT', body: 'x' })).status, 405);
+  t.is((await fetch(`${url}/key`, { method: 'DELETE' })).status, 405);
+  t.deepEqual(await readdir(dir), ['key']);
 });
 
 test('stats and metrics require read access for protocol hotblob; ready requires none', async (t) => {
