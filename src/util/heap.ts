@@ -17,6 +17,11 @@ export class Heap<T> {
     return this.#items.values();
   }
 
+  /** Next item. */
+  get first(): T | undefined {
+    return this.#items[0];
+  }
+
   push(item: T): void {
     const items = this.#items;
     let index = items.length;

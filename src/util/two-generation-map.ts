@@ -37,6 +37,13 @@ export class TwoGenerationMap<K, V> {
     this.#young.set(typeof key === 'string' ? (copyString(key) as K & string) : key, value);
   }
 
+  /** Iterates over the keys and their values. A key that is set meanwhile may be visited again. */
+  *[Symbol.iterator](): Generator<[K, V]> {
+    const [old, young] = [this.#old, this.#young];
+    for (const [key, value] of old) if (!young.has(key)) yield [key, value];
+    yield* young;
+  }
+
   delete(key: K): void {
     this.#young.delete(key);
     this.#old.delete(key);

@@ -1,4 +1,6 @@
 const INTERVAL_MS = 5;
+/** Real time, also if a test replaces `performance.now()`. */
+const now = performance.now.bind(performance);
 /** A value counts as settled after it has not changed for this time and for this number of samples. */
 const SETTLED_MS = 150;
 const SETTLED_SAMPLES = 25;
@@ -14,9 +16,9 @@ export async function until(
   condition: () => boolean | Promise<boolean>,
   deadlineMs = 60_000,
 ): Promise<void> {
-  const deadline = performance.now() + deadlineMs;
+  const deadline = now() + deadlineMs;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`condition not met within ${deadlineMs} ms: ${description}`);
+    if (now() > deadline) throw new Error(`condition not met within ${deadlineMs} ms: ${description}`);
     await new Promise((resolve) => setTimeout(resolve, INTERVAL_MS));
   }
 }

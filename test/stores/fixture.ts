@@ -118,7 +118,7 @@ function ignoreMissing(error: unknown): { readonly blocks: number } {
   throw error;
 }
 
-const OWN_ENTRIES = new Set(['.hotblob', '.hotblob/uploads', '.hotblob/immutable']);
+const OWN_ENTRIES = new Set(['.hotblob', '.hotblob/uploads', '.hotblob/immutable', '.hotblob/last-uses']);
 
 /** Returns the expectation for an error with `code`. */
 export const refusal = (code: ErrorCode, message?: RegExp) => ({

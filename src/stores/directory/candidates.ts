@@ -5,7 +5,7 @@ import { pause } from '../../util/loop-slices.js';
  * Maximum number of files in a list of candidates. With keys of 100 characters, they take about 7 MB, and twice as much during a
  * scan.
  */
-const MAX_CANDIDATES = 32_768;
+export const MAX_CANDIDATES = 32_768;
 
 /** File that can be evicted. */
 export interface Candidate {
@@ -67,9 +67,19 @@ export class EvictionCandidates {
     this.#capacity = capacity;
   }
 
+  /** Returns an empty collection for the files of a scan. */
+  collect(): OldestFiles {
+    return new OldestFiles(this.#capacity);
+  }
+
   /** Whether a scan should renew the list before it is used up. */
   get isLow(): boolean {
     return (this.#isTruncated && this.#untaken < this.#capacity / 2) || this.#deletions.size > this.#capacity;
+  }
+
+  /** Returns the least recently used file, or undefined if the list is empty. */
+  peek(): Candidate | undefined {
+    return this.#list.first;
   }
 
   /** Removes and returns the least recently used file, or undefined if the list is empty. */
@@ -144,6 +154,10 @@ class CandidateList {
 
   get size(): number {
     return this.#keys.size;
+  }
+
+  get first(): Candidate | undefined {
+    return this.#leastRecentFirst.first;
   }
 
   has(key: string): boolean {

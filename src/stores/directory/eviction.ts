@@ -1,95 +1,96 @@
-import { lstat, unlink } from 'node:fs/promises';
 import type { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
-import { releaseFile } from '../../page-cache/release-file.js';
-import { pause } from '../../util/loop-slices.js';
-import { isMissing } from '../../util/missing-file.js';
-import { prefixOf } from '../../util/prefix-of.js';
-import { TwoGenerationMap } from '../../util/two-generation-map.js';
-import { type Candidate, EvictionCandidates } from './candidates.js';
-import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
+import type { RetentionRules } from '../retention/rules.js';
+import { Expiry } from './expiry.js';
+import { type DirectoryGroup, DirectoryGroups } from './groups.js';
+import type { LastUses } from './last-uses.js';
 import type { Sidecars } from './metadata.js';
-import { removeEmptyParents } from './paths.js';
+import { Removals } from './removals.js';
 import { Renewal } from './renewal.js';
 import { fullError, Reservation } from './reservation.js';
 import { type ScanContext, scanDirectory } from './scan.js';
 import { DirectoryUsage } from './usage.js';
-import { lastUseOf, type StoredFile } from './walk.js';
+
+/** Limits of a directory, and the parts of its store that an eviction needs. */
+export interface EvictionContext {
+  readonly root: string;
+  /** Infinity if only the rules have limits. */
+  readonly maxBytes: number;
+  readonly rules: RetentionRules;
+  readonly sidecars: Sidecars;
+  readonly lastUses: LastUses;
+  /** See {@link ScanContext.isUncounted}. */
+  readonly isUncounted: ScanContext['isUncounted'];
+}
 
 /**
- * Number of keys in a generation of the map of last uses. With keys of 100 characters, both generations take about 15
- * MB.
- */
-const GENERATION_SIZE = 32_768;
-
-/**
- * Keeps the disk usage of a directory within a limit by unlinking the least recently used files. Open descriptors and
- * mappings of an unlinked file stay valid.
+ * Keeps the disk usage of a directory, and of each of its groups, within a limit by unlinking the least recently used files. Open
+ * descriptors and mappings of an unlinked file stay valid. Also unlinks files that expire.
  *
  * The usage and the candidates for eviction are in memory. A scan in the background determines them at the start. Further scans
  * renew them when candidates run out, or when other programs may have changed the directory. Uploads wait for a scan only if
  * there are no candidates. If the directory is above its limit, for example because of files of other programs, an upload evicts
  * only as much as it adds; the rest is evicted in the background.
  *
- * The usage includes directories, the files below `.hotblob` and the bytes of uploads in flight. The last use of a file is the
- * latest of its modification time, its access time and its last use by this process. After a restart only the file times are left;
- * with the mount option `relatime` the access time can be a day old.
+ * The usage includes directories, the files below `.hotblob` and the bytes of uploads in flight.
  */
 export class DirectoryEviction {
   readonly #root: string;
   readonly #maxBytes: number;
-  readonly #sidecars: Sidecars;
-  readonly #candidates = new EvictionCandidates();
+  readonly #removals: Removals;
+  readonly #lastUses: LastUses;
+  readonly #groups: DirectoryGroups;
   readonly #usage = new DirectoryUsage();
-  /**
-   * Last use of a key by this process, in milliseconds since 1970. The map is bounded, because lookups of keys that do
-   * not exist count too.
-   */
-  readonly #uses = new TwoGenerationMap<string, number>(GENERATION_SIZE);
-  #latestUse = 0;
   /** Bytes of the reservations of uploads in flight. */
   #reserved = 0;
   /** Ends of uploads that have been received completely. Their artifacts can be evicted then. */
   readonly #completed = new Set<Promise<void>>();
-  #evicted = 0;
   #queue: Promise<unknown> = Promise.resolve();
   readonly #renewal: Renewal;
+  readonly #expiry: Expiry | undefined;
   #isEvictingExcess = false;
   #hasUploads = false;
   #isClosed = false;
 
-  /** @param isUncounted see {@link ScanContext.isUncounted} */
-  constructor(root: string, maxBytes: number, sidecars: Sidecars, isUncounted: ScanContext['isUncounted']) {
+  constructor({ root, maxBytes, rules, sidecars, lastUses, isUncounted }: EvictionContext) {
     this.#root = root;
     this.#maxBytes = maxBytes;
-    this.#sidecars = sidecars;
+    this.#lastUses = lastUses;
+    this.#groups = new DirectoryGroups(rules);
     this.#renewal = new Renewal({
       maxBytes,
+      maxAgeMs: rules.minAgeMs ?? Number.POSITIVE_INFINITY,
       usage: this.#usage,
-      candidates: this.#candidates,
+      groups: this.#groups.all,
       scan: (onProgress) =>
-        scanDirectory(root, {
-          isUncounted,
-          lastUse: (file) => this.lastUse(file),
-          onProgress,
-          isCancelled: () => this.#isClosed,
-        }),
+        lastUses.duringScan((lastUse) =>
+          scanDirectory(root, {
+            groups: this.#groups,
+            isUncounted,
+            lastUse,
+            onProgress,
+            isCancelled: () => this.#isClosed,
+          }),
+        ),
       onRenewed: () => {
         if (this.#hasUploads) void this.#evictExcess();
+        void this.#expiry?.run();
       },
+    });
+    this.#removals = new Removals({ root, sidecars, lastUses, usage: this.#usage, renewal: this.#renewal });
+    if (rules.minAgeMs === undefined) return;
+    this.#expiry = new Expiry(rules.minAgeMs, {
+      groups: this.#groups.all,
+      removals: this.#removals,
+      renewal: this.#renewal,
+      lastUses,
+      runExclusively: (task) => this.#runExclusively(task),
     });
   }
 
-  /** Records a use of `key`. */
-  touch(key: string): void {
-    // The times are strictly increasing, so that uses within one millisecond keep their order.
-    this.#latestUse = Math.max(Date.now(), this.#latestUse + 0.001);
-    this.#uses.set(key, this.#latestUse);
-  }
-
-  /** Returns the time of the last use of a file, in milliseconds since 1970. */
-  lastUse({ key, usedAt }: Pick<StoredFile, 'key' | 'usedAt'>): number {
-    return Math.max(this.#uses.get(key) ?? 0, usedAt);
+  /** Returns the limit in bytes for the artifacts of the rule to which a key belongs. */
+  maxBytesOf(key: string): number {
+    return this.#groups.of(key).limits.maxBytes;
   }
 
   /**
@@ -107,13 +108,19 @@ export class DirectoryEviction {
 
   /** Records that this store has deleted the artifact `key`, and freed `bytes` on the disk. */
   countDeletion(key: string, bytes: number): void {
-    this.#candidates.recordDeletion(key);
-    this.#usage.change(-1, -bytes);
+    const group = this.#groups.of(key);
+    group.candidates.recordDeletion(key);
+    this.#count(group, -1, -bytes);
   }
 
-  /** Records that the usage grew by `bytes`, which are negative if this store has freed space, but not by an artifact. */
-  countBytes(bytes: number): void {
-    this.#usage.change(0, bytes);
+  /**
+   * Records that the usage grew by `bytes`, which are negative if this store has freed space, but not by an artifact.
+   *
+   * @param key artifact to which the bytes belong, if any
+   */
+  countBytes(bytes: number, key?: string): void {
+    if (key === undefined) this.#usage.change(0, bytes);
+    else this.#count(this.#groups.of(key), 0, bytes);
   }
 
   /** Returns statistics: the result of the last scan, plus the changes of this process since then. */
@@ -123,10 +130,15 @@ export class DirectoryEviction {
       artifacts: Math.max(0, totals.artifacts),
       bytes: Math.max(0, totals.bytes) + this.#reserved,
     };
-    return { ...current, maxBytes: this.#maxBytes, evicted: this.#evicted };
+    return {
+      ...current,
+      ...(this.#maxBytes !== Number.POSITIVE_INFINITY && { maxBytes: this.#maxBytes }),
+      evicted: this.#removals.count,
+      ...(this.#expiry !== undefined && { expired: this.#expiry.count }),
+    };
   }
 
-  /** Scans the directory in the background. Does not evict files; only uploads do. */
+  /** Scans the directory in the background. Then removes files that have expired. Only uploads evict other files. */
   startScan(): void {
     this.#renewal.start();
   }
@@ -137,10 +149,11 @@ export class DirectoryEviction {
   }
 
   /** Returns a reservation of 0 bytes for an upload. */
-  createReservation(signal: AbortSignal | undefined): Reservation {
+  createReservation(key: string, signal: AbortSignal | undefined): Reservation {
+    const group = this.#groups.of(key);
     return new Reservation({
-      take: (bytes) => this.#reserve(bytes, signal),
-      giveBack: (bytes) => this.#release(bytes),
+      take: (bytes) => this.#reserve(bytes, group, signal),
+      giveBack: (bytes) => this.#release(bytes, group),
       completed: this.#completed,
     });
   }
@@ -163,14 +176,15 @@ export class DirectoryEviction {
   ): Promise<T> {
     return this.#runExclusively(async () => {
       signal?.throwIfAborted();
+      const group = this.#groups.of(key);
       const missingBytes = Math.max(0, bytes - reservation.bytes);
-      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes))) throw this.#fullError();
+      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes, group))) throw this.#fullError(group);
       const placed = await this.#usage.during(async () => {
-        const result = await place().finally(() => this.#release(missingBytes));
+        const result = await place().finally(() => this.#release(missingBytes, group));
         reservation.release();
-        this.touch(key);
-        this.#usage.change(result.isNew ? 1 : 0, result.addedBytes);
-        if (result.isNew) this.#candidates.addUpload({ key, diskBytes: result.addedBytes, usedAt: this.#latestUse });
+        const usedAt = this.#lastUses.record(key);
+        this.#count(group, result.isNew ? 1 : 0, result.addedBytes);
+        if (result.isNew) group.candidates.addUpload({ key, diskBytes: result.addedBytes, usedAt });
         return result;
       });
       this.#hasUploads = true;
@@ -182,6 +196,7 @@ export class DirectoryEviction {
   /** Cancels a scan in progress and waits for calls of {@link add}. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#expiry?.stop();
     await this.#queue;
     await this.#renewal.current?.catch(() => {});
   }
@@ -192,27 +207,30 @@ export class DirectoryEviction {
     return result;
   }
 
-  async #reserve(bytes: number, signal: AbortSignal | undefined): Promise<void> {
-    if (this.#tryToReserve(bytes, 0)) return;
+  async #reserve(bytes: number, group: DirectoryGroup, signal: AbortSignal | undefined): Promise<void> {
+    if (this.#tryToReserve(bytes, group, 0, 0)) return;
     for (;;) {
       const isReserved = await this.#runExclusively(async () => {
         signal?.throwIfAborted();
-        return this.#makeRoom(bytes);
+        return this.#makeRoom(bytes, group);
       });
       if (isReserved) return;
-      if (this.#completed.size === 0) throw this.#fullError();
+      if (this.#completed.size === 0) throw this.#fullError(group);
       await Promise.race(this.#completed);
     }
   }
 
-  #release(bytes: number): void {
+  #release(bytes: number, group: DirectoryGroup): void {
     this.#reserved -= bytes;
+    group.reserved -= bytes;
   }
 
-  /** Reserves `bytes` if at most `excess` bytes above the limit are in use then. */
-  #tryToReserve(bytes: number, excess: number): boolean {
+  /** Reserves `bytes` if the store and the group are then above their limits by at most `excess` and `groupExcess`. */
+  #tryToReserve(bytes: number, group: DirectoryGroup, excess: number, groupExcess: number): boolean {
     if (this.#usedBytes + bytes > this.#maxBytes + excess) return false;
+    if (group.usedBytes + bytes > group.limits.maxBytes + groupExcess) return false;
     this.#reserved += bytes;
+    group.reserved += bytes;
     return true;
   }
 
@@ -221,79 +239,62 @@ export class DirectoryEviction {
     return (this.#usage.totals?.bytes ?? 0) + this.#reserved;
   }
 
+  get #excess(): number {
+    return Math.max(0, this.#usedBytes - this.#maxBytes);
+  }
+
   /**
-   * Reserves `bytes`, and evicts files if necessary. If the limit was exceeded before, frees only as many bytes as it reserves.
-   * Resolves to false if nothing more can be evicted.
+   * Reserves `bytes` for an upload into a group, and evicts files if necessary. If a limit was exceeded before, frees only as many
+   * bytes as it reserves. Resolves to false if nothing more can be evicted.
    */
-  async #makeRoom(bytes: number): Promise<boolean> {
-    const excess = Math.max(0, this.#usedBytes - this.#maxBytes);
+  async #makeRoom(bytes: number, group: DirectoryGroup): Promise<boolean> {
+    const excess = this.#excess;
+    const groupExcess = group.excess;
     let hasScanned = false;
-    while (!this.#tryToReserve(bytes, excess)) {
-      if (await this.#evictNext()) continue;
+    while (!this.#tryToReserve(bytes, group, excess, groupExcess)) {
+      const isGroupFull = group.usedBytes + bytes > group.limits.maxBytes + groupExcess;
+      if (await (isGroupFull ? this.#removals.removeNext([group]) : this.#evictFor(group))) continue;
       if (hasScanned) return false;
       // A scan in progress may have passed the files already that were added since the last one.
       await this.#renewal.current;
       await this.#renewal.run();
       hasScanned = true;
     }
-    if (excess > 0) void this.#evictExcess();
+    if (excess > 0 || groupExcess > 0) void this.#evictExcess();
     return true;
   }
 
-  /** Evicts files until the limit holds. */
+  /** Evicts a file because the store is full: of an unprotected group, or else of the group of the upload. */
+  async #evictFor(group: DirectoryGroup): Promise<boolean> {
+    return (await this.#removals.removeNext(this.#groups.unprotected)) || this.#removals.removeNext([group]);
+  }
+
+  /** Evicts files until all limits hold. */
   async #evictExcess(): Promise<void> {
     if (this.#isEvictingExcess) return;
     this.#isEvictingExcess = true;
+    const evict = async (): Promise<boolean> => {
+      const above = this.#groups.all.filter(({ excess }) => excess > 0);
+      if (above.length === 0 && this.#excess === 0) return false;
+      return this.#removals.removeNext(above.length > 0 ? above : this.#groups.unprotected);
+    };
     let isEvicted = true;
-    while (isEvicted && this.#usedBytes > this.#maxBytes && !this.#isClosed) {
-      isEvicted = await this.#runExclusively(() => this.#evictNext());
+    while (isEvicted && !this.#isClosed) {
+      isEvicted = await this.#runExclusively(evict);
       if (isEvicted) this.#renewal.startIfDue();
     }
     this.#isEvictingExcess = false;
   }
 
-  /** Frees the space of the least recently used file. Resolves to false if there is no file that this process may delete. */
-  async #evictNext(): Promise<boolean> {
-    for (let file = this.#candidates.take(); file !== undefined; file = this.#candidates.take()) {
-      await pause();
-      const usedAt = this.lastUse(file);
-      if (usedAt > file.usedAt) this.#candidates.defer(file, usedAt);
-      else if (await this.#usage.during(() => this.#evict(file))) return true;
-    }
-    return false;
+  #count(group: DirectoryGroup, artifacts: number, bytes: number): void {
+    this.#usage.change(artifacts, bytes);
+    group.usage.change(artifacts, bytes);
   }
 
-  /** Unlinks a file unless it has been used since it became a candidate. Resolves to whether this frees space. */
-  async #evict(file: Candidate): Promise<boolean> {
-    const { key } = file;
-    const path = prefixOf(this.#root) + key;
-    try {
-      const body = await lstat(path, { bigint: true });
-      // A time in the future says nothing new. If it counted as the current time, the file would be deferred for ever.
-      const usedAt = lastUseOf(body, 0);
-      if (usedAt > file.usedAt) {
-        this.#candidates.defer(file, usedAt);
-        return false;
-      }
-      await unlink(path);
-      this.#candidates.recordDeletion(key);
-      await releaseFile(path);
-      const sidecarBytes = await this.#sidecars.remove(key, body);
-      const directories = await removeEmptyParents(this.#root, path);
-      const bytes = diskBytesOf(body) + sidecarBytes + directories * DIRECTORY_BYTES;
-      this.#usage.change(-1, -bytes);
-      this.#evicted++;
-      this.#renewal.countEviction(bytes);
-      return true;
-    } catch (error) {
-      if (!isMissing(error) || !this.#candidates.isLost(key)) return false;
-      this.#usage.change(-1, -file.diskBytes);
-      this.#renewal.markStale();
-      return true;
-    }
-  }
-
-  #fullError(): HotblobError {
+  #fullError({ limits, reserved, usage }: DirectoryGroup): HotblobError {
+    const isGroupFull = limits.maxBytes < this.#maxBytes && this.#usedBytes < this.#maxBytes;
+    if (isGroupFull)
+      return fullError(this.#root, limits.maxBytes, reserved, usage.totals?.bytes ?? 0, 'of a rule of retain');
     return fullError(this.#root, this.#maxBytes, this.#reserved, this.#usage.totals?.bytes ?? 0);
   }
 }

@@ -6,6 +6,7 @@ import type { UploadMetadata } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { decodeMetadata } from '../../contract/upload-metadata.js';
 import { createDirectory } from '../../util/create-directory.js';
+import { type Fingerprint, fingerprintIn } from '../../util/fingerprint-table.js';
 import { isMissing } from '../../util/missing-file.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
@@ -21,6 +22,7 @@ export const METADATA_NAME = 'metadata';
  */
 const STALE_AFTER_MS = 60 * 60 * 1000;
 const MAX_WRITE_ATTEMPTS = 10;
+const SIDECAR_PATH = new RegExp(`^${METADATA_NAME}/([0-9a-f]{2})/([0-9a-f]{2})/([0-9a-f]{60})-`);
 
 /**
  * Fields of stat(2) that distinguish a body from other files that were at its path. A rename changes only the last one,
@@ -186,6 +188,16 @@ export class Sidecars {
     const identity = [ino, size, mtimeNs].map((part) => part.toString(36)).join('-');
     return join(this.#directory, hash.slice(0, 2), hash.slice(2, 4), `${hash.slice(4)}-${identity}`);
   }
+}
+
+/**
+ * Returns the fingerprint of the key of a sidecar file.
+ *
+ * @param path path of the file relative to the store's own directory
+ */
+export function keyFingerprintIn(path: string): Fingerprint | undefined {
+  const [, first = '', second = '', rest = ''] = SIDECAR_PATH.exec(path) ?? [];
+  return first === '' ? undefined : fingerprintIn(first + second + rest);
 }
 
 /** Returns the bytes that a sidecar file and its directories take at most on the disk. */

@@ -1,6 +1,7 @@
 import { lstat, mkdir, open, realpath, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import { assertKey } from '../../contract/store.js';
 import { prefixOf } from '../../util/prefix-of.js';
 
 /** Name of the directory below the root that contains the store's own files. */
@@ -22,6 +23,16 @@ const RESERVED = /^(?:\.hotblob|lost\+found|index\.mdb|segments[/\\]\d{10}\.segm
  */
 export function isReserved(key: string): boolean {
   return RESERVED.test(key);
+}
+
+/** @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` if `key` is not valid or reserved */
+export function assertStorable(key: string): void {
+  assertKey(key);
+  if (isReserved(key)) {
+    const names = `"${RESERVED_NAME}", "lost+found" and the files of a segment store`;
+    const message = `key: expected a key outside ${names}, which are reserved`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', message);
+  }
 }
 
 /**

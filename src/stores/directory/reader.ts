@@ -22,8 +22,8 @@ export interface DirectoryStoreReader extends Store {
   get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact | undefined>;
   /**
    * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
-   * `usedAt` is the latest of the modification time, the access time and, with `maxBytes`, the last use by this
-   * process. With the mount option `relatime`, the access time can be a day old.
+   * `usedAt` is the latest of the modification time, the access time, the last use by this process, and the last use that
+   * processes that write have recorded on the disk, which can be an hour old.
    */
   list(): AsyncIterable<StoreEntry>;
   /**

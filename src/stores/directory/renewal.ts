@@ -1,4 +1,4 @@
-import type { EvictionCandidates } from './candidates.js';
+import type { DirectoryGroup } from './groups.js';
 import type { ScanResult } from './scan.js';
 import type { DirectoryUsage } from './usage.js';
 
@@ -10,8 +10,10 @@ const MAX_FILES_AWAITED = 16_384;
 /** Parts of an eviction that a renewal needs. */
 export interface RenewalContext {
   readonly maxBytes: number;
+  /** Time after which {@link Renewal.startIfOld} scans again. */
+  readonly maxAgeMs: number;
   readonly usage: DirectoryUsage;
-  readonly candidates: EvictionCandidates;
+  readonly groups: readonly DirectoryGroup[];
   /** Scans the directory. Resolves to undefined if the scan was cancelled. */
   scan(onProgress: (artifacts: number) => void): Promise<ScanResult | undefined>;
   /** Called after each scan. */
@@ -22,6 +24,8 @@ export interface RenewalContext {
 export class Renewal {
   readonly #context: RenewalContext;
   #scan: Promise<void> | undefined;
+  /** Time at which the last scan began, as `performance.now()`. */
+  #scannedAt = 0;
   /** Bytes that were evicted since the last scan. */
   #evictedBytes = 0;
   /** Whether other programs have changed the directory since the last scan. */
@@ -57,8 +61,14 @@ export class Renewal {
 
   /** Starts a scan if its result is due. Call it when no upload is about to be placed: its result is then more exact. */
   startIfDue(): void {
-    const { candidates, maxBytes } = this.#context;
-    if (this.#isStale || candidates.isLow || this.#evictedBytes > maxBytes * RESCAN_AFTER) this.start();
+    const { groups, maxBytes } = this.#context;
+    const isLow = groups.some(({ candidates }) => candidates.isLow);
+    if (this.#isStale || isLow || this.#evictedBytes > maxBytes * RESCAN_AFTER) this.start();
+  }
+
+  /** Starts a scan if files that other programs have added since the last one may have expired. */
+  startIfOld(): void {
+    if (performance.now() - this.#scannedAt >= this.#context.maxAgeMs) this.start();
   }
 
   /** Scans the directory, or waits for the scan in progress. */
@@ -83,19 +93,24 @@ export class Renewal {
   }
 
   async #runOnce(): Promise<void> {
-    const { usage, candidates, scan, onRenewed } = this.#context;
+    const { usage, groups, scan, onRenewed } = this.#context;
+    this.#scannedAt = performance.now();
     // Also if the scan fails: it is not repeated for each upload.
     this.#evictedBytes = 0;
     this.#isStale = false;
     usage.beginScan();
-    candidates.beginScan();
+    for (const group of groups) {
+      group.usage.beginScan();
+      group.candidates.beginScan();
+    }
     const result = await scan((artifacts) => {
       if (artifacts > MAX_FILES_AWAITED) this.#onManyFiles();
     });
     if (result === undefined) return;
     await usage.afterOperations(async () => {
-      await candidates.endScan(result.oldest);
+      for (const { group, oldest } of result.groups) await group.candidates.endScan(oldest);
       const isExact = usage.endScan(result.totals);
+      for (const { group, bytes } of result.groups) group.usage.endScan({ artifacts: 0, bytes });
       if (!isExact) this.#isStale = true;
     });
     onRenewed();

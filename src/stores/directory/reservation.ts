@@ -66,10 +66,17 @@ export class Reservation {
  *
  * @param reserved bytes of uploads in flight
  * @param used bytes of files
+ * @param limit whose limit it is, if not that of the store
  */
-export function fullError(root: string, maxBytes: number, reserved: number, used: number): HotblobError {
+export function fullError(
+  root: string,
+  maxBytes: number,
+  reserved: number,
+  used: number,
+  limit: '' | 'of a rule of retain' = '',
+): HotblobError {
   const message =
-    `maxBytes: no space for an upload: of ${maxBytes} bytes, uploads in flight take ${reserved}, and files that ` +
+    `maxBytes${limit && ` ${limit}`}: no space for an upload: of ${maxBytes} bytes, uploads in flight take ${reserved}, and files that ` +
     `this process may not delete ${used} in '${root}'; retry when fewer uploads are in flight, ` +
     'correct the permissions of the files, or raise maxBytes';
   return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);

@@ -4,14 +4,7 @@ import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
-import {
-  assertKey,
-  isKey,
-  type PutOptions,
-  type PutResult,
-  type StoreEntry,
-  type StoreStats,
-} from '../../contract/store.js';
+import { isKey, type PutOptions, type PutResult, type StoreEntry, type StoreStats } from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { copyString } from '../../util/copy-string.js';
@@ -22,15 +15,17 @@ import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import { discard } from '../body.js';
 import { CORRUPT_ARTIFACTS, CorruptArtifacts } from '../corrupt-artifacts.js';
 import { RECORD_READ, type ReadRecorder } from '../record-read.js';
+import type { RetentionRules } from '../retention/rules.js';
 import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import { DirectoryEviction } from './eviction.js';
+import { LastUses, type UsedKey } from './last-uses.js';
 import { MetadataLookups } from './lookups.js';
 import { type BodyIdentity, identityAt, isSameBody, Sidecars } from './metadata.js';
 import { openDirectory } from './open-directory.js';
 import { assertDirectoryOptions, type DirectoryStoreOptions } from './options.js';
 import {
+  assertStorable,
   hasParentInside,
-  isReserved,
   RESERVED_NAME,
   removeEmptyParents,
   SHARED_LOCK_NAME,
@@ -76,7 +71,7 @@ export function directoryStore(
 export function directoryStore(dir: string, options: DirectoryStoreOptions): Promise<DirectoryStoreReader>;
 export async function directoryStore(dir: string, options: DirectoryStoreOptions = {}): Promise<DirectoryStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
-  assertDirectoryOptions(options);
+  const rules = assertDirectoryOptions(options);
   // The options are read before the first await, because the caller may change the object later.
   const { immutable, maxBytes, groupAccess, readOnly = false } = options;
   const permissions = permissionsFor(groupAccess);
@@ -85,15 +80,20 @@ export async function directoryStore(dir: string, options: DirectoryStoreOptions
   const isImmutable = immutable ?? wasCreated;
   const sidecars = new Sidecars(root, isImmutable, permissions);
   const hasMetadata = await sidecars.exist();
-  const limit = readOnly ? undefined : maxBytes;
+  const limits = readOnly ? undefined : { maxBytes, rules };
   const lookups = new MetadataLookups(prefixOf(root), sidecars, hasMetadata);
-  const store = new FileDirectoryStore(root, isImmutable, limit, permissions, sidecars, lookups, readOnly);
+  const store = new FileDirectoryStore(root, isImmutable, limits, permissions, sidecars, lookups, readOnly);
   if (readOnly) return toReader(store, lookups);
   if (hasMetadata) store.sweep();
   return store;
 }
 
-interface CachedArtifact {
+interface StoreLimits {
+  readonly maxBytes: number | undefined;
+  readonly rules: RetentionRules;
+}
+
+interface CachedArtifact extends UsedKey {
   /** Copy of the key. The key of a request is a part of its URL and would keep the URL in memory. */
   readonly ownKey: string;
   readonly artifact: FileArtifact;
@@ -105,9 +105,11 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   readonly #prefix: string;
   readonly #uploads: DirectoryUploads;
   readonly #eviction: DirectoryEviction | undefined;
+  readonly #lastUses: LastUses;
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
   readonly #isReadOnly: boolean;
+  readonly #permissions: Permissions;
   readonly [CORRUPT_ARTIFACTS] = new CorruptArtifacts();
   readonly #running = new Set<Promise<unknown>>();
   /** Artifacts by key. They are never outdated, because an artifact consists of a path and options. */
@@ -117,7 +119,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   constructor(
     root: string,
     immutable: boolean,
-    maxBytes: number | undefined,
+    limits: StoreLimits | undefined,
     permissions: Permissions,
     sidecars: Sidecars,
     lookups: MetadataLookups,
@@ -125,27 +127,39 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   ) {
     this.root = root;
     this.#isReadOnly = isReadOnly;
+    this.#permissions = permissions;
     this.immutable = immutable;
     this.#prefix = prefixOf(root);
     this.#sidecars = sidecars;
     this.#lookups = lookups;
     const files = { permissions, sidecars, lookups };
     const temporaryPrefix = `${randomUUID()}.`;
-    if (maxBytes !== undefined) {
+    this.#lastUses = new LastUses(root, permissions);
+    if (!isReadOnly) this.#lastUses.start((bytes) => this.countBytes(bytes));
+    const { maxBytes = Number.POSITIVE_INFINITY, rules } = limits ?? {};
+    if (rules !== undefined && (maxBytes !== Number.POSITIVE_INFINITY || rules.groups.length > 1)) {
       // Uploads of this store have reservations. The files of the lock have a constant size, and cannot be evicted.
       const isUncounted = (path: string): boolean =>
         path.startsWith(`${UPLOADS_NAME}/${temporaryPrefix}`) || path.startsWith(SHARED_LOCK_NAME);
-      this.#eviction = new DirectoryEviction(root, maxBytes, sidecars, isUncounted);
+      this.#eviction = new DirectoryEviction({
+        root,
+        maxBytes,
+        rules,
+        sidecars,
+        lastUses: this.#lastUses,
+        isUncounted,
+      });
       this.#eviction.startScan();
     }
-    const limit = maxBytes ?? Number.POSITIVE_INFINITY;
-    this.#uploads = new DirectoryUploads(root, temporaryPrefix, limit, this.#eviction, files);
+    this.#uploads = new DirectoryUploads(root, temporaryPrefix, maxBytes, this.#eviction, files);
   }
 
   get(key: string): FileArtifact | Promise<FileArtifact | undefined> {
     this.#assertOpen();
-    const { ownKey, artifact } = this.#artifacts.get(key) ?? this.#createArtifact(key);
-    this.#eviction?.touch(ownKey);
+    const cached = this.#artifacts.get(key) ?? this.#createArtifact(key);
+    const { ownKey, artifact } = cached;
+    if (this.#eviction === undefined) this.#lastUses.recordOnce(cached);
+    else this.#lastUses.record(ownKey);
     const metadata = this.#lookups.get(ownKey, artifact.path);
     if (metadata === undefined) return artifact;
     if (metadata instanceof Promise) {
@@ -177,18 +191,20 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   }
 
   [RECORD_READ](key: string): void {
-    this.#eviction?.touch(key);
+    this.#lastUses.record(key);
   }
 
   async *list(): AsyncGenerator<StoreEntry> {
     this.#assertOpen();
+    // Another process writes the log of a store that is read-only.
+    const lastUses = this.#isReadOnly ? new LastUses(this.root, this.#permissions) : this.#lastUses;
+    await lastUses.load();
     for await (const files of filesBelow(this.root, () => this.#isClosed)) {
       for (const file of files) {
         this.#assertOpen();
         const { key, bytes: size } = file;
         if (!isKey(key)) continue; // `get` would reject it
-        const usedAt = this.#eviction?.lastUse(file) ?? file.usedAt;
-        yield { key, artifact: this.#artifactAt(this.#prefix + key), size, usedAt };
+        yield { key, artifact: this.#artifactAt(this.#prefix + key), size, usedAt: lastUses.of(file) };
       }
     }
   }
@@ -268,6 +284,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     this.#isClosed = true;
     await Promise.allSettled(this.#running);
     await this.#eviction?.close();
+    await this.#lastUses.close();
   }
 
   #assertOpen(): void {
@@ -277,7 +294,7 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   #createArtifact(key: string): CachedArtifact {
     assertStorable(key);
     const ownKey = copyString(key);
-    const cached = { ownKey, artifact: this.#artifactAt(this.#prefix + ownKey) };
+    const cached = { ownKey, artifact: this.#artifactAt(this.#prefix + ownKey), usedIn: undefined };
     this.#artifacts.set(ownKey, cached);
     return cached;
   }
@@ -289,13 +306,4 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
 
 function isCorruptError(error: unknown): boolean {
   return errnoCode(error) === 'ERR_HOTBLOB_CORRUPT';
-}
-
-function assertStorable(key: string): void {
-  assertKey(key);
-  if (isReserved(key)) {
-    const names = `"${RESERVED_NAME}", "lost+found" and the files of a segment store`;
-    const message = `key: expected a key outside ${names}, which are reserved`;
-    throw new HotblobError('ERR_HOTBLOB_INVALID_KEY', message);
-  }
 }

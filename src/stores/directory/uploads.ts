@@ -13,12 +13,13 @@ import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
 import { isDiskFull, writeAll } from '../disk-full.js';
 import { existsError } from '../exists-error.js';
-import { DIRECTORY_BYTES, diskBytesOf, maxDiskBytes, OWN_DIRECTORIES_BYTES } from './disk-usage.js';
+import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
-import { type BodyIdentity, maxSidecarBytes, type Sidecars } from './metadata.js';
+import type { BodyIdentity, Sidecars } from './metadata.js';
 import { makeParents, RESERVED_NAME, syncDirectories, UPLOADS_NAME } from './paths.js';
 import type { Reservation } from './reservation.js';
+import { maxBodyBytes, overheadOf } from './upload-limit.js';
 
 /**
  * Maximum number of attempts to put an upload in place. A concurrent deletion may remove an empty directory between two
@@ -88,20 +89,9 @@ export class DirectoryUploads {
     const temporary = join(this.#root, RESERVED_NAME, UPLOADS_NAME, this.#temporaryPrefix + randomUUID());
     const { signal, ifAbsent = false } = options;
     const metadata = encodeMetadata(options.metadata);
-    const directories = key.split('/').length - 1;
-    const maxOverhead =
-      maxDiskBytes(1) -
-      1 +
-      directories * DIRECTORY_BYTES +
-      (metadata === undefined ? 0 : maxSidecarBytes(key, metadata));
-    const maxBytes = this.#maxBytes - OWN_DIRECTORIES_BYTES - maxOverhead;
-    if (maxBytes < 0) {
-      const message =
-        `upload: maxBytes is ${this.#maxBytes}, but the directories of the store and an empty artifact take ` +
-        `${this.#maxBytes - maxBytes} bytes on the disk`;
-      throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', message);
-    }
-    const reservation = this.#eviction?.createReservation(signal);
+    const { directories, overhead: maxOverhead } = overheadOf(key, metadata);
+    const maxBytes = maxBodyBytes(maxOverhead, this.#maxBytes, this.#eviction?.maxBytesOf(key));
+    const reservation = this.#eviction?.createReservation(key, signal);
     let received: Received | undefined;
     let sidecarBytes = 0;
     try {
@@ -111,7 +101,7 @@ export class DirectoryUploads {
       if (metadata !== undefined) {
         this.#lookups.enable();
         const identity = received.body;
-        sidecarBytes = await this.#changeBytes(async () => {
+        sidecarBytes = await this.#changeBytes(key, async () => {
           const bytes = await this.#sidecars.write(key, identity, metadata);
           // From now on, a scan finds the file. The upload itself is counted when it is in place.
           reservation?.shrink(bytes);
@@ -126,14 +116,15 @@ export class DirectoryUploads {
       this.#lookups.expire(key);
       await syncDirectories(placed.directories);
       const { replaced } = placed;
-      if (replaced !== undefined) await this.#changeBytes(async () => -(await this.#sidecars.remove(key, replaced)));
+      if (replaced !== undefined)
+        await this.#changeBytes(key, async () => -(await this.#sidecars.remove(key, replaced)));
       return { created: replaced === undefined };
     } catch (error) {
       await unlink(temporary).catch(() => {}); // it may not exist
       if (metadata !== undefined && received !== undefined) {
         const { body: identity } = received;
         // The bytes are counted only if the file was written.
-        await this.#changeBytes(async () => -Math.min(sidecarBytes, await this.#sidecars.remove(key, identity)));
+        await this.#changeBytes(key, async () => -Math.min(sidecarBytes, await this.#sidecars.remove(key, identity)));
       }
       throw mapFullError(error);
     } finally {
@@ -141,13 +132,13 @@ export class DirectoryUploads {
     }
   }
 
-  /** Runs an operation on sidecar files, and counts the bytes to which it resolves: by how much the usage grew. */
-  #changeBytes(operation: () => Promise<number>): Promise<number> {
+  /** Runs an operation on sidecar files of a key, and counts the bytes to which it resolves: by how much the usage grew. */
+  #changeBytes(key: string, operation: () => Promise<number>): Promise<number> {
     const eviction = this.#eviction;
     if (eviction === undefined) return operation();
     return eviction.during(async () => {
       const bytes = await operation();
-      eviction.countBytes(bytes);
+      eviction.countBytes(bytes, key);
       return bytes;
     });
   }

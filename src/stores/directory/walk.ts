@@ -24,6 +24,8 @@ export interface StoredFile {
    * time: the clock was set back after the file had been used.
    */
   readonly usedAt: number;
+  /** Whether {@link usedAt} is the current time for this reason. */
+  readonly isFuture: boolean;
 }
 
 /**
@@ -68,7 +70,9 @@ async function statAll(prefix: string, keys: readonly string[]): Promise<StoredF
 async function statFile(prefix: string, key: string): Promise<StoredFile | undefined> {
   try {
     const stats = await lstat(prefix + key);
-    return { key, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt: lastUseOf(stats, Date.now()) };
+    const usedAt = lastUseOf(stats, Date.now());
+    const isFuture = lastUseOf(stats, Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY;
+    return { key, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt, isFuture };
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

@@ -1,5 +1,4 @@
 import test from 'ava';
-import { EvictionCandidates, OldestFiles } from '../../../src/stores/directory/candidates.js';
 import { Renewal } from '../../../src/stores/directory/renewal.js';
 import { DirectoryUsage } from '../../../src/stores/directory/usage.js';
 
@@ -9,12 +8,13 @@ test('the result of a scan counts also if a file was lost during the scan', asyn
   let duringScan = (): void => {};
   const renewal = new Renewal({
     maxBytes: 1e9,
+    maxAgeMs: Number.POSITIVE_INFINITY,
     usage,
-    candidates: new EvictionCandidates(),
+    groups: [],
     onRenewed: () => {},
     scan: async () => {
       duringScan();
-      return { totals: { artifacts: 1, bytes }, oldest: new OldestFiles() };
+      return { totals: { artifacts: 1, bytes }, groups: [] };
     },
   });
   await renewal.run();

@@ -119,7 +119,7 @@ test('validates options and does not change them', async (t) => {
     t.throwsAsync(directoryStore(dir, options), refusal('ERR_HOTBLOB_INVALID_OPTION', message));
   await refused(
     { maxByte: 1 },
-    /^unknown option 'maxByte'; expected one of immutable, maxBytes, groupAccess, readOnly$/,
+    /^unknown option 'maxByte'; expected one of immutable, maxBytes, retain, groupAccess, readOnly$/,
   );
   await refused({ maxBytes: '1' }, /^maxBytes: expected a whole number of bytes, 0 or more, received '1'$/);
   await refused({ maxBytes: -1 }, /^maxBytes: .* received -1$/);
