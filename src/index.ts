@@ -35,6 +35,7 @@ export type { HandlerOptions, SenderOptions } from './handler/options.js';
 export type { ResponseReport } from './handler/response-record.js';
 export { createRouteSender, type Sender, type SendResult } from './handler/sender.js';
 export type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency, StatsSource } from './handler/stats.js';
+export type { TrafficCount } from './handler/traffic.js';
 export type { WriterCount } from './handler/writers.js';
 export {
   type FixedMemoryPressureOptions,

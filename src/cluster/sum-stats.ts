@@ -1,5 +1,6 @@
 import type { StoreStats } from '../contract/store.js';
 import type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency } from '../handler/stats.js';
+import type { TrafficCount } from '../handler/traffic.js';
 import type { ServerStats } from '../server/stats.js';
 import { definedOnly } from '../util/defined-only.js';
 import type { HistogramSnapshot } from '../util/histogram.js';
@@ -127,6 +128,8 @@ function addHandlers(a: HandlerStats, b: HandlerStats): HandlerStats {
     hits: a.hits + b.hits,
     misses: a.misses + b.misses,
     writers: addGroups(a.writers, b.writers, ({ scope, subject }) => `${scope} ${subject}`),
+    traffic: addTraffic(a.traffic, b.traffic),
+    receivedBytes: a.receivedBytes + b.receivedBytes,
     latency: addLatencies(a.latency, b.latency),
     sent: addNumbers(a.sent, b.sent),
     unmapped: addNumbers(a.unmapped, b.unmapped),
@@ -204,6 +207,21 @@ function addGroups<Group extends { readonly count: number }>(
     groups.set(keyOf(group), { ...group, count });
   }
   return [...groups.values()];
+}
+
+function addTraffic(a: readonly TrafficCount[], b: readonly TrafficCount[]): TrafficCount[] {
+  const keyOf = ({ protocol, namespace }: TrafficCount): string =>
+    `${protocol} ${namespace === undefined ? '' : `/${namespace}`}`;
+  const sums = new Map(a.map((each) => [keyOf(each), each]));
+  for (const each of b) {
+    const other = sums.get(keyOf(each));
+    sums.set(keyOf(each), other === undefined ? each : { ...each, ...addNumbers(numbersOf(other), numbersOf(each)) });
+  }
+  return [...sums.values()];
+}
+
+function numbersOf({ responses, errors, sentBytes, receivedBytes }: TrafficCount) {
+  return { responses, errors, sentBytes, receivedBytes };
 }
 
 function addLatencies(a: readonly SizeClassLatency[], b: readonly SizeClassLatency[]): SizeClassLatency[] {

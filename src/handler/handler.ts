@@ -133,6 +133,7 @@ class CacheHandler extends MisuseGuard implements Handler {
     if (operation !== undefined) {
       record.key = recognition.key;
       record.operation = operation.kind;
+      if (operation.kind !== 'unsupported') record.namespace = operation.namespace;
     }
     guard.check(exchange, changesState(exchange.method, operation));
     if (operation === undefined) throw recognition.error;
@@ -209,7 +210,7 @@ class CacheHandler extends MisuseGuard implements Handler {
     record: ResponseRecord,
   ): Promise<Outcome> {
     record.wasLookedUp = true;
-    return (await check(this.#artifactsFor(exchange, record))) ? this.#get(exchange, key, record) : 'missing';
+    return (await check(this.#artifactsFor(record))) ? this.#get(exchange, key, record) : 'missing';
   }
 
   #sendFound(
@@ -236,7 +237,7 @@ class CacheHandler extends MisuseGuard implements Handler {
 
   /** Performs an operation to which the protocol itself responds. */
   #answer(exchange: Exchange, operation: AnswerOperation, record: ResponseRecord): Promise<Outcome> {
-    const artifacts = this.#artifactsFor(exchange, record);
+    const artifacts = this.#artifactsFor(record);
     const reply = operation.answer(artifacts);
     if (!isPromise(reply)) return this.#follow(exchange, reply, artifacts, record);
     const outcome = reply.then((awaited) => this.#follow(exchange, awaited, artifacts, record));
@@ -263,8 +264,8 @@ class CacheHandler extends MisuseGuard implements Handler {
     return artifacts.bodyInMemory?.isLarge && sent ? sent.then(() => 'answered') : ANSWERED;
   }
 
-  #artifactsFor(exchange: Exchange, { protocol, view }: ResponseRecord): ProtocolStoreAccess {
-    return new ProtocolStoreAccess(exchange, this.#access, view, protocol, this.#settings.protocols, this.#settings);
+  #artifactsFor(record: ResponseRecord): ProtocolStoreAccess {
+    return new ProtocolStoreAccess(record, this.#access, this.#settings.protocols, this.#settings);
   }
 
   #answerReadOnly(record: ResponseRecord): Promise<Outcome> {

@@ -20,6 +20,8 @@ export interface ResponseReport {
   readonly method: string;
   /** Name of the protocol. Undefined if no protocol matched, or if a route of the host sent the artifact. */
   readonly protocol: string | undefined;
+  /** Owner of the artifacts (a team or tenant) that the request named; undefined if it named none. */
+  readonly namespace: string | undefined;
   /** Requested operation. `send`: a route of the host sent the artifact. `none`: no protocol matched. */
   readonly operation: OperationKind | 'send' | 'none';
   /**
@@ -43,6 +45,8 @@ export interface ResponseReport {
   readonly failure: number | undefined;
   /** Number of bytes of the body that have left the process, by source. */
   readonly bytes: Readonly<BytesBySource>;
+  /** Number of bytes of the request body that the handler has read. */
+  readonly receivedBytes: number;
   /** Milliseconds from the request to the end of the lookup in the store; undefined for a miss, or without a lookup. */
   readonly lookupMilliseconds: number | undefined;
   /** Milliseconds from the request to the response headers of an artifact; undefined if no artifact was sent. */
@@ -81,6 +85,10 @@ export class ResponseRecord {
   readonly tally: Tally;
   key: string | undefined;
   protocol: Protocol | undefined;
+  /** See {@link ResponseReport.namespace}. */
+  namespace: string | undefined;
+  /** See {@link ResponseReport.receivedBytes}. */
+  receivedBytes = 0;
   /** View of the store; undefined for a response of a sender, and before access is granted. */
   #view: View | undefined;
   operation: ResponseReport['operation'];
@@ -142,6 +150,12 @@ export class ResponseRecord {
     else this.#reporter.counters.misses++;
   }
 
+  /** Counts bytes of the request body. */
+  addReceived(bytes: number): void {
+    this.receivedBytes += bytes;
+    this.#reporter.counters.receivedBytes += bytes;
+  }
+
   /** Records the error that ended the response early, or to which the status of the response belongs. */
   fail(error: unknown): void {
     this.error = error;
@@ -172,7 +186,20 @@ export class ResponseRecord {
   }
 
   #publish(): void {
-    const { exchange, key, status, failure, startedAt, foundAt, headersAt, operation, complete, error } = this;
+    const {
+      exchange,
+      key,
+      namespace,
+      receivedBytes,
+      status,
+      failure,
+      startedAt,
+      foundAt,
+      headersAt,
+      operation,
+      complete,
+      error,
+    } = this;
     const { method } = exchange;
     if (error !== undefined && !isClientError(error)) this.#reportFailure(error);
     if (!logResponse.enabled && !channel.hasSubscribers) return;
@@ -183,6 +210,7 @@ export class ResponseRecord {
       sender: this.#reporter.sender,
       method,
       protocol: this.protocol?.name,
+      namespace,
       operation,
       key,
       scope: this.scope,
@@ -190,6 +218,7 @@ export class ResponseRecord {
       status,
       failure,
       bytes,
+      receivedBytes,
       lookupMilliseconds: foundAt > 0 ? foundAt - startedAt : undefined,
       firstByteMilliseconds: headersAt > 0 ? headersAt - startedAt : undefined,
       milliseconds,

@@ -10,6 +10,7 @@ import {
   type UnmappedReason,
 } from '../send/tally.js';
 import { Histogram, type HistogramSnapshot } from '../util/histogram.js';
+import { Traffic, type TrafficCount, type TrafficRecord } from './traffic.js';
 import { type WriterCount, Writers } from './writers.js';
 
 const KIB = 1024;
@@ -31,6 +32,10 @@ export interface HandlerStats {
   readonly misses: number;
   /** Number of successful uploads by client, for clients that the access policy names (`subject`). */
   readonly writers: readonly WriterCount[];
+  /** Number of responses and bytes by protocol and namespace. */
+  readonly traffic: readonly TrafficCount[];
+  /** Number of bytes of request bodies that the handler has read: uploads, also those that failed. */
+  readonly receivedBytes: number;
   /** Duration of complete downloads, by the number of bytes sent. */
   readonly latency: readonly SizeClassLatency[];
   /** Number of windows and bytes that have left the process, by source. */
@@ -119,11 +124,8 @@ export interface MemoryStats {
 const SIZE_CLASSES = [64 * KIB, MIB, 16 * MIB, Number.POSITIVE_INFINITY] as const;
 
 /** Response that has ended. {@link Counters} counts it. */
-export interface EndedResponse {
-  readonly protocol: Protocol | undefined;
+export interface EndedResponse extends TrafficRecord {
   readonly operation: ResponseCount['operation'];
-  readonly status: number;
-  readonly failure: number | undefined;
   readonly complete: boolean;
   readonly subject: string | undefined;
   readonly scope: string;
@@ -151,7 +153,9 @@ export class Counters implements Totals {
   active = 0;
   hits = 0;
   misses = 0;
+  receivedBytes = 0;
   readonly #writers = new Writers();
+  readonly #traffic = new Traffic();
   readonly #groups = new Map<string, ResponseGroup>();
   #lastGroup: ResponseGroup = {
     protocol: undefined,
@@ -185,6 +189,7 @@ export class Counters implements Totals {
       this.#lastGroup = group;
     }
     group.count++;
+    this.#traffic.count(record, totalBytes(record.tally.bytes));
     if (operation === 'upload' && status < 300 && record.subject !== undefined) {
       this.#writers.count(record.subject, record.scope);
     }
@@ -193,7 +198,17 @@ export class Counters implements Totals {
 
   snapshot(): Pick<
     HandlerStats,
-    'responses' | 'responseCounts' | 'active' | 'hits' | 'misses' | 'writers' | 'latency' | 'sent' | 'unmapped'
+    | 'responses'
+    | 'responseCounts'
+    | 'active'
+    | 'hits'
+    | 'misses'
+    | 'writers'
+    | 'traffic'
+    | 'receivedBytes'
+    | 'latency'
+    | 'sent'
+    | 'unmapped'
   > {
     const responseCounts = Array.from(this.#groups.values(), ({ protocol, source, ...rest }) => ({
       protocol: protocol?.name ?? 'none',
@@ -209,6 +224,8 @@ export class Counters implements Totals {
       hits: this.hits,
       misses: this.misses,
       writers: this.#writers.snapshot(),
+      traffic: this.#traffic.snapshot(),
+      receivedBytes: this.receivedBytes,
       latency: this.#latency.map(({ maxBytes, firstByte, duration }) => ({
         maxBytes,
         firstByte: firstByte.snapshot(),

@@ -12,6 +12,7 @@ import type { Download } from './download.js';
 import type { UploadLimits } from './options.js';
 import { type PutOnceResult, putOnce } from './put-once.js';
 import { RequestSignal } from './request-signal.js';
+import type { ResponseRecord } from './response-record.js';
 import { assertNoContentCoding, expectedBody, uploadBody } from './upload-body.js';
 import { UploadSlots } from './upload-slots.js';
 import type { View } from './view.js';
@@ -145,6 +146,7 @@ function assertResult(result: PutResult): PutResult {
 
 /** Access to the store for the protocol that handles a request. Keys do not include the prefix of the protocol. */
 export class ProtocolStoreAccess implements ProtocolArtifacts {
+  readonly #record: ResponseRecord;
   readonly #exchange: Exchange;
   readonly #access: StoreAccess;
   readonly #view: View;
@@ -155,21 +157,15 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   #body: Readable | undefined;
   #bodyInMemory: BodyInMemory | undefined;
 
-  constructor(
-    exchange: Exchange,
-    access: StoreAccess,
-    view: View,
-    protocol: Protocol | undefined,
-    protocols: MountedProtocols,
-    limits: UploadLimits,
-  ) {
-    this.#exchange = exchange;
+  constructor(record: ResponseRecord, access: StoreAccess, protocols: MountedProtocols, limits: UploadLimits) {
+    this.#record = record;
+    this.#exchange = record.exchange;
     this.#access = access;
-    this.#view = view;
-    this.#protocol = protocol;
+    this.#view = record.view;
+    this.#protocol = record.protocol;
     this.#protocols = protocols;
     this.#limits = limits;
-    this.#signal = new RequestSignal(exchange);
+    this.#signal = new RequestSignal(record.exchange);
   }
 
   get view(): string {
@@ -227,7 +223,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   body(maxBytes: number): Readable {
     assertNoContentCoding(this.#exchange);
     const expected = expectedBody(this.#exchange, Math.min(maxBytes, this.#limits.maxUploadBytes));
-    this.#body = uploadBody(this.#exchange, expected, this.#limits);
+    this.#body = uploadBody(this.#exchange, expected, this.#limits, this.#record);
     return this.#body;
   }
 }

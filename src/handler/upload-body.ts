@@ -96,9 +96,16 @@ export interface ExpectedBody {
  * Returns the body of an upload as a stream for the store. The stream fails if the body exceeds `maxBytes` or differs
  * from the announced length or a digest, or if the client disconnects or sends it too slowly. If the stream is destroyed,
  * the exchange remains open, so that the handler can respond.
+ *
+ * @param record counts the bytes
  */
-export function uploadBody(exchange: Exchange, expected: ExpectedBody, pace: UploadPace): Readable {
-  const body = Readable.from(checkedChunks(exchange, expected, pace), { objectMode: false });
+export function uploadBody(
+  exchange: Exchange,
+  expected: ExpectedBody,
+  pace: UploadPace,
+  record: { addReceived(bytes: number): void },
+): Readable {
+  const body = Readable.from(checkedChunks(exchange, expected, pace, record), { objectMode: false });
   // A store that has stopped reading may have removed its listener. An 'error' event without a listener ends the
   // process.
   return body.on('error', () => {});
@@ -108,6 +115,7 @@ async function* checkedChunks(
   exchange: Exchange,
   { size, maxBytes, digests }: ExpectedBody,
   pace: UploadPace,
+  record: { addReceived(bytes: number): void },
 ): AsyncGenerator<Uint8Array> {
   const source = exchange.body;
   if (isConsumed(source, size)) throw bodyConsumedError();
@@ -125,6 +133,7 @@ async function* checkedChunks(
   try {
     for await (const chunk of chunks) {
       received += chunk.byteLength;
+      record.addReceived(chunk.byteLength);
       if (received > maxBytes) throw tooLargeError(maxBytes, `at least ${received}`);
       for (const hash of hashes.values()) hash.update(chunk);
       yield chunk;

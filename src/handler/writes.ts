@@ -29,7 +29,7 @@ export class Writes {
     const expected = expectedBody(exchange, maxBytes, upload);
     const refusal = await this.#checkPreconditions('PUT', exchange, key, record);
     if (refusal !== undefined) return refusal;
-    const body = uploadBody(exchange, expected, this.#limits);
+    const body = uploadBody(exchange, expected, this.#limits, record);
     const options = {
       size: expected.size,
       metadata: storedMetadata(exchange, upload.metadata),

@@ -60,6 +60,12 @@ export const HANDLER_METRICS: readonly Definition<HandlerStats>[] = [
       Object.entries(sent).map(([source, { bytes }]) => ({ labels: { ...labels, source }, value: bytes })),
   },
   {
+    name: 'hotblob_received_bytes_total',
+    help: 'Bytes of request bodies that the handler has read: uploads, also those that failed.',
+    type: 'counter',
+    samples: ({ receivedBytes }, labels) => [{ labels, value: receivedBytes }],
+  },
+  {
     name: 'hotblob_sent_windows_total',
     help: 'Windows of artifacts sent, by source.',
     type: 'counter',

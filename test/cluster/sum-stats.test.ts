@@ -35,6 +35,18 @@ const handlers: fc.Arbitrary<HandlerStats> = fc.record({
       selector: ({ subject, scope }) => `${scope} ${subject}`,
     },
   ),
+  traffic: fc.uniqueArray(
+    fc.record({
+      protocol: fc.constantFrom('gradle', 'nx'),
+      namespace: fc.constantFrom(undefined, 'team'),
+      responses: count,
+      errors: count,
+      sentBytes: count,
+      receivedBytes: count,
+    }),
+    { selector: ({ protocol, namespace }) => `${protocol} ${namespace}` },
+  ),
+  receivedBytes: count,
   latency: fc.tuple(
     fc.record({ maxBytes: fc.constant(65_536), firstByte: histogram, duration: histogram }),
     fc.record({ maxBytes: fc.constant(Number.POSITIVE_INFINITY), firstByte: histogram, duration: histogram }),
@@ -107,7 +119,9 @@ const NOTHING: NamedStats = { handlers: {}, servers: {}, stores: {} };
 function normalized(value: unknown): unknown {
   if (Array.isArray(value)) {
     const items = value.map(normalized);
-    const isGroups = items.some((item) => typeof item === 'object' && item !== null && 'count' in item);
+    const isGroups = items.some(
+      (item) => typeof item === 'object' && item !== null && ('count' in item || 'responses' in item),
+    );
     return isGroups ? items.map((item) => JSON.stringify(item)).sort() : items;
   }
   if (typeof value !== 'object' || value === null) return value;

@@ -33,6 +33,7 @@ export function formatStats(document: StatsDocument, previous: PreviousStats | u
     ['responses', formatResponses(handler)],
     ...failureLines(handler),
     ['sent', formatSent(bytesBySource(handler))],
+    ...receivedLines(handler),
     ...writerLines(handler),
     ...latencyLines(handler),
     ['not mapped', formatCounts(handler.unmapped)],
@@ -75,11 +76,13 @@ function ratesLine({ handler, uptimeSeconds }: StatsDocument, { document, second
   // The counters of a new process start at 0, so there is no difference to show.
   if (uptimeSeconds < document.uptimeSeconds || responses < 0) return ['now', 'server restarted'];
   const bytes = sources.reduce((sum, [, each]) => sum + each, 0);
+  const received = handler.receivedBytes - before.receivedBytes; // NaN with a server of an older version
   const hits = handler.hits - before.hits;
   const lookups = hits + handler.misses - before.misses;
   const parts = [
     `${formatCount(Math.round(responses / seconds))} responses/s`,
     `${formatBytes(bytes / seconds)}/s${bytes === 0 ? '' : ` (${formatShares(sources, bytes)})`}`,
+    ...(received > 0 ? [`${formatBytes(received / seconds)}/s received`] : []),
     ...(lookups === 0 ? [] : [`${formatShare(hits / lookups)} hits`]),
   ];
   return ['now', parts.join(', ')];
@@ -108,6 +111,11 @@ function failureLines({ responseCounts }: Handler): Line[] {
   }
   if (counts.size === 0) return [];
   return [['failures', Array.from(counts, ([text, count]) => `${formatCount(count)} ${printable(text)}`).join(', ')]];
+}
+
+/** Formats the bytes of uploads, if there are any. A server of an older version does not report them. */
+function receivedLines({ receivedBytes = 0 }: Partial<Handler>): Line[] {
+  return receivedBytes === 0 ? [] : [['received', formatBytes(receivedBytes)]];
 }
 
 /** Formats the clients with the most uploads, if the access policy names clients. */
