@@ -181,18 +181,25 @@ function assertIntact(t: ExecutionContext, directory: string, store: 'segments' 
 /** Resolves to the anonymous memory of all processes of the server in MiB, once a minute until `isFinished` returns true. */
 async function sampleMemory(command: Command, isFinished: () => boolean): Promise<number[]> {
   const samples: number[] = [];
-  for (let second = 0; !isFinished(); second++) {
-    if (second % 60 === 0) {
-      try {
-        const bytes = [command.pid, ...command.children()].map((pid) => command.anonymousBytes(pid));
-        samples.push(Math.round(bytes.reduce((sum, each) => sum + each, 0) / MIB));
-      } catch {
-        second--; // a process has just been killed
-      }
-    }
-    await wait(1000);
+  for (let next = performance.now(); !isFinished(); await wait(1000)) {
+    if (performance.now() < next) continue;
+    const bytes = memoryOf(command);
+    if (Number.isNaN(bytes)) continue; // a process has just been killed
+    samples.push(Math.round(bytes / MIB));
+    next += 60_000;
   }
   return samples;
+}
+
+/** Returns the anonymous memory of all processes; NaN if one of them does not serve. */
+function memoryOf(command: Command): number {
+  try {
+    const children = command.children();
+    const bytes = [command.pid, ...children].map((pid) => command.anonymousBytes(pid));
+    return children.length < 2 ? Number.NaN : bytes.reduce((sum, each) => sum + each, 0);
+  } catch {
+    return Number.NaN;
+  }
 }
 
 /** Returns bytes per minute: the median of the slopes between all pairs of samples (Theil-Sen), which ignores single peaks. */
