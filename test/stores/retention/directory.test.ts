@@ -88,17 +88,21 @@ test('the directories and the metadata of a rule count towards its limit, also a
   let store = await directoryStore(dir, options);
   await putAll(store, numbered('.scopes/main/', 100));
   for (let index = 0; index < 30; index++) await put(store, deep(`${index}`), content(10), { metadata });
-  // Six directories, a file and its metadata.
+  // Six directories, a file and its metadata. The directories of the metadata may be shared.
   const perArtifact = 6 * DIRECTORY + 2 * FILE;
-  t.is((await artifactsIn(dir)).filter((key) => key.startsWith('.scopes/pr/')).length, Math.floor(limit / perArtifact));
+  const assertStored = async (): Promise<void> => {
+    const stored = await artifactsIn(dir);
+    t.is(stored.filter((key) => key.startsWith('.scopes/main/')).length, 100);
+    const count = stored.filter((key) => key.startsWith('.scopes/pr/')).length;
+    t.true(count >= 4 && count * perArtifact <= limit, `${count} are stored`);
+  };
+  await assertStored();
   await store.close();
   store = await directoryStore(dir, options);
   t.teardown(() => store.close());
   await until('the directory has been scanned', () => store.stats().artifacts !== undefined);
   for (let index = 30; index < 60; index++) await put(store, deep(`${index}`), content(10), { metadata });
-  const stored = await artifactsIn(dir);
-  t.is(stored.filter((key) => key.startsWith('.scopes/main/')).length, 100);
-  t.is(stored.filter((key) => key.startsWith('.scopes/pr/')).length, Math.floor(limit / perArtifact));
+  await assertStored();
 });
 
 test('an upload above the limit of its rule is refused, and evicts nothing', async (t) => {
@@ -170,11 +174,14 @@ test.serial(
       await until('the store is idle', () => store.stats().artifacts !== undefined);
     }
     // A scan repairs the time in the future; the age counts from then on.
+    let hours = 0;
     await until('the unused artifact has expired', async () => {
       store.get('read');
       await time.advance(HOUR_MS);
-      return store.stats().expired === 1;
+      hours++;
+      return store.stats().expired === 1 || hours === 500;
     });
+    t.true(hours < 500);
     t.deepEqual(await artifactsIn(dir), ['read']);
   },
 );
