@@ -1,6 +1,7 @@
-import { chmod, cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { basename, dirname, join, relative } from 'node:path';
+import { brotliCompressSync } from 'node:zlib';
 import { decode, encode } from '@jridgewell/sourcemap-codec';
 import { defineConfig, type Options } from 'tsup';
 import ts from 'typescript';
@@ -15,13 +16,14 @@ const ENTRIES: readonly string[] = [
 ];
 
 /**
- * `dist/` contains a CommonJS file for each source file, with a source map that includes the TypeScript, so that stack traces
- * match the sources. For `import` there are small ES modules that re-export the CommonJS modules, so that a process has one copy
- * of each module.
+ * `dist/` contains a CommonJS file for each source file, with a source map, so that stack traces name the files and lines of the
+ * TypeScript. The maps omit the sources, which would take a third of the package. For `import` there are small ES modules that
+ * re-export the CommonJS modules, so that a process has one copy of each module.
  *
  * The declarations exist once, for CommonJS. Those of the ES modules re-export them, as the ES modules do.
  *
- * The page of the dashboard is bundled for browsers. It is minified, because half of it is the code of its chart library.
+ * The page of the dashboard is bundled for browsers. It is minified, because half of it is the code of its chart library, and stored
+ * compressed.
  *
  * `--no-dts` and `--watch` skip the declarations, which take most of the time.
  */
@@ -44,13 +46,22 @@ function page(): Options {
       {
         name: 'modules',
         async buildEnd() {
-          await cp(join(SOURCES, PAGE, 'page.html'), join(outDir, 'page.html'));
+          await compress(join(SOURCES, PAGE, 'page.html'), outDir);
+          for (const name of ['page.js', 'page.css']) {
+            await compress(join(outDir, name), outDir);
+            await rm(join(outDir, name));
+          }
           await writeCommonJs();
           await writeModules();
         },
       },
     ],
   };
+}
+
+/** Writes a compressed copy of a file into a directory. `src/dashboard/assets.ts` decompresses it. */
+async function compress(file: string, directory: string): Promise<void> {
+  await writeFile(join(directory, `${basename(file)}.br`), brotliCompressSync(await readFile(file)));
 }
 
 function declarations(): Options {
@@ -70,7 +81,7 @@ async function writeCommonJs(): Promise<void> {
   await Promise.all(modules.map((name) => transpile(name)));
 }
 
-/** Transpiles a module without comments, which remain in the source map. */
+/** Transpiles a module without comments. */
 async function transpile(name: string): Promise<void> {
   const source = join(SOURCES, name);
   const target = join(DIST, name.replace(/\.ts$/, '.cjs'));
@@ -97,7 +108,6 @@ async function transpile(name: string): Promise<void> {
     version: 3,
     file: basename(target),
     sources: [relative(dirname(target), source)],
-    sourcesContent: [withoutTypes(text)],
     names: [],
     mappings: mappingsOfLines(JSON.parse(sourceMapText).mappings, outputText, templates),
   };
@@ -107,25 +117,6 @@ async function transpile(name: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true });
   await writeFile(target, code);
   await writeFile(`${target}.map`, JSON.stringify(map));
-}
-
-/**
- * Replaces comments, imports, interfaces and type aliases by empty lines, so that every line keeps its number. No code is mapped to
- * them. They would take a quarter of the package. The declarations contain the types and docstrings of the public API.
- */
-function withoutTypes(text: string): string {
-  const characters = [...Array(text.length).keys()].map((index) => text.charAt(index));
-  const blank = ({ pos, end }: ts.TextRange): void => {
-    for (let index = pos; index < end; index++) if (characters[index] !== '\n') characters[index] = '';
-  };
-  const visit = (node: ts.Node): void => {
-    for (const comment of ts.getLeadingCommentRanges(text, node.getFullStart()) ?? []) blank(comment);
-    for (const comment of ts.getTrailingCommentRanges(text, node.end) ?? []) blank(comment);
-    if (ts.isImportDeclaration(node) || ts.isInterfaceDeclaration(node) || ts.isTypeAliasDeclaration(node)) blank(node);
-    else ts.forEachChild(node, visit);
-  };
-  visit(ts.createSourceFile('module.ts', text, ts.ScriptTarget.ES2022, true));
-  return characters.join('').replace(/[ \t]+$/gm, '');
 }
 
 /** Returns the numbers of the lines that begin in a template literal: their indentation is a part of a string. */
