@@ -1,6 +1,7 @@
 import type { HotblobError } from '../../contract/errors.js';
 import type { StoreStats } from '../../contract/store.js';
 import type { RetentionRules } from '../retention/rules.js';
+import { ExclusiveQueue } from './exclusive-queue.js';
 import { Expiry } from './expiry.js';
 import { type DirectoryGroup, DirectoryGroups } from './groups.js';
 import type { LastUses } from './last-uses.js';
@@ -45,7 +46,7 @@ export class DirectoryEviction {
   #reserved = 0;
   /** Ends of uploads that have been received completely. Their artifacts can be evicted then. */
   readonly #completed = new Set<Promise<void>>();
-  #queue: Promise<unknown> = Promise.resolve();
+  readonly #queue = new ExclusiveQueue();
   readonly #renewal: Renewal;
   readonly #expiry: Expiry | undefined;
   #isEvictingExcess = false;
@@ -84,7 +85,7 @@ export class DirectoryEviction {
       removals: this.#removals,
       renewal: this.#renewal,
       lastUses,
-      runExclusively: (task) => this.#runExclusively(task),
+      runExclusively: (task) => this.#queue.run(task),
     });
   }
 
@@ -103,7 +104,7 @@ export class DirectoryEviction {
 
   /** Like {@link during}, but the operation runs neither during an eviction nor while an upload is placed. */
   exclusively<T>(operation: () => Promise<T>): Promise<T> {
-    return this.#runExclusively(() => this.#usage.during(operation));
+    return this.#queue.run(() => this.#usage.during(operation));
   }
 
   /** Records that this store has deleted the artifact `key`, and freed `bytes` on the disk. */
@@ -152,7 +153,7 @@ export class DirectoryEviction {
   createReservation(key: string, signal: AbortSignal | undefined): Reservation {
     const group = this.#groups.of(key);
     return new Reservation({
-      take: (bytes) => this.#reserve(bytes, group, signal),
+      take: (bytes, ended) => this.#reserve(bytes, group, ended, signal),
       giveBack: (bytes) => this.#release(bytes, group),
       completed: this.#completed,
     });
@@ -174,11 +175,12 @@ export class DirectoryEviction {
     signal: AbortSignal | undefined,
     place: () => Promise<T>,
   ): Promise<T> {
-    return this.#runExclusively(async () => {
+    const requestedAt = performance.now();
+    return this.#queue.run(async () => {
       signal?.throwIfAborted();
       const group = this.#groups.of(key);
       const missingBytes = Math.max(0, bytes - reservation.bytes);
-      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes, group))) throw this.#fullError(group);
+      if (missingBytes > 0 && !(await this.#makeRoom(missingBytes, group, requestedAt))) throw this.#fullError(group);
       const placed = await this.#usage.during(async () => {
         const result = await place().finally(() => this.#release(missingBytes, group));
         reservation.release();
@@ -197,26 +199,29 @@ export class DirectoryEviction {
   async close(): Promise<void> {
     this.#isClosed = true;
     await this.#expiry?.stop();
-    await this.#queue;
+    await this.#queue.idle;
     await this.#renewal.current?.catch(() => {});
   }
 
-  #runExclusively<T>(task: () => Promise<T>): Promise<T> {
-    const result = this.#queue.then(task);
-    this.#queue = result.catch(() => {});
-    return result;
-  }
-
-  async #reserve(bytes: number, group: DirectoryGroup, signal: AbortSignal | undefined): Promise<void> {
+  async #reserve(
+    bytes: number,
+    group: DirectoryGroup,
+    ended: Promise<void>,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
     if (this.#tryToReserve(bytes, group, 0, 0)) return;
     for (;;) {
-      const isReserved = await this.#runExclusively(async () => {
+      const requestedAt = performance.now();
+      const tryOnce = async (): Promise<'reserved' | 'refused' | 'wait'> => {
         signal?.throwIfAborted();
-        return this.#makeRoom(bytes, group);
-      });
-      if (isReserved) return;
-      if (this.#completed.size === 0) throw this.#fullError(group);
-      await Promise.race(this.#completed);
+        if (await this.#makeRoom(bytes, group, requestedAt)) return 'reserved';
+        return this.#completed.size === 0 ? 'refused' : 'wait';
+      };
+      // The next upload may need the space that a refused one gives back.
+      const outcome = await this.#queue.run(tryOnce, (result) => (result === 'refused' ? ended : undefined));
+      if (outcome === 'reserved') return;
+      if (outcome === 'refused') throw this.#fullError(group);
+      if (this.#completed.size > 0) await Promise.race(this.#completed);
     }
   }
 
@@ -246,15 +251,18 @@ export class DirectoryEviction {
   /**
    * Reserves `bytes` for an upload into a group, and evicts files if necessary. If a limit was exceeded before, frees only as many
    * bytes as it reserves. Resolves to false if nothing more can be evicted.
+   *
+   * @param requestedAt start of the wait, by `performance.now()`. One scan answers all requests that were waiting when it began:
+   *   otherwise, thousands of them would each wait for the scans of all others
    */
-  async #makeRoom(bytes: number, group: DirectoryGroup): Promise<boolean> {
+  async #makeRoom(bytes: number, group: DirectoryGroup, requestedAt: number): Promise<boolean> {
     const excess = this.#excess;
     const groupExcess = group.excess;
     let hasScanned = false;
     while (!this.#tryToReserve(bytes, group, excess, groupExcess)) {
       const isGroupFull = group.usedBytes + bytes > group.limits.maxBytes + groupExcess;
       if (await (isGroupFull ? this.#removals.removeNext([group]) : this.#evictFor(group))) continue;
-      if (hasScanned) return false;
+      if (hasScanned || this.#renewal.latestBegan >= requestedAt) return false;
       // A scan in progress may have passed the files already that were added since the last one.
       await this.#renewal.current;
       await this.#renewal.run();
@@ -280,7 +288,7 @@ export class DirectoryEviction {
     };
     let isEvicted = true;
     while (isEvicted && !this.#isClosed) {
-      isEvicted = await this.#runExclusively(evict);
+      isEvicted = await this.#queue.run(evict);
       if (isEvicted) this.#renewal.startIfDue();
     }
     this.#isEvictingExcess = false;

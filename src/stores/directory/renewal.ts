@@ -26,6 +26,7 @@ export class Renewal {
   #scan: Promise<void> | undefined;
   /** Time at which the last scan began, as `performance.now()`. */
   #scannedAt = 0;
+  #latestBegan = Number.NEGATIVE_INFINITY;
   /** Bytes that were evicted since the last scan. */
   #evictedBytes = 0;
   /** Whether other programs have changed the directory since the last scan. */
@@ -43,6 +44,11 @@ export class Renewal {
   /** Scan in progress. Rejects with its error. */
   get current(): Promise<void> | undefined {
     return this.#scan;
+  }
+
+  /** Start of the latest scan that has ended, by `performance.now()`. */
+  get latestBegan(): number {
+    return this.#latestBegan;
   }
 
   countEviction(bytes: number): void {
@@ -113,6 +119,7 @@ export class Renewal {
       for (const { group, bytes } of result.groups) group.usage.endScan({ artifacts: 0, bytes });
       if (!isExact) this.#isStale = true;
     });
+    this.#latestBegan = this.#scannedAt;
     onRenewed();
   }
 }

@@ -5,9 +5,10 @@ export interface Account {
   /**
    * Takes space.
    *
+   * @param ended resolves when the reservation has been released
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if there is no space and nothing can be evicted
    */
-  take(bytes: number): Promise<void>;
+  take(bytes: number, ended: Promise<void>): Promise<void>;
   giveBack(bytes: number): void;
   /** Ends of the reservations whose uploads have been received completely. */
   readonly completed: Set<Promise<void>>;
@@ -18,6 +19,10 @@ export class Reservation {
   readonly #account: Account;
   #bytes = 0;
   #end: (() => void) | undefined;
+  #onReleased = (): void => {};
+  readonly #released = new Promise<void>((resolve) => {
+    this.#onReleased = resolve;
+  });
 
   constructor(account: Account) {
     this.#account = account;
@@ -29,7 +34,7 @@ export class Reservation {
 
   /** Takes `bytes` more. See {@link Account.take}. */
   async grow(bytes: number): Promise<void> {
-    await this.#account.take(bytes);
+    await this.#account.take(bytes, this.#released);
     this.#bytes += bytes;
   }
 
@@ -57,6 +62,7 @@ export class Reservation {
   release(): void {
     this.#account.giveBack(this.#bytes);
     this.#bytes = 0;
+    this.#onReleased();
     this.#end?.();
   }
 }
