@@ -87,10 +87,7 @@ export function checkAccess(
     method,
     headers,
     remoteAddress: exchange.remoteAddress,
-    // Few policies read it, and the socket creates an object for each call.
-    get certificate() {
-      return exchange.clientCertificate;
-    },
+    certificate: exchange.clientCertificate,
   });
   if (!isPromise(decision)) return outcomeOf(decision, needs);
   // A policy that is written in JavaScript can return any thenable.
