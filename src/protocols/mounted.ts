@@ -2,6 +2,7 @@ import { HotblobError } from '../contract/errors.js';
 import { assertKey } from '../contract/store.js';
 import { invalidOption, OBJECT } from '../contract/validation.js';
 import { SCOPES_PREFIX } from '../keys/scope.js';
+import { foldName } from '../util/fold-name.js';
 import type { Operation, OperationKind, Protocol, ProtocolRequest } from './protocol.js';
 
 /**
@@ -72,10 +73,10 @@ export class MountedProtocols {
 
   /**
    * Returns whether a key is below the prefix of another protocol or of scopes, or equals a directory of that prefix. A store of
-   * files could not create a directory with the name of an artifact. Ignores case, because some file systems do.
+   * files could not create a directory with the name of an artifact.
    */
   #isReserved(key: string): boolean {
-    const path = `${key.toLowerCase()}/`;
+    const path = `${foldName(key)}/`;
     return this.#prefixes.some((prefix) => path.startsWith(prefix) || prefix.startsWith(path));
   }
 }

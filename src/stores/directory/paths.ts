@@ -2,6 +2,7 @@ import { lstat, mkdir, open, realpath, rmdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
 import { assertKey } from '../../contract/store.js';
+import { foldName } from '../../util/fold-name.js';
 import { prefixOf } from '../../util/prefix-of.js';
 
 /** Name of the directory below the root that contains the store's own files. */
@@ -13,16 +14,16 @@ export const SHARED_LOCK_NAME = 'writer-shared';
 /** Name of the directory for temporary files, below the store's own directory. */
 export const UPLOADS_NAME = 'uploads';
 
-// Ignores case, because some file systems do. Without the names of a segment store, a client could upload files for which the
+// Without the names of a segment store, a client could upload files for which the
 // next start would take the directory for a segment store.
-const RESERVED = /^(?:\.hotblob|lost\+found|index\.mdb|segments[/\\]\d{10}\.segment)(?:[/\\]|$)/i;
+const RESERVED = /^(?:\.hotblob|lost\+found|index\.mdb|segments[/\\]\d{10}\.segment)(?:[/\\]|$)/;
 
 /**
  * Returns whether a key, or a path relative to the root, is not that of an artifact: in `.hotblob`, the directory with the
  * store's own files, in `lost+found`, which belongs to the file system, or a file of a segment store.
  */
 export function isReserved(key: string): boolean {
-  return RESERVED.test(key);
+  return RESERVED.test(foldName(key));
 }
 
 /** @throws HotblobError `ERR_HOTBLOB_INVALID_KEY` or `ERR_HOTBLOB_KEY_TOO_LONG` if `key` is not valid or reserved */

@@ -153,7 +153,16 @@ test('removes temporary files of killed processes after a day', async (t) => {
 test("rejects keys in the store's own directory", async (t) => {
   const dir = join(await temporaryDirectory(t), 'store');
   const store = await directoryStore(dir);
-  for (const key of ['.hotblob', '.hotblob/immutable', '.hotblob/uploads/x', '.HotBlob/immutable', '.HOTBLOB']) {
+  for (const key of [
+    '.hotblob',
+    '.hotblob/immutable',
+    '.hotblob/uploads/x',
+    '.HotBlob/immutable',
+    '.HOTBLOB',
+    '.hot\u200cblob/immutable',
+    '.\uff48otblob/immutable',
+    'lo\u017ft+found/x',
+  ]) {
     const error = refusal('ERR_HOTBLOB_INVALID_KEY', /which are reserved$/);
     t.throws(() => store.get(key), error);
     await t.throwsAsync(put(store, key, 'x'), error);
