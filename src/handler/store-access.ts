@@ -6,7 +6,7 @@ import type { PutOptions, PutResult } from '../contract/store.js';
 import type { Representation } from '../http/headers.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
 import type { MountedProtocols } from '../protocols/mounted.js';
-import type { ArtifactDescription, Protocol, ProtocolArtifacts } from '../protocols/protocol.js';
+import type { ArtifactDescription, Protocol, ProtocolArtifacts, ScopeArtifacts } from '../protocols/protocol.js';
 import { BodiesInMemory, type BodyInMemory } from './bodies-in-memory.js';
 import type { Download } from './download.js';
 import type { UploadLimits } from './options.js';
@@ -15,7 +15,7 @@ import { RequestSignal } from './request-signal.js';
 import type { ResponseRecord } from './response-record.js';
 import { assertNoContentCoding, expectedBody, uploadBody } from './upload-body.js';
 import { UploadSlots } from './upload-slots.js';
-import type { View } from './view.js';
+import type { ReadableArtifacts, View } from './view.js';
 
 /** Access to the store for all operations except sending an artifact. Keys include the prefix of the protocol. */
 export class StoreAccess {
@@ -35,7 +35,7 @@ export class StoreAccess {
    *
    * @param store part of a {@link View}
    */
-  async describe(exchange: Exchange, store: View['readable'], key: string): Promise<Representation | undefined> {
+  async describe(exchange: Exchange, store: ReadableArtifacts, key: string): Promise<Representation | undefined> {
     const call = new RequestSignal(exchange);
     try {
       const artifact = await store.get(key, call);
@@ -47,7 +47,7 @@ export class StoreAccess {
   }
 
   /** Returns the first `maxBytes` bytes of an artifact, or all of it if it is shorter. Returns undefined for a miss. */
-  async read(exchange: Exchange, store: View['readable'], key: string, maxBytes: number): Promise<Buffer | undefined> {
+  async read(exchange: Exchange, store: ReadableArtifacts, key: string, maxBytes: number): Promise<Buffer | undefined> {
     const options = new RequestSignal(exchange);
     const artifact = await store.get(key, options);
     if (artifact === undefined) return undefined;
@@ -172,6 +172,26 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
     return this.#view.name;
   }
 
+  get scopes(): readonly ScopeArtifacts[] {
+    return this.#view.scopes.map(({ name, artifacts }) => this.#scope(name, artifacts));
+  }
+
+  get own(): ScopeArtifacts {
+    return this.#scope(this.#view.ownScope, this.#view.own);
+  }
+
+  get overwrite(): boolean {
+    return this.#view.overwrite;
+  }
+
+  #scope(scope: string, artifacts: ReadableArtifacts): ScopeArtifacts {
+    return {
+      scope,
+      describe: (key) => this.#describe(artifacts, key),
+      read: (key, maxBytes) => this.#access.read(this.#exchange, artifacts, this.storeKey(key), maxBytes),
+    };
+  }
+
   get signal(): AbortSignal {
     return this.#signal.signal;
   }
@@ -192,7 +212,11 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
   }
 
   async describe(key: string): Promise<ArtifactDescription | undefined> {
-    const representation = await this.#access.describe(this.#exchange, this.#view.readable, this.storeKey(key));
+    return this.#describe(this.#view.readable, key);
+  }
+
+  async #describe(artifacts: ReadableArtifacts, key: string): Promise<ArtifactDescription | undefined> {
+    const representation = await this.#access.describe(this.#exchange, artifacts, this.storeKey(key));
     if (representation === undefined) return undefined;
     const { size, etag, lastModified, metadata } = representation;
     return { size, etag, lastModified: lastModified && new Date(lastModified.seconds * 1000), metadata };
@@ -202,7 +226,7 @@ export class ProtocolStoreAccess implements ProtocolArtifacts {
     return this.#access.read(this.#exchange, this.#view.readable, this.storeKey(key), maxBytes);
   }
 
-  async put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult> {
+  async put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutOnceResult> {
     return this.#access.put(this.#exchange, this.#view, this.storeKey(key), body, { metadata });
   }
 

@@ -1,17 +1,28 @@
 import type { CheckedGrant } from '../access/grant.js';
 import type { Artifact, FileArtifact } from '../contract/artifact.js';
-import { assertKey, type GetOptions, type Store } from '../contract/store.js';
+import { assertKey, type GetOptions, isKey, type Store } from '../contract/store.js';
 import { DEFAULT_SCOPE, scopePrefix } from '../keys/scope.js';
 import type { OpenFile } from '../page-cache/open-file.js';
 import type { OpenFiles } from '../page-cache/open-files.js';
 import { isPromise } from '../util/is-promise.js';
+
+/** Artifacts that can be looked up. */
+export type ReadableArtifacts = Pick<Store, 'get'>;
+
+/** Artifacts of one scope. */
+export interface ReadableScope {
+  readonly name: string;
+  readonly artifacts: ReadableArtifacts;
+}
 
 /** What a request sees of the store, and what it may change. Keys have the prefix of their protocol, and no scope. */
 export interface View {
   /** Text that is the same for views of the same scopes. */
   readonly name: string;
   /** Artifacts that the request may read. */
-  readonly readable: Pick<Store, 'get'>;
+  readonly readable: ReadableArtifacts;
+  /** The same artifacts, divided into scopes, in the order in which they are looked up. */
+  readonly scopes: readonly ReadableScope[];
   /** Artifacts that the request may change. Without `put` or `delete`, the store is read-only. */
   readonly own: Pick<Store, 'get' | 'put' | 'delete'>;
   /** Scope of the artifacts that the request may change. */
@@ -29,6 +40,7 @@ export function createPlainView(store: Store, overwrite: boolean): View {
   return {
     name: `${DEFAULT_SCOPE},${DEFAULT_SCOPE}`,
     readable: store,
+    scopes: [{ name: DEFAULT_SCOPE, artifacts: store }],
     own: store,
     ownScope: DEFAULT_SCOPE,
     foundScope: DEFAULT_SCOPE,
@@ -70,6 +82,13 @@ export class ScopedView implements View {
     return this.#foundScope;
   }
 
+  get scopes(): readonly ReadableScope[] {
+    return this.#scopes.map((name) => ({
+      name,
+      artifacts: { get: (key, options) => this.#lookUp(name, key, options) },
+    }));
+  }
+
   /** Returns the artifact of the first scope that has one under `key`. */
   get(key: string, options: GetOptions): Artifact | undefined | Promise<Artifact | undefined> {
     return this.#getFrom(0, key, options);
@@ -90,9 +109,7 @@ export class ScopedView implements View {
     key: string,
     options: GetOptions,
   ): Artifact | undefined | Promise<Artifact | undefined> {
-    const storeKey = scopePrefix(scope) + key;
-    assertKey(storeKey);
-    const found = this.#store.get(storeKey, options);
+    const found = this.#lookUp(scope, key, options);
     const check = (artifact: Artifact | undefined): Artifact | undefined | Promise<Artifact | undefined> => {
       if (artifact === undefined) return undefined;
       this.#foundScope = scope;
@@ -100,6 +117,12 @@ export class ScopedView implements View {
       return isLast || artifact.kind !== 'file' ? artifact : this.#ifExists(artifact);
     };
     return isPromise(found) ? found.then(check) : check(found);
+  }
+
+  #lookUp(scope: string, key: string, options: GetOptions): ReturnType<Store['get']> {
+    const storeKey = scopePrefix(scope) + key;
+    // A key that is too long with this scope can be valid in others, and no upload of this scope has it.
+    return isKey(storeKey) ? this.#store.get(storeKey, options) : undefined;
   }
 
   #ifExists(artifact: FileArtifact): FileArtifact | undefined | Promise<FileArtifact | undefined> {

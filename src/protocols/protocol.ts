@@ -186,6 +186,22 @@ export interface ArtifactDescription {
   readonly metadata: UploadMetadata;
 }
 
+/** Access to the artifacts of a protocol in one scope. Keys do not include the protocol's prefix. */
+export interface ScopeArtifacts {
+  /** Name of the scope. */
+  readonly scope: string;
+  /** Resolves to the description of the artifact under `key`, or to `undefined` for a miss. */
+  describe(key: string): Promise<ArtifactDescription | undefined>;
+  /** Resolves to at most the first `maxBytes` bytes of the artifact under `key`, or to `undefined` for a miss. */
+  read(key: string, maxBytes: number): Promise<Buffer | undefined>;
+}
+
+/** Result of an upload by a protocol. */
+export interface ProtocolPutResult extends PutResult {
+  /** Whether the key had an artifact that the client may not replace. It was kept, and the body was discarded. */
+  readonly wasKept: boolean;
+}
+
 /**
  * Access to the artifacts of a protocol and to the request body, for an {@link AnswerOperation} and the check of a
  * {@link ReadOperation}. Keys do not include the protocol's prefix.
@@ -200,7 +216,7 @@ export interface ProtocolArtifacts {
    *
    * @throws HotblobError `ERR_HOTBLOB_READ_ONLY` if the store is read-only
    */
-  put(key: string, body: Readable, metadata?: UploadMetadata): Promise<PutResult>;
+  put(key: string, body: Readable, metadata?: UploadMetadata): Promise<ProtocolPutResult>;
   /**
    * Deletes the artifact under `key`. Resolves to whether there was one.
    *
@@ -234,6 +250,15 @@ export interface ProtocolArtifacts {
    * another one. Only a protocol that keeps something outside the store needs it, such as a cache of what it has read.
    */
   readonly view: string;
+  /**
+   * Artifacts of each scope that the client reads, in the order in which `describe` and `read` look for an artifact. Only a
+   * protocol whose keys depend on the scope needs it.
+   */
+  readonly scopes: readonly ScopeArtifacts[];
+  /** Artifacts of the scope that the client changes. */
+  readonly own: ScopeArtifacts;
+  /** Whether an upload replaces an artifact. */
+  readonly overwrite: boolean;
   /** Signal that is aborted when the client disconnects. */
   readonly signal: AbortSignal;
 }

@@ -196,6 +196,9 @@ test('the names of a scope do not lead to the artifacts of another', async (t) =
     '/.scopes',
     '/.scopes/',
     '//.scopes/main/key',
+    // File systems that ignore case, or invisible characters, take these names for `.scopes`.
+    '/.%C5%BFcopes/main/key',
+    '/.sco%E2%80%8Dpes/main/key',
     '/x/../.scopes/main/key',
   ]) {
     for (const client of ['plain', 'pr', 'main']) {
@@ -205,6 +208,20 @@ test('the names of a scope do not lead to the artifacts of another', async (t) =
     }
   }
   t.is(await as('main').get('/key'), 'of main');
+});
+
+test('a key that is too long in one scope is found in another', async (t) => {
+  const long = { level: 'write', scope: 'x'.repeat(200), reads: ['x'.repeat(200), 'main'] } as const;
+  const grants: Readonly<Record<string, AccessDecision>> = { ...GRANTS, long };
+  const access = ({ credentials }: { credentials: { token: string } | undefined }): AccessDecision =>
+    grants[credentials?.token ?? ''] ?? 'none';
+  const { as } = await start(t, 'http', memoryStore(), { access });
+  const path = `/${'k'.repeat(900)}`;
+  t.is(await as('long').get(path), 404);
+  t.is(await as('main').put(path, 'of main'), 200);
+  t.is(await as('long').get(path), 'of main');
+  t.is(await as('long').put(path, 'own'), 414);
+  t.is((await as('long').send('DELETE', path)).status, 414);
 });
 
 test('a lookup in a chain of scopes counts once', async (t) => {

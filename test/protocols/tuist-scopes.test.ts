@@ -9,6 +9,7 @@ const GRANTS: Readonly<Record<string, AccessDecision>> = {
   pr: { level: 'write', scope: 'pr/7', reads: ['main'] },
   other: { level: 'write', scope: 'pr/8', reads: ['main'] },
   lonely: { level: 'write', scope: 'pr/9' },
+  once: { level: 'write', scope: 'pr/10', reads: ['main'], overwrite: false },
 };
 const ARTIFACT = `/api/cache/cas/0123?${PROJECT}`;
 const MODULE = `${PROJECT}&hash=0123456789abcdef&name=Module.zip`;
@@ -35,6 +36,37 @@ test('the artifacts and deletions of a scope do not reach another, whoever comes
   t.is((await ask('main', 'GET', ARTIFACT)).body.toString(), 'of main');
   t.is((await ask('other', 'GET', ARTIFACT)).body.toString(), 'of main');
   t.is((await ask('lonely', 'GET', ARTIFACT)).status, 404);
+});
+
+for (const first of ['main', 'pr']) {
+  test(`each scope has its own artifacts and deletions, if ${first} is the first to upload`, async (t) => {
+    const ask = await start(t);
+    const [own, shared, module] = [`/api/cache/cas/own?${PROJECT}`, ARTIFACT, `/api/cache/module/any?${MODULE}`];
+    const upload = { main: shared, pr: own };
+    for (const client of first === 'main' ? (['main', 'pr'] as const) : (['pr', 'main'] as const)) {
+      t.is((await ask(client, 'POST', upload[client], `of ${client}`)).status, 204);
+    }
+    t.is((await ask('pr', 'GET', shared)).body.toString(), 'of main');
+    t.is((await ask('pr', 'GET', own)).body.toString(), 'of pr');
+    t.is((await ask('main', 'GET', own)).status, 404);
+    t.is((await ask('pr', 'HEAD', module)).status, 404);
+    t.is((await ask('pr', 'DELETE', `/api/cache/clean?${PROJECT}`)).status, 204);
+    t.is((await ask('pr', 'GET', own)).status, 404, 'the own artifacts are deleted');
+    t.is((await ask('pr', 'GET', shared)).body.toString(), 'of main');
+    t.is((await ask('pr', 'POST', own, 'again')).status, 204);
+    t.is((await ask('main', 'DELETE', `/api/cache/clean?${PROJECT}`)).status, 204);
+    t.is((await ask('pr', 'GET', shared)).status, 404);
+    t.is((await ask('pr', 'GET', own)).body.toString(), 'again');
+  });
+}
+
+test('a client that may not replace artifacts may not delete all of them', async (t) => {
+  const ask = await start(t);
+  t.is((await ask('once', 'DELETE', `/api/cache/clean?${PROJECT}`)).status, 403);
+  t.is((await ask('once', 'POST', ARTIFACT, 'first')).status, 204);
+  t.is((await ask('once', 'DELETE', `/api/cache/clean?${PROJECT}`)).status, 403);
+  t.is((await ask('once', 'POST', ARTIFACT, 'second')).status, 204);
+  t.is((await ask('once', 'GET', ARTIFACT)).body.toString(), 'first');
 });
 
 test('an upload in parts belongs to the scope that started it', async (t) => {

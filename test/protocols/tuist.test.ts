@@ -255,7 +255,8 @@ test('two requests have the same key only if tenant, namespace, route and name a
 /** Returns the key of an operation. Every project has the same generation. */
 async function resolvedKey(operation: Operation): Promise<string | undefined> {
   if (operation.kind !== 'answer') return 'key' in operation ? operation.key : undefined;
-  const artifacts = { read: async () => Buffer.from('a'.repeat(32)) } as unknown as ProtocolArtifacts;
+  const own = { scope: 'default', read: async () => Buffer.from('a'.repeat(32)) };
+  const artifacts = { own, scopes: [own] } as unknown as ProtocolArtifacts;
   const answer = await operation.answer(artifacts);
   return answer !== undefined && 'kind' in answer && 'key' in answer ? answer.key : undefined;
 }

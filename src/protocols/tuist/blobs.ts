@@ -63,8 +63,7 @@ export function blobOperation(
   const id = encodeName(decodePath(rest));
   const keyOf = (prefix: string): string => `${prefix}/${kind}/${id}`;
   if (method === 'GET' || method === 'HEAD') {
-    const namespace = projectOf(query);
-    return generations.operation(namespace, 'read', (prefix) => ({ kind: 'read', namespace, key: keyOf(prefix) }));
+    return generations.read(projectOf(query), keyOf);
   }
   if (method !== upload) return { kind: 'unsupported', allow: ['GET', 'HEAD', upload] };
   const namespace = projectOf(query);
@@ -72,7 +71,7 @@ export function blobOperation(
   const digest = sha256 === undefined ? undefined : ({ algorithm: 'sha256', hex: sha256 } as const);
   const declared = sha256 === undefined ? headers : { ...headers, [CHECKSUM_HEADER]: sha256 };
   const metadata = uploadMetadata(declared, [CHECKSUM_HEADER]);
-  return generations.operation(namespace, 'write', (prefix) => {
+  return generations.upload(namespace, (prefix) => {
     return { kind: 'upload', namespace, key: keyOf(prefix), maxBytes, metadata, digest, mismatch: 422, reply };
   });
 }

@@ -22,10 +22,7 @@ export function keyValueRoute(
   }
   const id = encodeName(decodePath(rest));
   if (method !== 'GET' && method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
-  const project = projectOf(query);
-  return generations.operation(project, 'read', (prefix) => {
-    return { kind: 'read', namespace: project, key: keyOf(prefix, id) };
-  });
+  return generations.read(projectOf(query), (prefix) => keyOf(prefix, id));
 }
 
 function putEntries(project: Project, generations: Generations): AnswerOperation {

@@ -12,7 +12,7 @@ import {
   type Reply,
 } from '../protocol.js';
 import { CHECKSUM_HEADER, checksumOf, verifyChecksum } from './checksum.js';
-import { type Generations, NO_GENERATION } from './generations.js';
+import type { Generations } from './generations.js';
 import { jsonBody } from './json-body.js';
 import {
   assertUploadLimits,
@@ -56,9 +56,7 @@ export class Modules {
     if (request.method !== 'GET' && request.method !== 'HEAD') return { kind: 'unsupported', allow: ['GET', 'HEAD'] };
     const target = targetOf(request.query);
     if (request.method === 'HEAD') return this.#existenceOperation(target);
-    return this.#generations.operation(target.project, 'read', (prefix) => {
-      return { kind: 'read', namespace: target.project, key: keyOf(prefix, target) };
-    });
+    return this.#generations.read(target.project, (prefix) => keyOf(prefix, target));
   }
 
   #uploadOperation(route: string, request: ProtocolRequest): Operation {
@@ -153,9 +151,8 @@ export class Modules {
   }
 
   async #exists(target: ModuleTarget, artifacts: ProtocolArtifacts): Promise<boolean> {
-    const { project } = target;
-    const generation = (await this.#generations.find(project, artifacts)) ?? NO_GENERATION;
-    return (await artifacts.describe(keyOf(`${project}/${generation}`, target))) !== undefined;
+    const key = await this.#generations.locate(target.project, artifacts, (prefix) => keyOf(prefix, target));
+    return key !== undefined;
   }
 }
 
