@@ -1,4 +1,5 @@
 import { HotblobError } from '../contract/errors.js';
+import type { OptionCheck } from '../contract/validation.js';
 import { DEFAULT_SCOPE, SCOPE_NAME } from '../keys/scope.js';
 import { typeNameOf } from './hidden-options.js';
 
@@ -40,6 +41,12 @@ export const MAX_SCOPES = 8;
 /** Maximum length of {@link AccessGrant.subject} in characters. */
 const MAX_SUBJECT_LENGTH = 256;
 
+/** Check of the name of a client. It is printed in lines and stored in headers of objects. */
+export const SUBJECT: OptionCheck = {
+  expected: 'well-formed text that is not empty and has no control characters',
+  accepts: (value) => typeof value === 'string' && /^[^\p{Cc}\p{Cs}]+$/u.test(value),
+};
+
 /** Valid {@link AccessGrant}. A policy that creates its grants in advance saves their check for each request. */
 export class CheckedGrant implements AccessGrant {
   readonly level: AccessLevel;
@@ -67,22 +74,23 @@ export class CheckedGrant implements AccessGrant {
     if (overwrite !== undefined && typeof overwrite !== 'boolean') {
       throw invalidGrant('overwrite', 'true or false', overwrite);
     }
-    if (subject !== undefined && (typeof subject !== 'string' || subject === '')) {
-      throw invalidGrant('subject', 'a string that is not empty', subject);
-    }
+    if (!(subject === undefined || SUBJECT.accepts(subject))) throw invalidGrant('subject', SUBJECT.expected, subject);
     this.level = level;
     this.scope = scope;
-    this.reads = [...reads];
+    this.reads = Object.freeze([...reads]);
     // The own scope is added at the end. A scope that occurs twice is looked up once.
-    this.scopes = [...new Set([...reads, scope])];
+    this.scopes = Object.freeze([...new Set([...reads, scope])]);
     if (this.scopes.length > MAX_SCOPES) {
       throw invalidGrant('reads', `at most ${MAX_SCOPES} scopes with the own scope`, reads);
     }
     this.view = [scope, ...this.scopes].join(',');
     this.overwrite = overwrite;
-    this.subject = subject?.slice(0, MAX_SUBJECT_LENGTH);
+    // A character is not divided: half of it has no encoding in UTF-8.
+    this.subject = subject?.slice(0, MAX_SUBJECT_LENGTH).replace(/[\ud800-\udbff]$/, '');
     this.isUnscoped = scope === DEFAULT_SCOPE && this.scopes.length === 1;
     this.isPlain = this.isUnscoped && overwrite === undefined && subject === undefined;
+    // A policy that passes on the grant of another one, and changes it, would change it for all clients with this token.
+    Object.freeze(this);
   }
 }
 

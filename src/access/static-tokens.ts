@@ -1,7 +1,7 @@
 import { HotblobError } from '../contract/errors.js';
 import { FLAG, type OptionCheck } from '../contract/validation.js';
 import { SCOPE_NAME } from '../keys/scope.js';
-import { type AccessLevel, MAX_SCOPES } from './grant.js';
+import { type AccessLevel, MAX_SCOPES, SUBJECT } from './grant.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import { logAccess } from './log.js';
 import type { AccessPolicy } from './policy.js';
@@ -66,8 +66,5 @@ const CHECKS: Readonly<Record<keyof AccessToken, OptionCheck>> = {
       LIST.accepts(value) && Array.isArray(value) && value.length < MAX_SCOPES && value.every(SCOPE_NAME.accepts),
   },
   overwrite: FLAG,
-  name: {
-    expected: 'a string that is not empty',
-    accepts: (value) => typeof value === 'string' && value !== '',
-  },
+  name: SUBJECT,
 };

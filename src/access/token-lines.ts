@@ -1,6 +1,6 @@
 import { HotblobError } from '../contract/errors.js';
 import { isScope, SCOPE_NAME } from '../keys/scope.js';
-import { MAX_SCOPES } from './grant.js';
+import { MAX_SCOPES, SUBJECT } from './grant.js';
 import type { AccessToken } from './token-set.js';
 import { describeUnknownProtocol, LEVEL, TOKEN } from './token-syntax.js';
 
@@ -113,7 +113,7 @@ function addWord(words: Words, word: string, protocols: readonly string[] | unde
       break;
     case 'name':
       words.name = listOf(value)?.join(',');
-      if (words.name === undefined) return 'expected name= with a non-empty, percent-encoded value';
+      if (!SUBJECT.accepts(words.name)) return `expected name= with ${SUBJECT.expected}, percent-encoded`;
   }
   const unknown = property === 'protocols' ? describeUnknownProtocol(words.protocols ?? [], protocols) : undefined;
   return unknown && `protocols=: ${unknown}`;

@@ -50,6 +50,8 @@ interface StoredToken {
 export class TokenSet {
   readonly #tokens: readonly StoredToken[];
   readonly #anonymous: AccessLevel;
+  /** Access of clients without a token to the operators' pages, which show the artifacts of all scopes. */
+  readonly #anonymousOperator: AccessLevel;
 
   /**
    * @param tokens a token that occurs several times has the access of all its entries
@@ -68,6 +70,8 @@ export class TokenSet {
       else existing.entries.push(entry);
     }
     this.#tokens = [...stored.values()];
+    const hasScopes = this.#tokens.some(({ entries }) => entries.some(({ grant }) => !grant.isUnscoped));
+    this.#anonymousOperator = hasScopes ? 'none' : anonymous;
   }
 
   /** Number of different tokens. */
@@ -80,7 +84,8 @@ export class TokenSet {
    * level, or the level of anonymous clients if that is higher.
    */
   decide({ credentials, protocol, namespace }: TokenRequest): AccessLevel | CheckedGrant {
-    if (credentials === undefined) return this.#anonymous;
+    const anonymous = protocol === OPERATOR_PROTOCOL ? this.#anonymousOperator : this.#anonymous;
+    if (credentials === undefined) return anonymous;
     const digest = digestOf(credentials.token);
     let best: CheckedGrant | undefined;
     for (const token of this.#tokens) {
@@ -91,7 +96,7 @@ export class TokenSet {
         if (best === undefined || !includes(best.level, entry.grant.level)) best = entry.grant;
       }
     }
-    if (best === undefined || !includes(best.level, this.#anonymous)) return this.#anonymous;
+    if (best === undefined || !includes(best.level, anonymous)) return anonymous;
     // A token for the operators' pages sees the artifacts of all scopes there.
     return best.isPlain || protocol === OPERATOR_PROTOCOL ? best.level : best;
   }

@@ -1,6 +1,7 @@
 import test from 'ava';
 import { type AccessLevel, CheckedGrant } from '../../src/access/grant.js';
-import { type AccessRequest, CHALLENGE, checkAccess } from '../../src/access/policy.js';
+import { type AccessPolicy, type AccessRequest, CHALLENGE, checkAccess } from '../../src/access/policy.js';
+import { staticTokens } from '../../src/access/static-tokens.js';
 
 const exchange = { method: 'GET', headers: { authorization: 'Bearer secret' }, remoteAddress: '192.0.2.1' };
 const request = { protocol: 'nx', namespace: 'web', operation: 'read', key: 'nx/1' } as const;
@@ -70,6 +71,35 @@ test('returns the grant of a policy unless it says no more than its level', asyn
   const grant = new CheckedGrant({ level: 'write', subject: 'ci' });
   t.is(check(grant), grant);
   t.is(await checkAccess(async () => grant, exchange, { ...request, needs: 'write' }), grant);
+});
+
+test('a grant that a policy passes on cannot be changed for other clients', (t) => {
+  const policy = staticTokens([{ token: 'pr-0123456789abcdef', level: 'write', scope: 'pr', reads: ['main'] }]);
+  const wrapper: AccessPolicy = async (request) => Object.assign(await policy(request), { scope: 'pr/7' });
+  const own = { ...exchange, headers: { authorization: 'Bearer pr-0123456789abcdef' } };
+  const check = (each: AccessPolicy) => checkAccess(each, own, { ...request, needs: 'write' });
+  const before = check(policy);
+  t.true(before instanceof CheckedGrant && before.scope === 'pr');
+  return t.throwsAsync(async () => check(wrapper), { instanceOf: TypeError }).then(() => t.is(check(policy), before));
+});
+
+test('a grant has the properties at the time of its return', (t) => {
+  const reads = ['main'];
+  const checked = new CheckedGrant({ level: 'read', scope: 'pr', reads });
+  reads[0] = 'release';
+  t.deepEqual([checked.reads, checked.scopes], [['main'], ['main', 'pr']]);
+  t.throws(() => (checked.scopes as string[]).push('release'), { instanceOf: TypeError });
+});
+
+test('a subject is printable, and is not cut in the middle of a character', (t) => {
+  for (const subject of ['', 'a\r\nb', '\u001b[2J', '\ud83d', 1]) {
+    t.throws(() => new CheckedGrant({ level: 'read', subject: subject as string }), {
+      code: 'ERR_HOTBLOB_INVALID_OPTION',
+      message: /subject: expected the policy to return well-formed text/,
+    });
+  }
+  const { subject } = new CheckedGrant({ level: 'read', subject: `x${'\u{1f600}'.repeat(200)}` });
+  t.is(subject, `x${'\u{1f600}'.repeat(127)}`);
 });
 
 test('does not call the policy if no access is required', (t) => {

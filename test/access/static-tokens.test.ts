@@ -46,6 +46,20 @@ test('anonymous is the minimum level of every client', (t) => {
   }
 });
 
+test("anonymous is not valid for the operators' pages if a token has scopes, because they show all scopes", (t) => {
+  const reader: AccessToken = { token: READER, level: 'read' };
+  const scoped: AccessToken = { token: WRITER, level: 'write', scope: 'pr' };
+  const clients = [undefined, 'unknown-0123456789', WRITER];
+  const levels = (tokens: readonly AccessToken[]) => {
+    const policy = staticTokens(tokens, { anonymous: 'read' });
+    return clients.map((token) => policy(accessRequest(token, 'hotblob')));
+  };
+  t.deepEqual(levels([reader]), ['read', 'read', 'read']);
+  t.deepEqual(levels([reader, scoped]), ['none', 'none', 'none']);
+  t.is(staticTokens([reader, scoped], { anonymous: 'read' })(accessRequest(undefined)), 'read');
+  t.is(staticTokens([reader, scoped])(accessRequest(READER, 'hotblob')), 'read');
+});
+
 test('later changes of the arguments have no effect', (t) => {
   const protocols = ['nx'];
   const tokens: { token: string; level: 'read' | 'write'; protocols: string[] }[] = [

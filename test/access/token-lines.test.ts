@@ -81,7 +81,8 @@ for (const [title, line, message] of [
   ['eight scopes to read', `write ${SECRET} reads=a,b,c,d,e,f,g,h`, /expected reads= with at most 7 scopes$/],
   ['a value of write-once', `write ${SECRET} write-once=${SECRET}`, /after the token$/],
   ['write-once twice', `write ${SECRET} write-once write-once`, /expected write-once at most once$/],
-  ['an empty name', `write ${SECRET} name=`, /expected name= with a non-empty/],
+  ['an empty name', `write ${SECRET} name=`, /expected name= with .* not empty/],
+  ['a name with a line feed', `write ${SECRET} name=ci%0aroot`, /expected name= with .* no control characters/],
   ['invalid percent-encoding', `write ${SECRET} namespaces=${SECRET}%`, /percent-encoded values$/],
 ] as const) {
   test(`rejects ${title} with the line number, without the content of the line`, (t) => {
@@ -107,7 +108,7 @@ const entry = fc.record(
     scope: scopeName,
     reads: fc.array(scopeName, { minLength: 1, maxLength: 7 }),
     overwrite: fc.constant(false),
-    name: fc.string({ unit: 'grapheme', minLength: 1 }),
+    name: fc.string({ unit: 'grapheme', minLength: 1 }).filter((name) => !/[\p{Cc}\p{Cs}]/u.test(name)),
   },
   { requiredKeys: ['token', 'level'] },
 );

@@ -65,7 +65,7 @@ const EMPTY = '%00';
  * Characters to encode: everything outside visible ASCII; a space that follows a space, because the signature collapses
  * spaces; the percent sign; and the start of an RFC 2047 encoded word, which S3 would decode.
  */
-const UNSAFE = /[^\x20-\x7e]|%|(?<= ) |^=\?/g;
+const UNSAFE = /[^\x20-\x7e]|%|(?<= ) |^=\?/gu;
 
 function encode(value: string): string {
   return value === '' ? EMPTY : value.replaceAll(UNSAFE, encodeURIComponent);

@@ -80,6 +80,14 @@ test('rejects more metadata than the store or S3 accepts', async (t) => {
   await t.throwsAsync(put(store, 'a', 'x', { metadata: metadata(3000) }), tooLarge);
 });
 
+test('encodes any name of a client as visible ASCII and decodes it again', (t) => {
+  for (const subject of ['repo:acme/web', 'équipe', '\u{1f600} 100% ', '日本']) {
+    const input = toObjectMetadata({ subject });
+    t.regex(input.Metadata?.['hotblob-subject'] ?? '', /^[\x21-\x7e](?: ?[\x21-\x7e])* ?$/);
+    t.is(fromObjectMetadata(input).subject, subject);
+  }
+});
+
 test('encodes any header value as visible ASCII and decodes it again', (t) => {
   const codes = fc.integer({ min: 0x20, max: 0xff }).filter((code) => code < 0x7f || code >= 0x80);
   const values = fc.array(codes, { maxLength: 30 }).map((all) => String.fromCharCode(...all).trim());
