@@ -17,10 +17,12 @@ export type {
 export { type ErrorCode, HotblobError } from './contract/errors.js';
 export type { Exchange, ResponseHeaders } from './contract/exchange.js';
 export { type FileArtifactOptions, fileArtifact } from './contract/file-artifact.js';
+export type { ArtifactFilter, PurgeFilter, PurgeOptions, PurgeProgress, PurgeResult } from './contract/purge.js';
 export { SendError } from './contract/send-error.js';
 export {
   assertKey,
   type GetOptions,
+  type ListOptions,
   MAX_KEY_BYTES,
   type PutOptions,
   type PutResult,
@@ -37,6 +39,7 @@ export { createRouteSender, type Sender, type SendResult } from './handler/sende
 export type { HandlerStats, MemoryStats, ResponseCount, SizeClassLatency, StatsSource } from './handler/stats.js';
 export type { TrafficCount } from './handler/traffic.js';
 export type { WriterCount } from './handler/writers.js';
+export { purgeMatcher } from './keys/purge-matcher.js';
 export {
   type FixedMemoryPressureOptions,
   fixedMemoryPressure,

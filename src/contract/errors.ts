@@ -25,6 +25,7 @@ const CODES = {
   ERR_HOTBLOB_UNPROCESSABLE: { status: 422, summary: 'the request is well-formed but cannot be processed' },
   ERR_HOTBLOB_EXISTS: { status: 412, summary: 'the key already has an artifact' },
   ERR_HOTBLOB_WRITE_ONCE: { status: 403, summary: 'the client may not replace or delete artifacts' },
+  ERR_HOTBLOB_PURGING: { status: 409, summary: 'another purge of the store is running' },
   ERR_HOTBLOB_READ_ONLY: { status: 405, summary: 'the store is read-only' },
   ERR_HOTBLOB_METADATA_TOO_LARGE: { status: 431, summary: 'the metadata of the upload is too large' },
   ERR_HOTBLOB_STORAGE_FULL: { status: 507, summary: 'the store is full' },
@@ -171,6 +172,7 @@ const MESSAGES_BY_CODE: Readonly<Record<string, string>> = {
   ERR_HOTBLOB_CROSS_ORIGIN:
     'The request comes from a web page of another origin. The option cors of the handler names origins that may send it.',
   ERR_HOTBLOB_WRITE_ONCE: 'Artifacts of this cache cannot be replaced or deleted with these credentials.',
+  ERR_HOTBLOB_PURGING: 'Another purge is running. Try again when it has ended.',
   ERR_HOTBLOB_READ_ONLY:
     'The cache is read-only. hotblob serve on an address other than loopback accepts uploads with --tokens or --writable.',
 };

@@ -2,6 +2,7 @@ import type { Readable } from 'node:stream';
 import type { HistogramSnapshot } from '../util/histogram.js';
 import type { Artifact, UploadMetadata } from './artifact.js';
 import { HotblobError } from './errors.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from './purge.js';
 
 /**
  * Options that the handler passes to {@link Store.get}. The stores of this package can also be called without options.
@@ -72,7 +73,15 @@ export interface Store {
    * missing. A listing does not count as a use for eviction. Optional: without `list`, the dashboard shows no
    * artifacts.
    */
-  list?(): AsyncIterable<StoreEntry>;
+  list?(options?: ListOptions): AsyncIterable<StoreEntry>;
+  /**
+   * Deletes all artifacts that match `filter`, except those that are uploaded or used meanwhile and no longer match then. Does not
+   * interrupt downloads. If the purge fails or is stopped, what it has deleted stays deleted. Optional: without `purge`,
+   * `POST /_hotblob/purge` is answered with 501.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid member of `filter` or `options`
+   */
+  purge?(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /** Returns statistics. Must not do I/O. */
   stats?(): StoreStats;
   /** Releases the resources of the store. The owner of the store calls it, never the handler. */
@@ -81,6 +90,15 @@ export interface Store {
 
 /** Store that can be written and closed: it has `put`, `delete` and `close`. */
 export type ReadWriteStore = Store & Required<Pick<Store, 'put' | 'delete' | 'close'>>;
+
+/** Options of {@link Store.list}. */
+export interface ListOptions {
+  /**
+   * Whether the artifacts should have the metadata of their uploads. A store that would have to read it for each artifact returns
+   * it only then, and any store may omit it. Default: false.
+   */
+  readonly metadata?: boolean | undefined;
+}
 
 /** Artifact in a listing. See {@link Store.list}. */
 export interface StoreEntry {

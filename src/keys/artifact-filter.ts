@@ -1,15 +1,8 @@
+import type { ArtifactFilter } from '../contract/purge.js';
 import { assertOptions, type OptionCheck } from '../contract/validation.js';
 import { type ArtifactKey, parseArtifactKey } from './artifact-key.js';
 
-/** Selects artifacts by their keys. An artifact matches if it matches all members that are given. */
-export interface ArtifactFilter {
-  /** Scope, or a pattern in which `*` stands for any text, also with slashes, such as `pr/*`. Default: all scopes. */
-  readonly scope?: string | undefined;
-  /** Namespace, or a pattern with `*`. Artifacts without a namespace match no pattern. Default: all artifacts. */
-  readonly namespace?: string | undefined;
-  /** Name of a protocol of this package; `plain` for keys of other protocols. Default: all protocols. */
-  readonly protocol?: string | undefined;
-}
+export type { ArtifactFilter } from '../contract/purge.js';
 
 const PATTERN: OptionCheck = {
   expected: "a name or a pattern with '*', not empty",

@@ -3,6 +3,7 @@ import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { BytesArtifact, UploadMetadata } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../contract/purge.js';
 import {
   assertKey,
   type GetOptions,
@@ -14,11 +15,13 @@ import {
 } from '../contract/store.js';
 import { decodeMetadata, encodeMetadata } from '../contract/upload-metadata.js';
 import { assertOptions, BYTES } from '../contract/validation.js';
+import { pause } from '../util/loop-slices.js';
 import { PeriodicTask } from '../util/periodic-task.js';
 import { chunksOf, discard } from './body.js';
 import { existsError } from './exists-error.js';
+import { type Purge, Purges } from './purges.js';
 import { expiryIntervalOf } from './retention/expiry-interval.js';
-import { LruEntries } from './retention/lru-entries.js';
+import { LruEntries, type LruEntry } from './retention/lru-entries.js';
 import { RETAIN, type RetentionRule, RetentionRules } from './retention/rules.js';
 
 /** Options of {@link memoryStore}. */
@@ -47,6 +50,8 @@ export interface MemoryStore extends ReadWriteStore {
    * 20 % slower. If a rule of `retain` has a `maxAgeMs`, `usedAt` is the time of the last use.
    */
   list(): AsyncIterable<StoreEntry>;
+  /** Deletes the artifacts that match `filter`. `usedBefore` is compared with the time that {@link list} returns as `usedAt`. */
+  purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /** Returns the number of artifacts, the bytes in use, the limit, and the numbers of evicted and expired artifacts. */
   stats(): StoreStats;
 }
@@ -80,6 +85,7 @@ export function memoryStore(options: MemoryStoreOptions = {}): MemoryStore {
 class LruMemoryStore implements MemoryStore {
   readonly #entries: LruEntries<BytesArtifact>;
   readonly #expiry: PeriodicTask | undefined;
+  readonly #purges = new Purges({ list: () => this.list(), purge: (purge) => this.#purge(purge) });
   #isClosed = false;
 
   constructor(maxBytes: number, rules: RetentionRules) {
@@ -158,9 +164,26 @@ class LruMemoryStore implements MemoryStore {
       this.#assertOpen();
       const entry = this.#entries.peek(key);
       if (entry === undefined) continue;
-      const { artifact, usedAt } = entry;
-      const age = Math.round(performance.now() - usedAt);
-      yield { key, artifact, size: artifact.bytes.byteLength, usedAt: Date.now() - age };
+      const { artifact } = entry;
+      yield { key, artifact, size: artifact.bytes.byteLength, usedAt: lastUseOf(entry) };
+    }
+  }
+
+  async purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult> {
+    this.#assertOpen();
+    return this.#purges.run(filter, options);
+  }
+
+  async #purge(purge: Purge): Promise<void> {
+    for (const key of [...this.#entries.keys()]) {
+      this.#assertOpen();
+      const entry = this.#entries.peek(key);
+      if (entry === undefined) continue;
+      purge.examine(1);
+      if (purge.matches({ key, usedAt: lastUseOf(entry) }) && this.#entries.remove(key)) {
+        purge.count(entry.artifact.bytes.byteLength);
+      }
+      await pause();
     }
   }
 
@@ -178,6 +201,11 @@ class LruMemoryStore implements MemoryStore {
   #assertOpen(): void {
     if (this.#isClosed) throw new HotblobError('ERR_HOTBLOB_CLOSED', 'the memory store is closed');
   }
+}
+
+/** Returns the time of the last use of an entry in milliseconds since 1970. */
+function lastUseOf({ usedAt }: LruEntry<unknown>): number {
+  return Date.now() - Math.round(performance.now() - usedAt);
 }
 
 function overheadOf(key: string, metadata: Uint8Array | undefined): number {

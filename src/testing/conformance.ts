@@ -10,6 +10,7 @@ import { keys } from './checks/keys.js';
 import { listing } from './checks/listing.js';
 import { lookups } from './checks/lookups.js';
 import { metadata } from './checks/metadata.js';
+import { purging } from './checks/purging.js';
 import { reads } from './checks/reads.js';
 import { uploads } from './checks/uploads.js';
 import { type Settings, type StoreConformanceOptions, settingsOf } from './options.js';
@@ -28,6 +29,7 @@ const CHECKS: readonly Check[] = [
   ...inFlight,
   ...deletions,
   ...listing,
+  ...purging,
   ...keys,
   ...closing,
 ];

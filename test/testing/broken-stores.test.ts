@@ -7,6 +7,7 @@ import { brokenInFlight } from './broken-in-flight.js';
 import { brokenListing } from './broken-listing.js';
 import { brokenLookups, brokenStreams } from './broken-lookups.js';
 import { brokenMetadata } from './broken-metadata.js';
+import { brokenPurging } from './broken-purging.js';
 import { brokenRemovals } from './broken-removals.js';
 import { brokenAborts, brokenUploads } from './broken-uploads.js';
 import { type BrokenStore, LARGE_BYTES, PlainStore } from './plain-stores.js';
@@ -21,6 +22,7 @@ const BROKEN: Readonly<Record<string, BrokenStore>> = {
   ...brokenMetadata,
   ...brokenRemovals,
   ...brokenListing,
+  ...brokenPurging,
 };
 
 type Body = (...context: readonly unknown[]) => Promise<void>;

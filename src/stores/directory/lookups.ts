@@ -85,6 +85,16 @@ export class MetadataLookups implements FileHolder {
     return pending.result;
   }
 
+  /** Resolves to the metadata of several files, for a listing. Corrupt metadata is left out. Does not use the cache. */
+  async readAll(files: readonly { readonly key: string }[]): Promise<(UploadMetadata | undefined)[]> {
+    if (!this.#hasMetadata) return [];
+    const read = async (key: string): Promise<UploadMetadata | undefined> => {
+      const body = await identityAt(this.#prefix + key);
+      return body && this.#sidecars.read(key, body);
+    };
+    return Promise.all(files.map(({ key }) => read(key).catch(() => undefined)));
+  }
+
   /** Announces that a sidecar file is about to be written. From this call on, lookups read sidecar files. */
   enable(): void {
     this.#hasMetadata = true;

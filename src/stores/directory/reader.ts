@@ -1,6 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
-import type { GetOptions, PutOptions, PutResult, Store, StoreEntry, StoreStats } from '../../contract/store.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
+import type {
+  GetOptions,
+  ListOptions,
+  PutOptions,
+  PutResult,
+  Store,
+  StoreEntry,
+  StoreStats,
+} from '../../contract/store.js';
 import { holders } from '../../page-cache/release-file.js';
 import { CORRUPT_ARTIFACTS, type CorruptArtifacts } from '../corrupt-artifacts.js';
 import type { MetadataLookups } from './lookups.js';
@@ -21,11 +30,11 @@ export interface DirectoryStoreReader extends Store {
    */
   get(key: string, options?: Partial<GetOptions>): FileArtifact | Promise<FileArtifact | undefined>;
   /**
-   * Lists the files whose paths are valid keys, without the metadata of their uploads. Symbolic links are not listed.
+   * Lists the files whose paths are valid keys. Symbolic links are not listed. With `metadata`, reads a file for each artifact.
    * `usedAt` is the latest of the modification time, the access time, the last use by this process, and the last use that
    * processes that write have recorded on the disk, which can be an hour old.
    */
-  list(): AsyncIterable<StoreEntry>;
+  list(options?: ListOptions): AsyncIterable<StoreEntry>;
   /**
    * Returns statistics: the result of the last scan, plus the uploads and deletions of this process since then. Without
    * `maxBytes`, only the number of corrupt artifacts.
@@ -39,6 +48,11 @@ export interface DirectoryStore extends DirectoryStoreReader {
   /** Stores `body` under `key`. Resolves when the file is in place and synced to disk. */
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
+  /**
+   * Deletes the files that match `filter`, also those of other processes. A file that is uploaded by another process in the moment of
+   * its deletion may be deleted too.
+   */
+  purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /**
    * Counts `bytes` of the application's files below `.hotblob` towards `maxBytes`; a negative number if they were deleted. Without
    * this call, they count from the next scan on.
@@ -58,7 +72,7 @@ export function toReader(
     immutable: store.immutable,
     [CORRUPT_ARTIFACTS]: store[CORRUPT_ARTIFACTS],
     get: (key) => store.get(key),
-    list: () => store.list(),
+    list: (options) => store.list(options),
     stats: () => store.stats(),
     close: () => {
       holders.delete(lookups);

@@ -1,36 +1,35 @@
 import { randomUUID } from 'node:crypto';
-import { lstat, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Readable } from 'node:stream';
 import type { FileArtifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
-import { isKey, type PutOptions, type PutResult, type StoreEntry, type StoreStats } from '../../contract/store.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
+import {
+  isKey,
+  type ListOptions,
+  type PutOptions,
+  type PutResult,
+  type StoreEntry,
+  type StoreStats,
+} from '../../contract/store.js';
 import { invalidOption } from '../../contract/validation.js';
-import { releaseFile } from '../../page-cache/release-file.js';
 import { copyString } from '../../util/copy-string.js';
-import { isMissing } from '../../util/missing-file.js';
 import { type Permissions, permissionsFor } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { TwoGenerationMap } from '../../util/two-generation-map.js';
 import { discard } from '../body.js';
 import { CORRUPT_ARTIFACTS, CorruptArtifacts } from '../corrupt-artifacts.js';
+import { Purges } from '../purges.js';
 import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import type { RetentionRules } from '../retention/rules.js';
-import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
+import { DirectoryDeletions } from './deletions.js';
 import { DirectoryEviction } from './eviction.js';
 import { LastUses, type UsedKey } from './last-uses.js';
 import { MetadataLookups } from './lookups.js';
-import { type BodyIdentity, identityAt, isSameBody, Sidecars } from './metadata.js';
+import { identityAt, isSameBody, Sidecars } from './metadata.js';
 import { openDirectory } from './open-directory.js';
 import { assertDirectoryOptions, type DirectoryStoreOptions } from './options.js';
-import {
-  assertStorable,
-  hasParentInside,
-  RESERVED_NAME,
-  removeEmptyParents,
-  SHARED_LOCK_NAME,
-  UPLOADS_NAME,
-} from './paths.js';
+import { assertStorable, RESERVED_NAME, SHARED_LOCK_NAME, UPLOADS_NAME } from './paths.js';
 import { type DirectoryStore, type DirectoryStoreReader, toReader } from './reader.js';
 import { removeStaleUploads } from './stale-uploads.js';
 import { DirectoryUploads } from './uploads.js';
@@ -106,6 +105,11 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
   readonly #uploads: DirectoryUploads;
   readonly #eviction: DirectoryEviction | undefined;
   readonly #lastUses: LastUses;
+  readonly #deletions: DirectoryDeletions;
+  readonly #purges = new Purges({
+    list: () => this.list(),
+    purge: (purge) => this.#deletions.purge(purge, () => this.#assertOpen()),
+  });
   readonly #sidecars: Sidecars;
   readonly #lookups: MetadataLookups;
   readonly #isReadOnly: boolean;
@@ -152,6 +156,13 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
       this.#eviction.startScan();
     }
     this.#uploads = new DirectoryUploads(root, temporaryPrefix, maxBytes, this.#eviction, files);
+    this.#deletions = new DirectoryDeletions({
+      root,
+      sidecars,
+      lookups,
+      lastUses: this.#lastUses,
+      eviction: this.#eviction,
+    });
   }
 
   get(key: string): FileArtifact | Promise<FileArtifact | undefined> {
@@ -183,7 +194,8 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     try {
       const body = await identityAt(this.#prefix + key);
       const isCorrupt = body !== undefined && (await this.#sidecars.read(key, body).then(() => false, isCorruptError));
-      if (isCorrupt) await this.#delete(key, body);
+      this.#assertOpen();
+      if (isCorrupt) await this.#deletions.remove(key, (current) => isSameBody(current, body));
       this[CORRUPT_ARTIFACTS].forget(key);
     } catch {
       // The disk fails, or the store has been closed. The artifact is a miss at its next lookup, too.
@@ -194,19 +206,22 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     this.#lastUses.record(key);
   }
 
-  async *list(): AsyncGenerator<StoreEntry> {
+  async *list({ metadata = false }: ListOptions = {}): AsyncGenerator<StoreEntry> {
     this.#assertOpen();
     // Another process writes the log of a store that is read-only.
     const lastUses = this.#isReadOnly ? new LastUses(this.root, this.#permissions) : this.#lastUses;
     await lastUses.load();
     for await (const files of filesBelow(this.root, () => this.#isClosed)) {
-      for (const file of files) {
+      const found = metadata && files.length > 0 ? await this.#lookups.readAll(files) : [];
+      for (const [index, file] of files.entries()) {
         this.#assertOpen();
         const { key, bytes: size } = file;
         if (!isKey(key)) continue; // `get` would reject it
-        yield { key, artifact: this.#artifactAt(this.#prefix + key), size, usedAt: lastUses.of(file) };
+        const artifact = { ...this.#artifactAt(this.#prefix + key), ...found[index] };
+        yield { key, artifact, size, usedAt: lastUses.of(file) };
       }
     }
+    this.#assertOpen(); // otherwise, the list would seem to be complete
   }
 
   countBytes(bytes: number): void {
@@ -247,37 +262,15 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
 
   async delete(key: string): Promise<boolean> {
     assertStorable(key);
-    return this.#delete(key);
-  }
-
-  /** @param expected body to delete; a replacement is kept */
-  async #delete(key: string, expected?: BodyIdentity): Promise<boolean> {
     this.#assertOpen();
-    const remove = (): Promise<boolean> => this.#remove(key, expected);
-    return this.#eviction === undefined ? remove() : this.#eviction.exclusively(remove);
+    return this.#deletions.remove(key);
   }
 
-  async #remove(key: string, expected: BodyIdentity | undefined): Promise<boolean> {
-    const path = this.#prefix + key;
-    try {
-      if (!(await hasParentInside(this.root, path))) return false;
-      const body = await lstat(path, { bigint: true });
-      // A directory is detected before unlink(2), which would fail with EISDIR on Linux and with EPERM elsewhere
-      // (POSIX).
-      if (body.isDirectory()) return false;
-      if (expected !== undefined && !isSameBody(body, expected)) return false;
-      await unlink(path);
-      await releaseFile(path);
-      this.#lookups.expire(key);
-      const freedBytes = diskBytesOf(body) + (await this.#sidecars.remove(key, body));
-      if (body.isFile()) this.#eviction?.countDeletion(key, freedBytes);
-    } catch (error) {
-      if (isMissing(error)) return false;
-      throw error;
-    }
-    const removed = await removeEmptyParents(this.root, path);
-    this.#eviction?.countBytes(-removed * DIRECTORY_BYTES);
-    return true;
+  async purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult> {
+    this.#assertOpen();
+    const purge = this.#purges.run(filter, options).finally(() => this.#running.delete(purge));
+    this.#running.add(purge);
+    return purge;
   }
 
   async close(): Promise<void> {

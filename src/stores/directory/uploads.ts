@@ -7,7 +7,6 @@ import type { PutOptions, PutResult } from '../../contract/store.js';
 import { encodeMetadata } from '../../contract/upload-metadata.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { createDirectory } from '../../util/create-directory.js';
-import { KeyLocks } from '../../util/key-locks.js';
 import type { Permissions } from '../../util/permissions.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { chunksOf } from '../body.js';
@@ -17,6 +16,7 @@ import { DIRECTORY_BYTES, diskBytesOf } from './disk-usage.js';
 import type { DirectoryEviction } from './eviction.js';
 import type { MetadataLookups } from './lookups.js';
 import type { BodyIdentity, Sidecars } from './metadata.js';
+import { pathLocks } from './path-locks.js';
 import { makeParents, RESERVED_NAME, syncDirectories, UPLOADS_NAME } from './paths.js';
 import type { Reservation } from './reservation.js';
 import { maxBodyBytes, overheadOf } from './upload-limit.js';
@@ -159,7 +159,7 @@ export class DirectoryUploads {
         if (ifAbsent && replaced !== undefined && !replaced.isDirectory()) throw existsError();
         signal?.throwIfAborted();
         if (ifAbsent) await linkNew(temporary, path);
-        else await rename(temporary, path);
+        else await pathLocks.run(path, () => rename(temporary, path));
         this.#lookups.expire(key);
         await releaseFile(path);
         const isNew = replaced?.isFile() !== true;
@@ -230,14 +230,13 @@ async function openNew(path: string, { directory, file }: Permissions): Promise<
 
 /** Error codes of link(2) on a file system without hard links, such as exFAT. */
 const LINKS_UNSUPPORTED = new Set(['EPERM', 'ENOTSUP', 'EOPNOTSUPP', 'ENOSYS', 'EMLINK']);
-const renames = new KeyLocks();
 
 /**
  * Like {@link linkNew}, for file systems without hard links. Only uploads with `ifAbsent` of this process exclude each
  * other: a file that another upload puts at the path after the check is replaced.
  */
 function renameNew(temporary: string, path: string): Promise<void> {
-  return renames.run(path, async () => {
+  return pathLocks.run(path, async () => {
     if ((await statsOf(path)) !== undefined) throw existsError();
     await rename(temporary, path);
   });

@@ -15,6 +15,8 @@ const BATCH = 8;
 export interface StoredFile {
   /** Path relative to the root. It is not always a valid key. */
   readonly key: string;
+  /** Number of the inode. It differs from that of a file that replaces this one while it exists. */
+  readonly inode: number;
   /** Size of the file. */
   readonly bytes: number;
   /** See {@link diskBytesOf}. */
@@ -72,7 +74,7 @@ async function statFile(prefix: string, key: string): Promise<StoredFile | undef
     const stats = await lstat(prefix + key);
     const usedAt = lastUseOf(stats, Date.now());
     const isFuture = lastUseOf(stats, Number.POSITIVE_INFINITY) === Number.POSITIVE_INFINITY;
-    return { key, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt, isFuture };
+    return { key, inode: stats.ino, bytes: stats.size, diskBytes: diskBytesOf(stats), usedAt, isFuture };
   } catch (error) {
     if (isMissing(error)) return undefined;
     throw error;

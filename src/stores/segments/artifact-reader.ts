@@ -36,15 +36,21 @@ export class ArtifactReader {
   }
 
   #createArtifact(key: string, entry: IndexEntry): Artifact {
-    const artifact = this.toArtifactWithoutMetadata(entry);
+    const artifact = this.#toArtifactWithoutMetadata(entry);
     if (entry.metadata === undefined) return artifact;
     const metadata = decodeMetadata(entry.metadata);
     if (metadata === undefined) throw corruptError(this.#index.path, `the metadata of '${key}' is corrupt`);
     return { ...artifact, ...metadata };
   }
 
-  /** Returns the artifact of an entry without the metadata of its upload. */
-  toArtifactWithoutMetadata(entry: IndexEntry): Artifact {
+  /** Returns the artifact of an entry for a listing. Corrupt metadata is left out. */
+  toListedArtifact(entry: IndexEntry, withMetadata: boolean): Artifact {
+    const artifact = this.#toArtifactWithoutMetadata(entry);
+    const metadata = withMetadata && entry.metadata !== undefined ? decodeMetadata(entry.metadata) : undefined;
+    return metadata === undefined ? artifact : { ...artifact, ...metadata };
+  }
+
+  #toArtifactWithoutMetadata(entry: IndexEntry): Artifact {
     const { offset, length, inline } = entry;
     // The validators are not derived from the segment file, because it changes with every appended body and every copy.
     const validators = { etag: etagOf(entry.digest), lastModified: new Date(entry.time) };

@@ -1,5 +1,5 @@
 import { estimateIndexBytes, type IndexEntry, isAt } from './index-entry.js';
-import type { Operation, Outcome, PutOperation } from './operations.js';
+import type { DeleteOperation, Operation, Outcome, PutOperation } from './operations.js';
 import { NO_COUNTS, type SegmentCounts } from './segment.js';
 import type { IndexTransaction, SegmentIndex } from './segment-index.js';
 import type { Region, SegmentSet } from './segment-set.js';
@@ -33,9 +33,7 @@ export class ChangeSet {
     }
     const { key, expectedLocation } = operation;
     const existing = this.#latest.has(key) ? this.#latest.get(key) : this.#readEntry(key);
-    const isRefused =
-      operation.kind === 'put' &&
-      (operation.signal?.aborted === true || (operation.ifAbsent === true && existing !== undefined));
+    const isRefused = isRefusedFor(operation, existing);
     const isApplied = !isRefused && (expectedLocation === undefined || isAt(existing, expectedLocation));
     if (isApplied) {
       const entry = operation.kind === 'put' && region !== undefined ? entryOf(operation, region) : undefined;
@@ -94,6 +92,14 @@ export class ChangeSet {
       return undefined;
     }
   }
+}
+
+/** Whether an operation is not applied to a key with this entry. */
+function isRefusedFor(operation: PutOperation | DeleteOperation, existing: IndexEntry | undefined): boolean {
+  if (operation.kind === 'delete') {
+    return operation.condition !== undefined && (existing === undefined || !operation.condition(existing));
+  }
+  return operation.signal?.aborted === true || (operation.ifAbsent === true && existing !== undefined);
 }
 
 function entryOf({ length, time, digest, body, metadata }: PutOperation, region: Region): IndexEntry {

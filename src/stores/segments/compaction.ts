@@ -43,7 +43,7 @@ export class Compaction {
   #queue: Promise<unknown> = Promise.resolve();
   /** Segments with bodies that could not be copied. These segments are not compacted again. */
   readonly #uncopyable = new WeakSet<Segment>();
-  #isSweeping = false;
+  #sweeping: Promise<void> | undefined;
   #evicted = 0;
   #closed = false;
 
@@ -115,13 +115,21 @@ export class Compaction {
    * upload failed.
    */
   sweep(freeBytes: () => number): void {
-    if (this.#isSweeping || this.#closed) return;
+    if (this.#sweeping === undefined) void this.#sweep(this.#segments.takeChanged(), freeBytes, false);
+  }
+
+  /** Like {@link sweep}, but also compacts segments that accept bodies. Resolves when the space is free. Never rejects. */
+  async sweepAll(freeBytes: () => number): Promise<void> {
+    while (this.#sweeping !== undefined) await this.#sweeping;
+    await this.#sweep([...this.#segments.all], freeBytes, true);
+  }
+
+  async #sweep(changed: readonly Segment[], freeBytes: () => number, includesOpen: boolean): Promise<void> {
     const shouldCompact = (segment: Segment): boolean =>
-      isMostlyDead(segment, this.#space.isLow) && !this.#uncopyable.has(segment);
-    const segments = this.#segments.takeChanged().filter(shouldCompact);
-    if (segments.length === 0) return;
-    this.#isSweeping = true;
-    this.#exclusively(async () => {
+      isMostlyDead(segment, this.#space.isLow, includesOpen) && !this.#uncopyable.has(segment);
+    const segments = changed.filter(shouldCompact);
+    if (segments.length === 0 || this.#closed) return;
+    this.#sweeping = this.#exclusively(async () => {
       for (const segment of segments) {
         if (this.#closed || !shouldCompact(segment) || segment.counts.liveBytes > freeBytes()) continue;
         this.#segments.seal(segment);
@@ -130,8 +138,9 @@ export class Compaction {
     })
       .catch(() => {}) // a full or failing disk is reported by the next upload
       .finally(() => {
-        this.#isSweeping = false;
+        this.#sweeping = undefined;
       });
+    await this.#sweeping;
   }
 
   /** Ends the sweep after the current step. Resolves when no compaction or eviction is in flight. */
@@ -287,9 +296,16 @@ function deadBytesOf({ fileBytes, counts }: Segment): number {
   return fileBytes - counts.liveBytes;
 }
 
-/** @param isLow whether the disk is almost full: a segment without artifacts is then dead even if it accepts bodies */
-function isMostlyDead({ isSealed, pendingRegions, fileBytes, counts }: Segment, isLow: boolean): boolean {
-  if (pendingRegions > 0) return false;
-  if (!isSealed) return isLow && counts.liveCount === 0 && fileBytes > 0;
+/**
+ * @param isLow whether the disk is almost full: a segment without artifacts is then dead even if it accepts bodies
+ * @param includesOpen whether segments that accept bodies are treated like others
+ */
+function isMostlyDead(
+  { isSealed, pendingRegions, fileBytes, counts }: Segment,
+  isLow: boolean,
+  includesOpen: boolean,
+): boolean {
+  if (pendingRegions > 0 || (!isSealed && fileBytes === 0)) return false;
+  if (!isSealed && !includesOpen) return isLow && counts.liveCount === 0;
   return counts.liveCount === 0 || (fileBytes > 0 && counts.liveBytes <= fileBytes * MAX_LIVE_RATIO);
 }

@@ -1,4 +1,4 @@
-import type { Location } from './index-entry.js';
+import type { IndexEntry, Location } from './index-entry.js';
 import type { Segment } from './segment.js';
 import type { Region } from './segment-set.js';
 
@@ -36,6 +36,8 @@ export interface DeleteOperation {
   readonly key: string;
   /** Applies the operation only if the body of `key` is still here. Set by compaction. */
   readonly expectedLocation?: Location | undefined;
+  /** Applies the operation only to an entry for which this returns true. It is called when the deletion is committed. */
+  readonly condition?: ((entry: IndexEntry) => boolean) | undefined;
 }
 
 /** Removes the row of a segment from the index. The index entries of the segment must have been removed before. */

@@ -2,10 +2,12 @@ import type { Readable } from 'node:stream';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Artifact } from '../../contract/artifact.js';
 import { errnoCode } from '../../contract/errors.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
 import {
   assertEncodable,
   assertKey,
   type GetOptions,
+  type ListOptions,
   type PutOptions,
   type PutResult,
   type Store,
@@ -16,6 +18,7 @@ import { invalidOption } from '../../contract/validation.js';
 import { permissionsFor } from '../../util/permissions.js';
 import { discard } from '../body.js';
 import { CORRUPT_ARTIFACTS, CorruptArtifacts } from '../corrupt-artifacts.js';
+import { Purges } from '../purges.js';
 import { RECORD_READ, type ReadRecorder } from '../record-read.js';
 import { ArtifactReader } from './artifact-reader.js';
 import { releaseReserveIfFull } from './commit-space.js';
@@ -49,11 +52,13 @@ export interface SegmentStoreReader extends Store {
   put?(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   /** Absent if the store is read-only. */
   delete?(key: string): Promise<boolean>;
+  /** Absent if the store is read-only. */
+  purge?(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /**
-   * Yields the artifacts in the index, without the metadata of their uploads and without corrupt entries. Does not read
-   * the bodies. `usedAt` is the time of the upload, because reads are not recorded on the disk.
+   * Yields the artifacts in the index, without corrupt entries, and with the metadata of their uploads if `options` say so. Does not
+   * read the bodies. `usedAt` is the time of the upload, because reads are not recorded on the disk.
    */
-  list(): AsyncIterable<StoreEntry>;
+  list(options?: ListOptions): AsyncIterable<StoreEntry>;
   /** A read-only store reports only the number of artifacts. */
   stats(): StoreStats;
   close(): Promise<void>;
@@ -63,6 +68,11 @@ export interface SegmentStoreReader extends Store {
 export interface SegmentStore extends SegmentStoreReader {
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
+  /**
+   * Deletes the artifacts that match `filter`. The space of a segment is free when at most half of its bytes belong to artifacts, and
+   * compaction has copied these.
+   */
+  purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
 }
 
 /** Time after which `list` yields to the event loop, in milliseconds. */
@@ -141,7 +151,7 @@ class ReadableStore implements SegmentStoreReader {
   }
 
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined> {
-    this.#assertOpen();
+    this.assertOpen();
     assertKey(key);
     assertEncodable(key);
     let entry: IndexEntry | undefined;
@@ -179,16 +189,16 @@ class ReadableStore implements SegmentStoreReader {
     return this.discard(key, entry);
   }
 
-  async *list(): AsyncGenerator<StoreEntry> {
-    this.#assertOpen();
+  async *list({ metadata = false }: ListOptions = {}): AsyncGenerator<StoreEntry> {
+    this.assertOpen();
     for (const batch of this.index.entries(LIST_BATCH_MS)) {
       for (const { key, entry } of batch) {
         if (entry === undefined) continue;
-        const artifact = this.#artifacts.toArtifactWithoutMetadata(entry);
+        const artifact = this.#artifacts.toListedArtifact(entry, metadata);
         yield { key, artifact, size: entry.length, usedAt: entry.time };
       }
       await nextTurn();
-      this.#assertOpen();
+      this.assertOpen();
     }
   }
 
@@ -216,7 +226,7 @@ class ReadableStore implements SegmentStoreReader {
     return this.index.close();
   }
 
-  #assertOpen(): void {
+  protected assertOpen(): void {
     if (this.#closing !== undefined) throw closedError();
   }
 }
@@ -224,6 +234,7 @@ class ReadableStore implements SegmentStoreReader {
 class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder {
   readonly #writer: SegmentWriter;
   readonly #lock: WriterLock;
+  readonly #purges = new Purges({ list: () => this.list(), purge: (purge) => this.#writer.purge(purge) });
 
   constructor(layout: Layout, index: SegmentIndex, verifyReads: boolean, writer: SegmentWriter, lock: WriterLock) {
     super(layout, index, verifyReads);
@@ -250,6 +261,11 @@ class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder 
     assertKey(key);
     assertEncodable(key);
     return this.#writer.delete(key);
+  }
+
+  async purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult> {
+    this.assertOpen();
+    return this.#purges.run(filter, options);
   }
 
   override stats(): StoreStats {

@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
+import type { Purge } from '../purges.js';
 import { etagOf } from './artifact-reader.js';
 import { FAULT_DESCRIPTIONS } from './body-check.js';
 import { CommitSpace } from './commit-space.js';
@@ -9,6 +10,7 @@ import { closedError, corruptError, isStorageFull, toStorageError } from './erro
 import type { IndexEntry, Location } from './index-entry.js';
 import type { Layout } from './layout.js';
 import type { Outcome, PutOperation } from './operations.js';
+import { purgeIndex } from './purge.js';
 import { Quota } from './quota.js';
 import { Receiver } from './receiver.js';
 import { recoverSegments } from './recovery.js';
@@ -116,6 +118,21 @@ export class SegmentWriter {
    */
   delete(key: string, expectedLocation?: Location): Promise<boolean> {
     return this.#run(async () => (await this.#committer.apply({ kind: 'delete', key, expectedLocation })).existed);
+  }
+
+  /** Deletes the artifacts that match, and waits until compaction has freed their space. */
+  async purge(purge: Purge): Promise<void> {
+    await this.#run(() =>
+      purgeIndex(purge, {
+        index: this.#index,
+        lastUse: (_key, { time }) => time,
+        apply: (operation) => this.#committer.apply(operation).finally(() => this.#sweep()),
+        assertOpen: () => {
+          if (this.#closed) throw closedError();
+        },
+      }),
+    );
+    await this.#compaction.sweepAll(() => this.#quota.free);
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` if the body of an entry is beyond the end of its segment */

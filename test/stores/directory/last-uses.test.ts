@@ -9,7 +9,7 @@ test.serial('a file whose times are in the future counts as used at its first sc
   const uses = new LastUses(await temporaryDirectory(t), PRIVATE);
   const scan = () =>
     uses.duringScan(async (lastUse) => {
-      return lastUse({ key: 'a', bytes: 1, diskBytes: 1, usedAt: Date.now(), isFuture: true });
+      return lastUse({ key: 'a', inode: 1, bytes: 1, diskBytes: 1, usedAt: Date.now(), isFuture: true });
     });
   const first = (await scan()) ?? 0;
   await time.advance(3_600_000);
