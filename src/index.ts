@@ -15,7 +15,7 @@ export type {
   UploadMetadata,
 } from './contract/artifact.js';
 export { type ErrorCode, HotblobError } from './contract/errors.js';
-export type { Exchange, ResponseHeaders } from './contract/exchange.js';
+export type { ClientCertificate, Exchange, ResponseHeaders } from './contract/exchange.js';
 export { type FileArtifactOptions, fileArtifact } from './contract/file-artifact.js';
 export type { ArtifactFilter, PurgeFilter, PurgeOptions, PurgeProgress, PurgeResult } from './contract/purge.js';
 export { SendError } from './contract/send-error.js';

@@ -1,5 +1,6 @@
 import { type IncomingMessage, ServerResponse } from 'node:http';
-import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
+import { type ClientCertificate, type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
+import { clientCertificateOf } from './client-certificate.js';
 import { onceOver } from './close-listeners.js';
 import type { Host } from './host.js';
 import { mergeHostHeaders, restoreHead } from './host-headers.js';
@@ -65,6 +66,11 @@ export class Http1Exchange implements Exchange {
 
   get remoteAddress(): string | undefined {
     return this.#request.socket.remoteAddress;
+  }
+
+  get clientCertificate(): ClientCertificate | undefined {
+    const { socket } = this.#request;
+    return clientCertificateOf(socket, socket);
   }
 
   get secure(): boolean {

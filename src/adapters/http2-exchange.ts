@@ -1,7 +1,8 @@
 import { type IncomingHttpHeaders, validateHeaderValue } from 'node:http';
 import { Http2ServerResponse, type Http2Session, type ServerHttp2Stream } from 'node:http2';
-import { type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
+import { type ClientCertificate, type Exchange, headersSentError, type ResponseHeaders } from '../contract/exchange.js';
 import { afterHttp2Read } from '../util/after-http2-read.js';
+import { clientCertificateOf } from './client-certificate.js';
 import { onceOver } from './close-listeners.js';
 import { isForgotten } from './forgotten-stream.js';
 import type { Host } from './host.js';
@@ -87,6 +88,11 @@ export class Http2Exchange implements Exchange {
   get remoteAddress(): string | undefined {
     const session = this.#session;
     return session === undefined || session.destroyed ? undefined : session.socket.remoteAddress;
+  }
+
+  get clientCertificate(): ClientCertificate | undefined {
+    const session = this.#session;
+    return session === undefined || session.destroyed ? undefined : clientCertificateOf(session, session.socket);
   }
 
   get secure(): boolean {

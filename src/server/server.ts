@@ -214,6 +214,8 @@ class DualProtocolServer implements CacheServer {
 
   #acceptSecure(socket: TLSSocket): void {
     this.#connections.endHandshake(socket);
+    // In a renegotiation, a client could replace its certificate by one that nobody has verified.
+    if (this.#tls?.requestCert) socket.disableRenegotiation();
     this.#connections.add(socket, this.#withoutDeadline(socket));
     this.#begin(socket, socket.alpnProtocol === 'h2' ? 'http2' : 'http1');
   }
