@@ -174,7 +174,7 @@ const MESSAGES_BY_CODE: Readonly<Record<string, string>> = {
   ERR_HOTBLOB_WRITE_ONCE: 'Artifacts of this cache cannot be replaced or deleted with these credentials.',
   ERR_HOTBLOB_PURGING: 'Another purge is running. Try again when it has ended.',
   ERR_HOTBLOB_READ_ONLY:
-    'The cache is read-only. hotblob serve on an address other than loopback accepts uploads with --tokens or --writable.',
+    'The cache is read-only. hotblob serve on an address other than loopback accepts uploads with --tokens, --oidc or --writable.',
 };
 
 /**

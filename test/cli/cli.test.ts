@@ -256,7 +256,7 @@ test('on a non-loopback address, uploads are refused without --writable', async 
   const refused = await put(closed.url);
   t.is(refused.status, 405);
   t.is(refused.headers.get('allow'), 'GET, HEAD');
-  t.regex(await refused.text(), /read-only\. .* accepts uploads with --tokens or --writable/);
+  t.regex(await refused.text(), /read-only\. .* accepts uploads with --tokens, --oidc or --writable/);
   t.is((await put((await start(t, '--host', '0.0.0.0', '--writable')).url)).status, 200);
 });
 
@@ -309,7 +309,7 @@ test('an error is printed without a stack trace, and the exit code tells usage e
     [['serve', '--store', 'cloud'], 2, /--store: unknown kind 'cloud'; expected one of directory, segments/],
     [['serve', '--upstream', 'ftp://user:secret@host'], 2, /--upstream: expected an http: or https: URL/],
     [['serve', '--protocol', 'nx,make'], 2, /--protocol: unknown protocol 'make'; expected one of tuist, turborepo, /],
-    [['serve', '--anonymous', 'read'], 2, /--anonymous requires --tokens/],
+    [['serve', '--anonymous', 'read'], 2, /--anonymous requires --tokens or --oidc/],
     [
       ['serve', '--tokens', 'package.json', '--anonymous', 'all'],
       2,

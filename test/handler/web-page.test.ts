@@ -56,7 +56,7 @@ async function attack(t: ExecutionContext, { hasTokens }: { readonly hasTokens: 
     host: '127.0.0.1',
     writable: true,
     protocols: PROTOCOL_NAMES,
-    access: hasTokens ? { file, anonymous: undefined } : undefined,
+    access: hasTokens ? { tokens: file, oidc: undefined, anonymous: undefined } : undefined,
     tls: undefined,
   });
   t.teardown(() => server.close());

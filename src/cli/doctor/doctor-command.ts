@@ -12,7 +12,7 @@ Shows which features work on this machine (mapping, page-cache copies, memory pr
 DIR would be served, and the command that would improve it most. Changes nothing.
 
 With options of hotblob serve, or without a DIR, it also checks whether hotblob serve would start with these
-options: token file, certificate, address, directories and upstream.
+options: files of tokens and rules, certificate, address, directories and upstream.
 
 Options:
   --json  Print JSON

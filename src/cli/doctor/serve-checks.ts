@@ -3,6 +3,7 @@ import { constants } from 'node:fs';
 import { access, lstat, realpath, stat } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { dirname, resolve } from 'node:path';
+import type { OidcFilePolicy } from '../../access/oidc/oidc-file.js';
 import { errnoCode } from '../../contract/errors.js';
 import { assertDirectoryWritable } from '../../stores/directory/open-directory.js';
 import { directoryStore } from '../../stores/directory/store.js';
@@ -15,8 +16,9 @@ import { messageOf } from '../../util/report-event.js';
 import { CertificateFiles } from '../serve/certificate-files.js';
 import { listenError } from '../serve/listen-error.js';
 import { nameOption } from '../serve/name-option.js';
+import { type AccessFiles, openAccess } from '../serve/open-access.js';
 import { detectKind, hasLmdb, readOnlyReasonOf } from '../serve/open-store.js';
-import { openTokens, type ServeOptions } from '../serve/serve.js';
+import type { ServeOptions } from '../serve/serve.js';
 import { startWarnings } from '../serve/start-warnings.js';
 
 /** What `hotblob serve` would report with the same options. */
@@ -36,7 +38,7 @@ export interface ServeCheck {
 type Warn = (line: string) => void;
 
 /**
- * Checks whether `hotblob serve` would start with these options: token file, certificate, address, directories and upstream. Opens
+ * Checks whether `hotblob serve` would start with these options: access files, certificate, address, directories and upstream. Opens
  * the port for a moment, and leaves no changes behind. Never rejects.
  *
  * A default port or directory that another process uses is only a warning: `doctor` also runs beside the server.
@@ -54,14 +56,28 @@ export async function checkServe(check: ServeCheck): Promise<ServeDiagnosis> {
       return undefined;
     }
   };
-  const { tls, access: tokens } = options;
-  if (tokens !== undefined) await attempt(() => openTokens(tokens, (line) => warn(`--tokens: ${line}`)));
+  const { tls, access } = options;
+  const oidc = access && (await attempt(() => checkAccessFiles(access, warn)));
   const certificate = tls && (await attempt(() => new CertificateFiles(tls).load()));
-  warnings.push(...(await startWarnings(options, certificate)));
+  warnings.push(...(await startWarnings(options, certificate, oidc)));
   await attempt(() => checkDirectory(check, warn));
   await attempt(() => checkAddress(check, warn));
   await attempt(() => checkUpstream(options, warn));
   return { problems, warnings };
+}
+
+/**
+ * Resolves to the policy of the file of `--oidc`, if any.
+ *
+ * @throws CommandError if a file cannot be used
+ */
+async function checkAccessFiles(files: AccessFiles, warn: Warn): Promise<OidcFilePolicy | undefined> {
+  if (files.tokens !== undefined) await openAccess({ ...files, oidc: undefined }, (line) => warn(`--tokens: ${line}`));
+  if (files.oidc === undefined) return undefined;
+  const { oidc } = await openAccess({ ...files, tokens: undefined }, (line) => warn(`--oidc: ${line}`));
+  // A problem is a warning: the server starts, and fetches the keys when they are needed.
+  await oidc?.reload();
+  return oidc;
 }
 
 async function checkAddress({ options: { host, port }, given }: ServeCheck, warn: Warn): Promise<void> {

@@ -13,12 +13,12 @@ export interface CertificateWatcher {
   onProblem(message: string): void;
 }
 
-/** The files of `--tls-cert` and `--tls-key`, which are replaced when the certificate is renewed. */
+/** Files of certificates and the key, which are replaced when a certificate is renewed. */
 export class CertificateFiles {
   readonly #paths: CertificatePaths;
-  readonly #files: Readonly<Record<keyof CertificatePaths, ChangingFile>>;
+  readonly #files: ReadonlyMap<keyof CertificatePaths, ChangingFile>;
   /** Latest contents of the files. They do not belong together while one of the files has been replaced. */
-  readonly #texts = { cert: '', key: '' };
+  readonly #texts: { cert: string; key: string; clientCa?: string } = { cert: '', key: '' };
   #watcher: CertificateWatcher | undefined;
   #timer: NodeJS.Timeout | undefined;
   #lastProblem: string | undefined;
@@ -27,7 +27,12 @@ export class CertificateFiles {
 
   constructor(paths: CertificatePaths) {
     this.#paths = paths;
-    this.#files = { cert: new ChangingFile(paths.cert), key: new ChangingFile(paths.key) };
+    const { cert, key, clientCa } = paths;
+    this.#files = new Map([
+      ['cert', new ChangingFile(cert)],
+      ['key', new ChangingFile(key)],
+      ...(clientCa === undefined ? [] : [['clientCa', new ChangingFile(clientCa)] as const]),
+    ]);
   }
 
   /**
@@ -87,14 +92,14 @@ export class CertificateFiles {
   /** Resolves to whether a file has changed. */
   async #read(): Promise<boolean> {
     let hasChanged = false;
-    for (const name of ['cert', 'key'] as const) {
+    for (const [name, file] of this.#files) {
       try {
-        const content = await this.#files[name].readIfChanged();
+        const content = await file.readIfChanged();
         if (content === undefined) continue;
         this.#texts[name] = content.text;
         hasChanged = true;
       } catch (error) {
-        throw new CommandError(`--tls-${name}: ${messageOf(error)}`);
+        throw new CommandError(`--tls-${name === 'clientCa' ? 'client-ca' : name}: ${messageOf(error)}`);
       }
     }
     return hasChanged;

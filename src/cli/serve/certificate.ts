@@ -9,12 +9,15 @@ export interface CertificatePaths {
   readonly cert: string;
   /** Value of `--tls-key`. */
   readonly key: string;
+  /** Value of `--tls-client-ca`: certificates of the authorities that issue those of clients. */
+  readonly clientCa?: string | undefined;
 }
 
 /** Certificate chain and private key in PEM, which belong together. */
 export interface Certificate {
   readonly cert: string;
   readonly key: string;
+  readonly clientCa?: string | undefined;
   readonly validTo: Date;
 }
 
@@ -22,13 +25,14 @@ export interface Certificate {
 const SOON_MS = 30 * 24 * 60 * 60 * 1000;
 
 /**
- * Checks the contents of the files of `--tls-cert` and `--tls-key`.
+ * Checks the contents of the files of `--tls-cert`, `--tls-key` and `--tls-client-ca`.
  *
  * @throws CommandError that names the option, what is wrong, and the remedy
  */
-export function checkCertificate(paths: CertificatePaths, { cert, key }: CertificatePaths): Certificate {
-  const chain = parseChain(paths.cert, cert);
+export function checkCertificate(paths: CertificatePaths, { cert, key, clientCa }: CertificatePaths): Certificate {
+  const chain = parseChain('--tls-cert', paths.cert, cert);
   const privateKey = parseKey(paths.key, key);
+  if (clientCa !== undefined) parseChain('--tls-client-ca', paths.clientCa ?? '', clientCa);
   const [own] = chain;
   if (own === undefined || !own.checkPrivateKey(privateKey)) {
     const isOrder = chain.some((each) => each.checkPrivateKey(privateKey));
@@ -43,7 +47,7 @@ export function checkCertificate(paths: CertificatePaths, { cert, key }: Certifi
   } catch (error) {
     throw new CommandError(`--tls-cert, --tls-key: ${paths.cert} and ${paths.key} cannot be used: ${messageOf(error)}`);
   }
-  return { cert, key, validTo: new Date(own.validTo) };
+  return { cert, key, clientCa, validTo: new Date(own.validTo) };
 }
 
 /** Returns a line about a certificate that has expired or expires within 30 days; otherwise `undefined`. */
@@ -58,7 +62,7 @@ export function expiryWarning(
   return `--tls-cert: ${cert}: the certificate ${remainingMs < 0 ? 'expired' : 'expires'} on ${date}; renew it`;
 }
 
-function parseChain(path: string, text: string): X509Certificate[] {
+function parseChain(option: string, path: string, text: string): X509Certificate[] {
   const blocks = text.match(/-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----[\s\S]*?-----END [^-]+-----/g);
   try {
     if (blocks !== null) return blocks.map((block) => new X509Certificate(block));
@@ -66,9 +70,9 @@ function parseChain(path: string, text: string): X509Certificate[] {
     // The message of OpenSSL says less than the one below.
   }
   const hint = text.includes('PRIVATE KEY-----')
-    ? 'found a private key (are --tls-cert and --tls-key swapped?)'
+    ? `found a private key (${option === '--tls-cert' ? 'are --tls-cert and --tls-key swapped?' : 'of an authority, the server needs only the certificate'})`
     : 'found none (convert a DER file with: openssl x509 -inform der)';
-  throw new CommandError(`--tls-cert: ${path}: expected a certificate in PEM format, ${hint}`);
+  throw new CommandError(`${option}: ${path}: expected a certificate in PEM format, ${hint}`);
 }
 
 function parseKey(path: string, text: string): KeyObject {

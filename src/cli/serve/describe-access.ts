@@ -1,12 +1,13 @@
-import type { AccessLevel } from '../../access/grant.js';
 import { isLoopbackAddress } from '../../access/hosts.js';
+import type { OidcFilePolicy } from '../../access/oidc/oidc-file.js';
+import type { AccessFiles } from './open-access.js';
 
 /** Options that decide who may read and write. */
 export interface AccessOptions {
   readonly host: string;
   readonly writable: boolean;
-  /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
-  readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
+  /** Files that decide who may use the cache. `undefined`: no authentication. */
+  readonly access: AccessFiles | undefined;
   readonly allowedHosts?: readonly string[] | undefined;
 }
 
@@ -15,29 +16,45 @@ export function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || isLoopbackAddress(host);
 }
 
-/**
- * Returns one line that says who may read and write, and why.
- *
- * @param readOnlyReason reason for which no client may write, although the options allow it
- */
-export function describeAccess(options: AccessOptions, readOnlyReason?: string): string {
+/** What the server has found out from the options. */
+export interface AccessFindings {
+  /** Reason for which no client may write, although the options allow it. */
+  readonly readOnlyReason?: string | undefined;
+  /** Policy of the file of `--oidc`. */
+  readonly oidc?: Pick<OidcFilePolicy, 'issuers' | 'usesCertificates'> | undefined;
+}
+
+/** Returns one line that says who may read and write, and why. */
+export function describeAccess(options: AccessOptions, { readOnlyReason, oidc }: AccessFindings = {}): string {
   const { host, writable, access, allowedHosts } = options;
   if (readOnlyReason !== undefined) return `access: read-only for ${readersOf(options)}: ${readOnlyReason}`;
   if (access !== undefined) {
-    const { file, anonymous = 'none' } = access;
+    const { anonymous = 'none' } = access;
     const others = { none: 'no access', read: 'read access', write: 'read and write access' };
-    return `access: by the tokens in ${file}; ${others[anonymous]} without a token (--anonymous ${anonymous})`;
+    const known = oidc?.usesCertificates ? 'a valid token or certificate' : oidc ? 'a valid token' : 'a token';
+    return `access: by ${sourcesOf(access, oidc)}; ${others[anonymous]} without ${known} (--anonymous ${anonymous})`;
   }
   if (isLoopbackHost(host)) {
     const proxy = allowedHosts === undefined ? 'a proxy on it' : 'a proxy on it (--allow-host)';
     return `access: read and write for every program on this machine (no --tokens; ${host} is a loopback address), and for every client of ${proxy}`;
   }
   return writable
-    ? 'access: read and write for every client (--writable, no --tokens)'
-    : `access: read-only for every client (no --tokens; ${host} is not a loopback address); to accept uploads, use --tokens FILE or --writable`;
+    ? 'access: read and write for every client (--writable, no --tokens or --oidc)'
+    : `access: read-only for every client (no --tokens; ${host} is not a loopback address); to accept uploads, use --tokens FILE, --oidc FILE or --writable`;
+}
+
+function sourcesOf({ tokens, oidc: file }: AccessFiles, oidc: AccessFindings['oidc']): string {
+  const sources = [...(oidc?.issuers ?? []), ...(oidc?.usesCertificates ? ['client certificates'] : [])];
+  return [
+    ...(tokens === undefined ? [] : [`the tokens in ${tokens}`]),
+    ...(file === undefined ? [] : [`the rules in ${file} for ${sources.join(', ')}`]),
+  ].join(' and ');
 }
 
 function readersOf({ host, access }: AccessOptions): string {
-  if (access !== undefined && access.anonymous === undefined) return `clients with a token in ${access.file}`;
+  if (access !== undefined && access.anonymous === undefined) {
+    const files = [access.tokens, access.oidc].filter((file) => file !== undefined);
+    return `clients with access by ${files.join(' and ')}`;
+  }
   return access === undefined && isLoopbackHost(host) ? 'every program on this machine' : 'every client';
 }

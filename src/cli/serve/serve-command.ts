@@ -17,7 +17,7 @@ const VARIABLES = wrap(Object.keys(SERVE_OPTIONS).map(variableOf), 100);
 const HELP = `Usage: hotblob serve [options]
 
 Serves a store over HTTP/1.1 and HTTP/2 on one port. On SIGINT or SIGTERM, requests in flight may complete.
-The same signal a second time exits immediately. On SIGHUP, the files of --tokens, --tls-cert and --tls-key
+The same signal a second time exits immediately. On SIGHUP, the files of --tokens, of --oidc and of TLS
 are read again; with --processes, the processes are replaced one by one, without a failed request.
 
 Options:
@@ -28,13 +28,15 @@ Options:
                        write-back: each, later, from a queue in DIR (default: write)
   --protocol NAMES     Protocols to serve, separated by commas (default: all)
   --tokens FILE        Tokens and their access levels (default: none, no authentication)
-  --anonymous LEVEL    Access without a valid token: none, read or write; requires --tokens (default: none)
+  --oidc FILE          Rules for tokens of CI systems (OpenID Connect), as JSON; requires jose (default: none)
+  --anonymous LEVEL    Access without a valid token: none, read or write; requires --tokens or --oidc
+                       (default: none)
   --port PORT          Port to listen on; 0 selects a free port (default: 8080)
   --host HOST          Address to listen on (default: 127.0.0.1)
   --allow-host NAME    Answer requests for this host name too, such as cache.example.com, '*.example.com' or
                        '*'; repeatable (default: all names. Exception: on a connection to a loopback address,
                        a request without a token of --tokens must be for localhost, 127.0.0.1 or [::1])
-  --writable           Accept uploads without tokens if HOST is not a loopback address
+  --writable           Accept uploads without --tokens or --oidc if HOST is not a loopback address
   --read-only          Accept no uploads and deletions, and do not change DIR
   --write-once         Keep the first upload of each key; artifacts cannot be replaced or deleted
   --immutable          Map files: asserts that files in DIR are never truncated or rewritten in place
@@ -54,6 +56,8 @@ Options:
                        Time for requests in flight to complete after SIGINT or SIGTERM (default: 30)
   --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
   --tls-key FILE       Private key in PEM format; requires --tls-cert
+  --tls-client-ca FILE Authorities in PEM format that issue certificates of clients, for rules of --oidc;
+                       requires --tls-cert
   --print-config       Print the value of each option and where it comes from, and exit
 
 A directory store keeps one file per artifact, at /<path below DIR>. A segment store appends artifacts to a
@@ -66,9 +70,10 @@ a part of it, in a segment store in addition.
 Protocols: ${PROTOCOL_NAMES.join(', ')}.
 
 Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b,
-namespaces=a,b, scope=a, reads=a,b, write-once and name=a (docs/access.md). The file is reloaded when it
-changes. Replace it with mv: a last line without a newline is not used. The files of --tls-cert and --tls-key
-are reloaded within 5 seconds, and open connections stay open.
+namespaces=a,b, scope=a, reads=a,b, write-once and name=a (docs/access.md). Replace the file with mv: a last
+line without a newline is not used. The file of --oidc has rules in JSON (docs/identity.md). Changes of both
+files take effect within a second. The files of TLS are reloaded within 5 seconds, and open connections stay
+open.
 
 The credentials for the upstream are user and password in URL, or a bearer token in the environment variable
 HOTBLOB_UPSTREAM_TOKEN. BYTES may have the suffix K, M, G, T or KiB, MiB, GiB, TiB (powers of 1024).

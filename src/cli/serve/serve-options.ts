@@ -15,6 +15,7 @@ export const SERVE_OPTIONS = {
   'upstream-mode': { type: 'string' },
   protocol: { type: 'string' },
   tokens: { type: 'string' },
+  oidc: { type: 'string' },
   anonymous: { type: 'string' },
   port: { type: 'string' },
   host: { type: 'string' },
@@ -35,6 +36,7 @@ export const SERVE_OPTIONS = {
   'shutdown-timeout': { type: 'string' },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
+  'tls-client-ca': { type: 'string' },
 } as const;
 
 /** Texts of the options that are set. */
@@ -65,7 +67,6 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     port,
     host,
     processes,
-    // With tokens, each token has its own access level.
     writable: isWritable(values, host),
     readOnly: values['read-only'],
     writeOnce: values['write-once'],
@@ -85,9 +86,10 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
   };
 }
 
-function isWritable({ writable = false, tokens, 'read-only': readOnly = false }: Values, host: string): boolean {
+function isWritable(values: Values, host: string): boolean {
+  const { writable = false, tokens, oidc, 'read-only': readOnly = false } = values;
   if (writable && readOnly) throw new UsageError('--writable and --read-only exclude each other');
-  return !readOnly && (writable || tokens !== undefined || isLoopbackHost(host));
+  return !readOnly && (writable || tokens !== undefined || oidc !== undefined || isLoopbackHost(host));
 }
 
 function parseProcesses(text = '1'): number {
@@ -163,13 +165,13 @@ function parseProtocols({ protocol }: Values): ServeOptions['protocols'] {
   return protocol.split(',').map((name) => parseName('--protocol', name.trim(), 'protocol', PROTOCOL_NAMES));
 }
 
-function parseAccess({ tokens: file, anonymous }: Values): ServeOptions['access'] {
-  if (file === undefined) {
-    if (anonymous !== undefined) throw new UsageError('--anonymous requires --tokens');
+function parseAccess({ tokens, oidc, anonymous }: Values): ServeOptions['access'] {
+  if (tokens === undefined && oidc === undefined) {
+    if (anonymous !== undefined) throw new UsageError('--anonymous requires --tokens or --oidc');
     return undefined;
   }
   const level = anonymous === undefined ? undefined : parseName('--anonymous', anonymous, 'level', LEVELS);
-  return { file, anonymous: level };
+  return { tokens, oidc, anonymous: level };
 }
 
 function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allowedHosts'] {
@@ -178,9 +180,10 @@ function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allow
   throw new UsageError(`--allow-host: expected a host name without scheme and port, received '${invalid}'`);
 }
 
-function parseTls({ 'tls-cert': cert, 'tls-key': key }: Values): ServeOptions['tls'] {
-  if (cert !== undefined && key !== undefined) return { cert, key };
+function parseTls({ 'tls-cert': cert, 'tls-key': key, 'tls-client-ca': clientCa }: Values): ServeOptions['tls'] {
+  if (cert !== undefined && key !== undefined) return { cert, key, clientCa };
   if (cert !== undefined) throw new UsageError('--tls-cert requires --tls-key');
   if (key !== undefined) throw new UsageError('--tls-key requires --tls-cert');
+  if (clientCa !== undefined) throw new UsageError('--tls-client-ca requires --tls-cert and --tls-key');
   return undefined;
 }

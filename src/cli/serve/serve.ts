@@ -1,6 +1,4 @@
 import type { AddressInfo } from 'node:net';
-import type { AccessLevel } from '../../access/grant.js';
-import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
 import { clusterStats } from '../../cluster/cluster-stats.js';
 import type { CloseReason } from '../../cluster/messages.js';
 import { aloneProcess, type ServingProcess } from '../../cluster/serving-process.js';
@@ -11,14 +9,13 @@ import { createHandler, type ExchangeHandler, type Handler } from '../../handler
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import type { CacheServer } from '../../server/cache-server.js';
 import { createServer } from '../../server/server.js';
-import { messageOf } from '../../util/report-event.js';
-import { CommandError } from '../command.js';
-import type { CertificatePaths } from './certificate.js';
+import type { Certificate, CertificatePaths } from './certificate.js';
 import { CertificateFiles } from './certificate-files.js';
 import { describeAccess } from './describe-access.js';
 import { createFrontPage } from './front-page.js';
 import { listenError } from './listen-error.js';
 import { nameOption } from './name-option.js';
+import { type AccessFiles, openAccess } from './open-access.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { startWarnings } from './start-warnings.js';
@@ -46,8 +43,8 @@ export interface ServeOptions extends ServedStoreOptions {
   /** Whether the first upload of each key is kept. Default: uploads replace artifacts. */
   readonly writeOnce?: boolean | undefined;
   readonly protocols: readonly ProtocolName[];
-  /** Token file, and the access level of a request without a valid token. `undefined`: no authentication. */
-  readonly access: { readonly file: string; readonly anonymous: AccessLevel | undefined } | undefined;
+  /** Files that decide who may use the cache. `undefined`: no authentication. */
+  readonly access: AccessFiles | undefined;
   /** Host names that requests may be for, in addition to those of the loopback interface. Default: see `HandlerOptions`. */
   readonly allowedHosts?: readonly string[] | undefined;
   /** Files of the certificate chain and the private key. `undefined`: no TLS. */
@@ -59,7 +56,7 @@ export interface RunningServer {
   /** A line with the URL and the configuration, and a line about access. */
   readonly description: string;
   readonly port: number;
-  /** Reads the token file and the certificate again: with several processes, in their successors. Problems are written to stderr. Never rejects. */
+  /** Reads the files of access and certificate again: with several processes, in their successors. Problems are written to stderr. Never rejects. */
   reload(): Promise<void>;
   /** Drains the server. Requests in flight that have not completed in time are aborted. */
   close(reason?: CloseReason): Promise<void>;
@@ -79,10 +76,11 @@ export async function serve(
   warn: (line: string) => void = writeLine,
 ): Promise<RunningServer> {
   const { allowedHosts } = options;
-  const access = options.access && (await openTokens(options.access, warn));
+  const servedAccess = options.access && (await openAccess(options.access, warn));
+  const access = servedAccess?.policy;
   const certificateFiles = options.tls && new CertificateFiles(options.tls);
   const certificate = await certificateFiles?.load();
-  const warnings = await startWarnings(options, certificate);
+  const warnings = await startWarnings(options, certificate, servedAccess?.oidc);
   const served = await openStore(options).catch((error: unknown) => {
     throw nameOption(error);
   });
@@ -113,7 +111,7 @@ export async function serve(
   };
   const server = createServer(root, {
     memory,
-    tls: certificate && { cert: certificate.cert, key: certificate.key },
+    tls: certificate && tlsOptions(certificate),
     maxConnections: connectionShare(options.maxConnections, self),
     processes: self.processes,
     keepAliveTimeoutMs: options.keepAliveTimeoutMs,
@@ -141,21 +139,24 @@ export async function serve(
   }
   if (self.isFirst) for (const warning of warnings) warn(warning);
   certificateFiles?.watch({
-    onRenewed({ cert, key, validTo }) {
-      server.setSecureContext({ cert, key });
-      warn(`certificate reloaded: valid until ${validTo.toISOString().slice(0, 10)}`);
+    onRenewed(renewed) {
+      const { cert, key, ca } = tlsOptions(renewed);
+      server.setSecureContext({ cert, key, ca });
+      warn(`certificate reloaded: valid until ${renewed.validTo.toISOString().slice(0, 10)}`);
     },
     onProblem: (problem) => warn(`certificate not reloaded, the previous one remains in use: ${problem}`),
   });
+  // The first request then does not wait for the keys.
+  void servedAccess?.oidc?.reload();
   // The address is an AddressInfo because the server listens on a port.
   const { port } = server.address() as AddressInfo;
   const host = options.host.includes(':') ? `[${options.host}]` : options.host;
   const url = `${certificate === undefined ? 'http' : 'https'}://${host}:${port}`;
   return {
     port,
-    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options, readOnlyReason)}`,
+    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options, { readOnlyReason, oidc: servedAccess?.oidc })}`,
     async reload() {
-      await Promise.all([access?.reload(), certificateFiles?.reload()]);
+      await Promise.all([servedAccess?.reload(), certificateFiles?.reload()]);
     },
     async close(reason) {
       isDraining = true;
@@ -168,16 +169,9 @@ export async function serve(
   };
 }
 
-/** @throws CommandError if the token file cannot be used */
-export async function openTokens(
-  { file, anonymous }: NonNullable<ServeOptions['access']>,
-  onWarning: (line: string) => void,
-): Promise<TokenFilePolicy> {
-  try {
-    return await tokenFile(file, { anonymous, onWarning });
-  } catch (error) {
-    throw new CommandError(`--tokens: ${messageOf(error)}`);
-  }
+/** A client without a certificate, or with an invalid one, may use other credentials. */
+function tlsOptions({ cert, key, clientCa: ca }: Certificate) {
+  return ca === undefined ? { cert, key } : { cert, key, ca, requestCert: true, rejectUnauthorized: false };
 }
 
 /** Returns the sources of the statistics of all processes. */

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import type { OidcFilePolicy } from '../../access/oidc/oidc-file.js';
 import { LOST_AND_FOUND, RESERVED_NAME } from '../../stores/directory/paths.js';
 import { countTasks } from '../../stores/tiered/replication-queue.js';
 import { formatCountOf } from '../../util/units.js';
@@ -11,7 +12,11 @@ import type { ServeOptions } from './serve.js';
 const MIN_SENSIBLE_BYTES = 1024 * 1024;
 
 /** Resolves to a line for each option whose value is valid but probably not intended. Called before the store is opened. */
-export async function startWarnings(options: ServeOptions, certificate: Certificate | undefined): Promise<string[]> {
+export async function startWarnings(
+  options: ServeOptions,
+  certificate: Certificate | undefined,
+  oidc?: Pick<OidcFilePolicy, 'usesCertificates'>,
+): Promise<string[]> {
   const { host, maxBytes, tls } = options;
   const warnings: string[] = [];
   if (maxBytes !== undefined && maxBytes < MIN_SENSIBLE_BYTES) {
@@ -26,7 +31,16 @@ export async function startWarnings(options: ServeOptions, certificate: Certific
   if (forgotten !== undefined) warnings.push(forgotten);
   const expiry = tls && certificate && expiryWarning(tls, certificate);
   if (expiry !== undefined) warnings.push(expiry);
+  const unused = unusedCertificatesWarning(options, oidc?.usesCertificates === true);
+  if (unused !== undefined) warnings.push(unused);
   return warnings;
+}
+
+function unusedCertificatesWarning({ tls }: ServeOptions, areUsed: boolean): string | undefined {
+  if (areUsed === (tls?.clientCa !== undefined)) return undefined;
+  return areUsed
+    ? '--oidc: rules with certificate match no client; to request certificates of clients, use --tls-client-ca FILE'
+    : '--tls-client-ca: certificates of clients grant no access; add rules with certificate to the file of --oidc';
 }
 
 /** Returns a line about a directory with files in which no store has worked yet, such as a project. */

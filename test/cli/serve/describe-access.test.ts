@@ -15,21 +15,21 @@ const CASES: readonly [string, Parameters<typeof describeAccess>[0], RegExp][] =
   [
     'another address without tokens',
     { host: '0.0.0.0', writable: false, access: undefined },
-    /^access: read-only for every client \(no --tokens; .*\); to accept uploads, use --tokens FILE or --writable$/,
+    /^access: read-only for every client \(no --tokens; .*\); to accept uploads, use --tokens FILE, --oidc FILE or --writable$/,
   ],
   [
     'another address with --writable',
     { host: '0.0.0.0', writable: true, access: undefined },
-    /^access: read and write for every client \(--writable, no --tokens\)$/,
+    /^access: read and write for every client \(--writable, no --tokens or --oidc\)$/,
   ],
   [
     'tokens',
-    { host: '0.0.0.0', writable: true, access: { file: 'tokens', anonymous: undefined } },
+    { host: '0.0.0.0', writable: true, access: { tokens: 'tokens', oidc: undefined, anonymous: undefined } },
     /^access: by the tokens in tokens; no access without a token \(--anonymous none\)$/,
   ],
   [
     'tokens and anonymous readers',
-    { host: '::', writable: true, access: { file: 'tokens', anonymous: 'read' } },
+    { host: '::', writable: true, access: { tokens: 'tokens', oidc: undefined, anonymous: 'read' } },
     /; read access without a token \(--anonymous read\)$/,
   ],
 ];
@@ -40,17 +40,36 @@ for (const [title, options, expected] of CASES) {
   });
 }
 
+test('says which issuers and certificates the rules are about', (t) => {
+  const access = { tokens: 'tokens', oidc: 'oidc.json', anonymous: undefined };
+  const options = { host: '::', writable: true, access };
+  const oidc = { issuers: ['https://a', 'https://b'], usesCertificates: false };
+  t.is(
+    describeAccess(options, { oidc }),
+    'access: by the tokens in tokens and the rules in oidc.json for https://a, https://b; no access without a valid token (--anonymous none)',
+  );
+  const machines = { issuers: [], usesCertificates: true };
+  t.is(
+    describeAccess({ ...options, access: { ...access, tokens: undefined } }, { oidc: machines }),
+    'access: by the rules in oidc.json for client certificates; no access without a valid token or certificate (--anonymous none)',
+  );
+  t.is(
+    describeAccess({ ...options, access: { ...access } }, { oidc, readOnlyReason: 'disk full' }),
+    'access: read-only for clients with access by tokens and oidc.json: disk full',
+  );
+});
+
 test('says for whom and why a store is read-only', (t) => {
   const reason = 'the file system is full';
-  const tokens = (anonymous?: 'read') => ({ access: { file: 'tokens', anonymous } });
+  const tokens = (anonymous?: 'read') => ({ access: { tokens: 'tokens', oidc: undefined, anonymous } });
   const cases: [Partial<Parameters<typeof describeAccess>[0]>, string][] = [
     [{}, 'every program on this machine'],
     [{ host: '0.0.0.0' }, 'every client'],
-    [tokens(), 'clients with a token in tokens'],
+    [tokens(), 'clients with access by tokens'],
     [tokens('read'), 'every client'],
   ];
   for (const [options, readers] of cases) {
     const all = { host: '127.0.0.1', writable: true, access: undefined, ...options };
-    t.is(describeAccess(all, reason), `access: read-only for ${readers}: ${reason}`);
+    t.is(describeAccess(all, { readOnlyReason: reason }), `access: read-only for ${readers}: ${reason}`);
   }
 });

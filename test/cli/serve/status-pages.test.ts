@@ -78,7 +78,7 @@ test('GET / tells what the server is, with links that work below every path', as
 test('with tokens, GET / is 403 with a text, and 200 with a token', async (t) => {
   const file = join(await temporaryDirectory(t), 'tokens');
   await writeFile(file, 'read dev-55c1a8e07b3f9d24\n', { mode: 0o600 });
-  const url = await start(t, { access: { file, anonymous: undefined } });
+  const url = await start(t, { access: { tokens: file, oidc: undefined, anonymous: undefined } });
   const refused = await fetch(`${url}/`);
   t.is(refused.status, 403);
   const text = await refused.text();
@@ -151,7 +151,7 @@ test('stats and metrics require read access for protocol hotblob; ready requires
     file,
     'read operator-token-0123456789 protocols=hotblob\nread bazel-token-0123456789 protocols=bazel\n',
   );
-  const url = await start(t, { access: { file, anonymous: undefined } });
+  const url = await start(t, { access: { tokens: file, oidc: undefined, anonymous: undefined } });
   const ask = (path: string, token?: string) =>
     fetch(`${url}/_hotblob/${path}`, token === undefined ? {} : { headers: { authorization: `Bearer ${token}` } });
   t.is((await ask('ready')).status, 200);

@@ -125,7 +125,7 @@ test('accepts a URL without a scheme, with a mount path, or of a page of the ser
 test('the token comes from the environment or the URL, and is never printed', async (t) => {
   const file = join(await temporaryDirectory(t), 'tokens');
   await writeFile(file, `read ${TOKEN} protocols=hotblob\n`);
-  const { url } = await start(t, { access: { file, anonymous: undefined } });
+  const { url } = await start(t, { access: { tokens: file, oidc: undefined, anonymous: undefined } });
   const withToken = url.replace('//', `//any:${TOKEN}@`);
   const withWrongToken = url.replace('//', '//any:wrong-token-0123456789@');
   const env = { HOTBLOB_TOKEN: TOKEN };
@@ -151,7 +151,7 @@ test('shows the clients that have uploaded, by the names of their tokens', async
     `read ${TOKEN}-op`,
   ];
   await writeFile(file, `${lines.join('\n')}\n`);
-  const { url } = await start(t, { access: { file, anonymous: undefined } });
+  const { url } = await start(t, { access: { tokens: file, oidc: undefined, anonymous: undefined } });
   const put = (token: string, key: string) =>
     fetch(`${url}/${key}`, { method: 'PUT', body: 'x', headers: { authorization: `Bearer ${token}` } });
   for (const key of ['a', 'b']) t.is((await put(TOKEN, key)).status, 200);

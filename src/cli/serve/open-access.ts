@@ -1,0 +1,84 @@
+import { anyAccess } from '../../access/any-access.js';
+import type { AccessLevel } from '../../access/grant.js';
+import { isLikeJwt } from '../../access/oidc/jwt.js';
+import { type OidcFilePolicy, oidcFile } from '../../access/oidc/oidc-file.js';
+import type { AccessPolicy } from '../../access/policy.js';
+import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
+import { messageOf } from '../../util/report-event.js';
+import { CommandError } from '../command.js';
+
+/** Files that decide who may use the cache. At least one is given. */
+export interface AccessFiles {
+  /** Value of `--tokens`. */
+  readonly tokens: string | undefined;
+  /** Value of `--oidc`. */
+  readonly oidc: string | undefined;
+  /** Value of `--anonymous`. */
+  readonly anonymous: AccessLevel | undefined;
+}
+
+/** Access policy of `hotblob serve`. */
+export interface ServedAccess {
+  readonly policy: AccessPolicy;
+  /** Policy of the file of `--oidc`. */
+  readonly oidc: OidcFilePolicy | undefined;
+  /** Reads the files again, and fetches the keys of the issuers. Problems are reported as warnings. Never rejects. */
+  reload(): Promise<void>;
+}
+
+/**
+ * Reads the files.
+ *
+ * @param warn writes a line about a problem that does not keep the server from starting
+ * @throws CommandError if a file cannot be used
+ */
+export async function openAccess(files: AccessFiles, warn: (line: string) => void): Promise<ServedAccess> {
+  const { anonymous } = files;
+  // Combined policies have no anonymous level of their own: the first one would decide for all clients.
+  const tokens =
+    files.tokens === undefined ? undefined : await openTokens(files.tokens, files.oidc ? 'none' : anonymous, warn);
+  const oidc = files.oidc === undefined ? undefined : await openOidc(files.oidc, warn);
+  return {
+    policy: combine(tokens, oidc, anonymous),
+    oidc,
+    async reload() {
+      await Promise.all([tokens?.reload(), oidc?.reload()]);
+    },
+  };
+}
+
+/**
+ * A token is looked up in the file of `--tokens` first, so that a rule about the client's certificate does not replace it. A JWT is
+ * first verified, because it is hardly ever in the file: comparing it with the tokens there would only cost time.
+ */
+function combine(
+  tokens: TokenFilePolicy | undefined,
+  oidc: OidcFilePolicy | undefined,
+  anonymous: AccessLevel | undefined,
+): AccessPolicy {
+  if (tokens === undefined) return anyAccess(oidc === undefined ? [] : [oidc], { anonymous });
+  if (oidc === undefined) return tokens;
+  const tokensFirst = anyAccess([tokens, oidc], { anonymous });
+  const jwtFirst = anyAccess([oidc, tokens], { anonymous });
+  return (request) => (isLikeJwt(request.credentials?.token ?? '') ? jwtFirst(request) : tokensFirst(request));
+}
+
+async function openTokens(
+  file: string,
+  anonymous: AccessLevel | undefined,
+  onWarning: (line: string) => void,
+): Promise<TokenFilePolicy> {
+  try {
+    return await tokenFile(file, { anonymous, onWarning });
+  } catch (error) {
+    throw new CommandError(`--tokens: ${messageOf(error)}`);
+  }
+}
+
+async function openOidc(file: string, onWarning: (line: string) => void): Promise<OidcFilePolicy> {
+  try {
+    return await oidcFile(file, { onWarning });
+  } catch (error) {
+    throw new CommandError(`--oidc: ${messageOf(error)}`);
+  }
+}
