@@ -55,10 +55,10 @@ function namesIn(error: Error | undefined): string[] {
 
 test('the threat model names options that exist', (t) => {
   const names = new Set([...threats.matchAll(/`([a-z]+[A-Z]\w+)`/g)].map(([, name = '']) => name));
-  const documented = [options, server, stores, access].join('\n');
+  const documented = [options, server, stores, access, identity].join('\n');
   t.true(names.size >= 25);
   // Functions, and an option that the handler passes to `put` of a store.
-  const others = ['createHandler', 'createServer', 'fileArtifact', 'ifAbsent', 'watchSessions'];
+  const others = ['createHandler', 'createServer', 'fileArtifact', 'ifAbsent', 'oidcAccess', 'watchSessions'];
   t.deepEqual(
     [...names].filter((name) => !others.includes(name) && !documented.includes(`\n| \`${name}\` |`)),
     [],
