@@ -97,7 +97,8 @@ export async function openStore(options: ServedStoreOptions): Promise<ServedStor
     get isWriter() {
       return local.store.isWriter;
     },
-    list: () => local.store.list(),
+    list: (list) => local.store.list(list),
+    ...(tiers.purge && { purge: tiers.purge }),
     stats: () => tiers.stats(),
     close: async () => {
       await tiers.close();

@@ -1,16 +1,19 @@
 import { Readable } from 'node:stream';
 import type { Artifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
 import {
   assertEncodable,
   assertKey,
   type GetOptions,
+  type ListOptions,
   type PutOptions,
   type PutResult,
   type ReadWriteStore,
   type StoreEntry,
   type StoreStats,
 } from '../../contract/store.js';
+import { purgeMatcher } from '../../keys/purge-matcher.js';
 import { chunksOf, discard } from '../body.js';
 import { CorruptReports } from './corrupt-reports.js';
 import { Membership } from './membership.js';
@@ -29,7 +32,13 @@ export interface SharedStore extends ReadWriteStore {
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
   /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if this process becomes the writer while it lists */
-  list(): AsyncIterable<StoreEntry>;
+  list(options?: ListOptions): AsyncIterable<StoreEntry>;
+  /**
+   * Deletes the artifacts that match. The writer does it, also for other processes.
+   *
+   * @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer ends, or closes its store, before the purge is complete
+   */
+  purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /**
    * Returns the statistics of the writer. In other processes they are up to about a second old, and `corrupt` counts only artifacts
    * that were found while there was no writer: otherwise the writer counts them.
@@ -39,7 +48,7 @@ export interface SharedStore extends ReadWriteStore {
 }
 
 /** Operations of the writer, in this process or in another one. */
-type Writes = Pick<WritableStore, 'put' | 'delete'>;
+type Writes = Pick<WritableStore, 'put' | 'delete' | 'purge'>;
 
 /** Maximum size of a body that is collected before it is sent to the writer. */
 const MAX_COLLECTED_BYTES = 64 * 1024;
@@ -120,10 +129,19 @@ export class ElectedStore implements SharedStore {
     );
   }
 
-  async *list(): AsyncGenerator<StoreEntry> {
+  async purge(filter: PurgeFilter, options: PurgeOptions = {}): Promise<PurgeResult> {
+    purgeMatcher(filter); // checks it: JSON would change an invalid one
+    return this.#write(
+      options.signal,
+      (writer) => writer.purge(filter, options),
+      () => false,
+    );
+  }
+
+  async *list(options?: ListOptions): AsyncGenerator<StoreEntry> {
     const store = await this.#whenReadable();
     try {
-      yield* store.list();
+      yield* store.list(options);
     } catch (error) {
       if (errnoCode(error) === 'ERR_HOTBLOB_CLOSED' && this.#closing === undefined) throw interruptedListError(error);
       throw error;

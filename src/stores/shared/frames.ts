@@ -28,6 +28,8 @@ export const FRAME = {
   stats: 10,
   /** From the writer: it has accepted the connection. If the writer has no free descriptor, it closes a connection without it. */
   hello: 11,
+  /** From the writer: the progress of a purge, as JSON. */
+  progress: 12,
 } as const;
 
 export type FrameType = (typeof FRAME)[keyof typeof FRAME];

@@ -24,6 +24,8 @@ interface ConnectionContext {
   run<T>(task: () => Promise<T>): Promise<T>;
   /** Whether a reader may attach. */
   acceptsReaders(): boolean;
+  /** Aborted when the writer is about to close its store. Purges do not delay it. */
+  readonly ending: AbortSignal;
   onClosed(): void;
 }
 
@@ -98,10 +100,10 @@ export class ReaderConnection {
     return this.#notify(FRAME.ending, {});
   }
 
-  /** Discards the upload in progress. */
+  /** Discards the upload in progress, or stops the purge. */
   #abandon(): void {
     if (this.#gone.signal.aborted) return;
-    const message = 'the process that sent the upload has cancelled it';
+    const message = 'the process that sent the request has cancelled it';
     this.#gone.abort(new HotblobError('ERR_HOTBLOB_CLIENT_GONE', message));
     this.#body?.destroy(this.#gone.signal.reason);
   }
@@ -169,11 +171,25 @@ export class ReaderConnection {
       void this.#respond(run(async () => (await store).put(key, body, options)));
     } else if (request.kind === 'delete') {
       void this.#respond(run(async () => ({ existed: await (await store).delete(request.key) })));
+    } else if (request.kind === 'purge') {
+      void this.#respond(run(() => this.#purge(request)));
     } else if (request.kind === 'check') {
       void this.#respond(run(async () => ({ exists: (await (await store).get(request.key)) !== undefined })));
     } else {
       void this.#respond(this.#attach());
     }
+  }
+
+  async #purge({ filter, usedBefore, dryRun }: Extract<WriterRequest, { kind: 'purge' }>): Promise<object> {
+    const { store, ending } = this.#context;
+    return (await store).purge(
+      { ...filter, ...(usedBefore !== undefined && { usedBefore: new Date(usedBefore) }) },
+      {
+        dryRun,
+        signal: AbortSignal.any([this.#gone.signal, ending]),
+        onProgress: (progress) => this.#send(FRAME.progress, progress),
+      },
+    );
   }
 
   async #attach(): Promise<object> {

@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
 import type { Connect } from '../segments/writer-lock.js';
 import { writerGoneError } from './remote-error.js';
@@ -105,6 +106,11 @@ export class RemoteWriter {
       existed: boolean; // the result of a deletion
     };
     return existed;
+  }
+
+  /** @throws HotblobError `ERR_HOTBLOB_WRITER_GONE` if the writer ends before the result arrives */
+  purge(filter: PurgeFilter, options: PurgeOptions): Promise<PurgeResult> {
+    return this.#with((channel) => channel.purge(filter, options));
   }
 
   /**

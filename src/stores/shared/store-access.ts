@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream';
 import type { Artifact } from '../../contract/artifact.js';
-import type { GetOptions, PutOptions, PutResult, StoreEntry, StoreStats } from '../../contract/store.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
+import type { GetOptions, ListOptions, PutOptions, PutResult, StoreEntry, StoreStats } from '../../contract/store.js';
 import type { Connect, ConnectionListener } from '../segments/writer-lock.js';
 
 /** Store of a process that only reads. */
 export interface ReadableStore {
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
-  list(): AsyncIterable<StoreEntry>;
+  list(options?: ListOptions): AsyncIterable<StoreEntry>;
   stats(): StoreStats;
   close(): Promise<void>;
 }
@@ -15,6 +16,7 @@ export interface ReadableStore {
 export interface WritableStore extends Pick<ReadableStore, 'get'> {
   put(key: string, body: Readable, options: Partial<PutOptions>): Promise<PutResult>;
   delete(key: string): Promise<boolean>;
+  purge(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   stats(): StoreStats;
 }
 

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { PurgeFilter, PurgeOptions, PurgeProgress, PurgeResult } from '../../contract/purge.js';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { chunksOf } from '../body.js';
@@ -9,12 +10,13 @@ import { FRAME, FrameParser, sendBytes, sendMessage } from './frames.js';
 import { decodeError, writerGoneError } from './remote-error.js';
 import type { WriterRequest } from './writer-request.js';
 
-/** Maximum time in milliseconds that a failed upload waits until the writer has discarded it. */
+/** Maximum time in milliseconds that a failed upload or a purge waits until the writer has discarded or stopped it. */
 const DISCARD_TIMEOUT_MS = 5000;
 /** Time in milliseconds after which a writer that sends nothing counts as stopped. A running writer sends statistics every second. */
 export const SILENCE_MS = 10_000;
 
 interface PendingResult {
+  onProgress?: ((progress: PurgeProgress) => void) | undefined;
   resolve(result: object): void;
   reject(error: Error): void;
 }
@@ -161,6 +163,35 @@ export class WriterChannel {
     }
   }
 
+  /** Sends a purge. If it fails, the caller must destroy the connection. */
+  async purge({ usedBefore, ...filter }: PurgeFilter, options: PurgeOptions): Promise<PurgeResult> {
+    const { signal, dryRun, onProgress } = options;
+    signal?.throwIfAborted();
+    const result = this.request({ kind: 'purge', filter, usedBefore: usedBefore?.getTime(), dryRun });
+    // The writer stops the purge when the connection is half-closed.
+    const onAbort = (): void => void this.#socket.end();
+    signal?.addEventListener('abort', onAbort);
+    const failed = new Promise<never>((_resolve, reject) => {
+      if (this.#pending === undefined) return;
+      this.#pending.onProgress = (progress) => {
+        try {
+          onProgress?.(progress);
+        } catch (error) {
+          reject(error);
+        }
+      };
+    });
+    try {
+      return (await Promise.race([result, failed])) as PurgeResult; // the result of the request
+    } catch (error) {
+      this.#socket.end();
+      await Promise.race([result.catch(() => {}), delay(DISCARD_TIMEOUT_MS, undefined, { ref: false })]);
+      throw signal?.aborted ? signal.reason : error;
+    } finally {
+      signal?.removeEventListener('abort', onAbort);
+    }
+  }
+
   /** Reports reads. If the writer does not receive them, they are dropped, so that they do not take memory. */
   sendReads(keys: readonly string[]): void {
     if (!this.isClosed && !this.#socket.writableNeedDrain) sendMessage(this.#socket, FRAME.reads, keys);
@@ -172,6 +203,7 @@ export class WriterChannel {
     if (type === FRAME.hello || type === FRAME.result) this.#settle((pending) => pending.resolve(message));
     else if (type === FRAME.error) this.#settle((pending) => pending.reject(decodeError(message)));
     else if (type === FRAME.stats) this.onStats(message);
+    else if (type === FRAME.progress) this.#pending?.onProgress?.(message);
     else if (type === FRAME.release) void this.#acknowledge(message, releaseFile(String(message.path)));
     else if (type === FRAME.ending) void this.#acknowledge(message, this.onEnding());
   }

@@ -1,3 +1,4 @@
+import type { ArtifactFilter } from '../../contract/purge.js';
 import type { PutOptions } from '../../contract/store.js';
 
 /** Request of a reader. */
@@ -6,6 +7,13 @@ export type WriterRequest =
   | { readonly kind: 'delete'; readonly key: string }
   /** Looks up an artifact that the reader has found to be corrupt. If it is, the store of the writer removes it. */
   | { readonly kind: 'check'; readonly key: string }
+  | {
+      readonly kind: 'purge';
+      readonly filter: ArtifactFilter;
+      /** Time in milliseconds since 1970. */
+      readonly usedBefore?: number | undefined;
+      readonly dryRun?: boolean | undefined;
+    }
   | {
       readonly kind: 'put';
       readonly key: string;

@@ -31,6 +31,8 @@ export class Writer implements FileHolder {
   readonly #connections = new Set<ReaderConnection>();
   readonly #running = new Set<Promise<unknown>>();
   readonly #timer: NodeJS.Timeout;
+  /** Aborted when the process stops being the writer. */
+  readonly #ending = new AbortController();
   #isDraining = false;
   #isClosing = false;
 
@@ -58,6 +60,7 @@ export class Writer implements FileHolder {
       store: this.#store,
       run: (task) => this.#run(task),
       acceptsReaders: () => !this.#isDraining,
+      ending: this.#ending.signal,
       onClosed: () => this.#connections.delete(connection),
     });
     this.#connections.add(connection);
@@ -72,9 +75,10 @@ export class Writer implements FileHolder {
   /**
    * Waits for the requests in flight, and ends the role of this process as the writer. While slow uploads complete, the process
    * accepts further requests, because there is no other writer. Then it asks the other processes to send no more, and cancels what
-   * is still in flight after `finishMs`.
+   * is still in flight after `finishMs`. Purges are stopped at once.
    */
   async drain({ acceptMs, finishMs }: DrainLimits = DRAIN_LIMITS): Promise<void> {
+    this.#ending.abort(writerGoneError());
     await this.#completeSlow(acceptMs);
     this.#isDraining = true;
     const finished = new AbortController();

@@ -1,9 +1,11 @@
 import type { Readable } from 'node:stream';
 import type { Artifact } from '../../contract/artifact.js';
 import { errnoCode, HotblobError } from '../../contract/errors.js';
+import type { PurgeFilter, PurgeOptions, PurgeResult } from '../../contract/purge.js';
 import {
   assertKey,
   type GetOptions,
+  type ListOptions,
   type PutOptions,
   type PutResult,
   type Store,
@@ -21,6 +23,7 @@ import { FilePresence } from './file-presence.js';
 import { Flight, type FlightOptions } from './flight.js';
 import { Misses } from './misses.js';
 import { type TieredSettings, type TieredStoreOptions, tieredSettingsOf } from './options.js';
+import { purgeBoth } from './purge.js';
 import { Remote } from './remote.js';
 import { Replication } from './replication.js';
 import { ReplicationQueue } from './replication-queue.js';
@@ -53,7 +56,12 @@ export interface TieredStore extends Store {
   get(key: string, options?: Partial<GetOptions>): Artifact | undefined | Promise<Artifact | undefined>;
   put(key: string, body: Readable, options?: Partial<PutOptions>): Promise<PutResult>;
   /** Lists the artifacts of the local store. The method is absent if the local store has no `list`. */
-  list?(): AsyncIterable<StoreEntry>;
+  list?(options?: ListOptions): AsyncIterable<StoreEntry>;
+  /**
+   * Deletes the artifacts that match from the local store, and from the remote store if it has `purge`. The result is the sum for
+   * both. The method is absent if the local store has no `purge`.
+   */
+  purge?(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /**
    * Aborts the requests to the remote store that are in flight. Does not close the two stores; their owner must do
    * this.
@@ -94,7 +102,8 @@ export async function tieredStore(options: TieredStoreOptions): Promise<TieredSt
 
 class LocalAndRemoteStore implements TieredStore {
   delete?: (key: string) => Promise<boolean>;
-  list?: () => AsyncIterable<StoreEntry>;
+  list?: (options?: ListOptions) => AsyncIterable<StoreEntry>;
+  purge?: (filter: PurgeFilter, options?: PurgeOptions) => Promise<PurgeResult>;
   readonly #local: TieredSettings['local'];
   readonly #remote: Remote;
   readonly #misses: Misses;
@@ -123,8 +132,14 @@ class LocalAndRemoteStore implements TieredStore {
     const disk = new SpoolBudget(maxSpoolBytes);
     this.#flightOptions = { local, remote: this.#remote, lookupTimeoutMs, spoolDir, memory, disk };
     if (local.delete !== undefined) this.delete = (key) => this.#delete(key);
-    const { list } = local;
-    if (list !== undefined) this.list = () => list.call(local);
+    const { list, purge } = local;
+    if (list !== undefined) this.list = (options) => list.call(local, options);
+    if (purge !== undefined) {
+      this.purge = async (filter, options = {}) => {
+        this.#assertOpen();
+        return purgeBoth(remote, { purge: purge.bind(local) }, filter, options).finally(() => this.#presence.clear());
+      };
+    }
   }
 
   // This method is not async, so that a synchronous hit of the local store stays synchronous.

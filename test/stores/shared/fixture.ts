@@ -45,7 +45,7 @@ export async function pair(
   readonly connect: () => Promise<Socket>;
 }> {
   const dir = await temporaryDirectory(t);
-  const rest = { get: notExpected, put: notExpected, delete: notExpected, stats: () => ({}) };
+  const rest = { get: notExpected, put: notExpected, delete: notExpected, purge: notExpected, stats: () => ({}) };
   const writer = new Writer(store instanceof Promise ? store : Promise.resolve({ ...rest, ...store }), dir);
   const sockets: Socket[] = [];
   const server = createServer({ allowHalfOpen: true }, (socket) => {

@@ -94,6 +94,7 @@ test('reads that the store cannot record, because it is closed, do not end the p
     get: () => undefined,
     put: async () => ({ created: true }),
     delete: async () => true,
+    purge: async () => ({ artifacts: 0, bytes: 0 }),
     stats: () => ({}),
     [RECORD_READ]() {
       throw new Error('closed');
