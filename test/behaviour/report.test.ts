@@ -48,7 +48,17 @@ for (const kind of ['http', 'h2c', 'h2-compat', 'koa-http', 'express-https'] sat
       await ask(method, `/cache/${key}`, method === 'PUT' ? { body: BYTES } : {});
       const { milliseconds, lookupMilliseconds, firstByteMilliseconds, exchange, sender, ...rest } = await published;
       const outcome = { status, failure: undefined, complete: true, error: undefined };
-      const expected = { method, protocol: 'plain', operation, key, scope: 'default', subject: undefined, ...outcome };
+      const expected = {
+        method,
+        protocol: 'plain',
+        namespace: undefined,
+        receivedBytes: method === 'PUT' ? BYTES.byteLength : 0,
+        operation,
+        key,
+        scope: 'default',
+        subject: undefined,
+        ...outcome,
+      };
       t.deepEqual(rest, { ...expected, bytes: { ...NOTHING, ...bytes } });
       t.is(exchange.headers.host ?? exchange.headers[':authority'], `127.0.0.1:${server.port}`);
       t.is(sender, handler);

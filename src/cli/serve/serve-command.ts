@@ -54,6 +54,12 @@ Options:
                        a load balancer in front of the server (default: 75 for HTTP/1.1, 300 for HTTP/2)
   --shutdown-timeout SECONDS
                        Time for requests in flight to complete after SIGINT or SIGTERM (default: 30)
+  --access-log FILE    Write a line about each request to FILE; - means stdout (default: none)
+  --access-log-format FORMAT
+                       json or combined (default: json)
+  --trust-proxy ADDRESS
+                       Take the address of the client from Forwarded or X-Forwarded-For of this proxy: an IP
+                       address, a network such as 10.0.0.0/8, or loopback; repeatable (default: none)
   --tls-cert FILE      Certificate chain in PEM format: serves HTTPS; requires --tls-key
   --tls-key FILE       Private key in PEM format; requires --tls-cert
   --tls-client-ca FILE Authorities in PEM format that issue certificates of clients, for rules of --oidc;
@@ -135,6 +141,8 @@ async function runServer(start: (log: EventLog) => Promise<RunningServer>): Prom
     if (isTerminalClosed()) stop();
     else void server?.reload();
   });
+  // Otherwise, Node would open a port for a debugger. The access log has a listener of its own.
+  process.on('SIGUSR1', () => {});
   // A server continues if its output has no reader.
   process.stdout.removeAllListeners('error').on('error', () => {});
   const log = new EventLog(writeLine);

@@ -1,11 +1,13 @@
 import { isHostPattern } from '../../access/hosts.js';
 import { processCount } from '../../cluster/run-processes.js';
+import { ACCESS_LOG_FORMATS } from '../access-log/entry.js';
 import { type parseArguments, UsageError } from '../command.js';
 import { parseInteger, parseName, parseSize } from '../option-values.js';
 import { isLoopbackHost } from './describe-access.js';
 import type { StoreKind, UpstreamMode } from './open-store.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
 import type { ServeOptions } from './serve.js';
+import { TrustedProxies } from './trusted-proxies.js';
 
 /** Options of `hotblob serve`, for `parseArguments`. */
 export const SERVE_OPTIONS = {
@@ -34,6 +36,9 @@ export const SERVE_OPTIONS = {
   'max-connections': { type: 'string' },
   'keep-alive-timeout': { type: 'string' },
   'shutdown-timeout': { type: 'string' },
+  'access-log': { type: 'string' },
+  'access-log-format': { type: 'string' },
+  'trust-proxy': { type: 'string', multiple: true },
   'tls-cert': { type: 'string' },
   'tls-key': { type: 'string' },
   'tls-client-ca': { type: 'string' },
@@ -82,6 +87,8 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     keepAliveTimeoutMs: parseSeconds('--keep-alive-timeout', values['keep-alive-timeout'], 1),
     shutdownTimeoutMs: parseSeconds('--shutdown-timeout', values['shutdown-timeout'], 0),
     upstream: parseUpstream(values, host, port, processes),
+    accessLog: parseAccessLog(values),
+    trustedProxies: values['trust-proxy'] && new TrustedProxies(values['trust-proxy']),
     tls: parseTls(values),
   };
 }
@@ -178,6 +185,14 @@ function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allow
   const invalid = names?.find((name) => !isHostPattern(name));
   if (invalid === undefined) return names;
   throw new UsageError(`--allow-host: expected a host name without scheme and port, received '${invalid}'`);
+}
+
+function parseAccessLog({ 'access-log': path, 'access-log-format': format }: Values): ServeOptions['accessLog'] {
+  if (path !== undefined) {
+    return { path, format: parseName('--access-log-format', format ?? 'json', 'format', ACCESS_LOG_FORMATS) };
+  }
+  if (format !== undefined) throw new UsageError('--access-log-format requires --access-log');
+  return undefined;
 }
 
 function parseTls({ 'tls-cert': cert, 'tls-key': key, 'tls-client-ca': clientCa }: Values): ServeOptions['tls'] {

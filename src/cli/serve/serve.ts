@@ -9,6 +9,9 @@ import { createHandler, type ExchangeHandler, type Handler } from '../../handler
 import { systemMemoryPressure } from '../../memory/pressure.js';
 import type { CacheServer } from '../../server/cache-server.js';
 import { createServer } from '../../server/server.js';
+import { AccessLog } from '../access-log/access-log.js';
+import type { AccessLogFormat } from '../access-log/entry.js';
+import { LineFile } from '../access-log/line-file.js';
 import type { Certificate, CertificatePaths } from './certificate.js';
 import { CertificateFiles } from './certificate-files.js';
 import { describeAccess } from './describe-access.js';
@@ -21,6 +24,7 @@ import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { startWarnings } from './start-warnings.js';
 import { createStatusPages, isOperatorPath, OPERATOR_PATH } from './status-pages.js';
 import { createStoreProbe } from './store-probe.js';
+import type { TrustedProxies } from './trusted-proxies.js';
 
 /** Options of {@link serve}. */
 export interface ServeOptions extends ServedStoreOptions {
@@ -47,6 +51,10 @@ export interface ServeOptions extends ServedStoreOptions {
   readonly access: AccessFiles | undefined;
   /** Host names that requests may be for, in addition to those of the loopback interface. Default: see `HandlerOptions`. */
   readonly allowedHosts?: readonly string[] | undefined;
+  /** File for a line about each request; `-` for stdout. Default: none. */
+  readonly accessLog?: { readonly path: string; readonly format: AccessLogFormat } | undefined;
+  /** Proxies whose `Forwarded` and `X-Forwarded-For` name the client. Default: none. */
+  readonly trustedProxies?: TrustedProxies | undefined;
   /** Files of the certificate chain and the private key. `undefined`: no TLS. */
   readonly tls: CertificatePaths | undefined;
 }
@@ -109,7 +117,9 @@ export async function serve(
     handle: (exchange) =>
       exchange.url === '/' || isOperatorPath(exchange.url) ? handleOperatorRequest(exchange) : handler.handle(exchange),
   };
-  const server = createServer(root, {
+  const log = options.accessLog && (await openAccessLog(root, options.accessLog));
+  const logged = log?.handler ?? root;
+  const server = createServer(options.trustedProxies?.wrap(logged) ?? logged, {
     memory,
     tls: certificate && tlsOptions(certificate),
     maxConnections: connectionShare(options.maxConnections, self),
@@ -165,6 +175,23 @@ export async function serve(
       await server.close({ timeoutMs: options.shutdownTimeoutMs, stopListening: reason === 'replaced' });
       handler.close();
       await store.close();
+      await log?.close();
+    },
+  };
+}
+
+/** Opens the access log of a handler. On SIGUSR1, the file is opened again. */
+async function openAccessLog(root: ExchangeHandler, { path, format }: NonNullable<ServeOptions['accessLog']>) {
+  const file = await LineFile.open(path);
+  const handler = new AccessLog(root, file, format);
+  const reopen = (): void => file.reopen();
+  process.on('SIGUSR1', reopen);
+  return {
+    handler,
+    close: async (): Promise<void> => {
+      process.off('SIGUSR1', reopen);
+      handler.close();
+      await file.close();
     },
   };
 }
