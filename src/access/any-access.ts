@@ -2,12 +2,12 @@ import { isPromise } from '../util/is-promise.js';
 import { type AccessLevel, includes } from './grant.js';
 import { assertHiddenOptions, hiddenOption } from './hidden-options.js';
 import type { AccessDecision, AccessPolicy, AccessRequest } from './policy.js';
-import { ANONYMOUS } from './token-syntax.js';
+import { ANONYMOUS, OPERATOR_PROTOCOL } from './token-syntax.js';
 
 /** Options of {@link anyAccess}. */
 export interface AnyAccessOptions {
   /**
-   * Minimum access level of every client, whether or not a policy knows it. Set it here instead of in the combined policies:
+   * Minimum access level of every client, whether or not a policy knows it. Not for the operators' pages. Set it here instead of in the combined policies:
    * a policy that grants access to unknown clients would decide for all of them. Default: `'none'`.
    */
   readonly anonymous?: AccessLevel | undefined;
@@ -54,7 +54,13 @@ function grantsAccess(decision: AccessDecision): boolean {
  * Returns the decision, or the anonymous level if only that permits the operation. The two are never mixed: a client that may only
  * read the scope of its grant must not write to that scope because every client may write to the default scope.
  */
-function atLeast(anonymous: AccessLevel, decision: AccessDecision, { operation }: AccessRequest): AccessDecision {
+function atLeast(
+  anonymous: AccessLevel,
+  decision: AccessDecision,
+  { operation, protocol }: AccessRequest,
+): AccessDecision {
+  // The operators' pages show the artifacts of all scopes, and any of the policies can know scopes.
+  if (protocol === OPERATOR_PROTOCOL) return decision;
   if (!grantsAccess(decision)) return anonymous;
   const level = typeof decision === 'object' ? decision.level : decision;
   return operation !== 'read' && level === 'read' && includes(anonymous, 'write') ? anonymous : decision;

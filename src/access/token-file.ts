@@ -8,7 +8,7 @@ import type { AccessDecision, AccessPolicy, AccessRequest } from './policy.js';
 import { DEFAULT_MAX_STALE_MS, PolicyFile } from './policy-file.js';
 import { parseTokenLines, splitCompleteLines, type TokenLine } from './token-lines.js';
 import { MIN_TOKEN_LENGTH, TokenSet } from './token-set.js';
-import { ANONYMOUS, OWN_PROTOCOLS } from './token-syntax.js';
+import { ANONYMOUS, OPERATOR_PROTOCOL, OWN_PROTOCOLS } from './token-syntax.js';
 import { warnWith } from './warnings.js';
 
 /** Options of {@link tokenFile}. */
@@ -99,6 +99,8 @@ class TokenFile {
   /** Token set without tokens: every client is anonymous. */
   readonly #noTokens: TokenSet;
   readonly #warn: (line: string) => void;
+  /** Whether the file has ever had a token with scopes. */
+  #hasScopes = false;
 
   constructor(path: string, options: TokenFileOptions, now: () => number) {
     this.#path = path;
@@ -117,9 +119,16 @@ class TokenFile {
 
   decide(request: AccessRequest): AccessDecision | Promise<AccessDecision> {
     // A request without a token causes no I/O.
-    if (request.credentials === undefined) return this.#noTokens.decide(request);
+    if (request.credentials === undefined) return this.#decideBy(this.#noTokens, request);
     const check = this.#file.check();
-    return check === undefined ? this.#file.value.decide(request) : check.then(() => this.#file.value.decide(request));
+    if (check === undefined) return this.#decideBy(this.#file.value, request);
+    return check.then(() => this.#decideBy(this.#file.value, request));
+  }
+
+  #decideBy(tokens: TokenSet, request: AccessRequest): AccessDecision {
+    // As in a set with such a token: these pages show the artifacts of all scopes.
+    if (this.#hasScopes && tokens === this.#noTokens && request.protocol === OPERATOR_PROTOCOL) return 'none';
+    return tokens.decide(request);
   }
 
   load(): Promise<void> {
@@ -137,6 +146,7 @@ class TokenFile {
       lines.map(({ entry }) => entry),
       this.#options.anonymous,
     );
+    this.#hasScopes ||= tokens.hasScopes;
     logAccess('%s: loaded %d tokens', this.#path, tokens.size);
     if (incompleteLine !== undefined) {
       this.#warn(`${this.#path}:${incompleteLine}: the last line is not used, because it does not end with a newline`);

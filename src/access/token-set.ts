@@ -50,8 +50,8 @@ interface StoredToken {
 export class TokenSet {
   readonly #tokens: readonly StoredToken[];
   readonly #anonymous: AccessLevel;
-  /** Access of clients without a token to the operators' pages, which show the artifacts of all scopes. */
-  readonly #anonymousOperator: AccessLevel;
+  /** Whether a token is restricted to scopes. The operators' pages, which show all of them, are then not for anonymous clients. */
+  readonly hasScopes: boolean;
 
   /**
    * @param tokens a token that occurs several times has the access of all its entries
@@ -70,8 +70,7 @@ export class TokenSet {
       else existing.entries.push(entry);
     }
     this.#tokens = [...stored.values()];
-    const hasScopes = this.#tokens.some(({ entries }) => entries.some(({ grant }) => !grant.isUnscoped));
-    this.#anonymousOperator = hasScopes ? 'none' : anonymous;
+    this.hasScopes = this.#tokens.some(({ entries }) => entries.some(({ grant }) => !grant.isUnscoped));
   }
 
   /** Number of different tokens. */
@@ -84,7 +83,7 @@ export class TokenSet {
    * level, or the level of anonymous clients if that is higher.
    */
   decide({ credentials, protocol, namespace }: TokenRequest): AccessLevel | CheckedGrant {
-    const anonymous = protocol === OPERATOR_PROTOCOL ? this.#anonymousOperator : this.#anonymous;
+    const anonymous = this.hasScopes && protocol === OPERATOR_PROTOCOL ? 'none' : this.#anonymous;
     if (credentials === undefined) return anonymous;
     const digest = digestOf(credentials.token);
     let best: CheckedGrant | undefined;

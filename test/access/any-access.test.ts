@@ -49,6 +49,15 @@ for (const isAsync of [false, true]) {
   });
 }
 
+test("anonymous is not valid for the operators' pages, because a policy may know scopes", async (t) => {
+  const policy = anyAccess([policyFor('a', 'read'), policyFor('b', 'none', true)], { anonymous: 'read' });
+  const pages = { protocol: 'hotblob' };
+  t.is(await policy(requestWith('a', pages)), 'read');
+  t.is(await policy(requestWith('b', pages)), 'none');
+  t.is(await policy(requestWith('unknown', pages)), 'none');
+  t.is(await policy(requestWith('unknown')), 'read');
+});
+
 test('a grant of the level none does not decide', (t) => {
   const policy = anyAccess([policyFor('a', { level: 'none', scope: 'a' }), policyFor('a', 'read')]);
   t.is(policy(requestWith('a')), 'read');

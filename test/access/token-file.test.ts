@@ -57,6 +57,23 @@ async function settle(site: Site): Promise<void> {
   await site.levels();
 }
 
+test("anonymous is not valid for the operators' pages once a token has scopes, also after the file has expired", async (t) => {
+  const site = await Site.open(t, `read ${OLD}\n`, { anonymous: 'read', maxStaleMs: 0 });
+  const levels = async () => {
+    site.advance(1000);
+    const decisions = [];
+    for (const token of ['unknown-0123456789', undefined]) {
+      decisions.push(await site.policy(accessRequest(token, 'hotblob')), await site.policy(accessRequest(token)));
+    }
+    return decisions;
+  };
+  t.deepEqual(await levels(), ['read', 'read', 'read', 'read']);
+  site.replace(`read ${OLD}\nwrite ${NEW} scope=pr\n`);
+  t.deepEqual(await levels(), ['none', 'read', 'none', 'read']);
+  site.replace('not a token\n');
+  t.deepEqual(await levels(), ['none', 'read', 'none', 'read']);
+});
+
 test('applies the levels, protocols and namespaces of the file', async (t) => {
   const { policy } = await Site.open(t, `read ${OLD}\nwrite ${NEW} protocols=nx,bazel namespaces=web\n`);
   t.is(await policy(accessRequest(OLD, 'gradle')), 'read');
