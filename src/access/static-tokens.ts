@@ -34,6 +34,9 @@ export function staticTokens(tokens: readonly AccessToken[], options: StaticToke
 }
 
 function assertToken(optionName: string, entry: AccessToken, protocols: readonly string[] | undefined): void {
+  if (typeof entry !== 'object' || entry === null) {
+    throw hiddenOption(optionName, "an object such as { token, level: 'read' }", entry);
+  }
   assertHiddenOptions(optionName, entry, CHECKS);
   for (const name of ['token', 'level'] as const) {
     if (entry[name] === undefined) throw hiddenOption(`${optionName}.${name}`, CHECKS[name].expected, undefined);

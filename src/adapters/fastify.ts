@@ -89,6 +89,7 @@ export async function fastifyPlugin(instance: FastifyInstance, options: FastifyP
   if (options === undefined)
     throw invalidOption('options', 'app.register(fastifyPlugin, { handler })', 'a direct call');
   const { handler } = options;
+  if (handler === undefined) throw invalidOption('options', 'app.register(fastifyPlugin, { handler })', 'no handler');
   assertHandler(handler);
   for (const method of WEBDAV_METHODS) {
     if (!instance.supportedMethods.includes(method)) instance.addHttpMethod(method, { hasBody: true });

@@ -105,6 +105,23 @@ export function assertOptions<T extends object>(options: T, checks: Readonly<Rec
   }
 }
 
+const METHODS = ['get', 'handle', 'stats'] as const;
+
+/**
+ * Asserts that a store or a handler was not passed in place of the options that contain it. Its methods are no properties of its
+ * own, so it would look like options without any member.
+ *
+ * @param example options as they should be, such as `{ store }`
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ */
+export function assertNoInstance(options: object, example: string): void {
+  if (!OBJECT.accepts(options)) throw invalidOption('options', `an object such as ${example}`, options);
+  if (Object.keys(options).length > 0) return;
+  const method = METHODS.find((name) => typeof (options as Record<string, unknown>)[name] === 'function');
+  if (method === undefined) return;
+  throw invalidOption('options', `an object such as ${example}`, `an object with the method ${method}()`);
+}
+
 /** Returns the error for an option that is not one of `known`. */
 export function unknownOption(name: string, known: readonly string[]): HotblobError {
   const message = `unknown option '${name}'; expected one of ${known.join(', ')}`;

@@ -4,7 +4,14 @@ import type { ProcessStats } from '../cluster/sum-stats.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { Store, StoreStats } from '../contract/store.js';
-import { assertOptions, invalidOption, OBJECT, type OptionCheck, STATS_SOURCE } from '../contract/validation.js';
+import {
+  assertNoInstance,
+  assertOptions,
+  invalidOption,
+  OBJECT,
+  type OptionCheck,
+  STATS_SOURCE,
+} from '../contract/validation.js';
 import type { ExchangeHandler } from '../handler/handler.js';
 import { OperatorAccess } from '../handler/operator-access.js';
 import { answerError, answerReply } from '../handler/reply.js';
@@ -89,6 +96,7 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option or an invalid value
  */
 export function createDashboard(options: DashboardOptions): Dashboard {
+  assertNoInstance(options, '{ handler }');
   assertOptions(options, CHECKS);
   if (options.handler === undefined) throw invalidOption('handler', STATS_SOURCE.expected, undefined);
   return new LiveDashboard(options);

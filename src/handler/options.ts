@@ -7,6 +7,7 @@ import { assertStore } from '../contract/assert-store.js';
 import { isFieldValue } from '../contract/header-fields.js';
 import type { Store } from '../contract/store.js';
 import {
+  assertNoInstance,
   assertOptions,
   BYTES,
   countFrom,
@@ -184,6 +185,7 @@ export function senderSettingsOf(options: SenderOptions): SenderSettings {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_STORE` if the store lacks a method
  */
 export function settingsOf(options: HandlerOptions): Settings {
+  assertNoInstance(options, '{ store }');
   assertOptions(options, CHECKS);
   assertStore('store', options.store);
   // A string would be a token, which must not get into a log.

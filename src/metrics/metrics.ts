@@ -1,7 +1,7 @@
 import type * as PromClient from 'prom-client';
 import type { ProcessStats } from '../cluster/sum-stats.js';
 import type { StoreStats } from '../contract/store.js';
-import { assertOptions, invalidOption, OBJECT, STATS_SOURCE } from '../contract/validation.js';
+import { assertNoInstance, assertOptions, invalidOption, OBJECT, STATS_SOURCE } from '../contract/validation.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
 import type { ServerStats } from '../server/stats.js';
 import { loadOptional } from '../util/load-optional.js';
@@ -44,6 +44,7 @@ const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT, processes: S
  * @throws Error of `prom-client` if the registry already contains metrics with these names
  */
 export function createMetrics(options: MetricsOptions): Metrics {
+  assertNoInstance(options, '{ handlers: { cache: handler } }');
   assertOptions(options, CHECKS);
   const { handlers = {}, servers = {}, stores = {}, processes, register = newRegistry() } = options;
   assertStatsSources('handlers', handlers);

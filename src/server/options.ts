@@ -1,4 +1,4 @@
-import type { TlsOptions } from 'node:tls';
+import type { SecureContextOptions, TlsOptions } from 'node:tls';
 import { inspect } from 'node:util';
 import { HotblobError } from '../contract/errors.js';
 import {
@@ -179,7 +179,13 @@ export interface ServerSettings {
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown name or an invalid value
  */
 export function serverSettingsOf(options: ServerOptions): ServerSettings {
+  for (const name of ['port', 'host']) {
+    if (!OBJECT.accepts(options) || !(name in options)) continue;
+    const message = `unknown option '${name}'; pass it to the method listen: server.listen({ ${name} })`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+  }
   assertOptions(options, CHECKS);
+  if (options.tls !== undefined) assertPem(options.tls);
   const { tls, handler, maxConnections, memory, ...limitOptions } = options;
   if (memory !== undefined) assertMemoryPressure(memory);
   if (handler !== undefined) assertHandler(handler);
@@ -194,6 +200,22 @@ export function serverSettingsOf(options: ServerOptions): ServerSettings {
     memory: memory ?? sharedMemoryPressure(),
     limits,
   };
+}
+
+/**
+ * Asserts that the certificate and the key are the contents of PEM files. A path is a frequent mistake, for which OpenSSL only
+ * says "no start line".
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`. Its message shows neither of them
+ */
+export function assertPem(options: SecureContextOptions): void {
+  for (const name of ['cert', 'key'] as const) {
+    const value = options[name];
+    if (typeof value !== 'string' && !(value instanceof Uint8Array)) continue;
+    if (Buffer.from(value).includes('-----BEGIN ')) continue;
+    const message = `tls.${name}: expected the contents of a PEM file, such as await readFile('${name}.pem'), received ${value.length} characters without -----BEGIN (a path?)`;
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+  }
 }
 
 function connectionLimit(requested: Limit | undefined, processes: Limit): Limit {

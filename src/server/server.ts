@@ -29,7 +29,14 @@ import { Http2Connection, type Http2Context } from './http2-connection.js';
 import { listenersOf, type RequestListener } from './listeners.js';
 import { logConnection } from './log.js';
 import { checkIntervalMs, http1Options, http2Options, tlsOptions } from './node-options.js';
-import { assertListener, type Limits, type ServerOptions, type ServerSettings, serverSettingsOf } from './options.js';
+import {
+  assertListener,
+  assertPem,
+  type Limits,
+  type ServerOptions,
+  type ServerSettings,
+  serverSettingsOf,
+} from './options.js';
 import { beginsHttp, detectProtocol, type WireProtocol, wireProtocolOf } from './preface.js';
 import { UploadBudget } from './receive-windows.js';
 import { withCertificate } from './renewed-certificate.js';
@@ -143,6 +150,7 @@ class DualProtocolServer implements CacheServer {
     if (!(this.#http1 instanceof TlsServer)) {
       throw invalidOption('tls', 'a server with the option tls for setSecureContext()', undefined);
     }
+    assertPem(options);
     const merged = withCertificate(this.#tls, options);
     createSecureContext(merged); // throws before the server has changed
     this.#http1.setSecureContext(merged);

@@ -4,6 +4,8 @@ const MAX_DISTANCE = 2;
 /** Returns the name in `names` that `name` probably stands for: an abbreviation or a misspelling of it. */
 function closestName(name: string, names: readonly string[]): string | undefined {
   const word = name.toLowerCase();
+  const spelled = names.find((each) => lettersOf(each) === lettersOf(word));
+  if (spelled !== undefined) return spelled;
   const longer = names.find((each) => word.length >= MAX_DISTANCE && (each.startsWith(word) || word.startsWith(each)));
   if (longer !== undefined) return longer;
   let closest: { readonly name: string; readonly distance: number } | undefined;
@@ -17,6 +19,11 @@ function closestName(name: string, names: readonly string[]): string | undefined
     }
   }
   return closest?.name;
+}
+
+/** Returns a name without its separators: `write-back` may be written as `writeBack`. */
+function lettersOf(name: string): string {
+  return name.replace(/[-_]/g, '');
 }
 
 /** Returns ` (did you mean NAME?)` for an error message, or the empty string if no name is similar. */

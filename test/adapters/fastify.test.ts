@@ -244,7 +244,10 @@ test('the plugin rejects options without a handler', async (t) => {
   const app = fastify();
   app.register(fastifyPlugin, { prefix: '/cache' } as never);
   const error = await t.throwsAsync(async () => app.ready(), { instanceOf: HotblobError });
-  t.regex(error?.message ?? '', /^handler: expected the result of createHandler\(\), received undefined$/);
+  t.regex(
+    error?.message ?? '',
+    /^options: expected app\.register\(fastifyPlugin, \{ handler \}\), received 'no handler'$/,
+  );
 });
 
 test('an error of the route after the headers are sent does not abort the response', async (t) => {

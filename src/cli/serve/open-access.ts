@@ -4,6 +4,7 @@ import { isLikeJwt } from '../../access/oidc/jwt.js';
 import { type OidcFilePolicy, oidcFile } from '../../access/oidc/oidc-file.js';
 import type { AccessPolicy } from '../../access/policy.js';
 import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
+import { errnoCode } from '../../contract/errors.js';
 import { messageOf } from '../../util/report-event.js';
 import { CommandError } from '../command.js';
 
@@ -71,7 +72,10 @@ async function openTokens(
   try {
     return await tokenFile(file, { anonymous, onWarning });
   } catch (error) {
-    throw new CommandError(`--tokens: ${messageOf(error)}`);
+    // A token itself is a frequent mistake.
+    const isMissing = error instanceof Error && errnoCode(error.cause) === 'ENOENT';
+    const hint = isMissing ? "; expected the path of a file with lines such as 'write TOKEN'" : '';
+    throw new CommandError(`--tokens: ${messageOf(error)}${hint}`);
   }
 }
 

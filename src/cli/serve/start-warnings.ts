@@ -31,6 +31,9 @@ export async function startWarnings(
   if (forgotten !== undefined) warnings.push(forgotten);
   const expiry = tls && certificate && expiryWarning(tls, certificate);
   if (expiry !== undefined) warnings.push(expiry);
+  if (options.upstream === undefined && process.env['HOTBLOB_UPSTREAM_TOKEN']) {
+    warnings.push('HOTBLOB_UPSTREAM_TOKEN is ignored: it is for --upstream, which is not given');
+  }
   const unused = unusedCertificatesWarning(options, oidc?.usesCertificates === true);
   if (unused !== undefined) warnings.push(unused);
   return warnings;

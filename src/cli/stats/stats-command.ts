@@ -37,7 +37,7 @@ export const statsCommand: Command = {
       json: { type: 'boolean' },
     });
     const [url, ...rest] = positionals;
-    if (url === undefined || rest.length > 0) throw new UsageError('expected one URL');
+    if (url === undefined || rest.length > 0) throw new UsageError('expected one URL, such as http://127.0.0.1:8080');
     if (values.interval !== undefined && !values.watch) throw new UsageError('--interval requires --watch');
     const intervalSeconds = parseInterval(values.interval);
     const endpoint = parseStatsUrl(url, process.env['HOTBLOB_TOKEN']);

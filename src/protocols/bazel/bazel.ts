@@ -8,6 +8,7 @@ import {
   type Protocol,
   type ProtocolArtifacts,
   type ProtocolRequest,
+  type Reply,
   type UploadDigest,
 } from '../protocol.js';
 import { hasBlobs } from './has-blobs.js';
@@ -64,9 +65,28 @@ export function bazel(options: BazelOptions = {}): Protocol {
   const { path = '/bazel', checkActionResults = true } = options;
   return {
     name: 'bazel',
-    route: (request) => route(request, pathBelow(request.path, path), path !== '', checkActionResults),
+    route: (request) =>
+      routeGrpc(request) ?? route(request, pathBelow(request.path, path), path !== '', checkActionResults),
     failureStatus: FAILED_READ_IS_MISS,
   };
+}
+
+/** Paths of the gRPC services that Bazel uses with `--remote_cache=grpc://`. */
+const GRPC_PATH = /^\/(?:build\.bazel\.|google\.bytestream\.)/;
+/** Status UNIMPLEMENTED of gRPC. Bazel prints the message. */
+const NO_GRPC: Reply = {
+  status: 200,
+  headers: {
+    'content-type': 'application/grpc',
+    'grpc-status': '12',
+    'grpc-message': 'hotblob does not speak gRPC: use --remote_cache=http://HOST:PORT/bazel (TLS: https://)',
+  },
+};
+
+/** Answers a client that speaks gRPC. */
+function routeGrpc({ method, path, headers }: ProtocolRequest): Operation | undefined {
+  const isGrpc = method === 'POST' && headers['content-type']?.startsWith('application/grpc') && GRPC_PATH.test(path);
+  return isGrpc ? { kind: 'answer', needs: 'none', answer: () => NO_GRPC } : undefined;
 }
 
 /** @param isExclusive whether all paths below the prefix belong to this protocol; an invalid path is then an error */

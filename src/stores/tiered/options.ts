@@ -2,6 +2,7 @@ import { tmpdir } from 'node:os';
 import { assertStore } from '../../contract/assert-store.js';
 import type { Store } from '../../contract/store.js';
 import {
+  assertNoInstance,
   assertOptions,
   BYTES,
   countFrom,
@@ -101,6 +102,7 @@ export type WritableStore = Store & Pick<Required<Store>, 'put'>;
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`, `ERR_HOTBLOB_INVALID_STORE`
  */
 export function tieredSettingsOf(options: TieredStoreOptions): TieredSettings {
+  assertNoInstance(options, '{ local, remote }');
   assertOptions(options, CHECKS);
   const { local, remote, writes, queueDir, spoolDir, ...given } = options;
   assertStore('local', local, ['get', 'put']);
