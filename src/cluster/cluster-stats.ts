@@ -2,6 +2,7 @@ import type { Store, StoreStats } from '../contract/store.js';
 import { assertOptions, OBJECT } from '../contract/validation.js';
 import type { Handler } from '../handler/handler.js';
 import type { HandlerStats, StatsSource } from '../handler/stats.js';
+import type { HistorySource } from '../history/history.js';
 import type { CacheServer } from '../server/cache-server.js';
 import type { ServerStats } from '../server/stats.js';
 import { definedOnly } from '../util/defined-only.js';
@@ -47,6 +48,20 @@ export interface ProcessesSource extends StatsSource<readonly ProcessStats[]> {
   stats(): Promise<readonly ProcessStats[]>;
   /** Resolves to all statistics. If the parent does not answer, they are old or those of this process alone, and `note` says so. */
   totals(): Promise<ClusterTotals>;
+  /**
+   * Returns the history of some of the sources, which the parent records from the first call on. Returns `undefined` without
+   * `runProcesses`, and for other sources. The dashboard calls it.
+   *
+   * @param origins handler, server and store of this process
+   */
+  history(origins: HistoryOrigins): HistorySource | undefined;
+}
+
+/** Objects whose statistics a history contains. */
+export interface HistoryOrigins {
+  readonly handler: object;
+  readonly server?: object | undefined;
+  readonly store?: object | undefined;
 }
 
 const CHECKS = { handlers: OBJECT, servers: OBJECT, stores: OBJECT };
@@ -93,8 +108,17 @@ export function clusterStats<
     processes: {
       stats: async () => (await reporter.currentTotals()).processes,
       totals: () => reporter.totals(),
+      history(origins) {
+        const handler = nameOf(handlers, origins.handler);
+        const names = { handler, server: nameOf(servers, origins.server), store: nameOf(stores, origins.store) };
+        return handler === undefined ? undefined : reporter.history({ ...names, handler });
+      },
     },
   };
+}
+
+function nameOf(named: Readonly<Record<string, object>>, origin: object | undefined): string | undefined {
+  return Object.keys(named).find((name) => named[name] === origin);
 }
 
 /**

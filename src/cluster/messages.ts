@@ -1,7 +1,12 @@
+import type { HistoryWindow } from '../history/history.js';
+import type { HistoryNames } from './history-names.js';
 import type { ClusterTotals, Snapshot } from './sum-stats.js';
 
 /** Message between the parent and a process. `hotblob` distinguishes it from messages of the application. */
 export type Envelope<Message> = { readonly hotblob: Message };
+
+/** Message of a process to the parent about statistics. */
+export type StatsMessage = Extract<FromProcess, { readonly type: 'stats' | 'totals' | 'history' }>;
 
 /** Message of a process to the parent. */
 export type FromProcess =
@@ -20,6 +25,8 @@ export type FromProcess =
   | { readonly type: 'stats'; readonly id: number | undefined; readonly snapshot: Snapshot }
   /** Asks for the statistics of all processes. The answer is `totals`. */
   | { readonly type: 'totals'; readonly id: number; readonly snapshot: Snapshot }
+  /** Asks for the last seconds of the history of sources, or, with 0, only to start recording it. The answer is `history`. */
+  | { readonly type: 'history'; readonly id: number; readonly names: HistoryNames; readonly seconds: number }
   /** Message of the application for its own code in the parent. */
   | { readonly type: 'notice'; readonly data: unknown };
 
@@ -35,7 +42,9 @@ export type ToProcess =
   | { readonly type: 'ping' }
   /** Asks for `stats`. */
   | { readonly type: 'stats'; readonly id: number }
-  | { readonly type: 'totals'; readonly id: number; readonly totals: ClusterTotals };
+  | { readonly type: 'totals'; readonly id: number; readonly totals: ClusterTotals }
+  /** Answer to `history`; undefined if there are too many histories. */
+  | { readonly type: 'history'; readonly id: number; readonly history: HistoryWindow | undefined };
 
 /** Reason why a process ends. `shutdown`: all processes end. `replaced`: another process has taken its place. */
 export type CloseReason = 'shutdown' | 'replaced';

@@ -1,10 +1,12 @@
 import { once } from 'node:events';
 import type { ListenOptions } from 'node:net';
+import type { HistoryWindow } from '../history/history.js';
+import type { HistoryNames } from './history-names.js';
 import { type FromProcess, isError, type PortAddress, restoreError, type ToProcess, unwrap } from './messages.js';
 import type { ClusterTotals, Snapshot } from './sum-stats.js';
 
-/** Maximum time in milliseconds to wait for the statistics of all processes. */
-const TOTALS_MS = 2000;
+/** Maximum time in milliseconds to wait for statistics. */
+const ANSWER_MS = 2000;
 
 /** Connection of a process to its parent. */
 export class ParentLink {
@@ -21,7 +23,8 @@ export class ParentLink {
       const message = unwrap<ToProcess>(value);
       if (message === undefined) return;
       if (message.type === 'start' || message.type === 'count') this.processes = message.processes;
-      const waiting = message.type === 'port' || message.type === 'totals' ? this.#waiting.get(message.id) : undefined;
+      const isAnswer = message.type === 'port' || message.type === 'totals' || message.type === 'history';
+      const waiting = isAnswer ? this.#waiting.get(message.id) : undefined;
       if (waiting === undefined) onMessage(message);
       else waiting(message, handle);
     });
@@ -72,16 +75,29 @@ export class ParentLink {
 
   /** Resolves to the statistics of all processes, or to `undefined` if the parent does not answer within two seconds. */
   async totals(snapshot: Snapshot): Promise<ClusterTotals | undefined> {
+    const answer = await this.#ask((id) => ({ type: 'totals', id, snapshot }));
+    return answer?.type === 'totals' ? answer.totals : undefined;
+  }
+
+  /** Resolves to a history that the parent keeps, or to `undefined` if the parent does not answer within two seconds. */
+  async history(names: HistoryNames, seconds: number): Promise<HistoryWindow | undefined> {
+    const answer = await this.#ask((id) => ({ type: 'history', id, names, seconds }));
+    return answer?.type === 'history' ? answer.history : undefined;
+  }
+
+  async #ask(question: (id: number) => FromProcess): Promise<ToProcess | undefined> {
     const id = ++this.#lastId;
-    const signal = AbortSignal.timeout(TOTALS_MS);
-    const answer = new Promise<ClusterTotals | undefined>((resolve) => {
-      this.#waiting.set(id, (message) => resolve(message.type === 'totals' ? message.totals : undefined));
+    const signal = AbortSignal.timeout(ANSWER_MS);
+    const answer = new Promise<ToProcess | undefined>((resolve) => {
+      this.#waiting.set(id, resolve);
       void once(signal, 'abort').then(() => resolve(undefined));
     });
-    void this.send({ type: 'totals', id, snapshot });
-    const totals = await answer;
-    this.#waiting.delete(id);
-    return totals;
+    void this.send(question(id));
+    try {
+      return await answer;
+    } finally {
+      this.#waiting.delete(id);
+    }
   }
 }
 

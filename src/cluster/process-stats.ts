@@ -19,6 +19,12 @@ export class ProcessMeter {
     this.#histogram.reset();
   }
 
+  /** Ends the measurement. */
+  close(): void {
+    this.#histogram?.disable();
+    this.#histogram = undefined;
+  }
+
   stats({ handlers, servers }: NamedStats): ProcessStats {
     const { rss, heapUsed } = process.memoryUsage();
     const { user, system } = process.cpuUsage();

@@ -1,5 +1,7 @@
 import { HotblobError } from '../contract/errors.js';
+import type { HistorySource } from '../history/history.js';
 import { messageOf, reportEvent } from '../util/report-event.js';
+import type { HistoryNames } from './history-names.js';
 import type { ParentLink } from './parent-link.js';
 import { ProcessMeter } from './process-stats.js';
 import { type ClusterTotals, type NamedStats, type Snapshot, sumStats } from './sum-stats.js';
@@ -64,6 +66,14 @@ export class StatsReporter {
     const totals = await this.#answer();
     if (totals === undefined) throw new HotblobError('ERR_HOTBLOB_OVERLOADED', NO_ANSWER);
     return totals;
+  }
+
+  /** Returns the history that the parent keeps of sources, from now on. Returns `undefined` if there is only this process. */
+  history(names: HistoryNames): HistorySource | undefined {
+    const link = this.#link;
+    if (link === undefined) return undefined;
+    void link.history(names, 0); // starts recording
+    return { read: (seconds) => link.history(names, seconds) };
   }
 
   /** Resolves to the answer of the parent, if there is one. Callers that ask at the same time share it. */

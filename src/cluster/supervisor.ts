@@ -155,15 +155,10 @@ export class Supervisor {
         void this.#replaceLeaving(child);
         break;
       case 'stats':
-        this.#stats.receive(child, message.snapshot, message.id);
+      case 'totals':
+      case 'history':
+        this.#stats.receive(child, message, this.#children);
         break;
-      case 'totals': {
-        const { id, snapshot } = message;
-        this.#stats.receive(child, snapshot);
-        const totals = this.#stats.totals(child, this.#children);
-        void totals.then((sums) => child.send({ type: 'totals', id, totals: sums }));
-        break;
-      }
       case 'notice':
         this.#options.onNotice(message.data, child.pid);
         break;

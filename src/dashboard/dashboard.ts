@@ -1,6 +1,5 @@
 import { ALLOWED_HOSTS } from '../access/hosts.js';
 import type { AccessPolicy } from '../access/policy.js';
-import type { ProcessStats } from '../cluster/sum-stats.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
 import type { Store, StoreStats } from '../contract/store.js';
@@ -22,6 +21,7 @@ import { LATENCY_BOUNDS_SECONDS } from '../util/histogram.js';
 import { loadAsset } from './assets.js';
 import { Downloads } from './downloads.js';
 import { Residency } from './residency.js';
+import { type ProcessStatsSource, Statistics } from './statistics.js';
 import { Viewers } from './viewers.js';
 
 /** Options of {@link createDashboard}. */
@@ -34,8 +34,13 @@ export interface DashboardOptions {
    * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`. Default: none.
    */
   readonly store?: (Pick<Store, 'list'> & Partial<StatsSource<StoreStats>>) | undefined;
-  /** Measurements of each process: the member `processes` of `clusterStats()`. Default: none. */
-  readonly processes?: StatsSource<readonly ProcessStats[]> | undefined;
+  /** Measurements of each process: the member `processes` of `clusterStats()`. Default: those of this process. */
+  readonly processes?: ProcessStatsSource | undefined;
+  /**
+   * Facts about the server that the page shows in its header, by name, such as `{ version: '1.0', store: 'segments' }`. Every client with
+   * read access sees them. Default: none.
+   */
+  readonly about?: Readonly<Record<string, string>> | undefined;
   /**
    * Access policy. The dashboard calls it with the protocol `hotblob` and requires read access. A browser asks the user
    * for a user name and a password; the password is the token. Default: no authentication.
@@ -58,7 +63,10 @@ export interface DashboardOptions {
  * whose path is not below `path`.
  */
 export interface Dashboard extends ExchangeHandler {
-  /** Ends the event streams of open pages. Call it before `close` of the server, which waits for these streams. */
+  /**
+   * Ends the event streams of open pages, and the recording of the history. Call it before `close` of the server, which waits for these
+   * streams.
+   */
   close(): void;
 }
 
@@ -81,6 +89,7 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
   server: STATS_SOURCE,
   store: OBJECT,
   processes: STATS_SOURCE,
+  about: OBJECT,
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   allowedHosts: ALLOWED_HOSTS,
   path: {
@@ -90,8 +99,9 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
 };
 
 /**
- * Creates a web page with live statistics: throughput by source, latency, hit rate, memory pressure, and a map of the
- * artifacts in the page cache. Until the page is first opened, the dashboard starts no timer and records no downloads.
+ * Creates a web page with statistics: throughput, errors, latency, hit rate, memory pressure, and a map of the artifacts in the page
+ * cache. It records an hour of statistics, with a timer that does not keep the process alive. With several processes, their parent
+ * records the sums. Until the page is first opened, the dashboard records no downloads.
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown option or an invalid value
  */
@@ -108,17 +118,18 @@ class LiveDashboard implements Dashboard {
   readonly #downloads: Downloads;
   readonly #residency: Residency;
   readonly #viewers: Viewers;
+  readonly #statistics: Statistics;
+  readonly #about: NonNullable<DashboardOptions['about']>;
 
-  constructor({ handler, server, store = {}, processes, access, allowedHosts, path = '/_hotblob/' }: DashboardOptions) {
+  constructor(options: DashboardOptions) {
+    const { handler, store = {}, access, allowedHosts, about = {}, path = '/_hotblob/' } = options;
     this.#path = path;
     this.#access = new OperatorAccess(access, allowedHosts);
     this.#downloads = new Downloads(handler.origin ?? handler);
     this.#residency = new Residency(store, this.#downloads);
-    this.#viewers = new Viewers(async () => {
-      const all = [handler.stats(), server?.stats(), store.stats?.(), processes?.stats()] as const;
-      const [ofHandler, ofServer, ofStore, ofProcesses] = await Promise.all(all);
-      return { time: Date.now(), handler: ofHandler, server: ofServer, store: ofStore, processes: ofProcesses };
-    });
+    this.#about = { ...about };
+    this.#statistics = new Statistics(options);
+    this.#viewers = new Viewers(() => this.#statistics.collect());
   }
 
   async handle(exchange: Exchange): Promise<boolean> {
@@ -146,12 +157,18 @@ class LiveDashboard implements Dashboard {
   close(): void {
     this.#viewers.close();
     this.#downloads.close();
+    this.#statistics.close();
   }
 
   #responderOf(name: string, query: string | undefined): ((exchange: Exchange) => Promise<unknown>) | undefined {
     switch (name) {
       case 'events':
-        return (exchange) => this.#viewers.add(exchange, { bounds: LATENCY_BOUNDS_SECONDS });
+        return (exchange) => this.#viewers.add(exchange, { bounds: LATENCY_BOUNDS_SECONDS, about: this.#about });
+      case 'history.json':
+        return async (exchange) => {
+          const seconds = Number(new URLSearchParams(query).get('seconds'));
+          answerReply(exchange, jsonOr404(await this.#statistics.read(seconds), 'There is no history.'));
+        };
       case 'residency.json':
         return async (exchange) =>
           answerReply(exchange, jsonOr404(await this.#residency.map(), 'The store cannot be listed.'));

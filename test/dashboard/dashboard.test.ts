@@ -11,6 +11,7 @@ import type { Store } from '../../src/contract/store.js';
 import { createDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.js';
 import type { ArtifactPages, ResidencyMap } from '../../src/dashboard/residency.js';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
+import type { HistoryWindow } from '../../src/history/history.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
 import { memoryStore } from '../../src/stores/memory.js';
 import { afterHttp2Read } from '../../src/util/after-http2-read.js';
@@ -90,7 +91,8 @@ test('a page of another site can open the dashboard with a link, but nothing els
   };
   t.is(await statusOf('', 'document'), 200);
   t.is(await statusOf('', 'iframe'), 403);
-  for (const name of ['events', 'residency.json', 'artifact.json?key=a']) t.is(await statusOf(name, 'image'), 403);
+  for (const name of ['events', 'history.json?seconds=600', 'residency.json', 'artifact.json?key=a'])
+    t.is(await statusOf(name, 'image'), 403);
 });
 
 test('the page, its script and its style have a strict Content-Security-Policy', async (t) => {
@@ -118,7 +120,7 @@ test('the page, its script and its style have a strict Content-Security-Policy',
 
 test('refuses requests for other hosts, and of pages of other origins', async (t) => {
   const { url, port } = await openSite(t, memoryStore());
-  for (const name of ['', 'page.js', 'events', 'residency.json', 'artifact.json']) {
+  for (const name of ['', 'page.js', 'events', 'history.json', 'residency.json', 'artifact.json']) {
     for (const method of ['GET', 'POST']) {
       const request = http.request({
         port,
@@ -155,6 +157,21 @@ for (const version of [1, 2] as const) {
     t.like(second?.['handler'], { hits: 1, sent: { bytes: { bytes: 1000 } } });
   });
 }
+
+test('history.json has samples from before the page was first opened', async (t) => {
+  const site = await openSite(t, memoryStore());
+  await fetch(`${site.url}/missing`);
+  let history: HistoryWindow = { times: [], columns: {} };
+  await until('two samples are recorded', async () => {
+    history = await json<HistoryWindow>(`${site.url}/_hotblob/history.json?seconds=600`);
+    return history.times.length >= 2;
+  });
+  t.true(Number(history.times[1]) >= 1000, 'the second time is a difference in milliseconds');
+  t.is(history.columns['misses']?.[0], 1);
+  t.is(history.columns['protocol/plain/responses']?.[0], 1);
+  t.true('now/delay' in history.columns && 'now/connections' in history.columns);
+  site.dashboard.close();
+});
 
 test('if the statistics fail, event streams end, and further requests for one are answered with 500', async (t) => {
   const store = memoryStore();

@@ -16,6 +16,11 @@ export function isLoopbackHost(host: string): boolean {
   return host === 'localhost' || isLoopbackAddress(host);
 }
 
+/** Whether every client on the network has read access. */
+export function isOpenToAll({ access, host }: AccessOptions): boolean {
+  return access === undefined ? !isLoopbackHost(host) : (access.anonymous ?? 'none') !== 'none';
+}
+
 /** What the server has found out from the options. */
 export interface AccessFindings {
   /** Reason for which no client may write, although the options allow it. */

@@ -1,4 +1,5 @@
 import type { AddressInfo } from 'node:net';
+import { resolve } from 'node:path';
 import { clusterStats } from '../../cluster/cluster-stats.js';
 import type { CloseReason } from '../../cluster/messages.js';
 import { aloneProcess, type ServingProcess } from '../../cluster/serving-process.js';
@@ -14,7 +15,7 @@ import type { AccessLogFormat } from '../access-log/entry.js';
 import { LineFile } from '../access-log/line-file.js';
 import type { Certificate, CertificatePaths } from './certificate.js';
 import { CertificateFiles } from './certificate-files.js';
-import { describeAccess } from './describe-access.js';
+import { describeAccess, isOpenToAll } from './describe-access.js';
 import { createFrontPage } from './front-page.js';
 import { listenError } from './listen-error.js';
 import { nameOption } from './name-option.js';
@@ -137,13 +138,20 @@ export async function serve(
     isDraining: () => isDraining,
     storeProblem: createStoreProbe(options.dir),
   });
-  dashboard = createDashboard({ ...sources, access, allowedHosts, path: OPERATOR_PATH });
+  const readOnlyReason = options.readOnly ? '--read-only' : served.readOnlyReason;
+  const accessLine = describeAccess(options, { readOnlyReason, oidc: servedAccess?.oidc });
+  dashboard = createDashboard({
+    ...sources,
+    about: describeServer(options, served.kind, accessLine),
+    access,
+    allowedHosts,
+    path: OPERATOR_PATH,
+  });
   try {
     await server.listen(await self.listenOptions({ port: options.port, host: options.host }));
   } catch (error) {
     throw listenError(error, options);
   }
-  const readOnlyReason = options.readOnly ? '--read-only' : served.readOnlyReason;
   if (served.readOnlyReason !== undefined && self.isFirst) {
     warn(`${options.dir} is served read-only, uploads are refused: ${served.readOnlyReason}`);
   }
@@ -164,7 +172,7 @@ export async function serve(
   const url = `${certificate === undefined ? 'http' : 'https'}://${host}:${port}`;
   return {
     port,
-    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${describeAccess(options, { readOnlyReason, oidc: servedAccess?.oidc })}`,
+    description: `hotblob listening on ${url} (${describeConfiguration(handler, memory.sensor, served, options)})\n${accessLine}`,
     async reload() {
       await Promise.all([servedAccess?.reload(), certificateFiles?.reload()]);
     },
@@ -227,6 +235,17 @@ export function writeLine(line: string): void {
 
 function readOnly(store: Store): Store {
   return { get: (key, options) => store.get(key, options) };
+}
+
+/** Returns what the live page shows about the server. If every client can open the page, it has no paths. */
+function describeServer(
+  options: ServeOptions,
+  store: ServedStore['kind'],
+  accessLine: string,
+): Readonly<Record<string, string>> {
+  const about = { version: options.version, store };
+  if (isOpenToAll(options)) return about;
+  return { ...about, directory: resolve(options.dir), access: accessLine.replace('access: ', '') };
 }
 
 function describeConfiguration(

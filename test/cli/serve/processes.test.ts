@@ -7,6 +7,7 @@ import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { connect } from 'node:tls';
 import test, { type ExecutionContext } from 'ava';
+import type { HistoryWindow } from '../../../src/history/history.js';
 import { generateCertificate } from '../../helpers/certificate.js';
 import { runCommand } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
@@ -365,4 +366,28 @@ test('an event of every process is one line', async (t) => {
   t.is((await server.ended).code, 0); // no further line follows
   t.is(server.errors.filter((line) => line.includes('upload failed')).length, 1);
   t.regex(server.errors[0] ?? '', /^hotblob: upload failed: key key, status 5\d\d: E\w+: /);
+});
+
+test('the history of the live page is the sum, and outlives the processes', async (t) => {
+  const server = await startProcesses(t);
+  await useAll(server);
+  /** Returns the last value of a column, and the time of the first sample. */
+  const read = async (name: string) => {
+    const { body } = await get(`${server.url}/_hotblob/history.json?seconds=600`);
+    const { times, columns } = JSON.parse(body.toString()) as HistoryWindow;
+    return { start: times[0], last: (columns[name] ?? []).reduce((sum: number, each) => sum + (each ?? 0), 0) };
+  };
+  await until('the history has the lookups of both processes', async () => {
+    const { last } = await read('misses');
+    return last > 0 && last === (await server.stats()).handler.misses;
+  });
+  t.is((await read('now/processes')).last, 2);
+  const { start } = await read('misses');
+  t.true(Number(start) > 1.7e12);
+  server.child.kill('SIGHUP');
+  await until('the restart is reported', () => server.errors.length === 1);
+  const { misses } = (await server.stats()).handler;
+  await get(`${server.url}/missing`, { agent: false });
+  await until('the history goes on', async () => (await read('misses')).last > misses);
+  t.is((await read('misses')).start, start);
 });
