@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { type AccessLevel, CheckedGrant, includes } from './grant.js';
+import { operatorGrant } from './operator-grant.js';
 import type { AccessRequest } from './policy.js';
 import { OPERATOR_PROTOCOL } from './token-syntax.js';
 
@@ -86,18 +87,19 @@ export class TokenSet {
     const anonymous = this.hasScopes && protocol === OPERATOR_PROTOCOL ? 'none' : this.#anonymous;
     if (credentials === undefined) return anonymous;
     const digest = digestOf(credentials.token);
-    let best: CheckedGrant | undefined;
+    let best: Entry | undefined;
     for (const token of this.#tokens) {
       // The loop does not end at a match, so that its duration does not reveal which token matched.
       if (!timingSafeEqual(token.digest, digest)) continue;
       for (const entry of token.entries) {
         if (!covers(entry, protocol, namespace)) continue;
-        if (best === undefined || !includes(best.level, entry.grant.level)) best = entry.grant;
+        if (best === undefined || !includes(best.grant.level, entry.grant.level)) best = entry;
       }
     }
-    if (best === undefined || !includes(best.level, anonymous)) return anonymous;
-    // A token for the operators' pages sees the artifacts of all scopes there.
-    return best.isPlain || protocol === OPERATOR_PROTOCOL ? best.level : best;
+    if (best === undefined || !includes(best.grant.level, anonymous)) return anonymous;
+    const { grant, protocols } = best;
+    if (protocol !== OPERATOR_PROTOCOL) return grant.isPlain ? grant.level : grant;
+    return operatorGrant({ grant, isNamed: protocols !== undefined, hasScopes: this.hasScopes });
   }
 }
 

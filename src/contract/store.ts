@@ -76,8 +76,8 @@ export interface Store {
   list?(options?: ListOptions): AsyncIterable<StoreEntry>;
   /**
    * Deletes all artifacts that match `filter`, except those that are uploaded or used meanwhile and no longer match then. Does not
-   * interrupt downloads. If the purge fails or is stopped, what it has deleted stays deleted. Optional: without `purge`,
-   * `POST /_hotblob/purge` is answered with 501.
+   * interrupt downloads. If the purge fails or is stopped, what it has deleted stays deleted. Optional: only operators
+   * and applications call it.
    *
    * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown or invalid member of `filter` or `options`
    */

@@ -1,38 +1,47 @@
-import { type AccessPolicy, type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
+import { type AccessOutcome, type AccessPolicy, type AccessRefusal, CHALLENGE, checkAccess } from '../access/policy.js';
 import { OPERATOR_PROTOCOL } from '../access/token-syntax.js';
-import { statusOf } from '../contract/errors.js';
+import { HotblobError, statusOf } from '../contract/errors.js';
 import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { BrowserGuard } from './browser-guard.js';
 import { answerError } from './reply.js';
 
-/** Decides who may see the pages of operators. */
+/** Access to a page: none is needed, or the client may read, or may purge the store by POST. */
+export type OperatorNeed = 'none' | 'read' | 'write';
+
+/** Decides who may see the pages of operators, and who may purge. */
 export class OperatorAccess {
   readonly #access: AccessPolicy | undefined;
   readonly #guard: BrowserGuard;
+  readonly #overwrite: boolean;
 
-  constructor(access: AccessPolicy | undefined, allowedHosts: readonly string[] | undefined) {
+  /** @param overwrite whether clients for which the policy does not say so may delete artifacts, as in the option of the handler */
+  constructor(access: AccessPolicy | undefined, allowedHosts: readonly string[] | undefined, overwrite = true) {
     this.#access = access;
+    this.#overwrite = overwrite;
     this.#guard = new BrowserGuard({ access, allowedHosts });
   }
 
   /**
-   * Whether a request may read a page. If not, responds with 421, 403, 405 or 401, without reading the request body.
-   *
-   * @param needs `none` for a page that needs no access
+   * Whether a request has the access that a page needs. If not, responds with 421, 403, 405 or 401, without reading the request
+   * body.
    */
-  async admits(exchange: Exchange, needs: 'none' | 'read'): Promise<boolean> {
+  async admits(exchange: Exchange, needs: OperatorNeed): Promise<boolean> {
     const isRead = exchange.method === 'GET' || exchange.method === 'HEAD';
+    const allow = needs === 'write' ? 'POST' : 'GET, HEAD';
     try {
       this.#guard.check(exchange, !isRead || !isNavigation(exchange));
     } catch (error) {
       return refuse(exchange, statusOf(error), {}, error);
     }
-    if (!isRead) return refuse(exchange, 405, { allow: 'GET, HEAD' });
+    if (needs === 'write' ? exchange.method !== 'POST' : !isRead) return refuse(exchange, 405, { allow });
     const { authorization } = exchange.headers;
-    const refusal = needs === 'none' ? undefined : await this.refusalOf(exchange);
+    const outcome = needs === 'none' ? undefined : await this.#check(exchange, needs);
+    const refusal = refusalIn(outcome);
     if (refusal !== undefined) {
       return refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
     }
+    const mayDelete = (typeof outcome === 'object' ? outcome.overwrite : undefined) ?? this.#overwrite;
+    if (needs === 'write' && !mayDelete) return refuse(exchange, 403, {}, writeOnceError());
     if (authorization === undefined && needs !== 'none') {
       try {
         this.#guard.checkAnonymous(exchange);
@@ -48,12 +57,24 @@ export class OperatorAccess {
    * client that the policy restricts to scopes is refused.
    */
   async refusalOf(exchange: Exchange): Promise<AccessRefusal | undefined> {
-    if (this.#access === undefined) return undefined;
-    const check = { protocol: OPERATOR_PROTOCOL, operation: 'read', needs: 'read' } as const;
-    const outcome = await checkAccess(this.#access, exchange, check);
-    if (outcome === undefined || typeof outcome === 'number') return outcome;
-    return outcome.isUnscoped ? undefined : 403;
+    return refusalIn(await this.#check(exchange, 'read'));
   }
+
+  async #check(exchange: Exchange, needs: 'read' | 'write'): Promise<AccessOutcome> {
+    if (this.#access === undefined) return undefined;
+    const operation = needs === 'write' ? 'delete' : 'read';
+    return checkAccess(this.#access, exchange, { protocol: OPERATOR_PROTOCOL, operation, needs });
+  }
+}
+
+function refusalIn(outcome: AccessOutcome): AccessRefusal | undefined {
+  if (typeof outcome === 'number') return outcome;
+  return outcome === undefined || outcome.isUnscoped ? undefined : 403;
+}
+
+function writeOnceError(): HotblobError {
+  const message = 'purge: expected a client that may delete artifacts (overwrite), received one that may not';
+  return new HotblobError('ERR_HOTBLOB_WRITE_ONCE', message);
 }
 
 /**

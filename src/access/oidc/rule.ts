@@ -1,5 +1,6 @@
 import type { ClientCertificate } from '../../contract/exchange.js';
 import { type AccessLevel, CheckedGrant } from '../grant.js';
+import { operatorGrant } from '../operator-grant.js';
 import type { AccessRequest } from '../policy.js';
 import { OPERATOR_PROTOCOL } from '../token-syntax.js';
 import { fieldOf, subjectOf } from './certificate-fields.js';
@@ -93,7 +94,9 @@ export function firstGrant(
     if (protocols !== undefined && !protocols.has(protocol)) continue;
     if (namespaces !== undefined && (namespace === undefined || !namespaces.has(namespace))) continue;
     if (!isOperator) return grant;
-    if (protocols !== undefined || grant.isUnscoped) return grant.level;
+    const isNamed = protocols !== undefined;
+    // The tokens of these rules are those of builds, so scopes can be assumed.
+    if (isNamed || grant.isUnscoped) return operatorGrant({ grant, isNamed, hasScopes: true });
   }
   return undefined;
 }

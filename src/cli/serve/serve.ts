@@ -23,7 +23,7 @@ import { type AccessFiles, openAccess } from './open-access.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { startWarnings } from './start-warnings.js';
-import { createStatusPages, isOperatorPath, OPERATOR_PATH } from './status-pages.js';
+import { createStatusPages, isOperatorPath, OPERATOR_PATH, type StatusPages } from './status-pages.js';
 import { createStoreProbe } from './store-probe.js';
 import type { TrustedProxies } from './trusted-proxies.js';
 
@@ -107,7 +107,7 @@ export async function serve(
   });
   const front = createFrontPage({ version: options.version, access, allowedHosts });
   let isDraining = false;
-  let pages: ExchangeHandler | undefined;
+  let pages: StatusPages | undefined;
   let dashboard: Dashboard | undefined;
   const handleOperatorRequest = async (exchange: Exchange): Promise<boolean> =>
     (await front.handle(exchange)) ||
@@ -133,8 +133,10 @@ export async function serve(
   pages = createStatusPages({
     version,
     ...sources,
+    artifacts: options.writable ? store : { list: (list) => store.list(list) },
     access,
     allowedHosts,
+    overwrite: !options.writeOnce,
     isDraining: () => isDraining,
     storeProblem: createStoreProbe(options.dir),
   });
@@ -179,6 +181,7 @@ export async function serve(
     async close(reason) {
       isDraining = true;
       certificateFiles?.close();
+      pages.close();
       dashboard.close();
       await server.close({ timeoutMs: options.shutdownTimeoutMs, stopListening: reason === 'replaced' });
       handler.close();

@@ -2,8 +2,9 @@ import type * as PromClient from 'prom-client';
 import type { AccessPolicy } from '../../access/policy.js';
 import type { ProcessesSource } from '../../cluster/cluster-stats.js';
 import type { ProcessStats } from '../../cluster/sum-stats.js';
-import { statusOf } from '../../contract/errors.js';
-import type { StoreStats } from '../../contract/store.js';
+import { HotblobError, statusOf } from '../../contract/errors.js';
+import type { Exchange } from '../../contract/exchange.js';
+import type { Store, StoreStats } from '../../contract/store.js';
 import type { ExchangeHandler } from '../../handler/handler.js';
 import { OperatorAccess } from '../../handler/operator-access.js';
 import { answerError, answerReply } from '../../handler/reply.js';
@@ -12,7 +13,9 @@ import { createMetrics, type Metrics } from '../../metrics/metrics.js';
 import { jsonReply, type Reply } from '../../protocols/protocol.js';
 import type { ServerStats } from '../../server/stats.js';
 import { loadOptional } from '../../util/load-optional.js';
+import { sendArtifacts } from './artifacts-page.js';
 import { countDescriptorsAsync } from './open-descriptors.js';
+import { sendPurge } from './purge-page.js';
 
 /** Path prefix of the pages for operators. */
 export const OPERATOR_PATH = '/_hotblob/';
@@ -41,22 +44,37 @@ export interface StatusPagesOptions {
   readonly handler: StatsSource<HandlerStats>;
   readonly server: StatsSource<ServerStats>;
   readonly store: Partial<StatsSource<StoreStats>>;
+  /** Store whose artifacts the pages list and purge. Without `purge`, it is read-only. */
+  readonly artifacts: Pick<Store, 'list' | 'purge'>;
   /** Default: this is the only process. */
   readonly processes?: ProcessesSource | undefined;
   readonly access: AccessPolicy | undefined;
   readonly allowedHosts?: readonly string[] | undefined;
+  /** Whether clients for which the policy does not say so may delete artifacts. */
+  readonly overwrite: boolean;
   /** Returns whether the server is shutting down and should get no new requests. */
   isDraining(): boolean;
   /** Resolves to why the store cannot be used, or to `undefined` if it can. Default: it can. */
   storeProblem?(): Promise<string | undefined>;
 }
 
+/** Handler for the pages of operators. */
+export interface StatusPages extends ExchangeHandler {
+  /** Stops the purge and the listings in progress. */
+  close(): void;
+}
+
 /**
- * Creates a handler for the pages of operators: `live`, `ready`, `stats` and `metrics`, which needs `prom-client`. `stats`
- * and `metrics` require read access, `live` and `ready` do not. `handle` resolves to `false` for any other path.
+ * Creates a handler for the pages of operators: `artifacts`, `purge`, `live`, `ready`, `stats` and `metrics`, which needs `prom-client`. `purge` requires
+ * write access, `live` and `ready` require none, and the others require read access. `handle` resolves to `false` for any other path.
  */
-export function createStatusPages(options: StatusPagesOptions): ExchangeHandler {
-  const access = new OperatorAccess(options.access, options.allowedHosts);
+export function createStatusPages(options: StatusPagesOptions): StatusPages {
+  const access = new OperatorAccess(options.access, options.allowedHosts, options.overwrite);
+  const closed = new AbortController();
+  const streams = new Map<string, (exchange: Exchange, signal: AbortSignal) => Promise<void>>([
+    ['artifacts', (exchange, signal) => sendArtifacts(exchange, options.artifacts, signal)],
+    ['purge', (exchange, signal) => sendPurge(exchange, options.artifacts, signal)],
+  ]);
   const metrics = createServerMetrics(options);
   const pages = new Map<string, () => Reply | Promise<Reply>>([
     ['stats', async () => jsonReply(200, await collectStats(options))],
@@ -74,18 +92,21 @@ export function createStatusPages(options: StatusPagesOptions): ExchangeHandler 
       const { url } = exchange;
       if (!url.startsWith(OPERATOR_PATH)) return false;
       const name = url.slice(OPERATOR_PATH.length).split('?', 1)[0] ?? '';
-      const probe = probes.get(name);
-      const page = probe ?? pages.get(name);
-      if (page === undefined) return false;
+      const stream = streams.get(name);
+      const page = probes.get(name) ?? pages.get(name);
+      if (page === undefined && stream === undefined) return false;
       try {
-        if (!(await access.admits(exchange, probe === undefined ? 'read' : 'none'))) return true;
-        answerReply(exchange, await page());
+        if (!(await access.admits(exchange, name === 'purge' ? 'write' : probes.has(name) ? 'none' : 'read')))
+          return true;
+        if (page !== undefined) answerReply(exchange, await page());
+        else await stream?.(exchange, closed.signal);
       } catch (error) {
         if (exchange.headersSent) exchange.destroy(new Error(`the status page ${name} failed`, { cause: error }));
-        else answerError(exchange, statusOf(error));
+        else answerError(exchange, statusOf(error), {}, undefined, error);
       }
       return true;
     },
+    close: () => closed.abort(new HotblobError('ERR_HOTBLOB_CLOSED', 'the server is shutting down')),
   };
 }
 
