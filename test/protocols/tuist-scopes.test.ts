@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import test from 'ava';
 import type { AccessDecision } from '../../src/access/policy.js';
+import type { TuistOptions } from '../../src/protocols/tuist/tuist.js';
 import { temporaryDirectory } from '../stores/fixture.js';
 import { openTuist, PROJECT } from './tuist-site.js';
 
@@ -14,10 +15,11 @@ const GRANTS: Readonly<Record<string, AccessDecision>> = {
 const ARTIFACT = `/api/cache/cas/0123?${PROJECT}`;
 const MODULE = `${PROJECT}&hash=0123456789abcdef&name=Module.zip`;
 
-async function start(t: Parameters<typeof openTuist>[0]) {
+async function start(t: Parameters<typeof openTuist>[0], options: TuistOptions = {}) {
   const access = ({ credentials }: { credentials: { token: string } | undefined }): AccessDecision =>
     GRANTS[credentials?.token ?? ''] ?? 'none';
-  const { ask } = await openTuist(t, 'http', { uploadsDir: join(await temporaryDirectory(t), 'parts') }, { access });
+  const uploadsDir = join(await temporaryDirectory(t), 'parts');
+  const { ask } = await openTuist(t, 'http', { uploadsDir, ...options }, { access });
   return (client: string, method: string, path: string, body?: string) =>
     ask(method, path, {
       headers: { authorization: `Bearer ${client}` },
@@ -67,6 +69,15 @@ test('a client that may not replace artifacts may not delete all of them', async
   t.is((await ask('once', 'DELETE', `/api/cache/clean?${PROJECT}`)).status, 403);
   t.is((await ask('once', 'POST', ARTIFACT, 'second')).status, 204);
   t.is((await ask('once', 'GET', ARTIFACT)).body.toString(), 'first');
+});
+
+test('unfinished uploads of a scope leave the share of another in the same namespace', async (t) => {
+  const ask = await start(t, { maxUploads: 32 });
+  const begin = async (client: string, index: number) =>
+    (await ask(client, 'POST', `/api/cache/module/start?${PROJECT}&hash=${index}&name=Module.zip`)).status;
+  for (let index = 0; index < 8; index++) t.is(await begin('pr', index), 200);
+  t.is(await begin('pr', 8), 503);
+  t.is(await begin('main', 0), 200);
 });
 
 test('an upload in parts belongs to the scope that started it', async (t) => {

@@ -33,8 +33,10 @@ const WRITERS: Readonly<Record<string, (dir: string, groupAccess: boolean) => Pr
   async 'parts of modules'(dir, groupAccess) {
     const limits = { ttlMs: 60_000, maxUploads: 4, maxPartsBytes: 1_000_000 };
     const uploads = new ModuleUploads(join(dir, 'parts'), { ...limits, groupAccess });
-    const id = await uploads.start({ view: 'default', project: 'a/b', category: 'c', hash: 'd', name: 'e' });
-    await uploads.addPart(id, 'a/b', 1, Readable.from([content(10)]));
+    const scope = 'default';
+    const upload = { view: 'default', scope, project: 'a/b', category: 'c', hash: 'd', name: 'e' };
+    const id = await uploads.start(upload);
+    await uploads.addPart(id, upload, 1, Readable.from([content(10)]));
     return async () => {};
   },
 };

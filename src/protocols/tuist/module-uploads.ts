@@ -22,6 +22,8 @@ export interface ModuleTarget {
 export interface StartedUpload extends ModuleTarget {
   /** View of the request (`ProtocolArtifacts.view`). Requests with another view must not add parts to the upload. */
   readonly view: string;
+  /** Scope that the artifact will be stored in. */
+  readonly scope: string;
 }
 
 /** Part of an upload that was received completely. */
@@ -35,9 +37,9 @@ export interface Part {
 export interface ModuleUploadOptions {
   /** Time after the last change of an upload at which it expires. */
   readonly ttlMs: number;
-  /** Maximum number of uploads. A namespace gets a quarter of them, but at least 8. */
+  /** Maximum number of uploads. A namespace gets a quarter of them in each scope, but at least 8. */
   readonly maxUploads: number;
-  /** Maximum size of all parts. A namespace gets half of it. */
+  /** Maximum size of all parts. A namespace gets half of it in each scope. */
   readonly maxPartsBytes: number;
   /** Called with each change of the space of the parts by this process, in bytes. */
   readonly onPartsBytes?: ((change: number) => void) | undefined;
@@ -90,7 +92,7 @@ export class ModuleUploads {
     return this.#locks.run('', async () => {
       await createDirectory(this.#root, this.#permissions.directory);
       await this.#sweep();
-      this.#usage.assertMayStart(target.project);
+      this.#usage.assertMayStart(ownerOf(target));
       const id = randomBytes(16).toString('hex');
       const temporary = this.#pathOf(`${id}.new`);
       try {
@@ -103,7 +105,7 @@ export class ModuleUploads {
         await discard(temporary);
         throw error;
       }
-      this.#usage.set(id, { project: target.project, bytes: 0, mtimeMs: undefined });
+      this.#usage.set(id, { owner: ownerOf(target), bytes: 0, mtimeMs: undefined });
       return id;
     });
   }
@@ -115,10 +117,11 @@ export class ModuleUploads {
    * @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` if the upload would exceed 2 GiB or 1,000 parts
    * @throws Error of `body`, or of a system call that failed
    */
-  async addPart(id: string, project: Project, number: number, body: Readable): Promise<boolean> {
+  async addPart(id: string, upload: StartedUpload, number: number, body: Readable): Promise<boolean> {
     const directory = this.#pathOf(id);
     const temporary = join(directory, `${randomUUID()}.tmp`);
-    const arriving = this.#usage.beginPart(project);
+    const owner = ownerOf(upload);
+    const arriving = this.#usage.beginPart(owner);
     try {
       if (!this.#isSwept) await this.#locks.run('', async () => this.#isSwept || this.#sweep());
       arriving.add(0);
@@ -129,7 +132,7 @@ export class ModuleUploads {
         assertUploadLimits(parts);
         await rename(temporary, join(directory, `part-${number}`));
         await syncDirectory(directory);
-        this.#usage.update(id, { project, bytes: spaceOf(parts), mtimeMs: undefined });
+        this.#usage.update(id, { owner, bytes: spaceOf(parts), mtimeMs: undefined });
       });
       return true;
     } catch (error) {
@@ -190,7 +193,7 @@ export class ModuleUploads {
           this.#usage.remove(name);
         } else if (!this.#usage.isCurrent(name, mtimeMs)) {
           const bytes = spaceOf(await this.parts(name));
-          this.#usage.set(name, { project: await this.#projectOf(name), bytes, mtimeMs });
+          this.#usage.set(name, { owner: await this.#ownerOf(name), bytes, mtimeMs });
         }
       } catch (error) {
         // Another request or process has removed the upload since. After any other error, it may still be in progress.
@@ -201,10 +204,10 @@ export class ModuleUploads {
   }
 
   /** Resolves to `undefined` if the description of the upload is being written or removed, or cannot be read. */
-  async #projectOf(name: string): Promise<Project | undefined> {
+  async #ownerOf(name: string): Promise<string | undefined> {
     if (name.includes('.')) return undefined;
     const target = await this.find(name).catch(() => undefined);
-    return target?.project;
+    return target && ownerOf(target);
   }
 
   #hasExpired(mtimeMs: number): boolean {
@@ -214,6 +217,11 @@ export class ModuleUploads {
   #pathOf(name: string): string {
     return join(this.#root, name);
   }
+}
+
+/** Returns who has a share of the limits: a namespace in a scope, so that one scope does not use the share of another. */
+function ownerOf({ project, scope }: StartedUpload): string {
+  return scope === 'default' ? project : `${project} (scope ${scope})`;
 }
 
 /** @throws HotblobError `ERR_HOTBLOB_UNPROCESSABLE` for more than 2 GiB or more than 1,000 parts */

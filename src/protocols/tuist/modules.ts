@@ -94,7 +94,7 @@ export class Modules {
         if (await this.#exists(target, artifacts)) {
           return accepts204(headers['x-tuist-cli-version']) ? NO_CONTENT : jsonReply(200, { upload_id: null });
         }
-        const id = await uploads.start({ ...target, view: artifacts.view });
+        const id = await uploads.start({ ...target, view: artifacts.view, scope: artifacts.own.scope });
         return jsonReply(200, { upload_id: encodeUploadId({ id, project: target.project }) });
       },
     };
@@ -108,7 +108,7 @@ export class Modules {
   ): Promise<Reply> {
     const upload = await uploads.find(id);
     if (upload?.project !== project || upload.view !== artifacts.view) return UNKNOWN_UPLOAD;
-    const isKnown = await artifacts.receive(MAX_PART_BYTES, (body) => uploads.addPart(id, project, number, body));
+    const isKnown = await artifacts.receive(MAX_PART_BYTES, (body) => uploads.addPart(id, upload, number, body));
     return isKnown ? NO_CONTENT : UNKNOWN_UPLOAD;
   }
 

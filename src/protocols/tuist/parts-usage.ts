@@ -1,5 +1,4 @@
 import { HotblobError } from '../../contract/errors.js';
-import type { Project } from './project.js';
 
 /** Minimum size that a part counts as, because a small file also takes space. */
 export const MIN_PART_BYTES = 4096;
@@ -14,7 +13,8 @@ export interface PartsLimits {
 
 /** Upload as of the last time that its directory was read. */
 interface StoredUpload {
-  readonly project: Project | undefined;
+  /** Namespace, and scope if it is not the default; undefined if it is not known. */
+  readonly owner: string | undefined;
   readonly bytes: number;
   /** Modification time of its directory; undefined if a part has been stored since. */
   readonly mtimeMs: number | undefined;
@@ -29,7 +29,7 @@ export class PartsUsage {
   readonly #maxBytes: number;
   readonly #stored = new Map<string, StoredUpload>();
   #bytes = 0;
-  readonly #bytesOf = new Map<Project | undefined, number>();
+  readonly #bytesOf = new Map<string | undefined, number>();
   readonly #onChange: (bytes: number) => void;
 
   /** @param onPartsBytes called with each change of the space by this process */
@@ -68,35 +68,35 @@ export class PartsUsage {
   set(name: string, upload: StoredUpload): void {
     this.delete(name);
     this.#stored.set(name, upload);
-    this.#add(upload.project, upload.bytes);
+    this.#add(upload.owner, upload.bytes);
   }
 
   delete(name: string): void {
     const upload = this.#stored.get(name);
     if (upload === undefined) return;
     this.#stored.delete(name);
-    this.#add(upload.project, -upload.bytes);
+    this.#add(upload.owner, -upload.bytes);
   }
 
   /** @throws HotblobError `ERR_HOTBLOB_OVERLOADED` if another upload of the namespace would exceed a limit */
-  assertMayStart(project: Project): void {
+  assertMayStart(owner: string): void {
     const all = this.#stored.size;
     let own = 0;
-    for (const upload of this.#stored.values()) if (upload.project === project) own++;
+    for (const upload of this.#stored.values()) if (upload.owner === owner) own++;
     const share = Math.max(MIN_SHARE, Math.floor(this.#maxUploads / 4));
     if (all < this.#maxUploads && own < share) return;
     throw new HotblobError(
       'ERR_HOTBLOB_OVERLOADED',
-      `maxUploads: expected at most ${this.#maxUploads} unfinished uploads in parts, of which ${share} of one namespace, found ${all}, of which ${own} are of ${project}`,
+      `maxUploads: expected at most ${this.#maxUploads} unfinished uploads in parts, of which ${share} of one namespace, found ${all}, of which ${own} are of ${owner}`,
     );
   }
 
   /** Returns a counter for a part that is about to arrive. The caller must call `release`. */
-  beginPart(project: Project): ArrivingPart {
+  beginPart(owner: string): ArrivingPart {
     let bytes = 0;
     let counted = 0;
     const count = (total: number): void => {
-      this.#add(project, total - counted);
+      this.#add(owner, total - counted);
       this.#onChange(total - counted);
       counted = total;
     };
@@ -104,27 +104,27 @@ export class PartsUsage {
       add: (length) => {
         bytes += length;
         count(Math.max(MIN_PART_BYTES, bytes));
-        this.#assertRoom(project);
+        this.#assertRoom(owner);
       },
       release: () => count(0),
     };
   }
 
-  #assertRoom(project: Project): void {
-    const own = this.#bytesOf.get(project) ?? 0;
+  #assertRoom(owner: string): void {
+    const own = this.#bytesOf.get(owner) ?? 0;
     const share = this.#maxBytes / 2;
     if (this.#bytes <= this.#maxBytes && own <= share) return;
     throw new HotblobError(
       'ERR_HOTBLOB_STORAGE_FULL',
-      `maxPartsBytes: expected at most ${this.#maxBytes} bytes of unfinished uploads, of which ${share} of one namespace, found ${this.#bytes}, of which ${own} are of ${project}`,
+      `maxPartsBytes: expected at most ${this.#maxBytes} bytes of unfinished uploads, of which ${share} of one namespace, found ${this.#bytes}, of which ${own} are of ${owner}`,
     );
   }
 
-  #add(project: Project | undefined, bytes: number): void {
+  #add(owner: string | undefined, bytes: number): void {
     this.#bytes += bytes;
-    const own = (this.#bytesOf.get(project) ?? 0) + bytes;
-    if (own === 0) this.#bytesOf.delete(project);
-    else this.#bytesOf.set(project, own);
+    const own = (this.#bytesOf.get(owner) ?? 0) + bytes;
+    if (own === 0) this.#bytesOf.delete(owner);
+    else this.#bytesOf.set(owner, own);
   }
 }
 

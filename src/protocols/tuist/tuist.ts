@@ -18,12 +18,12 @@ export interface TuistOptions extends PathOptions {
   /** Time in milliseconds after which an upload in parts expires, counted from its last part. Default: 24 hours. */
   readonly uploadTtlMs?: number | undefined;
   /**
-   * Maximum number of unfinished uploads in parts, each of at most 2 GiB. A namespace gets a quarter of them, but at
+   * Maximum number of unfinished uploads in parts, each of at most 2 GiB. A namespace gets a quarter of them in each scope, but at
    * least 8. When a limit is reached, a request that starts another upload is answered with 503. Default: 256.
    */
   readonly maxUploads?: number | undefined;
   /**
-   * Maximum size in bytes of all parts of unfinished uploads together. A namespace gets half of it. Further parts are
+   * Maximum size in bytes of all parts of unfinished uploads together. A namespace gets half of it in each scope. Further parts are
    * answered with 507. Default: 8 GiB.
    */
   readonly maxPartsBytes?: number | undefined;
