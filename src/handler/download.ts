@@ -2,6 +2,7 @@ import { inspect } from 'node:util';
 import type { Artifact, BytesArtifact, FileArtifact, StreamArtifact } from '../contract/artifact.js';
 import { HotblobError } from '../contract/errors.js';
 import { clientGoneError, type Exchange, headersSentError } from '../contract/exchange.js';
+import { makePrivate } from '../http/headers.js';
 import { httpDate } from '../http/http-date.js';
 import { type PlannedBody, plan, type Representation } from '../http/plan.js';
 import type { OpenFile } from '../page-cache/open-file.js';
@@ -150,6 +151,7 @@ export class Download {
     const isTrusted = this.#trustArtifacts ?? record.operation === 'send';
     const planned = plan(method, exchange.headers, representation, isTrusted, this.#cacheControl);
     record.status = planned.status;
+    if (record.isScoped) makePrivate(planned.headers);
     if (planned.kind === 'send') return planned;
     if (planned.kind === 'error') {
       replyError(record, planned.status, planned.headers);

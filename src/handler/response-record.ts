@@ -130,6 +130,11 @@ export class ResponseRecord {
     this.#view = view;
   }
 
+  /** Whether other clients may receive another artifact for the same request. */
+  get isScoped(): boolean {
+    return this.#view?.isScoped === true;
+  }
+
   /** Records that the lookup found an artifact. The time of a synchronous lookup is measured only if it is needed. */
   found(isAsync: boolean): void {
     if (isAsync || this.hasWaited || this.#reporter.timing || channel.hasSubscribers) this.foundAt = performance.now();

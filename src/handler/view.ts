@@ -27,6 +27,8 @@ export interface View {
   readonly own: Pick<Store, 'get' | 'put' | 'delete'>;
   /** Scope of the artifacts that the request may change. */
   readonly ownScope: string;
+  /** Whether other clients may find other artifacts under the same keys. */
+  readonly isScoped: boolean;
   /** Scope of the artifact that `readable.get` returned last. */
   readonly foundScope: string;
   /** Whether an upload replaces an artifact. */
@@ -43,6 +45,7 @@ export function createPlainView(store: Store, overwrite: boolean): View {
     scopes: [{ name: DEFAULT_SCOPE, artifacts: store }],
     own: store,
     ownScope: DEFAULT_SCOPE,
+    isScoped: false,
     foundScope: DEFAULT_SCOPE,
     overwrite,
     subject: undefined,
@@ -57,6 +60,7 @@ export class ScopedView implements View {
   readonly own: Pick<Store, 'get' | 'put' | 'delete'>;
   readonly name: string;
   readonly ownScope: string;
+  readonly isScoped: boolean;
   readonly overwrite: boolean;
   readonly subject: string | undefined;
   readonly readable = this;
@@ -74,6 +78,7 @@ export class ScopedView implements View {
     this.#foundScope = grant.scope;
     this.own = withPrefix(store, scopePrefix(grant.scope));
     this.ownScope = grant.scope;
+    this.isScoped = !grant.isUnscoped;
     this.overwrite = grant.overwrite ?? overwrite;
     this.subject = grant.subject;
   }

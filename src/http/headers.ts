@@ -146,6 +146,21 @@ export function withNoTransform(cacheControl: string): string {
   return `${cacheControl}, ${NO_TRANSFORM}`;
 }
 
+const SHARED_DIRECTIVE = /(?:^|,)[ \t]*(?:public|private|s-maxage=[^,]*)(?=[ \t]*(?:,|$))/gi;
+
+/**
+ * Forbids shared caches to store a response (RFC 9111, section 5.2.2.7): to the same request of another client, the response may be
+ * another artifact.
+ */
+export function makePrivate(headers: ResponseHeaders): void {
+  const { 'cache-control': value } = headers;
+  if (value === undefined) return;
+  const rest = String(value)
+    .replace(SHARED_DIRECTIVE, '')
+    .replace(/^[ \t,]+/, '');
+  headers['cache-control'] = rest === '' ? 'private' : `private, ${rest}`;
+}
+
 function isBetweenDirectives(cacheControl: string, at: number): boolean {
   const character = cacheControl[at];
   return character === undefined || character === ',' || character === ' ' || character === '\t';

@@ -224,6 +224,20 @@ test('a key that is too long in one scope is found in another', async (t) => {
   t.is((await as('long').send('DELETE', path)).status, 414);
 });
 
+test('a shared cache may not store what a client with scopes receives', async (t) => {
+  const options = { cacheControl: 'public, max-age=60, s-maxage=600, immutable' };
+  const { as } = await start(t, 'http', memoryStore(), options);
+  for (const client of ['main', 'plain']) await as(client).put('/key', 'x');
+  const receives = async (client: string, headers = {}) =>
+    (await as(client).send('GET', '/key', undefined, headers)).headers;
+  t.is((await receives('plain'))['cache-control'], `${options.cacheControl}, no-transform`);
+  for (const client of ['main', 'pr', 'reader']) {
+    const { 'cache-control': cacheControl, etag } = await receives(client);
+    t.is(cacheControl, 'private, max-age=60, immutable, no-transform');
+    t.is((await receives(client, { 'if-none-match': etag }))['cache-control'], cacheControl);
+  }
+});
+
 test('a lookup in a chain of scopes counts once', async (t) => {
   const { as, handler } = await start(t, 'http', memoryStore());
   await as('main').put('/key', 'of main');

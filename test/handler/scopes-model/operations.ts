@@ -92,7 +92,7 @@ const CLIENT: fc.Arbitrary<Client> = fc.oneof(
       level: LEVEL,
       scope: fc.option(SCOPE, { nil: undefined, freq: 8 }),
       reads: fc.option(fc.array(SCOPE, { maxLength: 4 }), { nil: undefined, freq: 6 }),
-      overwrite: fc.option(fc.boolean(), { nil: undefined, freq: 1 }),
+      overwrite: fc.option(fc.boolean(), { nil: undefined, freq: 2 }),
       subject: fc.option(fc.constantFrom('repo:acme/web', '\u{1f600}'.repeat(200)), { nil: undefined }),
     }),
   },
