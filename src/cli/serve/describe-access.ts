@@ -1,6 +1,6 @@
 import { isLoopbackAddress } from '../../access/hosts.js';
 import type { OidcFilePolicy } from '../../access/oidc/oidc-file.js';
-import type { AccessFiles } from './open-access.js';
+import { type AccessFiles, TOKENS_VARIABLE } from './open-access.js';
 
 /** Options that decide who may read and write. */
 export interface AccessOptions {
@@ -48,17 +48,19 @@ export function describeAccess(options: AccessOptions, { readOnlyReason, oidc }:
     : `access: read-only for every client (no --tokens; ${host} is not a loopback address); to accept uploads, use --tokens FILE, --oidc FILE or --writable`;
 }
 
-function sourcesOf({ tokens, oidc: file }: AccessFiles, oidc: AccessFindings['oidc']): string {
+function sourcesOf({ tokens, tokenLines, oidc: file }: AccessFiles, oidc: AccessFindings['oidc']): string {
   const sources = [...(oidc?.issuers ?? []), ...(oidc?.usesCertificates ? ['client certificates'] : [])];
   return [
     ...(tokens === undefined ? [] : [`the tokens in ${tokens}`]),
+    ...(tokenLines === undefined ? [] : [`the tokens in ${TOKENS_VARIABLE}`]),
     ...(file === undefined ? [] : [`the rules in ${file} for ${sources.join(', ')}`]),
   ].join(' and ');
 }
 
 function readersOf({ host, access }: AccessOptions): string {
   if (access !== undefined && access.anonymous === undefined) {
-    const files = [access.tokens, access.oidc].filter((file) => file !== undefined);
+    const lines = access.tokenLines && TOKENS_VARIABLE;
+    const files = [access.tokens, lines, access.oidc].filter((file) => file !== undefined);
     return `clients with access by ${files.join(' and ')}`;
   }
   return access === undefined && isLoopbackHost(host) ? 'every program on this machine' : 'every client';

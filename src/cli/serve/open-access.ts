@@ -3,15 +3,22 @@ import type { AccessLevel } from '../../access/grant.js';
 import { isLikeJwt } from '../../access/oidc/jwt.js';
 import { type OidcFilePolicy, oidcFile } from '../../access/oidc/oidc-file.js';
 import type { AccessPolicy } from '../../access/policy.js';
+import { staticTokens } from '../../access/static-tokens.js';
 import { type TokenFilePolicy, tokenFile } from '../../access/token-file.js';
+import { parseTokenLines } from '../../access/token-lines.js';
 import { errnoCode } from '../../contract/errors.js';
 import { messageOf } from '../../util/report-event.js';
 import { CommandError } from '../command.js';
 
-/** Files that decide who may use the cache. At least one is given. */
+/** Environment variable of `--tokens`. */
+export const TOKENS_VARIABLE = 'HOTBLOB_TOKENS';
+
+/** Files that decide who may use the cache. At least one is given, or `tokenLines`. */
 export interface AccessFiles {
   /** Value of `--tokens`. */
   readonly tokens: string | undefined;
+  /** Lines of a token file in the environment variable of `--tokens`. */
+  readonly tokenLines?: string | undefined;
   /** Value of `--oidc`. */
   readonly oidc: string | undefined;
   /** Value of `--anonymous`. */
@@ -34,16 +41,17 @@ export interface ServedAccess {
  * @throws CommandError if a file cannot be used
  */
 export async function openAccess(files: AccessFiles, warn: (line: string) => void): Promise<ServedAccess> {
-  const { anonymous } = files;
+  const { anonymous, tokenLines } = files;
   // Combined policies have no anonymous level of their own: the first one would decide for all clients.
-  const tokens =
-    files.tokens === undefined ? undefined : await openTokens(files.tokens, files.oidc ? 'none' : anonymous, warn);
+  const own = files.oidc === undefined ? anonymous : 'none';
+  const file = files.tokens === undefined ? undefined : await openTokens(files.tokens, own, warn);
+  const tokens = tokenLines === undefined ? file : lineTokens(tokenLines, own);
   const oidc = files.oidc === undefined ? undefined : await openOidc(files.oidc, warn);
   return {
     policy: combine(tokens, oidc, anonymous),
     oidc,
     async reload() {
-      await Promise.all([tokens?.reload(), oidc?.reload()]);
+      await Promise.all([file?.reload(), oidc?.reload()]);
     },
   };
 }
@@ -53,7 +61,7 @@ export async function openAccess(files: AccessFiles, warn: (line: string) => voi
  * first verified, because it is hardly ever in the file: comparing it with the tokens there would only cost time.
  */
 function combine(
-  tokens: TokenFilePolicy | undefined,
+  tokens: AccessPolicy | undefined,
   oidc: OidcFilePolicy | undefined,
   anonymous: AccessLevel | undefined,
 ): AccessPolicy {
@@ -62,6 +70,19 @@ function combine(
   const tokensFirst = anyAccess([tokens, oidc], { anonymous });
   const jwtFirst = anyAccess([oidc, tokens], { anonymous });
   return (request) => (isLikeJwt(request.credentials?.token ?? '') ? jwtFirst(request) : tokensFirst(request));
+}
+
+/** @throws CommandError for an invalid line. The message does not contain the line */
+function lineTokens(text: string, anonymous: AccessLevel | undefined): AccessPolicy {
+  try {
+    const lines = parseTokenLines(text, TOKENS_VARIABLE);
+    return staticTokens(
+      lines.map(({ entry }) => entry),
+      { anonymous },
+    );
+  } catch (error) {
+    throw new CommandError(messageOf(error));
+  }
 }
 
 async function openTokens(

@@ -1,6 +1,6 @@
 import { printable } from '../../util/printable.js';
 import type { ServeArguments } from './serve-arguments.js';
-import { SERVE_OPTIONS } from './serve-options.js';
+import { areTokenLines, SERVE_OPTIONS } from './serve-options.js';
 
 /**
  * Formats the options of `hotblob serve`, one line each: name, where the value comes from, and the value. Passwords in URLs and tokens
@@ -28,6 +28,6 @@ function defaultOf(name: string, help: string): string {
 }
 
 function withoutSecrets(name: string, text: string): string {
-  if (name === 'tokens' && /\s/.test(text.trim())) return '(lines, not shown)';
+  if (name === 'tokens' && areTokenLines(text)) return '(lines, not shown)';
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, '$1***@');
 }

@@ -1,7 +1,7 @@
 import { parseArguments, UsageError } from '../command.js';
 import { addEnvironment, nameVariable } from '../environment.js';
 import type { ServeOptions } from './serve.js';
-import { parseServeOptions, SERVE_OPTIONS, type ServeValues } from './serve-options.js';
+import { areTokenLines, parseServeOptions, SERVE_OPTIONS, type ServeValues } from './serve-options.js';
 
 /** Arguments of `hotblob serve` and their environment variables. */
 export interface ServeArguments {
@@ -39,6 +39,10 @@ export function parseServeCommand(args: string[]): { readonly values: ServeValue
   const { 'print-config': printConfig = false, ...rest } = values;
   if (positionals.length > 0) {
     throw new UsageError(`unexpected argument '${positionals.join(' ')}'${argumentHint(positionals[0], rest.dir)}`);
+  }
+  if (areTokenLines(rest.tokens)) {
+    const remedy = 'put the lines into a file, or into the environment variable HOTBLOB_TOKENS';
+    throw new UsageError(`--tokens: expected a file; other users can see tokens on the command line: ${remedy}`);
   }
   return { values: rest, printConfig };
 }

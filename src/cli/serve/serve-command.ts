@@ -86,7 +86,7 @@ HOTBLOB_UPSTREAM_TOKEN. BYTES may have the suffix K, M, G, T or KiB, MiB, GiB, T
 
 Each option has an environment variable: HOTBLOB_ and its name in upper case, with _ for -. Options on the
 command line win. true or false sets an option without a value; commas separate the values of a repeatable
-one. The variables are:
+one. HOTBLOB_TOKENS may contain the lines of a token file instead of its path. The variables are:
 
 ${VARIABLES}
 

@@ -178,7 +178,15 @@ function parseAccess({ tokens, oidc, anonymous }: Values): ServeOptions['access'
     return undefined;
   }
   const level = anonymous === undefined ? undefined : parseName('--anonymous', anonymous, 'level', LEVELS);
-  return { tokens, oidc, anonymous: level };
+  // The text of tokens must not appear in a message as the name of a file.
+  return areTokenLines(tokens)
+    ? { tokens: undefined, tokenLines: tokens, oidc, anonymous: level }
+    : { tokens, oidc, anonymous: level };
+}
+
+/** Returns whether the value of `--tokens` is the content of a token file instead of its path. */
+export function areTokenLines(text: string | undefined): boolean {
+  return text !== undefined && /(?:^|\n)[ \t]*(?:read|write)[ \t]/.test(text);
 }
 
 function parseAllowedHosts({ 'allow-host': names }: Values): ServeOptions['allowedHosts'] {

@@ -4,7 +4,14 @@ import { runCommand } from '../../helpers/command-line.js';
 test('--print-config prints what holds and where it comes from, without secrets', async (t) => {
   const { code, stdout, stderr } = await runCommand(
     ['serve', '--print-config', '--max-size', '50GiB', '--upstream', 'https://user:secret-1@cache.example.com/a'],
-    { env: { HOTBLOB_DIR: '/srv/cache', HOTBLOB_NOTHING: 'x', HOTBLOB_READ_ONLY: 'yes' } },
+    {
+      env: {
+        HOTBLOB_DIR: '/srv/cache',
+        HOTBLOB_NOTHING: 'x',
+        HOTBLOB_READ_ONLY: 'yes',
+        HOTBLOB_TOKENS: 'write secret-token-0123',
+      },
+    },
   );
   t.is(code, 0, stderr);
   const lines = new Map(
@@ -22,6 +29,7 @@ test('--print-config prints what holds and where it comes from, without secrets'
   t.deepEqual(lines.get('port'), ['default', '8080']);
   t.deepEqual(lines.get('immutable'), ['default', 'no']);
   t.deepEqual(lines.get('upstream'), ['command line', 'https://***@cache.example.com/a']);
+  t.deepEqual(lines.get('tokens'), ['HOTBLOB_TOKENS', '(lines, not shown)']);
   t.false(stdout.includes('secret'));
   t.regex(stderr, /^hotblob: HOTBLOB_NOTHING is ignored/);
 });
