@@ -202,6 +202,15 @@ test('a read that started before a clean does not restore the old generation', a
   t.is(keyIn(generations, 'a/b', artifacts), found, 'from memory');
 });
 
+test('a corrupt generation that may not be replaced is an error', async (t) => {
+  const artifacts = artifactsOf(new Map(), async () => Buffer.from('corrupt'));
+  const once = { ...artifacts, overwrite: false, put: async () => ({ wasKept: true }) };
+  await t.throwsAsync(new Generations().ensure('a/b', once), {
+    code: 'ERR_HOTBLOB_CORRUPT',
+    message: /^a\/b\/generation: /,
+  });
+});
+
 test('the number of generations in memory is bounded', async (t) => {
   const artifacts = artifactsOf(new Map(), async () => undefined);
   const generations = new Generations();

@@ -68,11 +68,13 @@ export class Generations {
   ensure(project: Project, artifacts: ProtocolArtifacts): Promise<string> {
     // Calls are serialized: if two calls stored a generation each, uploads under the first generation would be lost.
     return this.#locks.run(cacheKey(project, artifacts.own.scope), async () => {
-      for (;;) {
-        // If the client may not replace artifacts and another process has created the generation, it is not replaced.
-        const generation = (await this.#find(project, artifacts.own)) ?? (await this.#put(project, artifacts));
-        if (generation !== undefined) return generation;
-      }
+      const generation = (await this.#find(project, artifacts.own)) ?? (await this.#put(project, artifacts));
+      if (generation !== undefined) return generation;
+      // The client may not replace artifacts, and another process has created the generation meanwhile.
+      const created = await this.#find(project, artifacts.own);
+      if (created !== undefined) return created;
+      const message = `${generationKey(project)}: expected ${GENERATION_LENGTH} hexadecimal digits`;
+      throw new HotblobError('ERR_HOTBLOB_CORRUPT', message);
     });
   }
 
