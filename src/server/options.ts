@@ -9,6 +9,7 @@ import {
   OBJECT,
   type OptionCheck,
   orFunction,
+  unknownOption,
   WINDOW_BYTES,
 } from '../contract/validation.js';
 import { assertHandler, isHandler } from '../handler/assert-handler.js';
@@ -181,8 +182,8 @@ export interface ServerSettings {
 export function serverSettingsOf(options: ServerOptions): ServerSettings {
   for (const name of ['port', 'host']) {
     if (!OBJECT.accepts(options) || !(name in options)) continue;
-    const message = `unknown option '${name}'; pass it to the method listen: server.listen({ ${name} })`;
-    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', message);
+    const { message } = unknownOption(name, Object.keys(CHECKS));
+    throw new HotblobError('ERR_HOTBLOB_INVALID_OPTION', `${message}; pass ${name} to server.listen({ ${name} })`);
   }
   assertOptions(options, CHECKS);
   if (options.tls !== undefined) assertPem(options.tls);

@@ -114,8 +114,18 @@ const SECRET = 'S3CRET-that-must-not-be-shown';
 for (const [title, tokens, options, message] of [
   ['a string instead of the array', SECRET, {}, /^tokens: expected an array, received a string \(not shown\)$/],
   ['an object instead of the array', { [SECRET]: 'write' }, {}, /^tokens: expected an array, received an object$/],
-  ['a string as an entry', [SECRET], {}, /^tokens\[0\]: expected an object, received a string \(not shown\)$/],
-  ['null as an entry', [null], {}, /^tokens\[0\]: expected an object, received null$/],
+  [
+    'a string as an entry',
+    [SECRET],
+    {},
+    /^tokens\[0\]: expected an object such as \{ token, level: 'read' \}, received a string \(not shown\)$/,
+  ],
+  [
+    'null as an entry',
+    [null],
+    {},
+    /^tokens\[0\]: expected an object such as \{ token, level: 'read' \}, received null$/,
+  ],
   [
     'an unknown property of an entry',
     [{ [SECRET]: 'write' }],

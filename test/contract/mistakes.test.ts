@@ -48,7 +48,7 @@ test('a server says that port and host belong to listen, and that a certificate 
   const handler = createHandler({ store: memoryStore() });
   t.teardown(() => handler.close());
   t.throws(wrongly(createServer, handler, { port: 8080 }), {
-    message: /^unknown option 'port'; .*listen\(\{ port \}\)$/,
+    message: /^unknown option 'port'; expected one of .*; pass port to server\.listen\(\{ port \}\)$/,
   });
   const { cert, key } = await certificate();
   for (const tls of [
