@@ -37,6 +37,7 @@ const PEERS = {
   chromium: { probe: [CHROMIUM, '--version'], debianPackage: 'chromium' },
   prometheus: { probe: ['promtool', '--version'], debianPackage: 'prometheus' },
   wrk: { probe: ['wrk', '--version'], debianPackage: 'wrk' },
+  systemd: { probe: ['systemd-analyze', '--version'], debianPackage: 'systemd' },
   'python3-h2': { probe: [PYTHON, '-c', 'import h2'], debianPackage: 'python3-h2' },
 } as const;
 
