@@ -4,6 +4,8 @@ import './cli/process-one.js'; // first: see there
 import { createRequire } from 'node:module';
 import { type Command, CommandError, UsageError } from './cli/command.js';
 import { doctorCommand } from './cli/doctor/doctor-command.js';
+import { lsCommand } from './cli/ls/ls-command.js';
+import { purgeCommand } from './cli/purge/purge-command.js';
 import { residencyCommand } from './cli/residency/residency-command.js';
 import { serveCommand } from './cli/serve/serve-command.js';
 import { statsCommand } from './cli/stats/stats-command.js';
@@ -21,6 +23,8 @@ const COMMANDS: readonly Command[] = [
   residencyCommand,
   warmCommand,
   statsCommand,
+  lsCommand,
+  purgeCommand,
   verifyCommand,
   doctorCommand(VERSION),
 ];

@@ -15,6 +15,15 @@ export function parseBytes(text: string): number | undefined {
   return Number.isSafeInteger(bytes) ? bytes : undefined;
 }
 
+const UNIT_MS: Readonly<Record<string, number>> = { s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+/** Parses `30d`, `12h`, `90m` or `45s` as a number of milliseconds. Returns undefined for other text. */
+export function parseDuration(text: string): number | undefined {
+  const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
+  const milliseconds = Math.round(Number(match?.[1]) * (UNIT_MS[match?.[2] ?? ''] ?? Number.NaN));
+  return Number.isSafeInteger(milliseconds) ? milliseconds : undefined;
+}
+
 /** Formats a count with thousands separators: `12,345`. */
 export function formatCount(count: number): string {
   return count.toLocaleString('en-US');

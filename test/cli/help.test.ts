@@ -3,7 +3,7 @@ import test from 'ava';
 import { SERVE_OPTIONS } from '../../src/cli/serve/serve-options.js';
 import { runCommand } from '../helpers/command-line.js';
 
-const COMMANDS = ['serve', 'residency', 'warm', 'stats', 'verify', 'doctor'];
+const COMMANDS = ['serve', 'residency', 'warm', 'stats', 'ls', 'purge', 'verify', 'doctor'];
 
 const page = await readFile('docs/cli.md', 'utf8');
 const blocks = [...page.matchAll(/^```text\n(.*?)^```$/gms)].map(([, text = '']) => text);

@@ -1,6 +1,13 @@
 import test from 'ava';
 import fc from 'fast-check';
-import { formatBytes, formatCountOf, formatDuration, formatShare, parseBytes } from '../../src/util/units.js';
+import {
+  formatBytes,
+  formatCountOf,
+  formatDuration,
+  formatShare,
+  parseBytes,
+  parseDuration,
+} from '../../src/util/units.js';
 
 test('parses sizes with and without units', (t) => {
   const cases: [string, number | undefined][] = [
@@ -58,4 +65,13 @@ test('formats durations in two units and counts with a noun', (t) => {
   t.is(formatCountOf(1, 'artifact'), '1 artifact');
   t.is(formatCountOf(0, 'artifact'), '0 artifacts');
   t.is(formatCountOf(12_345, 'artifact'), '12,345 artifacts');
+});
+
+test('a duration is parsed in milliseconds', (t) => {
+  t.is(parseDuration('30d'), 2_592_000_000);
+  t.is(parseDuration('1.5h'), 5_400_000);
+  t.is(parseDuration('90m'), 5_400_000);
+  t.is(parseDuration('0s'), 0);
+  for (const text of ['', '3', 'd', '-1d', '1w', '1 d', '1D', '999999999999999d'])
+    t.is(parseDuration(text), undefined, text);
 });

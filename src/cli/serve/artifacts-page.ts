@@ -11,6 +11,9 @@ import { NdjsonStream } from './ndjson-stream.js';
 /** Number of characters that are written together. */
 const CHUNK_CHARACTERS = 64 * 1024;
 
+/** Time after which what is there is written, and if nothing is, an empty line, so that the client does not give up. */
+const MAX_SILENCE_MS = 2000;
+
 /** Artifact in a listing. */
 export interface ListedArtifact {
   /** Key within the scope, with the prefix of the protocol. */
@@ -34,7 +37,8 @@ export interface ListEnd {
 
 export function toListedArtifact({ key: storeKey, artifact, size, usedAt }: StoreEntry): ListedArtifact {
   const { key, scope, protocol, namespace = null } = parseArtifactKey(storeKey);
-  return { key, scope, protocol, namespace, bytes: size, usedAt: usedAt || null, subject: artifact.subject ?? null };
+  const { subject = null } = artifact;
+  return { key, scope, protocol, namespace, bytes: size, usedAt: Math.floor(usedAt) || null, subject };
 }
 
 /** Responds to `GET artifacts` with a line for each artifact that matches the query. */
@@ -60,6 +64,7 @@ export async function sendArtifacts(
     return;
   }
   let [artifacts, bytes, text] = [0, 0, ''];
+  let writtenAt = performance.now();
   try {
     for await (const entry of store.list({ metadata: true })) {
       closed.throwIfAborted();
@@ -69,9 +74,10 @@ export async function sendArtifacts(
         bytes += entry.size;
         text += `${JSON.stringify(toListedArtifact(entry))}\n`;
       }
-      if (text.length >= CHUNK_CHARACTERS) {
-        if (!(await stream.write(text))) return;
+      if (text.length >= CHUNK_CHARACTERS || performance.now() - writtenAt > MAX_SILENCE_MS) {
+        if (!(await stream.write(text || '\n'))) return;
         text = '';
+        writtenAt = performance.now();
       }
       await pause();
     }

@@ -21,9 +21,10 @@ import { listenError } from './listen-error.js';
 import { nameOption } from './name-option.js';
 import { type AccessFiles, openAccess } from './open-access.js';
 import { openStore, type ServedStore, type ServedStoreOptions } from './open-store.js';
+import { isOperatorPath, OPERATOR_PATH } from './operator-path.js';
 import { createProtocols, type ProtocolName } from './protocol-names.js';
 import { startWarnings } from './start-warnings.js';
-import { createStatusPages, isOperatorPath, OPERATOR_PATH, type StatusPages } from './status-pages.js';
+import { createStatusPages, type StatusPages } from './status-pages.js';
 import { createStoreProbe } from './store-probe.js';
 import type { TrustedProxies } from './trusted-proxies.js';
 

@@ -15,15 +15,8 @@ import type { ServerStats } from '../../server/stats.js';
 import { loadOptional } from '../../util/load-optional.js';
 import { sendArtifacts } from './artifacts-page.js';
 import { countDescriptorsAsync } from './open-descriptors.js';
+import { OPERATOR_PATH } from './operator-path.js';
 import { sendPurge } from './purge-page.js';
-
-/** Path prefix of the pages for operators. */
-export const OPERATOR_PATH = '/_hotblob/';
-
-/** Whether a URL is below {@link OPERATOR_PATH}, or is this path without the slash at its end. */
-export function isOperatorPath(url: string): boolean {
-  return url.startsWith('/_hotblob') && /^\/_hotblob(?:[/?]|$)/.test(url);
-}
 
 /** Body of `GET /_hotblob/stats`. JSON has no infinity, so `maxBytes` of the largest size class is `null`. */
 export interface StatsDocument {

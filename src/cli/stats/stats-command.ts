@@ -1,9 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { printableJson } from '../../util/printable.js';
 import { type Command, CommandError, parseArguments, UsageError } from '../command.js';
+import { type OperatorEndpoint, parseOperatorUrl } from '../operator-request.js';
 import { createPainter, isTerminal } from '../terminal.js';
 import type { StatsDocument } from './stats-document.js';
-import { parseStatsUrl, requestStats, type StatsEndpoint } from './stats-request.js';
+import { requestStats } from './stats-request.js';
 import { formatStats, type PreviousStats } from './stats-text.js';
 
 const DEFAULT_INTERVAL_SECONDS = 2;
@@ -40,7 +41,7 @@ export const statsCommand: Command = {
     if (url === undefined || rest.length > 0) throw new UsageError('expected one URL, such as http://127.0.0.1:8080');
     if (values.interval !== undefined && !values.watch) throw new UsageError('--interval requires --watch');
     const intervalSeconds = parseInterval(values.interval);
-    const endpoint = parseStatsUrl(url, process.env['HOTBLOB_TOKEN']);
+    const endpoint = parseOperatorUrl(url, process.env['HOTBLOB_TOKEN'], 'stats');
     const interruption = new AbortController();
     if (!values.watch) {
       const document = await requestStats(endpoint, interruption.signal);
@@ -75,7 +76,7 @@ type Show = (document: StatsDocument, previous: PreviousStats | undefined) => vo
  * Requests and shows the statistics again and again. Rejects if the first request fails, and when `signal` is aborted.
  * If a later request fails, the error is printed, so that a restart of the server does not end the command.
  */
-async function watch(endpoint: StatsEndpoint, show: Show, intervalMs: number, signal: AbortSignal): Promise<never> {
+async function watch(endpoint: OperatorEndpoint, show: Show, intervalMs: number, signal: AbortSignal): Promise<never> {
   let last: { readonly document: StatsDocument; readonly at: number } | undefined;
   for (;;) {
     try {

@@ -109,8 +109,8 @@ export class WriterLock {
    *
    * @throws HotblobError `ERR_HOTBLOB_LOCKED` if another process, or this one, holds the lock
    */
-  static async assertFree(directory: string): Promise<void> {
-    const owner = await findOwner(directory, LOCK_NAME);
+  static async assertFree(directory: string, name = LOCK_NAME): Promise<void> {
+    const owner = await findOwner(directory, name);
     if (owner !== undefined && (await isListening(directory, owner))) throw lockedError(directory, owner.pid);
   }
 

@@ -7,9 +7,10 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import test, { type ExecutionContext } from 'ava';
 import { CommandError } from '../../../src/cli/command.js';
+import { parseOperatorUrl } from '../../../src/cli/operator-request.js';
 import { type RunningServer, type ServeOptions, serve } from '../../../src/cli/serve/serve.js';
 import type { StatsDocument } from '../../../src/cli/stats/stats-document.js';
-import { parseStatsUrl, requestStats } from '../../../src/cli/stats/stats-request.js';
+import { requestStats } from '../../../src/cli/stats/stats-request.js';
 import { certificate } from '../../helpers/certificate.js';
 import { runCommand, runOnTerminal, startCommand, startOnTerminal } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
@@ -205,7 +206,7 @@ test('if there is no valid response, the reason is printed', async (t) => {
 });
 
 test('a request without a response times out', async (t) => {
-  const silent = parseStatsUrl(await startForeign(t, () => {}), undefined);
+  const silent = parseOperatorUrl(await startForeign(t, () => {}), undefined, 'stats');
   const { signal } = new AbortController();
   await t.throwsAsync(requestStats(silent, signal, 50), {
     instanceOf: CommandError,
