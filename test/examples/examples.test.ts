@@ -38,6 +38,7 @@ test('every example has a test', async (t) => {
   // Examples that need more than a directory have their own test file.
   const elsewhere = [
     'before-and-after',
+    'deploy',
     'grafana.json',
     'mesh.ts',
     's3.ts',
