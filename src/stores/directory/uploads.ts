@@ -200,10 +200,11 @@ async function receive(
     for await (const chunk of chunksOf(body, options, maxBytes)) {
       await reservation?.grow(missingBytes + chunk.byteLength);
       missingBytes = 0;
-      handle ??= await openNew(path, permissions);
       const position = received;
       received += chunk.byteLength;
+      // Before the file is opened: an upload that finds no space meanwhile waits only for uploads that are complete.
       if (received === options.size) reservation?.complete();
+      handle ??= await openNew(path, permissions);
       await writeAll(handle, chunk, position);
     }
     if (missingBytes > 0) await reservation?.grow(missingBytes);
