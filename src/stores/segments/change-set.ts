@@ -31,8 +31,14 @@ export class ChangeSet {
       this.#changes.push((transaction) => transaction.removeSegment(id));
       return { existed: true, isApplied: true };
     }
+    if (operation.kind === 'record-uses') {
+      for (const [key, minute] of operation.uses) {
+        if (this.#entryOf(key) !== undefined) this.#changes.push((transaction) => transaction.setLastUse(key, minute));
+      }
+      return { existed: true, isApplied: true };
+    }
     const { key, expectedLocation } = operation;
-    const existing = this.#latest.has(key) ? this.#latest.get(key) : this.#readEntry(key);
+    const existing = this.#entryOf(key);
     const isRefused = isRefusedFor(operation, existing);
     const isApplied = !isRefused && (expectedLocation === undefined || isAt(existing, expectedLocation));
     if (isApplied) {
@@ -56,7 +62,12 @@ export class ChangeSet {
     if (this.#changes.length === 0) return;
     await this.#index.commit((transaction) => {
       for (const change of this.#changes) change(transaction);
-      for (const [segment, counts] of this.#counts) transaction.setCounts(segment, counts);
+      for (const [segment, counts] of this.#counts) {
+        transaction.setCounts(segment, counts);
+        const { group, isMixed, isGroupStored } = this.#segments.get(segment) ?? {};
+        if (group?.fingerprint === undefined || isMixed || isGroupStored) continue;
+        transaction.setGroup(segment, group.fingerprint);
+      }
       if (this.nextSegment > knownNextSegment) transaction.setNextSegment(this.nextSegment);
     });
     for (const [id, counts] of this.#counts) this.#segments.setCounts(id, counts);
@@ -68,7 +79,10 @@ export class ChangeSet {
       this.#changes.push((transaction) => transaction.remove(key, existing));
     }
     this.#latest.set(key, entry);
-    if (entry === undefined) return;
+    if (entry === undefined) {
+      this.#changes.push((transaction) => transaction.removeLastUse(key));
+      return;
+    }
     this.#count(key, entry, 1);
     this.nextSegment = Math.max(this.nextSegment, entry.segment + 1);
     this.#changes.push((transaction) => transaction.put(key, entry));
@@ -82,6 +96,10 @@ export class ChangeSet {
       liveCount: Math.max(0, before.liveCount + sign),
       indexBytes: Math.max(0, before.indexBytes + sign * estimateIndexBytes(key, entry)),
     });
+  }
+
+  #entryOf(key: string): IndexEntry | undefined {
+    return this.#latest.has(key) ? this.#latest.get(key) : this.#readEntry(key);
   }
 
   /** Reads the entry of a key. A corrupt entry counts as absent, so that an upload repairs it. */

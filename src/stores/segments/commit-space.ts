@@ -23,6 +23,8 @@ const COMMIT_BYTES = 64 * 1024;
  * key and up to two locations, and a page above them.
  */
 const OPERATION_BYTES = 4 * 4096;
+/** Space for the page with the last use of an artifact, and a page above it. */
+const USE_BYTES = 2 * 4096;
 
 /** Free space above which a body is not checked: until the next commit, only these bytes are at risk. */
 const ESTIMATED_BYTES = 64 * 1024 * 1024;
@@ -38,6 +40,7 @@ export async function freeBytesOf(path: string): Promise<number> {
 
 /** Space that the commit of an operation may need in addition to the body of its segment, in bytes. */
 function commitBytes(operation: Operation): number {
+  if (operation.kind === 'record-uses') return OPERATION_BYTES + operation.uses.length * USE_BYTES;
   if (operation.kind !== 'put') return OPERATION_BYTES;
   const inline = operation.body.kind === 'inline' ? operation.body.bytes.byteLength : 0;
   return OPERATION_BYTES + inline + (operation.metadata?.byteLength ?? 0);
@@ -45,6 +48,7 @@ function commitBytes(operation: Operation): number {
 
 /** Whether an operation frees space: a deletion, or a copy by compaction. */
 function freesSpace(operation: Operation): boolean {
+  if (operation.kind === 'record-uses') return false;
   return operation.kind !== 'put' || operation.expectedLocation !== undefined;
 }
 

@@ -3,6 +3,7 @@ import { ChangeSet } from './change-set.js';
 import type { CommitSpace } from './commit-space.js';
 import type { Operation, Outcome } from './operations.js';
 import type { Segment } from './segment.js';
+import type { SegmentGroups } from './segment-groups.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { Region, SegmentSet } from './segment-set.js';
 
@@ -29,6 +30,7 @@ export class Committer {
   readonly #index: SegmentIndex;
   readonly #segments: SegmentSet;
   readonly #space: CommitSpace;
+  readonly #groups: SegmentGroups;
   readonly #fsync: boolean;
   #queue: QueuedOperation[] = [];
   #draining: Promise<void> | undefined;
@@ -41,10 +43,11 @@ export class Committer {
   #nextSegment: number;
 
   /** @param fsync whether to sync the segments before each commit */
-  constructor(index: SegmentIndex, segments: SegmentSet, space: CommitSpace, fsync: boolean) {
+  constructor(index: SegmentIndex, segments: SegmentSet, groups: SegmentGroups, space: CommitSpace, fsync: boolean) {
     this.#index = index;
     this.#segments = segments;
     this.#space = space;
+    this.#groups = groups;
     this.#fsync = fsync;
     this.#nextSegment = index.nextSegment();
   }
@@ -137,11 +140,11 @@ export class Committer {
       const { operation } = queued;
       if (operation.kind !== 'put') continue;
       if (operation.body.kind === 'inline') {
-        queued.region = this.#segments.reserveInline();
+        queued.region = this.#segments.reserveInline(this.#groups.of(operation.key));
         continue;
       }
       if (operation.body.kind === 'memory') {
-        queued.region = this.#segments.reserve(operation.length);
+        queued.region = this.#segments.reserve(operation.length, this.#groups.of(operation.key));
         operation.onReserved?.();
       }
       if (queued.region === undefined) continue;

@@ -1,13 +1,13 @@
-import { Heap } from '../../util/heap.js';
 import { pause } from '../../util/loop-slices.js';
 import { hasDigest } from './body-check.js';
+import { type Candidate, costOf, mostRecent, takeProtected } from './candidates.js';
 import type { CommitSpace } from './commit-space.js';
 import type { Committer } from './committer.js';
-import { estimateIndexBytes, type IndexEntry, isAt, type Location } from './index-entry.js';
+import { type IndexEntry, isAt } from './index-entry.js';
 import type { Segment } from './segment.js';
+import type { SegmentGroup, SegmentGroups } from './segment-groups.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
-import type { Usage } from './usage.js';
 
 /** Fraction of live bytes up to which a sealed segment is compacted. */
 const MAX_LIVE_RATIO = 0.5;
@@ -19,15 +19,6 @@ const MIN_RETAINED_RECENCY = 0.25;
 const MAX_COPY_BYTES = 8 * 1024 * 1024;
 const MAX_COPIES = 256;
 
-/** Artifact in a segment that is compacted or evicted. */
-interface Candidate {
-  readonly key: string;
-  readonly location: Location;
-  readonly entry: IndexEntry;
-  /** Recency of the last read. See {@link Usage.recencyOf}. */
-  readonly recency: number;
-}
-
 /**
  * Frees the disk space of a segment: copies the bodies that are retained into other segments, then unlinks the segment
  * file.
@@ -36,10 +27,8 @@ export class Compaction {
   readonly #index: SegmentIndex;
   readonly #segments: SegmentSet;
   readonly #committer: Committer;
-  readonly #usage: Usage;
+  readonly #groups: SegmentGroups;
   readonly #space: CommitSpace;
-  /** Whether the store has a limit. Without one, it keeps all artifacts. */
-  readonly #mayEvict: boolean;
   #queue: Promise<unknown> = Promise.resolve();
   /** Segments with bodies that could not be copied. These segments are not compacted again. */
   readonly #uncopyable = new WeakSet<Segment>();
@@ -51,15 +40,13 @@ export class Compaction {
     index: SegmentIndex,
     segments: SegmentSet,
     committer: Committer,
-    usage: Usage,
+    groups: SegmentGroups,
     space: CommitSpace,
-    mayEvict: boolean,
   ) {
-    this.#mayEvict = mayEvict;
     this.#index = index;
     this.#segments = segments;
     this.#committer = committer;
-    this.#usage = usage;
+    this.#groups = groups;
     this.#space = space;
   }
 
@@ -69,17 +56,20 @@ export class Compaction {
   }
 
   /**
-   * Evicts the coldest segment: the segment with the least heat per byte. Of several such segments, the oldest is
-   * evicted. Recently read artifacts are retained as far as `freeBytes` allows. Resolves to `false` if all segments
-   * have pending regions.
+   * Evicts the coldest segment of a group; without one, of the groups that are not protected. It is the segment with the least heat
+   * per byte. Of several such segments, the oldest is evicted. Recently read artifacts are retained as far as `freeBytes` allows.
+   * Resolves to `false` if all these segments have pending regions.
+   *
+   * @param freeBytes returns the space for artifacts that are retained in a group
    */
-  evictColdest(freeBytes: () => number): Promise<boolean> {
+  evictColdest(group: SegmentGroup | undefined, freeBytes: (group: SegmentGroup) => number): Promise<boolean> {
     return this.#exclusively(async () => {
-      const victim = this.#findColdest();
+      const victim = this.#findColdest((each) => (group === undefined ? !each.limits.isProtected : each === group));
       if (victim === undefined) return false;
       this.#segments.seal(victim);
       const candidates = await this.#candidatesIn(victim);
-      const budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes());
+      if (victim.isMixed) await this.#copyForward(victim, await takeProtected(candidates, this.#groups, freeBytes));
+      const budget = Math.min(victim.bytes * MAX_RETAINED_RATIO, freeBytes(victim.group));
       const retained = await mostRecent(candidates, budget, MIN_RETAINED_RECENCY);
       await this.#copyForward(victim, retained);
       this.#evicted += await this.#dropSegment(victim);
@@ -102,7 +92,8 @@ export class Compaction {
       const candidates = await this.#candidatesIn(victim);
       const budget = -(await this.#space.missingFor(0));
       const retained = await mostRecent(candidates, budget, 0);
-      const maxEvictedBytes = this.#mayEvict ? deadBytesOf(victim) : 0;
+      const mayEvict = this.#groups.mayEvict && !victim.group.limits.isProtected;
+      const maxEvictedBytes = mayEvict ? deadBytesOf(victim) : 0;
       if (costOf(candidates) - costOf(retained) > maxEvictedBytes) return false;
       if (!(await this.#copyForward(victim, retained))) return false;
       this.#evicted += await this.#dropSegment(victim);
@@ -155,11 +146,11 @@ export class Compaction {
     return result;
   }
 
-  #findColdest(): Segment | undefined {
-    const heatPerByte = (segment: Segment): number => this.#usage.heatOf(segment.id) / segment.bytes;
+  #findColdest(isIncluded: (group: SegmentGroup) => boolean): Segment | undefined {
+    const heatPerByte = ({ id, group, bytes }: Segment): number => group.usage.heatOf(id) / bytes;
     let coldest: Segment | undefined;
     for (const segment of this.#segments.all) {
-      if (segment.pendingRegions > 0 || segment.bytes === 0) continue;
+      if (segment.pendingRegions > 0 || segment.bytes === 0 || !isIncluded(segment.group)) continue;
       // The segments are in the order of their ids. If two are equally cold, the older one, which comes first, is
       // chosen.
       if (coldest === undefined || heatPerByte(segment) < heatPerByte(coldest)) coldest = segment;
@@ -183,7 +174,7 @@ export class Compaction {
       for (const { key, location } of batch) {
         const entry = this.#readEntry(key);
         if (entry !== undefined && isAt(entry, location)) {
-          candidates.push({ key, location, entry, recency: this.#usage.recencyOf(key) });
+          candidates.push({ key, location, entry, recency: segment.group.usage.recencyOf(key) });
         }
         await pause();
       }
@@ -232,7 +223,11 @@ export class Compaction {
       return false;
     }
     const current = this.#readEntry(key);
-    if (current !== undefined) this.#usage.recordMove(key, current.segment, length);
+    const moved = current && this.#segments.get(current.segment);
+    if (moved !== undefined) {
+      moved.group.usage.recordMove(key, moved.id, length);
+      moved.nextExpiry = 0;
+    }
     return true;
   }
 
@@ -250,46 +245,10 @@ export class Compaction {
     }
     await this.#committer.apply({ kind: 'drop-segment', segment });
     this.#segments.remove(segment);
-    this.#usage.forgetSegment(segment.id);
+    segment.group.usage.forgetSegment(segment.id);
     await segment.unlink();
     return removed;
   }
-}
-
-/** Returns the most recently read candidates of at least `minRecency` that take at most `maxBytes` together. */
-async function mostRecent(
-  candidates: readonly Candidate[],
-  maxBytes: number,
-  minRecency: number,
-): Promise<Candidate[]> {
-  const mostRecentFirst = new Heap<Candidate>((a, b) => a.recency > b.recency);
-  for (const candidate of candidates) {
-    if (candidate.recency >= minRecency) mostRecentFirst.push(candidate);
-    await pause();
-  }
-  const selected: Candidate[] = [];
-  let budget = maxBytes;
-  for (let next = mostRecentFirst.pop(); next !== undefined; next = mostRecentFirst.pop()) {
-    const cost = costOf([next]);
-    if (cost <= budget) {
-      budget -= cost;
-      selected.push(next);
-    }
-    await pause();
-  }
-  return selected;
-}
-
-/**
- * Returns the space that copies of artifacts take. It includes the index entries. Inline bodies have no other cost, and if all of
- * them were copied, no space would be freed.
- */
-function costOf(candidates: readonly Candidate[]): number {
-  let bytes = 0;
-  for (const { key, entry } of candidates) {
-    bytes += (entry.inline === undefined ? entry.length : 0) + estimateIndexBytes(key, entry);
-  }
-  return bytes;
 }
 
 function deadBytesOf({ fileBytes, counts }: Segment): number {

@@ -10,15 +10,17 @@ export interface SegmentIndexOptions {
   readonly permissions: Permissions;
 }
 
-/** The LMDB environment of an index and its three databases. */
+/** The LMDB environment of an index and its databases. */
 export interface IndexDatabases {
   readonly root: RootDatabase<Buffer, Uint8Array>;
   /** Index entries by artifact key. */
   readonly entries: Database<Buffer, string>;
   /** Artifact keys by location of the body. */
   readonly locations: Database<Buffer, Uint8Array>;
-  /** `SegmentCounts` by segment id. Also contains the next segment id. */
+  /** `SegmentCounts` by segment id. Also contains the groups of segments, and the next segment id. */
   readonly segments: Database<Buffer, Uint8Array>;
+  /** Last uses by artifact key. Undefined for a reader of an index that an earlier version has written. */
+  readonly uses: Database<Buffer, string> | undefined;
 }
 
 /**
@@ -34,7 +36,7 @@ export function openDatabases(path: string, { readOnly, durable, permissions }: 
       path,
       noSubdir: true,
       readOnly,
-      maxDbs: 3,
+      maxDbs: 4,
       // With overlapping syncs, a commit would be visible before it is on the disk, and a power failure could undo it.
       overlappingSync: false,
       noSync: !durable && !readOnly,
@@ -42,13 +44,17 @@ export function openDatabases(path: string, { readOnly, durable, permissions }: 
       encoding: 'binary',
       keyEncoding: 'binary',
     });
-    const openDatabase = <K extends string | Uint8Array>(name: string, keyEncoding: 'ordered-binary' | 'binary') => {
+    const openIfExists = <K extends string | Uint8Array>(name: string, keyEncoding: 'ordered-binary' | 'binary') => {
       // The types of lmdb are incomplete: for a reader, the result is undefined if no writer has created the database
       // yet.
       const database: Database<Buffer, K> | undefined = root.openDB<Buffer, K>(name, {
         encoding: 'binary',
         keyEncoding,
       });
+      return database;
+    };
+    const openDatabase = <K extends string | Uint8Array>(name: string, keyEncoding: 'ordered-binary' | 'binary') => {
+      const database = openIfExists<K>(name, keyEncoding);
       if (database === undefined) throw new Error(`missing database '${name}'`);
       return database;
     };
@@ -58,6 +64,7 @@ export function openDatabases(path: string, { readOnly, durable, permissions }: 
       entries: openDatabase<string>('keys', 'ordered-binary'),
       locations: openDatabase<Uint8Array>('places', 'binary'),
       segments: openDatabase<Uint8Array>('segments', 'binary'),
+      uses: openIfExists<string>('uses', 'ordered-binary'),
     };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);

@@ -22,6 +22,8 @@ export interface IndexEntry extends Location {
   readonly metadata?: Uint8Array | undefined;
   /** Artifact of the entry. {@link ArtifactReader} creates it at the first use. */
   artifact?: Artifact | undefined;
+  /** Time of the last use in this process, see `LastUses`, in milliseconds since the Unix epoch. */
+  usedAt?: number | undefined;
 }
 
 /**
@@ -125,6 +127,7 @@ export function decodeEntry(key: string, bytes: Buffer, length: number): IndexEn
     inline: (flags & FLAG_INLINE) === 0 ? undefined : copyBytes(bytes, inlineOffset, length),
     metadata,
     artifact: undefined,
+    usedAt: undefined,
   };
 }
 

@@ -25,3 +25,16 @@ export function loadLmdb(): typeof Lmdb {
 export function withMode({ file }: Permissions): object {
   return { permissionsMode: file };
 }
+
+/**
+ * Returns the reason of a failed commit. lmdb rejects with an error whose `commitError` is a promise of the actual error.
+ * It must be awaited, because it rejects as well.
+ */
+export async function reasonOf(error: unknown): Promise<unknown> {
+  try {
+    if (error instanceof Error && 'commitError' in error) await error.commitError;
+    return error;
+  } catch (reason) {
+    return reason;
+  }
+}

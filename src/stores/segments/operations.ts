@@ -46,7 +46,13 @@ export interface DropSegmentOperation {
   readonly segment: Segment;
 }
 
-export type Operation = PutOperation | DeleteOperation | DropSegmentOperation;
+/** Stores last uses of artifacts, in minutes since 1970. Skips keys without an artifact. */
+export interface RecordUsesOperation {
+  readonly kind: 'record-uses';
+  readonly uses: readonly (readonly [key: string, minute: number])[];
+}
+
+export type Operation = PutOperation | DeleteOperation | DropSegmentOperation | RecordUsesOperation;
 
 export interface Outcome {
   /** Whether the key had an entry before the operation. */

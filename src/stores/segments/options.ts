@@ -1,4 +1,5 @@
 import { assertOptions, BYTES, countFrom, FLAG, invalidOption, oneOf } from '../../contract/validation.js';
+import { RETAIN, type RetentionRule, RetentionRules } from '../retention/rules.js';
 
 /** Options of `segmentStore`. */
 export interface SegmentStoreOptions {
@@ -8,6 +9,8 @@ export interface SegmentStoreOptions {
    * upload needs space, the coldest segment is evicted; recently read artifacts in it are retained. Default: no limit.
    */
   readonly maxBytes?: number | undefined;
+  /** Limits for groups of artifacts, for example for each scope. Default: only `maxBytes`. */
+  readonly retain?: readonly RetentionRule[] | undefined;
   /**
    * Size in bytes at which a segment is full. A body larger than a quarter of this size gets a segment of its own.
    * Default: 256 MiB, or an eighth of `maxBytes` if that is less.
@@ -49,6 +52,7 @@ const MAX_SEGMENT_BYTES = 2 ** 40;
 
 const CHECKS = {
   maxBytes: BYTES,
+  retain: RETAIN,
   segmentBytes: countFrom(1),
   durability: oneOf('fsync', 'none'),
   verifyReads: FLAG,
@@ -56,10 +60,15 @@ const CHECKS = {
   groupAccess: FLAG,
 };
 
-/** @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` */
-export function assertSegmentOptions(options: SegmentStoreOptions): void {
+/**
+ * Validates the options, and returns the compiled rules.
+ *
+ * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION`
+ */
+export function assertSegmentOptions(options: SegmentStoreOptions): RetentionRules {
   assertOptions(options, CHECKS);
   segmentBytesOf(options);
+  return new RetentionRules(options.retain, options.maxBytes);
 }
 
 /**

@@ -1,4 +1,5 @@
 import { HotblobError } from '../../contract/errors.js';
+import type { SegmentGroup } from './segment-groups.js';
 import type { SegmentSet } from './segment-set.js';
 
 /**
@@ -9,8 +10,11 @@ const MAX_UNUSED_INDEX_BYTES = 4 * 1024 * 1024;
 
 /** Frees space for {@link Quota}. */
 export interface SpaceReclaimer {
-  /** Evicts artifacts. Resolves to whether space was freed. It is not called again before the promise has settled. */
-  evict(): Promise<boolean>;
+  /**
+   * Evicts artifacts of a group; without one, of the groups that are not protected. Resolves to whether space was freed. It is not
+   * called again for the same group before the promise has settled.
+   */
+  evict(group: SegmentGroup | undefined): Promise<boolean>;
   /**
    * Resolves when an eviction may have become possible. Returns undefined if no operation is in flight that could make
    * it possible.
@@ -18,64 +22,103 @@ export interface SpaceReclaimer {
   progress(): Promise<void> | undefined;
 }
 
-/** Keeps the disk usage of a store within its limit: space is reserved before anything is written. */
+/** Keeps the disk usage of a store, and of each of its groups, within its limit: space is reserved before anything is written. */
 export class Quota {
   /** Bytes for segments and index entries. */
   readonly capacity: number;
   readonly #headroomBytes: number;
   readonly #segments: SegmentSet;
+  readonly #useBytes: () => number;
   readonly #reclaimer: SpaceReclaimer;
   /** Number of bytes that are reserved but not yet part of a segment. */
   #reserved = 0;
-  #evicting: Promise<boolean> | undefined;
+  readonly #evicting = new Map<SegmentGroup | undefined, Promise<boolean>>();
 
   /**
    * @param headroomBytes free space to keep if possible, because an eviction copies recently used artifacts before it
    *   frees the space of their segment
+   * @param useBytes returns the bytes that the last uses of artifacts take in the index
    */
-  constructor(maxBytes: number, headroomBytes: number, segments: SegmentSet, reclaimer: SpaceReclaimer) {
+  constructor(
+    maxBytes: number,
+    headroomBytes: number,
+    segments: SegmentSet,
+    useBytes: () => number,
+    reclaimer: SpaceReclaimer,
+  ) {
     this.#headroomBytes = headroomBytes;
     this.capacity = maxBytes - Math.min(MAX_UNUSED_INDEX_BYTES, maxBytes / 8);
     this.#segments = segments;
+    this.#useBytes = useBytes;
     this.#reclaimer = reclaimer;
   }
 
   /** Number of bytes that are neither used nor reserved. */
   get free(): number {
-    return this.capacity - this.#segments.bytes - this.#reserved;
+    return this.capacity - this.#segments.bytes - this.#useBytes() - this.#reserved;
+  }
+
+  /** Number of bytes that a group may use in addition, without regard to the limit of the store. */
+  freeOf(group: SegmentGroup): number {
+    const { limits, reserved } = group;
+    return limits.isProtected ? limits.maxBytes - this.#segments.bytesOf(group) - reserved : Number.POSITIVE_INFINITY;
+  }
+
+  /** Maximum size of an artifact of a group, with its index entry. */
+  capacityOf({ limits }: SegmentGroup): number {
+    return Math.min(this.capacity, limits.maxBytes);
   }
 
   /**
-   * Reserves space, and evicts artifacts if necessary.
+   * Reserves space for a group, and evicts artifacts if necessary: of the group if its limit would be exceeded, of groups that are
+   * not protected if the limit of the store would be.
    *
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if there is not enough space and nothing can be evicted
    */
-  async reserve(bytes: number): Promise<void> {
-    while (bytes + this.#headroomBytes > this.free) {
-      if (await this.#evictOnce()) continue;
-      if (bytes <= this.free) break;
+  async reserve(bytes: number, group: SegmentGroup): Promise<void> {
+    for (;;) {
+      const isGroupFull = bytes + group.segmentBytes / 2 > this.freeOf(group);
+      if (!isGroupFull && bytes + this.#headroomBytes <= this.free) break;
+      if (await this.#evict(group, isGroupFull)) continue;
+      if (bytes <= Math.min(this.free, this.freeOf(group))) break;
       const progress = this.#reclaimer.progress();
-      if (progress === undefined) {
-        const message =
-          `maxBytes: an upload needs ${bytes} bytes, but only ${this.free} of ${this.capacity} are free and nothing can be ` +
-          'evicted: retry when fewer uploads are in flight, or raise maxBytes';
-        throw new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
-      }
+      if (progress === undefined) throw this.#fullError(bytes, group);
       await progress;
     }
     this.#reserved += bytes;
+    group.reserved += bytes;
   }
 
   /** Ends a reservation: the bytes are part of a segment now, or are no longer needed. */
-  release(bytes: number): void {
+  release(bytes: number, group: SegmentGroup): void {
     this.#reserved -= bytes;
+    group.reserved -= bytes;
+  }
+
+  async #evict(group: SegmentGroup, isGroupFull: boolean): Promise<boolean> {
+    if (isGroupFull) return this.#evictOnce(group);
+    // The space that other groups have left belongs to the groups that are not protected. If they use none, the group of the upload
+    // gives up its own artifacts.
+    return (await this.#evictOnce(undefined)) || (group.limits.isProtected && this.#evictOnce(group));
   }
 
   /** Evicts artifacts, or waits for the eviction in flight if there is one. */
-  #evictOnce(): Promise<boolean> {
-    this.#evicting ??= this.#reclaimer.evict().finally(() => {
-      this.#evicting = undefined;
-    });
-    return this.#evicting;
+  #evictOnce(group: SegmentGroup | undefined): Promise<boolean> {
+    const inFlight = this.#evicting.get(group);
+    if (inFlight !== undefined) return inFlight;
+    const evicting = this.#reclaimer.evict(group).finally(() => this.#evicting.delete(group));
+    this.#evicting.set(group, evicting);
+    return evicting;
+  }
+
+  #fullError(bytes: number, group: SegmentGroup): HotblobError {
+    const isGroupFull = this.freeOf(group) < this.free;
+    const [limit, free, capacity] = isGroupFull
+      ? ['maxBytes of a rule of retain', this.freeOf(group), group.limits.maxBytes]
+      : ['maxBytes', this.free, this.capacity];
+    const message =
+      `${limit}: an upload needs ${bytes} bytes, but only ${free} of ${capacity} are free and nothing can be ` +
+      'evicted: retry when fewer uploads are in flight, or raise maxBytes';
+    return new HotblobError('ERR_HOTBLOB_STORAGE_FULL', message);
   }
 }

@@ -7,6 +7,7 @@ import { isStorageFull } from './errors.js';
 import { DIGEST_BYTES, estimateIndexBytes } from './index-entry.js';
 import type { ReceivedBody } from './operations.js';
 import type { Quota } from './quota.js';
+import type { SegmentGroup } from './segment-groups.js';
 import type { Region, SegmentSet } from './segment-set.js';
 
 /** Complete upload, ready to commit. */
@@ -58,6 +59,7 @@ export class Receiver {
    */
   async receive<T>(
     key: string,
+    group: SegmentGroup,
     body: Readable,
     options: Partial<PutOptions>,
     maxBytes: number,
@@ -73,7 +75,7 @@ export class Receiver {
     let isCommitted = false;
     let reservedBytes = 0;
     const releaseSpace = (bytes: number): void => {
-      this.#quota.release(bytes);
+      this.#quota.release(bytes, group);
       reservedBytes -= bytes;
     };
     try {
@@ -87,7 +89,7 @@ export class Receiver {
           continue;
         }
         if (direct === undefined) {
-          direct = this.#startDirectWrite(options.size);
+          direct = this.#startDirectWrite(options.size, group);
           await direct.write(chunks);
           chunks.length = 0;
           this.#bufferedBytes -= bufferedBytes;
@@ -99,7 +101,7 @@ export class Receiver {
       const indexBytes = estimateIndexBytes(key, { inline, metadata });
       const isInMemory = direct === undefined && inline === undefined;
       const neededBytes = indexBytes + (isInMemory ? length : 0);
-      await this.#quota.reserve(neededBytes);
+      await this.#quota.reserve(neededBytes, group);
       reservedBytes = neededBytes;
       let received: ReceivedBody;
       if (direct !== undefined) received = { kind: 'region', region: direct.region };
@@ -118,8 +120,8 @@ export class Receiver {
     return length <= MAX_BUFFERED_BYTES && this.#bufferedBytes + added <= MAX_TOTAL_BUFFERED_BYTES;
   }
 
-  #startDirectWrite(size: number | undefined): DirectWrite {
-    const region = size === undefined ? this.#segments.reserveSegment() : this.#segments.reserveHole(size);
+  #startDirectWrite(size: number | undefined, group: SegmentGroup): DirectWrite {
+    const region = size === undefined ? this.#segments.reserveSegment(group) : this.#segments.reserveHole(size, group);
     return new DirectWrite(region, this.#segments, this.#quota, this.#reclaim);
   }
 }
@@ -146,11 +148,11 @@ class DirectWrite {
     const { segment, offset, length } = this.region;
     const bytes = chunks.reduce((sum, chunk) => sum + chunk.byteLength, 0);
     if (bytes === 0) return;
-    await this.#quota.reserve(bytes);
+    await this.#quota.reserve(bytes, segment.group);
     // The bytes count as part of the segment from here on.
     if (length === undefined) segment.reserve(bytes);
     else segment.fill(offset, bytes);
-    this.#quota.release(bytes);
+    this.#quota.release(bytes, segment.group);
     const position = offset + this.#written;
     this.#written += bytes;
     try {

@@ -4,6 +4,7 @@ import type { CommitSpace } from './commit-space.js';
 import { INLINE_BASE } from './index-entry.js';
 import type { Layout } from './layout.js';
 import { Segment, syncDirectory } from './segment.js';
+import type { SegmentGroups } from './segment-groups.js';
 import type { SegmentIndex } from './segment-index.js';
 import { SegmentSet, segmentIdOf, segmentPath } from './segment-set.js';
 
@@ -13,11 +14,14 @@ import { SegmentSet, segmentIdOf, segmentPath } from './segment-set.js';
  *
  * Bodies that are not in the index were never acknowledged. The file of a segment without a row is removed. Bytes after
  * the last location remain in the file, but are not used.
+ *
+ * A segment that was written with other rules may have artifacts of several groups. It belongs to the rest, and gets no
+ * further bodies.
  */
 export async function recoverSegments(
   layout: Layout,
   index: SegmentIndex,
-  segmentBytes: number,
+  groups: SegmentGroups,
   space: CommitSpace,
 ): Promise<SegmentSet> {
   const rows = index.segments();
@@ -34,13 +38,16 @@ export async function recoverSegments(
   await syncDirectory(layout.segments);
 
   const mode = layout.permissions.file;
-  const segments = new SegmentSet(layout.segments, mode, segmentBytes, index.nextSegment(), space);
+  const segments = new SegmentSet(layout.segments, mode, index.nextSegment(), space);
+  const stored = index.groups();
   for (const [id, counts] of [...rows].sort(([a], [b]) => a - b)) {
     const { end, inline } = index.lastOffsets(id);
     const size = sizes.get(id) ?? 0;
+    const group = groups.stored(stored.get(id));
     const segment = new Segment(
       id,
       segmentPath(layout.segments, id),
+      group ?? groups.rest,
       mode,
       size,
       counts,
@@ -48,7 +55,9 @@ export async function recoverSegments(
     );
     // A file that ends before its last body was truncated. It is sealed, because appended bodies would get the
     // locations of lost bodies.
-    segment.isSealed = end > size || size >= segmentBytes;
+    segment.isSealed = end > size || size >= segment.group.segmentBytes || group === undefined;
+    segment.isMixed = group === undefined;
+    segment.isGroupStored = stored.has(id);
     segments.add(segment);
   }
   return segments;

@@ -15,8 +15,11 @@ import {
   isAt,
   type Location,
 } from './index-entry.js';
+import { reasonOf } from './lmdb.js';
 import { ReadSnapshot } from './read-snapshot.js';
 import type { SegmentCounts } from './segment.js';
+import { SegmentTable } from './segment-table.js';
+import { UseTable } from './use-table.js';
 
 /** Changes that are made by one commit. Either all of them take effect, or none. */
 export interface IndexTransaction {
@@ -25,6 +28,11 @@ export interface IndexTransaction {
   removeLocation(location: Location): void;
   setCounts(segment: number, counts: SegmentCounts): void;
   removeSegment(segment: number): void;
+  /** Stores the group of a segment. See `SegmentGroup.fingerprint`. */
+  setGroup(segment: number, fingerprint: string): void;
+  /** Stores the last use of a key, in minutes since 1970. */
+  setLastUse(key: string, minute: number): void;
+  removeLastUse(key: string): void;
   setNextSegment(id: number): void;
 }
 
@@ -44,8 +52,6 @@ const BATCH_ROWS = 1000;
  * 0.1 s. In a larger index, a part of the lowest level is not checked.
  */
 const CHECKED_PAGES = 16_384;
-const NEXT_SEGMENT = Buffer.from('next-segment');
-const COUNTS_BYTES = 16;
 
 /**
  * Index of a segment store: entries by key, keys by location, and counts by segment, in one LMDB file. Reads see the last
@@ -53,6 +59,8 @@ const COUNTS_BYTES = 16;
  */
 export class SegmentIndex {
   readonly path: string;
+  readonly uses = new UseTable(() => this.#databases);
+  readonly #segments: SegmentTable;
   readonly #options: SegmentIndexOptions;
   #databases: IndexDatabases;
   /** Keys that the commit in flight changes. */
@@ -79,6 +87,7 @@ export class SegmentIndex {
     this.path = path;
     this.#options = options;
     this.#databases = openDatabases(path, options);
+    this.#segments = new SegmentTable(path, () => this.#databases.segments);
     this.#cache = options.readOnly ? undefined : new TwoGenerationMap(CACHED_ENTRIES);
     this.#snapshot = options.readOnly ? new ReadSnapshot(this.#databases.root) : undefined;
   }
@@ -124,23 +133,18 @@ export class SegmentIndex {
 
   /** Returns the counts of every segment, by segment id. */
   segments(): Map<number, SegmentCounts> {
-    const counts = new Map<number, SegmentCounts>();
     this.#snapshot?.use();
-    for (const { key, value } of this.#databases.segments.getRange()) {
-      if (key.byteLength !== 4) continue;
-      if (value.byteLength !== COUNTS_BYTES) throw corruptError(this.path, 'the segment table of the index is corrupt');
-      counts.set(Buffer.from(key).readUInt32BE(0), {
-        liveBytes: value.readUIntLE(0, 6),
-        liveCount: value.readUInt32LE(6),
-        indexBytes: value.readUIntLE(10, 6),
-      });
-    }
-    return counts;
+    return this.#segments.counts();
+  }
+
+  /** Returns the stored groups of segments, by segment id. */
+  groups(): Map<number, string> {
+    return this.#segments.groups();
   }
 
   /** Returns a segment id that is higher than that of any committed entry. */
   nextSegment(): number {
-    return this.#databases.segments.get(NEXT_SEGMENT)?.readUInt32LE(0) ?? 1;
+    return this.#segments.nextId();
   }
 
   /**
@@ -242,21 +246,12 @@ export class SegmentIndex {
     removeLocation: (location) => {
       this.#databases.locations.remove(encodeLocation(location));
     },
-    setCounts: (segment, { liveBytes, liveCount, indexBytes }) => {
-      const value = Buffer.alloc(COUNTS_BYTES);
-      value.writeUIntLE(liveBytes, 0, 6);
-      value.writeUInt32LE(liveCount, 6);
-      value.writeUIntLE(indexBytes, 10, 6);
-      this.#databases.segments.put(segmentKey(segment), value);
-    },
-    removeSegment: (segment) => {
-      this.#databases.segments.remove(segmentKey(segment));
-    },
-    setNextSegment: (id) => {
-      const value = Buffer.alloc(4);
-      value.writeUInt32LE(id, 0);
-      this.#databases.segments.put(NEXT_SEGMENT, value);
-    },
+    setCounts: (segment, counts) => this.#segments.setCounts(segment, counts),
+    removeSegment: (segment) => this.#segments.remove(segment),
+    setGroup: (segment, fingerprint) => this.#segments.setGroup(segment, fingerprint),
+    setLastUse: (key, minute) => this.uses.set(key, minute),
+    removeLastUse: (key) => this.uses.remove(key),
+    setNextSegment: (id) => this.#segments.setNextId(id),
   };
 
   /**
@@ -267,7 +262,7 @@ export class SegmentIndex {
     try {
       // A read transaction that started before the failure would not see it.
       this.#databases.root.resetReadTxn();
-      this.#databases.segments.get(NEXT_SEGMENT);
+      this.#segments.nextId();
       return;
     } catch {
       await this.#databases.root.close();
@@ -285,23 +280,4 @@ export class SegmentIndex {
     const text = reason instanceof Error ? reason.message : String(reason);
     return new Error(`cannot write the index (${text}): ${this.path}`, { cause: reason });
   }
-}
-
-/**
- * Returns the reason of a failed commit. lmdb rejects with an error whose `commitError` is a promise of the actual error.
- * It must be awaited, because it rejects as well.
- */
-async function reasonOf(error: unknown): Promise<unknown> {
-  try {
-    if (error instanceof Error && 'commitError' in error) await error.commitError;
-    return error;
-  } catch (reason) {
-    return reason;
-  }
-}
-
-function segmentKey(id: number): Buffer {
-  const key = Buffer.allocUnsafe(4);
-  key.writeUInt32BE(id, 0);
-  return key;
 }

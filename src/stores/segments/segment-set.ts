@@ -2,11 +2,7 @@ import { join } from 'node:path';
 import type { CommitSpace } from './commit-space.js';
 import { INLINE_BASE, type Location } from './index-entry.js';
 import { NO_COUNTS, Segment, type SegmentCounts } from './segment.js';
-
-/**
- * Maximum number of segments that accept bodies. Segments that are reserved for a body of unknown length do not count.
- */
-const MAX_WRITABLE_SEGMENTS = 4;
+import type { SegmentGroup } from './segment-groups.js';
 
 /** Returns the path of a segment file. */
 export function segmentPath(directory: string, id: number): string {
@@ -30,21 +26,17 @@ export interface Region extends Pick<Location, 'offset'> {
 export class SegmentSet {
   readonly #directory: string;
   readonly #mode: number;
-  readonly #segmentBytes: number;
   readonly #segments = new Map<number, Segment>();
-  /** Segments that accept bodies, oldest first. */
-  #writable: Segment[] = [];
   /** Segments that changed since the last {@link takeChanged}. */
   readonly #changed = new Set<Segment>();
   readonly #space: CommitSpace;
   #nextId: number;
 
   /** @param nextId id from which segment ids are unused */
-  constructor(directory: string, mode: number, segmentBytes: number, nextId: number, space: CommitSpace) {
+  constructor(directory: string, mode: number, nextId: number, space: CommitSpace) {
     this.#space = space;
     this.#directory = directory;
     this.#mode = mode;
-    this.#segmentBytes = segmentBytes;
     this.#nextId = nextId;
   }
 
@@ -53,8 +45,8 @@ export class SegmentSet {
     this.#segments.set(segment.id, segment);
     this.#nextId = Math.max(this.#nextId, segment.id + 1);
     if (segment.isSealed) this.#changed.add(segment);
-    else this.#writable.push(segment);
-    this.#sealFull();
+    else segment.group.writable.push(segment);
+    this.#sealFull(segment.group);
   }
 
   get(id: number): Segment | undefined {
@@ -81,6 +73,7 @@ export class SegmentSet {
     const segment = this.#segments.get(id);
     if (segment === undefined) return; // the segment file was lost
     segment.counts = counts;
+    segment.isGroupStored ||= !segment.isMixed;
     this.#changed.add(segment);
   }
 
@@ -88,6 +81,13 @@ export class SegmentSet {
   get bytes(): number {
     let bytes = 0;
     for (const segment of this.#segments.values()) bytes += segment.bytes;
+    return bytes;
+  }
+
+  /** Disk usage of the segments of a group in bytes. */
+  bytesOf(group: SegmentGroup): number {
+    let bytes = 0;
+    for (const segment of this.#segments.values()) if (segment.group === group) bytes += segment.bytes;
     return bytes;
   }
 
@@ -99,27 +99,28 @@ export class SegmentSet {
   }
 
   /** Reserves `length` bytes for a body that is in memory. The region is pending until {@link settle} or {@link discard}. */
-  reserve(length: number): Region {
-    return this.#reserve(length, (segment) => segment.reserve(length));
+  reserve(length: number, group: SegmentGroup): Region {
+    return this.#reserve(length, group, (segment) => segment.reserve(length));
   }
 
   /**
    * Reserves the offsets for a body of `length` bytes that has not arrived yet. The bytes count as used when
    * `segment.fill` announces them.
    */
-  reserveHole(length: number): Region {
-    return this.#reserve(length, (segment) => segment.reserveHole(length));
+  reserveHole(length: number, group: SegmentGroup): Region {
+    return this.#reserve(length, group, (segment) => segment.reserveHole(length));
   }
 
-  #reserve(length: number, reserveIn: (segment: Segment) => number): Region {
+  #reserve(length: number, group: SegmentGroup, reserveIn: (segment: Segment) => number): Region {
+    const { segmentBytes } = group;
     // A large body gets a segment of its own, whose space is freed as soon as the body is deleted.
-    const isLarge = length > this.#segmentBytes / 4;
-    const fits = (segment: Segment): boolean => segment.end + length <= this.#segmentBytes;
-    const segment = isLarge ? this.#create() : (this.#writable.find(fits) ?? this.#createWritable());
+    const isLarge = length > segmentBytes / 4;
+    const fits = (segment: Segment): boolean => segment.end + length <= segmentBytes;
+    const segment = isLarge ? this.#create(group) : (group.writable.find(fits) ?? this.#createWritable(group));
     segment.pendingRegions++;
     const offset = reserveIn(segment);
     if (isLarge) segment.isSealed = true;
-    this.#sealFull();
+    this.#sealFull(group);
     return { segment, offset, length };
   }
 
@@ -127,9 +128,9 @@ export class SegmentSet {
    * Reserves the rest of a segment for a body of unknown length. The caller appends to it with `segment.reserve`. No other
    * body is appended until {@link settle} or {@link discard}.
    */
-  reserveSegment(): Region {
-    const segment = this.#writable[0] ?? this.#createWritable();
-    this.#writable = this.#writable.filter((each) => each !== segment);
+  reserveSegment(group: SegmentGroup): Region {
+    const segment = group.writable[0] ?? this.#createWritable(group);
+    group.writable = group.writable.filter((each) => each !== segment);
     segment.pendingRegions++;
     return { segment, offset: segment.end, length: undefined };
   }
@@ -138,8 +139,8 @@ export class SegmentSet {
    * Assigns an inline body to a segment. The region has no bytes in the file. Like other regions, it is pending until
    * {@link settle} or {@link discard}.
    */
-  reserveInline(): Region {
-    const segment = this.#writable[0] ?? this.#createWritable();
+  reserveInline(group: SegmentGroup): Region {
+    const segment = group.writable[0] ?? this.#createWritable(group);
     segment.pendingRegions++;
     return { segment, offset: INLINE_BASE + ++segment.inlineCount, length: 0 };
   }
@@ -160,8 +161,8 @@ export class SegmentSet {
   settle({ segment, length }: Region): void {
     segment.pendingRegions--;
     this.#changed.add(segment);
-    if (length === undefined && !segment.isSealed) this.#writable.push(segment);
-    this.#sealFull();
+    if (length === undefined && !segment.isSealed) segment.group.writable.push(segment);
+    this.#sealFull(segment.group);
     closeIfFinished(segment);
   }
 
@@ -176,7 +177,7 @@ export class SegmentSet {
   seal(segment: Segment): void {
     segment.isSealed = true;
     this.#changed.add(segment);
-    this.#writable = this.#writable.filter((each) => each !== segment);
+    segment.group.writable = segment.group.writable.filter((each) => each !== segment);
     closeIfFinished(segment);
   }
 
@@ -187,26 +188,26 @@ export class SegmentSet {
     this.#changed.delete(segment);
   }
 
-  #sealFull(): void {
-    for (const segment of this.#writable) {
-      if (segment.isSealed || segment.bytes >= this.#segmentBytes) this.seal(segment);
+  #sealFull(group: SegmentGroup): void {
+    for (const segment of group.writable) {
+      if (segment.isSealed || segment.bytes >= group.segmentBytes) this.seal(segment);
     }
     // The limit is exceeded if several segments were reserved at once, or if new bodies did not fit into the writable
-    // segments.
-    while (this.#writable.length > MAX_WRITABLE_SEGMENTS) {
-      this.seal(this.#writable.reduce((fullest, each) => (each.end > fullest.end ? each : fullest)));
+    // segments. Segments that are reserved for a body of unknown length do not count.
+    while (group.writable.length > group.maxWritable) {
+      this.seal(group.writable.reduce((fullest, each) => (each.end > fullest.end ? each : fullest)));
     }
   }
 
-  #createWritable(): Segment {
-    const segment = this.#create();
-    this.#writable.push(segment);
+  #createWritable(group: SegmentGroup): Segment {
+    const segment = this.#create(group);
+    group.writable.push(segment);
     return segment;
   }
 
-  #create(): Segment {
+  #create(group: SegmentGroup): Segment {
     const id = this.#nextId++;
-    const segment = new Segment(id, segmentPath(this.#directory, id), this.#mode, 0, NO_COUNTS, 0);
+    const segment = new Segment(id, segmentPath(this.#directory, id), group, this.#mode, 0, NO_COUNTS, 0);
     this.#segments.set(id, segment);
     return segment;
   }

@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { errnoCode } from '../../contract/errors.js';
 import { releaseFile } from '../../page-cache/release-file.js';
 import { retryIfFull } from '../disk-full.js';
+import type { SegmentGroup } from './segment-groups.js';
 import { WrittenRanges } from './written-ranges.js';
 
 /**
@@ -32,6 +33,14 @@ const IOV_MAX = 1024;
 export class Segment {
   readonly id: number;
   readonly path: string;
+  /** Group of the artifacts in the segment. */
+  group: SegmentGroup;
+  /** Whether the segment may have artifacts of several groups, because it was written with other rules. */
+  isMixed = false;
+  /** Whether the index has the group. */
+  isGroupStored = false;
+  /** Time before which no artifact of the segment expires, in milliseconds since 1970. */
+  nextExpiry = 0;
   /** Offset of the next region, in bytes. */
   end: number;
   counts: SegmentCounts;
@@ -65,8 +74,17 @@ export class Segment {
   #isNameSynced: boolean;
 
   /** @param end current size of the file, or 0 if the file does not exist yet */
-  constructor(id: number, path: string, mode: number, end: number, counts: SegmentCounts, inlineCount: number) {
+  constructor(
+    id: number,
+    path: string,
+    group: SegmentGroup,
+    mode: number,
+    end: number,
+    counts: SegmentCounts,
+    inlineCount: number,
+  ) {
     this.id = id;
+    this.group = group;
     this.path = path;
     this.#mode = mode;
     this.end = end;

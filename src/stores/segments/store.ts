@@ -56,7 +56,7 @@ export interface SegmentStoreReader extends Store {
   purge?(filter: PurgeFilter, options?: PurgeOptions): Promise<PurgeResult>;
   /**
    * Yields the artifacts in the index, without corrupt entries, and with the metadata of their uploads if `options` say so. Does not
-   * read the bodies. `usedAt` is the time of the upload, because reads are not recorded on the disk.
+   * read the bodies. `usedAt` is the time of the upload or of the last read. Other processes may report reads up to an hour too early.
    */
   list(options?: ListOptions): AsyncIterable<StoreEntry>;
   /** A read-only store reports only the number of artifacts. */
@@ -100,7 +100,7 @@ export function segmentStore(
 export function segmentStore(dir: string, options: SegmentStoreOptions): Promise<SegmentStoreReader>;
 export async function segmentStore(dir: string, options: SegmentStoreOptions = {}): Promise<SegmentStoreReader> {
   if (typeof dir !== 'string' || dir === '') throw invalidOption('dir', 'the path of a directory', dir);
-  assertSegmentOptions(options);
+  const rules = assertSegmentOptions(options);
   // The options are read before the first await, because the caller may change the object afterwards.
   const { maxBytes, durability, verifyReads = false, readOnly } = options;
   const permissions = permissionsFor(options.groupAccess);
@@ -127,7 +127,12 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
     const fsync = durability !== 'none';
     const index = await SegmentIndex.open(layout.index, { readOnly: false, durable: fsync, permissions });
     cleanups.unshift(() => index.close());
-    const writer = await SegmentWriter.open(layout, index, { maxBytes, segmentBytes: Math.ceil(segmentBytes), fsync });
+    const writer = await SegmentWriter.open(layout, index, {
+      maxBytes,
+      rules,
+      segmentBytes: Math.ceil(segmentBytes),
+      fsync,
+    });
     return new WritableStore(layout, index, verifyReads, writer, lock);
   } catch (error) {
     for (const cleanup of cleanups) await cleanup();
@@ -195,7 +200,7 @@ class ReadableStore implements SegmentStoreReader {
       for (const { key, entry } of batch) {
         if (entry === undefined) continue;
         const artifact = this.#artifacts.toListedArtifact(entry, metadata);
-        yield { key, artifact, size: entry.length, usedAt: entry.time };
+        yield { key, artifact, size: entry.length, usedAt: this.lastUse(key, entry) };
       }
       await nextTurn();
       this.assertOpen();
@@ -215,6 +220,11 @@ class ReadableStore implements SegmentStoreReader {
   }
 
   protected recordRead(_key: string, _entry: IndexEntry): void {}
+
+  /** Returns the time of the last use, in milliseconds since 1970. */
+  protected lastUse(key: string, { time }: IndexEntry): number {
+    return Math.max(time, (this.index.uses.get(key) ?? 0) * 60_000);
+  }
 
   /** @throws HotblobError `ERR_HOTBLOB_CORRUPT` if it is known that the body of an entry is not in its segment */
   protected assertStored(_key: string, _entry: IndexEntry): void {}
@@ -279,6 +289,10 @@ class WritableStore extends ReadableStore implements SegmentStore, ReadRecorder 
 
   protected override recordRead(key: string, entry: IndexEntry): void {
     this.#writer.recordRead(key, entry);
+  }
+
+  protected override lastUse(key: string, entry: IndexEntry): number {
+    return this.#writer.lastUse(key, entry);
   }
 
   protected override assertStored(key: string, entry: IndexEntry): void {

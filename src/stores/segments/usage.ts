@@ -11,20 +11,24 @@ interface Heat {
 
 /**
  * Recency of keys and heat of segments, which determine what is evicted. They are kept only in memory, because a read
- * must not cause a write. After a restart, everything counts as unused.
+ * must not cause a write. After a restart, they are estimated from the stored last uses.
  *
  * The clock counts used bytes instead of seconds, so that recency means the same in a busy store and in an idle one.
  */
 export class Usage {
   readonly #halfLife: number;
   /** Value of the clock at the last use of a key. It is negative if the key was written and has not been read since. */
-  readonly #clocks = new TwoGenerationMap<string, number>(GENERATION_SIZE);
+  readonly #clocks: TwoGenerationMap<string, number>;
   readonly #heat = new Map<number, Heat>();
   #clock = 0;
 
-  /** @param halfLife number of used bytes after which an earlier use counts half */
-  constructor(halfLife: number) {
+  /**
+   * @param halfLife number of used bytes after which an earlier use counts half
+   * @param parts number of objects that share the memory for keys
+   */
+  constructor(halfLife: number, parts = 1) {
     this.#halfLife = halfLife;
+    this.#clocks = new TwoGenerationMap(Math.ceil(GENERATION_SIZE / parts));
   }
 
   /** Records that a body of `length` bytes in `segment` was read. */

@@ -1,26 +1,31 @@
 import type { Readable } from 'node:stream';
 import type { PutOptions, PutResult, StoreStats } from '../../contract/store.js';
 import type { Purge } from '../purges.js';
+import type { RetentionRules } from '../retention/rules.js';
 import { etagOf } from './artifact-reader.js';
 import { FAULT_DESCRIPTIONS } from './body-check.js';
 import { CommitSpace } from './commit-space.js';
 import { Committer } from './committer.js';
 import { Compaction } from './compaction.js';
 import { closedError, corruptError, isStorageFull, toStorageError } from './errors.js';
+import { Expiry } from './expiry.js';
 import type { IndexEntry, Location } from './index-entry.js';
+import { LastUses } from './last-uses.js';
 import type { Layout } from './layout.js';
-import type { Outcome, PutOperation } from './operations.js';
+import type { DeleteOperation, Outcome, PutOperation } from './operations.js';
 import { purgeIndex } from './purge.js';
 import { Quota } from './quota.js';
 import { Receiver } from './receiver.js';
 import { recoverSegments } from './recovery.js';
+import { restoreUsage } from './restored-usage.js';
+import { type SegmentGroup, SegmentGroups } from './segment-groups.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
 import { markUnsynced, unmarkUnsynced } from './unsynced.js';
-import { Usage } from './usage.js';
 
 export interface WriterSettings {
   readonly maxBytes: number | undefined;
+  readonly rules: RetentionRules;
   readonly segmentBytes: number;
   /** Whether an upload is on the disk when it is acknowledged. */
   readonly fsync: boolean;
@@ -36,22 +41,28 @@ export class SegmentWriter {
   readonly #compaction: Compaction;
   readonly #quota: Quota;
   readonly #receiver: Receiver;
-  readonly #usage: Usage;
+  readonly #groups: SegmentGroups;
+  readonly #lastUses: LastUses;
+  readonly #expiry: Expiry | undefined;
+  readonly #restoring: Promise<void> | undefined;
   readonly #inFlight = new Set<Promise<unknown>>();
   #closed = false;
 
   /** Opens the segments of a store. The caller must hold the writer lock. */
   static async open(layout: Layout, index: SegmentIndex, settings: WriterSettings): Promise<SegmentWriter> {
-    const space = await CommitSpace.open(layout, settings.maxBytes ?? Number.POSITIVE_INFINITY);
-    const segments = await recoverSegments(layout, index, settings.segmentBytes, space);
+    const { maxBytes = Number.POSITIVE_INFINITY, rules, segmentBytes } = settings;
+    const space = await CommitSpace.open(layout, maxBytes);
+    const groups = new SegmentGroups(rules, maxBytes, segmentBytes);
+    const segments = await recoverSegments(layout, index, groups, space);
     if (!settings.fsync) await markUnsynced(layout);
-    return new SegmentWriter(layout, index, settings, segments, space);
+    return new SegmentWriter(layout, index, settings, groups, segments, space);
   }
 
   private constructor(
     layout: Layout,
     index: SegmentIndex,
     settings: WriterSettings,
+    groups: SegmentGroups,
     segments: SegmentSet,
     space: CommitSpace,
   ) {
@@ -59,30 +70,37 @@ export class SegmentWriter {
     this.#index = index;
     this.#settings = settings;
     this.#segments = segments;
-    const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes } = settings;
-    // An artifact no longer counts as recently read when as many bytes as the store can hold (two half-lives) have been
-    // used since.
-    this.#usage = new Usage(maxBytes / 2);
-    this.#committer = new Committer(index, segments, space, settings.fsync);
-    this.#compaction = new Compaction(
-      index,
-      segments,
-      this.#committer,
-      this.#usage,
-      space,
-      settings.maxBytes !== undefined,
-    );
-    this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, {
-      evict: () => this.#compaction.evictColdest(() => this.#quota.free),
-      progress: () => this.#committer.progress(),
+    this.#groups = groups;
+    const { maxBytes = Number.POSITIVE_INFINITY, segmentBytes, rules } = settings;
+    const committer = new Committer(index, segments, groups, space, settings.fsync);
+    const lastUses = new LastUses(index, committer, rules.minAgeMs);
+    this.#committer = committer;
+    this.#lastUses = lastUses;
+    this.#compaction = new Compaction(index, segments, committer, groups, space);
+    const freeBytes = (group: SegmentGroup): number => Math.min(this.#quota.free, this.#quota.freeOf(group));
+    this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, () => lastUses.bytes, {
+      evict: (group) => this.#compaction.evictColdest(group, freeBytes),
+      progress: () => committer.progress(),
     });
     this.#receiver = new Receiver(segments, this.#quota, (bytes) => this.#compaction.reclaim(bytes));
+    if (groups.mayEvict) this.#restoring = restoreUsage(index, segments, () => this.#closed);
+    if (rules.minAgeMs !== undefined) {
+      const apply = (operation: DeleteOperation) => committer.apply(operation).finally(() => this.#sweep());
+      this.#expiry = new Expiry(rules.minAgeMs, { index, segments, groups, lastUses, apply });
+    }
     this.#sweep();
   }
 
-  /** Records a read for the eviction order. */
-  recordRead(key: string, { segment, length }: IndexEntry): void {
-    if (this.#settings.maxBytes !== undefined) this.#usage.recordRead(key, segment, length);
+  /** Records a read, for the eviction order and for `maxAgeMs`. */
+  recordRead(key: string, entry: IndexEntry): void {
+    this.#lastUses.record(key, entry);
+    const { segment, length } = entry;
+    if (this.#groups.mayEvict) this.#segments.get(segment)?.group.usage.recordRead(key, segment, length);
+  }
+
+  /** Returns the time of the last use of an artifact, in milliseconds since 1970. */
+  lastUse(key: string, entry: IndexEntry): number {
+    return this.#lastUses.of(key, entry);
   }
 
   /** Stores an upload. See `put` of `SegmentStore`. */
@@ -90,7 +108,8 @@ export class SegmentWriter {
     return this.#run(async () => {
       const { signal, ifAbsent } = options;
       signal?.throwIfAborted();
-      return this.#receiver.receive(key, body, options, this.#quota.capacity, async (upload) => {
+      const group = this.#groups.of(key);
+      return this.#receiver.receive(key, group, body, options, this.#quota.capacityOf(group), async (upload) => {
         const operation = { kind: 'put', key, time: Date.now(), signal, ifAbsent, ...upload } as const;
         const { existed } = await this.#applyPut(operation);
         this.#recordWrite(key);
@@ -125,7 +144,7 @@ export class SegmentWriter {
     await this.#run(() =>
       purgeIndex(purge, {
         index: this.#index,
-        lastUse: (_key, { time }) => time,
+        lastUse: (key, entry) => this.#lastUses.of(key, entry),
         apply: (operation) => this.#committer.apply(operation).finally(() => this.#sweep()),
         assertOpen: () => {
           if (this.#closed) throw closedError();
@@ -146,14 +165,24 @@ export class SegmentWriter {
   /** Returns statistics. See `stats` of `SegmentStore`. */
   stats(): StoreStats {
     const { artifacts, bytes } = this.#segments;
-    return { artifacts, bytes, maxBytes: this.#settings.maxBytes, evicted: this.#compaction.evicted };
+    const expired = this.#expiry?.count;
+    return {
+      artifacts,
+      bytes: bytes + this.#lastUses.bytes,
+      maxBytes: this.#settings.maxBytes,
+      evicted: this.#compaction.evicted + (expired ?? 0),
+      ...(expired !== undefined && { expired }),
+    };
   }
 
   /** Refuses further operations. Resolves when all operations in flight have settled and all bytes are on the disk. */
   async close(): Promise<void> {
     this.#closed = true;
     await Promise.allSettled(this.#inFlight);
+    await this.#expiry?.stop();
+    await this.#restoring;
     await this.#compaction.close();
+    await this.#lastUses.close();
     await this.#committer.idle();
     for (const segment of this.#segments.all) {
       if (!this.#settings.fsync && segment.isDirty) await segment.sync();
@@ -180,9 +209,10 @@ export class SegmentWriter {
   }
 
   #recordWrite(key: string): void {
-    if (this.#settings.maxBytes === undefined) return;
+    if (!this.#groups.mayEvict) return;
     const entry = this.#index.get(key);
-    if (entry !== undefined) this.#usage.recordWrite(key, entry.segment, entry.length);
+    const group = entry && this.#segments.get(entry.segment)?.group;
+    if (entry !== undefined) group?.usage.recordWrite(key, entry.segment, entry.length);
   }
 
   #sweep(): void {

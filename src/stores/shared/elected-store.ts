@@ -62,7 +62,7 @@ const RETRY_PAUSE_MS = 50;
 export class ElectedStore implements SharedStore {
   readonly root: string;
   readonly #membership: Membership;
-  readonly #reads: ReadReports | undefined;
+  readonly #reads = new ReadReports((keys) => this.#membership.remote?.sendReads(keys));
   readonly #corrupt = new CorruptReports(async (key) => {
     const { remote } = this.#membership;
     if (remote === undefined) throw writerGoneError();
@@ -70,11 +70,9 @@ export class ElectedStore implements SharedStore {
   });
   #closing: Promise<void> | undefined;
 
-  /** @param evicts whether the store evicts artifacts; if so, this process reports its reads to the writer */
-  constructor(root: string, evicts: boolean, access: StoreAccess) {
+  constructor(root: string, access: StoreAccess) {
     this.root = root;
     this.#membership = new Membership(root, access, (key, error) => void this.#corrupt.add(key, error));
-    if (evicts) this.#reads = new ReadReports((keys) => this.#membership.remote?.sendReads(keys));
   }
 
   get isWriter(): boolean {
@@ -91,7 +89,7 @@ export class ElectedStore implements SharedStore {
     const store = this.#membership.readable;
     if (store === undefined) return this.#getLater(key, options);
     const artifact = store.get(key, options);
-    if (this.#membership.local === undefined) this.#reads?.add(key);
+    if (this.#membership.local === undefined) this.#reads.add(key);
     return artifact;
   }
 
@@ -158,7 +156,7 @@ export class ElectedStore implements SharedStore {
 
   close(): Promise<void> {
     this.#closing ??= (async () => {
-      this.#reads?.flush();
+      this.#reads.flush();
       await this.#membership.close();
     })();
     return this.#closing;

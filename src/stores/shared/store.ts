@@ -47,9 +47,8 @@ export async function sharedStore(dir: string, options: SharedStoreOptions): Pro
   if ('readOnly' in options) throw invalidOption('readOnly', 'no such option for a shared store', options.readOnly);
   // The options are read before the first await, because the caller may change the object later.
   const permissions = permissionsFor(options.groupAccess);
-  const evicts = options.maxBytes !== undefined;
   const { root, lockDirectory, ...openers } = await prepare(dir, { ...options }, permissions);
-  const store = new ElectedStore(root, evicts, {
+  const store = new ElectedStore(root, {
     ...openers,
     lock: (onConnection) => WriterLock.acquire(lockDirectory, permissions, { name: SHARED_LOCK_NAME, onConnection }),
     findWriter: () => WriterLock.findConnect(lockDirectory, SHARED_LOCK_NAME),
