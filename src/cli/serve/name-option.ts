@@ -6,6 +6,7 @@ const OPTION_NAMES: Readonly<Record<string, string>> = {
   dir: '--dir',
   queueDir: '--dir',
   maxBytes: '--max-size',
+  retain: '--retain',
   spoolDir: '--spool-dir',
   maxSpoolBytes: '--max-spool',
   url: '--upstream',

@@ -7,6 +7,7 @@ import { invalidOption } from '../../contract/validation.js';
 import { isCreatedByStore } from '../../stores/directory/marker.js';
 import { LOST_AND_FOUND, RESERVED_NAME } from '../../stores/directory/paths.js';
 import { directoryStore } from '../../stores/directory/store.js';
+import type { RetentionRule } from '../../stores/retention/rules.js';
 import { holdsSegmentStore } from '../../stores/segments/layout.js';
 import { loadLmdb } from '../../stores/segments/lmdb.js';
 import { segmentStore } from '../../stores/segments/store.js';
@@ -32,6 +33,8 @@ export interface ServedStoreOptions {
   /** Option of a segment store: compare artifacts with their checksums before sending them. */
   readonly verifyReads: boolean | undefined;
   readonly maxBytes: number | undefined;
+  /** Limits for groups of artifacts. Default: only `maxBytes`. */
+  readonly retain?: readonly RetentionRule[] | undefined;
   readonly groupAccess?: boolean | undefined;
   /** Whether the local store is opened for reading only, unless there is an upstream. Default: only if it cannot be written. */
   readonly readOnly?: boolean | undefined;
@@ -121,7 +124,7 @@ async function defaultSpoolDir(own: string): Promise<string> {
 }
 
 async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise<ServedStore> {
-  const { immutable, verifyReads, maxBytes, groupAccess, upstream, processes = 1 } = options;
+  const { immutable, verifyReads, maxBytes, retain, groupAccess, upstream, processes = 1 } = options;
   const storeKind = kind ?? (await detectKind(dir, immutable));
   if (verifyReads && storeKind !== 'segments') {
     throw invalidOption('--verify-reads', 'a segment store, because only segments have checksums', storeKind);
@@ -129,7 +132,7 @@ async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise
   const open = async (readOnly: boolean): Promise<ServedStore> => {
     // Without lmdb, the processes cannot elect a writer. They can then write to one directory independently of each other.
     if (processes > 1 && !readOnly && hasLmdb()) {
-      const common = { maxBytes, groupAccess };
+      const common = { maxBytes, retain, groupAccess };
       return storeKind === 'segments'
         ? {
             store: await sharedStore(dir, { kind: storeKind, verifyReads, ...common }),
@@ -143,14 +146,14 @@ async function openLocal({ kind, dir, ...options }: ServedStoreOptions): Promise
           };
     }
     if (storeKind === 'segments') {
-      const store = await segmentStore(dir, { maxBytes, verifyReads, groupAccess, readOnly });
+      const store = await segmentStore(dir, { maxBytes, retain, verifyReads, groupAccess, readOnly });
       return { store, kind: storeKind, immutable: true };
     }
     if (readOnly) {
       const store = await directoryStore(dir, { immutable, readOnly });
       return { store, kind: storeKind, immutable: store.immutable };
     }
-    const store = await directoryStore(dir, { immutable, maxBytes, groupAccess });
+    const store = await directoryStore(dir, { immutable, maxBytes, retain, groupAccess });
     return { store, kind: storeKind, immutable: store.immutable, countBytes: (bytes) => store.countBytes(bytes) };
   };
   // With an upstream, the local store keeps copies of what clients read.

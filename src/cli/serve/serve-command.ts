@@ -43,6 +43,8 @@ Options:
   --verify-reads       Compare each artifact with its checksum before sending it; requires segments
   --group-access       Let the group read and write what is created in DIR (default: only this user)
   --max-size BYTES     Evict the least recently used artifacts above this size (default: no limit)
+  --retain RULE        Limits for a part of the artifacts, such as 'scope=pr/* max-age=7d max-size=2GiB';
+                       repeatable, the first rule that matches applies (default: none)
   --max-upload BYTES   Largest upload that is accepted (default: 2GiB)
   --spool-dir DIR      Directory for downloads from the upstream that are in flight (default: the temporary
                        directory of the system; if it cannot be written, the directory of --dir)
@@ -74,6 +76,10 @@ The parts of unfinished module uploads of Tuist take up to a quarter of --max-si
 a part of it, in a segment store in addition.
 
 Protocols: ${PROTOCOL_NAMES.join(', ')}.
+
+A rule of --retain has words separated by blanks: scope=, namespace= and protocol= select artifacts, in which
+* stands for any text. max-age= is the time since the last use, such as 7d, 12h or 30m; max-size= the size of
+all artifacts of the rule together (docs/stores.md, Retention).
 
 Each line of the token file is 'read TOKEN' or 'write TOKEN', optionally followed by protocols=a,b,
 namespaces=a,b, scope=a, reads=a,b, write-once and name=a (docs/access.md). Replace the file with mv: a last

@@ -6,6 +6,7 @@ import { parseInteger, parseName, parseSize } from '../option-values.js';
 import { isLoopbackHost } from './describe-access.js';
 import type { StoreKind, UpstreamMode } from './open-store.js';
 import { PROTOCOL_NAMES } from './protocol-names.js';
+import { parseRetain } from './retain-option.js';
 import type { ServeOptions } from './serve.js';
 import { TrustedProxies } from './trusted-proxies.js';
 
@@ -29,6 +30,7 @@ export const SERVE_OPTIONS = {
   'verify-reads': { type: 'boolean' },
   'group-access': { type: 'boolean' },
   'max-size': { type: 'string' },
+  retain: { type: 'string', multiple: true },
   'max-upload': { type: 'string' },
   'max-spool': { type: 'string' },
   'spool-dir': { type: 'string' },
@@ -65,6 +67,7 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
   const port = parseInteger('--port', values.port, { min: 0, max: 65_535 }) ?? 8080;
   const host = parseHost(values.host);
   const processes = parseProcesses(values.processes);
+  const maxBytes = parseLimit('--max-size', values['max-size'], 'omit the option');
   return {
     version,
     kind: values.store === undefined ? undefined : parseName('--store', values.store, 'kind', STORE_KINDS),
@@ -81,7 +84,8 @@ export function parseServeOptions(version: string, values: Values): ServeOptions
     immutable: values.immutable,
     verifyReads: values['verify-reads'],
     groupAccess: values['group-access'],
-    maxBytes: parseLimit('--max-size', values['max-size'], 'omit the option'),
+    maxBytes,
+    retain: parseRetain(values.retain, maxBytes),
     maxUploadBytes: parseLimit('--max-upload', values['max-upload'], 'use a size such as 8TiB'),
     maxConnections: parseInteger('--max-connections', values['max-connections'], { min: 1, max: 999_999_999 }),
     keepAliveTimeoutMs: parseSeconds('--keep-alive-timeout', values['keep-alive-timeout'], 1),
