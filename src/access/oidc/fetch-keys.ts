@@ -56,18 +56,37 @@ async function fetchJson(url: string, signal: AbortSignal): Promise<Readonly<Rec
     await response.body?.cancel();
     throw new Error(`status ${response.status}`);
   }
-  const value: unknown = JSON.parse(await textOf(response));
+  const value: unknown = JSON.parse(await textOf(response, signal));
   if (isClaims(value)) return value;
   throw new Error('expected a JSON object');
 }
 
-async function textOf({ body }: Response): Promise<string> {
+/**
+ * Returns the text of a body. The signal cancels the body itself: `fetch` refers to the signal only weakly, and after a garbage
+ * collection does not notice that it is aborted.
+ */
+async function textOf({ body }: Response, signal: AbortSignal): Promise<string> {
+  signal.throwIfAborted();
+  if (body === null) return '';
+  const reader = body.getReader();
+  // If the body has failed, its error is that of read().
+  const cancel = () => void reader.cancel(signal.reason).catch(() => {});
+  signal.addEventListener('abort', cancel, { once: true });
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of body ?? []) {
-    bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error(`more than ${MAX_BYTES} bytes`);
-    chunks.push(chunk);
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) {
+      bytes += next.value.length;
+      if (bytes > MAX_BYTES) {
+        cancel();
+        throw new Error(`more than ${MAX_BYTES} bytes`);
+      }
+      chunks.push(next.value);
+    }
+    // A body that was cancelled ends like a complete one.
+    signal.throwIfAborted();
+  } finally {
+    signal.removeEventListener('abort', cancel);
   }
   return Buffer.concat(chunks).toString('utf8');
 }

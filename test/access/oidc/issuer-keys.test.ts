@@ -1,4 +1,6 @@
 import type { ServerResponse } from 'node:http';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import test from 'ava';
 import { COOLDOWN_MS } from '../../../src/access/oidc/issuer-keys.js';
 import { until } from '../../helpers/poll.js';
@@ -120,6 +122,32 @@ test('a slow fetch delays requests only until its timeout', async (t) => {
   advance(COOLDOWN_MS);
   t.false(policy(requestWith(token)) instanceof Promise, 'the second attempt runs in the background');
 });
+
+for (const [name, respond] of [
+  ['stalls after its headers', (response: ServerResponse) => response.write('{"keys":[')],
+  [
+    'arrives byte by byte',
+    (response: ServerResponse) => {
+      const drip = setInterval(() => response.write(' '), 20);
+      response.once('close', () => clearInterval(drip));
+    },
+  ],
+  ['has no headers', () => {}],
+] as const) {
+  test(`a fetch ends at its timeout after a garbage collection if the response ${name}`, async (t) => {
+    setFlagsFromString('--expose-gc');
+    const collect: () => void = runInNewContext('gc');
+    const { issuer, policy, warnings } = await openSite(t, {
+      trust: ({ url }) => ({ jwksUri: `${url}/keys` }),
+      timeoutMs: 1000,
+    });
+    issuer.respond = respond;
+    const collections = setInterval(collect, 50);
+    t.teardown(() => clearInterval(collections));
+    await policy.reload();
+    t.deepEqual(warnings, [`${issuer.url}: cannot fetch the keys: ${issuer.url}/keys: no response within 1000 ms`]);
+  });
+}
 
 test('a first fetch that fails refuses the token', async (t) => {
   const { issuer, policy, advance, warnings } = await openSite(t);
