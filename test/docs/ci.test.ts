@@ -96,6 +96,16 @@ const TOKENS: Readonly<Record<string, readonly (readonly [title: string, claims:
         buildkiteClaims({ build_branch: 'mallory:main' }),
         own('branch/mallory%3Amain', 'main'),
       ],
+      [
+        'a build with the branch main that another build has started',
+        buildkiteClaims({ build_source: 'trigger_job' }),
+        own('branch/main', 'main'),
+      ],
+      [
+        'a tag whose build has the branch main',
+        buildkiteClaims({ build_tag: 'v1', sub: 'organization:acme:pipeline:web:ref:refs/tags/v1:commit:9f31:step:' }),
+        own('branch/main', 'main'),
+      ],
       ['another organization', buildkiteClaims({ organization_slug: 'evil' }), 'none'],
       ['another pipeline', buildkiteClaims({ pipeline_slug: 'docs' }), 'none'],
     ],
