@@ -52,6 +52,21 @@ function reserveSize(): Promise<number | string | undefined> {
 }
 
 const SCENARIOS: Record<string, () => Promise<object>> = {
+  /** Purges a store on a full disk, which makes room for uploads. */
+  async purge() {
+    const store = await segmentStore(storeDir, { segmentBytes: 2_000_000, maxBytes: 100_000_000 });
+    await put(store, 'kept', content(1000));
+    await putSmall(store, 300, 20_000);
+    await fillRest();
+    const freeWhenFull = await freeBytes();
+    const uploadWhenFull = await outcomeOf(put(store, 'new', content(1_500_000)));
+    const purged = await store.purge({ protocol: 'plain', usedBefore: new Date(Date.now() + 1000) }, { dryRun: true });
+    const result = await store.purge({ namespace: 'none' });
+    const all = await store.purge({});
+    const upload = await outcomeOf(put(store, 'new', content(1_500_000)));
+    await store.close();
+    return { freeWhenFull, uploadWhenFull, purged, result, all, upload };
+  },
   /** Deletes artifacts, which makes room for uploads. */
   async delete() {
     const options = { segmentBytes: 2_000_000, maxBytes: 100_000_000 };

@@ -34,6 +34,18 @@ testWithMount('on a file system without a free byte, deletions succeed and make 
   t.true(Number(artifacts) >= 100, `${artifacts} artifacts remain`);
 });
 
+testWithMount('on a file system without a free byte, a purge succeeds and makes room for uploads', async (t) => {
+  const all = { artifacts: 301, bytes: 6_001_000 };
+  t.deepEqual(await run(t, 'purge'), {
+    freeWhenFull: 0,
+    uploadWhenFull: FULL,
+    purged: all,
+    result: { artifacts: 0, bytes: 0 },
+    all,
+    upload: 'done',
+  });
+});
+
 testWithMount('deletions are refused if another program has used the reserve', async (t) => {
   const { outcomes } = await run(t, 'used reserve');
   const { done, [FULL]: refused, ...others } = Object(outcomes);
