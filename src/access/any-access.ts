@@ -60,8 +60,18 @@ function atLeast(
   { operation, protocol }: AccessRequest,
 ): AccessDecision {
   // The operators' pages show the artifacts of all scopes, and any of the policies can know scopes.
-  if (protocol === OPERATOR_PROTOCOL) return decision;
+  if (protocol === OPERATOR_PROTOCOL) return withoutPurge(decision);
   if (!grantsAccess(decision)) return anonymous;
   const level = typeof decision === 'object' ? decision.level : decision;
   return operation !== 'read' && level === 'read' && includes(anonymous, 'write') ? anonymous : decision;
+}
+
+/**
+ * Returns the decision about the operators' pages so that only a grant that says so permits to purge: the purge deletes artifacts of
+ * all scopes, and a policy does not know whether the others have scopes.
+ */
+function withoutPurge(decision: AccessDecision): AccessDecision {
+  if (decision === 'write') return { level: 'write', overwrite: false };
+  if (typeof decision !== 'object' || decision?.level !== 'write' || decision.overwrite === true) return decision;
+  return { ...decision, overwrite: false };
 }

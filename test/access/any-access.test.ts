@@ -1,6 +1,7 @@
 import test from 'ava';
 import { anyAccess } from '../../src/access/any-access.js';
 import type { AccessDecision, AccessPolicy } from '../../src/access/policy.js';
+import { staticTokens } from '../../src/access/static-tokens.js';
 import { requestWith } from './oidc/fixture.js';
 
 /** Returns a policy that knows one token, and the number of its calls. */
@@ -56,6 +57,34 @@ test("anonymous is not valid for the operators' pages, because a policy may know
   t.is(await policy(requestWith('b', pages)), 'none');
   t.is(await policy(requestWith('unknown', pages)), 'none');
   t.is(await policy(requestWith('unknown')), 'read');
+});
+
+test('a client can purge only if its grant says so, because a policy may know scopes', async (t) => {
+  const pages = { protocol: 'hotblob', operation: 'delete' } as const;
+  for (const isAsync of [false, true]) {
+    const policy = anyAccess([
+      policyFor('plain', 'write', isAsync),
+      policyFor('build', { level: 'write', subject: 'ci' }, isAsync),
+      policyFor('ops', { level: 'write', overwrite: true }, isAsync),
+      policyFor('reader', { level: 'read', subject: 'dev' }, isAsync),
+    ]);
+    t.deepEqual(await policy(requestWith('plain', pages)), { level: 'write', overwrite: false });
+    t.deepEqual(await policy(requestWith('build', pages)), { level: 'write', overwrite: false, subject: 'ci' });
+    t.deepEqual(await policy(requestWith('ops', pages)), { level: 'write', overwrite: true });
+    t.deepEqual(await policy(requestWith('reader', pages)), { level: 'read', subject: 'dev' });
+    t.is(await policy(requestWith('plain', UPLOAD)), 'write');
+  }
+});
+
+test('with tokens and another policy, only a token that names the pages may purge', async (t) => {
+  const tokens = staticTokens([
+    { token: 'dev-55c1a8e07b3f9d24', level: 'write' },
+    { token: 'ops-55c1a8e07b3f9d24', level: 'write', protocols: ['hotblob'] },
+  ]);
+  const access = anyAccess([tokens, policyFor('ci', { level: 'write', scope: 'main' })]);
+  const pages = { protocol: 'hotblob', operation: 'delete' } as const;
+  t.like(await access(requestWith('dev-55c1a8e07b3f9d24', pages)), { level: 'write', overwrite: false });
+  t.like(await access(requestWith('ops-55c1a8e07b3f9d24', pages)), { level: 'write', overwrite: true });
 });
 
 test('a grant of the level none does not decide', (t) => {

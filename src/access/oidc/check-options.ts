@@ -54,17 +54,21 @@ export function checkOidcOptions(options: OidcOptions): void {
 }
 
 /**
- * Rejects a rule whose placeholders could result in the scope of another rule: the writer of a branch could then choose
- * a name with which its artifacts are those of, for example, the main branch.
+ * Rejects a rule whose placeholders could result in the scope of another rule, or in that of clients without a scope: the writer of
+ * a branch could then choose a name with which its artifacts are those of, for example, the main branch. The same text in several
+ * rules is intended.
  */
 function checkScopeIsApart({ level, scope }: OidcRule, index: number, rules: readonly OidcRule[]): void {
   if (level !== 'write' || scope === undefined) return;
   const template = new ScopeTemplate(scope);
   if (template.names.length === 0) return;
-  const scopes = rules.flatMap((rule) => [rule.scope ?? DEFAULT_SCOPE, ...(rule.reads ?? [])]);
-  const shared = scopes.find((other) => new ScopeTemplate(other).names.length === 0 && template.canRender(other));
+  const scopes = rules.flatMap((rule) => [...(rule.scope === undefined ? [] : [rule.scope]), ...(rule.reads ?? [])]);
+  const shared = [...scopes, DEFAULT_SCOPE].find(
+    (other) => other !== scope && template.overlaps(new ScopeTemplate(other)),
+  );
   if (shared === undefined) return;
-  const expected = `a scope that cannot become '${shared}', which another rule uses`;
+  const user = shared === DEFAULT_SCOPE ? 'clients without a scope use' : 'another rule uses';
+  const expected = `a scope that cannot become '${shared}', which ${user}`;
   throw new OptionError(
     ['rules', index, 'scope'],
     `expected ${expected}, received '${scope}'; begin it with a segment of its own, such as 'pr/'`,

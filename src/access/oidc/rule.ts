@@ -1,5 +1,5 @@
 import type { ClientCertificate } from '../../contract/exchange.js';
-import { type AccessLevel, CheckedGrant } from '../grant.js';
+import { type AccessLevel, CheckedGrant, SUBJECT } from '../grant.js';
 import { operatorGrant } from '../operator-grant.js';
 import type { AccessRequest } from '../policy.js';
 import { OPERATOR_PROTOCOL } from '../token-syntax.js';
@@ -76,29 +76,50 @@ export class Rule {
     const { level, overwrite } = this.#rule;
     const subject =
       this.#when === undefined ? certificate && subjectOf(certificate) : singleTextOf(token?.claims['sub']);
-    const grant = new CheckedGrant({ level, scope, reads, overwrite, subject });
+    // The rule decides about access, not the name of the client: a name that cannot be stored is omitted.
+    const name = SUBJECT.accepts(subject) ? subject : undefined;
+    const grant = new CheckedGrant({ level, scope, reads, overwrite, subject: name });
     return { grant, protocols: this.#protocols, namespaces: this.#namespaces };
   }
 }
 
 /**
- * Returns the grant of the first candidate that applies to a request, or `undefined`. The pages of operators show the artifacts of
- * all scopes. A rule with scopes applies to them only if it names them, and then without its scopes.
+ * Returns the grant of the first candidate that applies to a request, or `undefined`. For the pages of operators, see
+ * {@link firstOperatorGrant}.
  */
 export function firstGrant(
   candidates: readonly Candidate[],
-  { protocol, namespace }: AccessRequest,
+  request: AccessRequest,
 ): CheckedGrant | AccessLevel | undefined {
-  const isOperator = protocol === OPERATOR_PROTOCOL;
-  for (const { grant, protocols, namespaces } of candidates) {
-    if (protocols !== undefined && !protocols.has(protocol)) continue;
-    if (namespaces !== undefined && (namespace === undefined || !namespaces.has(namespace))) continue;
-    if (!isOperator) return grant;
-    const isNamed = protocols !== undefined;
+  if (request.protocol === OPERATOR_PROTOCOL) return firstOperatorGrant(candidates, request);
+  return candidates.find((candidate) => applies(candidate, request))?.grant;
+}
+
+/**
+ * The pages of operators show the artifacts of all scopes. A rule with scopes gives access to them only if it names them, and then
+ * without its scopes. Once any other rule with scopes has matched the client, only rules that name the pages do: a later rule for
+ * everyone must not show the client more than its scopes.
+ */
+function firstOperatorGrant(
+  candidates: readonly Candidate[],
+  request: AccessRequest,
+): CheckedGrant | AccessLevel | undefined {
+  let isRestricted = false;
+  for (const candidate of candidates) {
+    const { grant, protocols } = candidate;
+    const isNamed = protocols?.has(OPERATOR_PROTOCOL) ?? false;
+    isRestricted ||= !isNamed && !grant.isUnscoped;
+    if (!applies(candidate, request)) continue;
     // The tokens of these rules are those of builds, so scopes can be assumed.
-    if (isNamed || grant.isUnscoped) return operatorGrant({ grant, isNamed, hasScopes: true });
+    if (isNamed || !isRestricted) return operatorGrant({ grant, isNamed, hasScopes: true });
+    if (grant.level === 'none') return undefined;
   }
   return undefined;
+}
+
+function applies({ protocols, namespaces }: Candidate, { protocol, namespace }: AccessRequest): boolean {
+  if (protocols !== undefined && !protocols.has(protocol)) return false;
+  return namespaces === undefined || (namespace !== undefined && namespaces.has(namespace));
 }
 
 function conditionsOf(patterns: Patterns): Conditions {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { encodedBytes, isScope, MAX_ENCODED_BYTES, SCOPE_NAME } from '../../keys/scope.js';
 import { singleTextOf } from './claims.js';
+import { ANY, haveCommonText, ONE, type Unit } from './scope-overlap.js';
 
 /** Returns the value of a claim or of a field of the certificate. */
 export type ValueOf = (name: string) => unknown;
@@ -51,10 +52,14 @@ export class ScopeTemplate {
     return scope;
   }
 
-  /** Whether values exist for which the template results in this scope. */
-  canRender(scope: string): boolean {
-    const pattern = this.#parts.map((part) => ('literal' in part ? escapeRegExp(part.literal) : '[\\w.%~-]+'));
-    return new RegExp(`^${pattern.join('')}$`).test(scope);
+  /** Whether values exist for which both templates result in the same scope. */
+  overlaps(other: ScopeTemplate): boolean {
+    return haveCommonText(this.#units(), other.#units());
+  }
+
+  /** Units of a pattern for the scopes that the template can result in. A value has at least one character. */
+  #units(): readonly Unit[] {
+    return this.#parts.flatMap((part): readonly Unit[] => ('literal' in part ? [...part.literal] : [ONE, ANY]));
   }
 
   #encode(value: string | undefined): string | undefined {
@@ -104,8 +109,4 @@ function percentEncode(value: string): string | undefined {
   } catch {
     return undefined;
   }
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\/]/g, '\\$&');
 }

@@ -215,5 +215,13 @@ test('rejects placeholders that could result in the scope of another rule', (t) 
   t.throws(create('{team}', { scope: 'main' }), { message });
   t.throws(create('m{team}', { reads: ['main'] }), { message: /cannot become 'main'/ });
   t.throws(create('{team}', {}), { message: /cannot become 'default'/ });
+  // Clients without a scope use the scope default, even if no rule does.
+  t.throws(create('{team}', { scope: 'x/y' }), {
+    message: /cannot become 'default', which clients without a scope use/,
+  });
+  t.throws(create('{team}/{ref}', { scope: '{team}/main' }), { message: /cannot become '\{team\}\/\{ref\}'/ });
+  t.throws(create('{team}/{ref}', { reads: ['{team}/main'] }), { message: /cannot become '\{team\}\/main'/ });
   t.notThrows(create('pr/{team}', { scope: 'main' }));
+  t.notThrows(create('pr/{team}', { scope: 'pr/{team}' }), 'the same text is intended');
+  t.notThrows(create('pr/{team}/{ref}', { scope: 'main/{team}' }));
 });

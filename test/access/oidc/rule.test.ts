@@ -85,15 +85,30 @@ for (const { title, claims, request, expected } of CASES) {
 test('a rule with scopes gives access to the pages of operators only if it names them', async (t) => {
   const rules: readonly OidcRule[] = [
     { when: { team: 'ops' }, level: 'read', protocols: ['hotblob'], scope: 'ops' },
-    { when: { team: 'web' }, level: 'write', scope: 'web' },
+    { when: { team: ['web', 'app'] }, level: 'write', scope: 'web' },
+    { when: { team: 'docs' }, level: 'write', protocols: ['nx'], scope: 'docs' },
+    { when: { team: 'app' }, level: 'read', protocols: ['hotblob'] },
     { when: { team: '*' }, level: 'read' },
   ];
   const { issuer, policy } = await openSite(t, { rules });
   const decide = (team: string, rule: Partial<AccessRequest>) => policy(requestWith(issuer.sign({ team }), rule));
   t.is(await decide('ops', { protocol: 'hotblob' }), 'read');
-  t.is(await decide('web', { protocol: 'hotblob' }), 'read', 'the last rule');
+  t.is(await decide('web', { protocol: 'hotblob' }), 'none', 'the last rule does not name the pages');
+  t.is(await decide('docs', { protocol: 'hotblob' }), 'none', 'its rule has scopes, although for another protocol');
+  t.is(await decide('app', { protocol: 'hotblob' }), 'read', 'a later rule names the pages');
+  t.is(await decide('other', { protocol: 'hotblob' }), 'read', 'no rule with scopes matches');
   t.like(await decide('web', { protocol: 'nx' }), { scope: 'web' });
 });
+
+for (const sub of ['user\u0007', 'user\ud800']) {
+  test(`a subject that cannot be stored is omitted: ${JSON.stringify(sub)}`, async (t) => {
+    const { issuer, policy } = await openSite(t);
+    t.like(await policy(requestWith(issuer.sign({ team: 'web', sub }))), { level: 'write', subject: undefined });
+    const rules: readonly OidcRule[] = [{ certificate: { 'subject.CN': '**' }, level: 'read' }];
+    const certificate = certificateOf({ subject: { CN: sub } });
+    t.like(oidcAccess({ rules })(requestWith(undefined, { certificate })), { level: 'read', subject: undefined });
+  });
+}
 
 const CI = certificateOf({
   subject: { CN: 'ci-7', OU: ['a', 'b'] },

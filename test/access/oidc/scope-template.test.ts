@@ -73,10 +73,28 @@ for (const [template, message] of [
   });
 }
 
-test('knows which scopes values can result in', (t) => {
-  t.true(new ScopeTemplate('{ref}').canRender('main'));
-  t.true(new ScopeTemplate('m{ref}').canRender('main'));
-  t.false(new ScopeTemplate('pr/{ref}').canRender('main'));
-  t.false(new ScopeTemplate('{ref}').canRender('pr/main'));
-  t.false(new ScopeTemplate('a.{ref}').canRender('abc'));
-});
+const OVERLAPS: readonly (readonly [a: string, b: string, overlaps: boolean])[] = [
+  ['{ref}', 'main', true],
+  ['m{ref}', 'main', true],
+  ['main{ref}', 'main', false],
+  ['pr/{ref}', 'main', false],
+  ['{ref}', 'pr/main', false],
+  ['a.{ref}', 'abc', false],
+  ['main', 'main', true],
+  ['{repository}/main', '{repository}/{head_ref}', true],
+  ['main/{repository}', '{environment}/{repository}', true],
+  ['main/{repository}', 'pr/{repository}/{ref}', false],
+  ['branch/{ref}', 'branch/{ref}/x', false],
+  ['a-{x}', '{y}-b', true],
+  ['a:{x}', '{y}', false],
+  ['{x}/a', '{y}/b', false],
+  ['{x}a', '{y}b', false],
+  ['{x}a', 'a{y}', true],
+];
+
+for (const [a, b, overlaps] of OVERLAPS) {
+  test(`'${a}' and '${b}' can ${overlaps ? '' : 'not '}result in the same scope`, (t) => {
+    t.is(new ScopeTemplate(a).overlaps(new ScopeTemplate(b)), overlaps);
+    t.is(new ScopeTemplate(b).overlaps(new ScopeTemplate(a)), overlaps);
+  });
+}
