@@ -76,7 +76,7 @@ export interface SegmentStore extends SegmentStoreReader {
 }
 
 /** Time after which `list` yields to the event loop, in milliseconds. */
-const LIST_BATCH_MS = 3;
+const LIST_BATCH_MS = 2;
 
 /**
  * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Unlike in a
@@ -197,11 +197,13 @@ class ReadableStore implements SegmentStoreReader {
   async *list({ metadata = false }: ListOptions = {}): AsyncGenerator<StoreEntry> {
     this.assertOpen();
     for (const batch of this.index.entries(LIST_BATCH_MS)) {
-      for (const { key, entry } of batch) {
-        if (entry === undefined) continue;
+      // The store may be closed while the caller holds an entry, so the batch is complete before the first one is yielded.
+      const entries = batch.flatMap(({ key, entry }) => {
+        if (entry === undefined) return [];
         const artifact = this.#artifacts.toListedArtifact(entry, metadata);
-        yield { key, artifact, size: entry.length, usedAt: this.lastUse(key, entry) };
-      }
+        return [{ key, artifact, size: entry.length, usedAt: this.lastUse(key, entry) }];
+      });
+      yield* entries;
       await nextTurn();
       this.assertOpen();
     }
