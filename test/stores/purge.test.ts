@@ -173,6 +173,19 @@ test('segments: a purge deletes artifacts that compaction moves meanwhile, and k
   await store.close();
 });
 
+test('segments: keeps what was read after a time', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const store = await segmentStore(dir);
+  for (const key of ['nx/read', 'nx/unread']) await put(store, key, content(100));
+  const uploadedAt = Date.now();
+  await until('the clock has advanced', () => Date.now() > uploadedAt + 1);
+  const usedBefore = new Date(uploadedAt + 1);
+  await store.get('nx/read');
+  t.deepEqual(await store.purge({ usedBefore }), { artifacts: 1, bytes: 100 });
+  t.deepEqual(await keysOf(store), ['nx/read']);
+  await store.close();
+});
+
 test('a read-only store has no purge', async (t) => {
   const dirs = [await temporaryDirectory(t), await temporaryDirectory(t)] as const;
   await (await segmentStore(dirs[0])).close();
