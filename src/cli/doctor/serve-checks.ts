@@ -72,9 +72,13 @@ export async function checkServe(check: ServeCheck): Promise<ServeDiagnosis> {
  * @throws CommandError if a file cannot be used
  */
 async function checkAccessFiles(files: AccessFiles, warn: Warn): Promise<OidcFilePolicy | undefined> {
-  if (files.tokens !== undefined) await openAccess({ ...files, oidc: undefined }, (line) => warn(`--tokens: ${line}`));
+  if (files.tokens !== undefined || files.tokenLines !== undefined) {
+    await openAccess({ ...files, oidc: undefined }, (line) => warn(`--tokens: ${line}`));
+  }
   if (files.oidc === undefined) return undefined;
-  const { oidc } = await openAccess({ ...files, tokens: undefined }, (line) => warn(`--oidc: ${line}`));
+  const { oidc } = await openAccess({ ...files, tokens: undefined, tokenLines: undefined }, (line) =>
+    warn(`--oidc: ${line}`),
+  );
   // A problem is a warning: the server starts, and fetches the keys when they are needed.
   await oidc?.reload();
   return oidc;

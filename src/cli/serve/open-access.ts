@@ -13,10 +13,15 @@ import { CommandError } from '../command.js';
 /** Environment variable of `--tokens`. */
 export const TOKENS_VARIABLE = 'HOTBLOB_TOKENS';
 
+/** Codes of errors for a text that is not the path of a file. */
+const NO_FILE: ReadonlySet<string> = new Set(['ENOENT', 'ENOTDIR', 'ENAMETOOLONG']);
+
 /** Files that decide who may use the cache. At least one is given, or `tokenLines`. */
 export interface AccessFiles {
   /** Value of `--tokens`. */
   readonly tokens: string | undefined;
+  /** Whether `tokens` comes from the environment variable, which may contain a misspelt line instead of a path. */
+  readonly isTokensVariable?: boolean | undefined;
   /** Lines of a token file in the environment variable of `--tokens`. */
   readonly tokenLines?: string | undefined;
   /** Value of `--oidc`. */
@@ -44,7 +49,7 @@ export async function openAccess(files: AccessFiles, warn: (line: string) => voi
   const { anonymous, tokenLines } = files;
   // Combined policies have no anonymous level of their own: the first one would decide for all clients.
   const own = files.oidc === undefined ? anonymous : 'none';
-  const file = files.tokens === undefined ? undefined : await openTokens(files.tokens, own, warn);
+  const file = files.tokens === undefined ? undefined : await openTokens(files.tokens, files, own, warn);
   const tokens = tokenLines === undefined ? file : lineTokens(tokenLines, own);
   const oidc = files.oidc === undefined ? undefined : await openOidc(files.oidc, warn);
   return {
@@ -87,6 +92,7 @@ function lineTokens(text: string, anonymous: AccessLevel | undefined): AccessPol
 
 async function openTokens(
   file: string,
+  { isTokensVariable = false }: AccessFiles,
   anonymous: AccessLevel | undefined,
   onWarning: (line: string) => void,
 ): Promise<TokenFilePolicy> {
@@ -94,7 +100,12 @@ async function openTokens(
     return await tokenFile(file, { anonymous, onWarning });
   } catch (error) {
     // A token itself is a frequent mistake.
-    const isMissing = error instanceof Error && errnoCode(error.cause) === 'ENOENT';
+    const code = error instanceof Error ? errnoCode(error.cause) : undefined;
+    if (isTokensVariable && code !== undefined && NO_FILE.has(code)) {
+      const expected = "the path of a file, or lines such as 'write TOKEN'";
+      throw new CommandError(`${TOKENS_VARIABLE}: expected ${expected}; there is no such file (value not shown)`);
+    }
+    const isMissing = code === 'ENOENT';
     const hint = isMissing ? "; expected the path of a file with lines such as 'write TOKEN'" : '';
     throw new CommandError(`--tokens: ${messageOf(error)}${hint}`);
   }

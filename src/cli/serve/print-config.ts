@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { printable } from '../../util/printable.js';
 import type { ServeArguments } from './serve-arguments.js';
 import { areTokenLines, SERVE_OPTIONS } from './serve-options.js';
@@ -13,7 +14,7 @@ export function formatConfiguration({ values, variables }: ServeArguments, help:
     const value = values[name as keyof typeof SERVE_OPTIONS];
     if (value === undefined) return [name, 'default', type === 'boolean' ? 'no' : defaultOf(name, help)];
     const text = value === true ? 'yes' : [value].flat().join(', ');
-    return [name, variables.get(name) ?? 'command line', printable(withoutSecrets(name, text))];
+    return [name, variables.get(name) ?? 'command line', printable(withoutSecrets(name, text, variables.has(name)))];
   });
   const widthOf = (column: 0 | 1): number => Math.max(...lines.map((line) => line[column].length));
   const [names, sources] = [widthOf(0), widthOf(1)];
@@ -27,7 +28,9 @@ function defaultOf(name: string, help: string): string {
   return text?.replace(/\s+/g, ' ') ?? 'none';
 }
 
-function withoutSecrets(name: string, text: string): string {
+function withoutSecrets(name: string, text: string, isVariable: boolean): string {
   if (name === 'tokens' && areTokenLines(text)) return '(lines, not shown)';
+  // The variable may contain a misspelt line.
+  if (name === 'tokens' && isVariable && !existsSync(text)) return '(no such file, not shown)';
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/)[^/@]*@/i, '$1***@');
 }

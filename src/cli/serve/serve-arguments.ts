@@ -27,7 +27,9 @@ export function readServeArguments(
 ): ServeArguments {
   const { values, variables, warnings } = addEnvironment(given, SERVE_OPTIONS, environment);
   try {
-    return { options: parseServeOptions(version, values), values, variables, warnings };
+    const options = parseServeOptions(version, values);
+    const access = options.access && { ...options.access, isTokensVariable: variables.has('tokens') };
+    return { options: { ...options, access }, values, variables, warnings };
   } catch (error) {
     throw nameVariable(error, variables);
   }

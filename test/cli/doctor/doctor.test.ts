@@ -212,6 +212,19 @@ test('where serve would not start, doctor names the same cause with exit code 1'
   }
 });
 
+test('the lines of HOTBLOB_TOKENS are checked, with or without --oidc', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const tokens = 'write dev-55c1a8e07b3f9d24 protocol=nx';
+  const invalid = join(dir, 'rules.json');
+  writeFileSync(invalid, '{}', { mode: 0o600 });
+  for (const oidc of [undefined, invalid]) {
+    const options = parseServeOptions('0.0.0', { dir: join(dir, 'new'), port: '0', tokens, ...(oidc && { oidc }) });
+    const { problems } = await checkServe({ options, given: new Set() });
+    t.is(problems.length, 1);
+    t.regex(problems[0] ?? '', /^HOTBLOB_TOKENS:1: expected protocols=/);
+  }
+});
+
 test('the directory of serve is checked: a file, a link, a project, a new one', async (t) => {
   const root = await temporaryDirectory(t);
   writeFileSync(join(root, 'file'), '');

@@ -1,4 +1,7 @@
 import test from 'ava';
+import { openAccess } from '../../../src/cli/serve/open-access.js';
+import { formatConfiguration } from '../../../src/cli/serve/print-config.js';
+import { readServeArguments } from '../../../src/cli/serve/serve-arguments.js';
 import { runCommand, startCommand } from '../../helpers/command-line.js';
 import { temporaryDirectory } from '../../helpers/files.js';
 import { until } from '../../helpers/poll.js';
@@ -39,4 +42,34 @@ test('an invalid line is named without its content, and tokens on the command li
   t.is(given.code, 2);
   t.regex(given.stderr, /^hotblob: serve: --tokens: expected a file; other users can see tokens on the command line/);
   t.notRegex(invalid.stderr + given.stderr, /secret/);
+});
+
+for (const text of [
+  'Write secret-0123456789',
+  'secret-0123456789',
+  `secret-${'0123456789'.repeat(40)}`,
+  'secret/0123',
+]) {
+  test(`a value of HOTBLOB_TOKENS that is neither lines nor a file is not shown: ${text.slice(0, 24)}`, async (t) => {
+    const serve = readServeArguments('0.0.0', {}, { HOTBLOB_TOKENS: text });
+    const error = await t.throwsAsync(
+      openAccess(serve.options.access ?? t.fail(), () => {}),
+      {
+        message:
+          "HOTBLOB_TOKENS: expected the path of a file, or lines such as 'write TOKEN'; there is no such file (value not shown)",
+      },
+    );
+    t.is(error?.cause, undefined);
+    t.regex(formatConfiguration(serve, ''), /^tokens +HOTBLOB_TOKENS +\(no such file, not shown\)$/m);
+  });
+}
+
+test('the path of a file in HOTBLOB_TOKENS is shown', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const serve = readServeArguments('0.0.0', {}, { HOTBLOB_TOKENS: dir });
+  await t.throwsAsync(
+    openAccess(serve.options.access ?? t.fail(), () => {}),
+    { message: new RegExp(`--tokens: .*${dir}`) },
+  );
+  t.true(formatConfiguration(serve, '').includes(dir));
 });
