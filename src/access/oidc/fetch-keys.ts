@@ -43,10 +43,15 @@ async function discover(
     throw new Error(`${url}: expected the issuer '${issuer}', received '${String(document['issuer'])}'`);
   }
   const target = document['jwks_uri'];
-  if (typeof target !== 'string' || !isTrustworthy(target)) {
+  // The document of a remote issuer must not make the server send requests to itself.
+  if (typeof target !== 'string' || !isTrustworthy(target) || (isHttp(target) && !isHttp(issuer))) {
     throw new Error(`${url}: expected jwks_uri to be an https: URL, received '${String(target)}'`);
   }
   return target;
+}
+
+function isHttp(url: string): boolean {
+  return new URL(url).protocol === 'http:';
 }
 
 async function fetchJson(url: string, signal: AbortSignal): Promise<Readonly<Record<string, unknown>>> {

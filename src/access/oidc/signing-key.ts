@@ -40,8 +40,8 @@ type Jwk = Readonly<Record<string, unknown>>;
 /** Returns why a JWK cannot verify the signature of a token, or `undefined` if it can. */
 export function unusableReason(jwk: Jwk): string | undefined {
   const { kty, crv, use, key_ops: operations, kid } = jwk;
-  if (algorithmsOf(jwk).length === 0) return `a key of type ${String(kty)} ${String(crv ?? '')}`.trimEnd();
-  if (use !== undefined && use !== 'sig') return `a key for use ${String(use)}`;
+  if (algorithmsOf(jwk).length === 0) return `a key of type ${nameOf(kty)} ${nameOf(crv ?? '')}`.trimEnd();
+  if (use !== undefined && use !== 'sig') return `a key for use ${nameOf(use)}`;
   if (Array.isArray(operations) && !operations.includes('verify')) return "a key whose key_ops lack 'verify'";
   if (kid !== undefined && typeof kid !== 'string') return 'a key whose kid is not a string';
   return undefined;
@@ -57,8 +57,13 @@ export function signingKeysOf(jwks: readonly unknown[]): SigningKey[] {
   return keys;
 }
 
+/** Returns a text, or the type of another value: an object of a key set may have no conversion to a string. */
+function nameOf(value: unknown): string {
+  return typeof value === 'string' ? value : typeof value;
+}
+
 function algorithmsOf({ kty, crv, alg }: Jwk): readonly string[] {
-  const name = kty === 'RSA' ? kty : `${String(kty)} ${String(crv)}`;
+  const name = kty === 'RSA' ? kty : `${nameOf(kty)} ${nameOf(crv)}`;
   const algorithms = Object.hasOwn(ALGORITHMS, name) ? (ALGORITHMS[name] ?? []) : [];
   return alg === undefined ? algorithms : algorithms.filter((each) => each === alg);
 }

@@ -232,6 +232,9 @@ test('ignores keys that cannot verify tokens', async (t) => {
     { ...key, alg: 'RS256' },
     { ...key, crv: 'secp256k1' },
     { ...key, kid: 7 },
+    { ...key, kty: { toString: 1, valueOf: 1 } },
+    { ...key, kty: 'EC', crv: { toString: 1, valueOf: 1 } },
+    { ...key, use: { toString: 1, valueOf: 1 } },
   ];
   issuer.respond = (response) => response.end(JSON.stringify({ keys: [...others, key] }));
   t.is(await levelOf(policy, issuer.sign(CLAIMS)), 'write');
