@@ -59,8 +59,11 @@ export interface ProcessesSource extends StatsSource<readonly ProcessStats[]> {
 
 /** Objects whose statistics a history contains. */
 export interface HistoryOrigins {
+  /** Handler or sender. */
   readonly handler: object;
+  /** Server. Default: none. */
   readonly server?: object | undefined;
+  /** Store. Default: none. */
   readonly store?: object | undefined;
 }
 

@@ -1,8 +1,10 @@
+export type { HistorySource, HistoryWindow } from '../history/history.js';
 export { type SharedStore, type SharedStoreOptions, sharedStore } from '../stores/shared/store.js';
 export {
   type ClusterStats,
   type ClusterStatsOptions,
   clusterStats,
+  type HistoryOrigins,
   type ProcessesSource,
   type StoreOfProcess,
 } from './cluster-stats.js';

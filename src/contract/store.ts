@@ -41,7 +41,7 @@ export interface PutOptions {
 export interface PutResult {
   /** Whether the key had no artifact before; undefined if the store cannot tell. */
   readonly created?: boolean | undefined;
-  /** Entity tag of the new artifact, as in {@link ArtifactMetadata.etag}. */
+  /** Entity tag of the new artifact, as in `ArtifactMetadata.etag`. */
   readonly etag?: string | undefined;
 }
 

@@ -12,8 +12,12 @@ const MAX_COLUMNS = 220;
 
 /** Part of a history, in a short form for JSON. */
 export interface HistoryWindow {
-  /** Times of the samples in milliseconds since the Unix epoch, oldest first. Like the columns, as {@link differences}. */
+  /**
+   * Times of the samples in milliseconds since the Unix epoch, oldest first. Like in the columns, the first value is followed by the
+   * differences from the value before.
+   */
   readonly times: readonly (number | null)[];
+  /** Counters at these times, by name; null if a value is not known. */
   readonly columns: Readonly<Record<string, readonly (number | null)[]>>;
 }
 

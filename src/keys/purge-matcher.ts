@@ -3,9 +3,6 @@ import type { StoreEntry } from '../contract/store.js';
 import { assertOptions, type OptionCheck } from '../contract/validation.js';
 import { FILTER_CHECKS, keyMatcher } from './artifact-filter.js';
 
-/** Part of an artifact that a {@link PurgeFilter} is compared with. */
-type PurgeCandidate = Pick<StoreEntry, 'key' | 'usedAt'>;
-
 const CHECKS: Readonly<Record<keyof PurgeFilter, OptionCheck>> = {
   ...FILTER_CHECKS,
   usedBefore: {
@@ -20,7 +17,7 @@ const CHECKS: Readonly<Record<keyof PurgeFilter, OptionCheck>> = {
  *
  * @throws HotblobError `ERR_HOTBLOB_INVALID_OPTION` for an unknown member or an invalid value
  */
-export function purgeMatcher(filter: PurgeFilter): (artifact: PurgeCandidate) => boolean {
+export function purgeMatcher(filter: PurgeFilter): (artifact: Pick<StoreEntry, 'key' | 'usedAt'>) => boolean {
   assertOptions(filter, CHECKS);
   const { usedBefore, ...keyFilter } = filter;
   const matchesKey = keyMatcher(keyFilter);
