@@ -98,6 +98,8 @@ export interface ListOptions {
    * it only then, and any store may omit it. Default: false.
    */
   readonly metadata?: boolean | undefined;
+  /** Lists only the artifact under this key, if there is one. A store may ignore the option and list all. Default: all artifacts. */
+  readonly key?: string | undefined;
 }
 
 /** Artifact in a listing. See {@link Store.list}. */

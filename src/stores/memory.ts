@@ -7,6 +7,7 @@ import type { PurgeFilter, PurgeOptions, PurgeResult } from '../contract/purge.j
 import {
   assertKey,
   type GetOptions,
+  type ListOptions,
   type PutOptions,
   type PutResult,
   type ReadWriteStore,
@@ -152,11 +153,11 @@ class LruMemoryStore implements MemoryStore {
     return this.#entries.remove(key);
   }
 
-  async *list(): AsyncGenerator<StoreEntry> {
+  async *list({ key: only }: ListOptions = {}): AsyncGenerator<StoreEntry> {
     this.#assertOpen();
     let left = ENTRIES_PER_TURN;
     // Iterates over a copy of the keys: `get` moves a key to the end of the map, so iterating over the map might never end.
-    for (const key of [...this.#entries.keys()]) {
+    for (const key of only === undefined ? [...this.#entries.keys()] : [only]) {
       if (left-- === 0) {
         await nextTurn();
         left = ENTRIES_PER_TURN;

@@ -246,3 +246,29 @@ test('the stores of the server have list(), with and without an upstream', async
     }
   }
 });
+
+for (const [name, open] of Object.entries({
+  memory: async () => memoryStore(),
+  directory: (dir: string) => directoryStore(dir),
+  segments: (dir: string) => segmentStore(dir),
+})) {
+  test(`${name}: lists the artifact of one key, with its metadata, and without a use`, async (t) => {
+    const store = await open(await temporaryDirectory(t));
+    t.teardown(() => store.close());
+    for (const key of ['a/b', 'a/bc', 'c']) {
+      await put(store, key, content(100), { metadata: { contentType: 'text/plain', subject: `writer of ${key}` } });
+    }
+    const list = async (key: string) => {
+      const entries: StoreEntry[] = [];
+      for await (const entry of store.list({ key, metadata: true })) entries.push(entry);
+      return entries;
+    };
+    const all = await listed(store);
+    const [entry, ...others] = await list('a/b');
+    t.deepEqual(others, []);
+    t.like(entry, { key: 'a/b', size: 100, artifact: { subject: 'writer of a/b' } });
+    for (const key of ['a', 'a/', 'missing', '../a', '.hotblob', '']) t.deepEqual(await list(key), [], key);
+    // The times of a memory store are rounded at each listing.
+    if (name !== 'memory') t.deepEqual(await listed(store), all);
+  });
+}

@@ -33,7 +33,7 @@ import { assertStorable, RESERVED_NAME, SHARED_LOCK_NAME, UPLOADS_NAME } from '.
 import { type DirectoryStore, type DirectoryStoreReader, toReader } from './reader.js';
 import { removeStaleUploads } from './stale-uploads.js';
 import { DirectoryUploads } from './uploads.js';
-import { filesBelow } from './walk.js';
+import { fileAt, filesBelow } from './walk.js';
 
 /** Number of artifacts in a generation of the cache. With keys of 100 characters, both generations take about 4 MB. */
 const CACHED_ARTIFACTS = 4096;
@@ -206,12 +206,13 @@ class FileDirectoryStore implements DirectoryStore, ReadRecorder {
     this.#lastUses.record(key);
   }
 
-  async *list({ metadata = false }: ListOptions = {}): AsyncGenerator<StoreEntry> {
+  async *list({ metadata = false, key: only }: ListOptions = {}): AsyncGenerator<StoreEntry> {
     this.#assertOpen();
     // Another process writes the log of a store that is read-only.
     const lastUses = this.#isReadOnly ? new LastUses(this.root, this.#permissions) : this.#lastUses;
     await lastUses.load();
-    for await (const files of filesBelow(this.root, () => this.#isClosed)) {
+    const isCancelled = () => this.#isClosed;
+    for await (const files of only === undefined ? filesBelow(this.root, isCancelled) : [fileAt(this.root, only)]) {
       const found = metadata && files.length > 0 ? await this.#lookups.readAll(files) : [];
       for (const [index, file] of files.entries()) {
         this.#assertOpen();

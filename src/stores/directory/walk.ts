@@ -1,9 +1,10 @@
 import { lstat, opendir } from 'node:fs/promises';
 import { errnoCode } from '../../contract/errors.js';
+import { isKey } from '../../contract/store.js';
 import { isMissing } from '../../util/missing-file.js';
 import { prefixOf } from '../../util/prefix-of.js';
 import { diskBytesOf } from './disk-usage.js';
-import { isReserved } from './paths.js';
+import { hasParentInside, isReserved } from './paths.js';
 
 /**
  * Number of files that are examined in parallel. A larger number would occupy the thread pool, which reads of cold
@@ -62,6 +63,23 @@ export async function* filesBelow(
     }
     yield await statAll(prefix, keys);
   }
+}
+
+/**
+ * Resolves to the regular file of a key below `root`, if there is one.
+ *
+ * @throws the system's error
+ */
+export async function fileAt(root: string, key: string): Promise<StoredFile[]> {
+  const path = prefixOf(root) + key;
+  try {
+    if (!isKey(key) || isReserved(key) || !(await hasParentInside(root, path)) || !(await lstat(path)).isFile())
+      return [];
+  } catch (error) {
+    if (isMissing(error)) return [];
+    throw error;
+  }
+  return statAll(prefixOf(root), [key]);
 }
 
 async function statAll(prefix: string, keys: readonly string[]): Promise<StoredFile[]> {

@@ -7,6 +7,7 @@ import {
   assertEncodable,
   assertKey,
   type GetOptions,
+  isKey,
   type ListOptions,
   type PutOptions,
   type PutResult,
@@ -194,9 +195,10 @@ class ReadableStore implements SegmentStoreReader {
     return this.discard(key, entry);
   }
 
-  async *list({ metadata = false }: ListOptions = {}): AsyncGenerator<StoreEntry> {
+  async *list({ metadata = false, key: only }: ListOptions = {}): AsyncGenerator<StoreEntry> {
     this.assertOpen();
-    for (const batch of this.index.entries(LIST_BATCH_MS)) {
+    const one = only !== undefined && [[{ key: only, entry: isKey(only) ? this.index.get(only) : undefined }]];
+    for (const batch of one || this.index.entries(LIST_BATCH_MS)) {
       // The store may be closed while the caller holds an entry, so the batch is complete before the first one is yielded.
       const entries = batch.flatMap(({ key, entry }) => {
         if (entry === undefined) return [];
