@@ -2,10 +2,11 @@ import { ALLOWED_HOSTS } from '../access/hosts.js';
 import type { AccessPolicy } from '../access/policy.js';
 import { statusOf } from '../contract/errors.js';
 import type { Exchange } from '../contract/exchange.js';
-import type { Store, StoreStats } from '../contract/store.js';
+import { isKey, type Store, type StoreStats } from '../contract/store.js';
 import {
   assertNoInstance,
   assertOptions,
+  FLAG,
   invalidOption,
   OBJECT,
   type OptionCheck,
@@ -31,9 +32,15 @@ export interface DashboardOptions {
   /** Server, made by `createServer`, whose connections are shown. Default: none. */
   readonly server?: StatsSource<ServerStats> | undefined;
   /**
-   * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`. Default: none.
+   * Store whose artifacts and counters are shown. The residency map needs `list`, the counters need `stats`, and
+   * the removal of artifacts needs `delete`. Default: none.
    */
-  readonly store?: (Pick<Store, 'list'> & Partial<StatsSource<StoreStats>>) | undefined;
+  readonly store?: (Pick<Store, 'list' | 'delete'> & Partial<StatsSource<StoreStats>>) | undefined;
+  /**
+   * Whether clients with write access can remove artifacts, if the store has `delete`. Without `access`, every client that can open the
+   * page has it. Default: true if `access` is set.
+   */
+  readonly removal?: boolean | undefined;
   /** Measurements of each process: the member `processes` of `clusterStats()`. Default: those of this process. */
   readonly processes?: ProcessStatsSource | undefined;
   /**
@@ -90,6 +97,7 @@ const CHECKS: Readonly<Record<keyof DashboardOptions, OptionCheck>> = {
   store: OBJECT,
   processes: STATS_SOURCE,
   about: OBJECT,
+  removal: FLAG,
   access: { expected: 'a function', accepts: (value) => typeof value === 'function' },
   allowedHosts: ALLOWED_HOSTS,
   path: {
@@ -120,6 +128,7 @@ class LiveDashboard implements Dashboard {
   readonly #viewers: Viewers;
   readonly #statistics: Statistics;
   readonly #about: NonNullable<DashboardOptions['about']>;
+  readonly #remove: ((key: string) => Promise<boolean>) | undefined;
 
   constructor(options: DashboardOptions) {
     const { handler, store = {}, access, allowedHosts, about = {}, path = '/_hotblob/' } = options;
@@ -128,6 +137,8 @@ class LiveDashboard implements Dashboard {
     this.#downloads = new Downloads(handler.origin ?? handler);
     this.#residency = new Residency(store, this.#downloads);
     this.#about = { ...about };
+    const { removal = access !== undefined } = options;
+    if (removal && store.delete !== undefined) this.#remove = store.delete.bind(store);
     this.#statistics = new Statistics(options);
     this.#viewers = new Viewers(() => this.#statistics.collect());
   }
@@ -141,12 +152,12 @@ class LiveDashboard implements Dashboard {
       return true;
     }
     if (!path.startsWith(this.#path)) return false;
-    const respond = this.#responderOf(path.slice(this.#path.length), query);
-    if (respond === undefined) return false;
+    const page = this.#pageOf(path.slice(this.#path.length), query);
+    if (page === undefined) return false;
     try {
-      if (!(await this.#access.admits(exchange, 'read'))) return true;
+      if (!(await this.#access.admits(exchange, page.needs))) return true;
       this.#downloads.listen();
-      await respond(exchange);
+      await page.respond(exchange);
     } catch (error) {
       if (exchange.headersSent) exchange.destroy(new Error('the dashboard failed', { cause: error }));
       else answerError(exchange, statusOf(error));
@@ -160,30 +171,58 @@ class LiveDashboard implements Dashboard {
     this.#statistics.close();
   }
 
-  #responderOf(name: string, query: string | undefined): ((exchange: Exchange) => Promise<unknown>) | undefined {
+  #pageOf(name: string, query: string | undefined): Page | undefined {
+    const key = (): string => new URLSearchParams(query).get('key') ?? '';
     switch (name) {
       case 'events':
-        return (exchange) => this.#viewers.add(exchange, { bounds: LATENCY_BOUNDS_SECONDS, about: this.#about });
+        return read((exchange) => this.#viewers.add(exchange, { bounds: LATENCY_BOUNDS_SECONDS, about: this.#about }));
       case 'history.json':
-        return async (exchange) => {
+        return read(async (exchange) => {
           const seconds = Number(new URLSearchParams(query).get('seconds'));
           answerReply(exchange, jsonOr404(await this.#statistics.read(seconds), 'There is no history.'));
-        };
+        });
       case 'residency.json':
-        return async (exchange) =>
-          answerReply(exchange, jsonOr404(await this.#residency.map(), 'The store cannot be listed.'));
-      case 'artifact.json': {
-        const key = new URLSearchParams(query).get('key') ?? '';
-        return async (exchange) => answerReply(exchange, jsonOr404(await this.#residency.pagesOf(key), 'Not found.'));
-      }
+        return read(async (exchange) =>
+          answerReply(exchange, jsonOr404(await this.#residency.map(), 'The store cannot be listed.')),
+        );
+      case 'artifact.json':
+        return read(async (exchange) => {
+          const details = await this.#residency.detailsOf(key());
+          const isRemovable = this.#remove !== undefined && (await this.#access.mayWrite(exchange));
+          answerReply(exchange, jsonOr404(details && { ...details, isRemovable }, 'Not found.'));
+        });
+      case 'remove':
+        return { needs: 'write', respond: (exchange) => this.#answerRemoval(exchange, key()) };
       default: {
         const file = loadAsset(name);
         return (
-          file && (async (exchange) => answerReply(exchange, { status: 200, headers: PAGE_HEADERS, body: await file }))
+          file &&
+          read(async (exchange) => answerReply(exchange, { status: 200, headers: PAGE_HEADERS, body: await file }))
         );
       }
     }
   }
+
+  async #answerRemoval(exchange: Exchange, key: string): Promise<void> {
+    if (this.#remove === undefined) {
+      answerReply(exchange, jsonReply(403, { message: 'Artifacts cannot be removed on this page.' }));
+      return;
+    }
+    const isRemoved = isKey(key) && (await this.#remove(key));
+    this.#residency.invalidate();
+    answerReply(exchange, jsonOr404(isRemoved ? { message: 'Removed.' } : undefined, 'Not found.'));
+  }
+}
+
+/** Page below the path of the dashboard. */
+interface Page {
+  /** Access that it needs. `write` is for POST only. */
+  readonly needs: 'read' | 'write';
+  respond(exchange: Exchange): Promise<unknown>;
+}
+
+function read(respond: Page['respond']): Page {
+  return { needs: 'read', respond };
 }
 
 function jsonOr404(value: object | undefined, message: string): Reply {

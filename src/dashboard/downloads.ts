@@ -1,5 +1,6 @@
 import { subscribe, unsubscribe } from 'node:diagnostics_channel';
 import { RESPONSE_CHANNEL, type ResponseReport } from '../handler/response-record.js';
+import { scopePrefix } from '../keys/scope.js';
 import { mainSource, type SourceName, totalBytes } from '../send/tally.js';
 import { TwoGenerationMap } from '../util/two-generation-map.js';
 
@@ -14,7 +15,7 @@ export interface PastResponse {
   readonly time: number;
   readonly method: string;
   readonly status: number;
-  /** Number of bytes of the body that were sent. */
+  /** Number of bytes of the artifact that were sent, or received for an upload. */
   readonly bytes: number;
   /** Source from which most bytes came; `null` if no bytes were sent. */
   readonly source: SourceName | null;
@@ -32,7 +33,7 @@ interface KeyHistory {
 }
 
 /**
- * Number of downloads and last responses of each key. Records the responses of one handler after `listen` has been
+ * Number of downloads and last responses of each key in the store. Records the responses of one handler after `listen` has been
  * called.
  */
 export class Downloads {
@@ -72,8 +73,10 @@ export class Downloads {
   }
 
   #add(report: ResponseReport): void {
-    const { sender, key, operation, status, bytes, method, complete } = report;
-    if (sender !== this.#sender || operation !== 'read' || key === undefined || status === 404) return;
+    const { sender, operation, status, bytes, method, complete } = report;
+    if (sender !== this.#sender || report.key === undefined || status === 404) return;
+    if (operation !== 'read' && operation !== 'upload') return;
+    const key = scopePrefix(report.scope) + report.key;
     const history = this.#keys.get(key) ?? { count: 0, responses: [], next: 0 };
     this.#keys.set(key, history);
     const source = mainSource(bytes);
@@ -82,7 +85,7 @@ export class Downloads {
       time: Date.now(),
       method,
       status,
-      bytes: totalBytes(bytes),
+      bytes: operation === 'upload' ? report.receivedBytes : totalBytes(bytes),
       source: source ?? null,
       milliseconds: report.milliseconds,
       firstByteMilliseconds: report.firstByteMilliseconds ?? null,

@@ -1,5 +1,7 @@
+import { stat } from 'node:fs/promises';
 import type { Artifact } from '../contract/artifact.js';
 import type { Store, StoreEntry } from '../contract/store.js';
+import { parseArtifactKey } from '../keys/artifact-key.js';
 import { cachedPages, pageMap } from '../page-cache/cached-pages.js';
 import { pause } from '../util/loop-slices.js';
 import type { Downloads, PastResponse } from './downloads.js';
@@ -13,6 +15,8 @@ const MAX_CELLS = 2000;
  */
 const FRESH_MS = 5000;
 const REST_FACTOR = 20;
+/** Number of entries after which a listing is ended that ignores the option `key`. */
+const MAX_OTHERS = 100;
 /** Time limit for probing the page cache. The residency of artifacts that have not been probed by then is unknown. */
 const PROBE_MS = 2000;
 /**
@@ -42,9 +46,19 @@ export interface ResidencyMap {
   readonly total: { readonly artifacts: number; readonly bytes: number; readonly resident: number };
 }
 
-/** Resident pages and last responses of an artifact. */
-export interface ArtifactPages {
+/** Facts, resident pages and last responses of an artifact. */
+export interface ArtifactDetails {
+  /** Key in the store. */
   readonly key: string;
+  readonly scope: string;
+  readonly protocol: string;
+  readonly namespace: string | null;
+  /** Name of the client that uploaded it, as the access policy returned it; `null` if unknown. */
+  readonly writer: string | null;
+  /** Time of the upload in milliseconds since the Unix epoch; `null` if unknown. */
+  readonly storedAt: number | null;
+  /** Time of the last use or upload in milliseconds since the Unix epoch; `null` if unknown. */
+  readonly usedAt: number | null;
   readonly size: number;
   /** Size of a page, or of a block of pages, in bytes. */
   readonly pageBytes: number;
@@ -78,14 +92,42 @@ export class Residency {
     return (await this.#snapshot())?.map;
   }
 
-  /** Resolves to the pages of an artifact, or to `undefined` if the artifact is not in the map. */
-  async pagesOf(key: string): Promise<ArtifactPages | undefined> {
-    // Uses the entry of the listing, because store.get() would count as a use and change the eviction order.
-    const entry = (await this.#snapshot())?.entries.get(key);
-    if (entry === undefined) return undefined;
+  /** Resolves to the details of an artifact, or to `undefined` if the artifact is not in the map. */
+  async detailsOf(key: string): Promise<ArtifactDetails | undefined> {
+    const listed = (await this.#snapshot())?.entries.get(key);
+    if (listed === undefined) return undefined;
+    const entry = (await this.#entryOf(key)) ?? listed;
     const { pageBytes, runs } = await runsOf(entry);
+    const { scope, protocol, namespace = null } = parseArtifactKey(key);
     const responses = this.#downloads.responsesOf(key);
-    return { key, size: entry.size, pageBytes, runs, responses };
+    return {
+      key,
+      scope,
+      protocol,
+      namespace,
+      writer: entry.artifact.subject ?? null,
+      storedAt: (await storedAtOf(entry.artifact)) ?? null,
+      usedAt: Math.max(entry.usedAt, responses[0]?.time ?? 0) || null,
+      size: entry.size,
+      pageBytes,
+      runs,
+      responses,
+    };
+  }
+
+  /** Discards the map, because an artifact was removed. */
+  invalidate(): void {
+    this.#latest = undefined;
+  }
+
+  /** Reads an entry with its metadata. Does not call `get` of the store, which would count as a use and change the eviction order. */
+  async #entryOf(key: string): Promise<StoreEntry | undefined> {
+    let others = 0;
+    for await (const entry of this.#store.list?.({ key, metadata: true }) ?? []) {
+      if (entry.key === key) return entry;
+      if (++others === MAX_OTHERS) return undefined;
+    }
+    return undefined;
   }
 
   async #snapshot(): Promise<Snapshot | undefined> {
@@ -189,7 +231,17 @@ async function residentBytesOf({ artifact, size }: StoreEntry): Promise<number |
   }
 }
 
-async function runsOf({ artifact, size }: StoreEntry): Promise<Pick<ArtifactPages, 'pageBytes' | 'runs'>> {
+/** Resolves to the time of the upload: a store that does not report it has a file for each artifact. */
+async function storedAtOf(artifact: Artifact): Promise<number | undefined> {
+  if (artifact.lastModified !== undefined) return artifact.lastModified.getTime();
+  if (artifact.kind !== 'file' || artifact.offset !== undefined) return undefined;
+  return stat(artifact.path).then(
+    ({ mtimeMs }) => mtimeMs,
+    () => undefined, // deleted since it was listed
+  );
+}
+
+async function runsOf({ artifact, size }: StoreEntry): Promise<Pick<ArtifactDetails, 'pageBytes' | 'runs'>> {
   if (artifact.kind === 'bytes') return { pageBytes: Math.max(1, size), runs: [[1, 1]] };
   if (artifact.kind === 'stream') return { pageBytes: Math.max(1, size), runs: null };
   try {

@@ -53,7 +53,8 @@ export class Statistics implements HistorySource {
       store: store?.origin ?? store,
     });
     if (this.#shared !== undefined) return;
-    this.#meter?.tick();
+    // What happens before the first interval ends is an increase, too.
+    void this.#record();
     this.#timer = setInterval(() => void this.#record(), SAMPLE_MS).unref();
   }
 

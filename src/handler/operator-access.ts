@@ -5,7 +5,7 @@ import type { Exchange, ResponseHeaders } from '../contract/exchange.js';
 import { BrowserGuard } from './browser-guard.js';
 import { answerError } from './reply.js';
 
-/** Access to a page: none is needed, or the client may read, or may purge the store by POST. */
+/** Access to a page: none is needed, or the client may read, or may delete artifacts by POST. */
 export type OperatorNeed = 'none' | 'read' | 'write';
 
 /** Decides who may see the pages of operators, and who may purge. */
@@ -40,8 +40,7 @@ export class OperatorAccess {
     if (refusal !== undefined) {
       return refuse(exchange, refusal, refusal === 401 ? { 'www-authenticate': CHALLENGE } : {});
     }
-    const mayDelete = (typeof outcome === 'object' ? outcome.overwrite : undefined) ?? this.#overwrite;
-    if (needs === 'write' && !mayDelete) return refuse(exchange, 403, {}, writeOnceError());
+    if (needs === 'write' && !this.#mayDelete(outcome)) return refuse(exchange, 403, {}, writeOnceError());
     if (authorization === undefined && needs !== 'none') {
       try {
         this.#guard.checkAnonymous(exchange);
@@ -58,6 +57,16 @@ export class OperatorAccess {
    */
   async refusalOf(exchange: Exchange): Promise<AccessRefusal | undefined> {
     return refusalIn(await this.#check(exchange, 'read'));
+  }
+
+  /** Returns whether the client of a request, which is admitted to read, may delete artifacts by POST. */
+  async mayWrite(exchange: Exchange): Promise<boolean> {
+    const outcome = await this.#check(exchange, 'write');
+    return refusalIn(outcome) === undefined && this.#mayDelete(outcome);
+  }
+
+  #mayDelete(outcome: AccessOutcome): boolean {
+    return (typeof outcome === 'object' ? outcome.overwrite : undefined) ?? this.#overwrite;
   }
 
   async #check(exchange: Exchange, needs: 'read' | 'write'): Promise<AccessOutcome> {

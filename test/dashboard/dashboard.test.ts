@@ -1,15 +1,17 @@
 import { once } from 'node:events';
 import { closeSync, openSync, readSync } from 'node:fs';
+import { stat } from 'node:fs/promises';
 import http, { type IncomingMessage } from 'node:http';
 import http2 from 'node:http2';
 import { join } from 'node:path';
-import type { Readable } from 'node:stream';
+import { Readable } from 'node:stream';
 import test, { type ExecutionContext } from 'ava';
+import type { AccessPolicy } from '../../src/access/policy.js';
 import { staticTokens } from '../../src/access/static-tokens.js';
 import type { BytesArtifact, FileArtifact } from '../../src/contract/artifact.js';
 import type { Store } from '../../src/contract/store.js';
 import { createDashboard, type Dashboard, type DashboardOptions } from '../../src/dashboard/index.js';
-import type { ArtifactPages, ResidencyMap } from '../../src/dashboard/residency.js';
+import type { ArtifactDetails, ResidencyMap } from '../../src/dashboard/residency.js';
 import { createHandler, type Handler } from '../../src/handler/handler.js';
 import type { HistoryWindow } from '../../src/history/history.js';
 import { directoryStore } from '../../src/stores/directory/store.js';
@@ -55,6 +57,12 @@ async function* messagesIn(stream: Readable): AsyncGenerator<Record<string, unkn
       text = text.slice(end + 2);
     }
   }
+}
+
+async function entriesOf(store: Store): Promise<{ readonly key: string; readonly usedAt: number }[]> {
+  const entries = [];
+  for await (const { key, usedAt } of store.list?.() ?? []) entries.push({ key, usedAt });
+  return entries;
 }
 
 async function json<T>(url: string): Promise<T> {
@@ -167,8 +175,8 @@ test('history.json has samples from before the page was first opened', async (t)
     return history.times.length >= 2;
   });
   t.true(Number(history.times[1]) >= 1000, 'the second time is a difference in milliseconds');
-  t.is(history.columns['misses']?.[0], 1);
-  t.is(history.columns['protocol/plain/responses']?.[0], 1);
+  t.deepEqual(history.columns['misses']?.slice(0, 2), [0, 1]);
+  t.deepEqual(history.columns['protocol/plain/responses']?.slice(0, 2), [0, 1]);
   t.true('now/delay' in history.columns && 'now/connections' in history.columns);
   site.dashboard.close();
 });
@@ -287,14 +295,14 @@ test('residency.json lists the resident bytes of the artifacts, most downloaded 
     resident: cells.reduce((sum, cell) => sum + (cell.resident ?? 0), 0),
   });
 
-  const some = await json<ArtifactPages>(`${site.url}/_hotblob/artifact.json?key=part`);
+  const some = await json<ArtifactDetails>(`${site.url}/_hotblob/artifact.json?key=part`);
   t.like(some, { key: 'part', size: 4 * MIB, pageBytes: 4096, responses: [] });
-  const pages = (runs: ArtifactPages['runs'], state: 0 | 1): number =>
+  const pages = (runs: ArtifactDetails['runs'], state: 0 | 1): number =>
     (runs ?? []).reduce((sum, [isResident, count]) => (isResident === state ? sum + count : sum), 0);
   t.is(pages(some.runs, 0) + pages(some.runs, 1), 1024);
   t.deepEqual(some.runs?.at(-1)?.[0], 0);
   t.true(pages(some.runs, 1) * 4096 <= (before.get('part') ?? 0));
-  const hot = await json<ArtifactPages>(`${site.url}/_hotblob/artifact.json?key=hot`);
+  const hot = await json<ArtifactDetails>(`${site.url}/_hotblob/artifact.json?key=hot`);
   t.is(pages(hot.runs, 0) + pages(hot.runs, 1), 32);
   t.true(pages(hot.runs, 1) * 4096 >= residentBytes(join(directory, 'hot')));
   t.is(hot.responses.length, 2);
@@ -375,7 +383,7 @@ test('artifact.json contains the last ten responses for an artifact, latest firs
   };
   const { url, handler } = await openSite(t, store);
   const sizes = async (): Promise<number[]> =>
-    (await json<ArtifactPages>(`${url}/_hotblob/artifact.json?key=key`)).responses.map(({ bytes }) => bytes);
+    (await json<ArtifactDetails>(`${url}/_hotblob/artifact.json?key=key`)).responses.map(({ bytes }) => bytes);
   t.deepEqual(await sizes(), []);
   for (let size = 1; size <= 13; size++) {
     await (await fetch(`${url}/key`, { headers: { range: `bytes=0-${size - 1}` } })).arrayBuffer();
@@ -410,6 +418,93 @@ test('keys requested longest ago are forgotten, keys requested again are not', a
       ['once', 0],
     ],
   );
+});
+
+test('artifact.json tells the scope, the namespace and the writer, without counting as a use', async (t) => {
+  const directory = await temporaryDirectory(t);
+  const store = await directoryStore(directory, { maxBytes: 100 * MIB });
+  t.teardown(() => store.close());
+  const site = await openSite(t, store);
+  const key = '.scopes/pr%2f7/gradle/namespaces/team/0123';
+  await store.put(key, Readable.from([content(1000)]), { metadata: { subject: 'ci of pr/7' } });
+  const before = await entriesOf(store);
+  const details = await json<ArtifactDetails>(`${site.url}/_hotblob/artifact.json?key=${encodeURIComponent(key)}`);
+  t.like(details, { key, scope: 'pr/7', protocol: 'gradle', namespace: 'team', writer: 'ci of pr/7', size: 1000 });
+  const { mtimeMs } = await stat(join(directory, key));
+  t.is(details.storedAt, mtimeMs);
+  t.deepEqual(await entriesOf(store), before);
+});
+
+test('a response is shown with the artifact of its scope', async (t) => {
+  const store = memoryStore();
+  const access: AccessPolicy = () => ({ level: 'write', scope: 'main' });
+  const handler = createHandler({ store, access });
+  const port = await openPort(t, handler);
+  const dashboard = createDashboard({ handler, store });
+  t.teardown(() => {
+    dashboard.close();
+    handler.close();
+  });
+  const pages = await openPort(t, dashboard);
+  const page = `http://127.0.0.1:${pages.port}/_hotblob/`;
+  await fetch(page);
+  await fetch(`http://127.0.0.1:${port.port}/key`, { method: 'PUT', body: 'ten bytes.' });
+  await (await fetch(`http://127.0.0.1:${port.port}/key`)).arrayBuffer();
+  await until('all responses have ended', () => handler.stats().active === 0);
+  const { cells } = await json<ResidencyMap>(`${page}residency.json`);
+  t.deepEqual(cells, [{ key: '.scopes/main/key', size: 10, resident: 10, downloads: 1 }]);
+  const { responses } = await json<ArtifactDetails>(`${page}artifact.json?key=.scopes/main/key`);
+  t.deepEqual(
+    responses.map(({ method, bytes }) => [method, bytes]),
+    [
+      ['GET', 10],
+      ['PUT', 10],
+    ],
+  );
+});
+
+test('an artifact is removed only with write access, and not by a page of another site', async (t) => {
+  const access = staticTokens([
+    { level: 'write', token: 'writer-0123456789', protocols: ['hotblob'] },
+    { level: 'read', token: 'reader-0123456789', protocols: ['hotblob'] },
+  ]);
+  const store = memoryStore();
+  const site = await openSite(t, store, { access });
+  await store.put('key', Readable.from([content(10)]));
+  const statusOf = async (token: string | undefined, method = 'POST', headers: Record<string, string> = {}) => {
+    const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
+    const options = { method, headers: { ...authorization, ...headers } };
+    return (await fetch(`${site.url}/_hotblob/remove?key=key`, options)).status;
+  };
+  const isRemovable = async (token: string) => {
+    const headers = { authorization: `Bearer ${token}` };
+    const response = await fetch(`${site.url}/_hotblob/artifact.json?key=key`, { headers });
+    return ((await response.json()) as { isRemovable: boolean }).isRemovable;
+  };
+  t.is(await statusOf(undefined), 401);
+  t.is(await statusOf('reader-0123456789'), 403);
+  t.is(await statusOf('writer-0123456789', 'GET'), 405);
+  t.is(await statusOf('writer-0123456789', 'POST', { origin: 'https://evil.example' }), 403);
+  t.is(await isRemovable('reader-0123456789'), false);
+  t.is(await isRemovable('writer-0123456789'), true);
+  t.is((await entriesOf(store)).length, 1);
+  t.is(await statusOf('writer-0123456789'), 200);
+  t.deepEqual(await entriesOf(store), []);
+  t.is(await statusOf('writer-0123456789'), 404);
+});
+
+test('without access, or if the store cannot delete, nothing can be removed by default', async (t) => {
+  const store = memoryStore();
+  await store.put('key', Readable.from([content(10)]));
+  const list: Store['list'] = () => store.list();
+  for (const options of [{}, { removal: true, store: { list } }]) {
+    const site = await openSite(t, store, options);
+    const removal = await fetch(`${site.url}/_hotblob/remove?key=key`, { method: 'POST' });
+    t.is(removal.status, 403);
+    const details = await json<{ isRemovable: boolean }>(`${site.url}/_hotblob/artifact.json?key=key`);
+    t.is(details.isRemovable, false);
+  }
+  t.is((await entriesOf(store)).length, 1);
 });
 
 test('responses of other handlers are not shown', async (t) => {

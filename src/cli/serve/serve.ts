@@ -4,7 +4,7 @@ import { clusterStats } from '../../cluster/cluster-stats.js';
 import type { CloseReason } from '../../cluster/messages.js';
 import { aloneProcess, type ServingProcess } from '../../cluster/serving-process.js';
 import type { Exchange } from '../../contract/exchange.js';
-import type { Store } from '../../contract/store.js';
+import type { ListOptions, Store } from '../../contract/store.js';
 import { createDashboard, type Dashboard } from '../../dashboard/dashboard.js';
 import { createHandler, type ExchangeHandler, type Handler } from '../../handler/handler.js';
 import { systemMemoryPressure } from '../../memory/pressure.js';
@@ -145,6 +145,7 @@ export async function serve(
   const accessLine = describeAccess(options, { readOnlyReason, oidc: servedAccess?.oidc });
   dashboard = createDashboard({
     ...sources,
+    removal: options.writable && !options.writeOnce,
     about: describeServer(options, served.kind, accessLine),
     access,
     allowedHosts,
@@ -219,7 +220,11 @@ function sumOfProcesses(handler: Handler, server: CacheServer, store: ServedStor
   return {
     handler: stats.handlers.cache,
     server: stats.servers.main,
-    store: { ...stats.stores.main, list: () => store.list() },
+    store: {
+      ...stats.stores.main,
+      list: (list?: ListOptions) => store.list(list),
+      ...(store.delete && { delete: store.delete.bind(store) }),
+    },
     processes: stats.processes,
   };
 }

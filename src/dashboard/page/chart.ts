@@ -1,7 +1,9 @@
 import uPlot from 'uplot';
 import { byId, element, table } from './dom.js';
 
-const HEIGHT = 170;
+const HEIGHT = 160;
+/** Moves the cursors of all charts together. */
+const SYNC_KEY = 'time';
 const ROWS_IN_TABLE = 60;
 const POWERS_OF_TWO = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
@@ -14,7 +16,6 @@ export interface Line {
 }
 
 interface ChartOptions {
-  readonly lines: readonly Line[];
   /** Formats a value. */
   readonly text: (value: number) => string;
   /** Whether the lines are stacked. */
@@ -39,6 +40,7 @@ export class Chart {
   #plot: uPlot | undefined;
   #times: readonly number[] = [];
   #columns: readonly Column[] = [];
+  #lines: readonly Line[] = [];
 
   constructor(id: string, options: ChartOptions) {
     this.#figure = byId(id);
@@ -51,14 +53,17 @@ export class Chart {
     this.#figure.append(this.#canvas, this.#details);
     new ResizeObserver(() => this.#resize()).observe(this.#figure);
     matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.#draw());
-    this.#draw();
   }
 
   /** @param times in seconds since the Unix epoch */
-  update(times: readonly number[], columns: readonly Column[]): void {
+  update(times: readonly number[], lines: readonly Line[], columns: readonly Column[]): void {
+    const isSame =
+      lines.length === this.#lines.length && lines.every(({ label }, i) => label === this.#lines[i]?.label);
     this.#times = times;
-    this.#columns = columns;
-    this.#plot?.setData(this.#data());
+    this.#lines = lines;
+    this.#columns = lines.map((_line, index) => columns[index] ?? times.map(() => 0));
+    if (isSame) this.#plot?.setData(this.#data());
+    else this.#draw();
   }
 
   #data(): uPlot.AlignedData {
@@ -78,15 +83,18 @@ export class Chart {
   #draw(): void {
     const style = getComputedStyle(document.documentElement);
     const colour = (name: string): string => style.getPropertyValue(`--${name}`).trim();
-    const { lines, text, stacked, binary, logFrom, top = 0 } = this.#options;
+    const lines = this.#lines;
+    const { text, stacked, binary, logFrom, top = 0 } = this.#options;
     const grid = { stroke: colour('line'), width: 1 };
     const axis = { stroke: colour('quiet'), grid, ticks: grid, font: '12px system-ui, sans-serif' };
     this.#plot?.destroy();
+    this.#plot = undefined;
+    if (lines.length === 0) return;
     this.#plot = new uPlot(
       {
         width: this.#width(),
         height: HEIGHT,
-        cursor: { drag: { x: false, y: false } },
+        cursor: { y: false, drag: { x: false, y: false }, sync: { key: SYNC_KEY } },
         legend: { markers: { width: 2, stroke: (_plot, index) => colour(lines[index - 1]?.colour ?? 'quiet') } },
         scales: {
           y:
@@ -95,7 +103,11 @@ export class Chart {
               : { distr: 3, range: (_plot, _min, max) => [logFrom, nextPowerOfTen(Math.max(top, max ?? 0))] },
         },
         axes: [
-          axis,
+          {
+            ...axis,
+            space: 70,
+            values: (_plot, splits, _axis, _space, step) => splits.map((time) => tickText(time, step)),
+          },
           {
             ...axis,
             ...(binary ? { incrs: POWERS_OF_TWO } : {}),
@@ -106,7 +118,7 @@ export class Chart {
                   filter: (_plot: uPlot, splits: number[]) => splits,
                   splits: (_plot: uPlot, _axis: number, min: number, max: number) => powersOfTen(min, max),
                 }),
-            size: 78,
+            size: 84,
             values: (_plot, values) => values.map((value) => text(value)),
           },
         ],
@@ -154,7 +166,8 @@ export class Chart {
   #fillTable(caption: string): void {
     this.#details.querySelector('.scroll')?.remove();
     if (!this.#details.open) return;
-    const { lines, text } = this.#options;
+    const lines = this.#lines;
+    const { text } = this.#options;
     const first = Math.max(0, this.#times.length - ROWS_IN_TABLE);
     const rows = this.#times.slice(first).map((time, index) => [
       timeText(time),
@@ -180,6 +193,20 @@ function powersOfTen(min: number, max: number): number[] {
   return powers;
 }
 
+// Without a locale, the browser uses the format and the time zone of the reader.
+const MINUTES = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+const SECONDS = new Intl.DateTimeFormat(undefined, { timeStyle: 'medium' });
+const MOMENT = new Intl.DateTimeFormat(undefined, {
+  hour: '2-digit',
+  minute: '2-digit',
+  second: '2-digit',
+  timeZoneName: 'short',
+});
+
+function tickText(seconds: number, stepSeconds: number): string {
+  return (stepSeconds < 60 ? SECONDS : MINUTES).format(seconds * 1000);
+}
+
 function timeText(seconds: number): string {
-  return new Date(seconds * 1000).toLocaleTimeString();
+  return MOMENT.format(seconds * 1000);
 }

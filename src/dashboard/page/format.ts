@@ -34,3 +34,10 @@ function threeDigits(value: number, isWhole: boolean): string {
   if (isWhole || value >= 100) return Math.round(value).toString();
   return value >= 10 ? value.toFixed(1) : value.toFixed(2);
 }
+
+/** Formats a time in the format and time zone of the reader, with the date unless it is today. */
+export function momentText(time: number): string {
+  const date = new Date(time);
+  const isToday = date.toDateString() === new Date().toDateString();
+  return isToday ? date.toLocaleTimeString() : date.toLocaleString();
+}

@@ -1,107 +1,117 @@
 import './page.css';
+import { printable } from '../../util/printable.js';
 import { formatDuration } from '../../util/units.js';
 import type { ResidencyMap } from '../residency.js';
+import type { Sample } from '../statistics.js';
 import { showArtifact } from './artifact.js';
-import { Chart } from './chart.js';
-import { byId, element, setPairs, setText, table } from './dom.js';
-import { bytesText, countText, rateText, secondsText, shareText } from './format.js';
+import { showCharts } from './charts.js';
+import { byId, element, setText, table } from './dom.js';
+import { bytesText, countText, momentText, rateText, secondsText, shareText } from './format.js';
+import { showPanels } from './panels.js';
+import {
+  errorsIn,
+  firstByteIn,
+  hitRateIn,
+  type Interval,
+  intervalOf,
+  responsesIn,
+  SOURCES,
+  type Split,
+  sentIn,
+  topTraffic,
+} from './rates.js';
 import { ResidencyTreemap } from './residency-treemap.js';
-import { type Rates, ratesBetween, type Sample, SOURCES } from './sample.js';
+import { pointOf, Timeline } from './timeline.js';
 
-const HISTORY_SECONDS = 300;
 /** Tiles show the average of this time, because the values of single seconds fluctuate. */
-const TILE_SECONDS = 5;
+const TILE_MS = 5000;
 const MAP_INTERVAL_MS = 5000;
 
-interface Point {
-  readonly sample: Sample;
-  readonly rates: Rates;
+/** Message of the event stream. Only the first one has `bounds` and `about`. */
+interface Message extends Sample {
+  readonly bounds?: readonly number[];
+  readonly about?: Readonly<Record<string, string>>;
 }
 
-const history: Point[] = [];
+const timeline = new Timeline(600);
 let bounds: readonly number[] = [];
+let about: Readonly<Record<string, string>> = {};
 let latest: Sample | undefined;
 let total: ResidencyMap['total'] | undefined;
-
-const colours = { mapped: 'mapped', copied: 'copied', bytes: 'bytes', read: 'read', stream: 'stream' } as const;
-const throughput = new Chart('chart-throughput', {
-  lines: SOURCES.map((label) => ({ label, colour: colours[label] })),
-  text: (value) => `${bytesText(value)}/s`,
-  stacked: true,
-  binary: true,
-  top: 1024 * 1024,
-});
-const firstByte = new Chart('chart-first-byte', {
-  lines: [
-    { label: 'median', colour: 'accent' },
-    { label: '99%', colour: 'mapped', dashed: true },
-  ],
-  text: secondsText,
-  logFrom: 0.0001,
-  top: 0.01,
-});
-const hits = new Chart('chart-hits', { lines: [{ label: 'hits', colour: 'bytes' }], text: shareText, top: 1 });
-const memory = new Chart('chart-memory', {
-  lines: [
-    { label: 'used', colour: 'accent' },
-    { label: 'constrained from', colour: 'warn', dashed: true },
-    { label: 'critical from', colour: 'bad', dashed: true },
-  ],
-  text: bytesText,
-  binary: true,
-});
-const map = new ResidencyTreemap((key) => void showArtifact(key));
+const map = new ResidencyTreemap((key) => void showArtifact(key, () => void loadMap()));
 
 function connect(): void {
   const events = new EventSource('events');
-  events.addEventListener('open', () => setStatus('Live', false));
+  events.addEventListener('open', () => void timeline.load(timeline.seconds).then(show));
   events.addEventListener('error', () => {
     const isClosed = events.readyState === EventSource.CLOSED;
-    setStatus(isClosed ? 'No response from the server, retrying …' : 'Reconnecting …', true);
+    const since = latest === undefined ? '' : ` since ${momentText(latest.time)}: the values are from then`;
+    setStatus(`No response from the server${since}. ${isClosed ? 'Retrying …' : 'Reconnecting …'}`, true);
     if (isClosed) setTimeout(connect, 5000);
   });
   events.addEventListener('message', ({ data }: MessageEvent<string>) => {
-    const sample = JSON.parse(data) as Sample & { bounds?: readonly number[] }; // sent by the dashboard of the same package
-    bounds = sample.bounds ?? bounds;
-    add(sample);
+    const message = JSON.parse(data) as Message; // sent by the dashboard of the same package
+    bounds = message.bounds ?? bounds;
+    about = message.about ?? about;
+    latest = message;
+    timeline.add(pointOf(message));
+    setStatus(message.note === undefined ? 'Live' : `Live, but ${message.note}`, false);
+    if (!document.hidden) show();
   });
 }
 
 function setStatus(text: string, isLost: boolean): void {
   setText('status', text);
-  byId('status').classList.toggle('lost', isLost);
+  document.body.classList.toggle('lost', isLost);
 }
 
-function add(sample: Sample): void {
-  // The counters of a restarted server start at 0.
-  const isRestarted = latest !== undefined && sample.handler.hits < latest.handler.hits;
-  if (isRestarted) history.length = 0;
-  if (latest !== undefined && !isRestarted) {
-    history.push({ sample, rates: ratesBetween(latest, sample, bounds) });
-    if (history.length > HISTORY_SECONDS) history.shift();
-  }
-  latest = sample;
-  if (!document.hidden) show(sample);
+function show(): void {
+  if (latest === undefined) return;
+  showAbout(latest);
+  const { points } = timeline;
+  const start = (points.at(-1)?.time ?? 0) - TILE_MS;
+  const recent = points.slice(
+    Math.max(
+      0,
+      points.findLastIndex(({ time }) => time <= start),
+    ),
+  );
+  if (recent.length > 1) showTiles(latest, intervalOf(recent));
+  const split = byId<HTMLSelectElement>('split').value as Split; // the values of its options
+  showCharts(points, bounds, split);
+  showTraffic(intervalOf(points), split);
+  showPanels(latest, total);
 }
 
-function show(sample: Sample): void {
-  const from = history.at(-TILE_SECONDS - 1)?.sample ?? history[0]?.sample;
-  if (from !== undefined && from !== sample) showTiles(sample, ratesBetween(from, sample, bounds));
-  showCharts();
-  showPanels(sample);
+function showAbout({ uptimeSeconds }: Sample): void {
+  const pairs = [...Object.entries(about), ['up', formatDuration(uptimeSeconds)] as const];
+  byId('about').replaceChildren(
+    ...pairs.map(([name, value]) => {
+      const pair = element('div');
+      pair.append(element('dt', printable(name)), element('dd', printable(value)));
+      return pair;
+    }),
+  );
 }
 
-function showTiles({ handler }: Sample, rates: Rates): void {
-  setText('throughput', `${bytesText(rates.allBytes)}/s`);
-  const sources = SOURCES.filter((source) => rates.bytes[source] > rates.allBytes / 1000);
-  const parts = sources.map((source) => `${source} ${shareText(rates.bytes[source] / rates.allBytes)}`);
+function showTiles({ handler }: Sample, interval: Interval): void {
+  const bytes = sentIn(interval);
+  setText('throughput', `${bytesText(bytes / interval.seconds)}/s`);
+  const sources = SOURCES.filter((source) => interval.of(`sent/${source}`) > bytes / 1000);
+  const parts = sources.map((source) => `${source} ${shareText(interval.of(`sent/${source}`) / bytes)}`);
   setText('throughput-sources', parts.join(', ') || 'idle');
-  setText('responses', `${rateText(rates.responses)}/s`);
+  setText('uploads', `${bytesText(interval.rate('received'))}/s`);
+  setText('responses', `${rateText(responsesIn(interval) / interval.seconds)}/s`);
   setText('active', countText(handler.active));
-  setText('hit-rate', rates.hitRate === undefined ? '–' : shareText(rates.hitRate));
-  setText('lookups', `of ${rateText(rates.lookups)} lookups/s`);
-  setText('first-byte', rates.firstByte === undefined ? '–' : secondsText(rates.firstByte.median));
-  setText('first-byte-slow', rates.firstByte === undefined ? '' : `99% within ${secondsText(rates.firstByte.slow)}`);
+  const errors = errorsIn(interval);
+  setText('errors', `${rateText(errors / interval.seconds)}/s`);
+  byId('errors').className = errors > 0 ? 'bad' : '';
+  const hitRate = hitRateIn(interval);
+  setText('hit-rate', hitRate === undefined ? '–' : shareText(hitRate));
+  setText('lookups', `of ${rateText(interval.rate('hits') + interval.rate('misses'))} lookups/s`);
+  const firstByte = firstByteIn(interval, bounds);
+  setText('first-byte', firstByte === undefined ? '–' : secondsText(firstByte.median));
+  setText('first-byte-slow', firstByte === undefined ? '' : `99% within ${secondsText(firstByte.slow)}`);
   setText('pressure', handler.pressure);
   byId('pressure').className = handler.pressure;
   const { usedBytes, limitBytes, sensor } = handler.memory;
@@ -109,135 +119,58 @@ function showTiles({ handler }: Sample, rates: Rates): void {
   setText('memory', isKnown ? `${bytesText(usedBytes)} of ${bytesText(limitBytes)} (${sensor})` : 'not measured');
 }
 
-function showCharts(): void {
-  const times = history.map(({ sample }) => sample.time / 1000);
-  const column = <T>(read: (point: Point) => T) => history.map(read);
-  throughput.update(
-    times,
-    SOURCES.map((source) => column(({ rates }) => rates.bytes[source])),
-  );
-  firstByte.update(times, [
-    column(({ rates }) => rates.firstByte?.median ?? null),
-    column(({ rates }) => rates.firstByte?.slow ?? null),
+function showTraffic(interval: Interval, split: Split): void {
+  const rows = topTraffic(interval, split).map(({ name, responses, errors, bytes }) => [
+    printable(name),
+    countText(responses),
+    countText(errors),
+    bytesText(bytes),
   ]);
-  hits.update(times, [column(({ rates }) => rates.hitRate ?? null)]);
-  memory.update(
-    times,
-    (['usedBytes', 'softBytes', 'hardBytes'] as const).map((name) =>
-      column(({ sample }) => sample.handler.memory[name] ?? null),
-    ),
+  const title = split === 'protocol' ? 'Protocol' : 'Protocol and namespace';
+  byId('traffic').replaceChildren(
+    rows.length === 0
+      ? element('p', split === 'protocol' ? 'None.' : 'None. Requests that name no namespace are counted by protocol.')
+      : table('Traffic', [title, 'Responses', 'Errors', 'Bytes sent and received'], rows),
   );
 }
 
-function showPanels({ handler, server, store, processes }: Sample): void {
-  showProcesses(processes);
-  byId('bounds').replaceChildren(
-    limitMeter('Buffer pool', handler.pooledBytes, handler.maxPooledBytes, bytesText),
-    limitMeter('Mapped bytes', handler.mappedBytes, handler.maxMappedBytes, bytesText),
-    limitMeter('Open files', handler.openFiles, handler.maxOpenFiles, countText),
-    ...(server === undefined
-      ? []
-      : [limitMeter('Connections', sumOf(server.connections), server.maxConnections, countText)]),
-    element('p', handler.waitingForBuffers > 0 ? `${countText(handler.waitingForBuffers)} waiting for a buffer` : ''),
-  );
-  setPairs(
-    'connections',
-    server === undefined
-      ? [['not available', '']]
-      : [
-          ['HTTP/1.1', countText(server.connections.http1)],
-          ['HTTP/2', countText(server.connections.http2)],
-          ['Open streams', countText(server.openStreams)],
-          ['Streams reset', countText(server.resets)],
-          ['Drained', countText(server.drained.http1 + server.drained.http2)],
-          ['Terminated', countText(sumOf(server.terminated))],
-          ['Refused', countText(server.refused)],
-        ],
-  );
-  setPairs('store', storePairs(store ?? {}));
-  const reasons = Object.entries(handler.unmapped).toSorted(([, a], [, b]) => b - a);
-  setPairs('unmapped', reasons.length > 0 ? reasons.map(([reason, count]) => [reason, countText(count)]) : [['–', '']]);
-}
-
-function showProcesses(processes: Sample['processes'] = []): void {
-  byId('processes-section').hidden = processes.length === 0;
-  const headers = ['Process', 'Up', 'Responses', 'In flight', 'Connections', 'Event-loop delay', 'Memory'];
-  const rows = processes.map((each) => [
-    String(each.pid),
-    formatDuration(each.uptimeSeconds),
-    countText(each.responses),
-    countText(each.active),
-    countText(each.connections),
-    secondsText(each.eventLoopDelayMs / 1000),
-    bytesText(each.residentBytes),
-  ]);
-  byId('processes').replaceChildren(table('Measurements of each process', headers, rows));
-}
-
-function sumOf(counts: Readonly<Record<string, number>>): number {
-  return Object.values(counts).reduce((sum, count) => sum + count, 0);
-}
-
-function storePairs(store: NonNullable<Sample['store']>): [string, string][] {
-  const { artifacts, bytes, maxBytes, evicted, remote, queued, requests, flights } = store;
-  const pairs: [string, string | undefined][] = [
-    ['Artifacts', countOrUndefined(artifacts ?? total?.artifacts)],
-    ['Size', bytesOrUndefined(bytes ?? total?.bytes)],
-    ['Limit', bytesOrUndefined(maxBytes)],
-    ['Evicted', countOrUndefined(evicted)],
-    ['Circuit breaker', remote],
-    ['Downloads in flight', countOrUndefined(flights)],
-    ['Queued uploads', countOrUndefined(queued)],
-    ['Failed requests', countOrUndefined(requests && failuresIn(requests))],
-  ];
-  const known = pairs.filter((pair): pair is [string, string] => pair[1] !== undefined);
-  return known.length > 0 ? known : [['not available', '']];
-}
-
-function countOrUndefined(count: number | undefined): string | undefined {
-  return count === undefined ? undefined : countText(count);
-}
-
-function bytesOrUndefined(bytes: number | undefined): string | undefined {
-  return bytes === undefined ? undefined : bytesText(bytes);
-}
-
-function failuresIn(requests: NonNullable<NonNullable<Sample['store']>['requests']>): number {
-  return requests.filter(({ outcome }) => outcome === 'failed').reduce((sum, { count }) => sum + count, 0);
-}
-
-function limitMeter(name: string, used: number, max: number, text: (value: number) => string): HTMLElement {
-  const container = element('div', '', 'bound');
-  const label = element('div');
-  label.append(element('span', name), element('span', `${text(used)} of ${text(max)}`));
-  const meter = element('meter');
-  meter.max = max;
-  meter.high = max * 0.8;
-  meter.value = used;
-  meter.setAttribute('aria-label', `${name}: ${text(used)} of ${text(max)}`);
-  container.append(label, meter);
-  return container;
+async function loadMap(): Promise<void> {
+  const response = await fetch('residency.json').catch(() => undefined);
+  // Without a response, the error handler of the event stream shows that the server is gone.
+  if (response?.status === 404) map.showMessage('This store cannot be listed.');
+  if (!response?.ok) return;
+  const residency = (await response.json()) as ResidencyMap; // sent by the dashboard of the same package
+  total = residency.total;
+  map.update(residency);
+  placeMap();
 }
 
 async function refreshMap(): Promise<void> {
-  try {
-    if (document.hidden) return;
-    const response = await fetch('residency.json');
-    if (response.status === 404) map.showMessage('This store cannot be listed.');
-    else if (response.ok) {
-      const residency = (await response.json()) as ResidencyMap; // sent by the dashboard of the same package
-      total = residency.total;
-      map.update(residency);
-    }
-  } catch {
-    // The error handler of the event stream shows that the server does not respond.
-  } finally {
-    setTimeout(() => void refreshMap(), MAP_INTERVAL_MS);
-  }
+  if (!document.hidden) await loadMap();
+  setTimeout(() => void refreshMap(), MAP_INTERVAL_MS);
 }
 
+function placeMap(): void {
+  const before = byId(narrow.matches || total?.artifacts === 0 ? 'now' : 'processes-section');
+  const section = byId('map-section');
+  if (before.nextElementSibling !== section) before.after(section);
+}
+
+for (const input of document.querySelectorAll<HTMLInputElement>('input[name="window"]')) {
+  input.addEventListener('change', () => void timeline.load(Number(input.value)).then(show));
+}
+byId('split').addEventListener('change', show);
 document.addEventListener('visibilitychange', () => {
-  if (!document.hidden && latest !== undefined) show(latest);
+  if (!document.hidden) show();
 });
+
+// On a phone, the map comes second, and so does the command that fills an empty store. The order in the document changes, so that the focus follows what the reader sees.
+const narrow = matchMedia('(max-width: 40rem)');
+narrow.addEventListener('change', placeMap);
+placeMap();
+
+// Tables that are wider than a phone are scrolled with the keyboard, too.
+for (const id of ['traffic', 'processes']) byId(id).tabIndex = 0;
+
 connect();
 void refreshMap();

@@ -5,7 +5,7 @@ import { bytesText, countText, shareText } from './format.js';
 import { type Rectangle, squarify } from './treemap.js';
 
 /** Smallest cell that shows the name of its artifact, in pixels. */
-const NAMED_WIDTH = 80;
+const NAMED_WIDTH = 100;
 const NAMED_HEIGHT = 24;
 /** Smallest area of a cell as a part of the total, so that small artifacts are visible. */
 const MIN_SHARE = 1 / 20_000;
@@ -46,12 +46,24 @@ export class ResidencyTreemap {
     const share = knownBytes > 0 ? `${shareText(total.resident / knownBytes)} of ` : '';
     const shown = rest.artifacts > 0 ? `, ${countText(cells.length)} of them shown` : '';
     setText('map-summary', `${share}${bytesText(total.bytes)} in ${countText(total.artifacts)} artifacts${shown}`);
-    if (cells.length === 0) this.#root.replaceChildren(element('p', 'The store is empty.'));
+    if (cells.length === 0) this.#showEmpty();
     else this.#draw();
+  }
+
+  #showEmpty(): void {
+    this.#buttons.clear();
+    if (this.#root.querySelector('code') !== null) return;
+    // The page is at /_hotblob/, below the path at which a proxy mounts the server.
+    const url = new URL('../KEY', location.href.replace(/[?#].*/, '')).href;
+    const text = element('p', 'The store is empty. A build tool with write access fills it, or this command:');
+    text.append(element('br'), element('code', `curl --upload-file FILE ${url}`));
+    this.#root.replaceChildren(text);
+    this.#root.classList.add('empty');
   }
 
   #draw(): void {
     if (this.#map === undefined || this.#map.cells.length === 0) return;
+    this.#root.classList.remove('empty');
     const bytes = this.#map.cells.reduce((sum, { size }) => sum + size, 0);
     const { clientWidth: width, clientHeight: height } = this.#root;
     const weightOf = ({ size }: Cell): number => Math.max(size, bytes * MIN_SHARE, 1);
@@ -83,7 +95,7 @@ export class ResidencyTreemap {
   #createButton(key: string): HTMLButtonElement {
     const button = element('button');
     button.type = 'button';
-    button.append(element('span', '', 'fill'), element('span', printable(key), 'name'));
+    button.append(element('span', '', 'fill'), nameOf(printable(key)));
     button.addEventListener('click', () => this.#open(key));
     button.addEventListener('focus', () => this.#focus([...this.#buttons.keys()].indexOf(key)));
     return button;
@@ -145,6 +157,21 @@ export class ResidencyTreemap {
     const headers = ['Artifact', 'Size', 'In the page cache', 'Downloads'];
     scroll.replaceChildren(table('Artifacts by number of downloads', headers, rows));
   }
+}
+
+/** Number of characters at the end of a key that are always shown. */
+const END_LENGTH = 10;
+
+/** Creates the name of a cell. If the key is too long, its middle is omitted: keys differ mostly at their end. */
+function nameOf(key: string): HTMLElement {
+  const name = element('span', '', 'name');
+  const characters = [...key];
+  const middle = Math.max(0, characters.length - END_LENGTH);
+  name.append(
+    element('span', characters.slice(0, middle).join('')),
+    element('span', characters.slice(middle).join('')),
+  );
+  return name;
 }
 
 /**
