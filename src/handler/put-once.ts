@@ -22,7 +22,8 @@ export async function putOnce(
   body: Readable,
   options: PutOptions,
 ): Promise<PutOnceResult> {
-  if (await exists()) return discardBody(body);
+  // If the lookup fails, the store still decides when it commits.
+  if (await exists().catch(() => false)) return discardBody(body);
   try {
     return { ...(await put({ ...options, ifAbsent: true })), wasKept: false };
   } catch (error) {

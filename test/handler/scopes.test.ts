@@ -174,6 +174,21 @@ test('a content-addressed artifact is kept, with any access and without a policy
   t.is(await as('plain').get(`/bazel/blake3/cas/${'1'.repeat(64)}`), 'first');
 });
 
+test('an upload that is kept once does not fail because its lookup fails', async (t) => {
+  const inner = memoryStore();
+  let fails = true;
+  const store: Store = {
+    get: (key) => (fails ? Promise.reject(new Error('get')) : inner.get(key)),
+    put: (key, body, options) => inner.put(key, body, options),
+  };
+  const { as } = await start(t, 'http', store);
+  const hash = createHash('sha256').update('blob').digest('hex');
+  t.is(await as('plain').put(`/bazel/cas/${hash}`, 'blob'), 200);
+  t.is(await as('plain').put(`/bazel/cas/${hash}`, 'blob'), 200, 'the store keeps the first one');
+  fails = false;
+  t.is(await as('plain').get(`/bazel/cas/${hash}`), 'blob');
+});
+
 test('preconditions of a write are about the own scope, those of a read about what the read sends', async (t) => {
   const { as } = await start(t, 'http', memoryStore());
   await as('main').put('/key', 'of main');
