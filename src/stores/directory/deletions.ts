@@ -96,7 +96,7 @@ export class DirectoryDeletions {
       throw error;
     }
     const removed = await removeEmptyParents(root, path);
-    eviction?.countBytes(-removed * DIRECTORY_BYTES);
+    eviction?.countBytes(-removed * DIRECTORY_BYTES, key);
     return true;
   }
 }

@@ -105,6 +105,20 @@ test('the directories and the metadata of a rule count towards its limit, also a
   await assertStored();
 });
 
+test('deletions and purges free the directories of a rule, too', async (t) => {
+  const limit = 30 * FILE;
+  const store = await directoryStore(await temporaryDirectory(t), { retain: [{ scope: 'pr', maxBytes: limit }] });
+  t.teardown(() => store.close());
+  await putAll(store, numbered('.scopes/pr/nx/', 10));
+  // One directory for each artifact: together they would exceed the limit.
+  for (let index = 0; index < limit / DIRECTORY; index++) {
+    await putAll(store, ['.scopes/pr/turborepo/a']);
+    if (index % 2 === 0) await store.delete('.scopes/pr/turborepo/a');
+    else t.is((await store.purge({ protocol: 'turborepo' })).artifacts, 1);
+  }
+  t.is(store.stats().evicted, 0);
+});
+
 test('an upload above the limit of its rule is refused, and evicts nothing', async (t) => {
   const dir = await temporaryDirectory(t);
   const retain = [
