@@ -1,4 +1,4 @@
-import { type Columns, columnsOf, isCurrent, NAMESPACE_COLUMNS } from '../../history/columns.js';
+import { type Columns, columnsOf, NAMESPACE_COLUMNS } from '../../history/columns.js';
 import type { HistoryWindow } from '../../history/history.js';
 import type { Sample } from '../statistics.js';
 
@@ -49,17 +49,9 @@ export class Timeline {
   }
 }
 
-/**
- * Returns the points of a history. A counter without a value has not been recorded or has not changed so far, so it has its first known
- * value.
- */
+/** Returns the points of a history. */
 function decode({ times, columns }: HistoryWindow): Point[] {
-  const known = Object.entries(columns).map(([name, differences]) => {
-    const values = sums(differences);
-    const first = isCurrent(name) ? null : (values.find((value) => value !== null) ?? null);
-    const start = values.findIndex((value) => value !== null);
-    return [name, values.map((value, index) => (index < start ? first : value))] as const;
-  });
+  const known = Object.entries(columns).map(([name, differences]) => [name, sums(differences)] as const);
   return sums(times).flatMap((time, index) => {
     if (time === null) return [];
     const values = known.flatMap(([name, column]): [string, number][] => {
