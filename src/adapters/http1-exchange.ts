@@ -23,6 +23,8 @@ export class Http1Exchange implements Exchange {
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
   readonly #host: Host | undefined;
+  /** Node removes the socket from a request that is destroyed before its body has been read. */
+  readonly #socket: IncomingMessage['socket'];
   #isBodyRefused = false;
   #hasResponded = false;
 
@@ -30,6 +32,7 @@ export class Http1Exchange implements Exchange {
     this.#request = request;
     this.#response = response;
     this.#host = host;
+    this.#socket = request.socket;
     this.tracked = response.write === ServerResponse.prototype.write;
     if (response.socket === null && !response.writableEnded) limitPipeline(request, response);
   }
@@ -57,24 +60,24 @@ export class Http1Exchange implements Exchange {
   }
 
   get connection() {
-    return this.#request.socket;
+    return this.#socket;
   }
 
   get localAddress(): string | undefined {
-    return this.#request.socket.localAddress;
+    return this.#socket.localAddress;
   }
 
   get remoteAddress(): string | undefined {
-    return this.#request.socket.remoteAddress;
+    return this.#socket.remoteAddress;
   }
 
   get clientCertificate(): ClientCertificate | undefined {
-    const { socket } = this.#request;
+    const socket = this.#socket;
     return clientCertificateOf(socket, socket);
   }
 
   get secure(): boolean {
-    return 'encrypted' in this.#request.socket;
+    return 'encrypted' in this.#socket;
   }
 
   get plain(): boolean {
@@ -87,7 +90,7 @@ export class Http1Exchange implements Exchange {
 
   // A pipelined response that waits for earlier ones gets no event when the connection is closed. The socket gets one.
   get closed(): boolean {
-    const { socket } = this.#request;
+    const socket = this.#socket;
     return this.#response.destroyed || this.#response.writableEnded || socket.destroyed || !socket.writable;
   }
 

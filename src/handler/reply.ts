@@ -40,8 +40,13 @@ function failureStatus({ method }: Exchange, protocol: Protocol | undefined): nu
  * may. An unhandled rejection would end the process.
  */
 export function answerFailure(exchange: Exchange, error: unknown): void {
-  if (exchange.headersSent) exchange.destroy(error instanceof Error ? error : new Error(String(error)));
-  else answerError(exchange, statusOf(error));
+  const cause = error instanceof Error ? error : new Error(String(error));
+  try {
+    if (!exchange.headersSent) return void answerError(exchange, statusOf(error));
+  } catch {
+    // The response cannot be sent, for example because of a header that the host has set.
+  }
+  exchange.destroy(cause);
 }
 
 /** Returns whether a request may have a body that has not been read. */

@@ -85,7 +85,8 @@ export async function sendPurge(exchange: Exchange, store: Pick<Store, 'purge'>,
 async function readText(body: Readable): Promise<string> {
   const chunks: Buffer[] = [];
   let bytes = 0;
-  for await (const chunk of body as AsyncIterable<Buffer>) {
+  // The response to a body that is too long needs the connection.
+  for await (const chunk of body.iterator({ destroyOnReturn: false }) as AsyncIterable<Buffer>) {
     bytes += chunk.byteLength;
     if (bytes > MAX_BODY_BYTES) throw new HotblobError('ERR_HOTBLOB_TOO_LARGE', 'purge: the request body is too long');
     chunks.push(chunk);

@@ -320,3 +320,15 @@ test('a listing waits for its client, and ends when the client disconnects', asy
   request.on('error', () => {}).destroy();
   await until('the listing has ended', () => hasEnded);
 });
+
+test('a body that is too long, in chunks of unknown number, is answered with 413 and does not end the server', async (t) => {
+  const url = new URL(await start(t));
+  const request = http.request(url, { method: 'POST', path: '/_hotblob/purge' });
+  const answered = once(request, 'response') as Promise<[http.IncomingMessage]>;
+  for (let index = 0; index < 20; index++) request.write('x'.repeat(10_000));
+  const [response] = await answered;
+  response.resume();
+  t.is(response.statusCode, 413);
+  request.destroy();
+  t.is((await fetch(new URL('/_hotblob/live', url))).status, 200);
+});
