@@ -44,8 +44,6 @@ export class DirectoryEviction {
   readonly #usage = new DirectoryUsage();
   /** Bytes of the reservations of uploads in flight. */
   #reserved = 0;
-  /** Ends of uploads that have been received completely. Their artifacts can be evicted then. */
-  readonly #completed = new Set<Promise<void>>();
   readonly #queue = new ExclusiveQueue();
   readonly #renewal: Renewal;
   readonly #expiry: Expiry | undefined;
@@ -155,7 +153,7 @@ export class DirectoryEviction {
     return new Reservation({
       take: (bytes, ended) => this.#reserve(bytes, group, ended, signal),
       giveBack: (bytes) => this.#release(bytes, group),
-      completed: this.#completed,
+      completed: group.completed,
     });
   }
 
@@ -210,18 +208,21 @@ export class DirectoryEviction {
     signal: AbortSignal | undefined,
   ): Promise<void> {
     if (this.#tryToReserve(bytes, group, 0, 0)) return;
+    // One scan is enough: it finds all files, and uploads that end later become candidates.
+    const requestedAt = performance.now();
     for (;;) {
-      const requestedAt = performance.now();
+      let completed: readonly Promise<void>[] = [];
       const tryOnce = async (): Promise<'reserved' | 'refused' | 'wait'> => {
         signal?.throwIfAborted();
         if (await this.#makeRoom(bytes, group, requestedAt)) return 'reserved';
-        return this.#completed.size === 0 ? 'refused' : 'wait';
+        completed = this.#groups.completedFor(bytes, group);
+        return completed.length === 0 ? 'refused' : 'wait';
       };
       // The next upload may need the space that a refused one gives back.
       const outcome = await this.#queue.run(tryOnce, (result) => (result === 'refused' ? ended : undefined));
       if (outcome === 'reserved') return;
       if (outcome === 'refused') throw this.#fullError(group);
-      if (this.#completed.size > 0) await Promise.race(this.#completed);
+      await Promise.race(completed);
     }
   }
 
@@ -233,7 +234,7 @@ export class DirectoryEviction {
   /** Reserves `bytes` if the store and the group are then above their limits by at most `excess` and `groupExcess`. */
   #tryToReserve(bytes: number, group: DirectoryGroup, excess: number, groupExcess: number): boolean {
     if (this.#usedBytes + bytes > this.#maxBytes + excess) return false;
-    if (group.usedBytes + bytes > group.limits.maxBytes + groupExcess) return false;
+    if (group.isFull(bytes, groupExcess)) return false;
     this.#reserved += bytes;
     group.reserved += bytes;
     return true;
@@ -260,7 +261,7 @@ export class DirectoryEviction {
     const groupExcess = group.excess;
     let hasScanned = false;
     while (!this.#tryToReserve(bytes, group, excess, groupExcess)) {
-      const isGroupFull = group.usedBytes + bytes > group.limits.maxBytes + groupExcess;
+      const isGroupFull = group.isFull(bytes, groupExcess);
       if (await (isGroupFull ? this.#removals.removeNext([group]) : this.#evictFor(group))) continue;
       if (hasScanned || this.#renewal.latestBegan >= requestedAt) return false;
       // A scan in progress may have passed the files already that were added since the last one.

@@ -13,6 +13,8 @@ export class DirectoryGroup {
   readonly usage = new DirectoryUsage();
   /** Bytes of the reservations of uploads in flight. */
   reserved = 0;
+  /** Ends of uploads that have been received completely. Their artifacts can be evicted then. */
+  readonly completed = new Set<Promise<void>>();
 
   constructor(limits: RetentionGroup, capacity: number) {
     this.limits = limits;
@@ -27,6 +29,11 @@ export class DirectoryGroup {
   /** Number of bytes above the limit. */
   get excess(): number {
     return Math.max(0, this.usedBytes - this.limits.maxBytes);
+  }
+
+  /** Whether `bytes` more would put the group above its limit by more than `excess`. */
+  isFull(bytes: number, excess = this.excess): boolean {
+    return this.usedBytes + bytes > this.limits.maxBytes + excess;
   }
 
   /** Next candidate for eviction. */
@@ -57,6 +64,12 @@ export class DirectoryGroups {
    */
   get unprotected(): readonly DirectoryGroup[] {
     return this.all.filter(({ limits, excess }) => !limits.isProtected || excess > 0);
+  }
+
+  /** Returns the ends of the received uploads whose artifacts could be evicted for an upload of `bytes` into `group`. */
+  completedFor(bytes: number, group: DirectoryGroup): readonly Promise<void>[] {
+    const evictable = group.isFull(bytes) ? [group] : new Set([...this.unprotected, group]);
+    return [...evictable].flatMap(({ completed }) => [...completed]);
   }
 }
 
