@@ -13,17 +13,18 @@ export interface PutOnceResult extends PutResult {
  * it commits. If the artifact is kept, the body is read to its end and discarded, so that the client can send all of it.
  *
  * @param put stores `body` under the key
- * @param exists resolves to whether the key has an artifact. It counts as a use of the artifact
+ * @param find resolves to the artifact under the key. It counts as a use of the artifact
  * @throws the errors of the store and the body
  */
 export async function putOnce(
   put: (options: PutOptions) => Promise<PutResult>,
-  exists: () => Promise<boolean>,
+  find: () => Promise<Pick<PutResult, 'etag'> | undefined>,
   body: Readable,
   options: PutOptions,
 ): Promise<PutOnceResult> {
   // If the lookup fails, the store still decides when it commits.
-  if (await exists().catch(() => false)) return discardBody(body);
+  const found = await find().catch(() => undefined);
+  if (found !== undefined) return discardBody(body, found.etag);
   try {
     return { ...(await put({ ...options, ifAbsent: true })), wasKept: false };
   } catch (error) {
@@ -33,7 +34,7 @@ export async function putOnce(
 }
 
 /** Reads the rest of the body. Its length and digests are still checked. A store may have destroyed the stream. */
-async function discardBody(body: Readable): Promise<PutOnceResult> {
+async function discardBody(body: Readable, etag?: string): Promise<PutOnceResult> {
   if (!body.destroyed) for await (const _chunk of body);
-  return { created: false, wasKept: true };
+  return { created: false, etag, wasKept: true };
 }

@@ -106,9 +106,9 @@ export class StoreAccess {
       if (options.ifAbsent || (overwrite && !isOnce)) {
         return { ...assertResult(await put.call(own, key, received, putOptions)), wasKept: false };
       }
-      const exists = async (): Promise<boolean> => (await this.describe(exchange, own, key)) !== undefined;
+      const find = () => this.describe(exchange, own, key);
       const store = async (once: PutOptions) => assertResult(await put.call(own, key, received, once));
-      return putOnce(store, exists, received, putOptions);
+      return putOnce(store, find, received, putOptions);
     });
   }
 

@@ -9,9 +9,9 @@ const get = () => undefined;
 
 /** Invalid options as JavaScript callers may pass them, the kind of error code, and the expected message. */
 const REFUSED: [unknown, 'OPTION' | 'STORE', RegExp][] = [
-  [undefined, 'OPTION', /^options: expected an object, received undefined$/],
-  [null, 'OPTION', /^options: expected an object, received null$/],
-  ['store', 'OPTION', /^options: expected an object, received 'store'$/],
+  [undefined, 'OPTION', /^options: expected an object such as \{ store \}, received undefined$/],
+  [null, 'OPTION', /^options: expected an object such as \{ store \}, received null$/],
+  ['store', 'OPTION', /^options: expected an object such as \{ store \}, received 'store'$/],
   [{}, 'OPTION', /^store: .*received undefined$/],
   [{ store: null }, 'OPTION', /^store: .*received null$/],
   [{ store: 'directory' }, 'OPTION', /^store: .*received 'directory'$/],

@@ -76,6 +76,8 @@ function responseOf(text: string, target: string): TestResponse {
     }
     case 'stored':
       return { status: 200, headers: { ...empty, etag: storedTag(first, Buffer.from(second)) }, body: '' };
+    case 'kept':
+      return { status: 200, headers: { ...empty, etag: first }, body: '' };
     case '204':
       return { status: 204, headers: { ...REPLY, 'cache-control': 'no-store' }, body: '' };
     case 'created':
