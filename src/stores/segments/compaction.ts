@@ -56,15 +56,18 @@ export class Compaction {
   }
 
   /**
-   * Evicts the coldest segment of a group; without one, of the groups that are not protected. It is the segment with the least heat
-   * per byte. Of several such segments, the oldest is evicted. Recently read artifacts are retained as far as `freeBytes` allows.
-   * Resolves to `false` if all these segments have pending regions.
+   * Evicts the coldest segment of the groups that `isIncluded` selects. It is the segment with the least heat per byte. Of several
+   * such segments, the oldest is evicted. Recently read artifacts are retained as far as `freeBytes` allows. Resolves to `false` if
+   * all these segments have pending regions.
    *
    * @param freeBytes returns the space for artifacts that are retained in a group
    */
-  evictColdest(group: SegmentGroup | undefined, freeBytes: (group: SegmentGroup) => number): Promise<boolean> {
+  evictColdest(
+    isIncluded: (group: SegmentGroup) => boolean,
+    freeBytes: (group: SegmentGroup) => number,
+  ): Promise<boolean> {
     return this.#exclusively(async () => {
-      const victim = this.#findColdest((each) => (group === undefined ? !each.limits.isProtected : each === group));
+      const victim = this.#findColdest(isIncluded);
       if (victim === undefined) return false;
       this.#segments.seal(victim);
       const candidates = await this.#candidatesIn(victim);

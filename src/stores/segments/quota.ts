@@ -10,11 +10,8 @@ const MAX_UNUSED_INDEX_BYTES = 4 * 1024 * 1024;
 
 /** Frees space for {@link Quota}. */
 export interface SpaceReclaimer {
-  /**
-   * Evicts artifacts of a group; without one, of the groups that are not protected. Resolves to whether space was freed. It is not
-   * called again for the same group before the promise has settled.
-   */
-  evict(group: SegmentGroup | undefined): Promise<boolean>;
+  /** Evicts artifacts of the groups that `isIncluded` selects. Resolves to whether space was freed. */
+  evict(isIncluded: (group: SegmentGroup) => boolean): Promise<boolean>;
   /**
    * Resolves when an eviction may have become possible. Returns undefined if no operation is in flight that could make
    * it possible.
@@ -71,7 +68,7 @@ export class Quota {
 
   /**
    * Reserves space for a group, and evicts artifacts if necessary: of the group if its limit would be exceeded, of groups that are
-   * not protected if the limit of the store would be.
+   * not protected or above their limit if the limit of the store would be.
    *
    * @throws HotblobError `ERR_HOTBLOB_STORAGE_FULL` if there is not enough space and nothing can be evicted
    */
@@ -97,18 +94,28 @@ export class Quota {
 
   async #evict(group: SegmentGroup, isGroupFull: boolean): Promise<boolean> {
     if (isGroupFull) return this.#evictOnce(group);
-    // The space that other groups have left belongs to the groups that are not protected. If they use none, the group of the upload
-    // gives up its own artifacts.
+    // The space that other groups have left belongs to the groups that are not protected. If they use none, and no group is above
+    // its limit, the group of the upload gives up its own artifacts.
     return (await this.#evictOnce(undefined)) || (group.limits.isProtected && this.#evictOnce(group));
   }
 
-  /** Evicts artifacts, or waits for the eviction in flight if there is one. */
+  /**
+   * Evicts artifacts of a group; without one, of the groups that are not protected or above their limit. If such an eviction is in
+   * flight, waits for it.
+   */
   #evictOnce(group: SegmentGroup | undefined): Promise<boolean> {
     const inFlight = this.#evicting.get(group);
     if (inFlight !== undefined) return inFlight;
-    const evicting = this.#reclaimer.evict(group).finally(() => this.#evicting.delete(group));
+    const isIncluded = (each: SegmentGroup): boolean =>
+      group === undefined ? !each.limits.isProtected || this.#isAboveLimit(each) : each === group;
+    const evicting = this.#reclaimer.evict(isIncluded).finally(() => this.#evicting.delete(group));
     this.#evicting.set(group, evicting);
     return evicting;
+  }
+
+  /** Whether the artifacts of a group exceed its limit, because the limit was lowered since they were stored. */
+  #isAboveLimit(group: SegmentGroup): boolean {
+    return this.#segments.bytesOf(group) > group.limits.maxBytes;
   }
 
   #fullError(bytes: number, group: SegmentGroup): HotblobError {

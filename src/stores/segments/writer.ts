@@ -79,7 +79,7 @@ export class SegmentWriter {
     this.#compaction = new Compaction(index, segments, committer, groups, space);
     const freeBytes = (group: SegmentGroup): number => Math.min(this.#quota.free, this.#quota.freeOf(group));
     this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, () => lastUses.bytes, {
-      evict: (group) => this.#compaction.evictColdest(group, freeBytes),
+      evict: (isIncluded) => this.#compaction.evictColdest(isIncluded, freeBytes),
       progress: () => committer.progress(),
     });
     this.#receiver = new Receiver(segments, this.#quota, (bytes) => this.#compaction.reclaim(bytes));

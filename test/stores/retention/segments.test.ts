@@ -73,6 +73,26 @@ test('artifacts that were stored with other rules move to the segments of their 
   await store.close();
 });
 
+test('if the limit of a rule was lowered, uploads into the rest evict what is above the limit', async (t) => {
+  const dir = await temporaryDirectory(t);
+  const withLimits = (maxBytes: number, ofRule: number) =>
+    segmentStore(dir, { maxBytes, retain: [{ scope: 'pr', maxBytes: ofRule }], durability: 'none' });
+  let store = await withLimits(2 * MAX_BYTES, MAX_BYTES);
+  await putAll(store, numbered('.scopes/pr/', 700));
+  await store.close();
+  store = await withLimits(MAX_BYTES / 2, MAX_BYTES / 4);
+  t.teardown(() => store.close());
+  const rest = numbered('rest', 100).sort();
+  await putAll(store, rest);
+  t.deepEqual(await keysIn(store, 'rest'), rest);
+  t.true((store.stats().bytes ?? 0) <= MAX_BYTES / 2);
+  // Within its limit, the rule is protected again.
+  await putAll(store, numbered('.scopes/pr/new', 50));
+  const kept = await keysIn(store, '.scopes/pr/');
+  await putAll(store, numbered('more', 500));
+  t.deepEqual(await keysIn(store, '.scopes/pr/'), kept);
+});
+
 test('an upload above the limit of its rule is refused, and evicts nothing', async (t) => {
   const store = await segmentStore(await temporaryDirectory(t), { retain: [{ scope: 'pr', maxBytes: 100 * KIB }] });
   t.teardown(() => store.close());
