@@ -1,6 +1,7 @@
 import { pause } from '../../util/loop-slices.js';
 import { PeriodicTask } from '../../util/periodic-task.js';
 import { expiryIntervalOf } from '../retention/expiry-interval.js';
+import { MAX_DELETIONS, settleAll } from './deletions.js';
 import { type IndexEntry, isAt, type Location } from './index-entry.js';
 import type { LastUses } from './last-uses.js';
 import type { DeleteOperation, Outcome } from './operations.js';
@@ -9,8 +10,11 @@ import type { SegmentGroups } from './segment-groups.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { SegmentSet } from './segment-set.js';
 
-/** Number of deletions that are committed together. More would block the event loop while they are written to the index. */
-const MAX_DELETIONS = 64;
+/** Artifact of a segment. */
+interface Located {
+  readonly key: string;
+  readonly location: Location;
+}
 
 /** Parts of a writer that an expiry needs. */
 export interface ExpiryContext {
@@ -49,34 +53,57 @@ export class Expiry {
 
   async #expire(): Promise<void> {
     for (const segment of [...this.#context.segments.all]) {
-      const { isMixed, group, nextExpiry } = segment;
-      if (nextExpiry > Date.now() || (!isMixed && group.limits.maxAgeMs === Number.POSITIVE_INFINITY)) continue;
+      if (!this.#isDue(segment)) continue;
       if (this.#isStopped) return;
       await this.#expireIn(segment);
     }
   }
 
+  /** Whether an artifact of a segment may have expired. */
+  #isDue({ isMixed, group, nextExpiry }: Segment): boolean {
+    const { groups } = this.#context;
+    const ages = (isMixed ? groups.all : [group]).map(({ limits }) => limits.maxAgeMs).filter(Number.isFinite);
+    if (ages.length === 0 || nextExpiry === Number.POSITIVE_INFINITY) return false;
+    const now = Date.now();
+    // A later time than any age allows was determined before the clock was set back.
+    return nextExpiry <= now || nextExpiry > now + Math.max(...ages);
+  }
+
   async #expireIn(segment: Segment): Promise<void> {
     const { index, groups } = this.#context;
-    // An upload, or a copy by compaction, may lower it meanwhile.
-    segment.nextExpiry = segment.isSealed ? Number.POSITIVE_INFINITY : Date.now() + (groups.rules.minAgeMs ?? 0);
+    // An upload in flight is not yet in the index, although its segment may be sealed.
+    const isComplete = segment.isSealed && segment.pendingRegions === 0;
+    // A copy by compaction may lower it meanwhile.
+    segment.nextExpiry = isComplete ? Number.POSITIVE_INFINITY : Date.now() + (groups.rules.minAgeMs ?? 0);
+    let nextExpiry = 0; // unless all artifacts are examined, the next pass examines them again
+    try {
+      nextExpiry = await this.#removeExpired(index.keysOf(segment.id));
+    } finally {
+      segment.nextExpiry = Math.min(segment.nextExpiry, nextExpiry);
+    }
+  }
+
+  /** Removes the artifacts that have expired. Resolves to the time before which no other one expires; 0 after {@link stop}. */
+  async #removeExpired(batches: Iterable<readonly Located[]>): Promise<number> {
     let nextExpiry = Number.POSITIVE_INFINITY;
-    let expired: Promise<void>[] = [];
-    for (const batch of index.keysOf(segment.id)) {
-      for (const { key, location } of batch) {
-        if (this.#isStopped) return;
+    let expired: Located[] = [];
+    // The deletions begin together: one that failed during a pause would be an unhandled rejection.
+    const removeAll = () => settleAll(expired.map(({ key, location }) => this.#remove(key, location)));
+    for (const batch of batches) {
+      for (const located of batch) {
+        if (this.#isStopped) return 0;
         await pause();
-        const expiresAt = this.#expiresAt(key, location);
+        const expiresAt = this.#expiresAt(located.key, located.location);
         nextExpiry = Math.min(nextExpiry, expiresAt);
         if (expiresAt > Date.now()) continue;
-        expired.push(this.#remove(key, location));
+        expired.push(located);
         if (expired.length < MAX_DELETIONS) continue;
-        await Promise.all(expired);
+        await removeAll();
         expired = [];
       }
     }
-    await Promise.all(expired);
-    segment.nextExpiry = Math.min(segment.nextExpiry, nextExpiry);
+    await removeAll();
+    return nextExpiry;
   }
 
   async #remove(key: string, location: Location): Promise<void> {

@@ -1,13 +1,12 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { Purge } from '../purges.js';
+import { MAX_DELETIONS, settleAll } from './deletions.js';
 import type { IndexEntry } from './index-entry.js';
 import type { DeleteOperation, Outcome } from './operations.js';
 import type { SegmentIndex } from './segment-index.js';
 
 /** Time after which the purge yields to the event loop while it compares entries, in milliseconds. */
 const SLICE_MS = 2;
-/** Number of deletions that are committed together. More would block the event loop while they are written to the index. */
-const MAX_DELETIONS = 64;
 
 /** Parts of a writer that a purge needs. */
 export interface PurgeContext {
@@ -40,9 +39,7 @@ export async function purgeIndex(purge: Purge, { index, lastUse, apply, assertOp
       assertOpen();
       purge.examine(0);
       const deletions = matching.slice(start, start + MAX_DELETIONS).map(({ key, entry }) => remove(key, entry));
-      const results = await Promise.allSettled(deletions);
-      const failed = results.find(({ status }) => status === 'rejected');
-      if (failed !== undefined && 'reason' in failed) throw failed.reason;
+      await settleAll(deletions);
     }
     await nextTurn();
   }

@@ -1,8 +1,9 @@
+import { PassThrough } from 'node:stream';
 import test from 'ava';
 import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
-import { fakeTime } from '../../helpers/fake-time.js';
+import { type FakeTime, fakeTime } from '../../helpers/fake-time.js';
 import { until } from '../../helpers/poll.js';
-import { content, put, refusal, temporaryDirectory } from '../fixture.js';
+import { content, never, put, refusal, temporaryDirectory } from '../fixture.js';
 import { findingsIn } from '../segments/fixture.js';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -20,6 +21,18 @@ async function keysIn(store: SegmentStore, prefix = ''): Promise<string[]> {
   const keys: string[] = [];
   for await (const { key } of store.list()) if (key.startsWith(prefix)) keys.push(key);
   return keys.sort();
+}
+
+/** Lets time pass until `count` artifacts have expired, at most 100 hours. Returns the hours. */
+async function hoursUntilExpired(time: FakeTime, store: SegmentStore, count: number): Promise<number> {
+  let hours = 0;
+  await until('artifacts have expired', async () => {
+    if (store.stats().expired === count || hours === 100) return true;
+    await time.advance(HOUR_MS);
+    hours++;
+    return false;
+  });
+  return hours;
 }
 
 test('a scope that uploads much evicts neither the rest nor another scope within its limit', async (t) => {
@@ -147,6 +160,40 @@ test.serial(
     t.deepEqual(await keysIn(store), ['read']);
   },
 );
+
+test.serial('an artifact whose upload was in flight during a pass expires', async (t) => {
+  const time = fakeTime(t);
+  const retain = [{ maxAgeMs: 10 * HOUR_MS }];
+  const store = await segmentStore(await temporaryDirectory(t), { segmentBytes: KIB * KIB, retain });
+  t.teardown(() => store.close());
+  const before = store.stats().bytes ?? 0;
+  const body = new PassThrough();
+  const uploaded = store.put('large', body, { size: 600 * KIB, signal: never() });
+  body.write(content(300 * KIB));
+  await until('the segment has bytes', () => (store.stats().bytes ?? 0) > before);
+  await put(store, 'small', content(SIZE));
+  await time.advance(HOUR_MS);
+  await time.advance(6 * HOUR_MS);
+  body.end(content(300 * KIB));
+  await uploaded;
+  const hours = await hoursUntilExpired(time, store, 2);
+  t.true(hours >= 10 && hours <= 14, `${hours}`);
+});
+
+test.serial('an artifact expires although its age was examined before the clock was set back', async (t) => {
+  const time = fakeTime(t);
+  const store = await segmentStore(await temporaryDirectory(t), {
+    retain: [{ scope: 'pr', maxAgeMs: 10 * HOUR_MS }, { maxAgeMs: 20 * HOUR_MS }],
+  });
+  t.teardown(() => store.close());
+  time.setClock(1000 * HOUR_MS);
+  await putAll(store, ['.scopes/pr/a', 'b']);
+  await time.advance(HOUR_MS);
+  await time.advance(HOUR_MS);
+  time.setClock(-1000 * HOUR_MS);
+  const hours = await hoursUntilExpired(time, store, 2);
+  t.true(hours >= 20 && hours <= 24, `${hours}`);
+});
 
 test.serial('a read is written to the index once an hour, and its row is removed with the artifact', async (t) => {
   const time = fakeTime(t);
