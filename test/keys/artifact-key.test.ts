@@ -45,7 +45,8 @@ test('the scope, protocol and namespace of a key are those that the protocol gav
     let { key } = recognition;
     if (operation.kind === 'answer') {
       // Tuist looks up the generation of the project first.
-      const artifacts = { view: '', read: async () => undefined } as unknown as ProtocolArtifacts;
+      const own = { read: async () => undefined };
+      const artifacts = { view: '', scopes: [own], own, ...own } as unknown as ProtocolArtifacts;
       const next = await operation.answer(artifacts);
       key = mounted.storeKey(protocol, 'key' in next ? (next.key ?? '') : '');
     }
