@@ -3,7 +3,7 @@ import { ChangeSet } from './change-set.js';
 import type { CommitSpace } from './commit-space.js';
 import type { Operation, Outcome } from './operations.js';
 import type { Segment } from './segment.js';
-import type { SegmentGroups } from './segment-groups.js';
+import type { SegmentGroup, SegmentGroups } from './segment-groups.js';
 import type { SegmentIndex } from './segment-index.js';
 import type { Region, SegmentSet } from './segment-set.js';
 
@@ -39,6 +39,8 @@ export class Committer {
   #committing: Promise<void> = Promise.resolve();
   /** Number of operations in the commit in flight. */
   #committingCount = 0;
+  /** Uploads in flight by group. Until it has settled, an upload keeps a segment of its group from being evicted. */
+  readonly #uploads = new Map<SegmentGroup, number>();
   /** Next segment id as stored in the index. */
   #nextSegment: number;
 
@@ -58,18 +60,20 @@ export class Committer {
    * @throws the error of the system call or of the index
    */
   apply(operation: Operation): Promise<Outcome> {
-    return new Promise((resolve, reject) => {
+    const applied = new Promise<Outcome>((resolve, reject) => {
       const region = operation.kind === 'put' && operation.body.kind === 'region' ? operation.body.region : undefined;
       this.#queue.push({ operation, region, resolve, reject });
       this.#draining ??= this.#drainQueue();
     });
+    return operation.kind === 'put' ? this.#countUpload(this.#groups.of(operation.key), applied) : applied;
   }
 
   /**
    * Resolves when the commit in flight has settled; without a commit, when the write in flight has settled. Returns
-   * undefined if neither is in flight.
+   * undefined if neither is in flight, or if no upload into the groups is.
    */
-  progress(): Promise<void> | undefined {
+  progress(isIncluded: (group: SegmentGroup) => boolean): Promise<void> | undefined {
+    if (![...this.#uploads.keys()].some(isIncluded)) return undefined;
     if (this.#committingCount > 0) return this.#committing;
     return this.#draining === undefined ? undefined : this.#writing;
   }
@@ -78,6 +82,17 @@ export class Committer {
   async idle(): Promise<void> {
     while (this.#draining !== undefined) await this.#draining;
     await this.#committing;
+  }
+
+  async #countUpload<T>(group: SegmentGroup, upload: Promise<T>): Promise<T> {
+    this.#uploads.set(group, (this.#uploads.get(group) ?? 0) + 1);
+    try {
+      return await upload;
+    } finally {
+      const count = (this.#uploads.get(group) ?? 0) - 1;
+      if (count > 0) this.#uploads.set(group, count);
+      else this.#uploads.delete(group);
+    }
   }
 
   async #drainQueue(): Promise<void> {

@@ -13,10 +13,10 @@ export interface SpaceReclaimer {
   /** Evicts artifacts of the groups that `isIncluded` selects. Resolves to whether space was freed. */
   evict(isIncluded: (group: SegmentGroup) => boolean): Promise<boolean>;
   /**
-   * Resolves when an eviction may have become possible. Returns undefined if no operation is in flight that could make
-   * it possible.
+   * Resolves when an eviction from the groups may have become possible. Returns undefined if no operation is in flight that
+   * could make it possible.
    */
-  progress(): Promise<void> | undefined;
+  progress(isIncluded: (group: SegmentGroup) => boolean): Promise<void> | undefined;
 }
 
 /** Keeps the disk usage of a store, and of each of its groups, within its limit: space is reserved before anything is written. */
@@ -76,9 +76,13 @@ export class Quota {
     for (;;) {
       const isGroupFull = bytes + group.segmentBytes / 2 > this.freeOf(group);
       if (!isGroupFull && bytes + this.#headroomBytes <= this.free) break;
+      const isEvictable = (each: SegmentGroup): boolean =>
+        each === group || (!isGroupFull && this.#isUnprotected(each));
+      // An operation may settle during the attempt, and too late for it.
+      const before = this.#reclaimer.progress(isEvictable);
       if (await this.#evict(group, isGroupFull)) continue;
       if (bytes <= Math.min(this.free, this.freeOf(group))) break;
-      const progress = this.#reclaimer.progress();
+      const progress = this.#reclaimer.progress(isEvictable) ?? before;
       if (progress === undefined) throw this.#fullError(bytes, group);
       await progress;
     }
@@ -107,15 +111,15 @@ export class Quota {
     const inFlight = this.#evicting.get(group);
     if (inFlight !== undefined) return inFlight;
     const isIncluded = (each: SegmentGroup): boolean =>
-      group === undefined ? !each.limits.isProtected || this.#isAboveLimit(each) : each === group;
+      group === undefined ? this.#isUnprotected(each) : each === group;
     const evicting = this.#reclaimer.evict(isIncluded).finally(() => this.#evicting.delete(group));
     this.#evicting.set(group, evicting);
     return evicting;
   }
 
-  /** Whether the artifacts of a group exceed its limit, because the limit was lowered since they were stored. */
-  #isAboveLimit(group: SegmentGroup): boolean {
-    return this.#segments.bytesOf(group) > group.limits.maxBytes;
+  /** Whether a group has no limit, or is above its limit, because the limit was lowered since its artifacts were stored. */
+  #isUnprotected(group: SegmentGroup): boolean {
+    return !group.limits.isProtected || this.#segments.bytesOf(group) > group.limits.maxBytes;
   }
 
   #fullError(bytes: number, group: SegmentGroup): HotblobError {

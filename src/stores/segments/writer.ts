@@ -80,7 +80,7 @@ export class SegmentWriter {
     const freeBytes = (group: SegmentGroup): number => Math.min(this.#quota.free, this.#quota.freeOf(group));
     this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, () => lastUses.bytes, {
       evict: (isIncluded) => this.#compaction.evictColdest(isIncluded, freeBytes),
-      progress: () => committer.progress(),
+      progress: (isIncluded) => committer.progress(isIncluded),
     });
     this.#receiver = new Receiver(segments, this.#quota, (bytes) => this.#compaction.reclaim(bytes));
     if (groups.mayEvict) this.#restoring = restoreUsage(index, segments, () => this.#closed);

@@ -1,9 +1,11 @@
 import { PassThrough } from 'node:stream';
-import test from 'ava';
+import { mock } from 'node:test';
+import test, { type ExecutionContext } from 'ava';
+import { SegmentIndex } from '../../../src/stores/segments/segment-index.js';
 import { type SegmentStore, segmentStore } from '../../../src/stores/segments/store.js';
 import { type FakeTime, fakeTime } from '../../helpers/fake-time.js';
 import { until } from '../../helpers/poll.js';
-import { content, never, put, refusal, temporaryDirectory } from '../fixture.js';
+import { bodyOf, content, never, put, refusal, temporaryDirectory } from '../fixture.js';
 import { findingsIn } from '../segments/fixture.js';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -104,6 +106,58 @@ test('if the limit of a rule was lowered, uploads into the rest evict what is ab
   const kept = await keysIn(store, '.scopes/pr/');
   await putAll(store, numbered('more', 500));
   t.deepEqual(await keysIn(store, '.scopes/pr/'), kept);
+});
+
+/** Delays the commits of segment stores until the returned object is released. */
+function holdCommits(t: ExecutionContext) {
+  const commit = SegmentIndex.prototype.commit;
+  let release = (): void => {};
+  const released = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  const { mock: held } = mock.method(
+    SegmentIndex.prototype,
+    'commit',
+    async function (this: SegmentIndex, ...args: Parameters<typeof commit>): Promise<void> {
+      await released;
+      await commit.apply(this, args);
+    },
+  );
+  t.teardown(() => held.restore());
+  return { release, hasBegun: () => until('a commit has begun', () => held.callCount() > 0) };
+}
+
+test.serial('an upload into a full rule does not wait for uploads of others', async (t) => {
+  const retain = [{ scope: 'pr', maxBytes: KIB * KIB }];
+  const store = await segmentStore(await temporaryDirectory(t), { maxBytes: MAX_BYTES, retain });
+  const controller = new AbortController();
+  const { signal } = controller;
+  const stalled = store.put('.scopes/pr/stalled', bodyOf([content(800_000)]), { signal, size: 860_000 });
+  const aborted = t.throwsAsync(stalled, { name: 'AbortError', any: true });
+  await until('the upload has stalled', () => (store.stats().bytes ?? 0) >= 800_000);
+  const commits = holdCommits(t);
+  const other = put(store, 'other', content(SIZE));
+  await commits.hasBegun();
+  await t.throwsAsync(put(store, '.scopes/pr/a', content(400_000)), refusal('ERR_HOTBLOB_STORAGE_FULL'));
+  commits.release();
+  await other;
+  controller.abort();
+  await aborted;
+  await store.close();
+});
+
+test.serial('an upload into a full rule waits for an upload of the rule that is being committed', async (t) => {
+  const retain = [{ scope: 'pr', maxBytes: KIB * KIB }];
+  const store = await segmentStore(await temporaryDirectory(t), { maxBytes: MAX_BYTES, retain });
+  const commits = holdCommits(t);
+  const first = put(store, '.scopes/pr/first', content(900_000));
+  await commits.hasBegun();
+  const second = put(store, '.scopes/pr/second', content(200_000));
+  await new Promise((resolve) => setImmediate(resolve));
+  commits.release();
+  await Promise.all([first, second]);
+  t.deepEqual(await keysIn(store), ['.scopes/pr/second']);
+  await store.close();
 });
 
 test('an upload above the limit of its rule is refused, and evicts nothing', async (t) => {
