@@ -1,11 +1,11 @@
-import { access, realpath } from 'node:fs/promises';
+import { access, realpath, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { errnoCode, HotblobError } from '../contract/errors.js';
 import type { Store } from '../contract/store.js';
 import { RESERVED_NAME, SHARED_LOCK_NAME } from '../stores/directory/paths.js';
 import { directoryStore } from '../stores/directory/store.js';
 import { holdsSegmentStore } from '../stores/segments/layout.js';
-import { segmentStore } from '../stores/segments/store.js';
+import { PURGE_ONLY, type SegmentStoreOptions, segmentStore } from '../stores/segments/store.js';
 import { WriterLock } from '../stores/segments/writer-lock.js';
 import { CommandError } from './command.js';
 
@@ -23,7 +23,9 @@ export async function openForReading(dir: string): Promise<Store & Required<Pick
  */
 export async function openForPurging(dir: string): Promise<Store & Required<Pick<Store, 'purge' | 'close'>>> {
   try {
-    if (await holdsSegmentStore(dir)) return await segmentStore(dir);
+    await assertOwner(dir);
+    if (await holdsSegmentStore(dir))
+      return await segmentStore(dir, { [PURGE_ONLY]: true } as SegmentStoreOptions & { readOnly?: false });
     const own = join(await realpath(dir), RESERVED_NAME);
     await access(own).catch(() => {
       // The directory of a project, for example: all of its files would be artifacts.
@@ -36,4 +38,18 @@ export async function openForPurging(dir: string): Promise<Store & Required<Pick
     const message = `${dir}: another process writes to this store; use the URL of the running server instead of the directory, such as http://127.0.0.1:8080`;
     throw new CommandError(message, { cause: error });
   }
+}
+
+/**
+ * Files that another user creates in a store could not be read by its server.
+ *
+ * @throws CommandError if the directory belongs to another user
+ */
+async function assertOwner(dir: string): Promise<void> {
+  const { uid } = await stat(dir);
+  const user = process.geteuid?.();
+  if (user === undefined || user === uid) return;
+  throw new CommandError(
+    `${dir}: expected the user who owns the directory (uid ${uid}), received uid ${user}; run the command as that user, such as with sudo -u`,
+  );
 }

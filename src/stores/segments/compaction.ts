@@ -32,6 +32,8 @@ export class Compaction {
   #queue: Promise<unknown> = Promise.resolve();
   /** Segments with bodies that could not be copied. These segments are not compacted again. */
   readonly #uncopyable = new WeakSet<Segment>();
+  /** Whether only segments without artifacts are removed, and no artifact is copied. */
+  readonly #isPurgeOnly: boolean;
   #sweeping: Promise<void> | undefined;
   #evicted = 0;
   #closed = false;
@@ -42,7 +44,9 @@ export class Compaction {
     committer: Committer,
     groups: SegmentGroups,
     space: CommitSpace,
+    isPurgeOnly: boolean,
   ) {
+    this.#isPurgeOnly = isPurgeOnly;
     this.#index = index;
     this.#segments = segments;
     this.#committer = committer;
@@ -120,7 +124,9 @@ export class Compaction {
 
   async #sweep(changed: readonly Segment[], freeBytes: () => number, includesOpen: boolean): Promise<void> {
     const shouldCompact = (segment: Segment): boolean =>
-      isMostlyDead(segment, this.#space.isLow, includesOpen) && !this.#uncopyable.has(segment);
+      isMostlyDead(segment, this.#space.isLow, includesOpen) &&
+      !this.#uncopyable.has(segment) &&
+      !(this.#isPurgeOnly && segment.counts.liveCount > 0);
     const segments = changed.filter(shouldCompact);
     if (segments.length === 0 || this.#closed) return;
     this.#sweeping = this.#exclusively(async () => {

@@ -79,6 +79,9 @@ export interface SegmentStore extends SegmentStoreReader {
 /** Time after which `list` yields to the event loop, in milliseconds. */
 const LIST_BATCH_MS = 2;
 
+/** Option of {@link segmentStore} for a process that only deletes artifacts. See {@link WriterSettings.isPurgeOnly}. */
+export const PURGE_ONLY: unique symbol = Symbol('purgeOnly');
+
 /**
  * Opens a store that appends artifacts to a few large segment files and keeps their locations in an index. Unlike in a
  * directory store, a small artifact needs no file of its own. Requires the optional dependency `lmdb`.
@@ -133,6 +136,7 @@ export async function segmentStore(dir: string, options: SegmentStoreOptions = {
       rules,
       segmentBytes: Math.ceil(segmentBytes),
       fsync,
+      isPurgeOnly: PURGE_ONLY in options,
     });
     return new WritableStore(layout, index, verifyReads, writer, lock);
   } catch (error) {

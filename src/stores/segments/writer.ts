@@ -29,6 +29,11 @@ export interface WriterSettings {
   readonly segmentBytes: number;
   /** Whether an upload is on the disk when it is acknowledged. */
   readonly fsync: boolean;
+  /**
+   * Whether the store is opened only to delete artifacts. Then no artifact is copied to another segment: the rules that decide which
+   * one are those of the server, and a file would belong to the user of this process.
+   */
+  readonly isPurgeOnly: boolean;
 }
 
 /** Write side of a segment store: uploads, deletes, eviction and compaction. */
@@ -76,7 +81,7 @@ export class SegmentWriter {
     const lastUses = new LastUses(index, committer, rules.minAgeMs);
     this.#committer = committer;
     this.#lastUses = lastUses;
-    this.#compaction = new Compaction(index, segments, committer, groups, space);
+    this.#compaction = new Compaction(index, segments, committer, groups, space, settings.isPurgeOnly);
     const freeBytes = (group: SegmentGroup): number => Math.min(this.#quota.free, this.#quota.freeOf(group));
     this.#quota = new Quota(maxBytes - space.reserveBytes, segmentBytes / 2, segments, () => lastUses.bytes, {
       evict: (isIncluded) => this.#compaction.evictColdest(isIncluded, freeBytes),
