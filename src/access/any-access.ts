@@ -45,7 +45,7 @@ export function anyAccess(policies: readonly AccessPolicy[], options: AnyAccessO
   };
 }
 
-/** What is neither a level nor a grant decides, too: the handler reports it as an error of the policy. */
+/** A value that is neither a level nor a grant decides, too: the handler reports it as an error of the policy. */
 function grantsAccess(decision: AccessDecision): boolean {
   return decision !== 'none' && (typeof decision !== 'object' || decision?.level !== 'none');
 }

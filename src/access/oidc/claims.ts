@@ -4,7 +4,7 @@ export type Claims = Readonly<Record<string, unknown>>;
 /**
  * Returns the value of a claim, or `undefined`. A claim with exactly this name comes first: names may contain dots and
  * slashes, such as `oidc.circleci.com/project-id`. Otherwise the name is a path into nested objects, separated by dots.
- * Of several ways to divide it, the one with the longest first name is used.
+ * If it can be divided in several ways, the longest first name is used.
  */
 export function claimOf(claims: Claims, name: string): unknown {
   if (Object.hasOwn(claims, name)) return claims[name];
