@@ -104,7 +104,8 @@ function gradle(method: string, below: readonly string[]): Routed {
 /** Prefix of the keys of a namespace. Returns `undefined` if the segments are not a namespace. */
 function ownerOf(segments: readonly string[], folder: string): string | undefined {
   const names = segments.map(decoded);
-  if (segments.includes('') || names.includes(undefined) || names.join('/').includes('\uFFFD')) return undefined;
+  if (['', '.', '..', undefined].some((each) => names.includes(each)) || names.join('/').includes('\uFFFD'))
+    return undefined;
   return names.length === 0 ? '' : `${folder}/${escaped(names.join('/'))}/`;
 }
 
