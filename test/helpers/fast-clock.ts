@@ -1,3 +1,4 @@
+import { setImmediate as nextIteration } from 'node:timers/promises';
 import type { ExecutionContext } from 'ava';
 
 /**
@@ -8,8 +9,10 @@ export function useFastClock(t: ExecutionContext): void {
   const { now } = performance;
   let ahead = 0;
   performance.now = () => now.call(performance) + ++ahead;
-  t.teardown(() => {
+  t.teardown(async () => {
     performance.now = now;
+    // The slice of this iteration began at a time that is in the future for the clock of the next test.
+    await nextIteration();
   });
 }
 
