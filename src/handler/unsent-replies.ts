@@ -5,7 +5,7 @@ import type { Exchange } from '../contract/exchange.js';
 const SMALL_BYTES = 4 * 1024;
 /** Maximum size of all replies that clients have not received. */
 const MAX_BYTES = 64 * 1024 * 1024;
-/** Maximum size of the replies of one connection. */
+/** Maximum size of the replies of one connection. A single reply may be larger. */
 const MAX_CONNECTION_BYTES = 8 * 1024 * 1024;
 
 let unsentBytes = 0;
@@ -26,7 +26,8 @@ export function writeReply(exchange: Exchange, bytes: Uint8Array, respond: () =>
   }
   const { connection } = exchange;
   const connectionBytes = unsentByConnection.get(connection) ?? 0;
-  if (unsentBytes + byteLength > MAX_BYTES || connectionBytes + byteLength > MAX_CONNECTION_BYTES) {
+  const isConnectionFull = connectionBytes > 0 && connectionBytes + byteLength > MAX_CONNECTION_BYTES;
+  if (isConnectionFull || unsentBytes + byteLength > MAX_BYTES) {
     const message = `a reply of ${byteLength} bytes has no room: clients have not received ${unsentBytes} bytes of earlier ones, ${connectionBytes} of them on this connection`;
     throw new HotblobError('ERR_HOTBLOB_OVERLOADED', message);
   }

@@ -1,4 +1,4 @@
-import test from 'ava';
+import test, { type ExecutionContext } from 'ava';
 import { createHandler } from '../../src/handler/handler.js';
 import type { Protocol } from '../../src/protocols/protocol.js';
 import { FakeExchange } from '../helpers/exchange.js';
@@ -26,14 +26,19 @@ class SharedExchange extends FakeExchange {
   }
 }
 
-test('replies that clients do not receive take at most 8 MiB for each connection, and 64 MiB in total', async (t) => {
+/** Creates a handler, and returns a function that requests a reply of a number of bytes on a connection. */
+function createAsk(t: ExecutionContext) {
   const handler = createHandler({ store: { get: () => undefined }, protocols: [sized] });
   t.teardown(() => handler.close());
-  const ask = async (bytes: number, connection: object): Promise<SharedExchange> => {
+  return async (bytes: number, connection: object): Promise<SharedExchange> => {
     const exchange = new SharedExchange(`/${bytes}`, connection);
     await handler.handle(exchange);
     return exchange;
   };
+}
+
+test.serial('unsent replies take at most 8 MiB for each connection, and 64 MiB in total', async (t) => {
+  const ask = createAsk(t);
   const connections = Array.from({ length: 9 }, () => ({}));
   const held: SharedExchange[] = [];
   for (const connection of connections.slice(0, 8)) {
@@ -48,4 +53,21 @@ test('replies that clients do not receive take at most 8 MiB for each connection
   second?.leave();
   await until('their memory is free', async () => (await ask(5000, connections[8] ?? {})).status === 200);
   for (const exchange of held) exchange.leave();
+});
+
+test.serial('a reply above 8 MiB is sent on a connection without unsent replies', async (t) => {
+  const ask = createAsk(t);
+  const connection = {};
+  const large = await ask(9 * MIB, connection);
+  t.is(large.status, 200);
+  t.is((await ask(5000, connection)).status, 503, 'the limit of the connection');
+  large.leave();
+  await until('its memory is free', async () => {
+    const next = await ask(5000, connection);
+    next.leave();
+    return next.status === 200;
+  });
+  const first = await ask(5000, connection);
+  t.is((await ask(9 * MIB, connection)).status, 503, 'beside an unsent reply');
+  first.leave();
 });
